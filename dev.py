@@ -1,0 +1,68 @@
+"""The project's commands, each with its own set-up: ``python3 dev.py demo``, ``test``, ``lint``, ``bench`` or ``matrix``.
+
+It makes a virtual environment in the checkout, installs the package with what the command needs, and runs it. Only the standard
+library is used here; the README gives the pip commands that this stands for.
+"""
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+COMMANDS = {
+    "demo": (["-e", ".[demo]"], [["python", "examples/demo.py"]]),
+    "test": (["--group", "test", "-e", "."], [["python", "-m", "pytest"]]),
+    "lint": (
+        ["--group", "lint", "--group", "test", "-e", "."],
+        [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pyright"]],
+    ),
+    "bench": (["--group", "test", "-e", "."], [["python", "benchmarks/run.py"]]),
+    "matrix": (["--group", "dev", "-e", "."], [["nox"]]),
+}
+
+
+def environment(name: str, requirements: list[str]) -> Path:
+    """A virtual environment in the checkout with ``requirements`` in it; made again only when they change."""
+    folder = ROOT / name
+    scripts = folder / ("Scripts" if os.name == "nt" else "bin")
+    wanted = hashlib.sha256("\0".join([sys.version, *requirements, (ROOT / "pyproject.toml").read_text()]).encode()).hexdigest()
+    stamp = folder / f".installed-{wanted[:16]}"
+    if not stamp.exists():
+        if not scripts.exists():
+            print(f"making {folder.name} with Python {sys.version.split()[0]}", flush=True)
+            venv.create(folder, with_pip=True)
+        pip = [str(scripts / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        print("installing", *requirements, flush=True)
+        subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True, cwd=ROOT)  # dependency groups came with it
+        subprocess.run([*pip, *requirements], check=True, cwd=ROOT)
+        stamp.touch()
+    return scripts
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--sqlalchemy", metavar="SERIES", help="e.g. 2.0: an environment of its own with that series")
+    options, rest = parser.parse_known_args()
+    if sys.version_info < (3, 11):
+        print(f"sa_pgnotify needs Python 3.11 or newer, and this is {sys.version.split()[0]}: call me with python3.11", file=sys.stderr)
+        return 2
+    requirements, runs = COMMANDS[options.command]
+    name = ".venv"
+    if options.sqlalchemy:
+        name, requirements = f".venv-sqlalchemy-{options.sqlalchemy}", [*requirements, f"sqlalchemy=={options.sqlalchemy}.*"]
+    scripts = environment(name, requirements)
+    for program, *arguments in runs:
+        given = rest if program == runs[-1][0] else []
+        status = subprocess.run([str(scripts / program), *arguments, *given], cwd=ROOT, check=False).returncode
+        if status:
+            return status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,15 @@
+"""The matrix: Python 3.11 to 3.13 with SQLAlchemy 2.0 and 2.1."""
+
+import nox
+
+nox.options.sessions = ["tests"]
+nox.options.default_venv_backend = "venv"
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+@nox.parametrize("sqlalchemy", ["2.0", "2.1"])
+def tests(session: nox.Session, sqlalchemy: str) -> None:
+    """The whole suite, with any arguments after ``--`` for pytest."""
+    session.install("--upgrade", "pip>=25.1")
+    session.install("--group", "test", "-e", ".", f"sqlalchemy=={sqlalchemy}.*")
+    session.run("python", "-m", "pytest", *session.posargs)

@@ -1,0 +1,75 @@
+"""The DDL elements: install and remove the triggers of one table.
+
+``create_all`` and ``drop_all`` run them by themselves. By hand::
+
+    connection.execute(CreateNotifyTriggers(Order.__table__))
+    connection.execute(DropNotifyTriggers(Order.__table__))
+
+Each compiles to one ``DO`` statement, which works with every driver, in autocommit, and in psql.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Table
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import ExecutableDDLElement
+from sqlalchemy.sql.compiler import DDLCompiler
+
+from .errors import NotifyConfigError
+from .spec import marking_of
+from .triggers import TriggerSet, trigger_set
+
+__all__ = ["CreateNotifyTriggers", "DropNotifyTriggers"]
+
+
+class _NotifyTriggers(ExecutableDDLElement):
+    """
+    :param table: a marked table.
+    :raises NotifyConfigError: if the table is not marked.
+    """
+
+    inherit_cache = False
+
+    def __init__(self, table: Table) -> None:
+        marking = marking_of(table)
+        if marking is None:
+            raise NotifyConfigError(table.fullname, "the table is not marked: use NotifyOnChange on its class, or notify_on_change(table)")
+        self.element = table
+        self.marking = marking
+
+    def sql(self, triggers: TriggerSet) -> str:
+        raise NotImplementedError
+
+
+class CreateNotifyTriggers(_NotifyTriggers):
+    """Install or replace the trigger function of a table, and the triggers.
+
+    The semantics are those of both ``OR REPLACE`` and ``IF NOT EXISTS``: the function is always replaced, which locks no table; a
+    trigger is created only where it is missing or runs another function, and only then is the table locked (SHARE ROW EXCLUSIVE:
+    reads go on, writes wait). A trigger that somebody disabled stays disabled. A trigger of ours for an operation that is no longer
+    told is dropped (ACCESS EXCLUSIVE).
+    """
+
+    def sql(self, triggers: TriggerSet) -> str:
+        return triggers.create
+
+
+class DropNotifyTriggers(_NotifyTriggers):
+    """Drop the triggers, if the table exists (ACCESS EXCLUSIVE), and the function, unless the triggers of another table use it.
+
+    The semantics are those of ``IF EXISTS``.
+    """
+
+    def sql(self, triggers: TriggerSet) -> str:
+        return triggers.drop
+
+
+@compiles(CreateNotifyTriggers, "postgresql")
+@compiles(DropNotifyTriggers, "postgresql")
+def _compile(element: _NotifyTriggers, compiler: DDLCompiler, **_: Any) -> str:
+    translations = compiler.schema_translate_map or {}
+    sql = element.sql(trigger_set(element.element, element.marking, lambda schema: translations.get(schema, schema)))
+    # Drivers of these styles take a percent sign for a placeholder.
+    return sql.replace("%", "%%") if compiler.dialect.paramstyle in ("format", "pyformat") else sql

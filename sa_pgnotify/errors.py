@@ -1,0 +1,89 @@
+"""The exceptions of sa_pgnotify, one tree under ``sqlalchemy.exc.SQLAlchemyError``.
+
+Whoever already catches SQLAlchemy's errors catches these too; each one carries, as attributes, what its handler needs.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import SQLAlchemyError
+
+__all__ = [
+    "ConnectionLost",
+    "ListenUnavailable",
+    "NotifyConfigError",
+    "PgNotifyError",
+    "TriggersMissing",
+    "UndecodableValue",
+    "ValuesNotCarried",
+]
+
+
+class PgNotifyError(SQLAlchemyError):
+    """Base of every error that sa_pgnotify raises."""
+
+
+class NotifyConfigError(PgNotifyError):
+    """A declaration that cannot work; the message names the class or table and the mend.
+
+    :ivar subject: name of the class or table, e.g. ``"Order"``.
+    """
+
+    def __init__(self, subject: str, problem: str) -> None:
+        super().__init__(f"{subject}: {problem}")
+        self.subject = subject
+
+
+class TriggersMissing(PgNotifyError):
+    """The tables of a listener have no enabled triggers, so it would hear nothing.
+
+    :ivar tables: the names of the tables, as SQLAlchemy gives them (``schema.table``).
+    """
+
+    def __init__(self, tables: tuple[str, ...], detail: str) -> None:
+        super().__init__(
+            f"no event would ever come from {', '.join(tables)}: {detail}. "
+            "Run metadata.create_all(engine), or the migration that installs the triggers."
+        )
+        self.tables = tables
+
+
+class ListenUnavailable(PgNotifyError):
+    """This connection cannot receive notifications: a standby, a transaction pooler, a driver we do not know.
+
+    :ivar reason: ``"standby"``, ``"pooler"`` or ``"driver"``.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ConnectionLost(PgNotifyError):
+    """The listening connection broke while a caller waited for an answer through it."""
+
+
+class ValuesNotCarried(PgNotifyError):
+    """The event does not hold the values that were asked of it.
+
+    :ivar missing: the attribute names that the event does not hold.
+    """
+
+    def __init__(self, message: str, missing: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class UndecodableValue(PgNotifyError):
+    """A value of an event is not in the form that its column's type reads.
+
+    What a SELECT of the same column would raise in a ``TypeDecorator`` arrives here as ``__cause__``.
+
+    :ivar attribute: name of the attribute.
+    :ivar text: the value as PostgreSQL's output function wrote it.
+    """
+
+    def __init__(self, attribute: str, text: str | None) -> None:
+        shown = text if text is None or len(text) <= 80 else text[:77] + "..."
+        super().__init__(f"cannot decode {attribute!r} from {shown!r}")
+        self.attribute = attribute
+        self.text = text

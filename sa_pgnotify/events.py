@@ -1,0 +1,324 @@
+"""What a listener yields: a :class:`Change` of one row, a :class:`Gap`, or the :class:`Notification` of a plain channel.
+
+Events are made by the hundred thousand and often only their identity is read, so they decode their values when asked for them.
+They are read-only: what they hold are properties over the message that brought them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from reprlib import Repr
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from sqlalchemy import Connection, Table, inspect, select
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.orm import Mapper, RelationshipDirection, Session, make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
+
+from .errors import UndecodableValue, ValuesNotCarried
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm.state import InstanceState
+
+__all__ = ["Change", "Deleted", "Event", "Gap", "Inserted", "Notification", "Truncated", "Updated"]
+
+Identity = tuple[Any, ...]
+
+
+class Row(Protocol):
+    """One row of a message, which knows how to decode itself (:class:`sa_pgnotify.decoding.DecodedRow`)."""
+
+    @property
+    def entity(self) -> Any: ...
+    @property
+    def mapper(self) -> Mapper[Any] | None: ...
+    @property
+    def table(self) -> Table: ...
+    @property
+    def identity(self) -> Identity | None: ...
+    @property
+    def previous_identity(self) -> Identity | None: ...
+    @property
+    def changed(self) -> frozenset[str]: ...
+    @property
+    def transaction_id(self) -> int: ...
+    @property
+    def occurred_at(self) -> datetime: ...
+    @property
+    def backend_pid(self) -> int: ...
+    @property
+    def context(self) -> Mapping[str, Any]: ...
+    def values(self) -> dict[str, Any]: ...
+    def old_values(self) -> dict[str, Any]: ...
+
+
+class Change:
+    """One row changed, or one table emptied; use the subclasses to tell which."""
+
+    __slots__ = ("_row",)
+    __match_args__ = ("entity", "identity")
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+
+    @property
+    def entity(self) -> Any:
+        """The mapped class that the row belongs to, the most specific one; the ``Table`` for Core."""
+        return self._row.entity
+
+    @property
+    def table(self) -> Table:
+        """The table whose trigger told the change: with joined inheritance, one of the entity's tables."""
+        return self._row.table
+
+    @property
+    def identity(self) -> Identity | None:
+        """The primary key as ``session.get(entity, identity)`` takes it; None for :class:`Truncated`."""
+        return self._row.identity
+
+    @property
+    def transaction_id(self) -> int:
+        """PostgreSQL's 64-bit transaction id (``pg_current_xact_id()``), the same for all changes of one transaction."""
+        return self._row.transaction_id
+
+    @property
+    def occurred_at(self) -> datetime:
+        """When the statement had made its changes, by the server's clock: aware, in UTC, to the microsecond."""
+        return self._row.occurred_at
+
+    @property
+    def backend_pid(self) -> int:
+        """Process id of the server process that made the change."""
+        return self._row.backend_pid
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        """What :func:`~sa_pgnotify.change_context` gave the transaction; empty by default."""
+        return self._row.context
+
+    def load(self, session: Session | Connection) -> Any:
+        """The row as it is now: the object (for Core: the ``Row``), or None if there is none.
+
+        An object that the session holds is refreshed, but for its pending changes, and nothing is flushed.
+        """
+        if self.identity is None:
+            return None
+        mapper = self._row.mapper
+        if mapper is None:
+            return session.execute(select(self.table).where(*(c == v for c, v in zip(self.table.primary_key, self.identity)))).first()
+        if not isinstance(session, Session):
+            raise TypeError(f"load() of a mapped class needs a Session, not {type(session).__name__}")
+        held = session.identity_map.get(mapper.identity_key_from_primary_key(self.identity))
+        with session.no_autoflush:
+            if held is None:
+                return session.get(self.entity, self.identity)
+            fresh = [a.key for a in mapper.column_attrs if a.key not in _pending(held)]
+            try:
+                session.refresh(held, fresh)
+            except InvalidRequestError:  # SQLAlchemy's word for: the row is gone
+                return None
+        return held
+
+    def expire(self, session: Session) -> None:
+        """Expire what changed on the object that the session holds, if it holds one: it is read again at its next use.
+
+        Attributes with a pending change of the session's own stay as they are. No SQL is sent.
+        """
+        mapper = self._row.mapper
+        if mapper is None:
+            return
+        for identity in {self.identity, self._row.previous_identity} - {None}:
+            held = session.identity_map.get(mapper.identity_key_from_primary_key(identity))
+            if held is not None:
+                _expire(session, held, self._stale(mapper))
+
+    def _stale(self, mapper: Mapper[Any]) -> frozenset[str]:
+        return frozenset(a.key for a in mapper.column_attrs)
+
+    def instance(self) -> Any:
+        """A detached object of the entity, built from the event's values without SQL: from ``new``, for a deleted row from ``old``.
+
+        :raises ValuesNotCarried: if the event does not hold all mapped columns; mark the class with ``NotifySpec(values="all")``.
+        """
+        mapper = self._row.mapper
+        if mapper is None:
+            raise ValuesNotCarried(f"{self.table.name} is a Core table: instance() needs a mapped class", ())
+        values = self._state()
+        wanted = {a.key for a in mapper.column_attrs if isinstance(a.columns[0].table, Table)}
+        missing = tuple(sorted(wanted - values.keys()))
+        if missing:
+            raise ValuesNotCarried(
+                f"this event of {mapper.class_.__name__} does not hold {', '.join(missing)}: mark the class with "
+                'NotifySpec(values="all"), or use load(session). (With joined inheritance, each table tells its own columns.)',
+                missing,
+            )
+        made = mapper.class_manager.new_instance()
+        for name in wanted:
+            set_committed_value(made, name, values[name])
+        make_transient_to_detached(made)
+        # What a load from the database does next: Mutable columns and @reconstructor hang on it.
+        state: InstanceState[Any] = inspect(made)
+        state.manager.dispatch.load(state, None)
+        return made
+
+    def _state(self) -> Mapping[str, Any]:
+        return {}
+
+    def __repr__(self) -> str:
+        name = getattr(self.entity, "__name__", None) or self.table.name
+        return f"{type(self).__name__}({name}, {self.identity!r}{self._details()})"
+
+    def _details(self) -> str:
+        return ""
+
+
+class Inserted(Change):
+    """A row is new."""
+
+    __slots__ = ()
+
+    @property
+    def new(self) -> Mapping[str, Any]:
+        """The values asked for by ``NotifySpec.values``, and the identity's, by attribute name; equal to what a SELECT gives.
+
+        :raises UndecodableValue: where a SELECT of the same column would raise.
+        """
+        return MappingProxyType(self._row.values())
+
+    def _state(self) -> Mapping[str, Any]:
+        return self._row.values()
+
+    def _details(self) -> str:
+        return f", new={_shown(self._row.values)}"
+
+
+class Updated(Change):
+    """A row is not what it was: at least one column really changed."""
+
+    __slots__ = ()
+
+    @property
+    def new(self) -> Mapping[str, Any]:
+        """The values after the change, as :attr:`Inserted.new`."""
+        return MappingProxyType(self._row.values())
+
+    @property
+    def old(self) -> Mapping[str, Any]:
+        """The values before the change, of the same attributes as ``new``."""
+        return MappingProxyType(self._row.old_values())
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """Names of all attributes that changed, whether or not their values travel."""
+        return self._row.changed
+
+    @property
+    def previous_identity(self) -> Identity | None:
+        """The identity before the change; None unless the primary key changed."""
+        return self._row.previous_identity
+
+    def _stale(self, mapper: Mapper[Any]) -> frozenset[str]:
+        return self.changed
+
+    def _state(self) -> Mapping[str, Any]:
+        return self._row.values()
+
+    def _details(self) -> str:
+        return f", changed={sorted(self.changed)!r}, new={_shown(self._row.values)}"
+
+
+class Deleted(Change):
+    """A row is gone."""
+
+    __slots__ = ()
+
+    @property
+    def old(self) -> Mapping[str, Any]:
+        """The values of the row that is gone, as :attr:`Inserted.new`."""
+        return MappingProxyType(self._row.values())
+
+    def _state(self) -> Mapping[str, Any]:
+        return self._row.values()
+
+    def _details(self) -> str:
+        return f", old={_shown(self._row.values)}"
+
+
+class Truncated(Change):
+    """A table was emptied by TRUNCATE: every row that it had is gone, none of them is named."""
+
+    __slots__ = ()
+
+    def expire(self, session: Session) -> None:
+        """Expire every object of the entity that the session holds."""
+        mapper = self._row.mapper
+        if mapper is None:
+            return
+        for held in list(session.identity_map.values()):
+            if isinstance(held, mapper.class_):
+                _expire(session, held, self._stale(mapper))
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events may be missing here: whoever keeps a copy of the data reads it again.
+
+    :ivar reason: ``"reconnected"``: the connection was lost and is back. ``"overflow"``: the program took events more slowly than
+        they came, and the buffer was full. ``"undecodable"``: something came that could not be read, or a trigger failed.
+    :ivar since: nothing before this moment is missing (aware, UTC, by this machine's clock).
+    :ivar detail: one line for the log.
+    """
+
+    reason: Literal["reconnected", "overflow", "undecodable", "lost_position"]
+    since: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What came on a plain channel.
+
+    :ivar channel: the channel's name; ``payload`` the text as sent, empty if none was; ``pid`` the sender's server process id.
+    """
+
+    channel: str
+    payload: str
+    pid: int
+
+
+Event = Change | Gap | Notification
+
+
+_shortened = Repr()
+_shortened.maxdict = _shortened.maxstring = _shortened.maxother = 60
+
+
+def _shown(values: Callable[[], dict[str, Any]]) -> str:
+    """Values for a repr, which must neither be long nor fail."""
+    try:
+        return _shortened.repr(values())
+    except UndecodableValue as error:
+        return f"<{error}>"
+
+
+def _pending(held: object) -> set[str]:
+    """Names of the attributes that the session has yet to write."""
+    return set(inspect(held).committed_state)  # type: ignore[union-attr]
+
+
+def _expire(session: Session, held: object, names: frozenset[str]) -> None:
+    mapper = inspect(held).mapper  # type: ignore[union-attr]
+    stale = set(names)
+    for relationship in mapper.relationships:
+        # An object that the changed foreign key pointed to is stale as well.
+        if relationship.direction is RelationshipDirection.MANYTOONE and any(
+            mapper.get_property_by_column(c).key in names for c in relationship.local_columns
+        ):
+            stale.add(relationship.key)
+    stale -= _pending(held)
+    stale &= set(mapper.attrs.keys())
+    if stale:
+        session.expire(held, sorted(stale))

@@ -1,0 +1,511 @@
+"""The listener for programs with threads: one thread reads the connection, the program takes events from a buffer.
+
+It is hard because a connection that brings nothing may be quiet or dead, and a program that takes nothing must not stop the reading:
+an unread connection holds up PostgreSQL's queue for everybody. So the thread reads always, asks the server at each heartbeat, and
+tells what it could not keep.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import select
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError as SQLAlchemyOperationalError
+
+from .decoding import Batch, Source, Undecodable
+from .drivers import ListenConnection, connect
+from .errors import ConnectionLost, ListenUnavailable, NotifyConfigError, PgNotifyError, TriggersMissing
+from .events import Change, Event, Gap, Notification
+from .protocol import Item, Protocol, Route
+from .reflection import compare, installed, schema_translation
+from .sources import Wanted, expand
+from .spec import marking_of
+from .triggers import quote_always, trigger_set
+
+__all__ = ["Listener", "Stats"]
+
+logger = logging.getLogger("sa_pgnotify")
+
+PROBE_SECONDS = 5.0
+"""How long a notification to ourselves may take before we call it swallowed."""
+QUEUE_WARNING = 0.1
+"""Share of PostgreSQL's notification queue (8 GB) from which on we warn; when it is full, COMMIT fails for everybody."""
+
+Handler = Callable[[Any], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A listener's figures, at the moment of asking.
+
+    :ivar received: events that came from the server since the start, dropped ones included; ``delivered``: that the program took;
+        ``buffered``: that wait for it; ``gaps``: that were told; ``reconnects``: connections made again.
+    :ivar latency: seconds from the last message's statement to its arrival here, by two machines' clocks; None before the first.
+    :ivar queue_usage: share of PostgreSQL's notification queue in use, 0 to 1, at the last heartbeat; None before the first.
+    :ivar connected: whether a connection listens.
+    """
+
+    received: int
+    delivered: int
+    buffered: int
+    gaps: int
+    reconnects: int
+    latency: float | None
+    queue_usage: float | None
+    connected: bool
+
+
+class _End:
+    """The last thing in the buffer: the listener was stopped, or its thread ended by an error."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+@dataclass(frozen=True)
+class _Command:
+    """A change to the sources that the thread is to make, and what becomes of it."""
+
+    change: Callable[[list[Any]], list[Any]]
+    done: Future[None]
+
+
+class Listener:
+    """Yields the events of ``sources``.
+
+    ::
+
+        with Listener(engine, Order) as listener:
+            for event in listener:
+                ...
+
+    Once :meth:`start` has returned, LISTEN is committed: no later change is missed without a :class:`~sa_pgnotify.Gap`.
+
+    :param engine: an engine of PostgreSQL and psycopg2. The listener makes a connection of its own the way the engine does.
+    :param sources: mapped classes, Tables, a MetaData or declarative base (all of it that is marked), names of plain channels.
+    :param buffer_size: how many events may wait for the program; then comes ``Gap("overflow")``.
+    :param heartbeat: seconds between two questions to the server. A silent connection is found out within two of them.
+    :param on_error: called with what a handler raised and the event; by default the error leaves :meth:`run`.
+    :raises NotifyConfigError: if a source is nothing that can be listened to, or nothing of it is marked.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *sources: Any,
+        buffer_size: int = 100_000,
+        heartbeat: float = 10.0,
+        on_error: Callable[[Exception, Event], object] | None = None,
+    ) -> None:
+        if not isinstance(engine, Engine):
+            raise NotifyConfigError("Listener", f"it takes a synchronous Engine, not {type(engine).__name__}")
+        if buffer_size < 1 or heartbeat <= 0:
+            raise NotifyConfigError("Listener", "buffer_size and heartbeat must be greater than zero")
+        expand(sources)  # what cannot work is refused here
+        self._engine = engine
+        self._sources = list(sources)
+        self._heartbeat = heartbeat
+        self._buffer_size = buffer_size
+        self._on_error = on_error
+        self._handlers: list[tuple[tuple[type, ...], list[Any], Handler]] = []
+        self._thread: threading.Thread | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._protocol = Protocol(self._buffer_size)
+        self._buffer: SimpleQueue[Item | _End] = SimpleQueue()
+        # What is being taken: a batch and its rows, or None and a single event. Replaced as a whole, so that a look needs no lock.
+        self._current: tuple[Batch | None, Iterator[Any]] = (None, iter(()))
+        self._taking = threading.Lock()
+        self._commands: SimpleQueue[_Command] = SimpleQueue()
+        self._connection: ListenConnection | None = None
+        self._connecting = self._stopping = False
+        self._put = self._taken = 0
+        self._count_taken = itertools.count(1)
+        self._queue_usage: float | None = None
+        self._early: list[tuple[str, str, int]] = []
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Connect, LISTEN and make sure that notifications arrive; then read in the background.
+
+        :raises TriggersMissing: if a table has no enabled triggers.
+        :raises ListenUnavailable: if there is no connection, on a standby, or through a pooler that swallows LISTEN.
+        :raises PgNotifyError: if it has been started already.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            raise PgNotifyError("this listener has been started already; stop() it first, or make another one")
+        self._reset()
+        try:
+            self._connect(strict=True)
+        except self._driver_errors as error:
+            raise ListenUnavailable("connection", f"cannot connect to listen: {str(error).strip()}") from error
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_write.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="sa_pgnotify listener", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """End every iteration now, close the connection and end the thread. Safe from any thread, from a signal handler, and twice.
+
+        Only an attempt to connect that is under way cannot be broken off: its thread ends with it.
+        """
+        thread = self._thread
+        if thread is None:
+            return
+        self._stopping = True
+        self._buffer.put(_End())
+        self._wake()
+        if (connection := self._connection) is not None:
+            connection.interrupt()
+        while thread is not threading.current_thread() and thread.is_alive() and not self._connecting:
+            thread.join(0.05)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def stats(self) -> Stats:
+        """The listener's figures now."""
+        protocol = self._protocol
+        return Stats(
+            protocol.received, self._taken, self._put - self._taken, protocol.gaps, protocol.reconnects, protocol.latency,
+            self._queue_usage, self._connection is not None,
+        )  # fmt: skip
+
+    # -- taking events ------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Event]:
+        return self.events()
+
+    def events(self, timeout: float | None = None) -> Iterator[Event]:
+        """Events until :meth:`stop`, or until ``timeout`` seconds have passed without one."""
+        while (event := self.get(timeout)) is not None:
+            yield event
+
+    def get(self, timeout: float | None = None) -> Event | None:
+        """The next event; None after ``timeout`` seconds without one, or when the listener is stopped.
+
+        Several threads may take events from one listener; each event goes to one of them.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._stopping:
+            current = self._current
+            batch, rows = current
+            row = next(rows, None)
+            if row is None:
+                if not self._next_item(current, deadline):
+                    return None
+                continue
+            self._taken = next(self._count_taken)
+            if batch is None:
+                return row  # type: ignore[no-any-return]
+            try:
+                event = batch.event(row)
+            except Undecodable as error:
+                return self._protocol.undecodable(str(error))
+            if event is not None:
+                return event
+        return None
+
+    def _next_item(self, seen: object, deadline: float | None) -> bool:
+        """Put the next item of the buffer in the place of ``seen``; False if there is none in time, or no more at all."""
+        if self._thread is None:
+            raise PgNotifyError("this listener does not listen: use it in a with block, or call start()")
+        if not self._taking.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
+            return False
+        try:
+            if self._current is not seen:
+                return True  # another thread has done it
+            item = self._buffer.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if isinstance(item, _End):
+                self._buffer.put(item)  # for whoever else waits
+                if item.error is not None:
+                    raise item.error
+                return False
+            self._current = (item, iter(item)) if isinstance(item, Batch) else (None, iter((item,)))
+            return True
+        except Empty:
+            return False
+        finally:
+            self._taking.release()
+
+    # -- handlers -----------------------------------------------------------------------------------------------------
+
+    def on(self, *what: Any) -> Callable[[Handler], Handler]:
+        """Register a handler for :meth:`run`: ``@listener.on(Order, Updated)``.
+
+        :param what: entities (classes, with those below them, or Tables), kinds of events, names of plain channels. A handler is
+            called for what fits one of the entities or channels, if any are given, and one of the kinds, if any are given.
+        """
+        kinds = tuple(w for w in what if isinstance(w, type) and issubclass(w, Change | Gap | Notification))
+        targets = [w for w in what if w not in kinds]
+
+        def register(handler: Handler) -> Handler:
+            self._handlers.append((kinds, targets, handler))
+            return handler
+
+        return register
+
+    def run(self) -> None:
+        """Call the handlers that fit each event, in the order of registration, until :meth:`stop`.
+
+        What a handler raises goes to ``on_error``, by default out of this method; the next call goes on with the next event.
+        """
+        for event in self:
+            handled = False
+            for kinds, targets, handler in self._handlers:
+                if (not kinds or isinstance(event, kinds)) and (not targets or any(_concerns(event, t) for t in targets)):
+                    handled = True
+                    try:
+                        handler(event)
+                    except Exception as error:
+                        if self._on_error is None:
+                            raise
+                        self._on_error(error, event)
+            if not handled and isinstance(event, Gap):
+                logger.warning("%r, and no handler for it: register one with @listener.on(Gap)", event)
+
+    # -- subscriptions ------------------------------------------------------------------------------------------------
+
+    def subscribe(self, *sources: Any) -> None:
+        """Listen to more; returns when the database has confirmed. From any thread.
+
+        :raises TriggersMissing, NotifyConfigError: as the constructor and :meth:`start`; nothing has changed then.
+        :raises ConnectionLost: if the connection broke meanwhile, or the listener was stopped; nothing has changed then.
+        """
+        expand(sources)
+        self._command(lambda known: [*known, *(s for s in sources if not any(s is k or s == k for k in known))])
+
+    def unsubscribe(self, *sources: Any) -> None:
+        """Listen to ``sources`` no longer; returns when the database has confirmed. What is buffered is still yielded."""
+        self._command(lambda known: [k for k in known if not any(s is k or s == k for s in sources)])
+
+    def _command(self, change: Callable[[list[Any]], list[Any]]) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._sources = change(self._sources)
+            return
+        command = _Command(change, Future())
+        self._commands.put(command)
+        self._wake()
+        command.done.result()
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # full: the thread will wake anyway; closed: there is none
+            self._wake_write.send(b"w")
+
+    # -- the thread ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _driver_errors(self) -> tuple[type[Exception], ...]:
+        return (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyOperationalError, OSError)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                try:
+                    if self._connection is None:
+                        self._connect(strict=False)
+                    self._read()
+                except (*self._driver_errors, ListenUnavailable) as error:
+                    self._lose(error)
+        except Exception as error:  # a fault of ours must not look like silence
+            logger.exception("the listener's thread ends")
+            self._buffer.put(_End(error))
+        finally:
+            self._disconnect()
+            self._wake_read.close()
+            self._wake_write.close()
+            while not self._commands.empty():
+                self._commands.get().done.set_exception(ConnectionLost("the listener was stopped"))
+
+    def _lose(self, error: Exception) -> None:
+        """The connection, or the attempt to make it, failed: wait before the next one."""
+        self._disconnect()
+        self._protocol.lost()
+        if self._stopping:
+            return
+        delay = self._protocol.delay()
+        logger.warning("not connected, next attempt in %.1f s: %s", delay, str(error).strip())
+        until = time.monotonic() + delay
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            if select.select([self._wake_read], [], [], left)[0]:
+                self._wake_read.recv(4096)
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _connect(self, *, strict: bool) -> None:
+        """Make the connection and let it listen to everything; ``strict`` refuses tables without triggers."""
+        self._connecting = True
+        try:
+            connection = connect(self._engine)
+        finally:
+            self._connecting = False
+        try:
+            with connection.deadline(max(PROBE_SECONDS, self._heartbeat)):
+                if connection.execute("SELECT pg_catalog.pg_is_in_recovery()")[0][0]:
+                    raise ListenUnavailable("standby", "this server is a standby, and a standby cannot LISTEN. Connect to the primary")
+                missing = self._listen(connection, expand(self._sources), strict=strict)
+            self._early = self._probe(connection)
+        except BaseException:
+            connection.close()
+            raise
+        if missing is not None:
+            logger.error("%s", missing)
+        self._connection = connection
+        self._deliver(self._protocol.connected("" if missing is None else str(missing)))
+
+    def _listen(self, connection: ListenConnection, wanted: Wanted, *, strict: bool) -> TriggersMissing | None:
+        """LISTEN to what is wanted and not yet listened to; the reverse for the rest. Replaces the routes when all went well."""
+        sets = {t: trigger_set(t, marking, schema_translation(self._engine)) for t in wanted.tables if (marking := marking_of(t))}
+        found = installed(connection.execute, sets.values(), with_types=True)
+        silent = [
+            f"{t.fullname}: {drift.kind} {drift.object}"
+            for t, triggers in sets.items()
+            for drift in compare(triggers, found.get(triggers), t.fullname)
+            if drift.kind in ("missing", "disabled")
+        ]
+        missing = None
+        if silent:
+            tables = tuple(t.fullname for t in sets if any(s.startswith(f"{t.fullname}: ") for s in silent))
+            missing = TriggersMissing(tables, "; ".join(silent))
+            if strict:
+                raise missing
+        routes = {channel: Route({}, plain=True) for channel in wanted.channels}
+        for table, triggers in sets.items():
+            if (there := found.get(triggers)) is None:
+                continue
+            interest, marking = wanted.tables[table], triggers.marking
+            route = routes.setdefault(marking.channel or there.channel, Route({}, plain=False))
+            route.sources[there.relation] = Source(
+                table, interest.mapper, interest.accepts, marking.key, self._engine.dialect, there.types, connection.decoder
+            )
+        listening = {row[0] for row in connection.execute("SELECT pg_catalog.pg_listening_channels()")}
+        statements = [f"LISTEN {quote_always(c)}" for c in routes if c not in listening]
+        statements += [f"UNLISTEN {quote_always(c)}" for c in listening if c not in routes]
+        if statements:
+            connection.execute("; ".join(statements))
+        self._protocol.routes = routes
+        return missing
+
+    def _probe(self, connection: ListenConnection) -> list[tuple[str, str, int]]:
+        """Send a notification through another connection and wait for it; returns what else came meanwhile.
+
+        Another connection, because a transaction pooler may well deliver what a client sends to itself.
+        """
+        channel = f"sa_pgnotify_probe_{uuid4().hex}"
+        with connection.deadline(PROBE_SECONDS):
+            connection.execute(f"LISTEN {channel}")
+        sender = connect(self._engine)
+        try:
+            with sender.deadline(PROBE_SECONDS):
+                sender.execute(f"NOTIFY {channel}")
+        finally:
+            sender.close()
+        others: list[tuple[str, str, int]] = []
+        until = time.monotonic() + PROBE_SECONDS
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection, selectors.EVENT_READ)
+            while not self._stopping:
+                arrived = connection.receive() if connection.pending() or selector.select(max(0.0, until - time.monotonic())) else None
+                if arrived is None:
+                    raise ListenUnavailable(
+                        "pooler",
+                        f"LISTEN succeeded, but a notification did not arrive within {PROBE_SECONDS:.0f} s: a transaction pooler "
+                        "(pgbouncer with pool_mode=transaction, say) stands in between. Give the listener an engine that connects "
+                        "to PostgreSQL directly, or with session pooling",
+                    )
+                others += [note for note in arrived if note[0] != channel]
+                if any(note[0] == channel for note in arrived):
+                    break
+        with connection.deadline(PROBE_SECONDS):
+            connection.execute(f"UNLISTEN {channel}")
+        return others
+
+    def _read(self) -> None:
+        """Deliver what the connection brings, until it is lost or the listener stopped."""
+        connection = self._connection
+        assert connection is not None
+        self._deliver(self._protocol.notified(self._early))
+        self._early = []
+        next_beat = time.monotonic() + self._heartbeat
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection, selectors.EVENT_READ)
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            while not self._stopping:
+                wait = 0.0 if connection.pending() else max(0.0, next_beat - time.monotonic())
+                ready = {key.fileobj for key, _ in selector.select(wait)}
+                if self._wake_read in ready:
+                    self._wake_read.recv(4096)
+                    self._obey(connection)
+                if connection in ready or connection.pending():
+                    self._deliver(self._protocol.notified(connection.receive()))
+                if time.monotonic() >= next_beat:
+                    self._beat(connection)
+                    next_beat = time.monotonic() + self._heartbeat
+
+    def _beat(self, connection: ListenConnection) -> None:
+        """Ask the server something, which finds out a dead connection, and something worth knowing."""
+        with connection.deadline(self._heartbeat):
+            usage = float(connection.execute("SELECT pg_catalog.pg_notification_queue_usage()")[0][0])
+        self._protocol.alive()
+        if usage >= QUEUE_WARNING > (self._queue_usage or 0.0):
+            logger.warning(
+                "PostgreSQL's notification queue is %.0f %% full; when it is full, COMMIT fails. Some session listens and does not read, "
+                "or is idle in a transaction: see pg_stat_activity",
+                usage * 100,
+            )
+        self._queue_usage = usage
+
+    def _obey(self, connection: ListenConnection) -> None:
+        """Do what other threads have asked for."""
+        while not self._stopping and not self._commands.empty():
+            command = self._commands.get()
+            try:
+                sources = command.change(self._sources)
+                with connection.deadline(max(PROBE_SECONDS, self._heartbeat)):
+                    self._listen(connection, expand(sources), strict=True)
+            except PgNotifyError as error:
+                command.done.set_exception(error)
+            except self._driver_errors as error:
+                command.done.set_exception(ConnectionLost(f"the connection broke: {error}"))
+                raise
+            else:
+                self._sources = sources
+                command.done.set_result(None)
+
+    def _deliver(self, items: Iterable[Item]) -> None:
+        for item in items:
+            for admitted in self._protocol.admit(item, self._put - self._taken):
+                self._put += len(admitted) if isinstance(admitted, Batch) else 1
+                self._buffer.put(admitted)
+
+
+def _concerns(event: Event, target: Any) -> bool:
+    if isinstance(event, Notification):
+        return event.channel == target
+    if isinstance(event, Gap):
+        return False
+    return event.table is target or (isinstance(target, type) and isinstance(event.entity, type) and issubclass(event.entity, target))

@@ -1,0 +1,219 @@
+"""Marking classes and tables, and the hooks that install the triggers with the tables.
+
+Classes come about in many ways (declarative, dataclasses, imperative, reflected late, inherited three ways); what they share is that
+a mapper is constructed at the end, so that is where the marker acts. It leaves plain data in ``Table.info``, which survives pickling
+and ``Table.to_metadata()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Column, Connection, MetaData, Table, event
+from sqlalchemy.orm import Mapper
+from sqlalchemy.sql.ddl import SchemaDropper, SchemaGenerator
+
+from .ddl import CreateNotifyTriggers, DropNotifyTriggers
+from .errors import NotifyConfigError
+from .reflection import compare, execute_on, installed, marked_sets, schema_translation
+from .spec import INFO_KEY, Lookup, NotifySpec, marking_of, resolve
+
+__all__ = ["NotifyOnChange", "general_mapper", "notify_on_change"]
+
+
+class NotifyOnChange:
+    """Mixin for mapped classes whose changes are to be told; before or after ``Base``, or on an abstract base for all below it.
+
+    ``__notify__ = NotifySpec(...)`` on the class gives options, ``__notify__ = None`` opts it out.
+    """
+
+    __notify__: ClassVar[NotifySpec | None] = NotifySpec()
+
+
+def notify_on_change(table: Table, spec: NotifySpec = NotifySpec()) -> Table:  # noqa: B008 (frozen)
+    """Mark a Core table (or the table of a class that cannot take a mixin); its columns' keys serve as attribute names.
+
+    :returns: ``table``.
+    :raises NotifyConfigError: if the declaration cannot work on this table, or the table is marked otherwise already.
+    """
+    marking = _refuse_temporary(table) or resolve(
+        spec, {c.key: c for c in table.columns}, tuple(c.name for c in table.primary_key), table.fullname
+    )
+    known = marking_of(table)
+    if known is not None and known != marking:
+        raise NotifyConfigError(table.fullname, "the table is already marked, with other options. Mark it once")
+    table.info[INFO_KEY] = marking
+    return table
+
+
+def _refuse_temporary(table: Table) -> None:
+    if any(prefix.upper() in {"TEMPORARY", "TEMP"} for prefix in table._prefixes):
+        raise NotifyConfigError(table.fullname, "the table is temporary: no other session sees it. Unmark it")
+
+
+# -- mapped classes ---------------------------------------------------------------------------------------------------
+
+_declared: WeakKeyDictionary[Table, tuple[type, NotifySpec]] = WeakKeyDictionary()
+"""Who marked a table first, and how; tells an inherited declaration from a contradicting one."""
+_general_mappers: WeakKeyDictionary[Table, Mapper[Any]] = WeakKeyDictionary()
+
+
+def general_mapper(table: Table) -> Mapper[Any] | None:
+    """The mapper furthest up of those whose rows are in ``table``, if a marked class uses the table."""
+    return _general_mappers.get(table)
+
+
+@event.listens_for(NotifyOnChange, "after_mapper_constructed", propagate=True)
+def _mark(mapper: Mapper[Any], class_: type[NotifyOnChange]) -> None:
+    spec = class_.__notify__
+    if spec is None:
+        return
+    if not isinstance(spec, NotifySpec):
+        raise NotifyConfigError(class_.__name__, f"__notify__ is {spec!r}; it must be a NotifySpec or None")
+    if not isinstance(mapper.local_table, Table):
+        if mapper.concrete or mapper.with_polymorphic or mapper.local_table is None:
+            return  # an AbstractConcreteBase: its tables are those of the classes below it
+        raise NotifyConfigError(class_.__name__, "it maps a join or a query, which no trigger can watch. Mark the tables with notify_on_change()")
+    root = mapper
+    while root.inherits is not None and not root.concrete:
+        root = root.inherits
+    for ancestor in _lineage(mapper):
+        if isinstance(ancestor.local_table, Table):
+            _general_mappers.setdefault(ancestor.local_table, ancestor)
+            _mark_table(mapper, root, ancestor.local_table, class_, spec)
+    for ancestor in _lineage(mapper)[1:]:
+        _look_up_class(ancestor, root)
+
+
+def _lineage(mapper: Mapper[Any]) -> list[Mapper[Any]]:
+    """The mapper and those above it whose tables its rows are in, the one furthest up last; one mapper for each table."""
+    found = [mapper]
+    while found[-1].inherits is not None and not found[-1].concrete:
+        above = found[-1].inherits
+        if above.local_table is found[-1].local_table:
+            found[-1] = above
+        else:
+            found.append(above)
+    return found
+
+
+def _mark_table(mapper: Mapper[Any], root: Mapper[Any], table: Table, class_: type, spec: NotifySpec) -> None:
+    known = _declared.get(table)
+    if known is not None:
+        by, other = known
+        if other != spec and not (table is not mapper.local_table and issubclass(class_, by)):
+            raise NotifyConfigError(
+                class_.__name__,
+                f"{by.__name__} marked the table {table.fullname!r}, which they share, with other options. "
+                f"Give both the same __notify__, or mark only the class above them (None opts {class_.__name__} out)",
+            )
+        if marking_of(table) is not None:
+            return
+    _refuse_temporary(table)
+    attributes = _attributes(mapper, table)
+    key = tuple(_local(mapper, column, table).name for column in root.primary_key)
+    every = {name for t in mapper.tables for name in _attributes(mapper, t)}
+    _declared[table] = (class_, spec)
+    if table is root.local_table:
+        marking = resolve(_part(spec, attributes, every), attributes, key, class_.__name__)
+        on = root.polymorphic_on
+        if isinstance(on, Column) and table.columns.get(on.key) is on:
+            marking = replace(marking, discriminator=on.name)
+    else:
+        # The root's row tells that an entity came or went; this table tells only what happens to its own columns.
+        part = _part(spec, attributes, every)
+        watched = "update" in part.operations and (part.update_of or not spec.update_of)
+        operations = tuple(o for o in part.operations if (o == "update" and watched) or o == "truncate")
+        if not operations:
+            return
+        marking = resolve(replace(part, operations=operations), attributes, key, class_.__name__)
+    table.info[INFO_KEY] = marking
+
+
+def _attributes(mapper: Mapper[Any], table: Table) -> dict[str, Column[Any]]:
+    return {
+        attribute.key: column
+        for attribute in mapper.column_attrs
+        for column in attribute.columns
+        if isinstance(column, Column) and column.table is table
+    }
+
+
+def _part(spec: NotifySpec, attributes: Iterable[str], every: set[str]) -> NotifySpec:
+    """The part of a declaration that is about one of several tables; names that no table has stay, to be refused."""
+    mine = set(attributes)
+
+    def cut(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in names if name in mine or name not in every)
+
+    return replace(spec, values=spec.values if spec.values == "all" else cut(spec.values), update_of=cut(spec.update_of))
+
+
+def _local(mapper: Mapper[Any], column: Column[Any], table: Table) -> Column[Any]:
+    """The column of ``table`` that holds the same value as ``column`` of the root table."""
+    return next(c for c in mapper.get_property_by_column(column).columns if c.table is table)
+
+
+def _look_up_class(mapper: Mapper[Any], root: Mapper[Any]) -> None:
+    """Rows of a joined child's table that has classes below it: which class, is to be read in the root table."""
+    table, on = mapper.local_table, root.polymorphic_on
+    marking = marking_of(table) if isinstance(table, Table) else None
+    if mapper is root or marking is None or not isinstance(on, Column) or not isinstance(root.local_table, Table):
+        return
+    keys = tuple(zip(marking.key, (c.name for c in root.primary_key), strict=True))
+    lookup = Lookup(table=root.local_table.name, schema=root.local_table.schema, discriminator=on.name, keys=keys)
+    table.info[INFO_KEY] = replace(marking, discriminator=lookup)
+
+
+# -- create_all and drop_all ------------------------------------------------------------------------------------------
+
+
+@event.listens_for(MetaData, "after_create")
+def _created_all(metadata: MetaData, connection: Any, _ddl_runner: Any, **_: Any) -> None:
+    # Migrations run other runners: they install triggers by operations of their own, frozen at the time of writing.
+    if isinstance(_ddl_runner, SchemaGenerator):
+        _install(connection, _ddl_runner.tables or metadata.tables.values())
+
+
+@event.listens_for(Table, "after_create")
+def _created(table: Table, connection: Any, _ddl_runner: Any, _is_metadata_operation: bool = False, **_: Any) -> None:
+    if isinstance(_ddl_runner, SchemaGenerator) and not _is_metadata_operation:
+        _install(connection, [table])
+
+
+@event.listens_for(MetaData, "after_drop")
+def _dropped_all(metadata: MetaData, connection: Any, _ddl_runner: Any, **_: Any) -> None:
+    if isinstance(_ddl_runner, SchemaDropper):
+        _remove(connection, _ddl_runner.tables or metadata.tables.values())
+
+
+@event.listens_for(Table, "after_drop")
+def _dropped(table: Table, connection: Any, _ddl_runner: Any, _is_metadata_operation: bool = False, **_: Any) -> None:
+    if isinstance(_ddl_runner, SchemaDropper) and not _is_metadata_operation:
+        _remove(connection, [table])
+
+
+def _install(connection: Any, tables: Iterable[Table]) -> None:
+    """Install what is missing or outdated; when all is in place, one query and no lock."""
+    marked = _marked(connection, tables)
+    if isinstance(connection, Connection) and marked:
+        sets = marked_sets(marked, schema_translation(connection))
+        found = installed(execute_on(connection), sets.values())
+        differs = {t for t, wanted in sets.items() if any(d.kind != "disabled" for d in compare(wanted, found.get(wanted), t))}
+        marked = [t for t in marked if t.fullname in differs]
+    for table in marked:
+        connection.execute(CreateNotifyTriggers(table))
+
+
+def _remove(connection: Any, tables: Iterable[Table]) -> None:
+    for table in _marked(connection, tables):
+        connection.execute(DropNotifyTriggers(table))
+
+
+def _marked(connection: Any, tables: Iterable[Table]) -> list[Table]:
+    return [t for t in tables if marking_of(t) is not None] if connection.dialect.name == "postgresql" else []
+
+

@@ -1,0 +1,146 @@
+"""The core of listening: notifications in, events and gaps out. It decides and never waits.
+
+It is hard because loss must be told in its place: after all that came before it, before all that comes later, exactly once. So
+everything that is yielded passes through here, in order. Threads and event loops are shells that wait and move bytes
+(:mod:`sa_pgnotify.listener`).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .decoding import Batch, Source, Undecodable
+from .events import Gap, Notification
+from .wire import Malformed, MessageReader
+
+__all__ = ["Item", "Protocol", "Route", "utcnow"]
+
+logger = logging.getLogger("sa_pgnotify")
+
+Item = Batch | Gap | Notification
+FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
+"""Seconds before the first attempt to reconnect, and the most between two; each waits up to twice as long as the one before."""
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a channel carries.
+
+    :ivar sources: the tables whose changes it brings, by the name in the message's header.
+    :ivar plain: whether somebody asked for the channel by its name.
+    """
+
+    sources: dict[str, Source]
+    plain: bool
+
+
+class Protocol:
+    """State of one listener.
+
+    :param buffer_size: how many events may wait for the program.
+    """
+
+    def __init__(self, buffer_size: int) -> None:
+        self._buffer_size = buffer_size
+        self.routes: dict[str, Route] = {}
+        self._reader = MessageReader()
+        self._attempts = 0
+        self._lost_since: datetime | None = None
+        self._last_contact = utcnow()
+        self._overflowing = False
+        self.received = self.gaps = self.reconnects = 0
+        self.latency: float | None = None
+
+    # -- the connection -----------------------------------------------------------------------------------------------
+
+    def lost(self) -> None:
+        """The connection broke."""
+        if self._lost_since is None:
+            self._lost_since = self._last_contact
+        self._reader.reset()
+
+    def delay(self) -> float:
+        """Seconds to wait before the next attempt to connect: exponential, with full jitter, so that a thousand listeners do not
+        come back at once (M. Brooker, "Exponential Backoff And Jitter", 2015)."""
+        self._attempts += 1
+        return random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._attempts, 20)))  # noqa: S311 (no secret)
+
+    def connected(self, detail: str = "") -> list[Item]:
+        """A connection listens and was probed: what is to be told before anything that it brings."""
+        self._attempts = 0
+        since, self._lost_since = self._lost_since, None
+        self.alive()
+        if since is None:
+            return []
+        self.reconnects += 1
+        return [self._gap(Gap("reconnected", since, detail))]
+
+    def alive(self) -> None:
+        """The server answered: up to now nothing is missing."""
+        self._last_contact = utcnow()
+
+    # -- what it brings -----------------------------------------------------------------------------------------------
+
+    def notified(self, notifications: Iterable[tuple[str, str, int]]) -> list[Item]:
+        """Notifications (channel, payload, pid), in the order of their arrival, as items to deliver."""
+        items: list[Item] = []
+        for channel, payload, pid in notifications:
+            route = self.routes.get(channel)
+            if route is None:
+                continue  # unsubscribed while it was on its way
+            if route.plain:
+                items.append(Notification(channel, payload, pid))
+            if route.sources:
+                items.extend(self._changes(route.sources, channel, payload, pid))
+        self.alive()
+        return items
+
+    def _changes(self, sources: dict[str, Source], channel: str, payload: str, pid: int) -> Iterable[Item]:
+        for found in self._reader.read(channel, payload, pid):
+            if isinstance(found, Malformed):
+                yield self.undecodable(found.detail)
+                continue
+            source = sources.get(found.header.relation)
+            if source is None:
+                continue  # a table that shares the channel, and that nobody asked for
+            try:
+                batch = Batch(source, found.header, found.rows)
+                self.latency = (utcnow() - batch.occurred_at).total_seconds()
+            except (Undecodable, OverflowError) as error:
+                yield self.undecodable(f"channel {channel!r}, pid {pid}: {error}")
+            else:
+                yield batch
+
+    def undecodable(self, detail: str) -> Gap:
+        logger.warning("undecodable: %s", detail)
+        return self._gap(Gap("undecodable", self._last_contact, detail))
+
+    def admit(self, item: Item, waiting: int) -> list[Item]:
+        """What of an item goes into the buffer, where ``waiting`` events are: the item, its beginning and a ``Gap``, or nothing.
+
+        Once full, the buffer takes no more until half of it is free, so that a slow program gets long runs between few gaps.
+        """
+        size = len(item) if isinstance(item, Batch) else 1
+        self.received += size
+        if self._overflowing and waiting > self._buffer_size // 2:
+            return []
+        self._overflowing = False
+        free = self._buffer_size - waiting
+        if size <= free or isinstance(item, Gap):
+            return [item]
+        self._overflowing = True
+        logger.warning("overflow: %d events wait, and the buffer takes %d", waiting, self._buffer_size)
+        first: list[Item] = [item.first(free)] if isinstance(item, Batch) and free > 0 else []
+        return [*first, self._gap(Gap("overflow", utcnow(), f"{self._buffer_size} events wait to be taken"))]
+
+    def _gap(self, gap: Gap) -> Gap:
+        self.gaps += 1
+        return gap

@@ -1,0 +1,201 @@
+"""What is installed in the database, and how it differs from what the models say.
+
+Read from ``pg_catalog`` in one query for all tables: the source of a function is kept there byte for byte, the facts of a trigger in
+columns, so that nothing has to be created, parsed or locked to compare them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, MetaData, Table, bindparam, text
+
+from .spec import marking_of
+from .triggers import CHANNEL_HASH, COMMENT_PREFIX, RELATION, TRIGGER_NAMES, TriggerSet, literal, trigger_set
+
+__all__ = ["Drift", "Installed", "check", "compare", "installed", "schema_translation"]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One difference between the models and the database.
+
+    :ivar kind: ``"missing"`` (no table, function or trigger), ``"outdated"`` (made from an other declaration, or altered by hand),
+        ``"disabled"`` (ALTER TABLE ... DISABLE TRIGGER) or ``"left over"`` (ours, but no marking asks for it).
+    :ivar table: the table's name, as SQLAlchemy gives it (``schema.table``).
+    :ivar object: what differs, e.g. ``"trigger sa_pgnotify_insert"``.
+    :ivar mend: what to do, in one sentence.
+    """
+
+    kind: Literal["missing", "outdated", "disabled", "left over"]
+    table: str
+    object: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.object} of {self.table}. {self.mend}"
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A trigger of ours. ``enabled`` is pg_trigger.tgenabled: O(rigin), A(lways), R(eplica) or D(isabled)."""
+
+    name: str
+    function_oid: int
+    type_bits: int
+    enabled: str
+
+    @property
+    def fires(self) -> bool:
+        return self.enabled in "OA"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What the database has for one table.
+
+    :ivar relation: the table's name in messages; ``channel`` its default channel.
+    :ivar source: the function's source, or None if there is no such function.
+    :ivar types: column name to type OID, domains replaced by what they are made of.
+    """
+
+    relation: str
+    channel: str
+    function_oid: int | None
+    source: str | None
+    triggers: dict[str, Trigger]
+    types: dict[str, int]
+
+
+Execute = Callable[[str], Iterable[Any]]
+"""Runs SQL text that has no parameters, and gives its rows: of an SQLAlchemy connection, or of a listener's own."""
+
+
+def execute_on(connection: Connection) -> Execute:
+    """What runs SQL text on an SQLAlchemy connection as it stands."""
+    doubles = connection.dialect.paramstyle in ("format", "pyformat")
+    return lambda sql: connection.exec_driver_sql(sql.replace("%", "%%") if doubles else sql)
+
+
+_INSTALLED = f"""
+SELECT w.place, f.oid::bigint, f.prosrc,
+  r.name, CASE WHEN octet_length(r.name) <= 63 THEN r.name ELSE {CHANNEL_HASH.format(name="r.name")} END,
+  (SELECT json_agg(json_build_array(t.tgname, t.tgfoid::bigint, t.tgtype, t.tgenabled))::text FROM pg_catalog.pg_trigger AS t
+     WHERE t.tgrelid = c.oid AND t.tgparentid = 0 AND NOT t.tgisinternal AND starts_with(t.tgname, 'sa_pgnotify_')),
+  {{types}}
+FROM json_to_recordset({{wanted}}::json) AS w (place int, "table" text, function text)
+JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass(w."table")
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (SELECT {RELATION.format(schema="n.nspname", table="c.relname")} AS name) AS r
+LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = to_regprocedure(w.function)
+ORDER BY 1
+"""
+
+_TYPES = """
+  (SELECT json_object_agg(a.attname, (
+       WITH RECURSIVE b (oid, base) AS (
+         SELECT y.oid, y.typbasetype FROM pg_catalog.pg_type AS y WHERE y.oid = a.atttypid
+         UNION ALL SELECT y.oid, y.typbasetype FROM b JOIN pg_catalog.pg_type AS y ON y.oid = b.base)
+       SELECT b.oid::bigint FROM b WHERE b.base = 0))::text
+     FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+"""
+
+
+def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool = False) -> dict[TriggerSet, Installed]:
+    """What the database has for each of ``sets``; those whose table does not exist are left out."""
+    wanted = list(sets)
+    asked = [{"place": i, "table": s.qualified_table, "function": s.qualified_function + "()"} for i, s in enumerate(wanted)]
+    sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)), types=_TYPES if with_types else "NULL")
+    result: dict[TriggerSet, Installed] = {}
+    for place, function, source, relation, channel, triggers, types in execute(sql):
+        found = [Trigger(*given) for given in json.loads(triggers or "[]")]
+        by_name = {trigger.name: trigger for trigger in found}
+        result[wanted[place]] = Installed(relation, channel, function, source, by_name, json.loads(types or "{}"))
+    return result
+
+
+# pg_trigger.tgtype: INSERT 4, DELETE 8, UPDATE 16, TRUNCATE 32; no bit for AFTER, none for STATEMENT.
+_TYPE_BITS = {"insert": 4, "delete": 8, "update": 16, "truncate": 32}
+
+
+def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> list[Drift]:
+    """How what is installed for a table differs from what its marking asks for."""
+    create = "Run metadata.create_all(), or a migration."
+    if found is None:
+        return [Drift("missing", table_name, "the table", create)]
+    drifts = []
+    if found.source is None:
+        drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
+    elif found.source != wanted.body:
+        drifts.append(Drift("outdated", table_name, f"function {wanted.function_name}", create))
+    for operation, name in TRIGGER_NAMES.items():
+        trigger = found.triggers.get(name)
+        if operation not in wanted.marking.operations:
+            if trigger is not None:
+                drifts.append(Drift("left over", table_name, f"trigger {name}", create))
+        elif trigger is None:
+            drifts.append(Drift("missing", table_name, f"trigger {name}", create))
+        elif trigger.type_bits != _TYPE_BITS[operation] or trigger.function_oid != found.function_oid:
+            drifts.append(Drift("outdated", table_name, f"trigger {name}", f"DROP TRIGGER {name}, then {create[0].lower()}{create[1:]}"))
+        elif not trigger.fires:
+            drifts.append(Drift("disabled", table_name, f"trigger {name}", f"ALTER TABLE {wanted.qualified_table} ENABLE TRIGGER {name}."))
+    return drifts
+
+
+_OURS = text(
+    """
+SELECT n.nspname, f.proname, c.relname, t.tgname
+FROM pg_catalog.pg_proc AS f
+JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
+JOIN pg_catalog.pg_description AS d ON d.objoid = f.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass AND starts_with(d.description, :prefix)
+LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = f.oid AND t.tgparentid = 0
+LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+WHERE n.nspname IN :schemas AND f.oid NOT IN :known
+ORDER BY 1, 2, 4
+"""
+).bindparams(bindparam("schemas", expanding=True), bindparam("known", expanding=True))
+
+
+def _left_over(connection: Connection, found: Iterable[Installed], schemas: set[str]) -> list[Drift]:
+    """Functions of ours, in the schemas of the metadata, that belong to no marked table of it."""
+    known = [i.function_oid for i in found if i.function_oid is not None] or [0]
+    drifts: dict[tuple[str, str], Drift] = {}
+    rows = connection.execute(_OURS, {"prefix": COMMENT_PREFIX, "schemas": sorted(schemas), "known": known})
+    for schema, function, table, _ in rows:
+        mend = f'DROP FUNCTION "{schema}"."{function}"() CASCADE, unless another program\'s metadata marks the table.'
+        drifts[schema, function] = Drift("left over", f"{schema}.{table}" if table else schema, f"function {function}", mend)
+    return list(drifts.values())
+
+
+def check(bind: Engine | Connection, metadata: MetaData) -> list[Drift]:
+    """What is missing, outdated, disabled or left over in the database; an empty list if it is as the models say.
+
+    It reads ``pg_catalog`` and changes nothing.
+
+    :param bind: engine or connection; its ``schema_translate_map`` is honoured.
+    """
+    if isinstance(bind, Engine):
+        with bind.connect() as connection:
+            return check(connection, metadata)
+    if bind.dialect.name != "postgresql":
+        return []
+    sets = marked_sets(metadata.tables.values(), schema_translation(bind))
+    found = installed(execute_on(bind), sets.values())
+    drifts = [d for name, wanted in sets.items() for d in compare(wanted, found.get(wanted), name)]
+    default = bind.execute(text("SELECT current_schema()")).scalar()
+    schemas = {schema_translation(bind)(t.schema) or default for t in metadata.tables.values()} | {default}
+    return drifts + _left_over(bind, found.values(), {s for s in schemas if s})
+
+
+def marked_sets(tables: Iterable[Table], schema_of: Callable[[str | None], str | None]) -> dict[str, TriggerSet]:
+    """The trigger sets of the marked ones among ``tables``, by the table's name as SQLAlchemy gives it."""
+    return {t.fullname: trigger_set(t, marking, schema_of) for t in tables if (marking := marking_of(t)) is not None}
+
+
+def schema_translation(bind: Any) -> Callable[[str | None], str | None]:
+    """A declared schema to the schema in force on an engine or connection (``schema_translate_map``)."""
+    translations = bind.get_execution_options().get("schema_translate_map") or {}
+    return lambda schema: translations.get(schema, schema)

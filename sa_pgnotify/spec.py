@@ -1,0 +1,191 @@
+"""What a developer declares (:class:`NotifySpec`) and what it means for one table (:class:`Marking`).
+
+A declaration speaks of attributes and lambdas, a trigger of columns and SQL. Everything that can be wrong with a declaration is
+found here, while the class or table that made it can still be named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Column, ColumnElement, Table, TextClause, column, literal_column, select, table
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.exc import SQLAlchemyError
+
+from .errors import NotifyConfigError
+
+__all__ = ["CHANNEL_BYTES", "OPERATIONS", "Marking", "NotifySpec", "marking_of"]
+
+OPERATIONS = ("insert", "update", "delete", "truncate")
+CHANNEL_BYTES = 63
+"""Channel names are identifiers: NAMEDATALEN - 1 bytes."""
+
+INFO_KEY = "sa_pgnotify"
+NEW_ROW, OLD_ROW = "new_row", "old_row"
+"""The aliases under which a trigger's SQL knows the two rows of a change."""
+
+# "named": a dialect that neither doubles percent signs nor writes placeholders, so that its text is what PostgreSQL is to read.
+RENDERING = PGDialect(paramstyle="named")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotifySpec:
+    """Which changes of a table are told, and what travels with them.
+
+    :param operations: which of ``"insert"``, ``"update"``, ``"delete"`` and ``"truncate"`` are told.
+    :param values: names of the attributes whose values travel with each event, or ``"all"``. By default none: the identity
+        and the names of what changed travel, no data, because PostgreSQL's channels know no privileges.
+    :param update_of: names of attributes; an UPDATE is told only if it really changed one of them. Empty: any column.
+    :param when: ``lambda old, new: <SQL expression>``, evaluated in the database; a change is told when it is true. ``old`` is a
+        row of NULLs on INSERT, ``new`` on DELETE. A TRUNCATE is told without asking.
+    :param channel: name of the channel, at most 63 bytes of UTF-8. Default: one for each table, from its schema and name.
+    :raises NotifyConfigError: if the declaration cannot work on any table.
+    """
+
+    operations: tuple[str, ...] = OPERATIONS
+    values: tuple[str, ...] | Literal["all"] = ()
+    update_of: tuple[str, ...] = ()
+    when: Callable[[Any, Any], ColumnElement[bool]] | None = None
+    channel: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("operations", "update_of", "values"):
+            given = getattr(self, field)
+            if field == "values" and given == "all":
+                continue
+            if isinstance(given, str):
+                raise _refused(f"{field}={given!r} is a string; write a tuple: {field}=({given!r},)")
+            object.__setattr__(self, field, tuple(given))
+        unknown = set(self.operations) - set(OPERATIONS)
+        if unknown:
+            raise _refused(f"unknown operation {sorted(unknown)[0]!r}; the operations are {', '.join(OPERATIONS)}")
+        if not self.operations:
+            raise _refused("operations is empty; write __notify__ = None to tell nothing")
+        if self.when is not None and not callable(self.when):
+            raise _refused("when must be a function of (old, new) that returns an SQL expression")
+        if self.channel is not None:
+            check_channel(self.channel, "NotifySpec")
+
+
+def check_channel(name: str, subject: str) -> None:
+    """:raises NotifyConfigError: if PostgreSQL would refuse or cut ``name`` as a channel."""
+    size = len(name.encode("utf-8", "surrogatepass"))
+    if not 0 < size <= CHANNEL_BYTES or "\0" in name:
+        raise NotifyConfigError(
+            subject, f"channel {name!r} is {size} bytes; PostgreSQL takes 1 to {CHANNEL_BYTES}, none of them NUL. Choose a shorter one"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """Where the discriminator of a joined-inheritance child's row stands: in its root table, found by the key.
+
+    :ivar table: name of the root table; ``schema`` its schema as declared, or None.
+    :ivar discriminator: the column that names the class.
+    :ivar keys: pairs of column names, (the child's, the root's).
+    """
+
+    table: str
+    schema: str | None
+    discriminator: str
+    keys: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marking:
+    """A :class:`NotifySpec` as it applies to one table, in the names of columns: plain data, kept in ``Table.info``.
+
+    :ivar values: column names, or ``"all"`` for those that the table has when its trigger is made.
+    :ivar condition: SQL text over ``new_row`` and ``old_row``, or None.
+    :ivar key: the columns of the identity, in the mapper's order.
+    :ivar discriminator: the column, or the :class:`Lookup`, that names the mapped class; None without inheritance.
+    """
+
+    operations: tuple[str, ...]
+    values: tuple[str, ...] | Literal["all"]
+    update_of: tuple[str, ...]
+    condition: str | None
+    channel: str | None
+    key: tuple[str, ...]
+    discriminator: str | Lookup | None = None
+
+
+def marking_of(table: Table) -> Marking | None:
+    """The marking of a table, or None if it is not marked."""
+    found: Marking | None = table.info.get(INFO_KEY)
+    return found
+
+
+def resolve(spec: NotifySpec, attributes: Mapping[str, Column[Any]], key: tuple[str, ...], subject: str) -> Marking:
+    """What ``spec`` means for a table.
+
+    :param attributes: attribute name to the table's column, for all columns of the table that have an attribute.
+    :param key: names of the identity's columns.
+    :param subject: name of the class or table, for messages.
+    :raises NotifyConfigError: if the table has no primary key, or the spec names what the table does not have.
+    """
+    if not key:
+        raise NotifyConfigError(
+            subject, "it has no primary key, so an event could not say which row changed. Give it a primary key to mark it"
+        )
+    return Marking(
+        operations=tuple(operation for operation in OPERATIONS if operation in spec.operations),
+        values="all" if spec.values == "all" else _columns(spec.values, attributes, subject, "values"),
+        update_of=_columns(spec.update_of, attributes, subject, "update_of"),
+        condition=None if spec.when is None else _condition(spec.when, attributes, subject),
+        channel=spec.channel,
+        key=key,
+    )
+
+
+def _columns(names: tuple[str, ...], attributes: Mapping[str, Column[Any]], subject: str, field: str) -> tuple[str, ...]:
+    for name in names:
+        if name not in attributes:
+            raise NotifyConfigError(
+                subject, f"{field} names {name!r}, which is no column attribute of it. It has: {', '.join(sorted(attributes))}"
+            )
+    return tuple(attributes[name].name for name in names)
+
+
+class _Row:
+    """What ``when`` gets for ``old`` and ``new``: columns by attribute name."""
+
+    def __init__(self, columns: Mapping[str, ColumnElement[Any]], subject: str) -> None:
+        self._columns = columns
+        self._subject = subject
+
+    def __getattr__(self, name: str) -> ColumnElement[Any]:
+        try:
+            return self._columns[name]
+        except KeyError:
+            raise NotifyConfigError(
+                self._subject, f"when uses {name!r}, which is no column attribute of it. It has: {', '.join(sorted(self._columns))}"
+            ) from None
+
+
+def _condition(when: Callable[[Any, Any], Any], attributes: Mapping[str, Column[Any]], subject: str) -> str:
+    """The SQL text of ``when``, every value written into it as a literal."""
+    columns: dict[str, ColumnElement[Any]] = {c.name: column(c.name, c.type) for c in attributes.values()}
+    rows = table("sa_pgnotify_rows", *columns.values())
+    old, new = rows.alias(OLD_ROW), rows.alias(NEW_ROW)
+    expression = when(*(_Row({name: a.c[c.name] for name, c in attributes.items()}, subject) for a in (old, new)))
+    if not isinstance(expression, ColumnElement | TextClause):
+        raise NotifyConfigError(subject, f"when returned {expression!r}; it must return an SQL expression such as new.qty > old.qty")
+    # Within a SELECT over both rows, so that subqueries correlate to them; what follows WHERE is the condition.
+    both = select(literal_column("1")).select_from(old, new)
+    try:
+        prefix = f"{both.compile(dialect=RENDERING)} \nWHERE "
+        text = str(both.where(expression).compile(dialect=RENDERING, compile_kwargs={"literal_binds": True}))
+    except (SQLAlchemyError, NotImplementedError) as error:
+        raise NotifyConfigError(
+            subject, f"when cannot be written as SQL text, because {error}. Use literals of plain types, or literal_column()"
+        ) from error
+    if not text.startswith(prefix):
+        raise NotifyConfigError(subject, "when uses columns of another table or of the class itself; use those of its arguments old and new")
+    return text[len(prefix) :]
+
+
+def _refused(problem: str) -> NotifyConfigError:
+    return NotifyConfigError("NotifySpec", problem)

@@ -1,0 +1,519 @@
+"""The SQL of the trigger functions and triggers, version 1.
+
+It is hard because the trigger runs inside somebody's write: whatever the names, types, sizes and number of rows, that write must
+not fail, and must cost little more. So: one statement-level trigger for each operation, which reads the statement's transition
+tables in one set-based query, static SQL (dynamic SQL costs seven times as much a row), and one exception block around it, out of
+which goes a *failed* message, that the listener turns into a ``Gap``, instead of an error.
+
+A message is laid out in :mod:`sa_pgnotify.wire`, which reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, String, Table
+from sqlalchemy import types as sqltypes
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from .spec import NEW_ROW, OLD_ROW, RENDERING, Lookup, Marking
+from .wire import MASK_BITS
+
+__all__ = ["TriggerSet", "trigger_set"]
+
+VERSION = 1
+INSTALL_LOCK = int.from_bytes(hashlib.sha256(b"sa_pgnotify").digest()[:7], "big")
+"""Key of the advisory lock under which processes that start at once install one after the other: concurrent
+CREATE OR REPLACE FUNCTION fails with "tuple concurrently updated"."""
+
+TRIGGER_NAMES = {operation: f"sa_pgnotify_{operation}" for operation in ("insert", "update", "delete", "truncate")}
+COMMENT_PREFIX = "sa_pgnotify "
+FUNCTION_ARGUMENTS = 100
+"""As many as PostgreSQL passes to a function."""
+PART_BYTES = 7900
+"""A notification takes 7999 bytes; the rest is for the part's own header."""
+
+FIXED_SETTINGS = {
+    "datestyle": "ISO",
+    "timezone": "UTC",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the values of a family of types are written and compared.
+
+    :ivar bare: their text never holds a control character and is never empty, so it needs no escaping.
+    :ivar equal: ``{o}`` and ``{n}`` to an SQL condition that is true if they differ in any byte.
+    :ivar settings: the settings on which their text depends.
+    """
+
+    bare: bool
+    differ: str = "ROW({o})::record *<> ROW({n})::record"
+    settings: tuple[str, ...] = ()
+
+
+_DISTINCT = "{o} IS DISTINCT FROM {n}"
+FAMILIES = {
+    "integer": Family(True, _DISTINCT),
+    "boolean": Family(True, _DISTINCT),
+    "uuid": Family(True, _DISTINCT),
+    "datetime": Family(True, _DISTINCT, ("datestyle", "timezone")),
+    "numeric": Family(True),
+    "float": Family(True, settings=("extra_float_digits",)),
+    "interval": Family(True, settings=("intervalstyle",)),
+    "bytes": Family(True, _DISTINCT, ("bytea_output",)),
+    "json": Family(True),
+    # Under the column's own collation, 'a' may equal 'A'.
+    "text": Family(False, '{o} COLLATE "C" IS DISTINCT FROM {n} COLLATE "C"'),
+    "other": Family(False, settings=tuple(FIXED_SETTINGS)),
+}
+_TEXT_TYPES = {sqltypes.String, sqltypes.Text, sqltypes.Unicode, sqltypes.UnicodeText, sqltypes.VARCHAR, sqltypes.TEXT}
+_FAMILY_OF_TYPE: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
+    (sqltypes.Enum, "other"),
+    (sqltypes.Boolean, "boolean"),
+    (sqltypes.Integer, "integer"),
+    (sqltypes.Uuid, "uuid"),
+    (sqltypes.Float, "float"),
+    (sqltypes.Numeric, "numeric"),
+    (sqltypes.Date, "datetime"),
+    (sqltypes.DateTime, "datetime"),
+    (sqltypes.Time, "datetime"),
+    (postgresql.INTERVAL, "interval"),
+    (sqltypes.LargeBinary, "bytes"),
+    (sqltypes.JSON, "json"),
+)
+
+
+def family_of(type_: TypeEngine[Any]) -> str:
+    """The name of the family (a key of ``FAMILIES``) of a column type; ``"other"`` for what is not known well."""
+    known = type_.dialect_impl(RENDERING)
+    if isinstance(known, TypeDecorator):
+        known = known.type_engine(RENDERING)
+    if type(known) in _TEXT_TYPES:
+        return "text"
+    return next((family for class_, family in _FAMILY_OF_TYPE if isinstance(known, class_)), "other")
+
+
+@dataclass(frozen=True)
+class TriggerColumn:
+    """A column as the trigger's SQL knows it: its name, its family, and the expression of a virtual generated column."""
+
+    name: str
+    family: str
+    computed: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerSet:
+    """One table's trigger function and triggers, as SQL text ready to be sent as it stands (no driver's escaping in it).
+
+    :ivar schema: schema of table and function, or None for the one that ``search_path`` gives.
+    """
+
+    table: str
+    schema: str | None
+    marking: Marking
+    columns: tuple[TriggerColumn, ...]
+    lookup_schema: str | None = None
+
+    @property
+    def function_name(self) -> str:
+        """Bare name of the function; shortened with a hash where it would exceed PostgreSQL's 63 bytes."""
+        name = f"sa_pgnotify_{self.table}"
+        if len(name.encode()) <= 63:
+            return name
+        return f"sa_pgnotify_{hashlib.sha256(self.table.encode()).hexdigest()[:32]}"
+
+    @property
+    def qualified_table(self) -> str:
+        return self._qualified(self.table)
+
+    @property
+    def qualified_function(self) -> str:
+        return self._qualified(self.function_name)
+
+    def _qualified(self, name: str) -> str:
+        return quote(name) if self.schema is None else f"{quote(self.schema)}.{quote(name)}"
+
+    @property
+    def carried(self) -> tuple[TriggerColumn, ...]:
+        """The columns whose values travel: the key, the discriminator, the values asked for."""
+        names = list(self.marking.key)
+        if isinstance(self.marking.discriminator, str):
+            names.append(self.marking.discriminator)
+        names.extend([c.name for c in self.columns] if self.marking.values == "all" else self.marking.values)
+        by_name = {c.name: c for c in self.columns}
+        return tuple(by_name[name] for name in dict.fromkeys(names))
+
+    @property
+    def compared(self) -> tuple[TriggerColumn, ...]:
+        """All columns, the carried ones first: bit i of an update's mask is the i-th of these."""
+        return tuple(dict.fromkeys(self.carried + self.columns))
+
+    @property
+    def comment(self) -> str:
+        """The comment on the function: who made it, and from what, so that it can be read back."""
+        marking = self.marking
+        made_of: dict[str, Any] = {"version": VERSION, "operations": marking.operations, "key": marking.key}
+        made_of["values"] = marking.values
+        made_of["update_of"] = marking.update_of
+        made_of["condition"] = marking.condition
+        made_of["channel"] = marking.channel
+        return COMMENT_PREFIX + json.dumps(made_of, ensure_ascii=False)
+
+    # -- the function's body ------------------------------------------------------------------------------------------
+
+    @property
+    def body(self) -> str:
+        """The function's source, byte for byte what ``pg_proc.prosrc`` holds once it is installed."""
+        branches = {
+            "insert": self._single("INSERT", "sa_new_rows", NEW_ROW, OLD_ROW),
+            "update": self._update(),
+            "delete": self._single("DELETE", "sa_old_rows", OLD_ROW, NEW_ROW),
+            "truncate": f"    message := {self._header('TRUNCATE')};\n    rows := '';",
+        }
+        told = [(operation, branches[operation]) for operation in self.marking.operations]
+        chosen = "".join(
+            f"  {'IF' if index == 0 else 'ELSIF'} TG_OP = '{operation.upper()}' THEN\n{branch}\n"
+            for index, (operation, branch) in enumerate(told)
+        )
+        given = self.marking.channel
+        return _BODY.format(
+            relation=RELATION.format(schema="TG_TABLE_SCHEMA", table="TG_TABLE_NAME"),
+            channel="relation" if given is None else literal(given),
+            hash=CHANNEL_HASH.format(name="channel"),
+            chosen=chosen,
+            part_bytes=PART_BYTES,
+        )
+
+    def _header(self, operation: str) -> str:
+        columns = self.compared if operation == "UPDATE" else self.carried
+        shape: dict[str, Any] = {"columns": [c.name for c in columns], "carried": len(self.carried), "key": len(self.marking.key)}
+        if isinstance(self.marking.discriminator, Lookup):
+            shape["discriminator"] = len(self.carried)
+        elif self.marking.discriminator is not None:
+            shape["discriminator"] = [c.name for c in self.carried].index(self.marking.discriminator)
+        return _joined(
+            [
+                f"'{operation[0]}'",
+                "relation",
+                "pg_catalog.pg_current_xact_id()",
+                "(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint",
+                literal(json.dumps(shape, ensure_ascii=False)),
+                escaped("pg_catalog.current_setting('sa_pgnotify.context', true)"),
+            ]
+        )
+
+    def _branch(self, operation: str, source: str, fields: list[str], tail: Iterable[str] = ()) -> str:
+        return (
+            f"    SELECT pg_catalog.string_agg({_joined(fields, tail)}, E'\\x1e') INTO rows\n"
+            f"      FROM {source};\n"
+            f"    IF rows IS NULL THEN RETURN NULL; END IF;\n"
+            f"    message := {self._header(operation)};"
+        )
+
+    def _single(self, operation: str, rows: str, row: str, absent: str) -> str:
+        """The branch of an operation that knows one row of each change."""
+        source = f"{self._source(rows)} AS {row}"
+        if self.marking.condition is not None:
+            # The absent row: NULLs of the right types, without asking for a privilege on the table.
+            source += f" LEFT JOIN {rows} AS {absent} ON false\n      WHERE {self.marking.condition}"
+        return self._branch(operation, source, [_text(c, f"{row}.{quote(c.name)}") for c in self.carried] + self._looked_up(row))
+
+    def _update(self) -> str:
+        """The branch that pairs OLD with NEW: by position, for a join on the key would lose the rows whose key changed."""
+        position = _unused("position", self.columns)
+        sides = [
+            f"(SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS {position}, "
+            f"{', '.join(_read(c, 'r') for c in self.columns)} FROM {rows} AS r) AS {row}"
+            for rows, row in (("sa_old_rows", OLD_ROW), ("sa_new_rows", NEW_ROW))
+        ]
+        watched = self.marking.update_of or tuple(c.name for c in self.columns)
+        masks, outputs, told = [], [], []
+        for index, start in enumerate(range(0, len(self.compared), MASK_BITS)):
+            columns = list(enumerate(self.compared[start : start + MASK_BITS]))
+            bits = " + ".join(f"CASE WHEN {_differ(c)} THEN {1 << bit} ELSE 0 END" for bit, c in columns)
+            masks.append(f"mask{index}")
+            outputs.append(f"({bits})::bigint AS mask{index}")
+            told.append(f"mask{index} & {sum(1 << bit for bit, c in columns if c.name in watched)} <> 0")
+        fields = list(masks)
+        for index, column in enumerate(self.carried):
+            name = quote(column.name)
+            outputs.append(f"{NEW_ROW}.{name} AS new{index}, {OLD_ROW}.{name} AS old{index}")
+            fields.append(_text(column, f"new{index}"))
+        for looked_up in self._looked_up(NEW_ROW):
+            outputs.append(f"{looked_up} AS looked_up")
+            fields.append("looked_up")
+        # The old values of the columns that changed stand at the end of the row, so that the others cost nothing.
+        old_values = [
+            f"CASE WHEN mask{index // MASK_BITS} & {1 << index % MASK_BITS} <> 0"
+            f" THEN pg_catalog.concat(E'\\x1f', {_text(column, f'old{index}')}) END"
+            for index, column in enumerate(self.carried)
+        ]
+        condition = "" if self.marking.condition is None else f"\n        WHERE {self.marking.condition}"
+        # OFFSET 0 keeps the planner from computing the masks again wherever they are used.
+        source = (
+            f"(SELECT {', '.join(outputs)}\n        FROM {sides[0]}\n        JOIN {sides[1]} USING ({position}){condition}\n"
+            f"        OFFSET 0) AS pairs\n      WHERE {' OR '.join(told)}"
+        )
+        return self._branch("UPDATE", source, fields, old_values)
+
+    def _source(self, rows: str) -> str:
+        """The transition table, with the virtual generated columns computed, which PostgreSQL leaves NULL in it."""
+        if not any(c.computed for c in self.columns):
+            return rows
+        return f"(SELECT {', '.join(_read(c, 'r') for c in self.columns)} FROM {rows} AS r)"
+
+    def _looked_up(self, row: str) -> list[str]:
+        lookup = self.marking.discriminator
+        if not isinstance(lookup, Lookup):
+            return []
+        root = quote(lookup.table) if self.lookup_schema is None else f"{quote(self.lookup_schema)}.{quote(lookup.table)}"
+        match = " AND ".join(f"root.{quote(theirs)} = {row}.{quote(ours)}" for ours, theirs in lookup.keys)
+        name = f"root.{quote(lookup.discriminator)}"
+        return [f"(SELECT {escaped(f'pg_catalog.concat({name})', name)} FROM {root} AS root WHERE {match})"]
+
+    # -- the statements -----------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> str:
+        """The function's own settings, so that the writer's session cannot change an event."""
+        needed = {setting for c in self.compared for setting in FAMILIES[c.family].settings}
+        clauses = [f"SET {name} = '{FIXED_SETTINGS[name]}'" for name in FIXED_SETTINGS if name in needed]
+        if self.marking.condition is None and not isinstance(self.marking.discriminator, Lookup):
+            clauses.append("SET search_path = pg_catalog, pg_temp")
+        else:
+            # The condition's names mean what they mean to whoever installs it.
+            clauses.append("SET search_path FROM CURRENT SET standard_conforming_strings = on")
+        return " ".join(clauses)
+
+    @property
+    def create_function(self) -> str:
+        body = dollar_quoted(self.body, "function")
+        return (
+            f"CREATE OR REPLACE FUNCTION {self.qualified_function}() RETURNS trigger LANGUAGE plpgsql {self.settings} AS {body};\n"
+            f"COMMENT ON FUNCTION {self.qualified_function}() IS {literal(self.comment)};"
+        )
+
+    def create_trigger(self, operation: str) -> str:
+        referencing = {
+            "insert": " REFERENCING NEW TABLE AS sa_new_rows",
+            "update": " REFERENCING OLD TABLE AS sa_old_rows NEW TABLE AS sa_new_rows",
+            "delete": " REFERENCING OLD TABLE AS sa_old_rows",
+            "truncate": "",
+        }[operation]
+        return (
+            f"CREATE OR REPLACE TRIGGER {TRIGGER_NAMES[operation]} AFTER {operation.upper()} ON {self.qualified_table}{referencing} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {self.qualified_function}();"
+        )
+
+    def drop_trigger(self, operation: str) -> str:
+        return f"DROP TRIGGER IF EXISTS {TRIGGER_NAMES[operation]} ON {self.qualified_table};"
+
+    @property
+    def create(self) -> str:
+        """One statement that brings function and triggers to what they should be, and locks the table only if a trigger must change."""
+        steps = [f"PERFORM pg_catalog.pg_advisory_xact_lock({INSTALL_LOCK});", self.create_function]
+        for operation in TRIGGER_NAMES:
+            wanted = operation in self.marking.operations
+            exists = _TRIGGER_EXISTS.format(
+                table=literal(self.qualified_table),
+                trigger=TRIGGER_NAMES[operation],
+                function=f" AND tgfoid = {literal(self.qualified_function + '()')}::regprocedure" if wanted else "",
+            )
+            change = self.create_trigger(operation) if wanted else self.drop_trigger(operation)
+            steps.append(f"IF {'NOT ' if wanted else ''}{exists} THEN\n  {change}\nEND IF;")
+        return _do(steps)
+
+    @property
+    def drop(self) -> str:
+        """One statement that removes the triggers, if the table is there, and the function, if no other table uses it."""
+        drops = "\n  ".join(self.drop_trigger(operation) for operation in TRIGGER_NAMES)
+        return _do(
+            [
+                f"PERFORM pg_catalog.pg_advisory_xact_lock({INSTALL_LOCK});",
+                f"IF pg_catalog.to_regclass({literal(self.qualified_table)}) IS NOT NULL THEN\n  {drops}\nEND IF;",
+                _DROP_FUNCTION.format(name=literal(self.qualified_function + "()"), function=self.qualified_function),
+            ]
+        )
+
+
+def trigger_set(table: Table, marking: Marking, schema_of: Callable[[str | None], str | None]) -> TriggerSet:
+    """The SQL for ``table``, marked as ``marking``.
+
+    :param schema_of: a declared schema to the schema in force (``schema_translate_map``).
+    """
+    lookup = marking.discriminator
+    return TriggerSet(
+        table=table.name,
+        schema=schema_of(table.schema),
+        marking=marking,
+        columns=tuple(TriggerColumn(c.name, family_of(c.type), _virtual(c)) for c in table.columns if not c.system),
+        lookup_schema=schema_of(lookup.schema) if isinstance(lookup, Lookup) else None,
+    )
+
+
+def _virtual(column: Column[Any]) -> str | None:
+    if column.computed is None or column.computed.persisted:
+        return None
+    return str(column.computed.sqltext.compile(dialect=RENDERING, compile_kwargs={"literal_binds": True, "include_table": False}))
+
+
+def quote(name: str) -> str:
+    """``name`` as an SQL identifier."""
+    return str(RENDERING.identifier_preparer.quote(name))
+
+
+def quote_always(name: str) -> str:
+    """``name`` as an SQL identifier in quotes, so that it keeps its case."""
+    return str(RENDERING.identifier_preparer.quote_identifier(name))
+
+
+def literal(value: str) -> str:
+    """``value`` as an SQL string literal, the same under any ``standard_conforming_strings``."""
+    processor = String().literal_processor(RENDERING)
+    assert processor is not None
+    return f"E{processor(value.replace(chr(92), chr(92) * 2))}" if "\\" in value else processor(value)
+
+
+def dollar_quoted(text: str, tag: str) -> str:
+    """``text`` between dollar quotes that it does not hold."""
+    while f"${tag}$" in text:
+        tag += "_"
+    return f"${tag}${text}${tag}$"
+
+
+def escaped(text: str, value: str | None = None) -> str:
+    """SQL that writes a text expression into a row: the three control characters of the layout escaped, NULL as nothing, the
+    empty text as an escape of its own.
+
+    :param value: what is NULL when there is no text, if that is not ``text`` itself.
+    """
+    replaced = text
+    for character, escape in (("\\x1b", "1"), ("\\x1e", "2"), ("\\x1f", "3")):
+        replaced = f"pg_catalog.replace({replaced}, E'{character}', E'\\x1b{escape}')"
+    # IS DISTINCT FROM, since a composite of NULLs "IS NULL"; COLLATE, since a collation may take a character for nothing.
+    return f"coalesce(nullif({replaced} COLLATE \"C\", ''), CASE WHEN {value or text} IS DISTINCT FROM NULL THEN E'\\x1b0' END)"
+
+
+def _text(column: TriggerColumn, value: str) -> str:
+    """SQL that gives a column's value as its type's output function writes it, in the form that a row of a message takes.
+
+    ``concat()`` uses the output functions; ``::text`` would not (char(n) loses its padding, inet gains /32, bool becomes true).
+    """
+    if FAMILIES[column.family].bare:
+        return value
+    return escaped(value) if column.family == "text" else escaped(f"pg_catalog.concat({value})", value)
+
+
+def _joined(fields: list[str], tail: Iterable[str] = ()) -> str:
+    """SQL that puts fields into one text with separators between them, and ``tail``, which brings its own, after them."""
+    pieces = [piece for field in fields for piece in ("E'\\x1f'", field)][1:] + list(tail)
+    while len(pieces) > FUNCTION_ARGUMENTS:
+        pieces = [_concat(pieces[i : i + FUNCTION_ARGUMENTS]) for i in range(0, len(pieces), FUNCTION_ARGUMENTS)]
+    return _concat(pieces)
+
+
+def _concat(pieces: list[str]) -> str:
+    return f"pg_catalog.concat({', '.join(pieces)})"
+
+
+def _unused(name: str, columns: Iterable[TriggerColumn]) -> str:
+    taken = {c.name for c in columns}
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _differ(column: TriggerColumn) -> str:
+    name = quote(column.name)
+    return FAMILIES[column.family].differ.format(o=f"{OLD_ROW}.{name}", n=f"{NEW_ROW}.{name}")
+
+
+def _read(column: TriggerColumn, row: str) -> str:
+    name = quote(column.name)
+    return f"{row}.{name}" if column.computed is None else f"({column.computed}) AS {name}"
+
+
+def _do(steps: Iterable[str]) -> str:
+    return "DO " + dollar_quoted("\nBEGIN\n" + "\n".join(steps) + "\nEND\n", "sa_pgnotify")
+
+
+RELATION = (
+    "pg_catalog.translate(pg_catalog.concat(pg_catalog.quote_ident({schema}), '.', pg_catalog.quote_ident({table})), "
+    "E'\\x1b\\x1e\\x1f', '   ')"
+)
+CHANNEL_HASH = (
+    "'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({name}, 'UTF8')), 'hex'), 1, 40)"
+)
+"""SQL for the name of a table in messages, which is its default channel too, and for what stands for it as a channel where it exceeds
+63 bytes. The trigger evaluates them when it fires and the listener when it listens, so that both agree in every schema."""
+
+_TRIGGER_EXISTS = (
+    "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {table}::regclass AND tgname = '{trigger}' AND NOT tgisinternal{function})"
+)
+
+_DROP_FUNCTION = (
+    "IF pg_catalog.to_regprocedure({name}) IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger"
+    " WHERE tgfoid = pg_catalog.to_regprocedure({name})) THEN\n  DROP FUNCTION {function}();\nEND IF;"
+)
+
+_BODY = """
+#variable_conflict use_column
+DECLARE
+  relation text := {relation};
+  channel text := {channel};
+  rows text;
+  message text;
+  bytes bytea;
+  sequence text;
+  total int;
+  start int := 1;
+  stop int;
+  part int := 0;
+BEGIN
+  IF pg_catalog.octet_length(channel) > 63 THEN channel := {hash}; END IF;
+{chosen}  END IF;
+  -- Identical payloads of one transaction would be collapsed into one: each message has a number of its own in its transaction.
+  sequence := coalesce(nullif(pg_catalog.current_setting('sa_pgnotify.sequence', true), ''), '0')::int + 1;
+  IF pg_catalog.set_config('sa_pgnotify.sequence', sequence, true) IS NULL THEN RETURN NULL; END IF;
+  message := pg_catalog.concat(message, E'\\x1e', rows);
+  IF pg_catalog.octet_length(message) <= {part_bytes} THEN
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', sequence, ' 0 1', E'\\x1e', message)) IS NULL THEN NULL; END IF;
+    RETURN NULL;
+  END IF;
+  rows := NULL;
+  bytes := pg_catalog.convert_to(message, 'UTF8');
+  message := NULL;
+  total := pg_catalog.octet_length(bytes);
+  WHILE start <= total LOOP
+    stop := start + {part_bytes};
+    -- A byte whose top bits are 10 continues a character: do not cut before it.
+    WHILE stop <= total AND pg_catalog.get_byte(bytes, stop - 1) & 192
+        = 128 LOOP
+      stop := stop - 1;
+    END LOOP;
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', sequence, ' ', part, CASE WHEN stop > total
+        THEN ' 1' ELSE ' 0' END, E'\\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
+    start := stop;
+    part := part + 1;
+  END LOOP;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  -- The user's write goes on. Its listeners are told that something is missing.
+  RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not tell a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+    DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
+  PERFORM pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500)));
+  RETURN NULL;
+END
+"""

