@@ -35,12 +35,13 @@ class Proxy:
 
     @property
     def url(self) -> URL:
-        query = {key: value for key, value in self._target.query.items() if key != "host"}
+        query = {key: value for key, value in self._target.query.items() if key not in {"host", "port"}}
+        query |= {"sslmode": "disable", "gssencmode": "disable"}  # so that the bytes can be read
         return self._target.set(host="127.0.0.1", port=self._server.getsockname()[1], query=query)
 
     def _connect(self) -> socket.socket:
         host = self._target.host or str(self._target.query.get("host", "localhost"))
-        port = self._target.port or 5432
+        port = self._target.port or self._target.query.get("port", 5432)
         if host.startswith("/"):
             upstream = socket.socket(socket.AF_UNIX)
             upstream.connect(str(Path(host) / f".s.PGSQL.{port}"))
