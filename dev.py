@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--sqlalchemy", metavar="SERIES", help="e.g. 2.0: an environment of its own with that series")
     options, rest = parser.parse_known_args()
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (it is started by whatever python3 is there)
         print(f"sa_pgnotify needs Python 3.11 or newer, and this is {sys.version.split()[0]}: call me with python3.11", file=sys.stderr)
         return 2
     requirements, runs = COMMANDS[options.command]

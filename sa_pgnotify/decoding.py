@@ -157,7 +157,7 @@ class Source:
         except KeyError as error:
             raise Undecodable(f"{self.table.name}: the message does not carry {error}, a column of the identity") from error
         values = tuple((i, name, self._decoder(layout.columns[i])) for i, name in enumerate(names[: layout.carried]) if name is not None)
-        return Plan(entity, mapper, names, key, values, mapper is None or self._accepts(entity))
+        return Plan(entity, mapper, names, key, values, mapper is None or self._accepts(mapper.class_))
 
     def _mapper_of(self, layout: Layout, discriminator: str | None) -> Mapper[Any] | None:
         """The most specific mapper; where the discriminator names none that this program knows, the most general one."""

@@ -130,9 +130,9 @@ class Change:
         mapper = self._row.mapper
         if mapper is None:
             return
-        for identity in {self.identity, self._row.previous_identity} - {None}:
-            held = session.identity_map.get(mapper.identity_key_from_primary_key(identity))
-            if held is not None:
+        for identity in {self.identity, self._row.previous_identity}:
+            key = None if identity is None else mapper.identity_key_from_primary_key(identity)
+            if key is not None and (held := session.identity_map.get(key)) is not None:
                 _expire(session, held, self._stale(mapper))
 
     def _stale(self, mapper: Mapper[Any]) -> frozenset[str]:
@@ -306,11 +306,11 @@ def _shown(values: Callable[[], dict[str, Any]]) -> str:
 
 def _pending(held: object) -> set[str]:
     """Names of the attributes that the session has yet to write."""
-    return set(inspect(held).committed_state)  # type: ignore[union-attr]
+    return set(inspect(held).committed_state)
 
 
 def _expire(session: Session, held: object, names: frozenset[str]) -> None:
-    mapper = inspect(held).mapper  # type: ignore[union-attr]
+    mapper = inspect(held).mapper
     stale = set(names)
     for relationship in mapper.relationships:
         # An object that the changed foreign key pointed to is stale as well.

@@ -45,6 +45,12 @@ PROBE_SECONDS = 5.0
 QUEUE_WARNING = 0.1
 """Share of PostgreSQL's notification queue (8 GB) from which on we warn; when it is full, COMMIT fails for everybody."""
 
+_FIRST_QUESTION = """
+SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.current_setting('application_name') = ''
+  THEN pg_catalog.set_config('application_name', 'sa_pgnotify listener', false) END
+"""
+"""Can this server LISTEN at all? And who looks at pg_stat_activity shall know who it is that sits there."""
+
 Handler = Callable[[Any], object]
 
 
@@ -153,6 +159,8 @@ class Listener:
         self._reset()
         try:
             self._connect(strict=True)
+        except ListenUnavailable:
+            raise
         except self._driver_errors as error:
             raise ListenUnavailable("connection", f"cannot connect to listen: {str(error).strip()}") from error
         self._wake_read, self._wake_write = socket.socketpair()
@@ -317,7 +325,8 @@ class Listener:
 
     @property
     def _driver_errors(self) -> tuple[type[Exception], ...]:
-        return (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyOperationalError, OSError)
+        dbapi: Any = self._engine.dialect.loaded_dbapi
+        return (dbapi.Error, SQLAlchemyOperationalError, OSError, ListenUnavailable)
 
     def _run(self) -> None:
         try:
@@ -326,7 +335,7 @@ class Listener:
                     if self._connection is None:
                         self._connect(strict=False)
                     self._read()
-                except (*self._driver_errors, ListenUnavailable) as error:
+                except self._driver_errors as error:
                     self._lose(error)
         except Exception as error:  # a fault of ours must not look like silence
             logger.exception("the listener's thread ends")
@@ -345,7 +354,7 @@ class Listener:
         if self._stopping:
             return
         delay = self._protocol.delay()
-        logger.warning("not connected, next attempt in %.1f s: %s", delay, str(error).strip())
+        logger.warning("not connected, next attempt in %.1f s: %s", delay, str(error).partition("\n")[0])
         until = time.monotonic() + delay
         while not self._stopping and (left := until - time.monotonic()) > 0:
             if select.select([self._wake_read], [], [], left)[0]:
@@ -365,7 +374,7 @@ class Listener:
             self._connecting = False
         try:
             with connection.deadline(max(PROBE_SECONDS, self._heartbeat)):
-                if connection.execute("SELECT pg_catalog.pg_is_in_recovery()")[0][0]:
+                if connection.execute(_FIRST_QUESTION)[0][0]:
                     raise ListenUnavailable("standby", "this server is a standby, and a standby cannot LISTEN. Connect to the primary")
                 missing = self._listen(connection, expand(self._sources), strict=strict)
             self._early = self._probe(connection)
@@ -508,4 +517,5 @@ def _concerns(event: Event, target: Any) -> bool:
         return event.channel == target
     if isinstance(event, Gap):
         return False
-    return event.table is target or (isinstance(target, type) and isinstance(event.entity, type) and issubclass(event.entity, target))
+    entity = event.entity
+    return event.table is target or bool(isinstance(target, type) and isinstance(entity, type) and issubclass(entity, target))

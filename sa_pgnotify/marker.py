@@ -39,9 +39,8 @@ def notify_on_change(table: Table, spec: NotifySpec = NotifySpec()) -> Table:  #
     :returns: ``table``.
     :raises NotifyConfigError: if the declaration cannot work on this table, or the table is marked otherwise already.
     """
-    marking = _refuse_temporary(table) or resolve(
-        spec, {c.key: c for c in table.columns}, tuple(c.name for c in table.primary_key), table.fullname
-    )
+    _refuse_temporary(table)
+    marking = resolve(spec, {c.key: c for c in table.columns}, tuple(c.name for c in table.primary_key), table.fullname)
     known = marking_of(table)
     if known is not None and known != marking:
         raise NotifyConfigError(table.fullname, "the table is already marked, with other options. Mark it once")
@@ -66,6 +65,11 @@ def general_mapper(table: Table) -> Mapper[Any] | None:
     return _general_mappers.get(table)
 
 
+def tables_of(mapper: Mapper[Any]) -> list[Table]:
+    """The tables that hold the rows of a mapper."""
+    return [t for t in mapper.tables if isinstance(t, Table)]
+
+
 @event.listens_for(NotifyOnChange, "after_mapper_constructed", propagate=True)
 def _mark(mapper: Mapper[Any], class_: type[NotifyOnChange]) -> None:
     spec = class_.__notify__
@@ -76,7 +80,9 @@ def _mark(mapper: Mapper[Any], class_: type[NotifyOnChange]) -> None:
     if not isinstance(mapper.local_table, Table):
         if mapper.concrete or mapper.with_polymorphic or mapper.local_table is None:
             return  # an AbstractConcreteBase: its tables are those of the classes below it
-        raise NotifyConfigError(class_.__name__, "it maps a join or a query, which no trigger can watch. Mark the tables with notify_on_change()")
+        raise NotifyConfigError(
+            class_.__name__, "it maps a join or a query, which no trigger can watch. Mark the tables with notify_on_change()"
+        )
     root = mapper
     while root.inherits is not None and not root.concrete:
         root = root.inherits
@@ -115,7 +121,7 @@ def _mark_table(mapper: Mapper[Any], root: Mapper[Any], table: Table, class_: ty
     _refuse_temporary(table)
     attributes = _attributes(mapper, table)
     key = tuple(_local(mapper, column, table).name for column in root.primary_key)
-    every = {name for t in mapper.tables for name in _attributes(mapper, t)}
+    every = {name for t in tables_of(mapper) for name in _attributes(mapper, t)}
     _declared[table] = (class_, spec)
     if table is root.local_table:
         marking = resolve(_part(spec, attributes, every), attributes, key, class_.__name__)
@@ -152,16 +158,18 @@ def _part(spec: NotifySpec, attributes: Iterable[str], every: set[str]) -> Notif
     return replace(spec, values=spec.values if spec.values == "all" else cut(spec.values), update_of=cut(spec.update_of))
 
 
-def _local(mapper: Mapper[Any], column: Column[Any], table: Table) -> Column[Any]:
+def _local(mapper: Mapper[Any], column: Any, table: Table) -> Column[Any]:
     """The column of ``table`` that holds the same value as ``column`` of the root table."""
-    return next(c for c in mapper.get_property_by_column(column).columns if c.table is table)
+    return next(c for c in mapper.get_property_by_column(column).columns if isinstance(c, Column) and c.table is table)
 
 
 def _look_up_class(mapper: Mapper[Any], root: Mapper[Any]) -> None:
     """Rows of a joined child's table that has classes below it: which class, is to be read in the root table."""
     table, on = mapper.local_table, root.polymorphic_on
-    marking = marking_of(table) if isinstance(table, Table) else None
-    if mapper is root or marking is None or not isinstance(on, Column) or not isinstance(root.local_table, Table):
+    if mapper is root or not isinstance(table, Table) or not isinstance(root.local_table, Table) or not isinstance(on, Column):
+        return
+    marking = marking_of(table)
+    if marking is None:
         return
     keys = tuple(zip(marking.key, (c.name for c in root.primary_key), strict=True))
     lookup = Lookup(table=root.local_table.name, schema=root.local_table.schema, discriminator=on.name, keys=keys)
@@ -215,5 +223,3 @@ def _remove(connection: Any, tables: Iterable[Table]) -> None:
 
 def _marked(connection: Any, tables: Iterable[Table]) -> list[Table]:
     return [t for t in tables if marking_of(t) is not None] if connection.dialect.name == "postgresql" else []
-
-

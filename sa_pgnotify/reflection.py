@@ -14,7 +14,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, MetaData, Table, bindparam, text
 
 from .spec import marking_of
-from .triggers import CHANNEL_HASH, COMMENT_PREFIX, RELATION, TRIGGER_NAMES, TriggerSet, literal, trigger_set
+from .triggers import CHANNEL_HASH, COMMENT_PREFIX, RELATION, TRIGGER_NAMES, TYPE_BITS, TriggerSet, literal, trigger_set
 
 __all__ = ["Drift", "Installed", "check", "compare", "installed", "schema_translation"]
 
@@ -117,10 +117,6 @@ def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool 
     return result
 
 
-# pg_trigger.tgtype: INSERT 4, DELETE 8, UPDATE 16, TRUNCATE 32; no bit for AFTER, none for STATEMENT.
-_TYPE_BITS = {"insert": 4, "delete": 8, "update": 16, "truncate": 32}
-
-
 def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> list[Drift]:
     """How what is installed for a table differs from what its marking asks for."""
     create = "Run metadata.create_all(), or a migration."
@@ -138,8 +134,8 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
                 drifts.append(Drift("left over", table_name, f"trigger {name}", create))
         elif trigger is None:
             drifts.append(Drift("missing", table_name, f"trigger {name}", create))
-        elif trigger.type_bits != _TYPE_BITS[operation] or trigger.function_oid != found.function_oid:
-            drifts.append(Drift("outdated", table_name, f"trigger {name}", f"DROP TRIGGER {name}, then {create[0].lower()}{create[1:]}"))
+        elif trigger.type_bits != TYPE_BITS[operation] or trigger.function_oid != found.function_oid:
+            drifts.append(Drift("outdated", table_name, f"trigger {name}", create))
         elif not trigger.fires:
             drifts.append(Drift("disabled", table_name, f"trigger {name}", f"ALTER TABLE {wanted.qualified_table} ENABLE TRIGGER {name}."))
     return drifts
@@ -150,7 +146,8 @@ _OURS = text(
 SELECT n.nspname, f.proname, c.relname, t.tgname
 FROM pg_catalog.pg_proc AS f
 JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
-JOIN pg_catalog.pg_description AS d ON d.objoid = f.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass AND starts_with(d.description, :prefix)
+JOIN pg_catalog.pg_description AS d ON d.objoid = f.oid
+  AND d.classoid = 'pg_catalog.pg_proc'::regclass AND starts_with(d.description, :prefix)
 LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = f.oid AND t.tgparentid = 0
 LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 WHERE n.nspname IN :schemas AND f.oid NOT IN :known

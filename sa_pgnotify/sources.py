@@ -10,7 +10,7 @@ from sqlalchemy import MetaData, Table, inspect
 from sqlalchemy.orm import Mapper, registry
 
 from .errors import NotifyConfigError
-from .marker import NotifyOnChange, general_mapper
+from .marker import NotifyOnChange, general_mapper, tables_of
 from .spec import check_channel, marking_of
 
 __all__ = ["Wanted", "expand"]
@@ -60,7 +60,9 @@ def expand(sources: Iterable[Any]) -> Wanted:
         elif isinstance(source, type):
             _add_class(wanted, source)
         else:
-            raise NotifyConfigError("Listener", f"cannot listen to {source!r}: give a mapped class, a Table, a MetaData, or the name of a channel")
+            raise NotifyConfigError(
+                "Listener", f"cannot listen to {source!r}: give a mapped class, a Table, a MetaData, or the name of a channel"
+            )
     return wanted
 
 
@@ -74,7 +76,7 @@ def _add_class(wanted: Wanted, class_: type) -> None:
     if mapper is not None:
         mapper.registry.configure()
         below = list(mapper.self_and_descendants)
-        tables = [t for m in below for t in m.tables if marking_of(t) is not None]
+        tables = [t for m in below for t in tables_of(m) if marking_of(t) is not None]
         _require(tables and getattr(class_, "__notify__", True) is not None, class_.__name__)
         for table in dict.fromkeys(tables):
             _add(wanted, table, _most_general(mapper, below, table), class_)
@@ -85,11 +87,11 @@ def _add_class(wanted: Wanted, class_: type) -> None:
         raise NotifyConfigError(class_.__name__, "it is no mapped class and no declarative base. Map it before it is listened to")
     mappers_of.configure()
     mappers = [m for m in mappers_of.mappers if issubclass(m.class_, class_)]
-    tables = {t: None for m in mappers for t in m.tables if marking_of(t) is not None}
+    marked = [t for m in mappers for t in tables_of(m) if marking_of(t) is not None]
     if "registry" in vars(class_):  # the declarative base itself: Core tables of its metadata too
-        tables.update({t: None for t in metadata.tables.values() if marking_of(t) is not None})
-    _require(tables, class_.__name__)
-    _add_tables(wanted, list(tables), mappers)
+        marked += [t for t in metadata.tables.values() if marking_of(t) is not None]
+    _require(marked, class_.__name__)
+    _add_tables(wanted, dict.fromkeys(marked), mappers)
 
 
 def _add_tables(wanted: Wanted, tables: Iterable[Table], mappers: list[Mapper[Any]]) -> None:

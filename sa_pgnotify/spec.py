@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, Table, TextClause, column, literal_column, select, table
+from sqlalchemy import Column, ColumnElement, Select, Table, TextClause, column, literal_column, select, table
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -27,7 +27,7 @@ NEW_ROW, OLD_ROW = "new_row", "old_row"
 """The aliases under which a trigger's SQL knows the two rows of a change."""
 
 # "named": a dialect that neither doubles percent signs nor writes placeholders, so that its text is what PostgreSQL is to read.
-RENDERING = PGDialect(paramstyle="named")
+RENDERING = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class NotifySpec:
             object.__setattr__(self, field, tuple(given))
         unknown = set(self.operations) - set(OPERATIONS)
         if unknown:
-            raise _refused(f"unknown operation {sorted(unknown)[0]!r}; the operations are {', '.join(OPERATIONS)}")
+            raise _refused(f"unknown operation {min(unknown)!r}; the operations are {', '.join(OPERATIONS)}")
         if not self.operations:
             raise _refused("operations is empty; write __notify__ = None to tell nothing")
         if self.when is not None and not callable(self.when):
@@ -167,14 +167,13 @@ class _Row:
 
 def _condition(when: Callable[[Any, Any], Any], attributes: Mapping[str, Column[Any]], subject: str) -> str:
     """The SQL text of ``when``, every value written into it as a literal."""
-    columns: dict[str, ColumnElement[Any]] = {c.name: column(c.name, c.type) for c in attributes.values()}
-    rows = table("sa_pgnotify_rows", *columns.values())
+    rows = table("sa_pgnotify_rows", *(column(c.name, c.type) for c in {c.name: c for c in attributes.values()}.values()))
     old, new = rows.alias(OLD_ROW), rows.alias(NEW_ROW)
     expression = when(*(_Row({name: a.c[c.name] for name, c in attributes.items()}, subject) for a in (old, new)))
     if not isinstance(expression, ColumnElement | TextClause):
         raise NotifyConfigError(subject, f"when returned {expression!r}; it must return an SQL expression such as new.qty > old.qty")
     # Within a SELECT over both rows, so that subqueries correlate to them; what follows WHERE is the condition.
-    both = select(literal_column("1")).select_from(old, new)
+    both: Select[Any] = select(literal_column("1")).select_from(old, new)
     try:
         prefix = f"{both.compile(dialect=RENDERING)} \nWHERE "
         text = str(both.where(expression).compile(dialect=RENDERING, compile_kwargs={"literal_binds": True}))
@@ -183,7 +182,9 @@ def _condition(when: Callable[[Any, Any], Any], attributes: Mapping[str, Column[
             subject, f"when cannot be written as SQL text, because {error}. Use literals of plain types, or literal_column()"
         ) from error
     if not text.startswith(prefix):
-        raise NotifyConfigError(subject, "when uses columns of another table or of the class itself; use those of its arguments old and new")
+        raise NotifyConfigError(
+            subject, "when uses columns of another table or of the class itself; use those of its arguments old and new"
+        )
     return text[len(prefix) :]
 
 

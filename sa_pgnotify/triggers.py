@@ -32,6 +32,8 @@ INSTALL_LOCK = int.from_bytes(hashlib.sha256(b"sa_pgnotify").digest()[:7], "big"
 CREATE OR REPLACE FUNCTION fails with "tuple concurrently updated"."""
 
 TRIGGER_NAMES = {operation: f"sa_pgnotify_{operation}" for operation in ("insert", "update", "delete", "truncate")}
+TYPE_BITS = {"insert": 4, "delete": 8, "update": 16, "truncate": 32}
+"""pg_trigger.tgtype; AFTER and FOR EACH STATEMENT have no bits."""
 COMMENT_PREFIX = "sa_pgnotify "
 FUNCTION_ARGUMENTS = 100
 """As many as PostgreSQL passes to a function."""
@@ -323,12 +325,13 @@ class TriggerSet:
     def create(self) -> str:
         """One statement that brings function and triggers to what they should be, and locks the table only if a trigger must change."""
         steps = [f"PERFORM pg_catalog.pg_advisory_xact_lock({INSTALL_LOCK});", self.create_function]
-        for operation in TRIGGER_NAMES:
+        function = literal(f"{self.qualified_function}()")
+        for operation, trigger in TRIGGER_NAMES.items():
             wanted = operation in self.marking.operations
             exists = _TRIGGER_EXISTS.format(
                 table=literal(self.qualified_table),
-                trigger=TRIGGER_NAMES[operation],
-                function=f" AND tgfoid = {literal(self.qualified_function + '()')}::regprocedure" if wanted else "",
+                trigger=trigger,
+                function=f" AND tgfoid = {function}::regprocedure AND tgtype = {TYPE_BITS[operation]}" if wanted else "",
             )
             change = self.create_trigger(operation) if wanted else self.drop_trigger(operation)
             steps.append(f"IF {'NOT ' if wanted else ''}{exists} THEN\n  {change}\nEND IF;")
@@ -380,7 +383,7 @@ def quote_always(name: str) -> str:
 
 def literal(value: str) -> str:
     """``value`` as an SQL string literal, the same under any ``standard_conforming_strings``."""
-    processor = String().literal_processor(RENDERING)
+    processor = String().literal_processor(RENDERING)  # type: ignore[no-untyped-call]
     assert processor is not None
     return f"E{processor(value.replace(chr(92), chr(92) * 2))}" if "\\" in value else processor(value)
 

@@ -92,7 +92,9 @@ class MessageReader:
         head, separator, chunk = payload.partition(RS)
         match = _PART.match(head)
         if not match or not separator:
-            what = f"a trigger failed: {payload[len(_FAILED) :]}" if payload.startswith(_FAILED) else f"no message of ours: {payload[:80]!r}"
+            what = (
+                f"a trigger failed: {payload[len(_FAILED) :]}" if payload.startswith(_FAILED) else f"no message of ours: {payload[:80]!r}"
+            )
             found.append(Malformed(f"channel {channel!r}, pid {pid}: {what}"))
             return found
         sequence, part, last = match[1], int(match[2]), match[3] == "1"
