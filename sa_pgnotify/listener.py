@@ -514,8 +514,8 @@ class Listener:
 
 def _concerns(event: Event, target: Any) -> bool:
     if isinstance(event, Notification):
-        return event.channel == target
+        return bool(event.channel == target)
     if isinstance(event, Gap):
         return False
     entity = event.entity
-    return event.table is target or bool(isinstance(target, type) and isinstance(entity, type) and issubclass(entity, target))
+    return event.table is target or (isinstance(target, type) and isinstance(entity, type) and issubclass(entity, target))

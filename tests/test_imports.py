@@ -1,0 +1,49 @@
+"""The package's inner order: imports point one way, and the core needs SQLAlchemy only."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
+LAYERS = [
+    {"errors"},
+    {"events", "spec", "wire"},
+    {"triggers", "decoding", "context"},
+    {"ddl", "reflection", "protocol", "drivers"},
+    {"marker"},
+    {"sources"},
+    {"listener"},
+    {"__init__"},
+]
+RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
+
+
+def imported(module: str) -> set[str]:
+    """The modules of the package that a module of it imports."""
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    return {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module}
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in PACKAGE.glob("*.py")))
+def test_imports_point_down(module):
+    """A module imports only modules of lower layers, so that each can be read with what is below it."""
+    assert module in RANK, "give the new module a place in LAYERS"
+    assert {other for other in imported(module) if RANK[other] >= RANK[module]} == set()
+
+
+def test_the_core_that_decides_does_not_wait():
+    """wire, decoding and protocol import nothing that waits, so that every kind of loop can drive them."""
+    waiting = {"select", "selectors", "socket", "threading", "asyncio", "time", "queue"}
+    for module in ("wire", "decoding", "protocol"):
+        tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        assert names & waiting == set(), module
+
+
+def test_importing_needs_only_sqlalchemy():
+    """Importing the package loads no driver, no Alembic and no event loop: they are extras."""
+    code = "import sys, sa_pgnotify; print(*sorted({'psycopg2', 'psycopg', 'asyncpg', 'alembic', 'rich'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""

