@@ -8,7 +8,7 @@ by name in the message's shape, never by position, so that listener and trigger 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -20,12 +20,11 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 
 from .errors import UndecodableValue
-from .events import Change, Deleted, Identity, Inserted, Truncated, Updated
-from .wire import MASK_BITS, Header, split_row
+from .events import Change, Deleted, Identity, Inserted, Plan, Truncated, Updated
+from .wire import MASK_BITS, Header, split_rows
 
 __all__ = ["Batch", "Source", "Undecodable"]
 
-Decoder = Callable[[str | None], Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 _KINDS: dict[str, type[Change]] = {"I": Inserted, "U": Updated, "D": Deleted, "T": Truncated}
@@ -73,21 +72,6 @@ class Layout:
     def fields(self) -> int:
         """How many fields a row has, the masks and the old values aside."""
         return self.carried + (self.discriminator == self.carried)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How the rows of one layout become events of one entity."""
-
-    entity: Any
-    mapper: Mapper[Any] | None
-    names: tuple[str | None, ...]
-    """Attribute name of each of the layout's columns; None for those that the entity lacks."""
-    key: tuple[tuple[int, Decoder], ...]
-    """For each column of the identity: the place of its field, and its decoder."""
-    values: tuple[tuple[int, str, Decoder], ...]
-    """For each carried column that the entity has: the place of its field, attribute name, decoder."""
-    accepted: bool
 
 
 class Source:
@@ -153,10 +137,10 @@ class Source:
         names = tuple(self._attribute(mapper, name) for name in layout.columns)
         places = {name: place for place, name in enumerate(layout.columns[: layout.carried])}
         try:
-            key = tuple((places[name], self._decoder(name)) for name in self._key)
+            key = tuple(places[name] for name in self._key)
         except KeyError as error:
             raise Undecodable(f"{self.table.name}: the message does not carry {error}, a column of the identity") from error
-        values = tuple((i, name, self._decoder(layout.columns[i])) for i, name in enumerate(names[: layout.carried]) if name is not None)
+        values = tuple((i, name) for i, name in enumerate(names[: layout.carried]) if name is not None)
         return Plan(entity, mapper, names, key, values, mapper is None or self._accepts(mapper.class_))
 
     def _mapper_of(self, layout: Layout, discriminator: str | None) -> Mapper[Any] | None:
@@ -167,7 +151,7 @@ class Source:
         value: Any = discriminator
         if isinstance(column, Column):
             if column.name in self._columns:
-                value = self._decoder(column.name)(discriminator)
+                value = self.decoder(column.name).one(discriminator)
             else:  # a text looked up in the root table, whose type OIDs this source does not know
                 process = column.type.dialect_impl(self._dialect).result_processor(self._dialect, None)
                 value = discriminator if process is None else process(discriminator)
@@ -184,26 +168,46 @@ class Source:
         except UnmappedColumnError:
             return None
 
-    def _decoder(self, name: str) -> Decoder:
-        """:raises KeyError: if neither the model nor the database has the column."""
+    def decoder(self, name: str) -> Decoder:
+        """:raises KeyError: if the model does not have the column."""
         known = self._decoders.get(name)
         if known is None:
             column, oid = self._columns[name], self._oids.get(name, 0)
-            read = self._driver_decoder(oid)
             process = column.type.dialect_impl(self._dialect).result_processor(self._dialect, oid)
-            known = self._decoders[name] = _composed(name, read, process)
+            known = self._decoders[name] = Decoder(name, self._driver_decoder(oid), process)
         return known
 
 
-def _composed(name: str, read: Callable[[str], Any] | None, process: Callable[[Any], Any] | None) -> Decoder:
-    def decode(text: str | None) -> Any:
-        try:
-            value = text if read is None or text is None else read(text)
-            return value if process is None else process(value)
-        except Exception as error:  # a TypeDecorator may raise anything
-            raise UndecodableValue(name, text) from error
+class Decoder:
+    """Makes values of the texts of a column: what the driver makes of a text, and what SQLAlchemy makes of that.
 
-    return decode
+    :param read: the driver's part; None if the text stays as it is.
+    :param process: SQLAlchemy's part; it sees NULL as well. None if there is nothing to do.
+    """
+
+    def __init__(self, name: str, read: Callable[[str], Any] | None, process: Callable[[Any], Any] | None) -> None:
+        self._name = name
+        self._read = read
+        self._process = process
+
+    def all(self, texts: Sequence[str | None]) -> list[Any]:
+        """:raises UndecodableValue: for the first text that is not in the type's form."""
+        read, process = self._read, self._process
+        values: Any = texts
+        try:
+            if read is not None:
+                values = [None if text is None else read(text) for text in texts] if None in texts else map(read, texts)
+            return list(values if process is None else map(process, values))
+        except Exception:  # a TypeDecorator may raise anything; which text it was, one() tells
+            return [self.one(text) for text in texts]
+
+    def one(self, text: str | None) -> Any:
+        """:raises UndecodableValue: if the text is not in the type's form."""
+        try:
+            value = text if self._read is None or text is None else self._read(text)
+            return value if self._process is None else self._process(value)
+        except Exception as error:  # a TypeDecorator may raise anything
+            raise UndecodableValue(self._name, text) from error
 
 
 def _remember(memory: dict[Any, Any], key: Any, value: Any) -> Any:
@@ -214,9 +218,12 @@ def _remember(memory: dict[Any, Any], key: Any, value: Any) -> Any:
 
 
 class Batch:
-    """Rows of one message, and what they need to become events."""
+    """Rows of one message, and what they need to become events.
 
-    __slots__ = ("_kind", "_layout", "header", "rows", "source")
+    Rows come by the hundred and are alike, so they are decoded column by column, and the columns of values only when one is read.
+    """
+
+    __slots__ = ("_changed", "_columns", "_decoded", "_kind", "_layout", "_olds", "header", "rows", "source")
 
     def __init__(self, source: Source, header: Header, rows: list[str]) -> None:
         """:raises Undecodable: if the message's shape cannot be read."""
@@ -225,43 +232,115 @@ class Batch:
         self.rows = rows
         self._layout = source.layout(header.shape)
         self._kind = _KINDS[header.operation]
+        self._decoded: dict[int, list[Any]] = {}
+        self._columns: list[Sequence[str | None]] = []
+        self._changed: list[frozenset[int]] = []
+        self._olds: list[list[str | None]] = []
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.rows)
+    def part(self, start: int, stop: int) -> Batch:
+        """Some of the rows."""
+        return Batch(self.source, self.header, self.rows[start:stop])
 
-    def first(self, count: int) -> Batch:
-        """The first ``count`` rows of this one."""
-        return Batch(self.source, self.header, self.rows[:count])
+    def events(self) -> list[Change]:
+        """The events of all rows, but for those of entities that nobody asked for.
 
-    def event(self, row: str) -> Change | None:
-        """The event of a row; None if it belongs to an entity that nobody asked for.
-
-        :raises Undecodable: if the row is not of its message's shape, or its identity cannot be decoded."""
-        layout, source, kind = self._layout, self.source, self._kind
+        :raises Undecodable: if a row is not of its message's shape, or its identity cannot be decoded.
+        """
+        source, layout, kind = self.source, self._layout, self._kind
         if kind is Truncated:
-            return Truncated(DecodedRow(self, source.plan(layout, None), [], None, frozenset()))
-        fields = split_row(row)
-        changed: frozenset[int] = frozenset()
-        expected = layout.fields
+            plan = source.plan(layout, None)
+            return [Truncated(self, plan, 0, None)] if plan.accepted else []
+        fields = split_rows(self.rows)
         if kind is Updated:
-            masks = layout.masks
-            changed = source.changed(layout, tuple(fields[:masks]))
-            fields = fields[masks:]
-            expected += sum(place < layout.carried for place in changed)
-        if len(fields) != expected:
-            raise Undecodable(f"{source.table.name}: a row of {len(fields)} fields where {expected} were announced")
-        discriminator = None if layout.discriminator is None else fields[layout.discriminator]
-        plan = source.plan(layout, discriminator)
-        if not plan.accepted:
-            return None
+            fields = self._take_masks(fields)
         try:
-            identity = tuple([decode(fields[place]) for place, decode in plan.key])
+            self._columns = list(zip(*fields, strict=True))
+        except ValueError:
+            self._columns = []
+        if len(self._columns) != layout.fields:
+            raise Undecodable(f"{source.table.name}: rows of other than the {layout.fields} fields that were announced")
+        try:
+            key = [self.column(place) for place in source.plan(layout, None).key]
         except UndecodableValue as error:
             raise Undecodable(f"{source.table.name}: {error}") from error
-        return kind(DecodedRow(self, plan, fields, identity, changed))
+        identities = enumerate(zip(*key))
+        if layout.discriminator is None:
+            plan = source.plan(layout, None)
+            return [kind(self, plan, row, identity) for row, identity in identities] if plan.accepted else []
+        plans = [source.plan(layout, discriminator) for discriminator in self._columns[layout.discriminator]]
+        return [kind(self, plans[row], row, identity) for row, identity in identities if plans[row].accepted]
+
+    def _take_masks(self, fields: list[list[str | None]]) -> list[list[str | None]]:
+        """Take the masks from before, and the old values from behind the fields of updates."""
+        layout, source = self._layout, self.source
+        start, stop = layout.masks, layout.masks + layout.fields
+        for row in fields:
+            changed = source.changed(layout, tuple(row[:start]))
+            olds = row[stop:]
+            if len(olds) != sum(place < layout.carried for place in changed):
+                raise Undecodable(f"{source.table.name}: {len(olds)} old values where the mask announces others")
+            self._changed.append(changed)
+            self._olds.append(olds)
+        return [row[start:stop] for row in fields]
+
+    def column(self, place: int) -> list[Any]:
+        """The decoded values of a carried column.
+
+        :raises UndecodableValue: if one of them is not in its type's form.
+        """
+        known = self._decoded.get(place)
+        if known is None:
+            known = self._decoded[place] = self.source.decoder(self._layout.columns[place]).all(self._columns[place])
+        return known
+
+    def values(self, plan: Plan, row: int) -> dict[str, Any]:
+        """The values of a row by attribute name; of an update, those after it."""
+        try:
+            return {name: self.column(place)[row] for place, name in plan.values}
+        except UndecodableValue:  # another row's, perhaps: this row's own are decoded alone
+            columns = self._layout.columns
+            return {name: self.source.decoder(columns[place]).one(self._columns[place][row]) for place, name in plan.values}
+
+    def old_values(self, plan: Plan, row: int) -> dict[str, Any]:
+        """The values of a row before an update by attribute name."""
+        old = self._old_fields(row)
+        values = {} if len(old) == len(plan.values) else self.values(plan, row)
+        columns = self._layout.columns
+        values.update({name: self.source.decoder(columns[place]).one(old[place]) for place, name in plan.values if place in old})
+        return {name: values[name] for _, name in plan.values}
+
+    def _old_fields(self, row: int) -> dict[int, str | None]:
+        """What follows the new values: the old ones of the carried columns that changed, in order."""
+        carried = self._layout.carried
+        return dict(zip([place for place in sorted(self._changed[row]) if place < carried], self._olds[row], strict=True))
+
+    def changed(self, plan: Plan, row: int) -> frozenset[str]:
+        """Names of the attributes that an update changed."""
+        names = plan.names
+        return frozenset([name for place in self._changed[row] if (name := names[place]) is not None])
+
+    def previous_identity(self, plan: Plan, row: int) -> Identity | None:
+        """The identity before an update; None if it is the same."""
+        if self._changed[row].isdisjoint(plan.key):
+            return None
+        old = self._old_fields(row)
+        decoders = {place: self.source.decoder(self._layout.columns[place]) for place in plan.key}
+        return tuple(decoders[place].one(old[place]) if place in old else self.column(place)[row] for place in plan.key)
+
+    @property
+    def table(self) -> Table:
+        return self.source.table
+
+    @property
+    def transaction_id(self) -> int:
+        return self.header.transaction_id
+
+    @property
+    def backend_pid(self) -> int:
+        return self.header.pid
 
     @property
     def occurred_at(self) -> datetime:
@@ -276,72 +355,3 @@ class Batch:
         except (ValueError, RecursionError):
             return _EMPTY  # somebody set the variable by hand; change_context() refuses such
         return MappingProxyType(given) if isinstance(given, dict) else _EMPTY
-
-
-class DecodedRow:
-    """One row with its plan: decodes values when asked."""
-
-    __slots__ = ("_batch", "_changed", "_fields", "_plan", "identity")
-
-    def __init__(self, batch: Batch, plan: Plan, fields: list[str | None], identity: Identity | None, changed: frozenset[int]) -> None:
-        self._batch = batch
-        self._plan = plan
-        self._fields = fields
-        self._changed = changed
-        self.identity = identity
-
-    @property
-    def entity(self) -> Any:
-        return self._plan.entity
-
-    @property
-    def mapper(self) -> Mapper[Any] | None:
-        return self._plan.mapper
-
-    @property
-    def table(self) -> Table:
-        return self._batch.source.table
-
-    @property
-    def transaction_id(self) -> int:
-        return self._batch.header.transaction_id
-
-    @property
-    def occurred_at(self) -> datetime:
-        return self._batch.occurred_at
-
-    @property
-    def backend_pid(self) -> int:
-        return self._batch.header.pid
-
-    @property
-    def context(self) -> Mapping[str, Any]:
-        return self._batch.context
-
-    @property
-    def changed(self) -> frozenset[str]:
-        names = self._plan.names
-        return frozenset([name for place in self._changed if (name := names[place]) is not None])
-
-    def values(self) -> dict[str, Any]:
-        fields = self._fields
-        return {name: decode(fields[place]) for place, name, decode in self._plan.values}
-
-    def old_values(self) -> dict[str, Any]:
-        old = self._old_fields()
-        fields = self._fields
-        return {name: decode(old[place] if place in old else fields[place]) for place, name, decode in self._plan.values}
-
-    def _old_fields(self) -> dict[int, str | None]:
-        """The fields that follow the new ones: old values of the carried columns that changed, in order."""
-        layout = self._batch._layout
-        places = [place for place in sorted(self._changed) if place < layout.carried]
-        return dict(zip(places, self._fields[layout.fields :], strict=True))
-
-    @property
-    def previous_identity(self) -> Identity | None:
-        key = self._plan.key
-        if not any(place in self._changed for place, _ in key):
-            return None
-        old = self._old_fields()
-        return tuple(decode(old.get(place, self._fields[place])) for place, decode in key)

@@ -28,21 +28,30 @@ __all__ = ["Change", "Deleted", "Event", "Gap", "Inserted", "Notification", "Tru
 Identity = tuple[Any, ...]
 
 
-class Row(Protocol):
-    """One row of a message, which knows how to decode itself (:class:`sa_pgnotify.decoding.DecodedRow`)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """How the rows of one layout become events of one entity.
+
+    :ivar entity: the mapped class, or the table; ``mapper`` the class's, None for Core.
+    :ivar names: the attribute name of each of the layout's columns; None for those that the entity lacks.
+    :ivar key: for each column of the identity, the place of its field.
+    :ivar values: for each carried column that the entity has, the place of its field and its attribute name.
+    :ivar accepted: whether events of the entity are wanted.
+    """
+
+    entity: Any
+    mapper: Mapper[Any] | None
+    names: tuple[str | None, ...]
+    key: tuple[int, ...]
+    values: tuple[tuple[int, str], ...]
+    accepted: bool
+
+
+class Message(Protocol):
+    """The message that brought an event, and knows how to decode its rows (:class:`sa_pgnotify.decoding.Batch`)."""
 
     @property
-    def entity(self) -> Any: ...
-    @property
-    def mapper(self) -> Mapper[Any] | None: ...
-    @property
     def table(self) -> Table: ...
-    @property
-    def identity(self) -> Identity | None: ...
-    @property
-    def previous_identity(self) -> Identity | None: ...
-    @property
-    def changed(self) -> frozenset[str]: ...
     @property
     def transaction_id(self) -> int: ...
     @property
@@ -51,53 +60,58 @@ class Row(Protocol):
     def backend_pid(self) -> int: ...
     @property
     def context(self) -> Mapping[str, Any]: ...
-    def values(self) -> dict[str, Any]: ...
-    def old_values(self) -> dict[str, Any]: ...
+    def values(self, plan: Plan, row: int) -> dict[str, Any]: ...
+    def old_values(self, plan: Plan, row: int) -> dict[str, Any]: ...
+    def changed(self, plan: Plan, row: int) -> frozenset[str]: ...
+    def previous_identity(self, plan: Plan, row: int) -> Identity | None: ...
 
 
 class Change:
     """One row changed, or one table emptied; use the subclasses to tell which."""
 
-    __slots__ = ("_row",)
+    __slots__ = ("_identity", "_message", "_plan", "_row")
     __match_args__ = ("entity", "identity")
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, message: Message, plan: Plan, row: int, identity: Identity | None) -> None:
+        self._message = message
+        self._plan = plan
         self._row = row
+        self._identity = identity
 
     @property
     def entity(self) -> Any:
         """The mapped class that the row belongs to, the most specific one; the ``Table`` for Core."""
-        return self._row.entity
-
-    @property
-    def table(self) -> Table:
-        """The table whose trigger told the change: with joined inheritance, one of the entity's tables."""
-        return self._row.table
+        return self._plan.entity
 
     @property
     def identity(self) -> Identity | None:
         """The primary key as ``session.get(entity, identity)`` takes it; None for :class:`Truncated`."""
-        return self._row.identity
+        return self._identity
+
+    @property
+    def table(self) -> Table:
+        """The table whose trigger told the change: with joined inheritance, one of the entity's tables."""
+        return self._message.table
 
     @property
     def transaction_id(self) -> int:
         """PostgreSQL's 64-bit transaction id (``pg_current_xact_id()``), the same for all changes of one transaction."""
-        return self._row.transaction_id
+        return self._message.transaction_id
 
     @property
     def occurred_at(self) -> datetime:
         """When the statement had made its changes, by the server's clock: aware, in UTC, to the microsecond."""
-        return self._row.occurred_at
+        return self._message.occurred_at
 
     @property
     def backend_pid(self) -> int:
         """Process id of the server process that made the change."""
-        return self._row.backend_pid
+        return self._message.backend_pid
 
     @property
     def context(self) -> Mapping[str, Any]:
         """What :func:`~sa_pgnotify.change_context` gave the transaction; empty by default."""
-        return self._row.context
+        return self._message.context
 
     def load(self, session: Session | Connection) -> Any:
         """The row as it is now: the object (for Core: the ``Row``), or None if there is none.
@@ -106,7 +120,7 @@ class Change:
         """
         if self.identity is None:
             return None
-        mapper = self._row.mapper
+        mapper = self._plan.mapper
         if mapper is None:
             return session.execute(select(self.table).where(*(c == v for c, v in zip(self.table.primary_key, self.identity)))).first()
         if not isinstance(session, Session):
@@ -127,13 +141,16 @@ class Change:
 
         Attributes with a pending change of the session's own stay as they are. No SQL is sent.
         """
-        mapper = self._row.mapper
+        mapper = self._plan.mapper
         if mapper is None:
             return
-        for identity in {self.identity, self._row.previous_identity}:
+        for identity in {self.identity, self._previous()}:
             key = None if identity is None else mapper.identity_key_from_primary_key(identity)
             if key is not None and (held := session.identity_map.get(key)) is not None:
                 _expire(session, held, self._stale(mapper))
+
+    def _previous(self) -> Identity | None:
+        return None
 
     def _stale(self, mapper: Mapper[Any]) -> frozenset[str]:
         return frozenset(a.key for a in mapper.column_attrs)
@@ -143,7 +160,7 @@ class Change:
 
         :raises ValuesNotCarried: if the event does not hold all mapped columns; mark the class with ``NotifySpec(values="all")``.
         """
-        mapper = self._row.mapper
+        mapper = self._plan.mapper
         if mapper is None:
             raise ValuesNotCarried(f"{self.table.name} is a Core table: instance() needs a mapped class", ())
         values = self._state()
@@ -186,13 +203,13 @@ class Inserted(Change):
 
         :raises UndecodableValue: where a SELECT of the same column would raise.
         """
-        return MappingProxyType(self._row.values())
+        return MappingProxyType(self._message.values(self._plan, self._row))
 
     def _state(self) -> Mapping[str, Any]:
-        return self._row.values()
+        return self._message.values(self._plan, self._row)
 
     def _details(self) -> str:
-        return f", new={_shown(self._row.values)}"
+        return f", new={_shown(self._state)}"
 
 
 class Updated(Change):
@@ -203,31 +220,34 @@ class Updated(Change):
     @property
     def new(self) -> Mapping[str, Any]:
         """The values after the change, as :attr:`Inserted.new`."""
-        return MappingProxyType(self._row.values())
+        return MappingProxyType(self._message.values(self._plan, self._row))
 
     @property
     def old(self) -> Mapping[str, Any]:
         """The values before the change, of the same attributes as ``new``."""
-        return MappingProxyType(self._row.old_values())
+        return MappingProxyType(self._message.old_values(self._plan, self._row))
 
     @property
     def changed(self) -> frozenset[str]:
         """Names of all attributes that changed, whether or not their values travel."""
-        return self._row.changed
+        return self._message.changed(self._plan, self._row)
 
     @property
     def previous_identity(self) -> Identity | None:
         """The identity before the change; None unless the primary key changed."""
-        return self._row.previous_identity
+        return self._message.previous_identity(self._plan, self._row)
+
+    def _previous(self) -> Identity | None:
+        return self.previous_identity
 
     def _stale(self, mapper: Mapper[Any]) -> frozenset[str]:
         return self.changed
 
     def _state(self) -> Mapping[str, Any]:
-        return self._row.values()
+        return self._message.values(self._plan, self._row)
 
     def _details(self) -> str:
-        return f", changed={sorted(self.changed)!r}, new={_shown(self._row.values)}"
+        return f", changed={sorted(self.changed)!r}, new={_shown(self._state)}"
 
 
 class Deleted(Change):
@@ -238,13 +258,13 @@ class Deleted(Change):
     @property
     def old(self) -> Mapping[str, Any]:
         """The values of the row that is gone, as :attr:`Inserted.new`."""
-        return MappingProxyType(self._row.values())
+        return MappingProxyType(self._message.values(self._plan, self._row))
 
     def _state(self) -> Mapping[str, Any]:
-        return self._row.values()
+        return self._message.values(self._plan, self._row)
 
     def _details(self) -> str:
-        return f", old={_shown(self._row.values)}"
+        return f", old={_shown(self._state)}"
 
 
 class Truncated(Change):
@@ -254,7 +274,7 @@ class Truncated(Change):
 
     def expire(self, session: Session) -> None:
         """Expire every object of the entity that the session holds."""
-        mapper = self._row.mapper
+        mapper = self._plan.mapper
         if mapper is None:
             return
         for held in list(session.identity_map.values()):
@@ -296,7 +316,7 @@ _shortened = Repr()
 _shortened.maxdict = _shortened.maxstring = _shortened.maxother = 60
 
 
-def _shown(values: Callable[[], dict[str, Any]]) -> str:
+def _shown(values: Callable[[], Mapping[str, Any]]) -> str:
     """Values for a repr, which must neither be long nor fail."""
     try:
         return _shortened.repr(values())

@@ -7,7 +7,6 @@ tells what it could not keep.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import select
 import selectors
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import length_hint
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
@@ -26,7 +26,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError as SQLAlchemyOperationalError
 
-from .decoding import Batch, Source, Undecodable
+from .decoding import Batch, Source
 from .drivers import ListenConnection, connect
 from .errors import ConnectionLost, ListenUnavailable, NotifyConfigError, PgNotifyError, TriggersMissing
 from .events import Change, Event, Gap, Notification
@@ -134,14 +134,12 @@ class Listener:
     def _reset(self) -> None:
         self._protocol = Protocol(self._buffer_size)
         self._buffer: SimpleQueue[Item | _End] = SimpleQueue()
-        # What is being taken: a batch and its rows, or None and a single event. Replaced as a whole, so that a look needs no lock.
-        self._current: tuple[Batch | None, Iterator[Any]] = (None, iter(()))
+        self._current: Iterator[Event] = iter(())  # what is being taken: a list's or tuple's iterator, which threads may share
         self._taking = threading.Lock()
         self._commands: SimpleQueue[_Command] = SimpleQueue()
         self._connection: ListenConnection | None = None
         self._connecting = self._stopping = False
-        self._put = self._taken = 0
-        self._count_taken = itertools.count(1)
+        self._put = self._finished = 0
         self._queue_usage: float | None = None
         self._early: list[tuple[str, str, int]] = []
 
@@ -207,55 +205,49 @@ class Listener:
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Events until :meth:`stop`, or until ``timeout`` seconds have passed without one."""
-        while (event := self.get(timeout)) is not None:
-            yield event
+        while True:
+            for event in self._current:
+                if self._stopping:
+                    return
+                yield event
+            if not self._next_item(self._current, timeout):
+                return
 
     def get(self, timeout: float | None = None) -> Event | None:
         """The next event; None after ``timeout`` seconds without one, or when the listener is stopped.
 
         Several threads may take events from one listener; each event goes to one of them.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._stopping:
-            current = self._current
-            batch, rows = current
-            row = next(rows, None)
-            if row is None:
-                if not self._next_item(current, deadline):
-                    return None
-                continue
-            self._taken = next(self._count_taken)
-            if batch is None:
-                return row  # type: ignore[no-any-return]
-            try:
-                event = batch.event(row)
-            except Undecodable as error:
-                return self._protocol.undecodable(str(error))
-            if event is not None:
-                return event
-        return None
+        return next(self.events(timeout), None)
 
-    def _next_item(self, seen: object, deadline: float | None) -> bool:
-        """Put the next item of the buffer in the place of ``seen``; False if there is none in time, or no more at all."""
+    def _next_item(self, seen: Iterator[Event], timeout: float | None) -> bool:
+        """Put the events of the buffer's next item in the place of ``seen``; False if there is none in time, or no more at all."""
         if self._thread is None:
             raise PgNotifyError("this listener does not listen: use it in a with block, or call start()")
-        if not self._taking.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._taking.acquire(timeout=-1 if timeout is None else timeout):
             return False
         try:
             if self._current is not seen:
-                return True  # another thread has done it
+                return not self._stopping  # another thread has done it
             item = self._buffer.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
             if isinstance(item, _End):
                 self._buffer.put(item)  # for whoever else waits
                 if item.error is not None:
                     raise item.error
                 return False
-            self._current = (item, iter(item)) if isinstance(item, Batch) else (None, iter((item,)))
+            self._finished += len(item) if isinstance(item, Batch) else 1
+            self._current = iter(self._protocol.events(item) if isinstance(item, Batch) else (item,))
             return True
         except Empty:
             return False
         finally:
             self._taking.release()
+
+    @property
+    def _taken(self) -> int:
+        """How many events the program has taken; those of the item at hand are counted as it goes."""
+        return self._finished - length_hint(self._current)
 
     # -- handlers -----------------------------------------------------------------------------------------------------
 
@@ -459,6 +451,7 @@ class Listener:
         assert connection is not None
         self._deliver(self._protocol.notified(self._early))
         self._early = []
+        self._obey(connection)  # what was asked for while there was no connection
         next_beat = time.monotonic() + self._heartbeat
         with selectors.DefaultSelector() as selector:
             selector.register(connection, selectors.EVENT_READ)

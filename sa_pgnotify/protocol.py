@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from .decoding import Batch, Source, Undecodable
-from .events import Gap, Notification
+from .events import Event, Gap, Notification
 from .wire import Malformed, MessageReader
 
 __all__ = ["Item", "Protocol", "Route", "utcnow"]
@@ -119,6 +119,15 @@ class Protocol:
             else:
                 yield batch
 
+    def events(self, batch: Batch) -> list[Event]:
+        """The events of a batch; where a row cannot be read, a ``Gap`` in its place, and the others all the same."""
+        try:
+            return list(batch.events())
+        except Undecodable as error:
+            if len(batch) == 1:
+                return [self.undecodable(str(error))]
+        return [event for row in range(len(batch)) for event in self.events(batch.part(row, row + 1))]
+
     def undecodable(self, detail: str) -> Gap:
         logger.warning("undecodable: %s", detail)
         return self._gap(Gap("undecodable", self._last_contact, detail))
@@ -138,7 +147,7 @@ class Protocol:
             return [item]
         self._overflowing = True
         logger.warning("overflow: %d events wait, and the buffer takes %d", waiting, self._buffer_size)
-        first: list[Item] = [item.first(free)] if isinstance(item, Batch) and free > 0 else []
+        first: list[Item] = [item.part(0, free)] if isinstance(item, Batch) and free > 0 else []
         return [*first, self._gap(Gap("overflow", utcnow(), f"{self._buffer_size} events wait to be taken"))]
 
     def _gap(self, gap: Gap) -> Gap:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["MASK_BITS", "Header", "Malformed", "MessageReader", "Rows", "split_row"]
+__all__ = ["MASK_BITS", "US", "Header", "Malformed", "MessageReader", "Rows", "split_rows"]
 
 ESC, RS, US = "\x1b", "\x1e", "\x1f"
 MASK_BITS = 31
@@ -140,16 +140,16 @@ class MessageReader:
         return [complete] if rows else []
 
 
-def split_row(row: str) -> list[str | None]:
-    """The fields of a row, NULL as None.
+def split_rows(rows: list[str]) -> list[list[str | None]]:
+    """The fields of each row, NULL as None.
 
-    >>> split_row("7\\x1f\\x1fopen")
-    ['7', None, 'open']
+    >>> split_rows(["7\\x1f\\x1fopen"])
+    [['7', None, 'open']]
     """
-    fields = row.split(US)
-    if ESC in row:
-        return [unescaped(field) for field in fields]
-    return [field or None for field in fields] if "" in fields else fields  # type: ignore[return-value]
+    split: list[list[str | None]] = [row.split(US) for row in rows]  # type: ignore[misc]
+    if any(ESC in row for row in rows):
+        return [[unescaped(field or "") for field in fields] for fields in split]
+    return [[field or None for field in fields] if "" in fields else fields for fields in split]
 
 
 def unescaped(field: str) -> str | None:

@@ -92,19 +92,14 @@ class Proxy:
         except (OSError, ValueError):
             pass  # the connection was cut
         finally:
-            for end in (source, target):
-                end.close()
+            _close(source, target)
 
     def cut(self) -> None:
         """Close every open connection at once, with a reset."""
         with self._lock:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
-            for end in pair:
-                try:
-                    end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass  # closed already
+            _close(*pair)
 
     def refuse(self) -> None:
         """Close new connections as they come."""
@@ -119,6 +114,15 @@ class Proxy:
 
     def flow(self) -> None:
         self._flowing.set()
+
+
+def _close(*ends: socket.socket) -> None:
+    for end in ends:
+        try:
+            end.shutdown(socket.SHUT_RDWR)  # close() alone would wait for the thread that selects on it
+        except OSError:
+            pass  # closed already
+        end.close()
 
 
 class _Censor:

