@@ -19,9 +19,10 @@ from sqlalchemy import Column, Dialect, Table
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 
+from .drivers import TextReader
 from .errors import UndecodableValue
 from .events import Change, Deleted, Identity, Inserted, Plan, Truncated, Updated
-from .wire import MASK_BITS, Header, split_rows
+from .wire import MASK_BITS, Rows
 
 __all__ = ["Batch", "Source", "Undecodable"]
 
@@ -80,13 +81,13 @@ class Source:
     :param mapper: the mapper furthest up of those on this table; None for Core.
     :param accepts: whether events of a mapped class are wanted.
     :param key: the names of the table's columns that are the identity, in the mapper's order.
-    :param decoder: a column's type OID to what the driver makes of its text; None for a text that stays as it is.
+    :param reader: a column's type OID to what the driver makes of its text; None for a text that stays as it is.
     :param oids: column name to type OID.
     """
 
     def __init__(
         self, table: Table, mapper: Mapper[Any] | None, accepts: Callable[[type], bool], key: tuple[str, ...], dialect: Dialect,
-        oids: Mapping[str, int], decoder: Callable[[int], Callable[[str], Any] | None],
+        oids: Mapping[str, int], reader: Callable[[int], TextReader | None],
     ) -> None:  # fmt: skip
         self.table = table
         self._mapper = mapper
@@ -94,7 +95,7 @@ class Source:
         self._key = key
         self._dialect = dialect
         self._oids = oids
-        self._driver_decoder = decoder
+        self._reader = reader
         self._columns = {column.name: column for column in table.columns}
         self._layouts: dict[str, Layout] = {}
         self._plans: dict[tuple[Layout, Any], Plan] = {}
@@ -135,13 +136,14 @@ class Source:
         mapper = self._mapper_of(layout, discriminator)
         entity = self.table if mapper is None else mapper.class_
         names = tuple(self._attribute(mapper, name) for name in layout.columns)
-        places = {name: place for place, name in enumerate(layout.columns[: layout.carried])}
+        place_of = {name: place for place, name in enumerate(layout.columns[: layout.carried])}
         try:
-            key = tuple(places[name] for name in self._key)
+            key = tuple(place_of[name] for name in self._key)
         except KeyError as error:
             raise Undecodable(f"{self.table.name}: the message does not carry {error}, a column of the identity") from error
-        values = tuple((i, name) for i, name in enumerate(names[: layout.carried]) if name is not None)
-        return Plan(entity, mapper, names, key, values, mapper is None or self._accepts(mapper.class_))
+        places = tuple(place for place, name in enumerate(names[: layout.carried]) if name is not None)
+        attributes = tuple(name for name in names[: layout.carried] if name is not None)
+        return Plan(entity, mapper, names, key, places, attributes, mapper is None or self._accepts(mapper.class_))
 
     def _mapper_of(self, layout: Layout, discriminator: str | None) -> Mapper[Any] | None:
         """The most specific mapper; where the discriminator names none that this program knows, the most general one."""
@@ -174,7 +176,7 @@ class Source:
         if known is None:
             column, oid = self._columns[name], self._oids.get(name, 0)
             process = column.type.dialect_impl(self._dialect).result_processor(self._dialect, oid)
-            known = self._decoders[name] = Decoder(name, self._driver_decoder(oid), process)
+            known = self._decoders[name] = Decoder(name, self._reader(oid), process)
         return known
 
 
@@ -185,26 +187,27 @@ class Decoder:
     :param process: SQLAlchemy's part; it sees NULL as well. None if there is nothing to do.
     """
 
-    def __init__(self, name: str, read: Callable[[str], Any] | None, process: Callable[[Any], Any] | None) -> None:
+    def __init__(self, name: str, read: TextReader | None, process: Callable[[Any], Any] | None) -> None:
         self._name = name
         self._read = read
         self._process = process
 
-    def all(self, texts: Sequence[str | None]) -> list[Any]:
+    def all(self, texts: list[str | None]) -> Sequence[Any]:
         """:raises UndecodableValue: for the first text that is not in the type's form."""
-        read, process = self._read, self._process
-        values: Any = texts
+        values: Sequence[Any] = texts
         try:
-            if read is not None:
-                values = [None if text is None else read(text) for text in texts] if None in texts else map(read, texts)
-            return list(values if process is None else map(process, values))
+            if self._read is not None:
+                if None in texts:
+                    return [self.one(text) for text in texts]
+                values = self._read.all(values)
+            return values if self._process is None else [self._process(value) for value in values]
         except Exception:  # a TypeDecorator may raise anything; which text it was, one() tells
             return [self.one(text) for text in texts]
 
     def one(self, text: str | None) -> Any:
         """:raises UndecodableValue: if the text is not in the type's form."""
         try:
-            value = text if self._read is None or text is None else self._read(text)
+            value = text if self._read is None or text is None else self._read.one(text)
             return value if self._process is None else self._process(value)
         except Exception as error:  # a TypeDecorator may raise anything
             raise UndecodableValue(self._name, text) from error
@@ -223,26 +226,26 @@ class Batch:
     Rows come by the hundred and are alike, so they are decoded column by column, and the columns of values only when one is read.
     """
 
-    __slots__ = ("_changed", "_columns", "_decoded", "_kind", "_layout", "_olds", "header", "rows", "source")
+    __slots__ = ("_changed", "_columns", "_kind", "_layout", "_olds", "_rows", "_values", "header", "source")
 
-    def __init__(self, source: Source, header: Header, rows: list[str]) -> None:
+    def __init__(self, source: Source, rows: Rows) -> None:
         """:raises Undecodable: if the message's shape cannot be read."""
         self.source = source
-        self.header = header
-        self.rows = rows
-        self._layout = source.layout(header.shape)
-        self._kind = _KINDS[header.operation]
-        self._decoded: dict[int, list[Any]] = {}
-        self._columns: list[Sequence[str | None]] = []
+        self.header = rows.header
+        self._rows = rows
+        self._layout = source.layout(rows.header.shape)
+        self._kind = _KINDS[rows.header.operation]
+        self._columns: list[list[str | None]] = []
         self._changed: list[frozenset[int]] = []
         self._olds: list[list[str | None]] = []
+        self._values: dict[Plan, list[tuple[Any, ...]]] = {}
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self._rows.count
 
     def part(self, start: int, stop: int) -> Batch:
         """Some of the rows."""
-        return Batch(self.source, self.header, self.rows[start:stop])
+        return Batch(self.source, self._rows.part(start, stop))
 
     def events(self) -> list[Change]:
         """The events of all rows, but for those of entities that nobody asked for.
@@ -250,67 +253,55 @@ class Batch:
         :raises Undecodable: if a row is not of its message's shape, or its identity cannot be decoded.
         """
         source, layout, kind = self.source, self._layout, self._kind
+        plan = source.plan(layout, None)
         if kind is Truncated:
-            plan = source.plan(layout, None)
             return [Truncated(self, plan, 0, None)] if plan.accepted else []
-        fields = split_rows(self.rows)
-        if kind is Updated:
-            fields = self._take_masks(fields)
         try:
-            self._columns = list(zip(*fields, strict=True))
-        except ValueError:
-            self._columns = []
-        if len(self._columns) != layout.fields:
-            raise Undecodable(f"{source.table.name}: rows of other than the {layout.fields} fields that were announced")
-        try:
-            key = [self.column(place) for place in source.plan(layout, None).key]
-        except UndecodableValue as error:
+            self._columns = self._updated() if kind is Updated else self._rows.columns(layout.fields)
+            identities = list(zip(*[self._decoder(place).all(self._columns[place]) for place in plan.key], strict=True))
+        except (ValueError, UndecodableValue) as error:
             raise Undecodable(f"{source.table.name}: {error}") from error
-        identities = enumerate(zip(*key))
         if layout.discriminator is None:
-            plan = source.plan(layout, None)
-            return [kind(self, plan, row, identity) for row, identity in identities] if plan.accepted else []
+            return [kind(self, plan, row, identity) for row, identity in enumerate(identities)] if plan.accepted else []
         plans = [source.plan(layout, discriminator) for discriminator in self._columns[layout.discriminator]]
-        return [kind(self, plans[row], row, identity) for row, identity in identities if plans[row].accepted]
+        return [kind(self, plan, row, identities[row]) for row, plan in enumerate(plans) if plan.accepted]
 
-    def _take_masks(self, fields: list[list[str | None]]) -> list[list[str | None]]:
-        """Take the masks from before, and the old values from behind the fields of updates."""
+    def _updated(self) -> list[list[str | None]]:
+        """The columns of updates, their masks taken from before and the old values from behind them.
+
+        :raises ValueError: if a row has not as many fields as its mask says.
+        """
         layout, source = self._layout, self.source
         start, stop = layout.masks, layout.masks + layout.fields
-        for row in fields:
+        rows = self._rows.split()
+        for row in rows:
             changed = source.changed(layout, tuple(row[:start]))
-            olds = row[stop:]
-            if len(olds) != sum(place < layout.carried for place in changed):
-                raise Undecodable(f"{source.table.name}: {len(olds)} old values where the mask announces others")
+            if len(row) != stop + sum(place < layout.carried for place in changed):
+                raise ValueError(f"a row of {len(row)} fields, and a mask that announces others")
             self._changed.append(changed)
-            self._olds.append(olds)
-        return [row[start:stop] for row in fields]
+            self._olds.append(row[stop:])
+        return [list(column) for column in zip(*[row[start:stop] for row in rows], strict=True)]
 
-    def column(self, place: int) -> list[Any]:
-        """The decoded values of a carried column.
-
-        :raises UndecodableValue: if one of them is not in its type's form.
-        """
-        known = self._decoded.get(place)
-        if known is None:
-            known = self._decoded[place] = self.source.decoder(self._layout.columns[place]).all(self._columns[place])
-        return known
+    def _decoder(self, place: int) -> Decoder:
+        return self.source.decoder(self._layout.columns[place])
 
     def values(self, plan: Plan, row: int) -> dict[str, Any]:
         """The values of a row by attribute name; of an update, those after it."""
-        try:
-            return {name: self.column(place)[row] for place, name in plan.values}
-        except UndecodableValue:  # another row's, perhaps: this row's own are decoded alone
-            columns = self._layout.columns
-            return {name: self.source.decoder(columns[place]).one(self._columns[place][row]) for place, name in plan.values}
+        known = self._values.get(plan)
+        if known is None:
+            try:
+                known = list(zip(*[self._decoder(place).all(self._columns[place]) for place in plan.places], strict=True))
+            except UndecodableValue:  # another row's, perhaps: this row's own are decoded alone
+                return {name: self._decoder(place).one(self._columns[place][row]) for place, name in zip(plan.places, plan.attributes)}
+            self._values[plan] = known
+        return dict(zip(plan.attributes, known[row]))
 
     def old_values(self, plan: Plan, row: int) -> dict[str, Any]:
         """The values of a row before an update by attribute name."""
         old = self._old_fields(row)
-        values = {} if len(old) == len(plan.values) else self.values(plan, row)
-        columns = self._layout.columns
-        values.update({name: self.source.decoder(columns[place]).one(old[place]) for place, name in plan.values if place in old})
-        return {name: values[name] for _, name in plan.values}
+        values = self.values(plan, row)
+        values.update({n: self._decoder(place).one(old[place]) for place, n in zip(plan.places, plan.attributes) if place in old})
+        return values
 
     def _old_fields(self, row: int) -> dict[int, str | None]:
         """What follows the new values: the old ones of the carried columns that changed, in order."""
@@ -327,8 +318,7 @@ class Batch:
         if self._changed[row].isdisjoint(plan.key):
             return None
         old = self._old_fields(row)
-        decoders = {place: self.source.decoder(self._layout.columns[place]) for place in plan.key}
-        return tuple(decoders[place].one(old[place]) if place in old else self.column(place)[row] for place in plan.key)
+        return tuple(self._decoder(place).one(old.get(place, self._columns[place][row])) for place in plan.key)
 
     @property
     def table(self) -> Table:

@@ -35,7 +35,7 @@ class Plan:
     :ivar entity: the mapped class, or the table; ``mapper`` the class's, None for Core.
     :ivar names: the attribute name of each of the layout's columns; None for those that the entity lacks.
     :ivar key: for each column of the identity, the place of its field.
-    :ivar values: for each carried column that the entity has, the place of its field and its attribute name.
+    :ivar places: for each carried column that the entity has, the place of its field; ``attributes`` its attribute name.
     :ivar accepted: whether events of the entity are wanted.
     """
 
@@ -43,7 +43,8 @@ class Plan:
     mapper: Mapper[Any] | None
     names: tuple[str | None, ...]
     key: tuple[int, ...]
-    values: tuple[tuple[int, str], ...]
+    places: tuple[int, ...]
+    attributes: tuple[str, ...]
     accepted: bool
 
 

@@ -401,7 +401,7 @@ class Listener:
             interest, marking = wanted.tables[table], triggers.marking
             route = routes.setdefault(marking.channel or there.channel, Route({}, plain=False))
             route.sources[there.relation] = Source(
-                table, interest.mapper, interest.accepts, marking.key, self._engine.dialect, there.types, connection.decoder
+                table, interest.mapper, interest.accepts, marking.key, self._engine.dialect, there.types, connection.reader
             )
         listening = {row[0] for row in connection.execute("SELECT pg_catalog.pg_listening_channels()")}
         statements = [f"LISTEN {quote_always(c)}" for c in routes if c not in listening]

@@ -112,7 +112,7 @@ class Protocol:
             if source is None:
                 continue  # a table that shares the channel, and that nobody asked for
             try:
-                batch = Batch(source, found.header, found.rows)
+                batch = Batch(source, found)
                 self.latency = (utcnow() - batch.occurred_at).total_seconds()
             except (Undecodable, OverflowError) as error:
                 yield self.undecodable(f"channel {channel!r}, pid {pid}: {error}")

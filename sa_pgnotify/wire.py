@@ -24,8 +24,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["MASK_BITS", "US", "Header", "Malformed", "MessageReader", "Rows", "split_rows"]
+__all__ = ["MASK_BITS", "Header", "Malformed", "MessageReader", "Rows"]
 
 ESC, RS, US = "\x1b", "\x1e", "\x1f"
 MASK_BITS = 31
@@ -59,10 +60,36 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Complete rows of a message, in order."""
+    """Complete rows of a message, in order, as they came: separated by RS, their fields by US.
+
+    :ivar count: how many they are, at least one.
+    """
 
     header: Header
-    rows: list[str]
+    text: str
+    count: int
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Some of them."""
+        rows = self.text.split(RS)[start:stop]
+        return Rows(self.header, RS.join(rows), len(rows))
+
+    def columns(self, width: int) -> list[list[str | None]]:
+        """The fields of rows that have ``width`` fields each, column by column, NULL as None.
+
+        :raises ValueError: if that is not how many fields there are.
+
+        >>> Rows(header, "7\\x1fopen\\x1e8\\x1f", 2).columns(2)
+        [['7', '8'], ['open', None]]
+        """
+        fields = _fields(self.text.replace(RS, US))
+        if len(fields) != width * self.count:
+            raise ValueError(f"{len(fields)} fields in {self.count} rows of {width}")
+        return [fields[place::width] for place in range(width)]
+
+    def split(self) -> list[list[str | None]]:
+        """The fields of each row, NULL as None."""
+        return [_fields(row) for row in self.text.split(RS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,31 +152,32 @@ class MessageReader:
             self._pieces.append(chunk)
             return [self._broken("a row without end")] if self._length > LONGEST_ROW else []
         self._pieces.append(chunk)
-        rows = "".join(self._pieces).split(RS)
-        rest = "" if last else rows.pop()
+        text, rest = "".join(self._pieces), ""
+        if not last:
+            text, _, rest = text.rpartition(RS)
         self._pieces, self._length = [rest], len(rest)
         if self._header is None:
-            header = _HEADER.match(rows.pop(0)) if rows else None
-            if header is None:
+            first, separator, text = text.partition(RS)
+            header = _HEADER.match(first)
+            if header is None or (last and not separator):
                 return [self._broken("a message without a header")]
             operation, relation, transaction, microseconds, shape, context = header.groups()
             self._header = Header(channel, operation, relation, int(transaction), int(microseconds), shape, unescaped(context) or "", pid)
-        complete = Rows(self._header, rows)
+            if not separator:
+                return []  # the header alone: its rows are on their way
+        complete = Rows(self._header, text, text.count(RS) + 1)
         if last:
             self._forget()
-        return [complete] if rows else []
+        return [complete]
 
 
-def split_rows(rows: list[str]) -> list[list[str | None]]:
-    """The fields of each row, NULL as None.
-
-    >>> split_rows(["7\\x1f\\x1fopen"])
-    [['7', None, 'open']]
-    """
-    split: list[list[str | None]] = [row.split(US) for row in rows]  # type: ignore[misc]
-    if any(ESC in row for row in rows):
-        return [[unescaped(field or "") for field in fields] for fields in split]
-    return [[field or None for field in fields] if "" in fields else fields for fields in split]
+def _fields(text: str) -> list[str | None]:
+    fields: list[Any] = text.split(US)
+    if ESC in text:
+        return [unescaped(field) for field in fields]
+    if US + US in text or text[:1] in ("", US) or text[-1] == US:
+        return [field or None for field in fields]
+    return fields
 
 
 def unescaped(field: str) -> str | None:

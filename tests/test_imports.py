@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
 LAYERS = [
     {"errors"},
-    {"events", "spec", "wire"},
+    {"events", "spec", "wire", "drivers"},
     {"triggers", "decoding", "context"},
-    {"ddl", "reflection", "protocol", "drivers"},
+    {"ddl", "reflection", "protocol"},
     {"marker"},
     {"sources"},
     {"listener"},
