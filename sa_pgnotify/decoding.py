@@ -55,6 +55,7 @@ class Layout:
             discriminator = given.get("discriminator")
             valid = (
                 all(isinstance(name, str) for name in columns)
+                and all(type(number) is int for number in (key, carried, discriminator or 0))
                 and 0 < key <= carried <= len(columns)
                 and (discriminator is None or 0 <= discriminator <= carried)
             )
@@ -110,10 +111,10 @@ class Source:
         return known
 
     def plan(self, layout: Layout, discriminator: str | None) -> Plan:
-        """:raises Undecodable: if the layout lacks a column of the identity."""
+        """:raises Undecodable: if the layout lacks a column of the identity, or the discriminator cannot be decoded."""
         known = self._plans.get((layout, discriminator))
         if known is None:
-            known = _remember(self._plans, (layout, discriminator), self._make_plan(layout, discriminator))
+            known = _remember(self._plans, (layout, discriminator), self._make_plan(layout, self._mapper_of(layout, discriminator)))
         return known
 
     def changed(self, layout: Layout, masks: tuple[str | None, ...]) -> frozenset[int]:
@@ -132,8 +133,13 @@ class Source:
             known = _remember(self._masks, (layout, masks), frozenset(i for i in range(len(layout.columns)) if bits >> i & 1))
         return known
 
-    def _make_plan(self, layout: Layout, discriminator: str | None) -> Plan:
-        mapper = self._mapper_of(layout, discriminator)
+    def emptied(self, layout: Layout) -> list[Plan]:
+        """The plans of a TRUNCATE: of the most general class that is wanted, or of several that are wanted alone."""
+        mappers = [None] if self._mapper is None else [m for m in self._mapper.self_and_descendants if self._accepts(m.class_)]
+        tops = [m for m in mappers if m is None or m.inherits not in mappers]
+        return [self._make_plan(layout, mapper) for mapper in tops]
+
+    def _make_plan(self, layout: Layout, mapper: Mapper[Any] | None) -> Plan:
         entity = self.table if mapper is None else mapper.class_
         names = tuple(self._attribute(mapper, name) for name in layout.columns)
         place_of = {name: place for place, name in enumerate(layout.columns[: layout.carried])}
@@ -153,7 +159,10 @@ class Source:
         value: Any = discriminator
         if isinstance(column, Column):
             if column.name in self._columns:
-                value = self.decoder(column.name).one(discriminator)
+                try:
+                    value = self.decoder(column.name).one(discriminator)
+                except UndecodableValue as error:
+                    raise Undecodable(f"{self.table.name}: {error}") from error
             else:  # a text looked up in the root table, whose type OIDs this source does not know
                 process = column.type.dialect_impl(self._dialect).result_processor(self._dialect, None)
                 value = discriminator if process is None else process(discriminator)
@@ -253,9 +262,9 @@ class Batch:
         :raises Undecodable: if a row is not of its message's shape, or its identity cannot be decoded.
         """
         source, layout, kind = self.source, self._layout, self._kind
-        plan = source.plan(layout, None)
         if kind is Truncated:
-            return [Truncated(self, plan, 0, None)] if plan.accepted else []
+            return [Truncated(self, plan, 0, None) for plan in source.emptied(layout)]
+        plan = source.plan(layout, None)
         try:
             self._columns = self._updated() if kind is Updated else self._rows.columns(layout.fields)
             identities = list(zip(*[self._decoder(place).all(self._columns[place]) for place in plan.key], strict=True))

@@ -8,12 +8,14 @@ and ``Table.to_metadata()``.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Connection, MetaData, Table, event
 from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.sql.ddl import SchemaDropper, SchemaGenerator
 
 from .ddl import CreateNotifyTriggers, DropNotifyTriggers
@@ -39,17 +41,21 @@ def notify_on_change(table: Table, spec: NotifySpec = NotifySpec()) -> Table:  #
     :returns: ``table``.
     :raises NotifyConfigError: if the declaration cannot work on this table, or the table is marked otherwise already.
     """
+    if not isinstance(table, Table):
+        raise NotifyConfigError(repr(table), "it is no Table. For a mapped class, give its __table__")
+    if not isinstance(spec, NotifySpec):
+        raise NotifyConfigError(table.fullname, f"{spec!r} is no NotifySpec. Write NotifySpec(...)")
     _refuse_temporary(table)
     marking = resolve(spec, {c.key: c for c in table.columns}, tuple(c.name for c in table.primary_key), table.fullname)
     known = marking_of(table)
     if known is not None and known != marking:
-        raise NotifyConfigError(table.fullname, "the table is already marked, with other options. Mark it once")
+        raise _already_marked(table)
     table.info[INFO_KEY] = marking
     return table
 
 
 def _refuse_temporary(table: Table) -> None:
-    if any(prefix.upper() in {"TEMPORARY", "TEMP"} for prefix in table._prefixes):
+    if any(word in {"TEMPORARY", "TEMP"} for prefix in table._prefixes for word in prefix.upper().split()):
         raise NotifyConfigError(table.fullname, "the table is temporary: no other session sees it. Unmark it")
 
 
@@ -119,6 +125,7 @@ def _mark_table(mapper: Mapper[Any], root: Mapper[Any], table: Table, class_: ty
         if marking_of(table) is not None:
             return
     _refuse_temporary(table)
+    marked_by_hand = marking_of(table)
     attributes = _attributes(mapper, table)
     key = tuple(_local(mapper, column, table).name for column in root.primary_key)
     every = {name for t in tables_of(mapper) for name in _attributes(mapper, t)}
@@ -136,16 +143,23 @@ def _mark_table(mapper: Mapper[Any], root: Mapper[Any], table: Table, class_: ty
         if not operations:
             return
         marking = resolve(replace(part, operations=operations), attributes, key, class_.__name__)
+    if marked_by_hand is not None and replace(marked_by_hand, discriminator=marking.discriminator) != marking:
+        raise _already_marked(table)
     table.info[INFO_KEY] = marking
 
 
+def _already_marked(table: Table) -> NotifyConfigError:
+    return NotifyConfigError(table.fullname, "the table is already marked, with other options. Mark it once")
+
+
 def _attributes(mapper: Mapper[Any], table: Table) -> dict[str, Column[Any]]:
-    return {
-        attribute.key: column
-        for attribute in mapper.column_attrs
-        for column in attribute.columns
-        if isinstance(column, Column) and column.table is table
-    }
+    """The columns of a table by attribute name. (``mapper.column_attrs`` would configure all mappers, and it is too early for that:
+    a relationship may name a class that is yet to come.)"""
+    found = {}
+    for column in table.columns:
+        with suppress(UnmappedColumnError):
+            found[mapper.get_property_by_column(column).key] = column
+    return found
 
 
 def _part(spec: NotifySpec, attributes: Iterable[str], every: set[str]) -> NotifySpec:

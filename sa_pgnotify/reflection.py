@@ -58,7 +58,7 @@ class Installed:
     """What the database has for one table.
 
     :ivar relation: the table's name in messages; ``channel`` its default channel.
-    :ivar source: the function's source, or None if there is no such function.
+    :ivar source: the function's source, or None if there is no such function; ``settings`` its SET clauses.
     :ivar types: column name to type OID, domains replaced by what they are made of.
     """
 
@@ -66,6 +66,7 @@ class Installed:
     channel: str
     function_oid: int | None
     source: str | None
+    settings: dict[str, str]
     triggers: dict[str, Trigger]
     types: dict[str, int]
 
@@ -82,6 +83,7 @@ def execute_on(connection: Connection) -> Execute:
 
 _INSTALLED = f"""
 SELECT w.place, f.oid::bigint, f.prosrc,
+  (SELECT json_object_agg(lower(split_part(c, '=', 1)), substr(c, strpos(c, '=') + 1))::text FROM unnest(f.proconfig) AS c),
   r.name, CASE WHEN octet_length(r.name) <= 63 THEN r.name ELSE {CHANNEL_HASH.format(name="r.name")} END,
   (SELECT json_agg(json_build_array(t.tgname, t.tgfoid::bigint, t.tgtype, t.tgenabled))::text FROM pg_catalog.pg_trigger AS t
      WHERE t.tgrelid = c.oid AND t.tgparentid = 0 AND NOT t.tgisinternal AND starts_with(t.tgname, 'sa_pgnotify_')),
@@ -110,10 +112,12 @@ def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool 
     asked = [{"place": i, "table": s.qualified_table, "function": s.qualified_function + "()"} for i, s in enumerate(wanted)]
     sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)), types=_TYPES if with_types else "NULL")
     result: dict[TriggerSet, Installed] = {}
-    for place, function, source, relation, channel, triggers, types in execute(sql):
+    for place, function, source, settings, relation, channel, triggers, types in execute(sql):
         found = [Trigger(*given) for given in json.loads(triggers or "[]")]
         by_name = {trigger.name: trigger for trigger in found}
-        result[wanted[place]] = Installed(relation, channel, function, source, by_name, json.loads(types or "{}"))
+        result[wanted[place]] = Installed(
+            relation, channel, function, source, json.loads(settings or "{}"), by_name, json.loads(types or "{}")
+        )
     return result
 
 
@@ -125,7 +129,7 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     drifts = []
     if found.source is None:
         drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
-    elif found.source != wanted.body:
+    elif found.source != wanted.body or not _as_set(wanted.settings, found.settings):
         drifts.append(Drift("outdated", table_name, f"function {wanted.function_name}", create))
     for operation, name in TRIGGER_NAMES.items():
         trigger = found.triggers.get(name)
@@ -141,6 +145,10 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     return drifts
 
 
+def _as_set(wanted: dict[str, str | None], found: dict[str, str]) -> bool:
+    return wanted.keys() == found.keys() and all(value is None or value == found[name] for name, value in wanted.items())
+
+
 _OURS = text(
     """
 SELECT n.nspname, f.proname, c.relname, t.tgname
@@ -150,20 +158,19 @@ JOIN pg_catalog.pg_description AS d ON d.objoid = f.oid
   AND d.classoid = 'pg_catalog.pg_proc'::regclass AND starts_with(d.description, :prefix)
 LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = f.oid AND t.tgparentid = 0
 LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
-WHERE n.nspname IN :schemas AND f.oid NOT IN :known
+WHERE n.nspname IN :schemas
 ORDER BY 1, 2, 4
 """
-).bindparams(bindparam("schemas", expanding=True), bindparam("known", expanding=True))
+).bindparams(bindparam("schemas", expanding=True))
 
 
-def _left_over(connection: Connection, found: Iterable[Installed], schemas: set[str]) -> list[Drift]:
-    """Functions of ours, in the schemas of the metadata, that belong to no marked table of it."""
-    known = [i.function_oid for i in found if i.function_oid is not None] or [0]
+def _left_over(connection: Connection, known: set[tuple[str, str]], schemas: set[str]) -> list[Drift]:
+    """Functions of ours in ``schemas`` that no marked table of the metadata asks for."""
     drifts: dict[tuple[str, str], Drift] = {}
-    rows = connection.execute(_OURS, {"prefix": COMMENT_PREFIX, "schemas": sorted(schemas), "known": known})
-    for schema, function, table, _ in rows:
-        mend = f'DROP FUNCTION "{schema}"."{function}"() CASCADE, unless another program\'s metadata marks the table.'
-        drifts[schema, function] = Drift("left over", f"{schema}.{table}" if table else schema, f"function {function}", mend)
+    for schema, function, table, _ in connection.execute(_OURS, {"prefix": COMMENT_PREFIX, "schemas": sorted(schemas)}):
+        if (schema, function) not in known:
+            mend = f'DROP FUNCTION "{schema}"."{function}"() CASCADE, unless another program\'s metadata marks the table.'
+            drifts[schema, function] = Drift("left over", f"{schema}.{table}" if table else schema, f"function {function}", mend)
     return list(drifts.values())
 
 
@@ -182,9 +189,10 @@ def check(bind: Engine | Connection, metadata: MetaData) -> list[Drift]:
     sets = marked_sets(metadata.tables.values(), schema_translation(bind))
     found = installed(execute_on(bind), sets.values())
     drifts = [d for name, wanted in sets.items() for d in compare(wanted, found.get(wanted), name)]
-    default = bind.execute(text("SELECT current_schema()")).scalar()
+    default = bind.execute(text("SELECT current_schema()")).scalar() or "public"
     schemas = {schema_translation(bind)(t.schema) or default for t in metadata.tables.values()} | {default}
-    return drifts + _left_over(bind, found.values(), {s for s in schemas if s})
+    known = {(wanted.schema or default, wanted.function_name) for wanted in sets.values()}
+    return drifts + _left_over(bind, known, schemas)
 
 
 def marked_sets(tables: Iterable[Table], schema_of: Callable[[str | None], str | None]) -> dict[str, TriggerSet]:

@@ -6,13 +6,14 @@ found here, while the class or table that made it can still be named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, Select, Table, TextClause, column, literal_column, select, table
+from sqlalchemy import BindParameter, Column, ColumnElement, Select, Table, TextClause, column, literal_column, select, table
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.sql import visitors
 
 from .errors import NotifyConfigError
 
@@ -27,7 +28,9 @@ NEW_ROW, OLD_ROW = "new_row", "old_row"
 """The aliases under which a trigger's SQL knows the two rows of a change."""
 
 # "named": a dialect that neither doubles percent signs nor writes placeholders, so that its text is what PostgreSQL is to read.
+# Backslashes stay single, as standard_conforming_strings wants them, which the functions see to.
 RENDERING = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+RENDERING._backslash_escapes = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +58,12 @@ class NotifySpec:
             given = getattr(self, field)
             if field == "values" and given == "all":
                 continue
-            if isinstance(given, str):
-                raise _refused(f"{field}={given!r} is a string; write a tuple: {field}=({given!r},)")
+            if isinstance(given, str) or not isinstance(given, Iterable):
+                raise _refused(f"{field}={given!r} is no tuple; write {field}=({given!r},)")
             object.__setattr__(self, field, tuple(given))
         unknown = set(self.operations) - set(OPERATIONS)
         if unknown:
-            raise _refused(f"unknown operation {min(unknown)!r}; the operations are {', '.join(OPERATIONS)}")
+            raise _refused(f"unknown operation {min(unknown, key=str)!r}; the operations are {', '.join(OPERATIONS)}")
         if not self.operations:
             raise _refused("operations is empty; write __notify__ = None to tell nothing")
         if self.when is not None and not callable(self.when):
@@ -71,7 +74,10 @@ class NotifySpec:
 
 def check_channel(name: str, subject: str) -> None:
     """:raises NotifyConfigError: if PostgreSQL would refuse or cut ``name`` as a channel."""
-    size = len(name.encode("utf-8", "surrogatepass"))
+    try:
+        size = len(name.encode())
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise NotifyConfigError(subject, f"channel {name!r} is no text that UTF-8 can write. Choose another name") from error
     if not 0 < size <= CHANNEL_BYTES or "\0" in name:
         raise NotifyConfigError(
             subject, f"channel {name!r} is {size} bytes; PostgreSQL takes 1 to {CHANNEL_BYTES}, none of them NUL. Choose a shorter one"
@@ -149,29 +155,43 @@ def _columns(names: tuple[str, ...], attributes: Mapping[str, Column[Any]], subj
     return tuple(attributes[name].name for name in names)
 
 
-class _Row:
-    """What ``when`` gets for ``old`` and ``new``: columns by attribute name."""
+def _row(columns: Mapping[str, ColumnElement[Any]], subject: str) -> Any:
+    """What ``when`` gets for ``old`` and ``new``: columns by attribute name, and no attribute else that one could be named like."""
 
-    def __init__(self, columns: Mapping[str, ColumnElement[Any]], subject: str) -> None:
-        self._columns = columns
-        self._subject = subject
+    class Row:
+        def __getattr__(self, name: str) -> ColumnElement[Any]:
+            try:
+                return columns[name]
+            except KeyError:
+                raise NotifyConfigError(
+                    subject, f"when uses {name!r}, which is no column attribute of it. It has: {', '.join(sorted(columns))}"
+                ) from None
 
-    def __getattr__(self, name: str) -> ColumnElement[Any]:
-        try:
-            return self._columns[name]
-        except KeyError:
-            raise NotifyConfigError(
-                self._subject, f"when uses {name!r}, which is no column attribute of it. It has: {', '.join(sorted(self._columns))}"
-            ) from None
+    return Row()
 
 
 def _condition(when: Callable[[Any, Any], Any], attributes: Mapping[str, Column[Any]], subject: str) -> str:
     """The SQL text of ``when``, every value written into it as a literal."""
     rows = table("sa_pgnotify_rows", *(column(c.name, c.type) for c in {c.name: c for c in attributes.values()}.values()))
     old, new = rows.alias(OLD_ROW), rows.alias(NEW_ROW)
-    expression = when(*(_Row({name: a.c[c.name] for name, c in attributes.items()}, subject) for a in (old, new)))
+    arguments = [_row({name: alias.c[c.name] for name, c in attributes.items()}, subject) for alias in (old, new)]
+    try:
+        expression = when(*arguments)
+    except NotifyConfigError:
+        raise
+    except Exception as error:  # it is the developer's own code
+        raise NotifyConfigError(
+            subject,
+            f"when failed with {type(error).__name__}: {error}. It must be a function of (old, new), use & or and_() and not Python's "
+            "and, and take its columns from those of its arguments old and new",
+        ) from error
     if not isinstance(expression, ColumnElement | TextClause):
         raise NotifyConfigError(subject, f"when returned {expression!r}; it must return an SQL expression such as new.qty > old.qty")
+    for part in visitors.iterate(expression):
+        if isinstance(part, BindParameter) and part.callable is None and (part.required or part.value is None):
+            raise NotifyConfigError(
+                subject, f"when has a bind parameter, {part.key!r}, without a value. Write the value itself, as a literal"
+            )
     # Within a SELECT over both rows, so that subqueries correlate to them; what follows WHERE is the condition.
     both: Select[Any] = select(literal_column("1")).select_from(old, new)
     try:

