@@ -13,7 +13,9 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from typing import Any
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Self
 
 from contestants import BY_NAME, COLUMNS, rotated
 from server import connect
@@ -22,13 +24,13 @@ from writing import ONE_ROW, outside, timed
 
 from sa_pgnotify import Inserted, Listener
 
-READERS = {"identity": "identity", "values": "values", "loop": "row_json"}
+READERS = {"identity": "identity", "values": "values", "loop": "row_json", "typed": "row_json"}
 """Name of a way to read, and the contestant whose table it reads."""
 WARM_UP = 20
 
 
-def hand_written(connection: Any) -> Iterator[dict[str, Any]]:
-    """The loop that one writes with psycopg2 alone."""
+def hand_written(connection: Any, *, typed: bool) -> Iterator[dict[str, Any]]:
+    """The loop that one writes with psycopg2 alone. With ``typed``, numbers and moments become what a SELECT gives."""
     while True:
         if not connection.notifies:
             select.select([connection], [], [])
@@ -36,16 +38,22 @@ def hand_written(connection: Any) -> Iterator[dict[str, Any]]:
         notes = connection.notifies[:]
         connection.notifies.clear()
         for note in notes:
-            yield json.loads(note.payload)
+            if typed:
+                row = json.loads(note.payload, parse_float=Decimal)
+                row["placed_at"] = datetime.fromisoformat(row["placed_at"])
+                yield row
+            else:
+                yield json.loads(note.payload)
 
 
 class Reading:
-    """A context in which one of ``READERS`` listens; :meth:`keys` yields the key of each change, when all asked for has been read."""
+    """A context in which one of ``READERS`` listens; iterating yields the key of each change."""
 
     def __init__(self, url: URL, reader: str) -> None:
         self._reader = reader
         contestant = BY_NAME[READERS[reader]]
-        if reader == "loop":
+        self._by_hand = reader not in ("identity", "values")
+        if self._by_hand:
             self._connection = connect(url)
             self._connection.autocommit = True
             self._connection.cursor().execute(f"LISTEN {contestant.table}")
@@ -53,22 +61,23 @@ class Reading:
             self._engine = create_engine(url)
             self._listener = Listener(self._engine, contestant.model)
 
-    def __enter__(self) -> Reading:
-        if self._reader != "loop":
+    def __enter__(self) -> Self:
+        if not self._by_hand:
             self._listener.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._reader == "loop":
+        if self._by_hand:
             self._connection.close()
         else:
             self._listener.stop()
             self._engine.dispose()
 
-    def keys(self) -> Iterator[int]:
-        if self._reader == "loop":
-            for row in hand_written(self._connection):
+    def __iter__(self) -> Iterator[int]:
+        if self._by_hand:
+            for row in hand_written(self._connection, typed=self._reader == "typed"):
                 yield row["id"]
+            return
         for event in self._listener:
             if not isinstance(event, Inserted):
                 raise TypeError(f"not all was delivered: {event!r}")
@@ -91,7 +100,7 @@ def drains(url: URL, writer: Executor, rounds: int, rows: int) -> dict[str, list
                 before = _cpu()
                 written = writer.submit(write_at_once, url, name)
                 found_keys = 0
-                for found_keys, _key in enumerate(reading.keys(), 1):
+                for found_keys, _key in enumerate(reading, 1):
                     if found_keys == rows:
                         break
                 end, cpu = time.monotonic(), _cpu() - before
@@ -112,9 +121,10 @@ def write_at_once(url: URL, name: str) -> tuple[float, float]:
 
 def latencies(url: URL, writer: Executor, rounds: int, samples: int) -> dict[str, dict[str, list[float]]]:
     """Seconds from COMMIT (its return, its sending) to the loop's body, ``samples`` for each round and reader."""
-    found: dict[str, dict[str, list[float]]] = {reader: {"returned": [], "sent": []} for reader in READERS}
+    readers = ("identity", "values", "loop")
+    found: dict[str, dict[str, list[float]]] = {reader: {"returned": [], "sent": []} for reader in readers}
     for turn in range(rounds):
-        for reader in rotated(tuple(READERS), turn):
+        for reader in rotated(readers, turn):
             seen: dict[int, float] = {}
             with Reading(url, reader) as reading:
                 thread = threading.Thread(target=_stamp, args=(reading, samples + WARM_UP, seen), daemon=True)
@@ -128,7 +138,7 @@ def latencies(url: URL, writer: Executor, rounds: int, samples: int) -> dict[str
 
 
 def _stamp(reading: Reading, count: int, seen: dict[int, float]) -> None:
-    for key in reading.keys():
+    for key in reading:
         seen[key] = time.monotonic()
         if len(seen) == count:
             return

@@ -15,6 +15,7 @@ TITLES = {
     "identity": "**sa_pgnotify**, identity read",
     "values": "**sa_pgnotify**, every value read, typed",
     "loop": "by hand: select(), poll(), json.loads()",
+    "typed": "the same, and the values typed as a SELECT gives them",
 }
 
 
@@ -86,10 +87,18 @@ def _statements(times: dict[str, dict[str, list[float]]]) -> str:
     for name in times["INSERT"]:
         row = [BY_NAME[name].title]
         for operation in ("INSERT", "UPDATE"):
-            # No pair of rows arises by INSERT: the two floors differ there by what is sent.
             row += [f"{median(times[operation][name]) * 1e3:.0f} ms", f"{ratio(times[operation], name):.2f}"]
         rows.append(row)
     return table(["", "INSERT", "ratio", "UPDATE", "ratio"], rows)
+
+
+def _plans(results: dict[str, Any]) -> str:
+    fresh, later = results["plans"]["fresh"], results["plans"]["after one row"]
+    rows = []
+    for name in fresh:
+        row = [BY_NAME[name].title, f"{median(fresh[name]) * 1e3:.0f} ms", f"{median(later[name]) * 1e3:.0f} ms"]
+        rows.append([*row, f"{median(b / a for a, b in zip(fresh[name], later[name])):.1f}"])
+    return table(["", "in a new session", "after an UPDATE of one row", "ratio"], rows)
 
 
 def _one_row(results: dict[str, Any]) -> str:
@@ -113,15 +122,18 @@ def _drains(results: dict[str, Any]) -> str:
     rows = []
     for reader, title in TITLES.items():
         drain, whole, cpu = (_drain(results, reader, figure) for figure in ("drain", "end_to_end", "cpu"))
-        row = [title, f"{median(drain) * 1e3:.0f} ms", f"{count / median(drain):,.0f}/s", f"{_drain_ratio(results, reader, 'drain'):.1f}"]
-        row += [f"{median(whole) * 1e3:.0f} ms", f"{_drain_ratio(results, reader, 'end_to_end'):.1f}", f"{median(cpu) / count * 1e6:.2f} µs"]
+        after, total = (f"{_drain_ratio(results, reader, figure):.1f}" for figure in ("drain", "end_to_end"))
+        row = [title, f"{median(drain) * 1e3:.0f} ms", f"{count / median(drain):,.0f}/s", after]
+        row += [f"{median(whole) * 1e3:.0f} ms", total, f"{median(cpu) / count * 1e6:.2f} µs"]
         rows.append(row)
-    return table(["", "drain after COMMIT", "events", "rate ratio", "from the INSERT's start", "rate ratio", "reader's CPU per event"], rows)
+    head = ["", "drain after COMMIT", "events", "rate ratio", "from the INSERT's start", "rate ratio", "reader's CPU per event"]
+    return table(head, rows)
 
 
 def _latencies(results: dict[str, Any]) -> str:
     rows = []
-    for reader, title in TITLES.items():
+    for reader in results["latencies"]:
+        title = TITLES[reader]
         returned, sent = results["latencies"][reader]["returned"], results["latencies"][reader]["sent"]
         early = sum(s < 0 for s in returned) / len(returned)
         rows.append([title, *(f"{p:.0f}" for p in (*percentiles(returned), *percentiles(sent))), f"{early:.1%}", str(len(returned))])
@@ -137,9 +149,10 @@ def written(results: dict[str, Any]) -> str:
     ]
     for work_mem, times in results["statements"].items():
         parts += [f"{results['rows']:,} rows in one statement, COMMIT included, `work_mem` {work_mem}:", _statements(times)]
+    parts += ["UPDATE of 4,000 rows; PL/pgSQL keeps the plan of a session's first UPDATE:", _plans(results)]
     parts += ["One row in a statement: in one transaction (20,000 times, in the server), and in a transaction each:", _one_row(results)]
     parts += [f"{results['rows']:,} changes of one transaction, read in a `for` loop:", _drains(results)]
-    parts += ["Latency in microseconds, from COMMIT's return and from its sending to the loop's body, a commit every 5 ms:", _latencies(results)]
+    parts += ["Latency in microseconds, from COMMIT's return and its sending to the loop's body, a commit each 5 ms:", _latencies(results)]
     idle = results["idle"]
     parts.append(
         f"An idle listener, {idle['seconds']:.0f} s with its heartbeats: {idle['cpu_share']:.3%} of a core, "

@@ -40,6 +40,8 @@ def measure(url: URL, rounds: int, *, quick: bool) -> dict[str, Any]:
         for work_mem in ("64MB", "4MB"):
             say(f"{ROWS:,} rows in a statement, work_mem {work_mem}")
             results["statements"][work_mem] = writing.statements(url, ALL, rounds, work_mem)
+        say("many rows after one row")
+        results["plans"] = writing.plans(url, min(rounds, 3))
         say("one row in a statement")
         results["loops"] = writing.loops(url, ALL, rounds)
         results["commits"] = {}
@@ -76,7 +78,8 @@ def main() -> None:
     print(report.written(results))
     if rounds >= 5:
         report.replace_in_readme(results)
-    print(f"{sum(not t.met for t in report.targets(results))} of {len(report.targets(results))} targets missed; raw figures: {RESULTS / name}")
+    targets = report.targets(results)
+    print(f"{sum(not t.met for t in targets)} of {len(targets)} targets missed; raw figures: {RESULTS / name}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from sqlalchemy import URL
 
 Times = dict[str, list[float]]
 
-ONE_ROW = "'order of a customer in town', 12.34, '2024-01-01 00:00:00.123456+00', '{\"sku\": \"A-1\", \"tags\": [\"new\"]}', 7"
+ONE_ROW = '\'order of a customer in town\', 12.34, \'2024-01-01 00:00:00.123456+00\', \'{"sku": "A-1", "tags": ["new"]}\', 7'
 
 
 def statements(url: URL, names: tuple[str, ...], rounds: int, work_mem: str) -> dict[str, Times]:
@@ -32,6 +32,27 @@ def statements(url: URL, names: tuple[str, ...], rounds: int, work_mem: str) -> 
             times["UPDATE"][name].append(timed(connection, f"UPDATE {table} SET price = price + 1, qty = qty + 1"))
             outside(connection, f"TRUNCATE {table}")
     connection.close()
+    return times
+
+
+def plans(url: URL, rounds: int, rows: int = 4_000) -> dict[str, Times]:
+    """Seconds of an UPDATE of ``rows`` rows: in a new session, and in one that has updated a single row before.
+
+    PL/pgSQL keeps the plan of a session's first call, and one that was made for a single row may not suit many.
+    """
+    times: dict[str, Times] = {when: {"none": [], "identity": []} for when in ("fresh", "after one row")}
+    for _ in range(rounds):
+        for when, found in times.items():
+            for name, seconds in found.items():
+                table = BY_NAME[name].table
+                connection = connect(url)
+                outside(connection, f"TRUNCATE {table} RESTART IDENTITY")
+                outside(connection, f"INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM source LIMIT {rows}")
+                outside(connection, f"VACUUM ANALYZE {table}")
+                if when != "fresh":
+                    timed(connection, f"UPDATE {table} SET qty = qty + 1 WHERE id = 1")
+                seconds.append(timed(connection, f"UPDATE {table} SET price = price + 1, qty = qty + 1"))
+                connection.close()
     return times
 
 
@@ -95,7 +116,7 @@ def timed(connection: Any, sql: str) -> float:
 
 
 def outside(connection: Any, sql: str) -> None:
-    """A statement between the measurements, outside of a transaction, by nobody noticed."""
+    """A statement between the measurements, outside of a transaction, that fires no trigger."""
     connection.rollback()
     connection.autocommit = True
     with connection.cursor() as cursor:

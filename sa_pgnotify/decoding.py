@@ -31,6 +31,8 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 _KINDS: dict[str, type[Change]] = {"I": Inserted, "U": Updated, "D": Deleted, "T": Truncated}
 _MOST_REMEMBERED = 1000
 """Shapes and masks are remembered because they recur; who forges them must not fill the memory."""
+_LONGEST_SHAPE = 150_000
+"""Characters; 1,600 columns with names of 63 come to less."""
 
 
 class Undecodable(Exception):
@@ -49,6 +51,8 @@ class Layout:
     @classmethod
     def read(cls, shape: str) -> Layout:
         """:raises Undecodable: if ``shape`` is not one."""
+        if len(shape) > _LONGEST_SHAPE:
+            raise Undecodable(f"a shape of {len(shape)} characters")
         try:
             given = json.loads(shape)
             columns, carried, key = given["columns"], given["carried"], given["key"]
@@ -252,9 +256,13 @@ class Batch:
     def __len__(self) -> int:
         return self._rows.count
 
-    def part(self, start: int, stop: int) -> Batch:
-        """Some of the rows."""
-        return Batch(self.source, self._rows.part(start, stop))
+    def each(self) -> list[Batch]:
+        """Each row alone."""
+        return [Batch(self.source, row) for row in self._rows.each()]
+
+    def first(self, count: int) -> Batch:
+        """The first ``count`` rows."""
+        return Batch(self.source, self._rows.first(count))
 
     def events(self) -> list[Change]:
         """The events of all rows, but for those of entities that nobody asked for.

@@ -96,8 +96,9 @@ def _mark(mapper: Mapper[Any], class_: type[NotifyOnChange]) -> None:
         if isinstance(ancestor.local_table, Table):
             _general_mappers.setdefault(ancestor.local_table, ancestor)
             _mark_table(mapper, root, ancestor.local_table, class_, spec)
-    for ancestor in _lineage(mapper)[1:]:
-        _look_up_class(ancestor, root)
+    for ancestor in _lineage(mapper):
+        if ancestor is not mapper:
+            _look_up_class(ancestor, root)
 
 
 def _lineage(mapper: Mapper[Any]) -> list[Mapper[Any]]:

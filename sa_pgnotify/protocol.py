@@ -126,7 +126,7 @@ class Protocol:
         except Undecodable as error:
             if len(batch) == 1:
                 return [self.undecodable(str(error))]
-        return [event for row in range(len(batch)) for event in self.events(batch.part(row, row + 1))]
+        return [event for row in batch.each() for event in self.events(row)]
 
     def undecodable(self, detail: str) -> Gap:
         logger.warning("undecodable: %s", detail)
@@ -147,7 +147,7 @@ class Protocol:
             return [item]
         self._overflowing = True
         logger.warning("overflow: %d events wait, and the buffer takes %d", waiting, self._buffer_size)
-        first: list[Item] = [item.part(0, free)] if isinstance(item, Batch) and free > 0 else []
+        first: list[Item] = [item.first(free)] if isinstance(item, Batch) and free > 0 else []
         return [*first, self._gap(Gap("overflow", utcnow(), f"{self._buffer_size} events wait to be taken"))]
 
     def _gap(self, gap: Gap) -> Gap:

@@ -35,6 +35,8 @@ TRIGGER_NAMES = {operation: f"sa_pgnotify_{operation}" for operation in ("insert
 TYPE_BITS = {"insert": 4, "delete": 8, "update": 16, "truncate": 32}
 """pg_trigger.tgtype; AFTER and FOR EACH STATEMENT have no bits."""
 COMMENT_PREFIX = "sa_pgnotify "
+WIDEST_SELECT = 1500
+"""A SELECT list takes 1664 columns; some are needed for the masks."""
 FUNCTION_ARGUMENTS = 100
 """As many as PostgreSQL passes to a function."""
 PART_BYTES = 7900
@@ -233,41 +235,53 @@ class TriggerSet:
 
     def _update(self) -> str:
         """The branch that pairs OLD with NEW: by position, for a join on the key would lose the rows whose key changed."""
-        position = _unused("position", self.columns)
+        position, whole = _unused("position", self.columns), _unused("whole", self.columns)
+        wide = 2 * len(self.carried) > WIDEST_SELECT
         sides = [
             f"(SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS {position}, "
-            f"{', '.join(_read(c, 'r') for c in self.columns)} FROM {rows} AS r) AS {row}"
+            f"{f'r AS {whole}, ' if wide else ''}{', '.join(_read(c, 'r') for c in self.columns)} FROM {rows} AS r) AS {row}"
             for rows, row in (("sa_old_rows", OLD_ROW), ("sa_new_rows", NEW_ROW))
         ]
+        pairs = f"{sides[0]}\n        JOIN {sides[1]} USING ({position})"
+        condition = "" if self.marking.condition is None else f"({self.marking.condition})"
         watched = self.marking.update_of or tuple(c.name for c in self.columns)
-        masks, outputs, told = [], [], []
-        for index, start in enumerate(range(0, len(self.compared), MASK_BITS)):
-            columns = list(enumerate(self.compared[start : start + MASK_BITS]))
-            bits = " + ".join(f"CASE WHEN {_differ(c)} THEN {1 << bit} ELSE 0 END" for bit, c in columns)
-            masks.append(f"mask{index}")
-            outputs.append(f"({bits})::bigint AS mask{index}")
-            told.append(f"mask{index} & {sum(1 << bit for bit, c in columns if c.name in watched)} <> 0")
-        fields = list(masks)
-        for index, column in enumerate(self.carried):
-            name = quote(column.name)
-            outputs.append(f"{NEW_ROW}.{name} AS new{index}, {OLD_ROW}.{name} AS old{index}")
-            fields.append(_text(column, f"new{index}"))
-        for looked_up in self._looked_up(NEW_ROW):
-            outputs.append(f"{looked_up} AS looked_up")
-            fields.append("looked_up")
+        if wide:  # no SELECT list may hold so many columns: they are read out of whole rows, and compared where it matters
+            old, new = f"({OLD_ROW}.{whole})", f"({NEW_ROW}.{whole})"
+            told = [_differ(c, old, new) for c in self.compared if c.name in watched]
+            where = " AND ".join(part for part in (f"({' OR '.join(told)})", condition) if part)
+            fields = [*self._masks(old, new), *(_text(c, f"{new}.{quote(c.name)}") for c in self.carried), *self._looked_up(NEW_ROW)]
+            olds = [(_differ(c, old, new), _text(c, f"{old}.{quote(c.name)}")) for c in self.carried]
+            source = f"{pairs}\n      WHERE {where}"
+        else:
+            # Each column is compared once, in the inner SELECT; OFFSET 0 keeps the planner from doing it again where a mask is used.
+            bits = {c.name: (f"mask{i // MASK_BITS}", 1 << i % MASK_BITS) for i, c in enumerate(self.compared)}
+            outputs = [f"{mask} AS mask{i}" for i, mask in enumerate(self._masks(OLD_ROW, NEW_ROW))]
+            fields = [f"mask{i}" for i in range(len(outputs))] + [_text(c, f"new{i}") for i, c in enumerate(self.carried)]
+            for i, column in enumerate(self.carried):
+                outputs.append(f"{NEW_ROW}.{quote(column.name)} AS new{i}, {OLD_ROW}.{quote(column.name)} AS old{i}")
+            for looked_up in self._looked_up(NEW_ROW):
+                outputs.append(f"{looked_up} AS looked_up")
+                fields.append("looked_up")
+            olds = [("{} & {} <> 0".format(*bits[c.name]), _text(c, f"old{i}")) for i, c in enumerate(self.carried)]
+            masks = sorted({mask for mask, _ in bits.values()})
+            told = [f"{mask} & {sum(bit for name, (of, bit) in bits.items() if of == mask and name in watched)} <> 0" for mask in masks]
+            where = f"\n        WHERE {condition}" if condition else ""
+            source = (
+                f"(SELECT {', '.join(outputs)}\n        FROM {pairs}{where}\n        OFFSET 0) AS pairs\n      WHERE {' OR '.join(told)}"
+            )
         # The old values of the columns that changed stand at the end of the row, so that the others cost nothing.
-        old_values = [
-            f"CASE WHEN mask{index // MASK_BITS} & {1 << index % MASK_BITS} <> 0"
-            f" THEN pg_catalog.concat(E'\\x1f', {_text(column, f'old{index}')}) END"
-            for index, column in enumerate(self.carried)
+        tail = [f"CASE WHEN {differs} THEN pg_catalog.concat(E'\\x1f', {old}) END" for differs, old in olds]
+        return self._branch("UPDATE", source, fields, tail)
+
+    def _masks(self, old: str, new: str) -> list[str]:
+        return [
+            "("
+            + " + ".join(
+                f"CASE WHEN {_differ(c, old, new)} THEN {1 << bit} ELSE 0 END" for bit, c in enumerate(self.compared[i : i + MASK_BITS])
+            )
+            + ")::bigint"
+            for i in range(0, len(self.compared), MASK_BITS)
         ]
-        condition = "" if self.marking.condition is None else f"\n        WHERE {self.marking.condition}"
-        # OFFSET 0 keeps the planner from computing the masks again wherever they are used.
-        source = (
-            f"(SELECT {', '.join(outputs)}\n        FROM {sides[0]}\n        JOIN {sides[1]} USING ({position}){condition}\n"
-            f"        OFFSET 0) AS pairs\n      WHERE {' OR '.join(told)}"
-        )
-        return self._branch("UPDATE", source, fields, old_values)
 
     def _source(self, rows: str) -> str:
         """The transition table, with the virtual generated columns computed, which PostgreSQL leaves NULL in it."""
@@ -291,7 +305,8 @@ class TriggerSet:
         """The function's own settings, so that the writer's session cannot change an event; None: as whoever installs it has it."""
         needed = {setting for c in self.compared for setting in FAMILIES[c.family].settings}
         fixed: dict[str, str | None] = {name: value for name, value in FIXED_SETTINGS.items() if name in needed}
-        if self.marking.condition is None and not isinstance(self.marking.discriminator, Lookup):
+        unqualified = any(c.family == "other" for c in self.carried)  # regclass writes a name as search_path has it
+        if self.marking.condition is None and not isinstance(self.marking.discriminator, Lookup) and not unqualified:
             return fixed | {"search_path": "pg_catalog, pg_temp"}
         # The names in a condition mean what they mean to whoever installs it.
         return fixed | {"search_path": None, "standard_conforming_strings": "on"}
@@ -400,11 +415,11 @@ def escaped(text: str, value: str | None = None) -> str:
 
     :param value: what is NULL when there is no text, if that is not ``text`` itself.
     """
-    replaced = text
+    replaced = f'{text} COLLATE "C"'  # as the column's own collation may not allow a search, or take a character for nothing
     for character, escape in (("\\x1b", "1"), ("\\x1e", "2"), ("\\x1f", "3")):
         replaced = f"pg_catalog.replace({replaced}, E'{character}', E'\\x1b{escape}')"
-    # IS DISTINCT FROM, since a composite of NULLs "IS NULL"; COLLATE, since a collation may take a character for nothing.
-    return f"coalesce(nullif({replaced} COLLATE \"C\", ''), CASE WHEN {value or text} IS DISTINCT FROM NULL THEN E'\\x1b0' END)"
+    # IS DISTINCT FROM, since a composite of NULLs "IS NULL".
+    return f"coalesce(nullif({replaced}, ''), CASE WHEN {value or text} IS DISTINCT FROM NULL THEN E'\\x1b0' END)"
 
 
 def _text(column: TriggerColumn, value: str) -> str:
@@ -436,9 +451,9 @@ def _unused(name: str, columns: Iterable[TriggerColumn]) -> str:
     return name
 
 
-def _differ(column: TriggerColumn) -> str:
+def _differ(column: TriggerColumn, old: str, new: str) -> str:
     name = quote(column.name)
-    return FAMILIES[column.family].differ.format(o=f"{OLD_ROW}.{name}", n=f"{NEW_ROW}.{name}")
+    return FAMILIES[column.family].differ.format(o=f"{old}.{name}", n=f"{new}.{name}")
 
 
 def _read(column: TriggerColumn, row: str) -> str:
@@ -518,7 +533,12 @@ EXCEPTION WHEN OTHERS THEN
   -- The user's write goes on. Its listeners are told that something is missing.
   RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not tell a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
     DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
-  PERFORM pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500)));
+  message := pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
+  BEGIN
+    PERFORM pg_catalog.pg_notify(channel, message);
+  EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- nobody can be told: the writer may not even call pg_notify()
+  END;
   RETURN NULL;
 END
 """

@@ -69,9 +69,13 @@ class Rows:
     text: str
     count: int
 
-    def part(self, start: int, stop: int) -> Rows:
-        """Some of them."""
-        rows = self.text.split(RS)[start:stop]
+    def each(self) -> list[Rows]:
+        """Each of them alone."""
+        return [Rows(self.header, row, 1) for row in self.text.split(RS)]
+
+    def first(self, count: int) -> Rows:
+        """The first ``count`` of them."""
+        rows = self.text.split(RS, count)[:count]
         return Rows(self.header, RS.join(rows), len(rows))
 
     def columns(self, width: int) -> list[list[str | None]]:
