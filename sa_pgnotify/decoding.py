@@ -207,7 +207,7 @@ class Decoder:
 
     def all(self, texts: list[str | None]) -> Sequence[Any]:
         """:raises UndecodableValue: for the first text that is not in the type's form."""
-        values: Sequence[Any] = texts
+        values: Any = texts
         try:
             if self._read is not None:
                 if None in texts:

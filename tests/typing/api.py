@@ -1,0 +1,78 @@
+"""The public API as a type checker sees it: checked by mypy and pyright (``make lint``), never run."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar, assert_type
+
+from sqlalchemy import Column, Engine, Integer, MetaData, Table
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from sa_pgnotify import (
+    Deleted,
+    Drift,
+    Event,
+    Gap,
+    Inserted,
+    Listener,
+    Notification,
+    NotifyOnChange,
+    NotifySpec,
+    Stats,
+    Truncated,
+    Updated,
+    change_context,
+    check,
+    notify_on_change,
+)
+
+
+class Base(DeclarativeBase):
+    """A base."""
+
+
+class Order(NotifyOnChange, Base):
+    """A marked class with options."""
+
+    __tablename__ = "orders"
+    __notify__: ClassVar[NotifySpec | None] = NotifySpec(
+        operations=("insert",), values="all", update_of=("id",), when=lambda old, new: new.id > 3, channel="c"
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Quiet(Order):
+    """A class that opted out."""
+
+    __notify__ = None
+
+
+def listens(engine: Engine, session: Session) -> None:
+    """Everything a program does with a listener."""
+    table = notify_on_change(Table("t", MetaData(), Column("id", Integer, primary_key=True)))
+    assert_type(table.name, str)
+    with Listener(engine, Order, table, "channel", buffer_size=10, heartbeat=1.5) as listener:
+        for event in listener:
+            assert_type(event, Event)
+            match event:
+                case Inserted(_, identity, new=new):
+                    assert_type(identity, tuple[Any, ...] | None)
+                    assert_type(new, Mapping[str, Any])
+                case Updated(old=old, changed=changed, previous_identity=previous):
+                    assert_type(old, Mapping[str, Any])
+                    assert_type(changed, frozenset[str])
+                    assert_type(previous, tuple[Any, ...] | None)
+                case Deleted(occurred_at=at, transaction_id=xid):
+                    assert_type(at, datetime)
+                    assert_type(xid, int)
+                case Truncated():
+                    event.expire(session)
+                case Gap(_, since):
+                    assert_type(since, datetime)
+                case Notification(channel, payload, pid):
+                    assert_type((channel, payload, pid), tuple[str, str, int])
+        assert_type(listener.get(timeout=1), Event | None)
+        assert_type(listener.stats, Stats)
+        listener.subscribe(Quiet)
+    with change_context(session, {"user": "ann"}):
+        session.flush()
+    assert_type(check(engine, Base.metadata), list[Drift])
