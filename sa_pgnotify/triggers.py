@@ -217,13 +217,8 @@ class TriggerSet:
             ]
         )
 
-    def _branch(self, operation: str, source: str, fields: list[str], tail: Iterable[str] = ()) -> str:
-        return (
-            f"    SELECT pg_catalog.string_agg({_joined(fields, tail)}, E'\\x1e') INTO rows\n"
-            f"      FROM {source};\n"
-            f"    IF rows IS NULL THEN RETURN NULL; END IF;\n"
-            f"    message := {self._header(operation)};"
-        )
+    def _branch(self, operation: str, select: str) -> str:
+        return f"{select}\n    IF rows IS NULL THEN RETURN NULL; END IF;\n    message := {self._header(operation)};"
 
     def _single(self, operation: str, rows: str, row: str, absent: str) -> str:
         """The branch of an operation that knows one row of each change."""
@@ -231,19 +226,35 @@ class TriggerSet:
         if self.marking.condition is not None:
             # The absent row: NULLs of the right types, without asking for a privilege on the table.
             source += f" LEFT JOIN {rows} AS {absent} ON false\n      WHERE {self.marking.condition}"
-        return self._branch(operation, source, [_text(c, f"{row}.{quote(c.name)}") for c in self.carried] + self._looked_up(row))
+        fields = [_text(c, f"{row}.{quote(c.name)}") for c in self.carried] + self._looked_up(row)
+        return self._branch(operation, _gather(source, fields))
 
     def _update(self) -> str:
-        """The branch that pairs OLD with NEW: by position, for a join on the key would lose the rows whose key changed."""
+        """The branch that pairs OLD with NEW. A statement that changed one row, the most usual one, has a query of its own, without
+        the numbering of rows, which costs it more than the UPDATE itself."""
+        return self._branch(
+            "UPDATE",
+            "    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN\n"
+            f"{self._gather_pairs(one=True)}\n    ELSE\n{self._gather_pairs(one=False)}\n    END IF;",
+        )
+
+    def _gather_pairs(self, *, one: bool) -> str:
+        """The query over pairs of rows: by position, for a join on the key would lose the rows whose key changed.
+
+        The join is a FULL one, although every row has its partner, because a FULL join is never done by nested loops: the plan is
+        kept from the session's first call, which may have had two rows where the next has a million.
+        """
         position, whole = _unused("position", self.columns), _unused("whole", self.columns)
         wide = 2 * len(self.carried) > WIDEST_SELECT
-        sides = [
-            f"(SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS {position}, "
-            f"{f'r AS {whole}, ' if wide else ''}{', '.join(_read(c, 'r') for c in self.columns)} FROM {rows} AS r) AS {row}"
+        extra = "" if one else f"pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS {position}, "
+        extra += f"r AS {whole}, " if wide else ""
+        old_side, new_side = (
+            f"(SELECT {extra}{', '.join(_read(c, 'r') for c in self.columns)} FROM {rows} AS r) AS {row}"
             for rows, row in (("sa_old_rows", OLD_ROW), ("sa_new_rows", NEW_ROW))
-        ]
-        pairs = f"{sides[0]}\n        JOIN {sides[1]} USING ({position})"
-        condition = "" if self.marking.condition is None else f"({self.marking.condition})"
+        )
+        pairs = f"{old_side}\n        " + (f"CROSS JOIN {new_side}" if one else f"FULL JOIN {new_side} USING ({position})")
+        # CASE, because a WHERE that rules out NULLs would let the planner take the FULL join for an inner one.
+        condition = "" if self.marking.condition is None else f"CASE WHEN {self.marking.condition} THEN true ELSE false END"
         watched = self.marking.update_of or tuple(c.name for c in self.columns)
         if wide:  # no SELECT list may hold so many columns: they are read out of whole rows, and compared where it matters
             old, new = f"({OLD_ROW}.{whole})", f"({NEW_ROW}.{whole})"
@@ -271,7 +282,7 @@ class TriggerSet:
             )
         # The old values of the columns that changed stand at the end of the row, so that the others cost nothing.
         tail = [f"CASE WHEN {differs} THEN pg_catalog.concat(E'\\x1f', {old}) END" for differs, old in olds]
-        return self._branch("UPDATE", source, fields, tail)
+        return _gather(source, fields, tail)
 
     def _masks(self, old: str, new: str) -> list[str]:
         return [
@@ -305,6 +316,8 @@ class TriggerSet:
         """The function's own settings, so that the writer's session cannot change an event; None: as whoever installs it has it."""
         needed = {setting for c in self.compared for setting in FAMILIES[c.family].settings}
         fixed: dict[str, str | None] = {name: value for name, value in FIXED_SETTINGS.items() if name in needed}
+        if "update" in self.marking.operations:
+            fixed["jit"] = "off"  # the planner takes the pairs for the square of the rows, and would compile for that
         unqualified = any(c.family == "other" for c in self.carried)  # regclass writes a name as search_path has it
         if self.marking.condition is None and not isinstance(self.marking.discriminator, Lookup) and not unqualified:
             return fixed | {"search_path": "pg_catalog, pg_temp"}
@@ -430,6 +443,11 @@ def _text(column: TriggerColumn, value: str) -> str:
     if FAMILIES[column.family].bare:
         return value
     return escaped(value) if column.family == "text" else escaped(f"pg_catalog.concat({value})", value)
+
+
+def _gather(source: str, fields: list[str], tail: Iterable[str] = ()) -> str:
+    """The query that writes the rows of ``source`` into one text, NULL if there are none."""
+    return f"    SELECT pg_catalog.string_agg({_joined(fields, tail)}, E'\\x1e') INTO rows\n      FROM {source};"
 
 
 def _joined(fields: list[str], tail: Iterable[str] = ()) -> str:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from proxy import Proxy
 from sqlalchemy import URL, Engine, NullPool, create_engine, make_url, text
+from sqlalchemy.ext.declarative import AbstractConcreteBase
 from sqlalchemy.orm import clear_mappers
 
 from sa_pgnotify import Event, Listener
@@ -91,6 +92,8 @@ def proxied(proxy: Proxy) -> Iterator[Engine]:
 def _no_mappers_left() -> Iterator[None]:
     yield
     clear_mappers()
+    for base in AbstractConcreteBase.__subclasses__():
+        base.__declare_first__ = lambda: None  # SQLAlchemy 2.0 would go on calling it
 
 
 def run(engine: Engine, *statements: str, **parameters: Any) -> None:

@@ -364,7 +364,7 @@ def test_idle_listener_asks_only_at_its_heartbeat(engine):
     with Listener(engine, "a", heartbeat=0.05) as listener:
         while listener.stats.queue_usage is None:
             assert listener.get(0.01) is None
-        assert listener.stats.queue_usage == 0.0
+        assert 0.0 <= listener.stats.queue_usage < 1.0
 
 
 def test_stats(engine):

@@ -369,3 +369,29 @@ def test_a_unit_of_work(engine):
         assert seen(events[:3]) == [(Inserted, 1), (Inserted, 2), (Inserted, 3)]
         assert set(seen(events[3:])) == {(Updated, 2), (Deleted, 3)}
         assert [getattr(event.load(session), "status", None) for event in events[:3]] == ["new", "open", None]
+
+
+def test_the_plan_of_a_small_update_does_not_serve_a_large_one(engine):
+    """PL/pgSQL keeps the plan of a session's first calls: an UPDATE of many rows after one of a few must not take their square in time."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Order(NotifyOnChange, Base):
+        __tablename__ = "orders"
+        __notify__ = NotifySpec(values="all", when=lambda old, new: new.qty > old.qty)
+        id: Mapped[int] = mapped_column(primary_key=True)
+        qty: Mapped[int]
+
+    Base.metadata.create_all(engine)
+    with Listener(engine, Order, "end_of_test", buffer_size=200_000) as listener:
+        run(
+            engine,
+            "INSERT INTO orders SELECT i, 0 FROM generate_series(1, 30000) AS i",
+            "UPDATE orders SET qty = 1 WHERE id = 1",
+            "UPDATE orders SET qty = 1 WHERE id IN (2, 3)",
+            "SET LOCAL statement_timeout = '30s'",  # a square of 30,000 takes minutes
+            "UPDATE orders SET qty = 2",
+        )
+        events = until_end(engine, listener)
+    assert sum(isinstance(event, Updated) for event in events) == 30_003
