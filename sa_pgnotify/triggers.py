@@ -249,7 +249,7 @@ class TriggerSet:
         extra = "" if one else f"pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS {position}, "
         extra += f"r AS {whole}, " if wide else ""
         old_side, new_side = (
-            f"(SELECT {extra}{', '.join(_read(c, 'r') for c in self.columns)} FROM {rows} AS r) AS {row}"
+            f"(SELECT {extra}{', '.join(_read(c, 'r') for c in self.columns)} FROM {rows} AS r{' OFFSET 0' if wide else ''}) AS {row}"
             for rows, row in (("sa_old_rows", OLD_ROW), ("sa_new_rows", NEW_ROW))
         )
         pairs = f"{old_side}\n        " + (f"CROSS JOIN {new_side}" if one else f"FULL JOIN {new_side} USING ({position})")
