@@ -254,7 +254,7 @@ class Batch:
         self._values: dict[Plan, list[tuple[Any, ...]]] = {}
 
     def __len__(self) -> int:
-        return self._rows.count
+        return self._rows.size
 
     def each(self) -> list[Batch]:
         """Each row alone."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Deleted", "Event", "Gap", "Inserted", "Notification", "Truncated", "Updated"]
 
 Identity = tuple[Any, ...]
+Reason = Literal["reconnected", "overflow", "undecodable", "lost_position"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -293,7 +294,7 @@ class Gap:
     :ivar detail: one line for the log.
     """
 
-    reason: Literal["reconnected", "overflow", "undecodable", "lost_position"]
+    reason: Reason
     since: datetime
     detail: str = ""
 

@@ -12,22 +12,19 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import time
 
 from .decoding import Batch, Source, Undecodable
-from .events import Event, Gap, Notification
+from .events import Event, Gap, Notification, Reason
 from .wire import Malformed, MessageReader
 
-__all__ = ["Item", "Protocol", "Route", "utcnow"]
+__all__ = ["Item", "Protocol", "Route"]
 
 logger = logging.getLogger("sa_pgnotify")
 
 Item = Batch | Gap | Notification
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
 """Seconds before the first attempt to reconnect, and the most between two; each waits up to twice as long as the one before."""
-
-
-def utcnow() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,8 @@ class Protocol:
         self.routes: dict[str, Route] = {}
         self._reader = MessageReader()
         self._attempts = 0
-        self._lost_since: datetime | None = None
-        self._last_contact = utcnow()
+        self._lost_since: float | None = None
+        self._last_contact = time()
         self._overflowing = False
         self.received = self.gaps = self.reconnects = 0
         self.latency: float | None = None
@@ -81,11 +78,11 @@ class Protocol:
         if since is None:
             return []
         self.reconnects += 1
-        return [self._gap(Gap("reconnected", since, detail))]
+        return [self._gap("reconnected", since, detail)]
 
     def alive(self) -> None:
         """The server answered: up to now nothing is missing."""
-        self._last_contact = utcnow()
+        self._last_contact = time()
 
     # -- what it brings -----------------------------------------------------------------------------------------------
 
@@ -113,8 +110,8 @@ class Protocol:
                 continue  # a table that shares the channel, and that nobody asked for
             try:
                 batch = Batch(source, found)
-                self.latency = (utcnow() - batch.occurred_at).total_seconds()
-            except (Undecodable, OverflowError) as error:
+                self.latency = time() - found.header.microseconds / 1e6
+            except Undecodable as error:
                 yield self.undecodable(f"channel {channel!r}, pid {pid}: {error}")
             else:
                 yield batch
@@ -130,7 +127,7 @@ class Protocol:
 
     def undecodable(self, detail: str) -> Gap:
         logger.warning("undecodable: %s", detail)
-        return self._gap(Gap("undecodable", self._last_contact, detail))
+        return self._gap("undecodable", self._last_contact, detail)
 
     def admit(self, item: Item, waiting: int) -> list[Item]:
         """What of an item goes into the buffer, where ``waiting`` events are: the item, its beginning and a ``Gap``, or nothing.
@@ -148,8 +145,8 @@ class Protocol:
         self._overflowing = True
         logger.warning("overflow: %d events wait, and the buffer takes %d", waiting, self._buffer_size)
         first: list[Item] = [item.first(free)] if isinstance(item, Batch) and free > 0 else []
-        return [*first, self._gap(Gap("overflow", utcnow(), f"{self._buffer_size} events wait to be taken"))]
+        return [*first, self._gap("overflow", time(), f"{self._buffer_size} events wait to be taken")]
 
-    def _gap(self, gap: Gap) -> Gap:
+    def _gap(self, reason: Reason, since: float, detail: str) -> Gap:
         self.gaps += 1
-        return gap
+        return Gap(reason, datetime.fromtimestamp(since, UTC), detail)

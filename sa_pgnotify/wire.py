@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["MASK_BITS", "Header", "Malformed", "MessageReader", "Rows"]
 
@@ -38,8 +38,7 @@ _FAILED = "sa1 failed "
 _HEADER = re.compile(r"([IUDT])\x1f([^\x1f]*)\x1f([0-9]{1,20})\x1f([0-9]{1,17})\x1f([^\x1f]*)\x1f([^\x1f]*)\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What all rows of one message have in common.
 
     :ivar relation: the table's schema and name, quoted as SQL where they need it.
@@ -58,16 +57,15 @@ class Header:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(NamedTuple):
     """Complete rows of a message, in order, as they came: separated by RS, their fields by US.
 
-    :ivar count: how many they are, at least one.
+    :ivar size: how many they are, at least one.
     """
 
     header: Header
     text: str
-    count: int
+    size: int
 
     def each(self) -> list[Rows]:
         """Each of them alone."""
@@ -87,8 +85,8 @@ class Rows:
         [['7', '8'], ['open', None]]
         """
         fields = _fields(self.text.replace(RS, US))
-        if len(fields) != width * self.count:
-            raise ValueError(f"{len(fields)} fields in {self.count} rows of {width}")
+        if len(fields) != width * self.size:
+            raise ValueError(f"{len(fields)} fields in {self.size} rows of {width}")
         return [fields[place::width] for place in range(width)]
 
     def split(self) -> list[list[str | None]]:

@@ -52,7 +52,7 @@ def read_all(reader: MessageReader, payloads: list[str], pid: int = 7) -> tuple[
     for payload in payloads:
         for found in reader.read("c", payload, pid):
             if isinstance(found, Rows):
-                assert found.count == found.text.count(RS) + 1
+                assert found.size == found.text.count(RS) + 1
                 rows += found.text.split(RS)
             else:
                 complaints.append(found.detail)
