@@ -21,35 +21,24 @@ from operator import length_hint
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
-from uuid import uuid4
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError as SQLAlchemyOperationalError
 
-from .decoding import Batch, Source
+from .decoding import Batch
 from .drivers import ListenConnection, connect
-from .errors import ConnectionLost, ListenUnavailable, NotifyConfigError, PgNotifyError, TriggersMissing
+from .errors import ConnectionLost, ListenUnavailable, NotifyConfigError, PgNotifyError
 from .events import Change, Event, Gap, Notification
-from .protocol import Item, Protocol, Route
-from .reflection import compare, installed, schema_translation
-from .sources import Wanted, expand
-from .spec import marking_of
-from .triggers import quote_always, trigger_set
+from .protocol import Item, Protocol
+from .sources import expand
+from .subscribing import PROBE_SECONDS, greet, listen, probe
 
 __all__ = ["Listener", "Stats"]
 
 logger = logging.getLogger("sa_pgnotify")
 
-PROBE_SECONDS = 5.0
-"""How long a notification to ourselves may take before we call it swallowed."""
 QUEUE_WARNING = 0.1
 """Share of PostgreSQL's notification queue (8 GB) from which on we warn; when it is full, COMMIT fails for everybody."""
-
-_FIRST_QUESTION = """
-SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.current_setting('application_name') = ''
-  THEN pg_catalog.set_config('application_name', 'sa_pgnotify listener', false) END
-"""
-"""Can this server LISTEN at all? And who looks at pg_stat_activity shall know who it is that sits there."""
 
 Handler = Callable[[Any], object]
 
@@ -366,10 +355,9 @@ class Listener:
             self._connecting = False
         try:
             with connection.deadline(max(PROBE_SECONDS, self._heartbeat)):
-                if connection.execute(_FIRST_QUESTION)[0][0]:
-                    raise ListenUnavailable("standby", "this server is a standby, and a standby cannot LISTEN. Connect to the primary")
-                missing = self._listen(connection, expand(self._sources), strict=strict)
-            self._early = self._probe(connection)
+                greet(connection)
+                self._protocol.routes, missing = listen(connection, self._engine, expand(self._sources), strict=strict)
+            self._early = probe(connection, self._engine, lambda: self._stopping)
         except BaseException:
             connection.close()
             raise
@@ -377,73 +365,6 @@ class Listener:
             logger.error("%s", missing)
         self._connection = connection
         self._deliver(self._protocol.connected("" if missing is None else str(missing)))
-
-    def _listen(self, connection: ListenConnection, wanted: Wanted, *, strict: bool) -> TriggersMissing | None:
-        """LISTEN to what is wanted and not yet listened to; the reverse for the rest. Replaces the routes when all went well."""
-        sets = {t: trigger_set(t, marking, schema_translation(self._engine)) for t in wanted.tables if (marking := marking_of(t))}
-        found = installed(connection.execute, sets.values(), with_types=True)
-        silent = [
-            f"{t.fullname}: {drift.kind} {drift.object}"
-            for t, triggers in sets.items()
-            for drift in compare(triggers, found.get(triggers), t.fullname)
-            if drift.kind in ("missing", "disabled")
-        ]
-        missing = None
-        if silent:
-            tables = tuple(t.fullname for t in sets if any(s.startswith(f"{t.fullname}: ") for s in silent))
-            missing = TriggersMissing(tables, "; ".join(silent))
-            if strict:
-                raise missing
-        routes = {channel: Route({}, plain=True) for channel in wanted.channels}
-        for table, triggers in sets.items():
-            if (there := found.get(triggers)) is None:
-                continue
-            interest, marking = wanted.tables[table], triggers.marking
-            route = routes.setdefault(marking.channel or there.channel, Route({}, plain=False))
-            route.sources[there.relation] = Source(
-                table, interest.mapper, interest.accepts, marking.key, self._engine.dialect, there.types, connection.reader
-            )
-        listening = {row[0] for row in connection.execute("SELECT pg_catalog.pg_listening_channels()")}
-        statements = [f"LISTEN {quote_always(c)}" for c in routes if c not in listening]
-        statements += [f"UNLISTEN {quote_always(c)}" for c in listening if c not in routes]
-        if statements:
-            connection.execute("; ".join(statements))
-        self._protocol.routes = routes
-        return missing
-
-    def _probe(self, connection: ListenConnection) -> list[tuple[str, str, int]]:
-        """Send a notification through another connection and wait for it; returns what else came meanwhile.
-
-        Another connection, because a transaction pooler may well deliver what a client sends to itself.
-        """
-        channel = f"sa_pgnotify_probe_{uuid4().hex}"
-        with connection.deadline(PROBE_SECONDS):
-            connection.execute(f"LISTEN {channel}")
-        sender = connect(self._engine)
-        try:
-            with sender.deadline(PROBE_SECONDS):
-                sender.execute(f"NOTIFY {channel}")
-        finally:
-            sender.close()
-        others: list[tuple[str, str, int]] = []
-        until = time.monotonic() + PROBE_SECONDS
-        with selectors.DefaultSelector() as selector:
-            selector.register(connection, selectors.EVENT_READ)
-            while not self._stopping:
-                arrived = connection.receive() if connection.pending() or selector.select(max(0.0, until - time.monotonic())) else None
-                if arrived is None:
-                    raise ListenUnavailable(
-                        "pooler",
-                        f"LISTEN succeeded, but a notification did not arrive within {PROBE_SECONDS:.0f} s: a transaction pooler "
-                        "(pgbouncer with pool_mode=transaction, say) stands in between. Give the listener an engine that connects "
-                        "to PostgreSQL directly, or with session pooling",
-                    )
-                others += [note for note in arrived if note[0] != channel]
-                if any(note[0] == channel for note in arrived):
-                    break
-        with connection.deadline(PROBE_SECONDS):
-            connection.execute(f"UNLISTEN {channel}")
-        return others
 
     def _read(self) -> None:
         """Deliver what the connection brings, until it is lost or the listener stopped."""
@@ -488,7 +409,7 @@ class Listener:
             try:
                 sources = command.change(self._sources)
                 with connection.deadline(max(PROBE_SECONDS, self._heartbeat)):
-                    self._listen(connection, expand(sources), strict=True)
+                    self._protocol.routes, _ = listen(connection, self._engine, expand(sources), strict=True)
             except PgNotifyError as error:
                 command.done.set_exception(error)
             except self._driver_errors as error:

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, MetaData, Table, bindparam, text
 
+from .quoting import literal
 from .spec import marking_of
-from .triggers import CHANNEL_HASH, COMMENT_PREFIX, RELATION, TRIGGER_NAMES, TYPE_BITS, TriggerSet, literal, trigger_set
+from .triggers import CHANNEL_HASH, COMMENT_PREFIX, RELATION, TRIGGER_NAMES, TYPE_BITS, TriggerSet, trigger_set
 
 __all__ = ["Drift", "Installed", "check", "compare", "installed", "schema_translation"]
 

@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, String, Table
-from sqlalchemy import types as sqltypes
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy import Table
 
-from .spec import NEW_ROW, OLD_ROW, RENDERING, Lookup, Marking
+from .columns import FAMILIES, FIXED_SETTINGS, TriggerColumn, escaped, trigger_column
+from .quoting import dollar_quoted, literal, quote
+from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
 from .wire import MASK_BITS
 
 __all__ = ["TriggerSet", "trigger_set"]
@@ -41,79 +40,6 @@ FUNCTION_ARGUMENTS = 100
 """As many as PostgreSQL passes to a function."""
 PART_BYTES = 7900
 """A notification takes 7999 bytes; the rest is for the part's own header."""
-
-FIXED_SETTINGS = {
-    "datestyle": "ISO",
-    "timezone": "UTC",
-    "intervalstyle": "postgres",
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-}
-
-
-@dataclass(frozen=True)
-class Family:
-    """How the values of a family of types are written and compared.
-
-    :ivar bare: their text never holds a control character and is never empty, so it needs no escaping.
-    :ivar equal: ``{o}`` and ``{n}`` to an SQL condition that is true if they differ in any byte.
-    :ivar settings: the settings on which their text depends.
-    """
-
-    bare: bool
-    differ: str = "ROW({o})::record *<> ROW({n})::record"
-    settings: tuple[str, ...] = ()
-
-
-_DISTINCT = "{o} IS DISTINCT FROM {n}"
-FAMILIES = {
-    "integer": Family(True, _DISTINCT),
-    "boolean": Family(True, _DISTINCT),
-    "uuid": Family(True, _DISTINCT),
-    "datetime": Family(True, _DISTINCT, ("datestyle", "timezone")),
-    "numeric": Family(True),
-    "float": Family(True, settings=("extra_float_digits",)),
-    "interval": Family(True, settings=("intervalstyle",)),
-    "bytes": Family(True, _DISTINCT, ("bytea_output",)),
-    "json": Family(True),
-    # Under the column's own collation, 'a' may equal 'A'.
-    "text": Family(False, '{o} COLLATE "C" IS DISTINCT FROM {n} COLLATE "C"'),
-    "other": Family(False, settings=tuple(FIXED_SETTINGS)),
-}
-_TEXT_TYPES = {sqltypes.String, sqltypes.Text, sqltypes.Unicode, sqltypes.UnicodeText, sqltypes.VARCHAR, sqltypes.TEXT}
-_FAMILY_OF_TYPE: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
-    (sqltypes.Enum, "other"),
-    (sqltypes.Boolean, "boolean"),
-    (sqltypes.Integer, "integer"),
-    (sqltypes.Uuid, "uuid"),
-    (sqltypes.Float, "float"),
-    (sqltypes.Numeric, "numeric"),
-    (sqltypes.Date, "datetime"),
-    (sqltypes.DateTime, "datetime"),
-    (sqltypes.Time, "datetime"),
-    (postgresql.INTERVAL, "interval"),
-    (sqltypes.LargeBinary, "bytes"),
-    (sqltypes.JSON, "json"),
-)
-
-
-def family_of(type_: TypeEngine[Any]) -> str:
-    """The name of the family (a key of ``FAMILIES``) of a column type; ``"other"`` for what is not known well."""
-    known = type_.dialect_impl(RENDERING)
-    if isinstance(known, TypeDecorator):
-        known = known.type_engine(RENDERING)
-    if type(known) in _TEXT_TYPES:
-        return "text"
-    return next((family for class_, family in _FAMILY_OF_TYPE if isinstance(known, class_)), "other")
-
-
-@dataclass(frozen=True)
-class TriggerColumn:
-    """A column as the trigger's SQL knows it: its name, its family, and the expression of a virtual generated column."""
-
-    name: str
-    family: str
-    computed: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +152,7 @@ class TriggerSet:
         if self.marking.condition is not None:
             # The absent row: NULLs of the right types, without asking for a privilege on the table.
             source += f" LEFT JOIN {rows} AS {absent} ON false\n      WHERE {self.marking.condition}"
-        fields = [_text(c, f"{row}.{quote(c.name)}") for c in self.carried] + self._looked_up(row)
+        fields = [c.text(c.of(row)) for c in self.carried] + self._looked_up(row)
         return self._branch(operation, _gather(source, fields))
 
     def _update(self) -> str:
@@ -249,7 +175,7 @@ class TriggerSet:
         extra = "" if one else f"pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS {position}, "
         extra += f"r AS {whole}, " if wide else ""
         old_side, new_side = (
-            f"(SELECT {extra}{', '.join(_read(c, 'r') for c in self.columns)} FROM {rows} AS r{' OFFSET 0' if wide else ''}) AS {row}"
+            f"(SELECT {extra}{', '.join(c.read('r') for c in self.columns)} FROM {rows} AS r{' OFFSET 0' if wide else ''}) AS {row}"
             for rows, row in (("sa_old_rows", OLD_ROW), ("sa_new_rows", NEW_ROW))
         )
         pairs = f"{old_side}\n        " + (f"CROSS JOIN {new_side}" if one else f"FULL JOIN {new_side} USING ({position})")
@@ -258,22 +184,22 @@ class TriggerSet:
         watched = self.marking.update_of or tuple(c.name for c in self.columns)
         if wide:  # no SELECT list may hold so many columns: they are read out of whole rows, and compared where it matters
             old, new = f"({OLD_ROW}.{whole})", f"({NEW_ROW}.{whole})"
-            told = [_differ(c, old, new) for c in self.compared if c.name in watched]
+            told = [c.differs(old, new) for c in self.compared if c.name in watched]
             where = " AND ".join(part for part in (f"({' OR '.join(told)})", condition) if part)
-            fields = [*self._masks(old, new), *(_text(c, f"{new}.{quote(c.name)}") for c in self.carried), *self._looked_up(NEW_ROW)]
-            olds = [(_differ(c, old, new), _text(c, f"{old}.{quote(c.name)}")) for c in self.carried]
+            fields = [*self._masks(old, new), *(c.text(c.of(new)) for c in self.carried), *self._looked_up(NEW_ROW)]
+            olds = [(c.differs(old, new), c.text(c.of(old))) for c in self.carried]
             source = f"{pairs}\n      WHERE {where}"
         else:
             # Each column is compared once, in the inner SELECT; OFFSET 0 keeps the planner from doing it again where a mask is used.
             bits = {c.name: (f"mask{i // MASK_BITS}", 1 << i % MASK_BITS) for i, c in enumerate(self.compared)}
             outputs = [f"{mask} AS mask{i}" for i, mask in enumerate(self._masks(OLD_ROW, NEW_ROW))]
-            fields = [f"mask{i}" for i in range(len(outputs))] + [_text(c, f"new{i}") for i, c in enumerate(self.carried)]
+            fields = [f"mask{i}" for i in range(len(outputs))] + [c.text(f"new{i}") for i, c in enumerate(self.carried)]
             for i, column in enumerate(self.carried):
-                outputs.append(f"{NEW_ROW}.{quote(column.name)} AS new{i}, {OLD_ROW}.{quote(column.name)} AS old{i}")
+                outputs.append(f"{column.of(NEW_ROW)} AS new{i}, {column.of(OLD_ROW)} AS old{i}")
             for looked_up in self._looked_up(NEW_ROW):
                 outputs.append(f"{looked_up} AS looked_up")
                 fields.append("looked_up")
-            olds = [("{} & {} <> 0".format(*bits[c.name]), _text(c, f"old{i}")) for i, c in enumerate(self.carried)]
+            olds = [("{} & {} <> 0".format(*bits[c.name]), c.text(f"old{i}")) for i, c in enumerate(self.carried)]
             masks = sorted({mask for mask, _ in bits.values()})
             told = [f"{mask} & {sum(bit for name, (of, bit) in bits.items() if of == mask and name in watched)} <> 0" for mask in masks]
             where = f"\n        WHERE {condition}" if condition else ""
@@ -288,7 +214,7 @@ class TriggerSet:
         return [
             "("
             + " + ".join(
-                f"CASE WHEN {_differ(c, old, new)} THEN {1 << bit} ELSE 0 END" for bit, c in enumerate(self.compared[i : i + MASK_BITS])
+                f"CASE WHEN {c.differs(old, new)} THEN {1 << bit} ELSE 0 END" for bit, c in enumerate(self.compared[i : i + MASK_BITS])
             )
             + ")::bigint"
             for i in range(0, len(self.compared), MASK_BITS)
@@ -298,7 +224,7 @@ class TriggerSet:
         """The transition table, with the virtual generated columns computed, which PostgreSQL leaves NULL in it."""
         if not any(c.computed for c in self.columns):
             return rows
-        return f"(SELECT {', '.join(_read(c, 'r') for c in self.columns)} FROM {rows} AS r)"
+        return f"(SELECT {', '.join(c.read('r') for c in self.columns)} FROM {rows} AS r)"
 
     def _looked_up(self, row: str) -> list[str]:
         lookup = self.marking.discriminator
@@ -387,62 +313,9 @@ def trigger_set(table: Table, marking: Marking, schema_of: Callable[[str | None]
         table=table.name,
         schema=schema_of(table.schema),
         marking=marking,
-        columns=tuple(TriggerColumn(c.name, family_of(c.type), _virtual(c)) for c in table.columns if not c.system),
+        columns=tuple(trigger_column(c) for c in table.columns if not c.system),
         lookup_schema=schema_of(lookup.schema) if isinstance(lookup, Lookup) else None,
     )
-
-
-def _virtual(column: Column[Any]) -> str | None:
-    if column.computed is None or column.computed.persisted:
-        return None
-    return str(column.computed.sqltext.compile(dialect=RENDERING, compile_kwargs={"literal_binds": True, "include_table": False}))
-
-
-def quote(name: str) -> str:
-    """``name`` as an SQL identifier."""
-    return str(RENDERING.identifier_preparer.quote(name))
-
-
-def quote_always(name: str) -> str:
-    """``name`` as an SQL identifier in quotes, so that it keeps its case."""
-    return str(RENDERING.identifier_preparer.quote_identifier(name))
-
-
-def literal(value: str) -> str:
-    """``value`` as an SQL string literal, the same under any ``standard_conforming_strings``."""
-    processor = String().literal_processor(RENDERING)  # type: ignore[no-untyped-call]
-    assert processor is not None
-    return f"E{processor(value.replace(chr(92), chr(92) * 2))}" if "\\" in value else processor(value)
-
-
-def dollar_quoted(text: str, tag: str) -> str:
-    """``text`` between dollar quotes that it does not hold."""
-    while f"${tag}$" in text:
-        tag += "_"
-    return f"${tag}${text}${tag}$"
-
-
-def escaped(text: str, value: str | None = None) -> str:
-    """SQL that writes a text expression into a row: the three control characters of the layout escaped, NULL as nothing, the
-    empty text as an escape of its own.
-
-    :param value: what is NULL when there is no text, if that is not ``text`` itself.
-    """
-    replaced = f'{text} COLLATE "C"'  # as the column's own collation may not allow a search, or take a character for nothing
-    for character, escape in (("\\x1b", "1"), ("\\x1e", "2"), ("\\x1f", "3")):
-        replaced = f"pg_catalog.replace({replaced}, E'{character}', E'\\x1b{escape}')"
-    # IS DISTINCT FROM, since a composite of NULLs "IS NULL".
-    return f"coalesce(nullif({replaced}, ''), CASE WHEN {value or text} IS DISTINCT FROM NULL THEN E'\\x1b0' END)"
-
-
-def _text(column: TriggerColumn, value: str) -> str:
-    """SQL that gives a column's value as its type's output function writes it, in the form that a row of a message takes.
-
-    ``concat()`` uses the output functions; ``::text`` would not (char(n) loses its padding, inet gains /32, bool becomes true).
-    """
-    if FAMILIES[column.family].bare:
-        return value
-    return escaped(value) if column.family == "text" else escaped(f"pg_catalog.concat({value})", value)
 
 
 def _gather(source: str, fields: list[str], tail: Iterable[str] = ()) -> str:
@@ -467,16 +340,6 @@ def _unused(name: str, columns: Iterable[TriggerColumn]) -> str:
     while name in taken:
         name += "_"
     return name
-
-
-def _differ(column: TriggerColumn, old: str, new: str) -> str:
-    name = quote(column.name)
-    return FAMILIES[column.family].differ.format(o=f"{old}.{name}", n=f"{new}.{name}")
-
-
-def _read(column: TriggerColumn, row: str) -> str:
-    name = quote(column.name)
-    return f"{row}.{name}" if column.computed is None else f"({column.computed}) AS {name}"
 
 
 def _do(steps: Iterable[str]) -> str:

@@ -196,10 +196,10 @@ def test_stopping_answers_who_waits_to_subscribe(proxied, proxy):
 def test_transaction_pooler_is_refused(proxied, proxy):
     """Behind a pooler that swallows notifications start() raises, in place of a silence that looks like peace."""
     proxy.censor_notifications = True
-    import sa_pgnotify.listener
+    import sa_pgnotify.subscribing
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sa_pgnotify.listener, "PROBE_SECONDS", 0.5)
+        patch.setattr(sa_pgnotify.subscribing, "PROBE_SECONDS", 0.5)
         with pytest.raises(ListenUnavailable, match="pool_mode") as caught:
             Listener(proxied, "a").start()
     assert caught.value.reason == "pooler"

@@ -11,10 +11,13 @@ PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
 LAYERS = [
     {"errors"},
     {"events", "spec", "wire", "drivers"},
-    {"triggers", "decoding", "context"},
-    {"ddl", "reflection", "protocol"},
+    {"quoting", "decoding", "context"},
+    {"columns", "protocol"},
+    {"triggers"},
+    {"ddl", "reflection"},
     {"marker"},
     {"sources"},
+    {"subscribing"},
     {"listener"},
     {"__init__"},
 ]

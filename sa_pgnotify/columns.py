@@ -1,0 +1,145 @@
+"""How the values of a column are written into a message and compared, by the family of its type.
+
+A value must arrive as its type's output function writes it, whatever the writer's session is set to, and a change must be seen even
+where the type's own equality sees none. What is known of a type saves work; what is not known is done the general way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column
+from sqlalchemy import types as sqltypes
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from .quoting import quote
+from .spec import RENDERING
+
+__all__ = ["FAMILIES", "FIXED_SETTINGS", "TriggerColumn", "escaped", "trigger_column"]
+
+FIXED_SETTINGS = {
+    "datestyle": "ISO",
+    "timezone": "UTC",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the values of a family of types are written and compared.
+
+    :ivar bare: their text never holds a control character and is never empty, so it needs no escaping.
+    :ivar equal: ``{o}`` and ``{n}`` to an SQL condition that is true if they differ in any byte.
+    :ivar settings: the settings on which their text depends.
+    """
+
+    bare: bool
+    differ: str = "ROW({o})::record *<> ROW({n})::record"
+    settings: tuple[str, ...] = ()
+
+
+_DISTINCT = "{o} IS DISTINCT FROM {n}"
+FAMILIES = {
+    "integer": Family(True, _DISTINCT),
+    "boolean": Family(True, _DISTINCT),
+    "uuid": Family(True, _DISTINCT),
+    "datetime": Family(True, _DISTINCT, ("datestyle", "timezone")),
+    "numeric": Family(True),
+    "float": Family(True, settings=("extra_float_digits",)),
+    "interval": Family(True, settings=("intervalstyle",)),
+    "bytes": Family(True, _DISTINCT, ("bytea_output",)),
+    "json": Family(True),
+    # Under the column's own collation, 'a' may equal 'A'.
+    "text": Family(False, '{o} COLLATE "C" IS DISTINCT FROM {n} COLLATE "C"'),
+    "other": Family(False, settings=tuple(FIXED_SETTINGS)),
+}
+_TEXT_TYPES = {sqltypes.String, sqltypes.Text, sqltypes.Unicode, sqltypes.UnicodeText, sqltypes.VARCHAR, sqltypes.TEXT}
+_FAMILY_OF_TYPE: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
+    (sqltypes.Enum, "other"),
+    (sqltypes.Boolean, "boolean"),
+    (sqltypes.Integer, "integer"),
+    (sqltypes.Uuid, "uuid"),
+    (sqltypes.Float, "float"),
+    (sqltypes.Numeric, "numeric"),
+    (sqltypes.Date, "datetime"),
+    (sqltypes.DateTime, "datetime"),
+    (sqltypes.Time, "datetime"),
+    (postgresql.INTERVAL, "interval"),
+    (sqltypes.LargeBinary, "bytes"),
+    (sqltypes.JSON, "json"),
+)
+
+
+def family_of(type_: TypeEngine[Any]) -> str:
+    """The name of the family (a key of ``FAMILIES``) of a column type; ``"other"`` for what is not known well."""
+    known = type_.dialect_impl(RENDERING)
+    if isinstance(known, TypeDecorator):
+        known = known.type_engine(RENDERING)
+    if type(known) in _TEXT_TYPES:
+        return "text"
+    return next((family for class_, family in _FAMILY_OF_TYPE if isinstance(known, class_)), "other")
+
+
+@dataclass(frozen=True)
+class TriggerColumn:
+    """A column as the trigger's SQL knows it.
+
+    :ivar family: a key of ``FAMILIES``.
+    :ivar computed: the expression of a virtual generated column, which PostgreSQL leaves NULL in transition tables.
+    """
+
+    name: str
+    family: str
+    computed: str | None = None
+
+    @property
+    def quoted(self) -> str:
+        """The name as an SQL identifier."""
+        return quote(self.name)
+
+    def of(self, row: str) -> str:
+        """SQL for the column of a row."""
+        return f"{row}.{self.quoted}"
+
+    def read(self, row: str) -> str:
+        """SQL that reads the column, under its name, from a row of a transition table."""
+        return self.of(row) if self.computed is None else f"({self.computed}) AS {self.quoted}"
+
+    def differs(self, old: str, new: str) -> str:
+        """An SQL condition: the column is not byte for byte the same in two rows. It is never NULL."""
+        return FAMILIES[self.family].differ.format(o=self.of(old), n=self.of(new))
+
+    def text(self, value: str) -> str:
+        """SQL that gives a value of the column as its type's output function writes it, in the form that a row of a message takes.
+
+        ``concat()`` uses the output functions; ``::text`` would not (char(n) loses its padding, inet gains /32, bool becomes true).
+        """
+        if FAMILIES[self.family].bare:
+            return value
+        return escaped(value) if self.family == "text" else escaped(f"pg_catalog.concat({value})", value)
+
+
+def trigger_column(column: Column[Any]) -> TriggerColumn:
+    """What the trigger has to know of a column."""
+    computed = None
+    if column.computed is not None and not column.computed.persisted:
+        sql = column.computed.sqltext.compile(dialect=RENDERING, compile_kwargs={"literal_binds": True, "include_table": False})
+        computed = str(sql)
+    return TriggerColumn(column.name, family_of(column.type), computed)
+
+
+def escaped(text: str, value: str | None = None) -> str:
+    """SQL that writes a text expression into a row: the three control characters of the layout escaped, NULL as nothing, the
+    empty text as an escape of its own.
+
+    :param value: what is NULL when there is no text, if that is not ``text`` itself.
+    """
+    replaced = f'{text} COLLATE "C"'  # as the column's own collation may not allow a search, or take a character for nothing
+    for character, escape in (("\\x1b", "1"), ("\\x1e", "2"), ("\\x1f", "3")):
+        replaced = f"pg_catalog.replace({replaced}, E'{character}', E'\\x1b{escape}')"
+    # IS DISTINCT FROM, since a composite of NULLs "IS NULL".
+    return f"coalesce(nullif({replaced}, ''), CASE WHEN {value or text} IS DISTINCT FROM NULL THEN E'\\x1b0' END)"

@@ -1,0 +1,33 @@
+"""Names and values as SQL text, quoted by SQLAlchemy's dialect: whatever they hold, they stay names and values."""
+
+from __future__ import annotations
+
+from sqlalchemy import String
+
+from .spec import RENDERING
+
+__all__ = ["dollar_quoted", "literal", "quote", "quote_always"]
+
+
+def quote(name: str) -> str:
+    """``name`` as an SQL identifier."""
+    return str(RENDERING.identifier_preparer.quote(name))
+
+
+def quote_always(name: str) -> str:
+    """``name`` as an SQL identifier in quotes, so that it keeps its case."""
+    return str(RENDERING.identifier_preparer.quote_identifier(name))
+
+
+def literal(value: str) -> str:
+    """``value`` as an SQL string literal, the same under any ``standard_conforming_strings``."""
+    processor = String().literal_processor(RENDERING)  # type: ignore[no-untyped-call]
+    assert processor is not None
+    return f"E{processor(value.replace(chr(92), chr(92) * 2))}" if "\\" in value else processor(value)
+
+
+def dollar_quoted(text: str, tag: str) -> str:
+    """``text`` between dollar quotes that it does not hold."""
+    while f"${tag}$" in text:
+        tag += "_"
+    return f"${tag}${text}${tag}$"

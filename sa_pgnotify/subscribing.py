@@ -1,0 +1,116 @@
+"""What is done on a new connection before its notifications are trusted: ask who it is, LISTEN, and see a notification arrive.
+
+LISTEN succeeds where nothing will ever come: through a transaction pooler, on a table without triggers. Both look like peace, so both
+are looked for.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+from sqlalchemy import Engine
+
+from .decoding import Source
+from .drivers import ListenConnection, connect
+from .errors import ListenUnavailable, TriggersMissing
+from .protocol import Route
+from .quoting import quote_always
+from .reflection import compare, installed, schema_translation
+from .sources import Wanted
+from .spec import marking_of
+from .triggers import trigger_set
+
+__all__ = ["PROBE_SECONDS", "greet", "listen", "probe"]
+
+PROBE_SECONDS = 5.0
+"""How long a notification to ourselves may take before we call it swallowed."""
+_FIRST_QUESTION = """
+SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.current_setting('application_name') = ''
+  THEN pg_catalog.set_config('application_name', 'sa_pgnotify listener', false) END
+"""
+"""Can this server LISTEN at all? And who looks at pg_stat_activity shall know who it is that sits there."""
+
+
+def greet(connection: ListenConnection) -> None:
+    """
+    :raises ListenUnavailable: on a standby.
+    """
+    if connection.execute(_FIRST_QUESTION)[0][0]:
+        raise ListenUnavailable("standby", "this server is a standby, and a standby cannot LISTEN. Connect to the primary")
+
+
+def listen(
+    connection: ListenConnection, engine: Engine, wanted: Wanted, *, strict: bool
+) -> tuple[dict[str, Route], TriggersMissing | None]:
+    """LISTEN to what is wanted and not yet listened to, and the reverse for the rest.
+
+    :param strict: whether to refuse tables without enabled triggers; otherwise the error is returned and not raised.
+    :returns: what each channel carries from now on, and what was found missing.
+    """
+    sets = {t: trigger_set(t, marking, schema_translation(engine)) for t in wanted.tables if (marking := marking_of(t))}
+    found = installed(connection.execute, sets.values(), with_types=True)
+    silent = [
+        f"{t.fullname}: {drift.kind} {drift.object}"
+        for t, triggers in sets.items()
+        for drift in compare(triggers, found.get(triggers), t.fullname)
+        if drift.kind in ("missing", "disabled")
+    ]
+    missing = None
+    if silent:
+        tables = tuple(t.fullname for t in sets if any(s.startswith(f"{t.fullname}: ") for s in silent))
+        missing = TriggersMissing(tables, "; ".join(silent))
+        if strict:
+            raise missing
+    routes = {channel: Route({}, plain=True) for channel in wanted.channels}
+    for table, triggers in sets.items():
+        if (there := found.get(triggers)) is None:
+            continue
+        interest, marking = wanted.tables[table], triggers.marking
+        route = routes.setdefault(marking.channel or there.channel, Route({}, plain=False))
+        route.sources[there.relation] = Source(
+            table, interest.mapper, interest.accepts, marking.key, engine.dialect, there.types, connection.reader
+        )
+    listening = {row[0] for row in connection.execute("SELECT pg_catalog.pg_listening_channels()")}
+    statements = [f"LISTEN {quote_always(c)}" for c in routes if c not in listening]
+    statements += [f"UNLISTEN {quote_always(c)}" for c in listening if c not in routes]
+    if statements:
+        connection.execute("; ".join(statements))
+    return routes, missing
+
+
+def probe(connection: ListenConnection, engine: Engine, stopped: Callable[[], bool]) -> list[tuple[str, str, int]]:
+    """Send a notification through another connection and wait for it; returns what else came meanwhile.
+
+    Another connection, because a transaction pooler may well deliver what a client sends to itself.
+    """
+    channel = f"sa_pgnotify_probe_{uuid4().hex}"
+    with connection.deadline(PROBE_SECONDS):
+        connection.execute(f"LISTEN {channel}")
+    sender = connect(engine)
+    try:
+        with sender.deadline(PROBE_SECONDS):
+            sender.execute(f"NOTIFY {channel}")
+    finally:
+        sender.close()
+    others: list[tuple[str, str, int]] = []
+    until = time.monotonic() + PROBE_SECONDS
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        while not stopped():
+            arrived = connection.receive() if connection.pending() or selector.select(max(0.0, until - time.monotonic())) else None
+            if arrived is None:
+                raise ListenUnavailable(
+                    "pooler",
+                    f"LISTEN succeeded, but a notification did not arrive within {PROBE_SECONDS:.0f} s: a transaction pooler "
+                    "(pgbouncer with pool_mode=transaction, say) stands in between. Give the listener an engine that connects "
+                    "to PostgreSQL directly, or with session pooling",
+                )
+            others += [note for note in arrived if note[0] != channel]
+            if any(note[0] == channel for note in arrived):
+                break
+    with connection.deadline(PROBE_SECONDS):
+        connection.execute(f"UNLISTEN {channel}")
+    return others
