@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import length_hint
@@ -195,11 +195,12 @@ class Listener:
     def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Events until :meth:`stop`, or until ``timeout`` seconds have passed without one."""
         while True:
-            for event in self._current:
+            current = self._current  # another thread may put the next one in its place
+            for event in current:
                 if self._stopping:
                     return
                 yield event
-            if not self._next_item(self._current, timeout):
+            if not self._next_item(current, timeout):
                 return
 
     def get(self, timeout: float | None = None) -> Event | None:
@@ -296,6 +297,10 @@ class Listener:
         command = _Command(change, Future())
         self._commands.put(command)
         self._wake()
+        while not command.done.done() and self._thread.is_alive():
+            wait([command.done], timeout=1.0)
+        if not command.done.done():  # it came when the thread had looked for the last time
+            raise ConnectionLost("the listener was stopped")
         command.done.result()
 
     def _wake(self) -> None:

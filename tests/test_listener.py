@@ -412,6 +412,17 @@ def test_several_threads_share_the_events(engine):
     assert sorted(sum(taken, [])) == list(range(1, 20001))
 
 
+def test_two_iterations_take_turns(engine):
+    """Two iterations of one listener share its events, and neither makes the other lose any."""
+    _, Order, _ = models(engine)
+    with Listener(engine, Order) as listener:
+        for first in (1, 3, 5):
+            run(engine, f"INSERT INTO orders VALUES ({first}, ''), ({first + 1}, '')")
+        one, other = listener.events(10), listener.events(10)
+        taken = [next(one), next(other), next(other), next(one), next(one), next(other)]
+    assert [e.identity for e in taken] == [(1,), (2,), (3,), (4,), (5,), (6,)]
+
+
 @pytest.mark.parametrize("make", ["exhausted", "static", "creator", "connect_args", "do_connect"])
 def test_the_engines_own_way_to_connect(url, make):
     """The listener connects as its engine does, even when the engine's pool has nothing to give."""
