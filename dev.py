@@ -18,7 +18,7 @@ COMMANDS = {
     "test": (["--group", "test", "-e", "."], [["python", "-m", "pytest"]]),
     "lint": (
         ["--group", "lint", "--group", "test", "-e", "."],
-        [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pyright"]],
+        [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pyright", "--pythonpath", "{python}"]],
     ),
     "bench": (["--group", "test", "-e", "."], [["python", "benchmarks/run.py"]]),
     "matrix": (["--group", "dev", "-e", "."], [["nox"]]),
@@ -57,8 +57,9 @@ def main() -> int:
         name, requirements = f".venv-sqlalchemy-{options.sqlalchemy}", [*requirements, f"sqlalchemy=={options.sqlalchemy}.*"]
     scripts = environment(name, requirements)
     for program, *arguments in runs:
+        filled = [argument.format(python=scripts / "python") for argument in arguments]
         given = rest if program == runs[-1][0] else []
-        status = subprocess.run([str(scripts / program), *arguments, *given], cwd=ROOT, check=False).returncode
+        status = subprocess.run([str(scripts / program), *filled, *given], cwd=ROOT, check=False).returncode
         if status:
             return status
     return 0
