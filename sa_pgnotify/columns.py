@@ -33,7 +33,7 @@ class Family:
     """How the values of a family of types are written and compared.
 
     :ivar bare: their text never holds a control character and is never empty, so it needs no escaping.
-    :ivar equal: ``{o}`` and ``{n}`` to an SQL condition that is true if they differ in any byte.
+    :ivar differ: an SQL condition over ``{o}`` and ``{n}`` that is true if they differ in any byte.
     :ivar settings: the settings on which their text depends.
     """
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 from .errors import NotifyConfigError
+from .events import unscoped
 
 __all__ = ["change_context"]
 
@@ -24,7 +25,7 @@ _SET = text("SELECT set_config('sa_pgnotify.context', :context, true)")
 
 
 @contextmanager
-def change_context(bind: Session | Connection, context: Mapping[str, Any]) -> Iterator[None]:
+def change_context(bind: Session | scoped_session[Any] | Connection, context: Mapping[str, Any]) -> Iterator[None]:
     """Give ``context`` to every change that this transaction makes until the end of the block.
 
     A session is flushed at the end of the block, so that its changes fall within it. Blocks may be nested: the inner one's context
@@ -39,6 +40,9 @@ def change_context(bind: Session | Connection, context: Mapping[str, Any]) -> It
         written = json.dumps(dict(context), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise NotifyConfigError("change_context", f"the context cannot be written as JSON: {error}. Use strings, numbers, lists") from error
+    bind = unscoped(bind)
+    if not isinstance(bind, Session | Connection):
+        raise NotifyConfigError("change_context", f"it takes a Session or a Connection, not {type(bind).__name__}")
     if isinstance(bind, Session):
         bind.flush()  # what came before the block is not of it
     before = bind.execute(_GET).scalar()

@@ -239,10 +239,14 @@ class Batch:
     Rows come by the hundred and are alike, so they are decoded column by column, and the columns of values only when one is read.
     """
 
-    __slots__ = ("_changed", "_columns", "_kind", "_layout", "_olds", "_rows", "_values", "header", "source")
+    __slots__ = ("_changed", "_columns", "_kind", "_layout", "_olds", "_rows", "_values", "header", "since", "source")
 
-    def __init__(self, source: Source, rows: Rows) -> None:
-        """:raises Undecodable: if the message's shape cannot be read."""
+    def __init__(self, source: Source, rows: Rows, since: float) -> None:
+        """
+        :param since: nothing that was committed before is missing, by ``time.time()``.
+        :raises Undecodable: if the message's shape cannot be read.
+        """
+        self.since = since
         self.source = source
         self.header = rows.header
         self._rows = rows
@@ -251,18 +255,18 @@ class Batch:
         self._columns: list[list[str | None]] = []
         self._changed: list[frozenset[int]] = []
         self._olds: list[list[str | None]] = []
-        self._values: dict[Plan, list[tuple[Any, ...]]] = {}
+        self._values: dict[Plan, list[tuple[Any, ...]] | None] = {}
 
     def __len__(self) -> int:
         return self._rows.size
 
     def each(self) -> list[Batch]:
         """Each row alone."""
-        return [Batch(self.source, row) for row in self._rows.each()]
+        return [Batch(self.source, row, self.since) for row in self._rows.each()]
 
     def first(self, count: int) -> Batch:
         """The first ``count`` rows."""
-        return Batch(self.source, self._rows.first(count))
+        return Batch(self.source, self._rows.first(count), self.since)
 
     def events(self) -> list[Change]:
         """The events of all rows, but for those of entities that nobody asked for.
@@ -304,13 +308,15 @@ class Batch:
 
     def values(self, plan: Plan, row: int) -> dict[str, Any]:
         """The values of a row by attribute name; of an update, those after it."""
-        known = self._values.get(plan)
-        if known is None:
+        if plan not in self._values:
             try:
-                known = list(zip(*[self._decoder(place).all(self._columns[place]) for place in plan.places], strict=True))
-            except UndecodableValue:  # another row's, perhaps: this row's own are decoded alone
-                return {name: self._decoder(place).one(self._columns[place][row]) for place, name in zip(plan.places, plan.attributes)}
-            self._values[plan] = known
+                columns = [self._decoder(place).all(self._columns[place]) for place in plan.places]
+                self._values[plan] = list(zip(*columns, strict=True))
+            except UndecodableValue:
+                self._values[plan] = None
+        known = self._values[plan]
+        if known is None:  # some row's cannot be decoded, so each row's are decoded alone
+            return {name: self._decoder(place).one(self._columns[place][row]) for place, name in zip(plan.places, plan.attributes)}
         return dict(zip(plan.attributes, known[row]))
 
     def old_values(self, plan: Plan, row: int) -> dict[str, Any]:

@@ -46,8 +46,7 @@ _JSON = TextReader(json.loads, _json_values)
 def connect(engine: Engine) -> ListenConnection:
     """A new connection in autocommit, for nobody else.
 
-    :raises ListenUnavailable: if the engine's driver is not one that we know how to listen with.
-    :raises sqlalchemy.exc.DBAPIError, OSError: if the connection cannot be made.
+    :raises ListenUnavailable: if it cannot be made, for whatever reason: the engine's ``creator`` and hooks are the program's own.
     """
     dialect = engine.dialect
     if dialect.name != "postgresql" or dialect.driver != "psycopg2":
@@ -55,10 +54,17 @@ def connect(engine: Engine) -> ListenConnection:
             "driver",
             f"cannot listen through {dialect.name}+{dialect.driver}: make the engine from a postgresql+psycopg2:// URL",
         )
-    fairy = engine.pool.recreate().connect()
-    raw = fairy.dbapi_connection
-    fairy.detach()
-    return ListenConnection(getattr(raw, "driver_connection", raw))
+    try:
+        fairy = engine.pool.recreate().connect()
+        raw: Any = fairy.dbapi_connection
+        fairy.detach()
+    except Exception as error:
+        raise ListenUnavailable("connection", f"cannot connect to listen: {str(error).strip()}") from error
+    try:
+        return ListenConnection(raw)
+    except BaseException:
+        raw.close()
+        raise
 
 
 class ListenConnection:
@@ -78,6 +84,7 @@ class ListenConnection:
             (extensions.JSONB, _JSON),
         ]
         self._closing = threading.Lock()
+        raw.commit()  # a hook of the program's may have begun a transaction, with settings that are to stay
         raw.autocommit = True
         raw.set_client_encoding("UTF8")
         self._cursor = raw.cursor()
@@ -153,6 +160,10 @@ class ListenConnection:
                 pass  # the other side was faster
             finally:
                 self._closing.release()
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._raw.closed)
 
     def close(self) -> None:
         with self._closing:

@@ -40,17 +40,14 @@ class TriggersMissing(PgNotifyError):
     """
 
     def __init__(self, tables: tuple[str, ...], detail: str) -> None:
-        super().__init__(
-            f"no event would ever come from {', '.join(tables)}: {detail}. "
-            "Run metadata.create_all(engine), or the migration that installs the triggers."
-        )
+        super().__init__(f"events of {', '.join(tables)} would never come: {detail}")
         self.tables = tables
 
 
 class ListenUnavailable(PgNotifyError):
     """This connection cannot receive notifications: a standby, a transaction pooler, a driver we do not know.
 
-    :ivar reason: ``"standby"``, ``"pooler"`` or ``"driver"``.
+    :ivar reason: ``"connection"`` (there is none), ``"standby"``, ``"pooler"`` or ``"driver"``.
     """
 
     def __init__(self, reason: str, message: str) -> None:

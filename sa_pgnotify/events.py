@@ -7,6 +7,7 @@ They are read-only: what they hold are properties over the message that brought 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from reprlib import Repr
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from sqlalchemy import Connection, Table, inspect, select
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.orm import Mapper, RelationshipDirection, Session, make_transient_to_detached
+from sqlalchemy.orm import Mapper, RelationshipDirection, Session, make_transient_to_detached, scoped_session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from .errors import UndecodableValue, ValuesNotCarried
@@ -115,13 +116,14 @@ class Change:
         """What :func:`~sa_pgnotify.change_context` gave the transaction; empty by default."""
         return self._message.context
 
-    def load(self, session: Session | Connection) -> Any:
+    def load(self, session: Session | scoped_session[Any] | Connection) -> Any:
         """The row as it is now: the object (for Core: the ``Row``), or None if there is none.
 
         An object that the session holds is refreshed, but for its pending changes, and nothing is flushed.
         """
         if self.identity is None:
             return None
+        session = unscoped(session)
         mapper = self._plan.mapper
         if mapper is None:
             return session.execute(select(self.table).where(*(c == v for c, v in zip(self.table.primary_key, self.identity)))).first()
@@ -138,18 +140,18 @@ class Change:
                 return None
         return held
 
-    def expire(self, session: Session) -> None:
+    def expire(self, session: Session | scoped_session[Any]) -> None:
         """Expire what changed on the object that the session holds, if it holds one: it is read again at its next use.
 
         Attributes with a pending change of the session's own stay as they are. No SQL is sent.
         """
-        mapper = self._plan.mapper
+        mapper, held_by = self._plan.mapper, unscoped(session)
         if mapper is None:
             return
         for identity in {self.identity, self._previous()}:
             key = None if identity is None else mapper.identity_key_from_primary_key(identity)
-            if key is not None and (held := session.identity_map.get(key)) is not None:
-                _expire(session, held, self._stale(mapper))
+            if key is not None and (held := held_by.identity_map.get(key)) is not None:
+                _expire(held_by, held, self._stale(mapper))
 
     def _previous(self) -> Identity | None:
         return None
@@ -176,7 +178,8 @@ class Change:
             )
         made = mapper.class_manager.new_instance()
         for name in wanted:
-            set_committed_value(made, name, values[name])
+            value = values[name]  # a container would be shared with the event, and with every other instance made of it
+            set_committed_value(made, name, deepcopy(value) if isinstance(value, list | dict | set) else value)
         make_transient_to_detached(made)
         # What a load from the database does next: Mutable columns and @reconstructor hang on it.
         state: InstanceState[Any] = inspect(made)
@@ -274,14 +277,14 @@ class Truncated(Change):
 
     __slots__ = ()
 
-    def expire(self, session: Session) -> None:
+    def expire(self, session: Session | scoped_session[Any]) -> None:
         """Expire every object of the entity that the session holds."""
-        mapper = self._plan.mapper
+        mapper, held_by = self._plan.mapper, unscoped(session)
         if mapper is None:
             return
-        for held in list(session.identity_map.values()):
+        for held in list(held_by.identity_map.values()):
             if isinstance(held, mapper.class_):
-                _expire(session, held, self._stale(mapper))
+                _expire(held_by, held, self._stale(mapper))
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +293,8 @@ class Gap:
 
     :ivar reason: ``"reconnected"``: the connection was lost and is back. ``"overflow"``: the program took events more slowly than
         they came, and the buffer was full. ``"undecodable"``: something came that could not be read, or a trigger failed.
-    :ivar since: nothing before this moment is missing (aware, UTC, by this machine's clock).
+    :ivar since: nothing that was committed before this moment is missing (aware, UTC, by this machine's clock). It is that of the last
+        heartbeat, and so up to a heartbeat early.
     :ivar detail: one line for the log.
     """
 
@@ -312,6 +316,11 @@ class Notification:
 
 
 Event = Change | Gap | Notification
+
+
+def unscoped(bind: Any) -> Any:
+    """The session that stands behind a ``scoped_session``; anything else as it is."""
+    return bind() if isinstance(bind, scoped_session) else bind
 
 
 _shortened = Repr()

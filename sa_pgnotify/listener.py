@@ -8,6 +8,7 @@ tells what it could not keep.
 from __future__ import annotations
 
 import logging
+import os
 import select
 import selectors
 import socket
@@ -22,7 +23,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Table
 from sqlalchemy.exc import OperationalError as SQLAlchemyOperationalError
 
 from .decoding import Batch
@@ -47,7 +48,7 @@ Handler = Callable[[Any], object]
 class Stats:
     """A listener's figures, at the moment of asking.
 
-    :ivar received: events that came from the server since the start, dropped ones included; ``delivered``: that the program took;
+    :ivar received: events that came since the start, gaps and dropped ones included; ``delivered``: that the program took;
         ``buffered``: that wait for it; ``gaps``: that were told; ``reconnects``: connections made again.
     :ivar latency: seconds from the last message's statement to its arrival here, by two machines' clocks; None before the first.
     :ivar queue_usage: share of PostgreSQL's notification queue in use, 0 to 1, at the last heartbeat; None before the first.
@@ -118,7 +119,9 @@ class Listener:
         self._on_error = on_error
         self._handlers: list[tuple[tuple[type, ...], list[Any], Handler]] = []
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._reset()
+        self._close_wake()
 
     def _reset(self) -> None:
         self._protocol = Protocol(self._buffer_size)
@@ -127,7 +130,11 @@ class Listener:
         self._taking = threading.Lock()
         self._commands: SimpleQueue[_Command] = SimpleQueue()
         self._connection: ListenConnection | None = None
+        self._opened: list[ListenConnection] = []  # what stop() is to interrupt
         self._connecting = self._stopping = False
+        self._pid = os.getpid()
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_write.setblocking(False)
         self._put = self._finished = 0
         self._queue_usage: float | None = None
         self._early: list[tuple[str, str, int]] = []
@@ -141,35 +148,43 @@ class Listener:
         :raises ListenUnavailable: if there is no connection, on a standby, or through a pooler that swallows LISTEN.
         :raises PgNotifyError: if it has been started already.
         """
-        if self._thread is not None and self._thread.is_alive():
-            raise PgNotifyError("this listener has been started already; stop() it first, or make another one")
-        self._reset()
+        if not self._starting.acquire(blocking=False):
+            raise PgNotifyError("this listener is being started already, by another thread")
         try:
-            self._connect(strict=True)
-        except ListenUnavailable:
-            raise
-        except self._driver_errors as error:
-            raise ListenUnavailable("connection", f"cannot connect to listen: {str(error).strip()}") from error
-        self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_write.setblocking(False)
-        self._thread = threading.Thread(target=self._run, name="sa_pgnotify listener", daemon=True)
-        self._thread.start()
-        return self
+            if self._thread is not None and self._thread.is_alive():
+                raise PgNotifyError("this listener has been started already; stop() it first, or make another one")
+            self._thread = None
+            self._reset()
+            try:
+                self._connect(strict=True)
+            except BaseException as error:
+                self._close_wake()
+                if not isinstance(error, self._driver_errors):
+                    raise
+                if not self._stopping:  # else stop() has broken it off
+                    raise error if isinstance(error, ListenUnavailable) else ListenUnavailable("connection", str(error).strip()) from error
+            else:
+                self._thread = threading.Thread(target=self._run, name="sa_pgnotify listener", daemon=True)
+                self._thread.start()
+            return self
+        finally:
+            self._starting.release()
 
     def stop(self) -> None:
-        """End every iteration now, close the connection and end the thread. Safe from any thread, from a signal handler, and twice.
+        """End every iteration now, close the connection and end the thread. Safe from any thread, from a signal handler, and twice;
+        while :meth:`start` is at work too, which then returns at once.
 
         Only an attempt to connect that is under way cannot be broken off: its thread ends with it.
         """
-        thread = self._thread
-        if thread is None:
-            return
         self._stopping = True
         self._buffer.put(_End())
+        thread = self._thread
+        if self._pid != os.getpid():
+            return  # a fork's child: connection and thread are the parent's
         self._wake()
-        if (connection := self._connection) is not None:
+        for connection in list(self._opened):
             connection.interrupt()
-        while thread is not threading.current_thread() and thread.is_alive() and not self._connecting:
+        while thread is not None and thread is not threading.current_thread() and thread.is_alive() and not self._connecting:
             thread.join(0.05)
 
     def __enter__(self) -> Self:
@@ -194,13 +209,15 @@ class Listener:
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Events until :meth:`stop`, or until ``timeout`` seconds have passed without one."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             current = self._current  # another thread may put the next one in its place
             for event in current:
                 if self._stopping:
                     return
                 yield event
-            if not self._next_item(current, timeout):
+                deadline = None if timeout is None else time.monotonic() + timeout
+            if not self._next_item(current, deadline):
                 return
 
     def get(self, timeout: float | None = None) -> Event | None:
@@ -210,12 +227,15 @@ class Listener:
         """
         return next(self.events(timeout), None)
 
-    def _next_item(self, seen: Iterator[Event], timeout: float | None) -> bool:
+    def _next_item(self, seen: Iterator[Event], deadline: float | None) -> bool:
         """Put the events of the buffer's next item in the place of ``seen``; False if there is none in time, or no more at all."""
+        if self._stopping:
+            return False
         if self._thread is None:
             raise PgNotifyError("this listener does not listen: use it in a with block, or call start()")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if not self._taking.acquire(timeout=-1 if timeout is None else timeout):
+        if self._pid != os.getpid():
+            raise PgNotifyError("this listener was started before a fork, and listens in the parent. Start one in this process")
+        if not self._taking.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
             return False
         try:
             if self._current is not seen:
@@ -249,6 +269,12 @@ class Listener:
         """
         kinds = tuple(w for w in what if isinstance(w, type) and issubclass(w, Change | Gap | Notification))
         targets = [w for w in what if w not in kinds]
+        for target in targets:
+            if not isinstance(target, type | Table | str):
+                raise NotifyConfigError(
+                    "Listener.on",
+                    f"{target!r} is no entity, no kind of event and no channel. Write @listener.on(Order, Updated), with brackets",
+                )
 
         def register(handler: Handler) -> Handler:
             self._handlers.append((kinds, targets, handler))
@@ -264,7 +290,7 @@ class Listener:
         for event in self:
             handled = False
             for kinds, targets, handler in self._handlers:
-                if (not kinds or isinstance(event, kinds)) and (not targets or any(_concerns(event, t) for t in targets)):
+                if _fits(event, kinds, targets):
                     handled = True
                     try:
                         handler(event)
@@ -287,8 +313,18 @@ class Listener:
         self._command(lambda known: [*known, *(s for s in sources if not any(s is k or s == k for k in known))])
 
     def unsubscribe(self, *sources: Any) -> None:
-        """Listen to ``sources`` no longer; returns when the database has confirmed. What is buffered is still yielded."""
-        self._command(lambda known: [k for k in known if not any(s is k or s == k for s in sources)])
+        """Listen to ``sources`` no longer; returns when the database has confirmed. What is buffered is still yielded.
+
+        :raises NotifyConfigError: if one of them is not what was given to the constructor or to :meth:`subscribe`.
+        """
+
+        def without(known: list[Any]) -> list[Any]:
+            for source in sources:
+                if not any(source is k or source == k for k in known):
+                    raise NotifyConfigError("Listener", f"{source!r} is none of its sources, which are {known!r}. Unsubscribe one of those")
+            return [k for k in known if not any(s is k or s == k for s in sources)]
+
+        self._command(without)
 
     def _command(self, change: Callable[[list[Any]], list[Any]]) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -328,8 +364,7 @@ class Listener:
             self._buffer.put(_End(error))
         finally:
             self._disconnect()
-            self._wake_read.close()
-            self._wake_write.close()
+            self._close_wake()
             while not self._commands.empty():
                 self._commands.get().done.set_exception(ConnectionLost("the listener was stopped"))
 
@@ -346,6 +381,10 @@ class Listener:
             if select.select([self._wake_read], [], [], left)[0]:
                 self._wake_read.recv(4096)
 
+    def _close_wake(self) -> None:
+        self._wake_read.close()
+        self._wake_write.close()
+
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -353,23 +392,32 @@ class Listener:
 
     def _connect(self, *, strict: bool) -> None:
         """Make the connection and let it listen to everything; ``strict`` refuses tables without triggers."""
-        self._connecting = True
-        try:
-            connection = connect(self._engine)
-        finally:
-            self._connecting = False
+        asked = time.time()
+        connection = self._open()
         try:
             with connection.deadline(max(PROBE_SECONDS, self._heartbeat)):
                 greet(connection)
                 self._protocol.routes, missing = listen(connection, self._engine, expand(self._sources), strict=strict)
-            self._early = probe(connection, self._engine, lambda: self._stopping)
+            self._early = probe(connection, self._open, lambda: self._stopping)
         except BaseException:
             connection.close()
             raise
         if missing is not None:
             logger.error("%s", missing)
         self._connection = connection
-        self._deliver(self._protocol.connected("" if missing is None else str(missing)))
+        self._deliver(self._protocol.connected(asked, "" if missing is None else str(missing)))
+
+    def _open(self) -> ListenConnection:
+        """A new connection, which stop() can interrupt as soon as it is there."""
+        self._connecting = True
+        try:
+            connection = connect(self._engine)
+        finally:
+            self._connecting = False
+        self._opened = [*(known for known in self._opened if not known.closed), connection]
+        if self._stopping:
+            connection.interrupt()
+        return connection
 
     def _read(self) -> None:
         """Deliver what the connection brings, until it is lost or the listener stopped."""
@@ -396,9 +444,10 @@ class Listener:
 
     def _beat(self, connection: ListenConnection) -> None:
         """Ask the server something, which finds out a dead connection, and something worth knowing."""
+        asked = time.time()
         with connection.deadline(self._heartbeat):
             usage = float(connection.execute("SELECT pg_catalog.pg_notification_queue_usage()")[0][0])
-        self._protocol.alive()
+        self._protocol.answered(asked)
         if usage >= QUEUE_WARNING > (self._queue_usage or 0.0):
             logger.warning(
                 "PostgreSQL's notification queue is %.0f %% full; when it is full, COMMIT fails. Some session listens and does not read, "
@@ -417,7 +466,7 @@ class Listener:
                     self._protocol.routes, _ = listen(connection, self._engine, expand(sources), strict=True)
             except PgNotifyError as error:
                 command.done.set_exception(error)
-            except self._driver_errors as error:
+            except Exception as error:
                 command.done.set_exception(ConnectionLost(f"the connection broke: {error}"))
                 raise
             else:
@@ -431,10 +480,14 @@ class Listener:
                 self._buffer.put(admitted)
 
 
-def _concerns(event: Event, target: Any) -> bool:
+def _fits(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:
+    if isinstance(event, Gap):  # it concerns whatever is listened to
+        return Gap in kinds or not (kinds or targets)
+    return (not kinds or isinstance(event, kinds)) and (not targets or any(_concerns(event, target) for target in targets))
+
+
+def _concerns(event: Change | Notification, target: Any) -> bool:
     if isinstance(event, Notification):
         return bool(event.channel == target)
-    if isinstance(event, Gap):
-        return False
     entity = event.entity
     return event.table is target or (isinstance(target, type) and isinstance(entity, type) and issubclass(entity, target))

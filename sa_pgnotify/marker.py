@@ -143,7 +143,14 @@ def _mark_table(mapper: Mapper[Any], root: Mapper[Any], table: Table, class_: ty
         operations = tuple(o for o in part.operations if (o == "update" and watched) or o == "truncate")
         if not operations:
             return
-        marking = resolve(replace(part, operations=operations), attributes, key, class_.__name__)
+        try:
+            marking = resolve(replace(part, operations=operations), attributes, key, class_.__name__)
+        except NotifyConfigError as error:
+            raise NotifyConfigError(
+                class_.__name__,
+                f"its table {table.fullname!r} cannot take over the __notify__ that it inherits, since a trigger sees one table ({error}). "
+                f"Give {class_.__name__} a __notify__ of its own",
+            ) from error
     if marked_by_hand is not None and replace(marked_by_hand, discriminator=marking.discriminator) != marking:
         raise _already_marked(table)
     table.info[INFO_KEY] = marking

@@ -51,7 +51,7 @@ class Protocol:
         self._reader = MessageReader()
         self._attempts = 0
         self._lost_since: float | None = None
-        self._last_contact = time()
+        self._complete_until = time()
         self._overflowing = False
         self.received = self.gaps = self.reconnects = 0
         self.latency: float | None = None
@@ -61,7 +61,7 @@ class Protocol:
     def lost(self) -> None:
         """The connection broke."""
         if self._lost_since is None:
-            self._lost_since = self._last_contact
+            self._lost_since = self._complete_until
         self._reader.reset()
 
     def delay(self) -> float:
@@ -70,19 +70,25 @@ class Protocol:
         self._attempts += 1
         return random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._attempts, 20)))  # noqa: S311 (no secret)
 
-    def connected(self, detail: str = "") -> list[Item]:
-        """A connection listens and was probed: what is to be told before anything that it brings."""
+    def connected(self, asked: float, detail: str = "") -> list[Item]:
+        """A connection listens and was probed: what is to be told before anything that it brings.
+
+        :param asked: when it began to be made, by ``time.time()``.
+        """
         self._attempts = 0
         since, self._lost_since = self._lost_since, None
-        self.alive()
+        self._complete_until = asked
         if since is None:
             return []
         self.reconnects += 1
         return [self._gap("reconnected", since, detail)]
 
-    def alive(self) -> None:
-        """The server answered: up to now nothing is missing."""
-        self._last_contact = time()
+    def answered(self, asked: float) -> None:
+        """The server answered a question that was put at ``asked``: what was committed before that has been delivered.
+
+        Less a second, since a notification may still have been on its way to its backend when the question overtook it.
+        """
+        self._complete_until = max(self._complete_until, asked - 1.0)
 
     # -- what it brings -----------------------------------------------------------------------------------------------
 
@@ -97,22 +103,21 @@ class Protocol:
                 items.append(Notification(channel, payload, pid))
             if route.sources:
                 items.extend(self._changes(route.sources, channel, payload, pid))
-        self.alive()
         return items
 
     def _changes(self, sources: dict[str, Source], channel: str, payload: str, pid: int) -> Iterable[Item]:
         for found in self._reader.read(channel, payload, pid):
             if isinstance(found, Malformed):
-                yield self.undecodable(found.detail)
+                yield self.undecodable(found.detail, self._complete_until)
                 continue
             source = sources.get(found.header.relation)
             if source is None:
                 continue  # a table that shares the channel, and that nobody asked for
             try:
-                batch = Batch(source, found)
+                batch = Batch(source, found, self._complete_until)
                 self.latency = time() - found.header.microseconds / 1e6
             except Undecodable as error:
-                yield self.undecodable(f"channel {channel!r}, pid {pid}: {error}")
+                yield self.undecodable(f"channel {channel!r}, pid {pid}: {error}", self._complete_until)
             else:
                 yield batch
 
@@ -122,12 +127,12 @@ class Protocol:
             return list(batch.events())
         except Undecodable as error:
             if len(batch) == 1:
-                return [self.undecodable(str(error))]
+                return [self.undecodable(str(error), batch.since)]
         return [event for row in batch.each() for event in self.events(row)]
 
-    def undecodable(self, detail: str) -> Gap:
+    def undecodable(self, detail: str, since: float) -> Gap:
         logger.warning("undecodable: %s", detail)
-        return self._gap("undecodable", self._last_contact, detail)
+        return self._gap("undecodable", since, detail)
 
     def admit(self, item: Item, waiting: int) -> list[Item]:
         """What of an item goes into the buffer, where ``waiting`` events are: the item, its beginning and a ``Gap``, or nothing.
@@ -145,7 +150,7 @@ class Protocol:
         self._overflowing = True
         logger.warning("overflow: %d events wait, and the buffer takes %d", waiting, self._buffer_size)
         first: list[Item] = [item.first(free)] if isinstance(item, Batch) and free > 0 else []
-        return [*first, self._gap("overflow", time(), f"{self._buffer_size} events wait to be taken")]
+        return [*first, self._gap("overflow", self._complete_until, f"{self._buffer_size} events wait to be taken")]
 
     def _gap(self, reason: Reason, since: float, detail: str) -> Gap:
         self.gaps += 1

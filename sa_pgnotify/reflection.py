@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,7 +59,7 @@ class Trigger:
 class Installed:
     """What the database has for one table.
 
-    :ivar relation: the table's name in messages; ``channel`` its default channel.
+    :ivar relation: the table's name in messages; ``channel`` the channel that the function says it sends on, else the default one.
     :ivar source: the function's source, or None if there is no such function; ``settings`` its SET clauses.
     :ivar types: column name to type OID, domains replaced by what they are made of.
     """
@@ -83,7 +84,7 @@ def execute_on(connection: Connection) -> Execute:
 
 
 _INSTALLED = f"""
-SELECT w.place, f.oid::bigint, f.prosrc,
+SELECT w.place, f.oid::bigint, f.prosrc, obj_description(f.oid, 'pg_proc'),
   (SELECT json_object_agg(lower(split_part(c, '=', 1)), substr(c, strpos(c, '=') + 1))::text FROM unnest(f.proconfig) AS c),
   r.name, CASE WHEN octet_length(r.name) <= 63 THEN r.name ELSE {CHANNEL_HASH.format(name="r.name")} END,
   (SELECT json_agg(json_build_array(t.tgname, t.tgfoid::bigint, t.tgtype, t.tgenabled))::text FROM pg_catalog.pg_trigger AS t
@@ -113,18 +114,28 @@ def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool 
     asked = [{"place": i, "table": s.qualified_table, "function": s.qualified_function + "()"} for i, s in enumerate(wanted)]
     sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)), types=_TYPES if with_types else "NULL")
     result: dict[TriggerSet, Installed] = {}
-    for place, function, source, settings, relation, channel, triggers, types in execute(sql):
+    for place, function, source, comment, settings, relation, channel, triggers, types in execute(sql):
         found = [Trigger(*given) for given in json.loads(triggers or "[]")]
         by_name = {trigger.name: trigger for trigger in found}
+        channel = _made_of(comment).get("channel") or channel  # noqa: PLW2901
         result[wanted[place]] = Installed(
             relation, channel, function, source, json.loads(settings or "{}"), by_name, json.loads(types or "{}")
         )
     return result
 
 
+def _made_of(comment: str | None) -> dict[str, Any]:
+    """What the comment on a function of ours says of it; nothing if somebody has written another."""
+    with suppress(ValueError):
+        if comment and comment.startswith(COMMENT_PREFIX):
+            said: dict[str, Any] = json.loads(comment[len(COMMENT_PREFIX) :])
+            return said
+    return {}
+
+
 def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> list[Drift]:
     """How what is installed for a table differs from what its marking asks for."""
-    create = "Run metadata.create_all(), or a migration."
+    create = "Run metadata.create_all(engine), or the migration that installs the triggers."
     if found is None:
         return [Drift("missing", table_name, "the table", create)]
     drifts = []

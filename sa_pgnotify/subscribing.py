@@ -6,6 +6,7 @@ are looked for.
 
 from __future__ import annotations
 
+import logging
 import selectors
 import time
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from .decoding import Source
-from .drivers import ListenConnection, connect
-from .errors import ListenUnavailable, TriggersMissing
+from .drivers import ListenConnection
+from .errors import ListenUnavailable, NotifyConfigError, TriggersMissing
 from .protocol import Route
 from .quoting import quote_always
 from .reflection import compare, installed, schema_translation
@@ -25,13 +26,16 @@ from .triggers import trigger_set
 
 __all__ = ["PROBE_SECONDS", "greet", "listen", "probe"]
 
+logger = logging.getLogger("sa_pgnotify")
+
 PROBE_SECONDS = 5.0
 """How long a notification to ourselves may take before we call it swallowed."""
 _FIRST_QUESTION = """
 SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.current_setting('application_name') = ''
-  THEN pg_catalog.set_config('application_name', 'sa_pgnotify listener', false) END
+  THEN pg_catalog.set_config('application_name', 'sa_pgnotify listener', false) END,
+  pg_catalog.set_config('idle_session_timeout', '0', false)
 """
-"""Can this server LISTEN at all? And who looks at pg_stat_activity shall know who it is that sits there."""
+"""Can this server LISTEN at all? Who looks at pg_stat_activity shall know who it is that sits there, and sitting there is its work."""
 
 
 def greet(connection: ListenConnection) -> None:
@@ -52,26 +56,28 @@ def listen(
     """
     sets = {t: trigger_set(t, marking, schema_translation(engine)) for t in wanted.tables if (marking := marking_of(t))}
     found = installed(connection.execute, sets.values(), with_types=True)
-    silent = [
-        f"{t.fullname}: {drift.kind} {drift.object}"
-        for t, triggers in sets.items()
-        for drift in compare(triggers, found.get(triggers), t.fullname)
-        if drift.kind in ("missing", "disabled")
-    ]
+    silent: dict[str, list[str]] = {}
+    for table, triggers in sets.items():
+        for drift in compare(triggers, found.get(triggers), table.fullname):
+            if drift.kind in ("missing", "disabled"):
+                silent.setdefault(table.fullname, []).append(str(drift))
+            else:
+                logger.warning("%s", drift)
     missing = None
     if silent:
-        tables = tuple(t.fullname for t in sets if any(s.startswith(f"{t.fullname}: ") for s in silent))
-        missing = TriggersMissing(tables, "; ".join(silent))
+        missing = TriggersMissing(tuple(silent), " ".join(line for lines in silent.values() for line in lines))
         if strict:
             raise missing
     routes = {channel: Route({}, plain=True) for channel in wanted.channels}
     for table, triggers in sets.items():
         if (there := found.get(triggers)) is None:
             continue
-        interest, marking = wanted.tables[table], triggers.marking
-        route = routes.setdefault(marking.channel or there.channel, Route({}, plain=False))
+        interest = wanted.tables[table]
+        route = routes.setdefault(there.channel, Route({}, plain=False))
+        if there.relation in route.sources:
+            raise NotifyConfigError(table.fullname, "two of the sources are this table, from two MetaData. Listen to one of them")
         route.sources[there.relation] = Source(
-            table, interest.mapper, interest.accepts, marking.key, engine.dialect, there.types, connection.reader
+            table, interest.mapper, interest.accepts, triggers.marking.key, engine.dialect, there.types, connection.reader
         )
     listening = {row[0] for row in connection.execute("SELECT pg_catalog.pg_listening_channels()")}
     statements = [f"LISTEN {quote_always(c)}" for c in routes if c not in listening]
@@ -81,7 +87,9 @@ def listen(
     return routes, missing
 
 
-def probe(connection: ListenConnection, engine: Engine, stopped: Callable[[], bool]) -> list[tuple[str, str, int]]:
+def probe(
+    connection: ListenConnection, open_another: Callable[[], ListenConnection], stopped: Callable[[], bool]
+) -> list[tuple[str, str, int]]:
     """Send a notification through another connection and wait for it; returns what else came meanwhile.
 
     Another connection, because a transaction pooler may well deliver what a client sends to itself.
@@ -89,7 +97,7 @@ def probe(connection: ListenConnection, engine: Engine, stopped: Callable[[], bo
     channel = f"sa_pgnotify_probe_{uuid4().hex}"
     with connection.deadline(PROBE_SECONDS):
         connection.execute(f"LISTEN {channel}")
-    sender = connect(engine)
+    sender = open_another()
     try:
         with sender.deadline(PROBE_SECONDS):
             sender.execute(f"NOTIFY {channel}")

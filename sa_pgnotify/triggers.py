@@ -253,7 +253,10 @@ class TriggerSet:
     @property
     def create_function(self) -> str:
         body = dollar_quoted(self.body, "function")
-        settings = " ".join(f"SET {name} {'FROM CURRENT' if v is None else 'TO ' + v}" for name, v in self.settings.items())
+        settings = " ".join(
+            f"SET {name} FROM CURRENT" if value is None else f"SET {name} TO {value if name == 'search_path' else literal(value)}"
+            for name, value in self.settings.items()
+        )
         return (
             f"CREATE OR REPLACE FUNCTION {self.qualified_function}() RETURNS trigger LANGUAGE plpgsql {settings} AS {body};\n"
             f"COMMENT ON FUNCTION {self.qualified_function}() IS {literal(self.comment)};"

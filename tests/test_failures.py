@@ -214,6 +214,60 @@ def test_triggers_gone_after_a_reconnect_are_told_in_the_gap(engine, proxied, pr
         assert "orders" in gap(listener).detail
 
 
+def test_a_creator_that_fails_once_is_asked_again(engine, url):
+    """Whatever the program's own way to connect raises while the connection is away, it is asked again, and a Gap tells the rest."""
+    import psycopg2
+
+    Order = order_model(engine)
+    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    failures = []
+
+    def creator():
+        if failures:
+            raise failures.pop()
+        return psycopg2.connect(dsn)
+
+    fickle = create_engine(url, creator=creator, poolclass=NullPool)
+    with Listener(fickle, Order) as listener:
+        failures += [RuntimeError("the vault is sealed"), KeyError("token")]
+        terminate_listener(engine)
+        gap(listener)
+        assert failures == []
+        run(engine, "INSERT INTO orders VALUES (1, '')")
+        assert take(listener, 1)[0].identity == (1,)
+
+
+def test_stop_while_start_is_at_work(engine, proxied, proxy):
+    """stop() from another thread, or from a signal handler, ends a start() that waits for a silent server, and every later iteration."""
+    order_model(engine)
+    listener = Listener(proxied, "a")
+    proxy.censor_notifications = True  # so that start() waits for its probe
+    thread = threading.Thread(target=listener.start)
+    thread.start()
+    while not (listener._opened and proxy.connections > 1):
+        threading.Event().wait(0.01)
+    started = time.monotonic()
+    listener.stop()
+    thread.join(5)
+    assert time.monotonic() - started < 0.5
+    assert list(listener) == []
+
+
+def test_stop_while_a_reconnect_waits_for_its_probe(engine, proxied, proxy):
+    """stop() takes less than 0.2 s also while a new connection is being tried out."""
+    order_model(engine)
+    listener = Listener(proxied, "a").start()
+    before = proxy.connections
+    proxy.censor_notifications = True
+    proxy.cut()
+    while proxy.connections < before + 2:
+        threading.Event().wait(0.01)
+    threading.Event().wait(0.1)  # until it waits for the notification
+    started = time.monotonic()
+    listener.stop()
+    assert time.monotonic() - started < 0.2
+
+
 def test_a_fault_in_the_thread_is_not_silence(engine, monkeypatch):
     """If the reading thread itself fails, whoever takes events gets its error."""
     with Listener(engine, "a") as listener:
@@ -332,5 +386,5 @@ def test_the_wait_between_attempts_grows_and_is_jittered():
     assert max(delays[:3]) < 1
     assert max(delays) > LONGEST_DELAY / 2
     assert len({round(delay, 6) for delay in delays}) > 100
-    assert protocol.connected() == []
+    assert protocol.connected(0.0) == []
     assert protocol.delay() < 1

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from conftest import run, take, told
-from sqlalchemy import NullPool, QueuePool, StaticPool, create_engine, event, text
+from sqlalchemy import MetaData, NullPool, QueuePool, StaticPool, create_engine, event, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sa_pgnotify import (
@@ -213,7 +213,7 @@ def test_missing_triggers_are_refused(engine):
     """A listener that would hear nothing for ever does not start: triggers missing, disabled, or the table not there."""
     Base, Order, Item = models(engine)
     run(engine, "ALTER TABLE orders DISABLE TRIGGER sa_pgnotify_update", "DROP TRIGGER sa_pgnotify_delete ON items")
-    with pytest.raises(TriggersMissing, match=r"disabled trigger sa_pgnotify_update.*create_all") as caught:
+    with pytest.raises(TriggersMissing, match=r"disabled: trigger sa_pgnotify_update.*ENABLE TRIGGER.*create_all") as caught:
         Listener(engine, Base).start()
     assert set(caught.value.tables) == {"orders", "items"}
     Base.metadata.drop_all(engine)
@@ -412,6 +412,118 @@ def test_several_threads_share_the_events(engine):
     assert sorted(sum(taken, [])) == list(range(1, 20001))
 
 
+def test_mistaken_handlers_and_unsubscriptions_are_refused(engine):
+    """What could never be called, or would change nothing, is refused where it is written."""
+    Base, Order, _ = models(engine)
+    listener = Listener(engine, Base, "a")
+    with pytest.raises(NotifyConfigError, match="brackets"):
+        listener.on(lambda e: None)
+    for target in (42, Base.metadata):
+        with pytest.raises(NotifyConfigError, match="entity"):
+            listener.on(target)
+    with pytest.raises(NotifyConfigError, match="sources"):
+        listener.unsubscribe(Order)
+    with listener, pytest.raises(NotifyConfigError, match="sources"):
+        listener.unsubscribe("b")
+
+
+def test_a_gap_reaches_every_handler_that_asks_for_gaps(engine):
+    """A Gap concerns whatever is listened to: a handler that names it gets it, whatever entities it names besides."""
+    _, Order, _ = models(engine)
+    gaps, others = [], []
+    listener = Listener(engine, Order, "bye", buffer_size=1)
+    listener.on(Order, Updated, Gap)(lambda e: gaps.append(type(e)))
+    listener.on(Order)(lambda e: others.append(type(e)))
+    listener.on("bye")(lambda _: listener.stop())
+    with listener:
+        run(engine, "INSERT INTO orders VALUES (1, ''), (2, '')")
+        threading.Timer(0.3, lambda: run(engine, "NOTIFY bye")).start()
+        listener.run()
+    assert (gaps, others) == ([Gap], [Inserted])
+
+
+def test_timeout_is_kept_while_unwanted_events_pass(engine):
+    """get(timeout) ends in time although events of entities that nobody asked for keep coming."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Person(NotifyOnChange, Base):
+        __tablename__ = "people"
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str]
+
+    class Engineer(Person):
+        __mapper_args__ = {"polymorphic_identity": "engineer"}
+
+    Base.metadata.create_all(engine)
+    stop = threading.Event()
+
+    def write():
+        with engine.connect() as connection:
+            for number in range(1000):
+                if stop.wait(0.02):
+                    return
+                connection.execute(text(f"INSERT INTO people VALUES ({number}, 'person')"))
+                connection.commit()
+
+    with Listener(engine, Engineer) as listener:
+        writer = threading.Thread(target=write)
+        writer.start()
+        started = time.monotonic()
+        assert listener.get(timeout=0.3) is None
+        assert time.monotonic() - started < 1.0
+        stop.set()
+        writer.join()
+
+
+def test_the_channel_of_the_installed_trigger_is_listened_to(engine, caplog):
+    """When the class asks for a channel that the installed trigger does not use yet, its events come all the same, and a warning says so."""
+    models(engine)
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Order(NotifyOnChange, Base):
+        __tablename__ = "orders"
+        __notify__ = NotifySpec(channel="other")
+        id: Mapped[int] = mapped_column(primary_key=True)
+        status: Mapped[str]
+
+    with Listener(engine, Order) as listener:
+        run(engine, "INSERT INTO orders VALUES (1, '')")
+        assert [e.identity for e in take(listener, 1)] == [(1,)]
+    assert "outdated" in caplog.text
+
+
+def test_two_classes_of_two_metadata_on_one_table_are_refused(engine):
+    """Two sources for one table would leave one of them silent: they are refused."""
+    _, Order, _ = models(engine)
+    table = Order.__table__.to_metadata(MetaData())
+    with pytest.raises(NotifyConfigError, match="two of the sources"):
+        Listener(engine, Order, table).start()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_leaves_the_parents_listener_alone(engine):
+    """In a child process the listener refuses to be read, and its end there does not touch the parent's connection."""
+    with Listener(engine, "a") as listener:
+        child = os.fork()
+        if child == 0:
+            try:
+                listener.get(5)
+            except PgNotifyError:
+                listener.stop()
+                os._exit(7)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        run(engine, "NOTIFY a")
+        assert isinstance(listener.get(10), Notification)
+        assert listener.stats.gaps == 0
+
+
 def test_two_iterations_take_turns(engine):
     """Two iterations of one listener share its events, and neither makes the other lose any."""
     _, Order, _ = models(engine)
@@ -423,7 +535,7 @@ def test_two_iterations_take_turns(engine):
     assert [e.identity for e in taken] == [(1,), (2,), (3,), (4,), (5,), (6,)]
 
 
-@pytest.mark.parametrize("make", ["exhausted", "static", "creator", "connect_args", "do_connect"])
+@pytest.mark.parametrize("make", ["exhausted", "static", "creator", "connect_args", "do_connect", "connect"])
 def test_the_engines_own_way_to_connect(url, make):
     """The listener connects as its engine does, even when the engine's pool has nothing to give."""
     import psycopg2
@@ -441,6 +553,12 @@ def test_the_engines_own_way_to_connect(url, make):
     engine = create_engine(url, **extra)
     if make == "do_connect":
         event.listen(engine, "do_connect", lambda d, r, args, kwargs: kwargs.update(application_name="mine"))
+    if make == "connect":  # a hook that leaves a transaction open
+
+        @event.listens_for(engine, "connect")
+        def name_it(raw, record):
+            raw.cursor().execute("SET application_name TO 'mine'")
+
     if make in ("exhausted", "static"):
         held.append(engine.connect())
     other = create_engine(url, poolclass=NullPool)

@@ -4,7 +4,17 @@ import pytest
 from conftest import run, take, told
 from sqlalchemy import JSON, Column, ForeignKey, Integer, MetaData, String, Table, event, inspect, text
 from sqlalchemy.ext.mutable import MutableDict
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, composite, mapped_column, reconstructor, relationship
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    composite,
+    mapped_column,
+    reconstructor,
+    relationship,
+    scoped_session,
+    sessionmaker,
+)
 
 from sa_pgnotify import Deleted, Inserted, Listener, NotifyOnChange, NotifySpec, Truncated, Updated, ValuesNotCarried, notify_on_change
 
@@ -208,6 +218,34 @@ def test_instance_of_a_deleted_row_and_refusals(engine, shop):
     with pytest.raises(ValuesNotCarried, match=r'name.*values="all"') as caught:
         inserted.instance()
     assert caught.value.missing == ("name",)
+
+
+def test_instances_share_nothing_with_the_event(engine, shop):
+    """A change to an instance's container changes neither the event nor the next instance."""
+    (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
+    updated.instance().data["a"] = 2
+    assert updated.new["data"] == {"a": 1}
+    assert updated.instance().data == {"a": 1}
+
+
+def test_scoped_sessions_are_sessions(engine, shop):
+    """A scoped_session serves wherever a Session does."""
+    from sa_pgnotify import NotifyConfigError, change_context
+
+    session = scoped_session(sessionmaker(engine, autoflush=False))
+    with Listener(engine, shop.Order) as listener:
+        with change_context(session, {"user": "ann"}):
+            session.get(shop.Order, 1).total = 5
+        session.commit()
+        (updated,) = take(listener, 1)
+    assert updated.context == {"user": "ann"}
+    order = updated.load(session)
+    assert order.total == 5
+    updated.expire(session)
+    assert inspect(order).expired_attributes == {"total"}
+    session.remove()
+    with pytest.raises(NotifyConfigError, match="Engine"), change_context(engine, {}):
+        pass
 
 
 def test_composite_attributes_of_instances(engine):

@@ -227,7 +227,7 @@ def source() -> Source:
 def events(source: Source, shape: object, row: str, operation: str = "I") -> list[Change]:
     """The events of a message of one row."""
     header = Header("c", operation, "public.t", 1, 1, shape if isinstance(shape, str) else json.dumps(shape), "", 7)
-    return list(Batch(source, Rows(header, row, 1)).events())
+    return list(Batch(source, Rows(header, row, 1), 0.0).events())
 
 
 def test_forged_shapes_are_not_hoarded():
