@@ -54,7 +54,8 @@ def listen(
     :param strict: whether to refuse tables without enabled triggers; otherwise the error is returned and not raised.
     :returns: what each channel carries from now on, and what was found missing.
     """
-    sets = {t: trigger_set(t, marking, schema_translation(engine)) for t in wanted.tables if (marking := marking_of(t))}
+    tables = sorted(wanted.tables, key=lambda table: table.fullname)
+    sets = {t: trigger_set(t, marking, schema_translation(engine)) for t in tables if (marking := marking_of(t))}
     found = installed(connection.execute, sets.values(), with_types=True)
     silent: dict[str, list[str]] = {}
     for table, triggers in sets.items():
