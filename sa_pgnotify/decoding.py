@@ -239,7 +239,7 @@ class Batch:
     Rows come by the hundred and are alike, so they are decoded column by column, and the columns of values only when one is read.
     """
 
-    __slots__ = ("_changed", "_columns", "_kind", "_layout", "_olds", "_rows", "_values", "header", "since", "source")
+    __slots__ = ("_changed", "_columns", "_kind", "_known", "_layout", "_olds", "_rows", "_values", "header", "since", "source")
 
     def __init__(self, source: Source, rows: Rows, since: float) -> None:
         """
@@ -253,6 +253,7 @@ class Batch:
         self._layout = source.layout(rows.header.shape)
         self._kind = _KINDS[rows.header.operation]
         self._columns: list[list[str | None]] = []
+        self._known: dict[int, Sequence[Any]] = {}
         self._changed: list[frozenset[int]] = []
         self._olds: list[list[str | None]] = []
         self._values: dict[Plan, list[tuple[Any, ...]] | None] = {}
@@ -279,7 +280,7 @@ class Batch:
         plan = source.plan(layout, None)
         try:
             self._columns = self._updated() if kind is Updated else self._rows.columns(layout.fields)
-            identities = list(zip(*[self._decoder(place).all(self._columns[place]) for place in plan.key], strict=True))
+            identities = list(zip(*[self._decoded(place) for place in plan.key], strict=True))
         except (ValueError, UndecodableValue) as error:
             raise Undecodable(f"{source.table.name}: {error}") from error
         if layout.discriminator is None:
@@ -306,12 +307,17 @@ class Batch:
     def _decoder(self, place: int) -> Decoder:
         return self.source.decoder(self._layout.columns[place])
 
+    def _decoded(self, place: int) -> Sequence[Any]:
+        """The values of a column; those of the identity are wanted twice."""
+        if place not in self._known:
+            self._known[place] = self._decoder(place).all(self._columns[place])
+        return self._known[place]
+
     def values(self, plan: Plan, row: int) -> dict[str, Any]:
         """The values of a row by attribute name; of an update, those after it."""
         if plan not in self._values:
             try:
-                columns = [self._decoder(place).all(self._columns[place]) for place in plan.places]
-                self._values[plan] = list(zip(*columns, strict=True))
+                self._values[plan] = list(zip(*[self._decoded(place) for place in plan.places], strict=True))
             except UndecodableValue:
                 self._values[plan] = None
         known = self._values[plan]

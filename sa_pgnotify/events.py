@@ -186,8 +186,8 @@ class Change:
         state.manager.dispatch.load(state, None)
         return made
 
-    def _state(self) -> Mapping[str, Any]:
-        return {}
+    def _state(self) -> dict[str, Any]:
+        return self._message.values(self._plan, self._row)
 
     def __repr__(self) -> str:
         name = getattr(self.entity, "__name__", None) or self.table.name
@@ -208,10 +208,7 @@ class Inserted(Change):
 
         :raises UndecodableValue: where a SELECT of the same column would raise.
         """
-        return MappingProxyType(self._message.values(self._plan, self._row))
-
-    def _state(self) -> Mapping[str, Any]:
-        return self._message.values(self._plan, self._row)
+        return MappingProxyType(self._state())
 
     def _details(self) -> str:
         return f", new={_shown(self._state)}"
@@ -225,7 +222,7 @@ class Updated(Change):
     @property
     def new(self) -> Mapping[str, Any]:
         """The values after the change, as :attr:`Inserted.new`."""
-        return MappingProxyType(self._message.values(self._plan, self._row))
+        return MappingProxyType(self._state())
 
     @property
     def old(self) -> Mapping[str, Any]:
@@ -248,9 +245,6 @@ class Updated(Change):
     def _stale(self, mapper: Mapper[Any]) -> frozenset[str]:
         return self.changed
 
-    def _state(self) -> Mapping[str, Any]:
-        return self._message.values(self._plan, self._row)
-
     def _details(self) -> str:
         return f", changed={sorted(self.changed)!r}, new={_shown(self._state)}"
 
@@ -263,10 +257,7 @@ class Deleted(Change):
     @property
     def old(self) -> Mapping[str, Any]:
         """The values of the row that is gone, as :attr:`Inserted.new`."""
-        return MappingProxyType(self._message.values(self._plan, self._row))
-
-    def _state(self) -> Mapping[str, Any]:
-        return self._message.values(self._plan, self._row)
+        return MappingProxyType(self._state())
 
     def _details(self) -> str:
         return f", old={_shown(self._state)}"
@@ -276,6 +267,9 @@ class Truncated(Change):
     """A table was emptied by TRUNCATE: every row that it had is gone, none of them is named."""
 
     __slots__ = ()
+
+    def _state(self) -> dict[str, Any]:
+        return {}
 
     def expire(self, session: Session | scoped_session[Any]) -> None:
         """Expire every object of the entity that the session holds."""
