@@ -28,8 +28,9 @@ _SET = text("SELECT set_config('sa_pgnotify.context', :context, true)")
 def change_context(bind: Session | scoped_session[Any] | Connection, context: Mapping[str, Any]) -> Iterator[None]:
     """Give ``context`` to every change that this transaction makes until the end of the block.
 
-    A session is flushed at the end of the block, so that its changes fall within it; a commit within the block ends the context too. Blocks may be nested: the inner one's context
-    stands in for the outer one's. Without a transaction (autocommit) PostgreSQL forgets it at once.
+    A session is flushed at the end of the block, so that its changes fall within it; a commit within the block ends the context too.
+    Blocks may be nested: the inner one's context stands in for the outer one's. Without a transaction (autocommit) PostgreSQL forgets
+    the context at once.
 
     :param context: what ``json.dumps`` takes; it comes back as ``Change.context``.
     :raises NotifyConfigError: if it cannot be written as JSON, or is no mapping.
