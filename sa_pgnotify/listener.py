@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import selectors
 import socket
 import threading
@@ -377,9 +376,11 @@ class Listener:
         delay = self._protocol.delay()
         logger.warning("not connected, next attempt in %.1f s: %s", delay, str(error).partition("\n")[0])
         until = time.monotonic() + delay
-        while not self._stopping and (left := until - time.monotonic()) > 0:
-            if select.select([self._wake_read], [], [], left)[0]:
-                self._wake_read.recv(4096)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            while not self._stopping and (left := until - time.monotonic()) > 0:
+                if selector.select(left):
+                    self._wake_read.recv(4096)
 
     def _close_wake(self) -> None:
         self._wake_read.close()
