@@ -29,7 +29,7 @@ from .decoding import Batch
 from .drivers import ListenConnection, connect
 from .errors import ConnectionLost, ListenUnavailable, NotifyConfigError, PgNotifyError
 from .events import Change, Event, Gap, Notification
-from .protocol import Item, Protocol
+from .protocol import Item, Protocol, size_of
 from .sources import expand
 from .subscribing import PROBE_SECONDS, greet, listen, probe
 
@@ -245,7 +245,7 @@ class Listener:
                 if item.error is not None:
                     raise item.error
                 return False
-            self._finished += len(item) if isinstance(item, Batch) else 1
+            self._finished += size_of(item)
             self._current = iter(self._protocol.events(item) if isinstance(item, Batch) else (item,))
             return True
         except Empty:
@@ -309,7 +309,7 @@ class Listener:
         :raises ConnectionLost: if the connection broke meanwhile, or the listener was stopped; nothing has changed then.
         """
         expand(sources)
-        self._command(lambda known: [*known, *(s for s in sources if not any(s is k or s == k for k in known))])
+        self._command(lambda known: [*known, *(source for source in sources if not _among(source, known))])
 
     def unsubscribe(self, *sources: Any) -> None:
         """Listen to ``sources`` no longer; returns when the database has confirmed. What is buffered is still yielded.
@@ -319,9 +319,9 @@ class Listener:
 
         def without(known: list[Any]) -> list[Any]:
             for source in sources:
-                if not any(source is k or source == k for k in known):
+                if not _among(source, known):
                     raise NotifyConfigError("Listener", f"{source!r} is none of its sources, which are {known!r}. Unsubscribe one of those")
-            return [k for k in known if not any(s is k or s == k for s in sources)]
+            return [source for source in known if not _among(source, sources)]
 
         self._command(without)
 
@@ -477,8 +477,12 @@ class Listener:
     def _deliver(self, items: Iterable[Item]) -> None:
         for item in items:
             for admitted in self._protocol.admit(item, self._put - self._taken):
-                self._put += len(admitted) if isinstance(admitted, Batch) else 1
+                self._put += size_of(admitted)
                 self._buffer.put(admitted)
+
+
+def _among(source: Any, sources: Iterable[Any]) -> bool:
+    return any(source is other or source == other for other in sources)
 
 
 def _fits(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:

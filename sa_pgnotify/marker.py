@@ -92,11 +92,12 @@ def _mark(mapper: Mapper[Any], class_: type[NotifyOnChange]) -> None:
     root = mapper
     while root.inherits is not None and not root.concrete:
         root = root.inherits
-    for ancestor in _lineage(mapper):
+    lineage = _lineage(mapper)
+    for ancestor in lineage:
         if isinstance(ancestor.local_table, Table):
             _general_mappers.setdefault(ancestor.local_table, ancestor)
             _mark_table(mapper, root, ancestor.local_table, class_, spec)
-    for ancestor in _lineage(mapper):
+    for ancestor in lineage:
         if ancestor is not mapper:
             _look_up_class(ancestor, root)
 
@@ -129,16 +130,15 @@ def _mark_table(mapper: Mapper[Any], root: Mapper[Any], table: Table, class_: ty
     marked_by_hand = marking_of(table)
     attributes = _attributes(mapper, table)
     key = tuple(_local(mapper, column, table).name for column in root.primary_key)
-    every = {name for t in tables_of(mapper) for name in _attributes(mapper, t)}
+    part = _part(spec, attributes, {name for t in tables_of(mapper) for name in _attributes(mapper, t)})
     _declared[table] = (class_, spec)
     if table is root.local_table:
-        marking = resolve(_part(spec, attributes, every), attributes, key, class_.__name__)
+        marking = resolve(part, attributes, key, class_.__name__)
         on = root.polymorphic_on
         if isinstance(on, Column) and table.columns.get(on.key) is on:
             marking = replace(marking, discriminator=on.name)
     else:
         # The root's row tells that an entity came or went; this table tells only what happens to its own columns.
-        part = _part(spec, attributes, every)
         watched = "update" in part.operations and (part.update_of or not spec.update_of)
         operations = tuple(o for o in part.operations if (o == "update" and watched) or o == "truncate")
         if not operations:

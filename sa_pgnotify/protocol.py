@@ -18,7 +18,7 @@ from .decoding import Batch, Source, Undecodable
 from .events import Event, Gap, Notification, Reason
 from .wire import Malformed, MessageReader
 
-__all__ = ["Item", "Protocol", "Route"]
+__all__ = ["Item", "Protocol", "Route", "size_of"]
 
 logger = logging.getLogger("sa_pgnotify")
 
@@ -37,6 +37,11 @@ class Route:
 
     sources: dict[str, Source]
     plain: bool
+
+
+def size_of(item: Item) -> int:
+    """How many events an item comes to."""
+    return len(item) if isinstance(item, Batch) else 1
 
 
 class Protocol:
@@ -139,7 +144,7 @@ class Protocol:
 
         Once full, the buffer takes no more until half of it is free, so that a slow program gets long runs between few gaps.
         """
-        size = len(item) if isinstance(item, Batch) else 1
+        size = size_of(item)
         self.received += size
         if self._overflowing and waiting > self._buffer_size // 2:
             return []

@@ -198,11 +198,12 @@ def check(bind: Engine | Connection, metadata: MetaData) -> list[Drift]:
             return check(connection, metadata)
     if bind.dialect.name != "postgresql":
         return []
-    sets = marked_sets(metadata.tables.values(), schema_translation(bind))
+    schema_of = schema_translation(bind)
+    sets = marked_sets(metadata.tables.values(), schema_of)
     found = installed(execute_on(bind), sets.values())
     drifts = [d for name, wanted in sets.items() for d in compare(wanted, found.get(wanted), name)]
     default = bind.execute(text("SELECT current_schema()")).scalar() or "public"
-    schemas = {schema_translation(bind)(t.schema) or default for t in metadata.tables.values()} | {default}
+    schemas = {schema_of(t.schema) or default for t in metadata.tables.values()} | {default}
     known = {(wanted.schema or default, wanted.function_name) for wanted in sets.values()}
     return drifts + _left_over(bind, known, schemas)
 
