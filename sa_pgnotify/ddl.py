@@ -10,6 +10,7 @@ Each compiles to one ``DO`` statement, which works with every driver, in autocom
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Table
@@ -24,52 +25,65 @@ from .triggers import TriggerSet, trigger_set
 __all__ = ["CreateNotifyTriggers", "DropNotifyTriggers"]
 
 
-class _NotifyTriggers(ExecutableDDLElement):
-    """
-    :param table: a marked table.
-    :raises NotifyConfigError: if the table is not marked.
+class TriggerStatement(ExecutableDDLElement):
+    """One of the statements of a :class:`~sa_pgnotify.triggers.TriggerSet`, in the schemas that the connection is translated to.
+
+    :param statement: the name of the attribute that holds its text, such as ``"create"``.
     """
 
     inherit_cache = False
 
-    def __init__(self, table: Table) -> None:
-        marking = marking_of(table)
-        if marking is None:
-            raise NotifyConfigError(table.fullname, "the table is not marked: use NotifyOnChange on its class, or notify_on_change(table)")
-        self.element = table
-        self.marking = marking
+    def __init__(self, triggers: TriggerSet, statement: str) -> None:
+        self.triggers = triggers
+        self.statement = statement
 
-    def sql(self, triggers: TriggerSet) -> str:
-        raise NotImplementedError
+    def sql(self, schema_of: Callable[[str | None], str | None] = lambda schema: schema) -> str:
+        """The text as PostgreSQL is to read it."""
+        text: str = getattr(self.triggers.in_schemas(schema_of), self.statement)
+        return text
 
 
-class CreateNotifyTriggers(_NotifyTriggers):
+class CreateNotifyTriggers(TriggerStatement):
     """Install or replace the trigger function of a table, and the triggers.
 
     The semantics are those of both ``OR REPLACE`` and ``IF NOT EXISTS``: the function is always replaced, which locks no table; a
     trigger is created only where it is missing or runs another function, and only then is the table locked (SHARE ROW EXCLUSIVE:
     reads go on, writes wait). A trigger that somebody disabled stays disabled. A trigger of ours for an operation that is no longer
     told is dropped (ACCESS EXCLUSIVE).
+
+    :param table: a marked table.
+    :raises NotifyConfigError: if the table is not marked.
     """
 
-    def sql(self, triggers: TriggerSet) -> str:
-        return triggers.create
+    def __init__(self, table: Table) -> None:
+        super().__init__(_marked(table), "create")
 
 
-class DropNotifyTriggers(_NotifyTriggers):
+class DropNotifyTriggers(TriggerStatement):
     """Drop the triggers, if the table exists (ACCESS EXCLUSIVE), and the function, unless the triggers of another table use it.
 
     The semantics are those of ``IF EXISTS``.
+
+    :param table: a marked table.
+    :raises NotifyConfigError: if the table is not marked.
     """
 
-    def sql(self, triggers: TriggerSet) -> str:
-        return triggers.drop
+    def __init__(self, table: Table) -> None:
+        super().__init__(_marked(table), "drop")
 
 
+def _marked(table: Table) -> TriggerSet:
+    marking = marking_of(table)
+    if marking is None:
+        raise NotifyConfigError(table.fullname, "the table is not marked: use NotifyOnChange on its class, or notify_on_change(table)")
+    return trigger_set(table, marking)
+
+
+@compiles(TriggerStatement, "postgresql")
 @compiles(CreateNotifyTriggers, "postgresql")
 @compiles(DropNotifyTriggers, "postgresql")
-def _compile(element: _NotifyTriggers, compiler: DDLCompiler, **_: Any) -> str:
+def _compile(element: TriggerStatement, compiler: DDLCompiler, **_: Any) -> str:
     translations = compiler.schema_translate_map or {}
-    sql = element.sql(trigger_set(element.element, element.marking, lambda schema: translations.get(schema, schema)))
+    sql = element.sql(lambda schema: translations.get(schema, schema))
     # Drivers of these styles take a percent sign for a placeholder.
     return sql.replace("%", "%%") if compiler.dialect.paramstyle in ("format", "pyformat") else sql

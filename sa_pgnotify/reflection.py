@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, MetaData, Table, bindparam, text
+from sqlalchemy import Connection, Engine, MetaData, Table, text
 
+from .channel import CHANNEL_HASH, RELATION
 from .quoting import literal
 from .spec import marking_of
-from .triggers import CHANNEL_HASH, COMMENT_PREFIX, RELATION, TRIGGER_NAMES, TYPE_BITS, TriggerSet, trigger_set
+from .triggers import COMMENT_PREFIX, TRIGGER_NAMES, TYPE_BITS, TriggerSet, read_comment, trigger_set
 
 __all__ = ["Drift", "Installed", "check", "compare", "installed", "schema_translation"]
 
@@ -60,7 +60,7 @@ class Installed:
     """What the database has for one table.
 
     :ivar relation: the table's name in messages; ``channel`` the channel that the function says it sends on, else the default one.
-    :ivar source: the function's source, or None if there is no such function; ``settings`` its SET clauses.
+    :ivar source: the function's source, or None if there is no such function; ``settings`` its SET clauses, ``comment`` its comment.
     :ivar types: column name to type OID, domains replaced by what they are made of.
     """
 
@@ -68,6 +68,7 @@ class Installed:
     channel: str
     function_oid: int | None
     source: str | None
+    comment: str | None
     settings: dict[str, str]
     triggers: dict[str, Trigger]
     types: dict[str, int]
@@ -117,20 +118,11 @@ def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool 
     for place, function, source, comment, settings, relation, channel, triggers, types in execute(sql):
         found = [Trigger(*given) for given in json.loads(triggers or "[]")]
         by_name = {trigger.name: trigger for trigger in found}
-        channel = _made_of(comment).get("channel") or channel  # noqa: PLW2901
+        channel = (read_comment(comment) or {}).get("channel") or channel  # noqa: PLW2901
         result[wanted[place]] = Installed(
-            relation, channel, function, source, json.loads(settings or "{}"), by_name, json.loads(types or "{}")
+            relation, channel, function, source, comment, json.loads(settings or "{}"), by_name, json.loads(types or "{}")
         )
     return result
-
-
-def _made_of(comment: str | None) -> dict[str, Any]:
-    """What the comment on a function of ours says of it; nothing if somebody has written another."""
-    with suppress(ValueError):
-        if comment and comment.startswith(COMMENT_PREFIX):
-            said: dict[str, Any] = json.loads(comment[len(COMMENT_PREFIX) :])
-            return said
-    return {}
 
 
 def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> list[Drift]:
@@ -141,7 +133,7 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     drifts = []
     if found.source is None:
         drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
-    elif found.source != wanted.body or not _as_set(wanted.settings, found.settings):
+    elif (found.source, found.comment) != (wanted.body, wanted.comment) or not _as_set(wanted.settings, found.settings):
         drifts.append(Drift("outdated", table_name, f"function {wanted.function_name}", create))
     for operation, name in TRIGGER_NAMES.items():
         trigger = found.triggers.get(name)
@@ -161,28 +153,52 @@ def _as_set(wanted: dict[str, str | None], found: dict[str, str]) -> bool:
     return wanted.keys() == found.keys() and all(value is None or value == found[name] for name, value in wanted.items())
 
 
-_OURS = text(
+@dataclass(frozen=True)
+class Function:
+    """A trigger function of ours, known by its comment, and one of the triggers that run it.
+
+    :ivar said: what its comment says, as :func:`~sa_pgnotify.triggers.read_comment` gives it.
+    :ivar table_schema: where the trigger is; it, ``table`` and ``trigger`` are None if there is none.
     """
-SELECT n.nspname, f.proname, c.relname, t.tgname
-FROM pg_catalog.pg_proc AS f
+
+    schema: str
+    name: str
+    said: dict[str, Any]
+    table_schema: str | None
+    table: str | None
+    trigger: str | None
+
+
+_FUNCTIONS = f"""
+SELECT n.nspname, f.proname, d.description, m.nspname, c.relname, t.tgname
+FROM pg_catalog.pg_description AS d
+JOIN pg_catalog.pg_proc AS f ON f.oid = d.objoid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
-JOIN pg_catalog.pg_description AS d ON d.objoid = f.oid
-  AND d.classoid = 'pg_catalog.pg_proc'::regclass AND starts_with(d.description, :prefix)
 LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = f.oid AND t.tgparentid = 0
 LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
-WHERE n.nspname IN :schemas
-ORDER BY 1, 2, 4
+LEFT JOIN pg_catalog.pg_namespace AS m ON m.oid = c.relnamespace
+WHERE d.classoid = 'pg_catalog.pg_proc'::regclass AND d.objsubid = 0 AND starts_with(d.description, {literal(COMMENT_PREFIX)})
+ORDER BY 1, 2, 6
 """
-).bindparams(bindparam("schemas", expanding=True))
+
+
+def functions(execute: Execute) -> list[Function]:
+    """All trigger functions of ours in the database, once for each trigger that runs them."""
+    return [
+        Function(schema, name, said, *trigger)
+        for schema, name, comment, *trigger in execute(_FUNCTIONS)
+        if (said := read_comment(comment)) is not None
+    ]
 
 
 def _left_over(connection: Connection, known: set[tuple[str, str]], schemas: set[str]) -> list[Drift]:
     """Functions of ours in ``schemas`` that no marked table of the metadata asks for."""
     drifts: dict[tuple[str, str], Drift] = {}
-    for schema, function, table, _ in connection.execute(_OURS, {"prefix": COMMENT_PREFIX, "schemas": sorted(schemas)}):
-        if (schema, function) not in known:
-            mend = f'DROP FUNCTION "{schema}"."{function}"() CASCADE, unless another program\'s metadata marks the table.'
-            drifts[schema, function] = Drift("left over", f"{schema}.{table}" if table else schema, f"function {function}", mend)
+    for f in functions(execute_on(connection)):
+        if f.schema in schemas and (f.schema, f.name) not in known:
+            mend = f'DROP FUNCTION "{f.schema}"."{f.name}"() CASCADE, unless another program\'s metadata marks the table.'
+            table = f"{f.table_schema}.{f.table}" if f.table else f.schema
+            drifts[f.schema, f.name] = Drift("left over", table, f"function {f.name}", mend)
     return list(drifts.values())
 
 
@@ -210,7 +226,7 @@ def check(bind: Engine | Connection, metadata: MetaData) -> list[Drift]:
 
 def marked_sets(tables: Iterable[Table], schema_of: Callable[[str | None], str | None]) -> dict[str, TriggerSet]:
     """The trigger sets of the marked ones among ``tables``, by the table's name as SQLAlchemy gives it."""
-    return {t.fullname: trigger_set(t, marking, schema_of) for t in tables if (marking := marking_of(t)) is not None}
+    return {t.fullname: trigger_set(t, marking).in_schemas(schema_of) for t in tables if (marking := marking_of(t)) is not None}
 
 
 def schema_translation(bind: Any) -> Callable[[str | None], str | None]:

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import MetaData, Table, inspect
 from sqlalchemy.orm import Mapper, registry
 
+from .channel import check_channel
 from .errors import NotifyConfigError
 from .marker import NotifyOnChange, general_mapper, tables_of
-from .spec import check_channel, marking_of
+from .spec import marking_of
 
 __all__ = ["Wanted", "expand"]
 

@@ -15,13 +15,12 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import visitors
 
+from .channel import check_channel
 from .errors import NotifyConfigError
 
-__all__ = ["CHANNEL_BYTES", "OPERATIONS", "Marking", "NotifySpec", "marking_of"]
+__all__ = ["OPERATIONS", "Marking", "NotifySpec", "marking_of"]
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
-CHANNEL_BYTES = 63
-"""Channel names are identifiers: NAMEDATALEN - 1 bytes."""
 
 INFO_KEY = "sa_pgnotify"
 NEW_ROW, OLD_ROW = "new_row", "old_row"
@@ -70,18 +69,6 @@ class NotifySpec:
             raise _refused("when must be a function of (old, new) that returns an SQL expression")
         if self.channel is not None:
             check_channel(self.channel, "NotifySpec")
-
-
-def check_channel(name: str, subject: str) -> None:
-    """:raises NotifyConfigError: if PostgreSQL would refuse or cut ``name`` as a channel."""
-    try:
-        size = len(name.encode())
-    except (AttributeError, UnicodeEncodeError) as error:
-        raise NotifyConfigError(subject, f"channel {name!r} is no text that UTF-8 can write. Choose another name") from error
-    if not 0 < size <= CHANNEL_BYTES or "\0" in name:
-        raise NotifyConfigError(
-            subject, f"channel {name!r} is {size} bytes; PostgreSQL takes 1 to {CHANNEL_BYTES}, none of them NUL. Choose a shorter one"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,8 @@ def listen(
     :returns: what each channel carries from now on, and what was found missing.
     """
     tables = sorted(wanted.tables, key=lambda table: table.fullname)
-    sets = {t: trigger_set(t, marking, schema_translation(engine)) for t in tables if (marking := marking_of(t))}
+    schema_of = schema_translation(engine)
+    sets = {t: trigger_set(t, marking).in_schemas(schema_of) for t in tables if (marking := marking_of(t))}
     found = installed(connection.execute, sets.values(), with_types=True)
     silent: dict[str, list[str]] = {}
     for table, triggers in sets.items():

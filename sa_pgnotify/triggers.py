@@ -1,11 +1,8 @@
-"""The SQL of the trigger functions and triggers, version 1.
+"""The statements that install and remove a table's trigger function and triggers.
 
-It is hard because the trigger runs inside somebody's write: whatever the names, types, sizes and number of rows, that write must
-not fail, and must cost little more. So: one statement-level trigger for each operation, which reads the statement's transition
-tables in one set-based query, static SQL (dynamic SQL costs seven times as much a row), and one exception block around it, out of
-which goes a *failed* message, that the listener turns into a ``Gap``, instead of an error.
-
-A message is laid out in :mod:`sa_pgnotify.wire`, which reads it.
+It is hard because they run beside the program's traffic: what is in place already must cost no lock, several processes may install at
+once, and what is not ours must stay. So each is one ``DO`` statement that looks before it acts, under one advisory lock; it needs no
+driver's help, and runs in autocommit and in psql as well.
 """
 
 from __future__ import annotations
@@ -13,19 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Table
 
-from .columns import FAMILIES, FIXED_SETTINGS, TriggerColumn, escaped, trigger_column
+from .columns import TriggerColumn, trigger_column
+from .errors import NotifyConfigError
+from .parameters import from_parameters, to_parameters
 from .quoting import dollar_quoted, literal, quote
 from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
-from .wire import MASK_BITS
+from .template_v1 import FunctionV1
 
 __all__ = ["TriggerSet", "trigger_set"]
 
-VERSION = 1
+TEMPLATES = {1: FunctionV1}
+"""What makes the function, by template version. Old ones stay: migrations name them."""
+VERSION = max(TEMPLATES)
 INSTALL_LOCK = int.from_bytes(hashlib.sha256(b"sa_pgnotify").digest()[:7], "big")
 """Key of the advisory lock under which processes that start at once install one after the other: concurrent
 CREATE OR REPLACE FUNCTION fails with "tuple concurrently updated"."""
@@ -33,13 +36,8 @@ CREATE OR REPLACE FUNCTION fails with "tuple concurrently updated"."""
 TRIGGER_NAMES = {operation: f"sa_pgnotify_{operation}" for operation in ("insert", "update", "delete", "truncate")}
 TYPE_BITS = {"insert": 4, "delete": 8, "update": 16, "truncate": 32}
 """pg_trigger.tgtype; AFTER and FOR EACH STATEMENT have no bits."""
+FUNCTION_PREFIX = "sa_pgnotify_"
 COMMENT_PREFIX = "sa_pgnotify "
-WIDEST_SELECT = 1500
-"""A SELECT list takes 1664 columns; some are needed for the masks."""
-FUNCTION_ARGUMENTS = 100
-"""As many as PostgreSQL passes to a function."""
-PART_BYTES = 7900
-"""A notification takes 7999 bytes; the rest is for the part's own header."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +45,53 @@ class TriggerSet:
     """One table's trigger function and triggers, as SQL text ready to be sent as it stands (no driver's escaping in it).
 
     :ivar schema: schema of table and function, or None for the one that ``search_path`` gives.
+    :ivar version: the template that makes the function, a key of ``TEMPLATES``.
+    :ivar function: the function's bare name, if it is not the one that goes with the table's name.
     """
 
     table: str
     schema: str | None
     marking: Marking
     columns: tuple[TriggerColumn, ...]
-    lookup_schema: str | None = None
+    version: int = VERSION
+    function: str | None = None
+
+    @classmethod
+    def made(cls, table: str, schema: str | None, *, version: int, function: str | None = None, **parameters: Any) -> TriggerSet:
+        """The one that :attr:`parameters` tell of.
+
+        :raises NotifyConfigError: if they make no trigger, or this library does not know the template version.
+        """
+        if version not in TEMPLATES:
+            raise NotifyConfigError(
+                table,
+                f"its triggers are of template version {version!r}, and this sa_pgnotify knows {', '.join(map(str, TEMPLATES))}. "
+                "Install the sa_pgnotify that wrote it, or a newer one",
+            )
+        marking, columns = from_parameters(table, **parameters)
+        return cls(table=table, schema=schema, marking=marking, columns=columns, version=version, function=function)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What :meth:`made` needs beside table and schema, as plain data."""
+        named = {"function": self.function} if self.function else {}
+        return {**to_parameters(self.marking, self.columns), **named, "version": self.version}
+
+    def in_schemas(self, schema_of: Callable[[str | None], str | None]) -> TriggerSet:
+        """The same in other schemas.
+
+        :param schema_of: a declared schema to the schema in force (``schema_translate_map``).
+        """
+        marking, lookup = self.marking, self.marking.discriminator
+        if isinstance(lookup, Lookup):
+            marking = replace(marking, discriminator=replace(lookup, schema=schema_of(lookup.schema)))
+        return replace(self, schema=schema_of(self.schema), marking=marking)
 
     @property
     def function_name(self) -> str:
-        """Bare name of the function; shortened with a hash where it would exceed PostgreSQL's 63 bytes."""
-        name = f"sa_pgnotify_{self.table}"
-        if len(name.encode()) <= 63:
-            return name
-        return f"sa_pgnotify_{hashlib.sha256(self.table.encode()).hexdigest()[:32]}"
+        """Bare name of the function; a hash stands for the table's name where that would make more than PostgreSQL's 63 bytes."""
+        name = self.function or f"{FUNCTION_PREFIX}{self.table}"
+        return name if len(name.encode()) <= 63 else f"{FUNCTION_PREFIX}{hashlib.sha256(self.table.encode()).hexdigest()[:32]}"
 
     @property
     def qualified_table(self) -> str:
@@ -75,180 +105,26 @@ class TriggerSet:
         return quote(name) if self.schema is None else f"{quote(self.schema)}.{quote(name)}"
 
     @property
-    def carried(self) -> tuple[TriggerColumn, ...]:
-        """The columns whose values travel: the key, the discriminator, the values asked for."""
-        names = list(self.marking.key)
-        if isinstance(self.marking.discriminator, str):
-            names.append(self.marking.discriminator)
-        names.extend([c.name for c in self.columns] if self.marking.values == "all" else self.marking.values)
-        by_name = {c.name: c for c in self.columns}
-        return tuple(by_name[name] for name in dict.fromkeys(names))
-
-    @property
-    def compared(self) -> tuple[TriggerColumn, ...]:
-        """All columns, the carried ones first: bit i of an update's mask is the i-th of these."""
-        return tuple(dict.fromkeys(self.carried + self.columns))
-
-    @property
     def comment(self) -> str:
         """The comment on the function: who made it, and from what, so that it can be read back."""
-        marking = self.marking
-        made_of: dict[str, Any] = {"version": VERSION, "operations": marking.operations, "key": marking.key}
-        made_of["values"] = marking.values
-        made_of["update_of"] = marking.update_of
-        made_of["condition"] = marking.condition
-        made_of["channel"] = marking.channel
-        return COMMENT_PREFIX + json.dumps(made_of, ensure_ascii=False)
+        said = {name: value for name, value in self.parameters.items() if name != "function"}
+        if not self.function_name.endswith(self.table):
+            said["table"] = self.table  # a hash does not tell
+        return COMMENT_PREFIX + json.dumps(said, ensure_ascii=False)
 
-    # -- the function's body ------------------------------------------------------------------------------------------
+    @cached_property
+    def _template(self) -> FunctionV1:
+        return TEMPLATES[self.version](self.marking, self.columns)
 
-    @property
+    @cached_property
     def body(self) -> str:
         """The function's source, byte for byte what ``pg_proc.prosrc`` holds once it is installed."""
-        branches = {
-            "insert": self._single("INSERT", "sa_new_rows", NEW_ROW, OLD_ROW),
-            "update": self._update(),
-            "delete": self._single("DELETE", "sa_old_rows", OLD_ROW, NEW_ROW),
-            "truncate": f"    message := {self._header('TRUNCATE')};\n    rows := '';",
-        }
-        told = [(operation, branches[operation]) for operation in self.marking.operations]
-        chosen = "".join(
-            f"  {'IF' if index == 0 else 'ELSIF'} TG_OP = '{operation.upper()}' THEN\n{branch}\n"
-            for index, (operation, branch) in enumerate(told)
-        )
-        given = self.marking.channel
-        return _BODY.format(
-            relation=RELATION.format(schema="TG_TABLE_SCHEMA", table="TG_TABLE_NAME"),
-            channel="relation" if given is None else literal(given),
-            hash=CHANNEL_HASH.format(name="channel"),
-            chosen=chosen,
-            part_bytes=PART_BYTES,
-        )
-
-    def _header(self, operation: str) -> str:
-        columns = self.compared if operation == "UPDATE" else self.carried
-        shape: dict[str, Any] = {"columns": [c.name for c in columns], "carried": len(self.carried), "key": len(self.marking.key)}
-        if isinstance(self.marking.discriminator, Lookup):
-            shape["discriminator"] = len(self.carried)
-        elif self.marking.discriminator is not None:
-            shape["discriminator"] = [c.name for c in self.carried].index(self.marking.discriminator)
-        return _joined(
-            [
-                f"'{operation[0]}'",
-                "relation",
-                "pg_catalog.pg_current_xact_id()",
-                "(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint",
-                literal(json.dumps(shape, ensure_ascii=False)),
-                escaped("pg_catalog.current_setting('sa_pgnotify.context', true)"),
-            ]
-        )
-
-    def _branch(self, operation: str, select: str) -> str:
-        return f"{select}\n    IF rows IS NULL THEN RETURN NULL; END IF;\n    message := {self._header(operation)};"
-
-    def _single(self, operation: str, rows: str, row: str, absent: str) -> str:
-        """The branch of an operation that knows one row of each change."""
-        source = f"{self._source(rows)} AS {row}"
-        if self.marking.condition is not None:
-            # The absent row: NULLs of the right types, without asking for a privilege on the table.
-            source += f" LEFT JOIN {rows} AS {absent} ON false\n      WHERE {self.marking.condition}"
-        fields = [c.text(c.of(row)) for c in self.carried] + self._looked_up(row)
-        return self._branch(operation, _gather(source, fields))
-
-    def _update(self) -> str:
-        """The branch that pairs OLD with NEW. A statement that changed one row, the most usual one, has a query of its own, without
-        the numbering of rows, which costs it more than the UPDATE itself."""
-        return self._branch(
-            "UPDATE",
-            "    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN\n"
-            f"{self._gather_pairs(one=True)}\n    ELSE\n{self._gather_pairs(one=False)}\n    END IF;",
-        )
-
-    def _gather_pairs(self, *, one: bool) -> str:
-        """The query over pairs of rows: by position, for a join on the key would lose the rows whose key changed.
-
-        The join is a FULL one, although every row has its partner, because a FULL join is never done by nested loops: the plan is
-        kept from the session's first call, which may have had two rows where the next has a million.
-        """
-        position, whole = _unused("position", self.columns), _unused("whole", self.columns)
-        wide = 2 * len(self.carried) > WIDEST_SELECT
-        extra = "" if one else f"pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS {position}, "
-        extra += f"r AS {whole}, " if wide else ""
-        old_side, new_side = (
-            f"(SELECT {extra}{', '.join(c.read('r') for c in self.columns)} FROM {rows} AS r{' OFFSET 0' if wide else ''}) AS {row}"
-            for rows, row in (("sa_old_rows", OLD_ROW), ("sa_new_rows", NEW_ROW))
-        )
-        pairs = f"{old_side}\n        " + (f"CROSS JOIN {new_side}" if one else f"FULL JOIN {new_side} USING ({position})")
-        # CASE, because a WHERE that rules out NULLs would let the planner take the FULL join for an inner one.
-        condition = "" if self.marking.condition is None else f"CASE WHEN {self.marking.condition} THEN true ELSE false END"
-        watched = self.marking.update_of or tuple(c.name for c in self.columns)
-        if wide:  # no SELECT list may hold so many columns: they are read out of whole rows, and compared where it matters
-            old, new = f"({OLD_ROW}.{whole})", f"({NEW_ROW}.{whole})"
-            told = [c.differs(old, new) for c in self.compared if c.name in watched]
-            where = " AND ".join(part for part in (f"({' OR '.join(told)})", condition) if part)
-            fields = [*self._masks(old, new), *(c.text(c.of(new)) for c in self.carried), *self._looked_up(NEW_ROW)]
-            olds = [(c.differs(old, new), c.text(c.of(old))) for c in self.carried]
-            source = f"{pairs}\n      WHERE {where}"
-        else:
-            # Each column is compared once, in the inner SELECT; OFFSET 0 keeps the planner from doing it again where a mask is used.
-            bits = {c.name: (f"mask{i // MASK_BITS}", 1 << i % MASK_BITS) for i, c in enumerate(self.compared)}
-            outputs = [f"{mask} AS mask{i}" for i, mask in enumerate(self._masks(OLD_ROW, NEW_ROW))]
-            fields = [f"mask{i}" for i in range(len(outputs))] + [c.text(f"new{i}") for i, c in enumerate(self.carried)]
-            for i, column in enumerate(self.carried):
-                outputs.append(f"{column.of(NEW_ROW)} AS new{i}, {column.of(OLD_ROW)} AS old{i}")
-            for looked_up in self._looked_up(NEW_ROW):
-                outputs.append(f"{looked_up} AS looked_up")
-                fields.append("looked_up")
-            olds = [("{} & {} <> 0".format(*bits[c.name]), c.text(f"old{i}")) for i, c in enumerate(self.carried)]
-            masks = sorted({mask for mask, _ in bits.values()})
-            told = [f"{mask} & {sum(bit for name, (of, bit) in bits.items() if of == mask and name in watched)} <> 0" for mask in masks]
-            where = f"\n        WHERE {condition}" if condition else ""
-            source = (
-                f"(SELECT {', '.join(outputs)}\n        FROM {pairs}{where}\n        OFFSET 0) AS pairs\n      WHERE {' OR '.join(told)}"
-            )
-        # The old values of the columns that changed stand at the end of the row, so that the others cost nothing.
-        tail = [f"CASE WHEN {differs} THEN pg_catalog.concat(E'\\x1f', {old}) END" for differs, old in olds]
-        return _gather(source, fields, tail)
-
-    def _masks(self, old: str, new: str) -> list[str]:
-        return [
-            "("
-            + " + ".join(
-                f"CASE WHEN {c.differs(old, new)} THEN {1 << bit} ELSE 0 END" for bit, c in enumerate(self.compared[i : i + MASK_BITS])
-            )
-            + ")::bigint"
-            for i in range(0, len(self.compared), MASK_BITS)
-        ]
-
-    def _source(self, rows: str) -> str:
-        """The transition table, with the virtual generated columns computed, which PostgreSQL leaves NULL in it."""
-        if not any(c.computed for c in self.columns):
-            return rows
-        return f"(SELECT {', '.join(c.read('r') for c in self.columns)} FROM {rows} AS r)"
-
-    def _looked_up(self, row: str) -> list[str]:
-        lookup = self.marking.discriminator
-        if not isinstance(lookup, Lookup):
-            return []
-        root = quote(lookup.table) if self.lookup_schema is None else f"{quote(self.lookup_schema)}.{quote(lookup.table)}"
-        match = " AND ".join(f"root.{quote(theirs)} = {row}.{quote(ours)}" for ours, theirs in lookup.keys)
-        name = f"root.{quote(lookup.discriminator)}"
-        return [f"(SELECT {escaped(f'pg_catalog.concat({name})', name)} FROM {root} AS root WHERE {match})"]
-
-    # -- the statements -----------------------------------------------------------------------------------------------
+        return self._template.body
 
     @property
     def settings(self) -> dict[str, str | None]:
-        """The function's own settings, so that the writer's session cannot change an event; None: as whoever installs it has it."""
-        needed = {setting for c in self.compared for setting in FAMILIES[c.family].settings}
-        fixed: dict[str, str | None] = {name: value for name, value in FIXED_SETTINGS.items() if name in needed}
-        if "update" in self.marking.operations:
-            fixed["jit"] = "off"  # the planner takes the pairs for the square of the rows, and would compile for that
-        unqualified = any(c.family == "other" for c in self.carried)  # regclass writes a name as search_path has it
-        if self.marking.condition is None and not isinstance(self.marking.discriminator, Lookup) and not unqualified:
-            return fixed | {"search_path": "pg_catalog, pg_temp"}
-        # The names in a condition mean what they mean to whoever installs it.
-        return fixed | {"search_path": None, "standard_conforming_strings": "on"}
+        """The function's own settings; None: as whoever installs it has it."""
+        return self._template.settings
 
     @property
     def create_function(self) -> str:
@@ -279,150 +155,133 @@ class TriggerSet:
 
     @property
     def create(self) -> str:
-        """One statement that brings function and triggers to what they should be, and locks the table only if a trigger must change."""
-        steps = [f"PERFORM pg_catalog.pg_advisory_xact_lock({INSTALL_LOCK});", self.create_function]
-        function = literal(f"{self.qualified_function}()")
+        """One statement that brings function and triggers to what they should be, and locks the table only if a trigger must change.
+        A trigger that somebody disabled stays disabled."""
+        return self._create()
+
+    @property
+    def create_enabled(self) -> str:
+        """The same, and triggers that do not fire are enabled."""
+        return self._create(enabled=True)
+
+    def _create(self, *, enabled: bool = False) -> str:
+        steps = [self.create_function]
+        function = f" AND tgfoid = {literal(self.qualified_function + '()')}::regprocedure AND tgtype = "
         for operation, trigger in TRIGGER_NAMES.items():
             wanted = operation in self.marking.operations
-            exists = _TRIGGER_EXISTS.format(
-                table=literal(self.qualified_table),
-                trigger=trigger,
-                function=f" AND tgfoid = {function}::regprocedure AND tgtype = {TYPE_BITS[operation]}" if wanted else "",
-            )
+            exists = self._exists(trigger, f"{function}{TYPE_BITS[operation]}" if wanted else "")
             change = self.create_trigger(operation) if wanted else self.drop_trigger(operation)
             steps.append(f"IF {'NOT ' if wanted else ''}{exists} THEN\n  {change}\nEND IF;")
-        return _do(steps)
+            if wanted and enabled:
+                silent = self._exists(trigger, " AND tgenabled NOT IN ('O', 'A')")
+                steps.append(f"IF {silent} THEN\n  ALTER TABLE {self.qualified_table} ENABLE TRIGGER {trigger};\nEND IF;")
+        return self._do(steps)
 
     @property
     def drop(self) -> str:
         """One statement that removes the triggers, if the table is there, and the function, if no other table uses it."""
         drops = "\n  ".join(self.drop_trigger(operation) for operation in TRIGGER_NAMES)
-        return _do(
+        return self._do(
             [
-                f"PERFORM pg_catalog.pg_advisory_xact_lock({INSTALL_LOCK});",
                 f"IF pg_catalog.to_regclass({literal(self.qualified_table)}) IS NOT NULL THEN\n  {drops}\nEND IF;",
                 _DROP_FUNCTION.format(name=literal(self.qualified_function + "()"), function=self.qualified_function),
             ]
         )
 
+    @property
+    def verify_table(self) -> str:
+        """One statement that fails if there is no such table."""
+        return _do("", [self._no_table])
 
-def trigger_set(table: Table, marking: Marking, schema_of: Callable[[str | None], str | None]) -> TriggerSet:
-    """The SQL for ``table``, marked as ``marking``.
+    @property
+    def verify(self) -> str:
+        """One statement that fails if the table, a column or something in the condition does not exist, or is not of its type's family.
 
-    :param schema_of: a declared schema to the schema in force (``schema_translate_map``).
-    """
-    lookup = marking.discriminator
-    return TriggerSet(
-        table=table.name,
-        schema=schema_of(table.schema),
-        marking=marking,
-        columns=tuple(trigger_column(c) for c in table.columns if not c.system),
-        lookup_schema=schema_of(lookup.schema) if isinstance(lookup, Lookup) else None,
-    )
+        Nothing of that would stop the triggers from being made; they would fail, and tell a gap, whenever they fire."""
+        names = ", ".join(literal(c.name) for c in self.columns)
+        uses = [c.differs(OLD_ROW, NEW_ROW) for c in self.columns] + [f"({self.marking.condition})"] * bool(self.marking.condition)
+        rows = f"{self.qualified_table} AS {OLD_ROW}, {self.qualified_table} AS {NEW_ROW}"
+        return _do(
+            "  absent text;\n",
+            [
+                self._no_table,
+                _NO_COLUMN.format(columns=names, table=literal(self.qualified_table)),
+                f"PERFORM 1 FROM {rows}\n  WHERE false AND ({' OR '.join(uses)});",
+            ],
+        )
 
+    @property
+    def _no_table(self) -> str:
+        return _NO_TABLE.format(table=literal(self.qualified_table))
 
-def _gather(source: str, fields: list[str], tail: Iterable[str] = ()) -> str:
-    """The query that writes the rows of ``source`` into one text, NULL if there are none."""
-    return f"    SELECT pg_catalog.string_agg({_joined(fields, tail)}, E'\\x1e') INTO rows\n      FROM {source};"
+    def _exists(self, trigger: str, condition: str) -> str:
+        return _TRIGGER_EXISTS.format(table=literal(self.qualified_table), trigger=trigger, condition=condition)
 
-
-def _joined(fields: list[str], tail: Iterable[str] = ()) -> str:
-    """SQL that puts fields into one text with separators between them, and ``tail``, which brings its own, after them."""
-    pieces = [piece for field in fields for piece in ("E'\\x1f'", field)][1:] + list(tail)
-    while len(pieces) > FUNCTION_ARGUMENTS:
-        pieces = [_concat(pieces[i : i + FUNCTION_ARGUMENTS]) for i in range(0, len(pieces), FUNCTION_ARGUMENTS)]
-    return _concat(pieces)
-
-
-def _concat(pieces: list[str]) -> str:
-    return f"pg_catalog.concat({', '.join(pieces)})"
-
-
-def _unused(name: str, columns: Iterable[TriggerColumn]) -> str:
-    taken = {c.name for c in columns}
-    while name in taken:
-        name += "_"
-    return name
-
-
-def _do(steps: Iterable[str]) -> str:
-    return "DO " + dollar_quoted("\nBEGIN\n" + "\n".join(steps) + "\nEND\n", "sa_pgnotify")
+    def _do(self, steps: Iterable[str]) -> str:
+        """``steps`` under the lock; then the functions that triggers of this table ran before and that nothing uses any more, which
+        are those of a table that was renamed, are dropped."""
+        names = ", ".join(literal(name) for name in TRIGGER_NAMES.values())
+        return _do(
+            "  former oid[];\n  unused oid;\n",
+            [
+                f"PERFORM pg_catalog.pg_advisory_xact_lock({INSTALL_LOCK});",
+                _FORMER_FUNCTIONS.format(table=literal(self.qualified_table), triggers=names),
+                *steps,
+                _DROP_UNUSED.format(prefix=literal(COMMENT_PREFIX)),
+            ],
+        )
 
 
-RELATION = (
-    "CASE WHEN pg_catalog.translate(pg_catalog.concat({schema}, {table}), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = ''"
-    " THEN pg_catalog.concat({schema}, '.', {table}) ELSE pg_catalog.translate(pg_catalog.concat('\"',"
-    " pg_catalog.replace({schema}::text, '\"', '\"\"'), '\".\"', pg_catalog.replace({table}::text, '\"', '\"\"'), '\"'),"
-    " E'\\x1b\\x1e\\x1f', '   ') END"
-)
-CHANNEL_HASH = (
-    "'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({name}, 'UTF8')), 'hex'), 1, 40)"
-)
-"""SQL for the name of a table in messages, which is its default channel too, and for what stands for it as a channel where it exceeds
-63 bytes. The trigger evaluates them when it fires and the listener when it listens, so that both agree in every schema; and not by
-quote_ident(), whose answer hangs on a setting of the writer's."""
+def trigger_set(table: Table, marking: Marking) -> TriggerSet:
+    """What makes the triggers of ``table``, marked as ``marking``, in the schemas that are declared."""
+    columns = tuple(trigger_column(c) for c in table.columns if not c.system)
+    return TriggerSet(table=table.name, schema=table.schema, marking=marking, columns=columns)
+
+
+def read_comment(comment: str | None) -> dict[str, Any] | None:
+    """What the comment on a function of ours says of it: the arguments of :meth:`TriggerSet.made`, and the table's name if the
+    function's does not hold it. None if somebody has written another comment."""
+    if comment is None or not comment.startswith(COMMENT_PREFIX):
+        return None
+    with suppress(ValueError):
+        said = json.loads(comment[len(COMMENT_PREFIX) :])
+        return said if isinstance(said, dict) and "version" in said else None
+    return None
+
+
+def _do(declarations: str, steps: Iterable[str]) -> str:
+    declare = f"DECLARE\n{declarations}" if declarations else ""
+    return "DO " + dollar_quoted(f"\n#variable_conflict use_column\n{declare}BEGIN\n" + "\n".join(steps) + "\nEND\n", "sa_pgnotify")
+
 
 _TRIGGER_EXISTS = (
-    "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {table}::regclass AND tgname = '{trigger}' AND NOT tgisinternal{function})"
+    "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {table}::regclass AND tgname = '{trigger}' AND NOT tgisinternal{condition})"
 )
+
+_NO_TABLE = """IF pg_catalog.to_regclass({table}) IS NULL THEN
+  RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the table ' || {table} || ' does not exist',
+    HINT = 'Create the table before its triggers, and drop its triggers before the table.';
+END IF;"""
+
+_NO_COLUMN = """SELECT pg_catalog.string_agg(pg_catalog.quote_ident(name), ', ') INTO absent FROM unnest(ARRAY[{columns}]::text[]) AS name
+  WHERE name NOT IN (SELECT attname FROM pg_catalog.pg_attribute
+    WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped);
+IF absent IS NOT NULL THEN
+  RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = 'sa_pgnotify: the table ' || {table} || ' has no column ' || absent,
+    HINT = 'Add columns before the triggers that read them, and drop columns after.';
+END IF;"""
+
+_FORMER_FUNCTIONS = """former := ARRAY(SELECT DISTINCT tgfoid FROM pg_catalog.pg_trigger
+  WHERE tgrelid = pg_catalog.to_regclass({table}) AND tgname IN ({triggers}) AND NOT tgisinternal);"""
+
+_DROP_UNUSED = """FOREACH unused IN ARRAY former LOOP
+  IF pg_catalog.starts_with(pg_catalog.obj_description(unused, 'pg_proc'), {prefix})
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = unused) THEN
+    EXECUTE pg_catalog.concat('DROP FUNCTION ', unused::regprocedure);
+  END IF;
+END LOOP;"""
 
 _DROP_FUNCTION = (
     "IF pg_catalog.to_regprocedure({name}) IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger"
     " WHERE tgfoid = pg_catalog.to_regprocedure({name})) THEN\n  DROP FUNCTION {function}();\nEND IF;"
 )
-
-_BODY = """
-#variable_conflict use_column
-DECLARE
-  relation text := {relation};
-  channel text := {channel};
-  rows text;
-  message text;
-  bytes bytea;
-  sequence text;
-  total int;
-  start int := 1;
-  stop int;
-  part int := 0;
-BEGIN
-  IF pg_catalog.octet_length(channel) > 63 THEN channel := {hash}; END IF;
-{chosen}  END IF;
-  -- Identical payloads of one transaction would be collapsed into one: each message has a number of its own in its transaction.
-  sequence := coalesce(nullif(pg_catalog.current_setting('sa_pgnotify.sequence', true), ''), '0')::int + 1;
-  IF pg_catalog.set_config('sa_pgnotify.sequence', sequence, true) IS NULL THEN RETURN NULL; END IF;
-  message := pg_catalog.concat(message, E'\\x1e', rows);
-  IF pg_catalog.octet_length(message) <= {part_bytes} THEN
-    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', sequence, ' 0 1', E'\\x1e', message)) IS NULL THEN NULL; END IF;
-    RETURN NULL;
-  END IF;
-  rows := NULL;
-  bytes := pg_catalog.convert_to(message, 'UTF8');
-  message := NULL;
-  total := pg_catalog.octet_length(bytes);
-  WHILE start <= total LOOP
-    stop := start + {part_bytes};
-    -- A byte whose top bits are 10 continues a character: do not cut before it.
-    WHILE stop <= total AND pg_catalog.get_byte(bytes, stop - 1) & 192
-        = 128 LOOP
-      stop := stop - 1;
-    END LOOP;
-    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', sequence, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8'))) IS NULL THEN NULL; END IF;
-    start := stop;
-    part := part + 1;
-  END LOOP;
-  RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-  -- The user's write goes on. Its listeners are told that something is missing.
-  RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not tell a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
-    DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
-  message := pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
-  BEGIN
-    PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
-    RETURN NULL; -- nobody can be told: the writer may not even call pg_notify()
-  END;
-  RETURN NULL;
-END
-"""

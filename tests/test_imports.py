@@ -10,9 +10,11 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
 LAYERS = [
     {"errors"},
-    {"events", "spec", "wire", "drivers"},
-    {"quoting", "decoding", "context"},
-    {"columns", "protocol"},
+    {"events", "channel", "wire", "drivers"},
+    {"spec", "decoding"},
+    {"quoting", "protocol", "context"},
+    {"columns"},
+    {"template_v1", "parameters"},
     {"triggers"},
     {"ddl", "reflection"},
     {"marker"},

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, ForeignKey, Integer, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sa_pgnotify import Deleted, Inserted, Listener, Notification, NotifyOnChange, NotifySpec, Updated
-from sa_pgnotify.triggers import PART_BYTES
+from sa_pgnotify.template_v1 import PART_BYTES
 
 
 def orders(engine: Engine, spec: NotifySpec = NotifySpec(), **table_args: Any) -> Any:

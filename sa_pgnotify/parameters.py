@@ -1,0 +1,115 @@
+"""A marking as plain data: what a migration's operation takes as arguments, and what the comment on a trigger function holds.
+
+A migration has to do in five years what it does today, without the models it was written from; so all that the trigger's SQL is made
+of is in it, under the names that are listed here. The same data in the comment lets a downgrade restore what an upgrade replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .channel import check_channel
+from .columns import FAMILIES, TriggerColumn
+from .errors import NotifyConfigError
+from .spec import OPERATIONS, Lookup, Marking
+
+__all__ = ["from_parameters", "to_parameters"]
+
+
+def to_parameters(marking: Marking, columns: Iterable[TriggerColumn]) -> dict[str, Any]:
+    """What says all of a marking and its table's columns, in strings, lists and dicts; what is not set is left out."""
+    columns = list(columns)
+    discriminator: Any = marking.discriminator
+    if isinstance(discriminator, Lookup):
+        discriminator = {
+            "table": discriminator.table,
+            "schema": discriminator.schema,
+            "column": discriminator.discriminator,
+            "key": dict(discriminator.keys),
+        }
+    optional = {
+        "values": marking.values if marking.values == "all" else list(marking.values),
+        "update_of": list(marking.update_of),
+        "condition": marking.condition,
+        "channel": marking.channel,
+        "discriminator": discriminator,
+        "computed": {c.name: c.computed for c in columns if c.computed is not None},
+    }
+    return {
+        "columns": {c.name: c.family for c in columns},
+        "key": list(marking.key),
+        "operations": list(marking.operations),
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def from_parameters(
+    subject: str,
+    *,
+    columns: Mapping[str, str],
+    key: Iterable[str],
+    operations: Iterable[str] = OPERATIONS,
+    values: Iterable[str] = (),
+    update_of: Iterable[str] = (),
+    condition: str | None = None,
+    channel: str | None = None,
+    discriminator: str | Mapping[str, Any] | None = None,
+    computed: Mapping[str, str] | None = None,
+) -> tuple[Marking, tuple[TriggerColumn, ...]]:
+    """The marking and the columns that :func:`to_parameters` made ``**parameters`` from.
+
+    :param subject: name of the table, for messages.
+    :raises NotifyConfigError: if they contradict each other or name what does not exist.
+    """
+    refused = _refusal(subject)
+    if not isinstance(columns, Mapping) or not columns:
+        raise refused("columns is to map the name of each column of the table to the family of its type, such as {'id': 'integer'}")
+    for name, family in columns.items():
+        if family not in FAMILIES:
+            raise refused(f"columns says that {name!r} is of the family {family!r}; the families are {', '.join(FAMILIES)}")
+
+    def names(field: str, given: Iterable[str], known: Iterable[str] = columns) -> tuple[str, ...]:
+        if isinstance(given, str):
+            raise refused(f"{field}={given!r} is no list; write {field}=[{given!r}]")
+        chosen, known = tuple(given), list(known)
+        for name in chosen:
+            if name not in known:
+                raise refused(f"{field} names {name!r}, which is none of {', '.join(known)}")
+        return chosen
+
+    told = names("operations", operations, OPERATIONS)
+    found: str | Lookup | None
+    if isinstance(discriminator, Mapping):
+        if set(discriminator) != {"table", "schema", "column", "key"}:
+            raise refused("discriminator is a column's name, or a dict of table, schema, column and key")
+        keys = dict(discriminator["key"])
+        names("discriminator's key", keys)
+        found = Lookup(
+            table=discriminator["table"],
+            schema=discriminator["schema"],
+            discriminator=discriminator["column"],
+            keys=tuple(keys.items()),
+        )
+    else:
+        found = discriminator
+        names("discriminator", [discriminator] if discriminator else [])
+    names("computed", computed or {})
+    if channel is not None:
+        check_channel(channel, subject)
+    marking = Marking(
+        operations=tuple(operation for operation in OPERATIONS if operation in told),
+        values="all" if values == "all" else names("values", values),
+        update_of=names("update_of", update_of),
+        condition=condition,
+        channel=channel,
+        key=names("key", key),
+        discriminator=found,
+    )
+    if not marking.key or not told:
+        raise refused(f"{'operations' if marking.key else 'key'} is empty; to tell nothing, drop the triggers")
+    return marking, tuple(TriggerColumn(name, family, (computed or {}).get(name)) for name, family in columns.items())
+
+
+def _refusal(subject: str) -> Callable[[str], NotifyConfigError]:
+    return lambda problem: NotifyConfigError(subject, problem)

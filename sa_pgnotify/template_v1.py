@@ -1,0 +1,285 @@
+"""The trigger functions of template version 1: what they read, and what they send.
+
+It is hard because the trigger runs inside somebody's write: whatever the names, types, sizes and number of rows, that write must
+not fail, and must cost little more. So: one statement-level trigger for each operation, which reads the statement's transition
+tables in one set-based query, static SQL (dynamic SQL costs seven times as much a row), and one exception block around it, out of
+which goes a *failed* message, that the listener turns into a ``Gap``, instead of an error.
+
+A message is laid out in :mod:`sa_pgnotify.wire`, which reads it. Migrations name this version: once released, its SQL stays as it
+is, together with that of :mod:`sa_pgnotify.columns`, and a better one is version 2 in a file of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .channel import CHANNEL_HASH, RELATION
+from .columns import FAMILIES, FIXED_SETTINGS, TriggerColumn, escaped
+from .quoting import literal, quote
+from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
+from .wire import MASK_BITS
+
+__all__ = ["FunctionV1"]
+
+WIDEST_SELECT = 1500
+"""A SELECT list takes 1664 columns; some are needed for the masks."""
+FUNCTION_ARGUMENTS = 100
+"""As many as PostgreSQL passes to a function."""
+PART_BYTES = 7900
+"""A notification takes 7999 bytes; the rest is for the part's own header."""
+
+
+@dataclass(frozen=True)
+class FunctionV1:
+    """The function of one table, as SQL text ready to be sent as it stands (no driver's escaping in it).
+
+    :ivar columns: those of the table, in its order.
+    """
+
+    marking: Marking
+    columns: tuple[TriggerColumn, ...]
+
+    @property
+    def carried(self) -> tuple[TriggerColumn, ...]:
+        """The columns whose values travel: the key, the discriminator, the values asked for."""
+        names = list(self.marking.key)
+        if isinstance(self.marking.discriminator, str):
+            names.append(self.marking.discriminator)
+        names.extend([c.name for c in self.columns] if self.marking.values == "all" else self.marking.values)
+        by_name = {c.name: c for c in self.columns}
+        return tuple(by_name[name] for name in dict.fromkeys(names))
+
+    @property
+    def compared(self) -> tuple[TriggerColumn, ...]:
+        """All columns, the carried ones first: bit i of an update's mask is the i-th of these."""
+        return tuple(dict.fromkeys(self.carried + self.columns))
+
+    @property
+    def body(self) -> str:
+        """The function's source, byte for byte what ``pg_proc.prosrc`` holds once it is installed."""
+        branches = {
+            "insert": self._single("INSERT", "sa_new_rows", NEW_ROW, OLD_ROW),
+            "update": self._update(),
+            "delete": self._single("DELETE", "sa_old_rows", OLD_ROW, NEW_ROW),
+            "truncate": f"    message := {self._header('TRUNCATE')};\n    rows := '';",
+        }
+        told = [(operation, branches[operation]) for operation in self.marking.operations]
+        chosen = "".join(
+            f"  {'IF' if index == 0 else 'ELSIF'} TG_OP = '{operation.upper()}' THEN\n{branch}\n"
+            for index, (operation, branch) in enumerate(told)
+        )
+        given = self.marking.channel
+        return _BODY.format(
+            relation=RELATION.format(schema="TG_TABLE_SCHEMA", table="TG_TABLE_NAME"),
+            channel="relation" if given is None else literal(given),
+            hash=CHANNEL_HASH.format(name="channel"),
+            chosen=chosen,
+            part_bytes=PART_BYTES,
+        )
+
+    def _header(self, operation: str) -> str:
+        columns = self.compared if operation == "UPDATE" else self.carried
+        shape: dict[str, Any] = {"columns": [c.name for c in columns], "carried": len(self.carried), "key": len(self.marking.key)}
+        if isinstance(self.marking.discriminator, Lookup):
+            shape["discriminator"] = len(self.carried)
+        elif self.marking.discriminator is not None:
+            shape["discriminator"] = [c.name for c in self.carried].index(self.marking.discriminator)
+        return _joined(
+            [
+                f"'{operation[0]}'",
+                "relation",
+                "pg_catalog.pg_current_xact_id()",
+                "(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint",
+                literal(json.dumps(shape, ensure_ascii=False)),
+                escaped("pg_catalog.current_setting('sa_pgnotify.context', true)"),
+            ]
+        )
+
+    def _branch(self, operation: str, select: str) -> str:
+        return f"{select}\n    IF rows IS NULL THEN RETURN NULL; END IF;\n    message := {self._header(operation)};"
+
+    def _single(self, operation: str, rows: str, row: str, absent: str) -> str:
+        """The branch of an operation that knows one row of each change."""
+        source = f"{self._source(rows)} AS {row}"
+        if self.marking.condition is not None:
+            # The absent row: NULLs of the right types, without asking for a privilege on the table.
+            source += f" LEFT JOIN {rows} AS {absent} ON false\n      WHERE {self.marking.condition}"
+        fields = [c.text(c.of(row)) for c in self.carried] + self._looked_up(row)
+        return self._branch(operation, _gather(source, fields))
+
+    def _update(self) -> str:
+        """The branch that pairs OLD with NEW. A statement that changed one row, the most usual one, has a query of its own, without
+        the numbering of rows, which costs it more than the UPDATE itself."""
+        return self._branch(
+            "UPDATE",
+            "    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN\n"
+            f"{self._gather_pairs(one=True)}\n    ELSE\n{self._gather_pairs(one=False)}\n    END IF;",
+        )
+
+    def _gather_pairs(self, *, one: bool) -> str:
+        """The query over pairs of rows: by position, for a join on the key would lose the rows whose key changed.
+
+        The join is a FULL one, although every row has its partner, because a FULL join is never done by nested loops: the plan is
+        kept from the session's first call, which may have had two rows where the next has a million.
+        """
+        position, whole = _unused("position", self.columns), _unused("whole", self.columns)
+        wide = 2 * len(self.carried) > WIDEST_SELECT
+        extra = "" if one else f"pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS {position}, "
+        extra += f"r AS {whole}, " if wide else ""
+        old_side, new_side = (
+            f"(SELECT {extra}{', '.join(c.read('r') for c in self.columns)} FROM {rows} AS r{' OFFSET 0' if wide else ''}) AS {row}"
+            for rows, row in (("sa_old_rows", OLD_ROW), ("sa_new_rows", NEW_ROW))
+        )
+        pairs = f"{old_side}\n        " + (f"CROSS JOIN {new_side}" if one else f"FULL JOIN {new_side} USING ({position})")
+        # CASE, because a WHERE that rules out NULLs would let the planner take the FULL join for an inner one.
+        condition = "" if self.marking.condition is None else f"CASE WHEN {self.marking.condition} THEN true ELSE false END"
+        watched = self.marking.update_of or tuple(c.name for c in self.columns)
+        if wide:  # no SELECT list may hold so many columns: they are read out of whole rows, and compared where it matters
+            old, new = f"({OLD_ROW}.{whole})", f"({NEW_ROW}.{whole})"
+            told = [c.differs(old, new) for c in self.compared if c.name in watched]
+            where = " AND ".join(part for part in (f"({' OR '.join(told)})", condition) if part)
+            fields = [*self._masks(old, new), *(c.text(c.of(new)) for c in self.carried), *self._looked_up(NEW_ROW)]
+            olds = [(c.differs(old, new), c.text(c.of(old))) for c in self.carried]
+            source = f"{pairs}\n      WHERE {where}"
+        else:
+            # Each column is compared once, in the inner SELECT; OFFSET 0 keeps the planner from doing it again where a mask is used.
+            bits = {c.name: (f"mask{i // MASK_BITS}", 1 << i % MASK_BITS) for i, c in enumerate(self.compared)}
+            outputs = [f"{mask} AS mask{i}" for i, mask in enumerate(self._masks(OLD_ROW, NEW_ROW))]
+            fields = [f"mask{i}" for i in range(len(outputs))] + [c.text(f"new{i}") for i, c in enumerate(self.carried)]
+            for i, column in enumerate(self.carried):
+                outputs.append(f"{column.of(NEW_ROW)} AS new{i}, {column.of(OLD_ROW)} AS old{i}")
+            for looked_up in self._looked_up(NEW_ROW):
+                outputs.append(f"{looked_up} AS looked_up")
+                fields.append("looked_up")
+            olds = [("{} & {} <> 0".format(*bits[c.name]), c.text(f"old{i}")) for i, c in enumerate(self.carried)]
+            masks = sorted({mask for mask, _ in bits.values()})
+            told = [f"{mask} & {sum(bit for name, (of, bit) in bits.items() if of == mask and name in watched)} <> 0" for mask in masks]
+            where = f"\n        WHERE {condition}" if condition else ""
+            source = (
+                f"(SELECT {', '.join(outputs)}\n        FROM {pairs}{where}\n        OFFSET 0) AS pairs\n      WHERE {' OR '.join(told)}"
+            )
+        # The old values of the columns that changed stand at the end of the row, so that the others cost nothing.
+        tail = [f"CASE WHEN {differs} THEN pg_catalog.concat(E'\\x1f', {old}) END" for differs, old in olds]
+        return _gather(source, fields, tail)
+
+    def _masks(self, old: str, new: str) -> list[str]:
+        return [
+            "("
+            + " + ".join(
+                f"CASE WHEN {c.differs(old, new)} THEN {1 << bit} ELSE 0 END" for bit, c in enumerate(self.compared[i : i + MASK_BITS])
+            )
+            + ")::bigint"
+            for i in range(0, len(self.compared), MASK_BITS)
+        ]
+
+    def _source(self, rows: str) -> str:
+        """The transition table, with the virtual generated columns computed, which PostgreSQL leaves NULL in it."""
+        if not any(c.computed for c in self.columns):
+            return rows
+        return f"(SELECT {', '.join(c.read('r') for c in self.columns)} FROM {rows} AS r)"
+
+    def _looked_up(self, row: str) -> list[str]:
+        lookup = self.marking.discriminator
+        if not isinstance(lookup, Lookup):
+            return []
+        root = quote(lookup.table) if lookup.schema is None else f"{quote(lookup.schema)}.{quote(lookup.table)}"
+        match = " AND ".join(f"root.{quote(theirs)} = {row}.{quote(ours)}" for ours, theirs in lookup.keys)
+        name = f"root.{quote(lookup.discriminator)}"
+        return [f"(SELECT {escaped(f'pg_catalog.concat({name})', name)} FROM {root} AS root WHERE {match})"]
+
+    @property
+    def settings(self) -> dict[str, str | None]:
+        """The function's own settings, so that the writer's session cannot change an event; None: as whoever installs it has it."""
+        needed = {setting for c in self.compared for setting in FAMILIES[c.family].settings}
+        fixed: dict[str, str | None] = {name: value for name, value in FIXED_SETTINGS.items() if name in needed}
+        if "update" in self.marking.operations:
+            fixed["jit"] = "off"  # the planner takes the pairs for the square of the rows, and would compile for that
+        unqualified = any(c.family == "other" for c in self.carried)  # regclass writes a name as search_path has it
+        if self.marking.condition is None and not isinstance(self.marking.discriminator, Lookup) and not unqualified:
+            return fixed | {"search_path": "pg_catalog, pg_temp"}
+        # The names in a condition mean what they mean to whoever installs it.
+        return fixed | {"search_path": None, "standard_conforming_strings": "on"}
+
+
+def _gather(source: str, fields: list[str], tail: Iterable[str] = ()) -> str:
+    """The query that writes the rows of ``source`` into one text, NULL if there are none."""
+    return f"    SELECT pg_catalog.string_agg({_joined(fields, tail)}, E'\\x1e') INTO rows\n      FROM {source};"
+
+
+def _joined(fields: list[str], tail: Iterable[str] = ()) -> str:
+    """SQL that puts fields into one text with separators between them, and ``tail``, which brings its own, after them."""
+    pieces = [piece for field in fields for piece in ("E'\\x1f'", field)][1:] + list(tail)
+    while len(pieces) > FUNCTION_ARGUMENTS:
+        pieces = [_concat(pieces[i : i + FUNCTION_ARGUMENTS]) for i in range(0, len(pieces), FUNCTION_ARGUMENTS)]
+    return _concat(pieces)
+
+
+def _concat(pieces: list[str]) -> str:
+    return f"pg_catalog.concat({', '.join(pieces)})"
+
+
+def _unused(name: str, columns: Iterable[TriggerColumn]) -> str:
+    taken = {c.name for c in columns}
+    while name in taken:
+        name += "_"
+    return name
+
+
+_BODY = """
+#variable_conflict use_column
+DECLARE
+  relation text := {relation};
+  channel text := {channel};
+  rows text;
+  message text;
+  bytes bytea;
+  sequence text;
+  total int;
+  start int := 1;
+  stop int;
+  part int := 0;
+BEGIN
+  IF pg_catalog.octet_length(channel) > 63 THEN channel := {hash}; END IF;
+{chosen}  END IF;
+  -- Identical payloads of one transaction would be collapsed into one: each message has a number of its own in its transaction.
+  sequence := coalesce(nullif(pg_catalog.current_setting('sa_pgnotify.sequence', true), ''), '0')::int + 1;
+  IF pg_catalog.set_config('sa_pgnotify.sequence', sequence, true) IS NULL THEN RETURN NULL; END IF;
+  message := pg_catalog.concat(message, E'\\x1e', rows);
+  IF pg_catalog.octet_length(message) <= {part_bytes} THEN
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', sequence, ' 0 1', E'\\x1e', message)) IS NULL THEN NULL; END IF;
+    RETURN NULL;
+  END IF;
+  rows := NULL;
+  bytes := pg_catalog.convert_to(message, 'UTF8');
+  message := NULL;
+  total := pg_catalog.octet_length(bytes);
+  WHILE start <= total LOOP
+    stop := start + {part_bytes};
+    -- A byte whose top bits are 10 continues a character: do not cut before it.
+    WHILE stop <= total AND pg_catalog.get_byte(bytes, stop - 1) & 192
+        = 128 LOOP
+      stop := stop - 1;
+    END LOOP;
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', sequence, ' ', part, CASE WHEN stop > total
+        THEN ' 1' ELSE ' 0' END, E'\\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
+    start := stop;
+    part := part + 1;
+  END LOOP;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  -- The user's write goes on. Its listeners are told that something is missing.
+  RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not tell a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+    DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
+  message := pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
+  BEGIN
+    PERFORM pg_catalog.pg_notify(channel, message);
+  EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- nobody can be told: the writer may not even call pg_notify()
+  END;
+  RETURN NULL;
+END
+"""
