@@ -1,1 +1,33 @@
-"""Alembic operations for the triggers of sa_pgnotify. None yet: until then, install the triggers with ``metadata.create_all``."""
+"""Alembic operations for the triggers of sa_pgnotify. In ``env.py``::
+
+    import alembic_ops
+
+From then on ``alembic revision --autogenerate`` writes ``op.create_notify_triggers``, ``op.alter_notify_triggers`` and
+``op.drop_notify_triggers`` for markers that were added, changed and removed, and ``alembic check`` tells what differs.
+"""
+
+import inspect
+
+from alembic.autogenerate import comparators, renderers
+from alembic.operations import BatchOperations, Operations
+
+from .compare import FILTER_TYPE, compare_left_over, compare_table
+from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, run
+from .render import NAMES, render
+
+__all__ = ["FILTER_TYPE", "AlterNotifyTriggersOp", "CreateNotifyTriggersOp", "DropNotifyTriggersOp"]
+
+for _operation, _name in NAMES.items():
+    Operations.register_operation(_name)(_operation)
+    BatchOperations.register_operation(_name, f"batch_{_name}")(_operation)
+    Operations.implementation_for(_operation)(run)
+    renderers.dispatch_for(_operation)(render)
+
+comparators.dispatch_for("table")(compare_table)
+# Since Alembic 1.18 comparators of schemas have a priority, without which this one would run before the tables are compared.
+if "priority" in inspect.signature(comparators.dispatch_for).parameters:
+    from alembic.util import DispatchPriority
+
+    comparators.dispatch_for("schema", priority=DispatchPriority.LAST)(compare_left_over)
+else:
+    comparators.dispatch_for("schema")(compare_left_over)

@@ -7,7 +7,7 @@ found here, while the class or table that made it can still be named.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from sqlalchemy import BindParameter, Column, ColumnElement, Select, Table, TextClause, column, literal_column, select, table
@@ -103,6 +103,10 @@ class Marking:
     channel: str | None
     key: tuple[str, ...]
     discriminator: str | Lookup | None = None
+
+    def __repr__(self) -> str:
+        # Alembic writes Table.info into revisions, unless alembic_ops takes it out: so that the NameError there names the mend.
+        return f"import_alembic_ops_in_env_py({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in fields(self))})"
 
 
 def marking_of(table: Table) -> Marking | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from .channel import CHANNEL_HASH, RELATION
@@ -42,7 +43,7 @@ class FunctionV1:
     marking: Marking
     columns: tuple[TriggerColumn, ...]
 
-    @property
+    @cached_property
     def carried(self) -> tuple[TriggerColumn, ...]:
         """The columns whose values travel: the key, the discriminator, the values asked for."""
         names = list(self.marking.key)
@@ -52,7 +53,7 @@ class FunctionV1:
         by_name = {c.name: c for c in self.columns}
         return tuple(by_name[name] for name in dict.fromkeys(names))
 
-    @property
+    @cached_property
     def compared(self) -> tuple[TriggerColumn, ...]:
         """All columns, the carried ones first: bit i of an update's mask is the i-th of these."""
         return tuple(dict.fromkeys(self.carried + self.columns))

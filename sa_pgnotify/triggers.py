@@ -8,6 +8,7 @@ driver's help, and runs in autocommit and in psql as well.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -24,7 +25,7 @@ from .quoting import dollar_quoted, literal, quote
 from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
 from .template_v1 import FunctionV1
 
-__all__ = ["TriggerSet", "trigger_set"]
+__all__ = ["TriggerSet", "named", "read_comment", "trigger_set"]
 
 TEMPLATES = {1: FunctionV1}
 """What makes the function, by template version. Old ones stay: migrations name them."""
@@ -68,6 +69,10 @@ class TriggerSet:
                 f"its triggers are of template version {version!r}, and this sa_pgnotify knows {', '.join(map(str, TEMPLATES))}. "
                 "Install the sa_pgnotify that wrote it, or a newer one",
             )
+        try:
+            inspect.signature(from_parameters).bind(table, **parameters)
+        except TypeError as error:
+            raise NotifyConfigError(table, f"its triggers cannot be made from {', '.join(parameters) or 'nothing'}: {error}") from error
         marking, columns = from_parameters(table, **parameters)
         return cls(table=table, schema=schema, marking=marking, columns=columns, version=version, function=function)
 
@@ -236,6 +241,12 @@ def trigger_set(table: Table, marking: Marking) -> TriggerSet:
     """What makes the triggers of ``table``, marked as ``marking``, in the schemas that are declared."""
     columns = tuple(trigger_column(c) for c in table.columns if not c.system)
     return TriggerSet(table=table.name, schema=table.schema, marking=marking, columns=columns)
+
+
+def named(table: str, schema: str | None) -> TriggerSet:
+    """One of which nothing is known but where it is, which is enough to drop it."""
+    nothing = Marking(operations=(), values=(), update_of=(), condition=None, channel=None, key=())
+    return TriggerSet(table=table, schema=schema, marking=nothing, columns=())
 
 
 def read_comment(comment: str | None) -> dict[str, Any] | None:

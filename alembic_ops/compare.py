@@ -1,0 +1,159 @@
+"""What autogenerate finds: the triggers that the marked tables should have, against those that the database has.
+
+It is hard because a proposal that is wrong is run in production: what is not ours is never touched, whatever a filter leaves out is
+left alone, and what a proposal replaces is read back from the database, so that its downgrade restores it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import CreateTableOp, ModifyTableOps, UpgradeOps
+from sqlalchemy import MetaData, Table
+
+from sa_pgnotify.reflection import Function, Installed, compare, execute_on, functions, installed
+from sa_pgnotify.spec import INFO_KEY, marking_of
+from sa_pgnotify.triggers import FUNCTION_PREFIX, TriggerSet, named, trigger_set
+
+from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, NotifyTriggersOp
+
+__all__ = ["FILTER_TYPE", "compare_left_over", "compare_table"]
+
+log = logging.getLogger("alembic.autogenerate.compare.notify_triggers")
+
+FILTER_TYPE: Any = "notify_triggers"
+"""What ``include_name`` and ``include_object`` are given as ``type_``; the name is that of the table."""
+
+Place = tuple[str | None, str]
+"""Schema, None for the default one, and name of a table."""
+
+
+@dataclass
+class Database:
+    """What the database has, read once for a run of autogenerate.
+
+    :ivar found: by trigger set that is wanted.
+    :ivar functions: of ours, by the table whose triggers run them.
+    :ivar idle: functions of ours that no trigger runs.
+    """
+
+    found: dict[TriggerSet, Installed]
+    functions: dict[Place, Function]
+    idle: list[Function]
+
+
+_databases: WeakKeyDictionary[AutogenContext, Database] = WeakKeyDictionary()
+
+
+def _database(context: AutogenContext) -> Database:
+    known = _databases.get(context)
+    if known is None:
+        assert context.connection is not None
+        execute = execute_on(context.connection)
+        wanted = [w for table in context.sorted_tables if (w := _wanted(context, table)) is not None]
+        known = Database(installed(execute, wanted), {}, [])
+        for function in functions(execute):
+            if function.table is None:
+                known.idle.append(function)
+            else:
+                known.functions[_schema(context, function.table_schema), function.table] = function
+        _databases[context] = known
+    return known
+
+
+def _schema(context: AutogenContext, name: str | None) -> str | None:
+    """A schema as Alembic names it: None for the default one."""
+    assert context.dialect is not None
+    return None if name == context.dialect.default_schema_name else name
+
+
+def _wanted(context: AutogenContext, table: Table) -> TriggerSet | None:
+    marking = marking_of(table)
+    if marking is None:
+        return None
+    triggers = trigger_set(table, marking)
+    return replace(triggers, schema=_schema(context, triggers.schema))
+
+
+def _restorable(triggers: TriggerSet, function: Function) -> TriggerSet:
+    """The trigger set that ``function`` was made from, as one of the table of ``triggers``.
+
+    :raises NotifyConfigError: if its template version is not known.
+    """
+    said = {name: value for name, value in function.said.items() if name != "table"}
+    made = TriggerSet.made(triggers.table, triggers.schema, **said)
+    return made if made.function_name == function.name else replace(made, function=function.name)
+
+
+def compare_table(
+    context: AutogenContext,
+    modify_ops: ModifyTableOps,
+    schema: str | None,
+    name: str,
+    conn_table: Table | None,
+    metadata_table: Table | None,
+) -> None:
+    """Propose what is to be done about the triggers of one table; called for those that are added, removed, and both here and there."""
+    if context.dialect is None or context.dialect.name != "postgresql":
+        return
+    op = _proposal(context, schema, name, metadata_table)
+    if op is None or not _included(context, FILTER_TYPE, conn_table, metadata_table):
+        return
+    what = {CreateNotifyTriggersOp: "added", AlterNotifyTriggersOp: "changed", DropNotifyTriggersOp: "removed"}[type(op)]
+    log.info("Detected %s notify triggers on table %r", what, f"{schema}.{name}" if schema else name)
+    modify_ops.ops.append(op)
+
+
+def _proposal(context: AutogenContext, schema: str | None, name: str, table: Table | None) -> NotifyTriggersOp | None:
+    database = _database(context)
+    wanted = None if table is None else _wanted(context, table)
+    present = database.functions.get((schema, name))
+    if wanted is None:
+        return None if present is None else DropNotifyTriggersOp(_restorable(named(name, schema), present))
+    found = database.found.get(wanted)
+    if present is None and (found is None or (found.source is None and not found.triggers)):
+        return CreateNotifyTriggersOp(wanted)
+    if not compare(wanted, found, name):
+        return None
+    if present is None:
+        return AlterNotifyTriggersOp(wanted, wanted)
+    return AlterNotifyTriggersOp(wanted, _restorable(wanted, present))
+
+
+def _included(context: AutogenContext, type_: Any, conn_table: Table | None, metadata_table: Table | None) -> bool:
+    """What the user's ``include_name`` and ``include_object`` say of a table of the database, of the metadata, or of both."""
+    subject = metadata_table if metadata_table is not None else conn_table
+    assert subject is not None
+    if conn_table is not None:
+        parents: Any = {"schema_name": conn_table.schema, "table_name": conn_table.name}
+        if not context.run_name_filters(conn_table.name, type_, parents):
+            return False
+    return context.run_object_filters(subject, subject.name, type_, metadata_table is None, None if subject is conn_table else conn_table)
+
+
+def compare_left_over(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Iterable[str | None]) -> None:
+    """Propose to drop the functions that a table left when it was dropped by hand; and keep our notes on tables out of the script.
+
+    Called once for all, after the tables.
+    """
+    for op in upgrade_ops.ops:
+        if isinstance(op, CreateTableOp) and op.info:
+            op.info = {key: value for key, value in op.info.items() if key != INFO_KEY}
+    if context.dialect is None or context.dialect.name != "postgresql":
+        return
+    database = _database(context)
+    kept = {(wanted.schema, wanted.function_name) for wanted in database.found}
+    for function in database.idle:
+        schema = _schema(context, function.schema)
+        if schema not in set(schemas) or (schema, function.name) in kept:
+            continue
+        name = function.said.get("table") or function.name.removeprefix(FUNCTION_PREFIX)
+        gone = Table(name, MetaData(), schema=schema)
+        if all(_included(context, type_, gone, None) for type_ in ("table", FILTER_TYPE)):
+            log.info("Detected a notify trigger function that no trigger runs, %r", function.name)
+            upgrade_ops.ops.append(DropNotifyTriggersOp(named(name, schema), if_exists=True))

@@ -1,0 +1,184 @@
+"""The operations that a revision calls: ``op.create_notify_triggers``, ``op.alter_notify_triggers``, ``op.drop_notify_triggers``.
+
+A revision must do in five years what it does today, and must not import the application's models, which will have moved on. So an
+operation carries all that the trigger's SQL is made of, in plain words, and the version of the template that makes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic.operations import BatchOperations, MigrateOperation, Operations
+from alembic.operations.batch import BatchOperationsImpl
+from alembic.util import CommandError
+
+from sa_pgnotify.ddl import TriggerStatement
+from sa_pgnotify.triggers import TriggerSet, named
+
+__all__ = ["AlterNotifyTriggersOp", "CreateNotifyTriggersOp", "DropNotifyTriggersOp", "NotifyTriggersOp", "run"]
+
+
+class NotifyTriggersOp(MigrateOperation):
+    """What the operations share.
+
+    :ivar triggers: the trigger set that the operation is about.
+    :ivar statements: which of its statements are run, in this order.
+    """
+
+    triggers: TriggerSet
+    statements: tuple[str, ...] = ("verify", "create_enabled")
+
+
+class CreateNotifyTriggersOp(NotifyTriggersOp):
+    """Install a table's trigger function and triggers."""
+
+    def __init__(self, triggers: TriggerSet) -> None:
+        self.triggers = triggers
+
+    def reverse(self) -> DropNotifyTriggersOp:
+        return DropNotifyTriggersOp(self.triggers)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        return ("add_notify_triggers", self.triggers.schema, self.triggers.table, self.triggers.parameters)
+
+    @classmethod
+    def create_notify_triggers(
+        cls, operations: Operations, /, table_name: str, *, version: int, schema: str | None = None, **parameters: Any
+    ) -> None:
+        """Install the trigger function and the triggers of a table, or replace what is there.
+
+        Replacing the function locks nothing. Creating or enabling a trigger locks the table for writers (SHARE ROW EXCLUSIVE); dropping
+        the one of an operation that is no longer told locks it for readers too (ACCESS EXCLUSIVE). Both happen only where needed.
+
+        :param version: the template that makes the function; autogenerate writes the newest.
+        :param columns: dict of all columns of the table: name to family of its type (``"integer"``, ``"text"``, ``"other"``, ...).
+        :param key: names of the columns of the identity, in order.
+        :param operations: which are told; all four by default.
+        :param values: names of the columns whose values travel, or ``"all"``.
+        :param update_of: names of columns; an UPDATE is told only if one of them changed.
+        :param condition: SQL text over ``new_row`` and ``old_row``; a change is told when it is true.
+        :param channel: the channel, if it is not the table's own.
+        :param discriminator: the column that names the mapped class, or where it is found (dict of table, schema, column, key).
+        :param computed: dict of the virtual generated columns: name to expression.
+        :param function: the function's name, if it is not the one that goes with the table's.
+        :raises sa_pgnotify.NotifyConfigError: if the arguments contradict each other, or the template version is not known.
+        :raises sqlalchemy.exc.DBAPIError: if the table, or a column of it, does not exist.
+        """
+        operations.invoke(cls(TriggerSet.made(table_name, schema, version=version, **parameters)))
+
+    @classmethod
+    def batch_create_notify_triggers(cls, operations: BatchOperations, /, *, version: int, **parameters: Any) -> None:
+        """Install the triggers of the batch's table; see :meth:`create_notify_triggers`."""
+        table, schema = _batch_table(operations)
+        operations.invoke(cls(TriggerSet.made(table, schema, version=version, **parameters)))
+
+
+class AlterNotifyTriggersOp(NotifyTriggersOp):
+    """Bring a table's trigger function and triggers from one state to another, or back to the state that they should be in.
+
+    :ivar former: what is replaced; None if it is not known, and then the operation cannot be reversed.
+    """
+
+    def __init__(self, triggers: TriggerSet, former: TriggerSet | None = None) -> None:
+        self.triggers = triggers
+        self.former = former
+
+    def reverse(self) -> AlterNotifyTriggersOp:
+        """
+        :raises ValueError: if what is replaced is not known.
+        """
+        if self.former is None:
+            raise ValueError("operation is not reversible; the triggers that it replaces are not known")
+        return AlterNotifyTriggersOp(self.former, self.triggers)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        former = self.former.parameters if self.former else None
+        return ("modify_notify_triggers", self.triggers.schema, self.triggers.table, former, self.triggers.parameters)
+
+    @classmethod
+    def alter_notify_triggers(
+        cls, operations: Operations, /, table_name: str, *, version: int, schema: str | None = None, **parameters: Any
+    ) -> None:
+        """Bring the trigger function and the triggers of a table to the state that the arguments tell of, whatever it was.
+
+        Arguments, locks and errors are those of ``create_notify_triggers``.
+        """
+        operations.invoke(cls(TriggerSet.made(table_name, schema, version=version, **parameters)))
+
+    @classmethod
+    def batch_alter_notify_triggers(cls, operations: BatchOperations, /, *, version: int, **parameters: Any) -> None:
+        """Alter the triggers of the batch's table; see :meth:`alter_notify_triggers`."""
+        table, schema = _batch_table(operations)
+        operations.invoke(cls(TriggerSet.made(table, schema, version=version, **parameters)))
+
+
+class DropNotifyTriggersOp(NotifyTriggersOp):
+    """Remove a table's triggers and trigger function.
+
+    :ivar triggers: what is removed; what its table has is enough for that, the rest is for the reverse.
+    :ivar if_exists: whether the table may be absent, and only its function left.
+    """
+
+    def __init__(self, triggers: TriggerSet, *, if_exists: bool = False) -> None:
+        self.triggers = triggers
+        self.if_exists = if_exists
+        self.statements = ("drop",) if if_exists else ("verify_table", "drop")
+
+    def reverse(self) -> NotifyTriggersOp:
+        """What is left of a table that is gone cannot be brought back, and need not: its reverse is itself, and does nothing.
+
+        :raises ValueError: if what is removed is not known.
+        """
+        if self.if_exists:
+            return self
+        if not self.triggers.columns:
+            raise ValueError("operation is not reversible; the triggers that it removes are not known")
+        return CreateNotifyTriggersOp(self.triggers)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        return ("remove_notify_triggers", self.triggers.schema, self.triggers.table, self.triggers.parameters)
+
+    @classmethod
+    def drop_notify_triggers(
+        cls, operations: Operations, /, table_name: str, *, schema: str | None = None, if_exists: bool = False
+    ) -> None:
+        """Remove the triggers of a table (ACCESS EXCLUSIVE) and their function, as far as they are there.
+
+        :param if_exists: do not fail if the table does not exist, and drop what a table of this name has left.
+        :raises sqlalchemy.exc.DBAPIError: if the table does not exist.
+        """
+        operations.invoke(cls(named(table_name, schema), if_exists=if_exists))
+
+    @classmethod
+    def batch_drop_notify_triggers(cls, operations: BatchOperations, /) -> None:
+        """Remove the triggers of the batch's table; see :meth:`drop_notify_triggers`."""
+        operations.invoke(cls(named(*_batch_table(operations))))
+
+
+def _batch_table(operations: BatchOperations) -> tuple[str, str | None]:
+    assert isinstance(operations.impl, BatchOperationsImpl)
+    return operations.impl.table_name, operations.impl.schema
+
+
+def run(operations: Operations | BatchOperations, op: NotifyTriggersOp) -> None:
+    """Run an operation: at once, at its place in a batch, or into the script of ``--sql``. On other dialects it does nothing, as the
+    marker does.
+
+    :raises alembic.util.CommandError: in a batch that makes the table anew.
+    """
+    context = operations.migration_context
+    if context.dialect.name != "postgresql":
+        return
+    for name in op.statements:
+        statement = TriggerStatement(op.triggers, name)
+        # Not execute() for a script: it turns tabs into spaces, and a name or a literal may hold one.
+        method, argument = ("static_output", f"{statement.sql()};") if context.as_sql else ("execute", statement)
+        if isinstance(operations.impl, BatchOperationsImpl):
+            if operations.impl.recreate == "always":
+                raise CommandError(
+                    f"The triggers of {op.triggers.table!r} would be lost: recreate='always' makes a new table when the batch ends. "
+                    "Call the operation on op, after the batch"
+                )
+            operations.impl.batch.append((method, (argument,), {}))
+        else:
+            getattr(operations.impl, method)(argument)
