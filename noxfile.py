@@ -1,8 +1,8 @@
-"""The matrix: Python 3.11 to 3.13 with SQLAlchemy 2.0 and 2.1."""
+"""The matrix: Python 3.11 to 3.13 with SQLAlchemy 2.0 and 2.1; and Alembic 1.13 to 1.20 with both."""
 
 import nox
 
-nox.options.sessions = ["tests"]
+nox.options.sessions = ["tests", "migrations"]
 nox.options.default_venv_backend = "venv"
 
 
@@ -13,3 +13,13 @@ def tests(session: nox.Session, sqlalchemy: str) -> None:
     session.install("--upgrade", "pip>=25.1")
     session.install("--group", "test", "-e", ".", f"sqlalchemy=={sqlalchemy}.*")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python="3.11")
+@nox.parametrize("sqlalchemy", ["2.0", "2.1"])
+@nox.parametrize("alembic", [f"1.{minor}" for minor in range(13, 21)])
+def migrations(session: nox.Session, alembic: str, sqlalchemy: str) -> None:
+    """The tests of Alembic, with each minor version of it."""
+    session.install("--upgrade", "pip>=25.1")
+    session.install("--group", "test", "-e", ".", f"sqlalchemy=={sqlalchemy}.*", f"alembic=={alembic}.*")
+    session.run("python", "-m", "pytest", "-k", "alembic or migrations", *session.posargs)

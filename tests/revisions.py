@@ -51,7 +51,8 @@ def differences(engine: Engine, metadata: MetaData, **options: Any) -> list[Any]
 
 _CATALOG = {
     "columns": "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull FROM pg_attribute AS a"
-    " JOIN pg_class AS c ON c.oid = a.attrelid WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped",
+    " JOIN pg_class AS c ON c.oid = a.attrelid WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
+    " AND c.relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')",
     "functions": "SELECT p.oid::regprocedure::text, p.prosrc, p.proconfig::text, obj_description(p.oid, 'pg_proc'), p.provolatile::text,"
     " p.prosecdef FROM pg_proc AS p WHERE p.pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')",
     "triggers": "SELECT t.tgrelid::regclass::text, t.tgname, t.tgfoid::regprocedure::text, t.tgtype, t.tgenabled::text, t.tgattr::text,"

@@ -14,7 +14,8 @@ from sa_pgnotify import Listener
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-PYTHON = [code for language, code in BLOCKS if language == "python"]
+MIGRATIONS = README.partition("## With Alembic")[2].partition("\n## ")[0]  # test_examples_migrations.py runs it
+PYTHON = [code for language, code in BLOCKS if language == "python" and code not in MIGRATIONS]
 SQL = [code for language, code in BLOCKS if language == "sql"]
 OUTPUT = [code for language, code in BLOCKS if language == "text"]
 
