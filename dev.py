@@ -23,7 +23,7 @@ COMMANDS = {
     "bench": (["--group", "test", "-e", "."], [["python", "benchmarks/run.py"]]),
     "matrix": (["--group", "dev", "-e", "."], [["nox"]]),
 }
-OLDEST = ["sqlalchemy==2.0.40", "alembic==1.13.0"]
+OLDEST = ["sqlalchemy==2.0.*", "alembic==1.13.0"]
 
 
 def environment(name: str, requirements: list[str]) -> Path:
@@ -47,7 +47,7 @@ def environment(name: str, requirements: list[str]) -> Path:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("--oldest", action="store_true", help="an environment of its own with the oldest SQLAlchemy and Alembic we take")
+    parser.add_argument("--oldest", action="store_true", help="an environment of its own with SQLAlchemy 2.0 and Alembic 1.13")
     options, rest = parser.parse_known_args()
     if sys.version_info < (3, 11):  # noqa: UP036 (it is started by whatever python3 is there)
         print(f"sa_pgnotify needs Python 3.11 or newer, and this is {sys.version.split()[0]}: call me with python3.11", file=sys.stderr)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, MetaData, Table, text
 from .channel import CHANNEL_HASH, RELATION
 from .quoting import literal
 from .spec import marking_of
-from .triggers import COMMENT_PREFIX, TRIGGER_NAMES, TYPE_BITS, TriggerSet, read_comment, trigger_set
+from .triggers import COMMENT_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPE, TRIGGER_SHAPES, TriggerSet, read_comment, trigger_set
 
 __all__ = ["Drift", "Installed", "check", "compare", "installed", "schema_translation"]
 
@@ -43,11 +43,11 @@ class Drift:
 
 @dataclass(frozen=True)
 class Trigger:
-    """A trigger of ours. ``enabled`` is pg_trigger.tgenabled: O(rigin), A(lways), R(eplica) or D(isabled)."""
+    """A trigger of ours. ``shape`` is one of ``TRIGGER_SHAPES`` if nobody altered it; ``enabled`` is pg_trigger.tgenabled: O(rigin), A(lways), R(eplica) or D(isabled)."""
 
     name: str
     function_oid: int
-    type_bits: int
+    shape: str
     enabled: str
 
     @property
@@ -88,7 +88,7 @@ _INSTALLED = f"""
 SELECT w.place, f.oid::bigint, f.prosrc, obj_description(f.oid, 'pg_proc'),
   (SELECT json_object_agg(lower(split_part(c, '=', 1)), substr(c, strpos(c, '=') + 1))::text FROM unnest(f.proconfig) AS c),
   r.name, CASE WHEN octet_length(r.name) <= 63 THEN r.name ELSE {CHANNEL_HASH.format(name="r.name")} END,
-  (SELECT json_agg(json_build_array(t.tgname, t.tgfoid::bigint, t.tgtype, t.tgenabled))::text FROM pg_catalog.pg_trigger AS t
+  (SELECT json_agg(json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text FROM pg_catalog.pg_trigger AS t
      WHERE t.tgrelid = c.oid AND t.tgparentid = 0 AND NOT t.tgisinternal AND starts_with(t.tgname, 'sa_pgnotify_')),
   {{types}}
 FROM json_to_recordset({{wanted}}::json) AS w (place int, "table" text, function text)
@@ -142,7 +142,7 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
                 drifts.append(Drift("left over", table_name, f"trigger {name}", create))
         elif trigger is None:
             drifts.append(Drift("missing", table_name, f"trigger {name}", create))
-        elif trigger.type_bits != TYPE_BITS[operation] or trigger.function_oid != found.function_oid:
+        elif trigger.shape != TRIGGER_SHAPES[operation] or trigger.function_oid != found.function_oid:
             drifts.append(Drift("outdated", table_name, f"trigger {name}", create))
         elif not trigger.fires:
             drifts.append(Drift("disabled", table_name, f"trigger {name}", f"ALTER TABLE {wanted.qualified_table} ENABLE TRIGGER {name}."))

@@ -35,8 +35,15 @@ INSTALL_LOCK = int.from_bytes(hashlib.sha256(b"sa_pgnotify").digest()[:7], "big"
 CREATE OR REPLACE FUNCTION fails with "tuple concurrently updated"."""
 
 TRIGGER_NAMES = {operation: f"sa_pgnotify_{operation}" for operation in ("insert", "update", "delete", "truncate")}
-TYPE_BITS = {"insert": 4, "delete": 8, "update": 16, "truncate": 32}
-"""pg_trigger.tgtype; AFTER and FOR EACH STATEMENT have no bits."""
+TRIGGER_SHAPE = "pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL)"
+TRIGGER_SHAPES = {
+    "insert": "4  sa_new_rows t",
+    "update": "16 sa_old_rows sa_new_rows t",
+    "delete": "8 sa_old_rows  t",
+    "truncate": "32   t",
+}
+"""SQL for the columns of pg_trigger that CREATE TRIGGER fills, and what they hold for ours: the bit of the operation (AFTER and FOR EACH
+STATEMENT have none), the transition tables, and no WHEN."""
 FUNCTION_PREFIX = "sa_pgnotify_"
 COMMENT_PREFIX = "sa_pgnotify "
 
@@ -171,10 +178,10 @@ class TriggerSet:
 
     def _create(self, *, enabled: bool = False) -> str:
         steps = [self.create_function]
-        function = f" AND tgfoid = {literal(self.qualified_function + '()')}::regprocedure AND tgtype = "
+        function = f" AND tgfoid = {literal(self.qualified_function + '()')}::regprocedure AND {TRIGGER_SHAPE} = "
         for operation, trigger in TRIGGER_NAMES.items():
             wanted = operation in self.marking.operations
-            exists = self._exists(trigger, f"{function}{TYPE_BITS[operation]}" if wanted else "")
+            exists = self._exists(trigger, function + literal(TRIGGER_SHAPES[operation]) if wanted else "")
             change = self.create_trigger(operation) if wanted else self.drop_trigger(operation)
             steps.append(f"IF {'NOT ' if wanted else ''}{exists} THEN\n  {change}\nEND IF;")
             if wanted and enabled:
