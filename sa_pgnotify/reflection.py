@@ -43,7 +43,11 @@ class Drift:
 
 @dataclass(frozen=True)
 class Trigger:
-    """A trigger of ours. ``shape`` is one of ``TRIGGER_SHAPES`` if nobody altered it; ``enabled`` is pg_trigger.tgenabled: O(rigin), A(lways), R(eplica) or D(isabled)."""
+    """A trigger of ours.
+
+    :ivar shape: one of ``TRIGGER_SHAPES``, if nobody altered it.
+    :ivar enabled: pg_trigger.tgenabled: O(rigin), A(lways), R(eplica) or D(isabled).
+    """
 
     name: str
     function_oid: int
