@@ -218,7 +218,7 @@ class TriggerSet:
             [
                 self._no_table,
                 _NO_COLUMN.format(columns=names, table=literal(self.qualified_table)),
-                f"PERFORM 1 FROM {rows}\n  WHERE false AND ({' OR '.join(uses)});",
+                _NO_USE.format(query=f"PERFORM 1 FROM {rows} WHERE false AND ({' OR '.join(uses)})", table=literal(self.qualified_table)),
             ],
         )
 
@@ -288,6 +288,13 @@ IF absent IS NOT NULL THEN
   RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = 'sa_pgnotify: the table ' || {table} || ' has no column ' || absent,
     HINT = 'Add columns before the triggers that read them, and drop columns after.';
 END IF;"""
+
+_NO_USE = """BEGIN
+  {query};
+EXCEPTION WHEN OTHERS THEN
+  RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'sa_pgnotify: triggers of ' || {table} || ' would fail: ' || SQLERRM,
+    HINT = 'The condition, or the families of the columns, do not fit the table as it is now.';
+END;"""
 
 _FORMER_FUNCTIONS = """former := ARRAY(SELECT DISTINCT tgfoid FROM pg_catalog.pg_trigger
   WHERE tgrelid = pg_catalog.to_regclass({table}) AND tgname IN ({triggers}) AND NOT tgisinternal);"""
