@@ -62,6 +62,8 @@ def _database(context: AutogenContext) -> Database:
                 known.idle.append(function)
             else:
                 known.functions[_schema(context, function.table_schema), function.table] = function
+                if function.visible:  # and so Alembic knows it without its schema
+                    known.functions[None, function.table] = function
         _databases[context] = known
     return known
 
@@ -101,28 +103,28 @@ def compare_table(
     """Propose what is to be done about the triggers of one table; called for those that are added, removed, and both here and there."""
     if context.dialect is None or context.dialect.name != "postgresql":
         return
-    op = _proposal(context, schema, name, metadata_table)
-    if op is None or not _included(context, FILTER_TYPE, conn_table, metadata_table):
+    wanted = None if metadata_table is None else _wanted(context, metadata_table)
+    present = _database(context).functions.get((schema, name))
+    if (wanted is None and present is None) or not _included(context, FILTER_TYPE, conn_table, metadata_table):
         return
-    what = {CreateNotifyTriggersOp: "added", AlterNotifyTriggersOp: "changed", DropNotifyTriggersOp: "removed"}[type(op)]
-    log.info("Detected %s notify triggers on table %r", what, f"{schema}.{name}" if schema else name)
-    modify_ops.ops.append(op)
+    op = _proposal(context, wanted or named(name, schema), present)
+    if op is not None:
+        what = {CreateNotifyTriggersOp: "added", AlterNotifyTriggersOp: "changed", DropNotifyTriggersOp: "removed"}[type(op)]
+        log.info("Detected %s notify triggers on table %r", what, f"{schema}.{name}" if schema else name)
+        modify_ops.ops.append(op)
 
 
-def _proposal(context: AutogenContext, schema: str | None, name: str, table: Table | None) -> NotifyTriggersOp | None:
-    database = _database(context)
-    wanted = None if table is None else _wanted(context, table)
-    present = database.functions.get((schema, name))
-    if wanted is None:
-        return None if present is None else DropNotifyTriggersOp(_restorable(named(name, schema), present))
-    found = database.found.get(wanted)
+def _proposal(context: AutogenContext, wanted: TriggerSet, present: Function | None) -> NotifyTriggersOp | None:
+    """
+    :param present: the function that triggers of ours on the table run.
+    """
+    former = wanted if present is None else _restorable(wanted, present)
+    if not wanted.columns:
+        return DropNotifyTriggersOp(former)
+    found = _database(context).found.get(wanted)
     if present is None and (found is None or (found.source is None and not found.triggers)):
         return CreateNotifyTriggersOp(wanted)
-    if not compare(wanted, found, name):
-        return None
-    if present is None:
-        return AlterNotifyTriggersOp(wanted, wanted)
-    return AlterNotifyTriggersOp(wanted, _restorable(wanted, present))
+    return AlterNotifyTriggersOp(wanted, former) if compare(wanted, found, wanted.table) else None
 
 
 def _included(context: AutogenContext, type_: Any, conn_table: Table | None, metadata_table: Table | None) -> bool:

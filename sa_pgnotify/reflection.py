@@ -162,7 +162,8 @@ class Function:
     """A trigger function of ours, known by its comment, and one of the triggers that run it.
 
     :ivar said: what its comment says, as :func:`~sa_pgnotify.triggers.read_comment` gives it.
-    :ivar table_schema: where the trigger is; it, ``table`` and ``trigger`` are None if there is none.
+    :ivar table_schema: where the trigger is; it, ``table``, ``trigger`` and ``visible`` are None if there is none.
+    :ivar visible: whether ``search_path`` finds the table without its schema.
     """
 
     schema: str
@@ -171,10 +172,11 @@ class Function:
     table_schema: str | None
     table: str | None
     trigger: str | None
+    visible: bool | None
 
 
 _FUNCTIONS = f"""
-SELECT n.nspname, f.proname, d.description, m.nspname, c.relname, t.tgname
+SELECT n.nspname, f.proname, d.description, m.nspname, c.relname, t.tgname, pg_catalog.pg_table_is_visible(c.oid)
 FROM pg_catalog.pg_description AS d
 JOIN pg_catalog.pg_proc AS f ON f.oid = d.objoid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace

@@ -192,11 +192,13 @@ class TriggerSet:
     @property
     def drop(self) -> str:
         """One statement that removes the triggers, if the table is there, and the function, if no other table uses it."""
-        drops = "\n  ".join(self.drop_trigger(operation) for operation in TRIGGER_NAMES)
+        drops = "\n  ".join(
+            f"IF {self._exists(trigger)} THEN {self.drop_trigger(operation)} END IF;" for operation, trigger in TRIGGER_NAMES.items()
+        )
         return self._do(
             [
                 f"IF pg_catalog.to_regclass({literal(self.qualified_table)}) IS NOT NULL THEN\n  {drops}\nEND IF;",
-                _DROP_FUNCTION.format(name=literal(self.qualified_function + "()"), function=self.qualified_function),
+                _ALSO_BY_NAME.format(function=literal(self.qualified_function + "()"), prefix=literal(COMMENT_PREFIX)),
             ]
         )
 
@@ -207,7 +209,8 @@ class TriggerSet:
 
     @property
     def verify(self) -> str:
-        """One statement that fails if the table, a column or something in the condition does not exist, or is not of its type's family.
+        """One statement that fails if the table, a column or something in the condition does not exist, or is not of its type's family,
+        or if somebody else's function has the name of ours.
 
         Nothing of that would stop the triggers from being made; they would fail, and tell a gap, whenever they fire."""
         names = ", ".join(literal(c.name) for c in self.columns)
@@ -217,6 +220,7 @@ class TriggerSet:
             "  absent text;\n",
             [
                 self._no_table,
+                _NOT_OURS.format(function=literal(self.qualified_function + "()"), prefix=literal(COMMENT_PREFIX), triggers=_TRIGGERS),
                 _NO_COLUMN.format(columns=names, table=literal(self.qualified_table)),
                 _NO_USE.format(query=f"PERFORM 1 FROM {rows} WHERE false AND ({' OR '.join(uses)})", table=literal(self.qualified_table)),
             ],
@@ -226,20 +230,19 @@ class TriggerSet:
     def _no_table(self) -> str:
         return _NO_TABLE.format(table=literal(self.qualified_table))
 
-    def _exists(self, trigger: str, condition: str) -> str:
+    def _exists(self, trigger: str, condition: str = "") -> str:
         return _TRIGGER_EXISTS.format(table=literal(self.qualified_table), trigger=trigger, condition=condition)
 
     def _do(self, steps: Iterable[str]) -> str:
         """``steps`` under the lock; then the functions that triggers of this table ran before and that nothing uses any more, which
         are those of a table that was renamed, are dropped."""
-        names = ", ".join(literal(name) for name in TRIGGER_NAMES.values())
         return _do(
             "  former oid[];\n  unused oid;\n",
             [
                 f"PERFORM pg_catalog.pg_advisory_xact_lock({INSTALL_LOCK});",
-                _FORMER_FUNCTIONS.format(table=literal(self.qualified_table), triggers=names),
+                _FORMER_FUNCTIONS.format(table=literal(self.qualified_table), triggers=_TRIGGERS),
                 *steps,
-                _DROP_UNUSED.format(prefix=literal(COMMENT_PREFIX)),
+                _DROP_UNUSED.format(prefix=literal(FUNCTION_PREFIX)),
             ],
         )
 
@@ -272,6 +275,8 @@ def _do(declarations: str, steps: Iterable[str]) -> str:
     return "DO " + dollar_quoted(f"\n#variable_conflict use_column\n{declare}BEGIN\n" + "\n".join(steps) + "\nEND\n", "sa_pgnotify")
 
 
+_TRIGGERS = ", ".join(literal(name) for name in TRIGGER_NAMES.values())
+
 _TRIGGER_EXISTS = (
     "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {table}::regclass AND tgname = '{trigger}' AND NOT tgisinternal{condition})"
 )
@@ -279,6 +284,17 @@ _TRIGGER_EXISTS = (
 _NO_TABLE = """IF pg_catalog.to_regclass({table}) IS NULL THEN
   RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the table ' || {table} || ' does not exist',
     HINT = 'Create the table before its triggers, and drop its triggers before the table.';
+END IF;"""
+
+_ALSO_BY_NAME = """former := former || ARRAY(SELECT f.oid FROM pg_catalog.pg_proc AS f
+  WHERE f.oid = pg_catalog.to_regprocedure({function})
+    AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), {prefix}));"""
+
+_NOT_OURS = """IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = pg_catalog.to_regprocedure({function})
+    AND NOT pg_catalog.starts_with(coalesce(pg_catalog.obj_description(f.oid, 'pg_proc'), ''), {prefix})
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = f.oid AND tgname IN ({triggers}))) THEN
+  RAISE EXCEPTION USING ERRCODE = 'duplicate_function', MESSAGE = 'sa_pgnotify: the function ' || {function} || ' is not ours',
+    HINT = 'Ours for this table needs its name: rename the other one.';
 END IF;"""
 
 _NO_COLUMN = """SELECT pg_catalog.string_agg(pg_catalog.quote_ident(name), ', ') INTO absent FROM unnest(ARRAY[{columns}]::text[]) AS name
@@ -300,13 +316,8 @@ _FORMER_FUNCTIONS = """former := ARRAY(SELECT DISTINCT tgfoid FROM pg_catalog.pg
   WHERE tgrelid = pg_catalog.to_regclass({table}) AND tgname IN ({triggers}) AND NOT tgisinternal);"""
 
 _DROP_UNUSED = """FOREACH unused IN ARRAY former LOOP
-  IF pg_catalog.starts_with(pg_catalog.obj_description(unused, 'pg_proc'), {prefix})
+  IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = unused AND pg_catalog.starts_with(f.proname, {prefix}))
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = unused) THEN
     EXECUTE pg_catalog.concat('DROP FUNCTION ', unused::regprocedure);
   END IF;
 END LOOP;"""
-
-_DROP_FUNCTION = (
-    "IF pg_catalog.to_regprocedure({name}) IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger"
-    " WHERE tgfoid = pg_catalog.to_regprocedure({name})) THEN\n  DROP FUNCTION {function}();\nEND IF;"
-)
