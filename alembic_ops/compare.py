@@ -16,11 +16,12 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import CreateTableOp, ModifyTableOps, UpgradeOps
 from sqlalchemy import MetaData, Table
 
+from sa_pgnotify.errors import NotifyConfigError
 from sa_pgnotify.reflection import Function, Installed, compare, execute_on, functions, installed
 from sa_pgnotify.spec import INFO_KEY, marking_of
-from sa_pgnotify.triggers import FUNCTION_PREFIX, TriggerSet, named, trigger_set
+from sa_pgnotify.triggers import FUNCTION_PREFIX, TEMPLATES, TriggerSet, named, trigger_set
 
-from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, NotifyTriggersOp
+from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, ModifyTriggeredTableOps, NotifyTriggersOp
 
 __all__ = ["FILTER_TYPE", "compare_left_over", "compare_table"]
 
@@ -37,11 +38,12 @@ Place = tuple[str | None, str]
 class Database:
     """What the database has, read once for a run of autogenerate.
 
-    :ivar found: by trigger set that is wanted.
+    :ivar wanted: the trigger sets of all marked tables; ``found`` what is there for those whose table exists.
     :ivar functions: of ours, by the table whose triggers run them.
     :ivar idle: functions of ours that no trigger runs.
     """
 
+    wanted: list[TriggerSet]
     found: dict[TriggerSet, Installed]
     functions: dict[Place, Function]
     idle: list[Function]
@@ -56,7 +58,7 @@ def _database(context: AutogenContext) -> Database:
         assert context.connection is not None
         execute = execute_on(context.connection)
         wanted = [w for table in context.sorted_tables if (w := _wanted(context, table)) is not None]
-        known = Database(installed(execute, wanted), {}, [])
+        known = Database(wanted, installed(execute, wanted), {}, [])
         for function in functions(execute):
             if function.table is None:
                 known.idle.append(function)
@@ -82,13 +84,19 @@ def _wanted(context: AutogenContext, table: Table) -> TriggerSet | None:
     return replace(triggers, schema=_schema(context, triggers.schema))
 
 
-def _restorable(triggers: TriggerSet, function: Function) -> TriggerSet:
-    """The trigger set that ``function`` was made from, as one of the table of ``triggers``.
+def _former(triggers: TriggerSet, function: Function) -> TriggerSet | None:
+    """The trigger set that ``function``, which those of the table run, was made from; None if its comment does not tell.
 
     :raises NotifyConfigError: if its template version is not known.
     """
     said = {name: value for name, value in function.said.items() if name != "table"}
-    made = TriggerSet.made(triggers.table, triggers.schema, **said)
+    try:
+        made = TriggerSet.made(triggers.table, triggers.schema, **said)
+    except NotifyConfigError:
+        if said["version"] not in TEMPLATES:
+            raise
+        log.warning("The comment on function %r is damaged: the downgrade will not bring back what is there now", function.name)
+        return None
     return made if made.function_name == function.name else replace(made, function=function.name)
 
 
@@ -118,13 +126,13 @@ def _proposal(context: AutogenContext, wanted: TriggerSet, present: Function | N
     """
     :param present: the function that triggers of ours on the table run.
     """
-    former = wanted if present is None else _restorable(wanted, present)
+    former = None if present is None else _former(wanted, present)
     if not wanted.columns:
-        return DropNotifyTriggersOp(former)
+        return DropNotifyTriggersOp(former or wanted, if_exists=former is None)
     found = _database(context).found.get(wanted)
     if present is None and (found is None or (found.source is None and not found.triggers)):
         return CreateNotifyTriggersOp(wanted)
-    return AlterNotifyTriggersOp(wanted, former) if compare(wanted, found, wanted.table) else None
+    return AlterNotifyTriggersOp(wanted, former or wanted) if compare(wanted, found, wanted.table) else None
 
 
 def _included(context: AutogenContext, type_: Any, conn_table: Table | None, metadata_table: Table | None) -> bool:
@@ -139,17 +147,19 @@ def _included(context: AutogenContext, type_: Any, conn_table: Table | None, met
 
 
 def compare_left_over(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Iterable[str | None]) -> None:
-    """Propose to drop the functions that a table left when it was dropped by hand; and keep our notes on tables out of the script.
+    """Propose to drop the functions that a table left when it was dropped by hand; and put right what the tables' operations need.
 
     Called once for all, after the tables.
     """
-    for op in upgrade_ops.ops:
-        if isinstance(op, CreateTableOp) and op.info:
+    for place, op in enumerate(upgrade_ops.ops):
+        if isinstance(op, CreateTableOp) and op.info:  # our notes on the table would be written into the script
             op.info = {key: value for key, value in op.info.items() if key != INFO_KEY}
+        elif isinstance(op, ModifyTableOps) and any(isinstance(part, AlterNotifyTriggersOp) for part in op.ops):
+            upgrade_ops.ops[place] = ModifyTriggeredTableOps(op.table_name, op.ops, schema=op.schema)
     if context.dialect is None or context.dialect.name != "postgresql":
         return
     database = _database(context)
-    kept = {(wanted.schema, wanted.function_name) for wanted in database.found}
+    kept = {(wanted.schema, wanted.function_name) for wanted in database.wanted}
     for function in database.idle:
         schema = _schema(context, function.schema)
         if schema not in set(schemas) or (schema, function.name) in kept:
@@ -158,4 +168,7 @@ def compare_left_over(context: AutogenContext, upgrade_ops: UpgradeOps, schemas:
         gone = Table(name, MetaData(), schema=schema)
         if all(_included(context, type_, gone, None) for type_ in ("table", FILTER_TYPE)):
             log.info("Detected a notify trigger function that no trigger runs, %r", function.name)
-            upgrade_ops.ops.append(DropNotifyTriggersOp(named(name, schema), if_exists=True))
+            triggers = named(name, schema)
+            if triggers.function_name != function.name:
+                triggers = replace(triggers, function=function.name)
+            upgrade_ops.ops.append(DropNotifyTriggersOp(triggers, if_exists=True))

@@ -10,6 +10,7 @@ from typing import Any
 
 from alembic.operations import BatchOperations, MigrateOperation, Operations
 from alembic.operations.batch import BatchOperationsImpl
+from alembic.operations.ops import DropColumnOp, ModifyTableOps
 from alembic.util import CommandError
 
 from sa_pgnotify.ddl import TriggerStatement
@@ -116,7 +117,7 @@ class DropNotifyTriggersOp(NotifyTriggersOp):
     """Remove a table's triggers and trigger function.
 
     :ivar triggers: what is removed; what its table has is enough for that, the rest is for the reverse.
-    :ivar if_exists: whether the table may be absent, and only its function left.
+    :ivar if_exists: whether the table may be absent, and only its function left; or what is there cannot be read.
     """
 
     def __init__(self, triggers: TriggerSet, *, if_exists: bool = False) -> None:
@@ -125,7 +126,7 @@ class DropNotifyTriggersOp(NotifyTriggersOp):
         self.statements = ("drop",) if if_exists else ("verify_table", "drop")
 
     def reverse(self) -> NotifyTriggersOp:
-        """What is left of a table that is gone cannot be brought back, and need not: its reverse is itself, and does nothing.
+        """What is left of a table that is gone cannot be brought back, and need not: that reverse is itself, and does nothing.
 
         :raises ValueError: if what is removed is not known.
         """
@@ -140,19 +141,36 @@ class DropNotifyTriggersOp(NotifyTriggersOp):
 
     @classmethod
     def drop_notify_triggers(
-        cls, operations: Operations, /, table_name: str, *, schema: str | None = None, if_exists: bool = False
+        cls,
+        operations: Operations,
+        /,
+        table_name: str,
+        *,
+        schema: str | None = None,
+        if_exists: bool = False,
+        function: str | None = None,
     ) -> None:
         """Remove the triggers of a table (ACCESS EXCLUSIVE) and their function, as far as they are there.
 
+        :param function: the function's name, if it is not the one that goes with the table's.
         :param if_exists: do not fail if the table does not exist, and drop what a table of this name has left.
         :raises sqlalchemy.exc.DBAPIError: if the table does not exist.
         """
-        operations.invoke(cls(named(table_name, schema), if_exists=if_exists))
+        operations.invoke(cls(named(table_name, schema, function), if_exists=if_exists))
 
     @classmethod
     def batch_drop_notify_triggers(cls, operations: BatchOperations, /) -> None:
         """Remove the triggers of the batch's table; see :meth:`drop_notify_triggers`."""
         operations.invoke(cls(named(*_batch_table(operations))))
+
+
+class ModifyTriggeredTableOps(ModifyTableOps):
+    """All that is done to a table, if its triggers are altered: in the reverse, too, that comes when its columns are what it needs."""
+
+    def reverse(self) -> ModifyTableOps:
+        done = super().reverse()
+        last: list[MigrateOperation] = [op for op in done.ops if isinstance(op, AlterNotifyTriggersOp | DropColumnOp)]
+        return ModifyTableOps(done.table_name, [op for op in done.ops if op not in last] + last, schema=done.schema)
 
 
 def _batch_table(operations: BatchOperations) -> tuple[str, str | None]:

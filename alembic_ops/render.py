@@ -29,7 +29,8 @@ def render(context: AutogenContext, op: NotifyTriggersOp) -> list[str] | str:
     if op.triggers.schema is not None and place:
         place.append(f"schema={op.triggers.schema!r}")
     if isinstance(op, DropNotifyTriggersOp):
-        return f"{call}({', '.join(place + ['if_exists=True'] * op.if_exists)})"
+        function = [f"function={op.triggers.function!r}"] * (op.if_exists and op.triggers.function is not None)
+        return f"{call}({', '.join(place + ['if_exists=True'] * op.if_exists + function)})"
     arguments = [line for name, value in op.triggers.parameters.items() for line in _argument(name, value)]
     return [f"{call}(", *(f"    {line}" for line in [*(f"{p}," for p in place), *arguments]), ")"]
 

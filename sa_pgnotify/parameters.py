@@ -64,51 +64,52 @@ def from_parameters(
     """
     refused = _refusal(subject)
     if not isinstance(columns, Mapping) or not columns:
-        raise refused("columns is to map the name of each column of the table to the family of its type, such as {'id': 'integer'}")
+        raise refused(f"columns={columns!r} is no dict of columns; write columns={{'id': 'integer'}}")
     for name, family in columns.items():
-        if family not in FAMILIES:
+        if not isinstance(family, str) or family not in FAMILIES:
             raise refused(f"columns says that {name!r} is of the family {family!r}; the families are {', '.join(FAMILIES)}")
 
-    def names(field: str, given: Iterable[str], known: Iterable[str] = columns) -> tuple[str, ...]:
-        if isinstance(given, str):
+    def names(field: str, given: Any, known: Iterable[str] = columns) -> tuple[str, ...]:
+        if isinstance(given, str) or not isinstance(given, Iterable):
             raise refused(f"{field}={given!r} is no list; write {field}=[{given!r}]")
         chosen, known = tuple(given), list(known)
-        for name in chosen:
+        for place, name in enumerate(chosen):
             if name not in known:
                 raise refused(f"{field} names {name!r}, which is none of {', '.join(known)}")
+            if name in chosen[:place]:
+                raise refused(f"{field} names {name!r} twice")
         return chosen
 
-    told = names("operations", operations, OPERATIONS)
-    found: str | Lookup | None
-    if isinstance(discriminator, Mapping):
-        if set(discriminator) != {"table", "schema", "column", "key"}:
-            raise refused("discriminator is a column's name, or a dict of table, schema, column and key")
-        keys = dict(discriminator["key"])
-        names("discriminator's key", keys)
-        found = Lookup(
-            table=discriminator["table"],
-            schema=discriminator["schema"],
-            discriminator=discriminator["column"],
-            keys=tuple(keys.items()),
-        )
-    else:
-        found = discriminator
-        names("discriminator", [discriminator] if discriminator else [])
-    names("computed", computed or {})
+    told, identity = names("operations", operations, OPERATIONS), names("key", key)
+    if not told or not identity:
+        raise refused(f"{'operations' if identity else 'key'} is empty; to tell nothing, drop the triggers")
+    if condition is not None and not (isinstance(condition, str) and condition.strip()):
+        raise refused(f"condition={condition!r} is no SQL text; leave it out to tell every change")
     if channel is not None:
         check_channel(channel, subject)
+    if computed is not None and not (isinstance(computed, Mapping) and all(isinstance(sql, str) for sql in computed.values())):
+        raise refused(f"computed={computed!r} is no dict of columns and their expressions")
+    names("computed", computed or ())
+    if discriminator is not None and not isinstance(discriminator, Mapping):
+        names("discriminator", [discriminator])
     marking = Marking(
         operations=tuple(operation for operation in OPERATIONS if operation in told),
         values="all" if values == "all" else names("values", values),
         update_of=names("update_of", update_of),
         condition=condition,
         channel=channel,
-        key=names("key", key),
-        discriminator=found,
+        key=identity,
+        discriminator=_lookup(discriminator, names, refused) if isinstance(discriminator, Mapping) else discriminator,
     )
-    if not marking.key or not told:
-        raise refused(f"{'operations' if marking.key else 'key'} is empty; to tell nothing, drop the triggers")
     return marking, tuple(TriggerColumn(name, family, (computed or {}).get(name)) for name, family in columns.items())
+
+
+def _lookup(said: Mapping[str, Any], names: Callable[[str, Any], object], refused: Callable[[str], NotifyConfigError]) -> Lookup:
+    kinds: dict[str, Any] = {"table": str, "schema": (str, type(None)), "column": str, "key": Mapping}
+    if said.keys() != kinds.keys() or not all(isinstance(said[name], kind) for name, kind in kinds.items()):
+        raise refused(f"discriminator={dict(said)!r} is neither a column's name nor a dict of table, schema, column and key")
+    names("discriminator's key", said["key"])
+    return Lookup(table=said["table"], schema=said["schema"], discriminator=said["column"], keys=tuple(said["key"].items()))
 
 
 def _refusal(subject: str) -> Callable[[str], NotifyConfigError]:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, MetaData, Table, text
 from .channel import CHANNEL_HASH, RELATION
 from .quoting import literal
 from .spec import marking_of
-from .triggers import COMMENT_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPE, TRIGGER_SHAPES, TriggerSet, read_comment, trigger_set
+from .triggers import COMMENT_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPE, TRIGGER_SHAPES, TRIGGERS, TriggerSet, read_comment, trigger_set
 
 __all__ = ["Drift", "Installed", "check", "compare", "installed", "schema_translation"]
 
@@ -64,6 +64,7 @@ class Installed:
     """What the database has for one table.
 
     :ivar relation: the table's name in messages; ``channel`` the channel that the function says it sends on, else the default one.
+    :ivar function_oid: of the function that the triggers run, or that has its name; ``named`` if it has.
     :ivar source: the function's source, or None if there is no such function; ``settings`` its SET clauses, ``comment`` its comment.
     :ivar types: column name to type OID, domains replaced by what they are made of.
     """
@@ -71,6 +72,7 @@ class Installed:
     relation: str
     channel: str
     function_oid: int | None
+    named: bool
     source: str | None
     comment: str | None
     settings: dict[str, str]
@@ -89,17 +91,19 @@ def execute_on(connection: Connection) -> Execute:
 
 
 _INSTALLED = f"""
-SELECT w.place, f.oid::bigint, f.prosrc, obj_description(f.oid, 'pg_proc'),
+SELECT w.place, f.oid::bigint, f.oid = to_regprocedure(w.function), f.prosrc, obj_description(f.oid, 'pg_proc'),
   (SELECT json_object_agg(lower(split_part(c, '=', 1)), substr(c, strpos(c, '=') + 1))::text FROM unnest(f.proconfig) AS c),
   r.name, CASE WHEN octet_length(r.name) <= 63 THEN r.name ELSE {CHANNEL_HASH.format(name="r.name")} END,
   (SELECT json_agg(json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text FROM pg_catalog.pg_trigger AS t
-     WHERE t.tgrelid = c.oid AND t.tgparentid = 0 AND NOT t.tgisinternal AND starts_with(t.tgname, 'sa_pgnotify_')),
+     WHERE t.tgrelid = c.oid AND t.tgparentid = 0 AND NOT t.tgisinternal AND (t.tgname IN ({TRIGGERS}) OR t.tgfoid = f.oid)),
   {{types}}
 FROM json_to_recordset({{wanted}}::json) AS w (place int, "table" text, function text)
 JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass(w."table")
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT {RELATION.format(schema="n.nspname", table="c.relname")} AS name) AS r
-LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = to_regprocedure(w.function)
+LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = coalesce(
+  (SELECT t.tgfoid FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname IN ({TRIGGERS})
+     ORDER BY t.tgfoid = to_regprocedure(w.function) DESC NULLS LAST, t.tgname LIMIT 1), to_regprocedure(w.function))
 ORDER BY 1
 """
 
@@ -119,12 +123,12 @@ def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool 
     asked = [{"place": i, "table": s.qualified_table, "function": s.qualified_function + "()"} for i, s in enumerate(wanted)]
     sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)), types=_TYPES if with_types else "NULL")
     result: dict[TriggerSet, Installed] = {}
-    for place, function, source, comment, settings, relation, channel, triggers, types in execute(sql):
+    for place, function, named, source, comment, settings, relation, channel, triggers, types in execute(sql):
         found = [Trigger(*given) for given in json.loads(triggers or "[]")]
         by_name = {trigger.name: trigger for trigger in found}
         channel = (read_comment(comment) or {}).get("channel") or channel  # noqa: PLW2901
         result[wanted[place]] = Installed(
-            relation, channel, function, source, comment, json.loads(settings or "{}"), by_name, json.loads(types or "{}")
+            relation, channel, function, bool(named), source, comment, json.loads(settings or "{}"), by_name, json.loads(types or "{}")
         )
     return result
 
@@ -137,7 +141,7 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     drifts = []
     if found.source is None:
         drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
-    elif (found.source, found.comment) != (wanted.body, wanted.comment) or not _as_set(wanted.settings, found.settings):
+    elif (True, wanted.body, wanted.comment) != (found.named, found.source, found.comment) or not _as_set(wanted.settings, found.settings):
         drifts.append(Drift("outdated", table_name, f"function {wanted.function_name}", create))
     for operation, name in TRIGGER_NAMES.items():
         trigger = found.triggers.get(name)
@@ -150,6 +154,7 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
             drifts.append(Drift("outdated", table_name, f"trigger {name}", create))
         elif not trigger.fires:
             drifts.append(Drift("disabled", table_name, f"trigger {name}", f"ALTER TABLE {wanted.qualified_table} ENABLE TRIGGER {name}."))
+    drifts.extend(Drift("left over", table_name, f"trigger {name}", create) for name in found.triggers.keys() - TRIGGER_NAMES.values())
     return drifts
 
 

@@ -81,6 +81,13 @@ class FunctionV1:
             part_bytes=PART_BYTES,
         )
 
+    @property
+    def uses(self) -> list[str]:
+        """SQL conditions over the two rows, which PostgreSQL refuses if the function would fail on their table."""
+        found = [c.differs(OLD_ROW, NEW_ROW) for c in self.columns] + [f"{sql} IS NULL" for sql in self._looked_up(NEW_ROW)]
+        found += [f"(SELECT {c.computed} FROM (SELECT {NEW_ROW}.*) AS r) IS NULL" for c in self.columns if c.computed is not None]
+        return found + ([f"({self.marking.condition})"] if self.marking.condition else [])
+
     def _header(self, operation: str) -> str:
         columns = self.compared if operation == "UPDATE" else self.carried
         shape: dict[str, Any] = {"columns": [c.name for c in columns], "carried": len(self.carried), "key": len(self.marking.key)}

@@ -35,6 +35,7 @@ INSTALL_LOCK = int.from_bytes(hashlib.sha256(b"sa_pgnotify").digest()[:7], "big"
 CREATE OR REPLACE FUNCTION fails with "tuple concurrently updated"."""
 
 TRIGGER_NAMES = {operation: f"sa_pgnotify_{operation}" for operation in ("insert", "update", "delete", "truncate")}
+TRIGGERS = ", ".join(literal(name) for name in TRIGGER_NAMES.values())
 TRIGGER_SHAPE = "pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL)"
 TRIGGER_SHAPES = {
     "insert": "4  sa_new_rows t",
@@ -70,7 +71,9 @@ class TriggerSet:
 
         :raises NotifyConfigError: if they make no trigger, or this library does not know the template version.
         """
-        if version not in TEMPLATES:
+        if not isinstance(table, str) or not isinstance(function, str | None):
+            raise NotifyConfigError(repr(table), f"the names of a table and its function are text, not {table!r} and {function!r}")
+        if not isinstance(version, int) or version not in TEMPLATES:
             raise NotifyConfigError(
                 table,
                 f"its triggers are of template version {version!r}, and this sa_pgnotify knows {', '.join(map(str, TEMPLATES))}. "
@@ -177,11 +180,11 @@ class TriggerSet:
         return self._create(enabled=True)
 
     def _create(self, *, enabled: bool = False) -> str:
-        steps = [self.create_function]
-        function = f" AND tgfoid = {literal(self.qualified_function + '()')}::regprocedure AND {TRIGGER_SHAPE} = "
+        steps = [self.create_function, self._fill(_DROP_STRAY)]
+        as_it_should = self._fill(f" AND tgfoid = {{function}}::regprocedure AND {TRIGGER_SHAPE} = ")
         for operation, trigger in TRIGGER_NAMES.items():
             wanted = operation in self.marking.operations
-            exists = self._exists(trigger, function + literal(TRIGGER_SHAPES[operation]) if wanted else "")
+            exists = self._exists(trigger, as_it_should + literal(TRIGGER_SHAPES[operation]) if wanted else "")
             change = self.create_trigger(operation) if wanted else self.drop_trigger(operation)
             steps.append(f"IF {'NOT ' if wanted else ''}{exists} THEN\n  {change}\nEND IF;")
             if wanted and enabled:
@@ -198,14 +201,14 @@ class TriggerSet:
         return self._do(
             [
                 f"IF pg_catalog.to_regclass({literal(self.qualified_table)}) IS NOT NULL THEN\n  {drops}\nEND IF;",
-                _ALSO_BY_NAME.format(function=literal(self.qualified_function + "()"), prefix=literal(COMMENT_PREFIX)),
+                self._fill(_ALSO_BY_NAME),
             ]
         )
 
     @property
     def verify_table(self) -> str:
         """One statement that fails if there is no such table."""
-        return _do("", [self._no_table])
+        return _do("", [self._fill(_NO_TABLE)])
 
     @property
     def verify(self) -> str:
@@ -214,35 +217,36 @@ class TriggerSet:
 
         Nothing of that would stop the triggers from being made; they would fail, and tell a gap, whenever they fire."""
         names = ", ".join(literal(c.name) for c in self.columns)
-        uses = [c.differs(OLD_ROW, NEW_ROW) for c in self.columns] + [f"({self.marking.condition})"] * bool(self.marking.condition)
         rows = f"{self.qualified_table} AS {OLD_ROW}, {self.qualified_table} AS {NEW_ROW}"
+        query = f"PERFORM 1 FROM {rows} WHERE false AND ({' OR '.join(self._template.uses)})"
         return _do(
             "  absent text;\n",
             [
-                self._no_table,
-                _NOT_OURS.format(function=literal(self.qualified_function + "()"), prefix=literal(COMMENT_PREFIX), triggers=_TRIGGERS),
-                _NO_COLUMN.format(columns=names, table=literal(self.qualified_table)),
-                _NO_USE.format(query=f"PERFORM 1 FROM {rows} WHERE false AND ({' OR '.join(uses)})", table=literal(self.qualified_table)),
+                self._fill(_NO_TABLE),
+                self._fill(_NOT_OURS),
+                self._fill(_NO_COLUMN, columns=names),
+                self._fill(_NO_USE, query=query),
             ],
         )
 
-    @property
-    def _no_table(self) -> str:
-        return _NO_TABLE.format(table=literal(self.qualified_table))
-
     def _exists(self, trigger: str, condition: str = "") -> str:
-        return _TRIGGER_EXISTS.format(table=literal(self.qualified_table), trigger=trigger, condition=condition)
+        return self._fill(_TRIGGER_EXISTS, trigger=trigger, condition=condition)
+
+    def _fill(self, step: str, **more: str) -> str:
+        """One of the steps below, with the names of this table and its function."""
+        table, function = literal(self.qualified_table), literal(f"{self.qualified_function}()")
+        return step.format(table=table, function=function, ours=literal(COMMENT_PREFIX), triggers=TRIGGERS, **more)
 
     def _do(self, steps: Iterable[str]) -> str:
         """``steps`` under the lock; then the functions that triggers of this table ran before and that nothing uses any more, which
         are those of a table that was renamed, are dropped."""
         return _do(
-            "  former oid[];\n  unused oid;\n",
+            "  former oid[];\n  unused oid;\n  stray name;\n",
             [
                 f"PERFORM pg_catalog.pg_advisory_xact_lock({INSTALL_LOCK});",
-                _FORMER_FUNCTIONS.format(table=literal(self.qualified_table), triggers=_TRIGGERS),
+                self._fill(_FORMER_FUNCTIONS),
                 *steps,
-                _DROP_UNUSED.format(prefix=literal(FUNCTION_PREFIX)),
+                self._fill(_DROP_UNUSED),
             ],
         )
 
@@ -253,10 +257,10 @@ def trigger_set(table: Table, marking: Marking) -> TriggerSet:
     return TriggerSet(table=table.name, schema=table.schema, marking=marking, columns=columns)
 
 
-def named(table: str, schema: str | None) -> TriggerSet:
+def named(table: str, schema: str | None, function: str | None = None) -> TriggerSet:
     """One of which nothing is known but where it is, which is enough to drop it."""
     nothing = Marking(operations=(), values=(), update_of=(), condition=None, channel=None, key=())
-    return TriggerSet(table=table, schema=schema, marking=nothing, columns=())
+    return TriggerSet(table=table, schema=schema, marking=nothing, columns=(), function=function)
 
 
 def read_comment(comment: str | None) -> dict[str, Any] | None:
@@ -275,8 +279,6 @@ def _do(declarations: str, steps: Iterable[str]) -> str:
     return "DO " + dollar_quoted(f"\n#variable_conflict use_column\n{declare}BEGIN\n" + "\n".join(steps) + "\nEND\n", "sa_pgnotify")
 
 
-_TRIGGERS = ", ".join(literal(name) for name in TRIGGER_NAMES.values())
-
 _TRIGGER_EXISTS = (
     "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {table}::regclass AND tgname = '{trigger}' AND NOT tgisinternal{condition})"
 )
@@ -286,12 +288,17 @@ _NO_TABLE = """IF pg_catalog.to_regclass({table}) IS NULL THEN
     HINT = 'Create the table before its triggers, and drop its triggers before the table.';
 END IF;"""
 
+_DROP_STRAY = """FOR stray IN SELECT tgname FROM pg_catalog.pg_trigger
+    WHERE tgrelid = {table}::regclass AND tgfoid = {function}::regprocedure AND tgname NOT IN ({triggers}) LOOP
+  EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', stray, {table}::regclass);
+END LOOP;"""
+
 _ALSO_BY_NAME = """former := former || ARRAY(SELECT f.oid FROM pg_catalog.pg_proc AS f
   WHERE f.oid = pg_catalog.to_regprocedure({function})
-    AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), {prefix}));"""
+    AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), {ours}));"""
 
 _NOT_OURS = """IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = pg_catalog.to_regprocedure({function})
-    AND NOT pg_catalog.starts_with(coalesce(pg_catalog.obj_description(f.oid, 'pg_proc'), ''), {prefix})
+    AND NOT pg_catalog.starts_with(coalesce(pg_catalog.obj_description(f.oid, 'pg_proc'), ''), {ours})
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = f.oid AND tgname IN ({triggers}))) THEN
   RAISE EXCEPTION USING ERRCODE = 'duplicate_function', MESSAGE = 'sa_pgnotify: the function ' || {function} || ' is not ours',
     HINT = 'Ours for this table needs its name: rename the other one.';
@@ -316,7 +323,7 @@ _FORMER_FUNCTIONS = """former := ARRAY(SELECT DISTINCT tgfoid FROM pg_catalog.pg
   WHERE tgrelid = pg_catalog.to_regclass({table}) AND tgname IN ({triggers}) AND NOT tgisinternal);"""
 
 _DROP_UNUSED = """FOREACH unused IN ARRAY former LOOP
-  IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = unused AND pg_catalog.starts_with(f.proname, {prefix}))
+  IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = unused AND pg_catalog.starts_with(f.proname, 'sa_pgnotify_'))
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = unused) THEN
     EXECUTE pg_catalog.concat('DROP FUNCTION ', unused::regprocedure);
   END IF;
