@@ -6,6 +6,9 @@ where the type's own equality sees none. What is known of a type saves work; wha
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +20,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from .quoting import quote
 from .spec import RENDERING
 
-__all__ = ["FAMILIES", "FIXED_SETTINGS", "TriggerColumn", "escaped", "trigger_column"]
+__all__ = ["FAMILIES", "FIXED_SETTINGS", "TriggerColumn", "escaped", "fingerprint", "trigger_column"]
 
 FIXED_SETTINGS = {
     "datestyle": "ISO",
@@ -130,6 +133,12 @@ def trigger_column(column: Column[Any]) -> TriggerColumn:
         sql = column.computed.sqltext.compile(dialect=RENDERING, compile_kwargs={"literal_binds": True, "include_table": False})
         computed = str(sql)
     return TriggerColumn(column.name, family_of(column.type), computed)
+
+
+def fingerprint(families: Mapping[str, str]) -> str:
+    """Eight characters that stand for the columns of a table and the families of their types. A message carries them, so that a
+    listener that runs while a column is added or gets another type sees it."""
+    return hashlib.sha256(json.dumps(list(families.items())).encode()).hexdigest()[:8]
 
 
 def escaped(text: str, value: str | None = None) -> str:

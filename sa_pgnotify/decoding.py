@@ -47,6 +47,7 @@ class Layout:
     carried: int
     key: int
     discriminator: int | None
+    types: str | None = None
 
     @classmethod
     def read(cls, shape: str) -> Layout:
@@ -56,9 +57,10 @@ class Layout:
         try:
             given = json.loads(shape)
             columns, carried, key = given["columns"], given["carried"], given["key"]
-            discriminator = given.get("discriminator")
+            discriminator, types = given.get("discriminator"), given.get("types")
             valid = (
                 all(isinstance(name, str) for name in columns)
+                and isinstance(types, str | None)
                 and all(type(number) is int for number in (key, carried, discriminator or 0))
                 and 0 < key <= carried <= len(columns)
                 and (discriminator is None or 0 <= discriminator <= carried)
@@ -67,7 +69,7 @@ class Layout:
             raise Undecodable(f"shape {shape[:80]!r}: {error}") from error
         if not valid:
             raise Undecodable(f"shape {shape[:80]!r} contradicts itself")
-        return cls(tuple(columns), carried, key, discriminator)
+        return cls(tuple(columns), carried, key, discriminator, types)
 
     @cached_property
     def masks(self) -> int:
@@ -88,11 +90,12 @@ class Source:
     :param key: the names of the table's columns that are the identity, in the mapper's order.
     :param reader: a column's type OID to what the driver makes of its text; None for a text that stays as it is.
     :param oids: column name to type OID.
+    :param types: stands for the columns that the trigger knew when ``oids`` was read; None if that is not known.
     """
 
     def __init__(
         self, table: Table, mapper: Mapper[Any] | None, accepts: Callable[[type], bool], key: tuple[str, ...], dialect: Dialect,
-        oids: Mapping[str, int], reader: Callable[[int], TextReader | None],
+        oids: Mapping[str, int], reader: Callable[[int], TextReader | None], types: str | None,
     ) -> None:  # fmt: skip
         self.table = table
         self._mapper = mapper
@@ -101,6 +104,7 @@ class Source:
         self._dialect = dialect
         self._oids = oids
         self._reader = reader
+        self.types = types
         self._columns = {column.name: column for column in table.columns}
         self._layouts: dict[str, Layout] = {}
         self._plans: dict[tuple[Layout, Any], Plan] = {}
@@ -260,6 +264,15 @@ class Batch:
 
     def __len__(self) -> int:
         return self._rows.size
+
+    @property
+    def types(self) -> str | None:
+        """Stands for the columns that the trigger knew when it sent the message."""
+        return self._layout.types
+
+    def read_with(self, source: Source) -> Batch:
+        """The same, decoded as ``source`` says."""
+        return Batch(source, self._rows, self.since)
 
     def each(self) -> list[Batch]:
         """Each row alone."""

@@ -424,7 +424,7 @@ class Listener:
         """Deliver what the connection brings, until it is lost or the listener stopped."""
         connection = self._connection
         assert connection is not None
-        self._deliver(self._protocol.notified(self._early))
+        self._hand_over(connection, self._early)
         self._early = []
         self._obey(connection)  # what was asked for while there was no connection
         next_beat = time.monotonic() + self._heartbeat
@@ -438,10 +438,19 @@ class Listener:
                     self._wake_read.recv(4096)
                     self._obey(connection)
                 if connection in ready or connection.pending():
-                    self._deliver(self._protocol.notified(connection.receive()))
+                    self._hand_over(connection, connection.receive())
                 if time.monotonic() >= next_beat:
                     self._beat(connection)
                     next_beat = time.monotonic() + self._heartbeat
+
+    def _hand_over(self, connection: ListenConnection, notifications: list[tuple[str, str, int]]) -> None:
+        """Deliver what notifications tell; where a table was altered since we listen, with its columns' types read again."""
+        items = self._protocol.notified(notifications)
+        if self._protocol.outdated:
+            with connection.deadline(self._heartbeat):
+                routes, _ = listen(connection, self._engine, expand(self._sources), strict=False)
+            items = self._protocol.renewed(routes, items)
+        self._deliver(items)
 
     def _beat(self, connection: ListenConnection) -> None:
         """Ask the server something, which finds out a dead connection, and something worth knowing."""

@@ -58,6 +58,7 @@ class Protocol:
         self._lost_since: float | None = None
         self._complete_until = time()
         self._overflowing = False
+        self.outdated = False
         self.received = self.gaps = self.reconnects = 0
         self.latency: float | None = None
 
@@ -110,6 +111,23 @@ class Protocol:
                 items.extend(self._changes(route.sources, channel, payload, pid))
         return items
 
+    def renewed(self, routes: dict[str, Route], items: Iterable[Item]) -> list[Item]:
+        """``items``, those from newer triggers decoded with what LISTEN has told anew about the types of their tables' columns.
+
+        :attr:`outdated` asks for that: a message came from a trigger that was made for other columns, or types, than its source.
+        """
+        self.routes, self.outdated = routes, False
+        sources = {name: source for route in routes.values() for name, source in route.sources.items()}
+        read: list[Item] = []
+        for item in items:
+            if isinstance(item, Batch) and item.types != item.source.types:
+                source = sources.get(item.header.relation, item.source)
+                source.types = item.types  # whatever it is: nothing newer can be learned
+                read.append(item.read_with(source))
+            else:
+                read.append(item)
+        return read
+
     def _changes(self, sources: dict[str, Source], channel: str, payload: str, pid: int) -> Iterable[Item]:
         for found in self._reader.read(channel, payload, pid):
             if isinstance(found, Malformed):
@@ -120,6 +138,7 @@ class Protocol:
                 continue  # a table that shares the channel, and that nobody asked for
             try:
                 batch = Batch(source, found, self._complete_until)
+                self.outdated |= batch.types != source.types
                 self.latency = time() - found.header.microseconds / 1e6
             except Undecodable as error:
                 yield self.undecodable(f"channel {channel!r}, pid {pid}: {error}", self._complete_until)

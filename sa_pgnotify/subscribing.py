@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
+from .columns import fingerprint
 from .decoding import Source
 from .drivers import ListenConnection
 from .errors import ListenUnavailable, NotifyConfigError, TriggersMissing
@@ -22,7 +23,7 @@ from .quoting import quote_always
 from .reflection import compare, installed, schema_translation
 from .sources import Wanted
 from .spec import marking_of
-from .triggers import trigger_set
+from .triggers import read_comment, trigger_set
 
 __all__ = ["PROBE_SECONDS", "greet", "listen", "probe"]
 
@@ -79,7 +80,14 @@ def listen(
         if there.relation in route.sources:
             raise NotifyConfigError(table.fullname, "two of the sources are this table, from two MetaData. Listen to one of them")
         route.sources[there.relation] = Source(
-            table, interest.mapper, interest.accepts, triggers.marking.key, engine.dialect, there.types, connection.reader
+            table,
+            interest.mapper,
+            interest.accepts,
+            triggers.marking.key,
+            engine.dialect,
+            there.types,
+            connection.reader,
+            _types(there.comment),
         )
     listening = {row[0] for row in connection.execute("SELECT pg_catalog.pg_listening_channels()")}
     statements = [f"LISTEN {quote_always(c)}" for c in routes if c not in listening]
@@ -87,6 +95,11 @@ def listen(
     if statements:
         connection.execute("; ".join(statements))
     return routes, missing
+
+
+def _types(comment: str | None) -> str | None:
+    families = (read_comment(comment) or {}).get("columns")
+    return fingerprint(families) if isinstance(families, dict) else None
 
 
 def probe(

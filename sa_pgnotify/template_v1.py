@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from .channel import CHANNEL_HASH, RELATION
-from .columns import FAMILIES, FIXED_SETTINGS, TriggerColumn, escaped
+from .columns import FAMILIES, FIXED_SETTINGS, TriggerColumn, escaped, fingerprint
 from .quoting import literal, quote
 from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
 from .wire import MASK_BITS
@@ -91,6 +91,7 @@ class FunctionV1:
     def _header(self, operation: str) -> str:
         columns = self.compared if operation == "UPDATE" else self.carried
         shape: dict[str, Any] = {"columns": [c.name for c in columns], "carried": len(self.carried), "key": len(self.marking.key)}
+        shape["types"] = fingerprint({c.name: c.family for c in self.columns})
         if isinstance(self.marking.discriminator, Lookup):
             shape["discriminator"] = len(self.carried)
         elif self.marking.discriminator is not None:

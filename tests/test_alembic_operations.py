@@ -1,0 +1,365 @@
+"""The operations as they are written by hand: what they refuse, how they are reversed and written down, and where they run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import render_python_code
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.operations.ops import UpgradeOps
+from conftest import run, told
+from hypothesis import given
+from hypothesis import strategies as st
+from revisions import apply, catalog, differences
+from sqlalchemy.exc import DBAPIError
+
+from alembic_ops import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp
+from sa_pgnotify import Inserted, NotifyConfigError, notify_on_change
+from sa_pgnotify.columns import FAMILIES, TriggerColumn
+from sa_pgnotify.parameters import from_parameters, to_parameters
+from sa_pgnotify.spec import OPERATIONS, Lookup, Marking
+from sa_pgnotify.triggers import TriggerSet, named, read_comment
+
+GIVEN = {"columns": {"id": "integer", "status": "text"}, "key": ["id"], "version": 1}
+CREATE = f"op.create_notify_triggers('orders', **{GIVEN!r})"
+TABLE = "CREATE TABLE orders (id int PRIMARY KEY, status text)"
+
+ENV = """
+import alembic_ops
+from alembic import context
+
+with context.config.attributes["engine"].connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+REVISION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = {revision!r}
+down_revision = {before!r}
+
+def upgrade():
+{body}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, engine: sa.Engine) -> Any:
+    """Runs the bodies of upgrades, each a revision of its own, as ``alembic upgrade head`` does."""
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "env.py").write_text(ENV)
+    config = Config(attributes={"engine": engine})
+    config.set_main_option("script_location", str(tmp_path))
+
+    def upgrade(*bodies: str) -> None:
+        present = len(list((tmp_path / "versions").glob("*.py")))
+        for number, body in enumerate(bodies, present):
+            indented = "".join(f"    {line}\n" for line in body.splitlines())
+            text = REVISION.format(revision=f"r{number}", before=f"r{number - 1}" if number else None, body=indented)
+            (tmp_path / "versions" / f"r{number}.py").write_text(text)
+        command.upgrade(config, "head")
+
+    return upgrade
+
+
+def version(engine: sa.Engine) -> str | None:
+    with engine.connect() as connection:
+        return connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+
+
+def orders() -> sa.MetaData:
+    metadata = sa.MetaData()
+    notify_on_change(sa.Table("orders", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("status", sa.Text)))
+    return metadata
+
+
+# -- bad input --------------------------------------------------------------------------------------------------------
+
+LOOKUP = {"table": "orders", "schema": None, "column": "status", "key": {"id": "id"}}
+
+REFUSED = {
+    # what is given in place of what is right (... for nothing), what the error says
+    "unknown version": ({"version": 99}, "version 99.* knows 1. Install"),
+    "version as text": ({"version": "1"}, "version '1'"),
+    "version in a list": ({"version": [1]}, "version"),
+    "misspelled argument": ({"operation": ["insert"]}, "unexpected keyword argument 'operation'"),
+    "no key": ({"key": ...}, "missing a required argument: 'key'"),
+    "no columns": ({"columns": ...}, "missing a required argument: 'columns'"),
+    "unknown family": ({"columns": {"id": "int"}}, "'id' is of the family 'int'; the families are integer,"),
+    "family in a list": ({"columns": {"id": ["integer"]}}, "'id' is of the family"),
+    "columns as list": ({"columns": ["id", "status"]}, "is no dict of columns; write columns="),
+    "columns empty": ({"columns": {}}, "is no dict of columns; write columns="),
+    "key not in columns": ({"key": ["no"]}, "key names 'no', which is none of id, status"),
+    "key as text": ({"key": "id"}, r"key='id' is no list; write key=\['id'\]"),
+    "key empty": ({"key": []}, "key is empty"),
+    "key None": ({"key": None}, "key=None"),
+    "key named twice": ({"key": ["id", "id"]}, "key names 'id' twice"),
+    "operations unknown": (
+        {"operations": ["insert", "upsert"]},
+        "operations names 'upsert', which is none of insert, update, delete, truncate",
+    ),
+    "operations empty": ({"operations": []}, "operations is empty; to tell nothing, drop the triggers"),
+    "operations as text": ({"operations": "insert"}, r"write operations=\['insert'\]"),
+    "operations None": ({"operations": None}, "operations=None"),
+    "values as text": ({"values": "status"}, r"write values=\['status'\]"),
+    "values as number": ({"values": 5}, "values=5"),
+    "values unknown": ({"values": ["no"]}, "values names 'no'"),
+    "update_of as text": ({"update_of": "status"}, r"write update_of=\['status'\]"),
+    "update_of unknown": ({"update_of": ["no"]}, "update_of names 'no'"),
+    "channel too long": ({"channel": "é" * 32}, "channel .* is 64 bytes; PostgreSQL takes 1 to 63.* Choose a shorter one"),
+    "channel empty": ({"channel": ""}, "channel '' is 0 bytes"),
+    "channel as number": ({"channel": 5}, "channel 5"),
+    "condition empty": ({"condition": ""}, "condition='' is no SQL text"),
+    "condition that is a number": ({"condition": 5}, "condition=5 is no SQL text"),
+    "discriminator unknown": ({"discriminator": "no"}, "discriminator names 'no'"),
+    "discriminator half": ({"discriminator": {"table": "orders"}}, "a dict of table, schema, column and key"),
+    "discriminator's key": ({"discriminator": {**LOOKUP, "key": {"no": "id"}}}, "discriminator's key names 'no'"),
+    "discriminator's key as list": ({"discriminator": {**LOOKUP, "key": ["id"]}}, "discriminator"),
+    "computed unknown": ({"computed": {"no": "1"}}, "computed names 'no'"),
+    "computed as text": ({"computed": "status"}, "computed='status' is no dict"),
+}
+FAILING = {
+    "no such table": ({"table": "nowhere"}, "the table nowhere does not exist(.|\n)*Create the table before its triggers"),
+    "no such schema": ({"schema": "nowhere"}, "the table nowhere.orders does not exist(.|\n)*Create the table before"),
+    "no such column": ({"columns": {**GIVEN["columns"], "No%:x": "text"}}, 'has no column "No%:x"(.|\n)*Add columns before the triggers'),
+    "condition of no column": ({"condition": "new_row.nowhere > 0"}, "new_row.nowhere does not exist(.|\n)*condition"),
+    "condition that is no boolean": ({"condition": "new_row.id"}, "must be type boolean(.|\n)*condition"),
+    "condition that is no SQL": ({"condition": "new_row.id >"}, "syntax error(.|\n)*condition"),
+    "text family on an integer": (
+        {"columns": {"id": "text", "status": "text"}},
+        "collations are not supported by type integer(.|\n)*famil",
+    ),
+    "discriminator in no table": ({"discriminator": {**LOOKUP, "table": "nowhere"}}, "nowhere"),
+    "discriminator in no column": ({"discriminator": {**LOOKUP, "column": "nowhere"}}, "nowhere"),
+    "computed of no column": ({"computed": {"status": "nowhere || ''"}}, "nowhere"),
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said", "error"),
+    [(*case, NotifyConfigError) for case in REFUSED.values()] + [(*case, DBAPIError) for case in FAILING.values()],
+    ids=[*REFUSED, *FAILING],
+)
+def test_bad_arguments_are_refused(engine, wrong, said, error):
+    """Each mistake is an error that says what is wrong, and changes nothing."""
+    run(engine, TABLE)
+    before = catalog(engine)
+    arguments = {key: value for key, value in {**GIVEN, **wrong}.items() if value is not ...}
+    table = arguments.pop("table", "orders")
+    with pytest.raises(error, match=said) as caught:
+        apply(engine, f"op.create_notify_triggers({table!r}, **{arguments!r})")
+    if error is NotifyConfigError:
+        assert str(caught.value).startswith("orders: ")
+    assert catalog(engine) == before
+
+
+@pytest.mark.parametrize("bad", [
+    "op.create_notify_triggers('nowhere', columns={'id': 'integer'}, key=['id'], version=1)",
+    "op.alter_notify_triggers('orders', columns={'id': 'integer', 'nowhere': 'text'}, key=['id'], version=1)",
+    "op.alter_notify_triggers('orders', columns={'id': 'integer'}, key=['id'], condition='new_row.nowhere', version=1)",
+    "op.alter_notify_triggers('orders', columns={'id': 'integer'}, key=['id'], version=99)",
+    "op.drop_notify_triggers('nowhere')",
+    "op.drop_notify_triggers('orders', if_exist=True)",
+])  # fmt: skip
+def test_a_mistake_in_the_last_step_undoes_the_whole_revision(engine, project, bad):
+    """All that the revision did before is rolled back: tables, triggers and the version are what they were."""
+    project(f"op.execute({TABLE!r})\n{CREATE}")
+    before = catalog(engine)
+    with pytest.raises((NotifyConfigError, DBAPIError, TypeError)):
+        project(
+            "op.create_table('ledger', sa.Column('id', sa.Integer, primary_key=True))\n"
+            "op.create_notify_triggers('ledger', columns={'id': 'integer'}, key=['id'], version=1)\n"
+            "op.add_column('orders', sa.Column('note', sa.Text))\n"
+            "op.alter_notify_triggers('orders', columns={'id': 'integer', 'note': 'text'}, key=['id'], values='all', version=1)\n" + bad
+        )
+    assert version(engine) == "r0"
+    assert catalog(engine) == before
+    assert differences(engine, orders()) == []
+
+
+# -- running twice, and elsewhere -------------------------------------------------------------------------------------
+
+
+def test_operations_can_run_twice(engine):
+    """A create, an alter of an unmarked table, and a drop reach the same state however often they run."""
+    run(engine, TABLE)
+    bare = catalog(engine)
+    alter, drop = CREATE.replace("create", "alter"), "op.drop_notify_triggers('orders')"
+    apply(engine, CREATE)
+    created = catalog(engine)
+    assert [type(event) for event in told(engine, orders().tables["orders"], "INSERT INTO orders VALUES (1, 'x')")] == [Inserted]
+    for code, state in ((CREATE, created), (alter, created), (drop, bare), (drop, bare), (alter, created), (alter, created)):
+        apply(engine, code)
+        assert catalog(engine) == state
+
+
+def test_drop_if_exists(engine):
+    """Without ``if_exists`` a table that is not there is an error; with it, what the table has or has left is dropped."""
+    drop = "op.drop_notify_triggers('orders', if_exists=True)"
+    apply(engine, drop)
+    with pytest.raises(DBAPIError, match="the table orders does not exist"):
+        apply(engine, "op.drop_notify_triggers('orders')")
+    run(engine, TABLE)
+    bare = catalog(engine)
+    apply(engine, CREATE)
+    apply(engine, drop)
+    assert catalog(engine) == bare
+    apply(engine, CREATE)
+    run(engine, "DROP TABLE orders")
+    assert catalog(engine)["functions"]
+    apply(engine, drop)
+    assert not any(catalog(engine).values())
+
+
+def test_a_schema_translate_map_is_honoured(engine):
+    """On a connection that translates schemas, the operations act in the schema that is in force, and in no other."""
+    run(engine, "CREATE SCHEMA shop", "CREATE SCHEMA hall", *(TABLE.replace("orders", f"{s}.orders") for s in ("public", "shop", "hall")))
+    bare = catalog(engine)
+    with engine.begin() as connection:
+        translated = connection.execution_options(schema_translate_map={None: "shop", "declared": "hall"})
+        with Operations.context(MigrationContext.configure(translated)) as op:
+            op.create_notify_triggers("orders", **GIVEN)
+            op.alter_notify_triggers("orders", schema="declared", **GIVEN)
+    triggers = {(table, function) for table, _, function, *_ in catalog(engine)["triggers"]}
+    assert triggers == {(f"{schema}.orders", f"{schema}.sa_pgnotify_orders()") for schema in ("shop", "hall")}
+    with engine.begin() as connection:
+        translated = connection.execution_options(schema_translate_map={None: "shop", "declared": "hall"})
+        with Operations.context(MigrationContext.configure(translated)) as op:
+            op.drop_notify_triggers("orders")
+            op.drop_notify_triggers("orders", schema="declared")
+            with pytest.raises(DBAPIError, match="the table nowhere.orders does not exist"), connection.begin_nested():
+                op.drop_notify_triggers("orders", schema="nowhere")
+    assert catalog(engine) == bare
+
+
+def test_operations_run_in_an_autocommit_block(engine, project):
+    """There each operation is committed at once, so that a mistake after the block leaves what it did."""
+    project(f"op.execute({TABLE!r})")
+    block = f"with op.get_context().autocommit_block():\n    {CREATE}\n    {CREATE.replace('create', 'alter')}\n"
+    with pytest.raises(DBAPIError, match="nowhere"):
+        project(f"{block}op.drop_table('nowhere')")
+    assert version(engine) == "r0"
+    assert differences(engine, orders()) == []
+
+
+# -- reverse, and the diff of compare_metadata ------------------------------------------------------------------------
+
+FIRST = TriggerSet.made("orders", "shop", **GIVEN)
+SECOND = TriggerSet.made("orders", "shop", **GIVEN, values="all", operations=["insert"])
+
+
+def parts(op: Any) -> tuple[Any, ...]:
+    return (type(op), op.triggers, getattr(op, "former", None))
+
+
+def test_reverse_of_each_operation():
+    """Create and drop reverse to each other, an alter to the former state, and twice reversed is what it was."""
+    create, alter, drop = CreateNotifyTriggersOp(FIRST), AlterNotifyTriggersOp(SECOND, FIRST), DropNotifyTriggersOp(FIRST)
+    assert parts(create.reverse()) == parts(drop)
+    assert parts(drop.reverse()) == parts(create)
+    assert parts(alter.reverse()) == (AlterNotifyTriggersOp, FIRST, SECOND)
+    assert [parts(op.reverse().reverse()) for op in (create, alter, drop)] == [parts(op) for op in (create, alter, drop)]
+    left_over = DropNotifyTriggersOp(named("orders", "shop"), if_exists=True)
+    assert left_over.reverse().if_exists
+    assert parts(left_over.reverse()) == parts(left_over)
+
+
+@pytest.mark.parametrize(
+    ("op", "said"),
+    [(AlterNotifyTriggersOp(FIRST), "that it replaces"), (DropNotifyTriggersOp(named("orders", "shop")), "that it removes")],
+)
+def test_what_cannot_be_reversed_says_so(op, said):
+    """An operation that does not know what it replaces or removes refuses to be reversed, as Alembic's own do."""
+    with pytest.raises(ValueError, match=f"operation is not reversible; the triggers {said} are not known"):
+        op.reverse()
+
+
+def test_to_diff_tuple():
+    """``compare_metadata`` gives verb, schema, table and parameters, in Alembic's manner."""
+    assert CreateNotifyTriggersOp(FIRST).to_diff_tuple() == ("add_notify_triggers", "shop", "orders", FIRST.parameters)
+    assert DropNotifyTriggersOp(FIRST).to_diff_tuple() == ("remove_notify_triggers", "shop", "orders", FIRST.parameters)
+    modify = ("modify_notify_triggers", "shop", "orders")
+    assert AlterNotifyTriggersOp(SECOND, FIRST).to_diff_tuple() == (*modify, FIRST.parameters, SECOND.parameters)
+    assert AlterNotifyTriggersOp(SECOND).to_diff_tuple() == (*modify, None, SECOND.parameters)
+
+
+# -- written down and read back ---------------------------------------------------------------------------------------
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
+awkward = st.sampled_from(['a"b', "it's", "a\tb\nc", "%(x)s", ":name", "$function$", "\\", "all", "table", "é" * 31, "x" * 63, "{}"])
+words = texts | awkward
+
+
+@st.composite
+def trigger_sets(draw: st.DrawFn) -> TriggerSet:
+    """Any that a revision may carry."""
+    families = draw(st.dictionaries(words, st.sampled_from(list(FAMILIES)), min_size=1, max_size=6))
+    columns = tuple(TriggerColumn(name, family, draw(st.none() | texts)) for name, family in families.items())
+    some = st.lists(st.sampled_from(list(families)), unique=True).map(tuple)
+    key = tuple(draw(st.lists(st.sampled_from(list(families)), unique=True, min_size=1)))
+    told_of = draw(st.sets(st.sampled_from(OPERATIONS), min_size=1))
+    lookups = st.builds(
+        Lookup, table=words, schema=st.none() | words, discriminator=words,
+        keys=st.just(tuple((name, draw(words)) for name in key)),
+    )  # fmt: skip
+    marking = Marking(
+        operations=tuple(o for o in OPERATIONS if o in told_of),
+        values=draw(some | st.just("all")),
+        update_of=draw(some),
+        condition=draw(st.none() | words),
+        channel=draw(st.none() | words.filter(lambda name: len(name.encode()) <= 63)),
+        key=key,
+        discriminator=draw(st.none() | st.sampled_from(list(families)) | lookups),
+    )
+    return TriggerSet(table=draw(words), schema=draw(st.none() | words), marking=marking, columns=columns, function=draw(st.none() | words))
+
+
+@given(trigger_sets())
+def test_parameters_round_trip(triggers):
+    """What a revision says of triggers makes the same triggers, directly and through JSON."""
+    assert from_parameters("x", **to_parameters(triggers.marking, triggers.columns)) == (triggers.marking, triggers.columns)
+    for said in (triggers.parameters, json.loads(json.dumps(triggers.parameters))):
+        again = TriggerSet.made(triggers.table, triggers.schema, **said)
+        assert again == triggers
+        assert (again.body, again.settings, again.comment) == (triggers.body, triggers.settings, triggers.comment)
+
+
+@given(trigger_sets())
+def test_the_comment_on_the_function_is_read_back(triggers):
+    """What a downgrade restores from, the function's comment, says all of the triggers but where they are."""
+    said = read_comment(triggers.comment)
+    table = said.pop("table", None)
+    assert table == triggers.table if table is not None else triggers.function_name.endswith(triggers.table)
+    made = TriggerSet.made(triggers.table, triggers.schema, function=triggers.function, **said)
+    assert made == triggers
+    assert made.body == triggers.body
+
+
+@given(trigger_sets())
+def test_rendered_code_evaluates_to_the_same_parameters(triggers):
+    """Whatever the names, the code in a revision is Python, and calls the operation with what made it."""
+    alter = AlterNotifyTriggersOp(triggers, triggers)
+    code = render_python_code(UpgradeOps([CreateNotifyTriggersOp(triggers), alter, DropNotifyTriggersOp(triggers)]))
+    calls: list[Any] = []
+
+    class Recorder:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *args, **kwargs: calls.append((name, args, kwargs))
+
+    exec(f"if True:\n    {code}", {"op": Recorder()})
+    place = {} if triggers.schema is None else {"schema": triggers.schema}
+    everything = {**place, **triggers.parameters}
+    assert calls == [
+        ("create_notify_triggers", (triggers.table,), everything),
+        ("alter_notify_triggers", (triggers.table,), everything),
+        ("drop_notify_triggers", (triggers.table,), place),
+    ]
