@@ -154,7 +154,7 @@ def compare_left_over(context: AutogenContext, upgrade_ops: UpgradeOps, schemas:
     for place, op in enumerate(upgrade_ops.ops):
         if isinstance(op, CreateTableOp) and op.info:  # our notes on the table would be written into the script
             op.info = {key: value for key, value in op.info.items() if key != INFO_KEY}
-        elif isinstance(op, ModifyTableOps) and any(isinstance(part, AlterNotifyTriggersOp) for part in op.ops):
+        elif isinstance(op, ModifyTableOps) and any(isinstance(part, NotifyTriggersOp) for part in op.ops):
             upgrade_ops.ops[place] = ModifyTriggeredTableOps(op.table_name, op.ops, schema=op.schema)
     if context.dialect is None or context.dialect.name != "postgresql":
         return

@@ -165,11 +165,11 @@ class DropNotifyTriggersOp(NotifyTriggersOp):
 
 
 class ModifyTriggeredTableOps(ModifyTableOps):
-    """All that is done to a table, if its triggers are altered: in the reverse, too, that comes when its columns are what it needs."""
+    """All that is done to a table whose triggers change: in the reverse, too, they change when the columns are what they need."""
 
     def reverse(self) -> ModifyTableOps:
         done = super().reverse()
-        last: list[MigrateOperation] = [op for op in done.ops if isinstance(op, AlterNotifyTriggersOp | DropColumnOp)]
+        last: list[MigrateOperation] = [op for op in done.ops if isinstance(op, NotifyTriggersOp | DropColumnOp)]
         return ModifyTableOps(done.table_name, [op for op in done.ops if op not in last] + last, schema=done.schema)
 
 

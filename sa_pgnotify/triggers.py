@@ -21,7 +21,7 @@ from sqlalchemy import Table
 from .columns import TriggerColumn, trigger_column
 from .errors import NotifyConfigError
 from .parameters import from_parameters, to_parameters
-from .quoting import dollar_quoted, literal, quote
+from .quoting import dollar_quoted, literal, quote, quote_always
 from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
 from .template_v1 import FunctionV1
 
@@ -110,14 +110,15 @@ class TriggerSet:
 
     @property
     def qualified_table(self) -> str:
-        return self._qualified(self.table)
+        return self._qualified(quote(self.table))
 
     @property
     def qualified_function(self) -> str:
-        return self._qualified(self.function_name)
+        # SQLAlchemy's quote() takes a name with a newline at its end for one that needs no quotes, and so does its CREATE TABLE.
+        return self._qualified(quote_always(self.function_name))
 
     def _qualified(self, name: str) -> str:
-        return quote(name) if self.schema is None else f"{quote(self.schema)}.{quote(name)}"
+        return name if self.schema is None else f"{quote(self.schema)}.{name}"
 
     @property
     def comment(self) -> str:
