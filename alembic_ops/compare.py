@@ -43,7 +43,7 @@ class Database:
     :ivar idle: functions of ours that no trigger runs.
     """
 
-    wanted: list[TriggerSet]
+    wanted: dict[Place, TriggerSet]
     found: dict[TriggerSet, Installed]
     functions: dict[Place, Function]
     idle: list[Function]
@@ -57,8 +57,9 @@ def _database(context: AutogenContext) -> Database:
     if known is None:
         assert context.connection is not None
         execute = execute_on(context.connection)
-        wanted = [w for table in context.sorted_tables if (w := _wanted(context, table)) is not None]
-        known = Database(wanted, installed(execute, wanted), {}, [])
+        sets = (trigger_set(t, marking) for t in context.sorted_tables if (marking := marking_of(t)) is not None)
+        wanted = {(_schema(context, s.schema), s.table): replace(s, schema=_schema(context, s.schema)) for s in sets}
+        known = Database(wanted, installed(execute, wanted.values()), {}, [])
         for function in functions(execute):
             if function.table is None:
                 known.idle.append(function)
@@ -74,14 +75,6 @@ def _schema(context: AutogenContext, name: str | None) -> str | None:
     """A schema as Alembic names it: None for the default one."""
     assert context.dialect is not None
     return None if name == context.dialect.default_schema_name else name
-
-
-def _wanted(context: AutogenContext, table: Table) -> TriggerSet | None:
-    marking = marking_of(table)
-    if marking is None:
-        return None
-    triggers = trigger_set(table, marking)
-    return replace(triggers, schema=_schema(context, triggers.schema))
 
 
 def _former(triggers: TriggerSet, function: Function) -> TriggerSet | None:
@@ -111,8 +104,9 @@ def compare_table(
     """Propose what is to be done about the triggers of one table; called for those that are added, removed, and both here and there."""
     if context.dialect is None or context.dialect.name != "postgresql":
         return
-    wanted = None if metadata_table is None else _wanted(context, metadata_table)
-    present = _database(context).functions.get((schema, name))
+    database = _database(context)
+    wanted = None if metadata_table is None else database.wanted.get((schema, name))
+    present = database.functions.get((schema, name))
     if (wanted is None and present is None) or not _included(context, FILTER_TYPE, conn_table, metadata_table):
         return
     op = _proposal(context, wanted or named(name, schema), present)
@@ -159,7 +153,7 @@ def compare_left_over(context: AutogenContext, upgrade_ops: UpgradeOps, schemas:
     if context.dialect is None or context.dialect.name != "postgresql":
         return
     database = _database(context)
-    kept = {(wanted.schema, wanted.function_name) for wanted in database.wanted}
+    kept = {(wanted.schema, wanted.function_name) for wanted in database.wanted.values()}
     for function in database.idle:
         schema = _schema(context, function.schema)
         if schema not in set(schemas) or (schema, function.name) in kept:
