@@ -23,7 +23,7 @@ COMMANDS = {
     "bench": (["--group", "test", "-e", "."], [["python", "benchmarks/run.py"]]),
     "matrix": (["--group", "dev", "-e", "."], [["nox"]]),
 }
-OLDEST = ["sqlalchemy==2.0.*", "alembic==1.13.0"]
+OLDEST = ["sqlalchemy==2.0.44", "alembic==1.13.0"]
 
 
 def environment(name: str, requirements: list[str]) -> Path:

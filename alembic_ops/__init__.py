@@ -11,9 +11,9 @@ import inspect
 from alembic.autogenerate import comparators, renderers
 from alembic.operations import BatchOperations, Operations
 
-from .compare import FILTER_TYPE, compare_left_over, compare_table
-from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, run
-from .render import NAMES, render
+from .compare import FILTER_TYPE, compare_schemas, compare_table
+from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, LostNotifyTriggersOp, run
+from .render import NAMES, render, render_lost
 
 __all__ = ["FILTER_TYPE", "AlterNotifyTriggersOp", "CreateNotifyTriggersOp", "DropNotifyTriggersOp"]
 
@@ -22,12 +22,13 @@ for _operation, _name in NAMES.items():
     BatchOperations.register_operation(_name, f"batch_{_name}")(_operation)
     Operations.implementation_for(_operation)(run)
     renderers.dispatch_for(_operation)(render)
+renderers.dispatch_for(LostNotifyTriggersOp)(render_lost)
 
 comparators.dispatch_for("table")(compare_table)
 # Since Alembic 1.18 comparators of schemas have a priority, without which this one would run before the tables are compared.
 if "priority" in inspect.signature(comparators.dispatch_for).parameters:
     from alembic.util import DispatchPriority
 
-    comparators.dispatch_for("schema", priority=DispatchPriority.LAST)(compare_left_over)
+    comparators.dispatch_for("schema", priority=DispatchPriority.LAST)(compare_schemas)
 else:
-    comparators.dispatch_for("schema")(compare_left_over)
+    comparators.dispatch_for("schema")(compare_schemas)

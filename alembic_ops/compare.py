@@ -7,7 +7,7 @@ left alone, and what a proposal replaces is read back from the database, so that
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,14 +16,13 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import CreateTableOp, ModifyTableOps, UpgradeOps
 from sqlalchemy import MetaData, Table
 
-from sa_pgnotify.errors import NotifyConfigError
 from sa_pgnotify.reflection import Function, Installed, compare, execute_on, functions, installed
 from sa_pgnotify.spec import INFO_KEY, marking_of
-from sa_pgnotify.triggers import FUNCTION_PREFIX, TEMPLATES, TriggerSet, named, trigger_set
+from sa_pgnotify.triggers import FUNCTION_PREFIX, TRIGGER_NAMES, TriggerSet, trigger_set
 
 from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, ModifyTriggeredTableOps, NotifyTriggersOp
 
-__all__ = ["FILTER_TYPE", "compare_left_over", "compare_table"]
+__all__ = ["FILTER_TYPE", "compare_schemas", "compare_table"]
 
 log = logging.getLogger("alembic.autogenerate.compare.notify_triggers")
 
@@ -60,13 +59,13 @@ def _database(context: AutogenContext) -> Database:
         sets = (trigger_set(t, marking) for t in context.sorted_tables if (marking := marking_of(t)) is not None)
         wanted = {(_schema(context, s.schema), s.table): replace(s, schema=_schema(context, s.schema)) for s in sets}
         known = Database(wanted, installed(execute, wanted.values()), {}, [])
-        for function in functions(execute):
+        for function in sorted(functions(execute), key=_stray):
             if function.table is None:
                 known.idle.append(function)
             else:
-                known.functions[_schema(context, function.table_schema), function.table] = function
+                known.functions.setdefault((_schema(context, function.table_schema), function.table), function)
                 if function.visible:  # and so Alembic knows it without its schema
-                    known.functions[None, function.table] = function
+                    known.functions.setdefault((None, function.table), function)
         _databases[context] = known
     return known
 
@@ -77,19 +76,21 @@ def _schema(context: AutogenContext, name: str | None) -> str | None:
     return None if name == context.dialect.default_schema_name else name
 
 
-def _former(triggers: TriggerSet, function: Function) -> TriggerSet | None:
-    """The trigger set that ``function``, which those of the table run, was made from; None if its comment does not tell.
+def _stray(function: Function) -> tuple[bool, bool]:
+    """Sorts what triggers of a table run by how much it looks like its function."""
+    return function.trigger not in TRIGGER_NAMES.values(), function.name != f"{FUNCTION_PREFIX}{function.table}"
+
+
+def _former(place: Place, function: Function) -> TriggerSet | None:
+    """The trigger set that ``function``, which those of a table run, was made from; None if its comment does not tell.
 
     :raises NotifyConfigError: if its template version is not known.
     """
-    said = {name: value for name, value in function.said.items() if name != "table"}
-    try:
-        made = TriggerSet.made(triggers.table, triggers.schema, **said)
-    except NotifyConfigError:
-        if said["version"] not in TEMPLATES:
-            raise
+    schema, table = place
+    if function.said is None:
         log.warning("The comment on function %r is damaged: the downgrade will not bring back what is there now", function.name)
         return None
+    made = TriggerSet.made(table, schema, **{name: value for name, value in function.said.items() if name != "table"})
     return made if made.function_name == function.name else replace(made, function=function.name)
 
 
@@ -109,21 +110,22 @@ def compare_table(
     present = database.functions.get((schema, name))
     if (wanted is None and present is None) or not _included(context, FILTER_TYPE, conn_table, metadata_table):
         return
-    op = _proposal(context, wanted or named(name, schema), present)
+    op = _proposal(database, (schema, name), wanted, present)
     if op is not None:
         what = {CreateNotifyTriggersOp: "added", AlterNotifyTriggersOp: "changed", DropNotifyTriggersOp: "removed"}[type(op)]
         log.info("Detected %s notify triggers on table %r", what, f"{schema}.{name}" if schema else name)
         modify_ops.ops.append(op)
 
 
-def _proposal(context: AutogenContext, wanted: TriggerSet, present: Function | None) -> NotifyTriggersOp | None:
+def _proposal(database: Database, place: Place, wanted: TriggerSet | None, present: Function | None) -> NotifyTriggersOp | None:
     """
-    :param present: the function that triggers of ours on the table run.
+    :param present: the function that triggers of the table run, if it is ours.
     """
-    former = None if present is None else _former(wanted, present)
-    if not wanted.columns:
-        return DropNotifyTriggersOp(former or wanted, if_exists=former is None)
-    found = _database(context).found.get(wanted)
+    former = None if present is None else _former(place, present)
+    if wanted is None:
+        schema, table = place
+        return DropNotifyTriggersOp(TriggerSet.only_named(table, schema), former)
+    found = database.found.get(wanted)
     if present is None and (found is None or (found.source is None and not found.triggers)):
         return CreateNotifyTriggersOp(wanted)
     return AlterNotifyTriggersOp(wanted, former or wanted) if compare(wanted, found, wanted.table) else None
@@ -140,29 +142,30 @@ def _included(context: AutogenContext, type_: Any, conn_table: Table | None, met
     return context.run_object_filters(subject, subject.name, type_, metadata_table is None, None if subject is conn_table else conn_table)
 
 
-def compare_left_over(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Iterable[str | None]) -> None:
-    """Propose to drop the functions that a table left when it was dropped by hand; and put right what the tables' operations need.
-
-    Called once for all, after the tables.
-    """
+def compare_schemas(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Iterable[str | None]) -> None:
+    """Put right what the tables' operations need, and propose to drop what tables left; called once for all, after the tables."""
     for place, op in enumerate(upgrade_ops.ops):
         if isinstance(op, CreateTableOp) and op.info:  # our notes on the table would be written into the script
             op.info = {key: value for key, value in op.info.items() if key != INFO_KEY}
         elif isinstance(op, ModifyTableOps) and any(isinstance(part, NotifyTriggersOp) for part in op.ops):
             upgrade_ops.ops[place] = ModifyTriggeredTableOps(op.table_name, op.ops, schema=op.schema)
-    if context.dialect is None or context.dialect.name != "postgresql":
-        return
+    if context.dialect is not None and context.dialect.name == "postgresql":
+        upgrade_ops.ops.extend(_left_over(context, set(schemas)))
+
+
+def _left_over(context: AutogenContext, schemas: set[str | None]) -> Iterator[DropNotifyTriggersOp]:
+    """What drops the functions of tables that were dropped by hand."""
     database = _database(context)
     kept = {(wanted.schema, wanted.function_name) for wanted in database.wanted.values()}
     for function in database.idle:
         schema = _schema(context, function.schema)
-        if schema not in set(schemas) or (schema, function.name) in kept:
+        if schema not in schemas or (schema, function.name) in kept:
             continue
-        name = function.said.get("table") or function.name.removeprefix(FUNCTION_PREFIX)
+        name = (function.said or {}).get("table") or function.name.removeprefix(FUNCTION_PREFIX)
         gone = Table(name, MetaData(), schema=schema)
         if all(_included(context, type_, gone, None) for type_ in ("table", FILTER_TYPE)):
             log.info("Detected a notify trigger function that no trigger runs, %r", function.name)
-            triggers = named(name, schema)
+            triggers = TriggerSet.only_named(name, schema)
             if triggers.function_name != function.name:
-                triggers = replace(triggers, function=function.name)
-            upgrade_ops.ops.append(DropNotifyTriggersOp(triggers, if_exists=True))
+                triggers = TriggerSet.only_named(name, schema, function.name)
+            yield DropNotifyTriggersOp(triggers, if_exists=True)

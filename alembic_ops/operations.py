@@ -14,9 +14,17 @@ from alembic.operations.ops import DropColumnOp, ModifyTableOps
 from alembic.util import CommandError
 
 from sa_pgnotify.ddl import TriggerStatement
-from sa_pgnotify.triggers import TriggerSet, named
+from sa_pgnotify.triggers import TriggerSet
 
-__all__ = ["AlterNotifyTriggersOp", "CreateNotifyTriggersOp", "DropNotifyTriggersOp", "NotifyTriggersOp", "run"]
+__all__ = [
+    "AlterNotifyTriggersOp",
+    "CreateNotifyTriggersOp",
+    "DropNotifyTriggersOp",
+    "LostNotifyTriggersOp",
+    "ModifyTriggeredTableOps",
+    "NotifyTriggersOp",
+    "run",
+]
 
 
 class NotifyTriggersOp(MigrateOperation):
@@ -37,7 +45,7 @@ class CreateNotifyTriggersOp(NotifyTriggersOp):
         self.triggers = triggers
 
     def reverse(self) -> DropNotifyTriggersOp:
-        return DropNotifyTriggersOp(self.triggers)
+        return DropNotifyTriggersOp(TriggerSet.only_named(self.triggers.table, self.triggers.schema), self.triggers)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         return ("add_notify_triggers", self.triggers.schema, self.triggers.table, self.triggers.parameters)
@@ -116,28 +124,22 @@ class AlterNotifyTriggersOp(NotifyTriggersOp):
 class DropNotifyTriggersOp(NotifyTriggersOp):
     """Remove a table's triggers and trigger function.
 
-    :ivar triggers: what is removed; what its table has is enough for that, the rest is for the reverse.
-    :ivar if_exists: whether the table may be absent, and only its function left; or what is there cannot be read.
+    :ivar triggers: where they are; more is not needed.
+    :ivar former: what is removed; None if it is not known, or if its table is gone.
+    :ivar if_exists: whether the table may be absent, and only its function left.
     """
 
-    def __init__(self, triggers: TriggerSet, *, if_exists: bool = False) -> None:
+    def __init__(self, triggers: TriggerSet, former: TriggerSet | None = None, *, if_exists: bool = False) -> None:
         self.triggers = triggers
+        self.former = former
         self.if_exists = if_exists
         self.statements = ("drop",) if if_exists else ("verify_table", "drop")
 
-    def reverse(self) -> NotifyTriggersOp:
-        """What is left of a table that is gone cannot be brought back, and need not: that reverse is itself, and does nothing.
-
-        :raises ValueError: if what is removed is not known.
-        """
-        if self.if_exists:
-            return self
-        if not self.triggers.columns:
-            raise ValueError("operation is not reversible; the triggers that it removes are not known")
-        return CreateNotifyTriggersOp(self.triggers)
+    def reverse(self) -> MigrateOperation:
+        return LostNotifyTriggersOp(self) if self.former is None else CreateNotifyTriggersOp(self.former)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
-        return ("remove_notify_triggers", self.triggers.schema, self.triggers.table, self.triggers.parameters)
+        return ("remove_notify_triggers", self.triggers.schema, self.triggers.table, self.former and self.former.parameters)
 
     @classmethod
     def drop_notify_triggers(
@@ -156,12 +158,22 @@ class DropNotifyTriggersOp(NotifyTriggersOp):
         :param if_exists: do not fail if the table does not exist, and drop what a table of this name has left.
         :raises sqlalchemy.exc.DBAPIError: if the table does not exist.
         """
-        operations.invoke(cls(named(table_name, schema, function), if_exists=if_exists))
+        operations.invoke(cls(TriggerSet.only_named(table_name, schema, function), if_exists=if_exists))
 
     @classmethod
     def batch_drop_notify_triggers(cls, operations: BatchOperations, /) -> None:
         """Remove the triggers of the batch's table; see :meth:`drop_notify_triggers`."""
-        operations.invoke(cls(named(*_batch_table(operations))))
+        operations.invoke(cls(TriggerSet.only_named(*_batch_table(operations))))
+
+
+class LostNotifyTriggersOp(MigrateOperation):
+    """What a downgrade does about triggers of which nothing tells what they were: nothing, and it says so."""
+
+    def __init__(self, removal: DropNotifyTriggersOp) -> None:
+        self.removal = removal
+
+    def reverse(self) -> DropNotifyTriggersOp:
+        return self.removal
 
 
 class ModifyTriggeredTableOps(ModifyTableOps):
@@ -197,6 +209,7 @@ def run(operations: Operations | BatchOperations, op: NotifyTriggersOp) -> None:
                     f"The triggers of {op.triggers.table!r} would be lost: recreate='always' makes a new table when the batch ends. "
                     "Call the operation on op, after the batch"
                 )
+            # As its own add_column() and the like do: so that we come at our place among them.
             operations.impl.batch.append((method, (argument,), {}))
         else:
             getattr(operations.impl, method)(argument)

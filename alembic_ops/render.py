@@ -7,9 +7,9 @@ from typing import Any
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import _alembic_autogenerate_prefix as prefix_of
 
-from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, NotifyTriggersOp
+from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, LostNotifyTriggersOp, NotifyTriggersOp
 
-__all__ = ["render"]
+__all__ = ["NAMES", "render", "render_lost"]
 
 NAMES: dict[type[NotifyTriggersOp], str] = {
     CreateNotifyTriggersOp: "create_notify_triggers",
@@ -23,16 +23,26 @@ WIDTH = 100
 def render(context: AutogenContext, op: NotifyTriggersOp) -> list[str] | str:
     """The call of ``op``, in lines."""
     context.imports.add("import alembic_ops  # noqa: F401 (its operations)")  # the revision does not hang on env.py
-    call = f"{prefix_of(context)}{NAMES[type(op)]}"
-    # Within a batch the table is known.
-    place = [] if context._has_batch else [repr(op.triggers.table)]
-    if op.triggers.schema is not None and place:
-        place.append(f"schema={op.triggers.schema!r}")
+    prefix = prefix_of(context)
+    call = f"{prefix}{NAMES[type(op)]}"
+    place = []
+    if prefix != "batch_op.":  # which knows the table
+        place.append(repr(op.triggers.table))
+        if op.triggers.schema is not None:
+            place.append(f"schema={op.triggers.schema!r}")
     if isinstance(op, DropNotifyTriggersOp):
-        function = [f"function={op.triggers.function!r}"] * (op.if_exists and op.triggers.function is not None)
-        return f"{call}({', '.join(place + ['if_exists=True'] * op.if_exists + function)})"
+        if op.if_exists:
+            place.append("if_exists=True")
+        if op.triggers.function is not None:
+            place.append(f"function={op.triggers.function!r}")
+        return f"{call}({', '.join(place)})"
     arguments = [line for name, value in op.triggers.parameters.items() for line in _argument(name, value)]
     return [f"{call}(", *(f"    {line}" for line in [*(f"{p}," for p in place), *arguments]), ")"]
+
+
+def render_lost(context: AutogenContext, op: LostNotifyTriggersOp) -> str:
+    """A statement, since a function must have one, that does nothing."""
+    return f"pass  # the triggers of {op.removal.triggers.table!r} cannot be brought back: nothing tells what they were"
 
 
 def _argument(name: str, value: Any) -> list[str]:

@@ -137,7 +137,7 @@ def trigger_column(column: Column[Any]) -> TriggerColumn:
 
 def fingerprint(families: Mapping[str, str]) -> str:
     """Eight characters that stand for the columns of a table and the families of their types. A message carries them, so that a
-    listener that runs while a column is added or gets another type sees it."""
+    listener that runs while a column is added, or gets a type of another family, sees it."""
     return hashlib.sha256(json.dumps(list(families.items())).encode()).hexdigest()[:8]
 
 

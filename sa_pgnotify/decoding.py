@@ -111,6 +111,10 @@ class Source:
         self._masks: dict[tuple[Layout, tuple[str | None, ...]], frozenset[int]] = {}
         self._decoders: dict[str, Decoder] = {}
 
+    def with_types(self, oids: Mapping[str, int], types: str | None) -> Source:
+        """The same table, with the columns that it has by now."""
+        return Source(self.table, self._mapper, self._accepts, self._key, self._dialect, oids, self._reader, types)
+
     def layout(self, shape: str) -> Layout:
         """:raises Undecodable: if ``shape`` is not one."""
         known = self._layouts.get(shape)
@@ -271,7 +275,12 @@ class Batch:
         return self._layout.types
 
     def read_with(self, source: Source) -> Batch:
-        """The same, decoded as ``source`` says."""
+        """The same, decoded as ``source`` says.
+
+        :raises Undecodable: if that was made for columns of other types; where nothing tells, they are taken for the same.
+        """
+        if source.types not in (None, self.types):
+            raise Undecodable(f"{source.table.name}: nothing tells any more what types its columns had when this was sent")
         return Batch(source, self._rows, self.since)
 
     def each(self) -> list[Batch]:

@@ -31,7 +31,7 @@ from .errors import ConnectionLost, ListenUnavailable, NotifyConfigError, PgNoti
 from .events import Change, Event, Gap, Notification
 from .protocol import Item, Protocol, size_of
 from .sources import expand
-from .subscribing import PROBE_SECONDS, greet, listen, probe
+from .subscribing import PROBE_SECONDS, greet, listen, probe, read_again
 
 __all__ = ["Listener", "Stats"]
 
@@ -114,6 +114,7 @@ class Listener:
         self._engine = engine
         self._sources = list(sources)
         self._heartbeat = heartbeat
+        self._patience = max(PROBE_SECONDS, heartbeat)
         self._buffer_size = buffer_size
         self._on_error = on_error
         self._handlers: list[tuple[tuple[type, ...], list[Any], Handler]] = []
@@ -396,17 +397,15 @@ class Listener:
         asked = time.time()
         connection = self._open()
         try:
-            with connection.deadline(max(PROBE_SECONDS, self._heartbeat)):
+            with connection.deadline(self._patience):
                 greet(connection)
-                self._protocol.routes, missing = listen(connection, self._engine, expand(self._sources), strict=strict)
+            missing = self._listen(connection, strict=strict)
             self._early = probe(connection, self._open, lambda: self._stopping)
         except BaseException:
             connection.close()
             raise
-        if missing is not None:
-            logger.error("%s", missing)
         self._connection = connection
-        self._deliver(self._protocol.connected(asked, "" if missing is None else str(missing)))
+        self._deliver(self._protocol.connected(asked, missing))
 
     def _open(self) -> ListenConnection:
         """A new connection, which stop() can interrupt as soon as it is there."""
@@ -439,18 +438,31 @@ class Listener:
                     self._obey(connection)
                 if connection in ready or connection.pending():
                     self._hand_over(connection, connection.receive())
-                if time.monotonic() >= next_beat:
+                if time.monotonic() >= next_beat and not connection.pending():  # what is pending is not yet delivered
                     self._beat(connection)
                     next_beat = time.monotonic() + self._heartbeat
 
     def _hand_over(self, connection: ListenConnection, notifications: list[tuple[str, str, int]]) -> None:
-        """Deliver what notifications tell; where a table was altered since we listen, with its columns' types read again."""
+        """Deliver what notifications tell; and where tables or triggers were altered since we listen, do what that asks for."""
         items = self._protocol.notified(notifications)
         if self._protocol.outdated:
-            with connection.deadline(self._heartbeat):
-                routes, _ = listen(connection, self._engine, expand(self._sources), strict=False)
-            items = self._protocol.renewed(routes, items)
+            with connection.deadline(self._patience):
+                sources = read_again(connection, self._engine, self._protocol.outdated.values())
+            items = self._protocol.renewed(sources, items)
         self._deliver(items)
+        if self._protocol.moved:
+            logger.warning("triggers were dropped, or tell on another channel: listening anew")
+            self._protocol.lost()
+            asked = time.time()
+            self._deliver(self._protocol.connected(asked, self._listen(connection, strict=False)))
+
+    def _listen(self, connection: ListenConnection, *, strict: bool) -> str:
+        """LISTEN to all sources; what is missing, if ``strict`` does not refuse that."""
+        with connection.deadline(self._patience):
+            self._protocol.routes, missing = listen(connection, self._engine, expand(self._sources), strict=strict)
+        if missing is not None:
+            logger.error("%s", missing)
+        return "" if missing is None else str(missing)
 
     def _beat(self, connection: ListenConnection) -> None:
         """Ask the server something, which finds out a dead connection, and something worth knowing."""
@@ -472,7 +484,7 @@ class Listener:
             command = self._commands.get()
             try:
                 sources = command.change(self._sources)
-                with connection.deadline(max(PROBE_SECONDS, self._heartbeat)):
+                with connection.deadline(self._patience):
                     self._protocol.routes, _ = listen(connection, self._engine, expand(sources), strict=True)
             except PgNotifyError as error:
                 command.done.set_exception(error)

@@ -14,7 +14,11 @@ from .columns import FAMILIES, TriggerColumn
 from .errors import NotifyConfigError
 from .spec import OPERATIONS, Lookup, Marking
 
-__all__ = ["from_parameters", "to_parameters"]
+__all__ = ["OPTIONAL", "REQUIRED", "from_parameters", "to_parameters"]
+
+REQUIRED = {"columns", "key"}
+OPTIONAL = {"operations", "values", "update_of", "condition", "channel", "discriminator", "computed"}
+"""Names of the parameters."""
 
 
 def to_parameters(marking: Marking, columns: Iterable[TriggerColumn]) -> dict[str, Any]:
@@ -62,7 +66,10 @@ def from_parameters(
     :param subject: name of the table, for messages.
     :raises NotifyConfigError: if they contradict each other or name what does not exist.
     """
-    refused = _refusal(subject)
+
+    def refused(problem: str) -> NotifyConfigError:
+        return NotifyConfigError(subject, problem)
+
     if not isinstance(columns, Mapping) or not columns:
         raise refused(f"columns={columns!r} is no dict of columns; write columns={{'id': 'integer'}}")
     for name, family in columns.items():
@@ -110,7 +117,3 @@ def _lookup(said: Mapping[str, Any], names: Callable[[str, Any], object], refuse
         raise refused(f"discriminator={dict(said)!r} is neither a column's name nor a dict of table, schema, column and key")
     names("discriminator's key", said["key"])
     return Lookup(table=said["table"], schema=said["schema"], discriminator=said["column"], keys=tuple(said["key"].items()))
-
-
-def _refusal(subject: str) -> Callable[[str], NotifyConfigError]:
-    return lambda problem: NotifyConfigError(subject, problem)

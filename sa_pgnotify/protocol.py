@@ -16,7 +16,7 @@ from time import time
 
 from .decoding import Batch, Source, Undecodable
 from .events import Event, Gap, Notification, Reason
-from .wire import Malformed, MessageReader
+from .wire import MOVED, Malformed, MessageReader
 
 __all__ = ["Item", "Protocol", "Route", "size_of"]
 
@@ -48,6 +48,9 @@ class Protocol:
     """State of one listener.
 
     :param buffer_size: how many events may wait for the program.
+    :ivar moved: triggers of a table went, or tell on another channel: LISTEN anew, as after a loss.
+    :ivar outdated: the sources, by relation, of which came a message whose trigger was made for other columns, or types: read their
+        columns again, and give them to :meth:`renewed`.
     """
 
     def __init__(self, buffer_size: int) -> None:
@@ -58,7 +61,9 @@ class Protocol:
         self._lost_since: float | None = None
         self._complete_until = time()
         self._overflowing = False
-        self.outdated = False
+        self.moved = False
+        self.outdated: dict[str, Source] = {}
+        self._asked: dict[str, str | None] = {}
         self.received = self.gaps = self.reconnects = 0
         self.latency: float | None = None
 
@@ -69,6 +74,8 @@ class Protocol:
         if self._lost_since is None:
             self._lost_since = self._complete_until
         self._reader.reset()
+        self.moved = False
+        self.outdated.clear()
 
     def delay(self) -> float:
         """Seconds to wait before the next attempt to connect: exponential, with full jitter, so that a thousand listeners do not
@@ -107,26 +114,30 @@ class Protocol:
                 continue  # unsubscribed while it was on its way
             if route.plain:
                 items.append(Notification(channel, payload, pid))
-            if route.sources:
+            if route.sources and payload == MOVED:
+                self.moved = True
+            elif route.sources:
                 items.extend(self._changes(route.sources, channel, payload, pid))
         return items
 
-    def renewed(self, routes: dict[str, Route], items: Iterable[Item]) -> list[Item]:
-        """``items``, those from newer triggers decoded with what LISTEN has told anew about the types of their tables' columns.
+    def renewed(self, sources: dict[str, Source], items: Iterable[Item]) -> list[Item]:
+        """``items``, those from newer triggers decoded with what was read anew about the columns of their tables.
 
-        :attr:`outdated` asks for that: a message came from a trigger that was made for other columns, or types, than its source.
+        :param sources: for those of :attr:`outdated` whose tables are still there.
         """
-        self.routes, self.outdated = routes, False
-        sources = {name: source for route in routes.values() for name, source in route.sources.items()}
-        read: list[Item] = []
-        for item in items:
-            if isinstance(item, Batch) and item.types != item.source.types:
-                source = sources.get(item.header.relation, item.source)
-                source.types = item.types  # whatever it is: nothing newer can be learned
-                read.append(item.read_with(source))
-            else:
-                read.append(item)
-        return read
+        self.outdated.clear()
+        for route in self.routes.values():
+            route.sources.update({name: source for name, source in sources.items() if name in route.sources})
+        return [self._renewed(item, sources) if isinstance(item, Batch) else item for item in items]
+
+    def _renewed(self, batch: Batch, sources: dict[str, Source]) -> Item:
+        if batch.types in (None, batch.source.types):
+            return batch
+        source = sources.get(batch.header.relation, batch.source)
+        try:
+            return batch.read_with(source)
+        except Undecodable as error:
+            return self.undecodable(str(error), batch.since)
 
     def _changes(self, sources: dict[str, Source], channel: str, payload: str, pid: int) -> Iterable[Item]:
         for found in self._reader.read(channel, payload, pid):
@@ -138,7 +149,12 @@ class Protocol:
                 continue  # a table that shares the channel, and that nobody asked for
             try:
                 batch = Batch(source, found, self._complete_until)
-                self.outdated |= batch.types != source.types
+                if batch.types not in (None, source.types):
+                    if self._asked.get(found.header.relation) == batch.types:
+                        batch = batch.read_with(source)  # the answer would be the same
+                    else:
+                        self._asked[found.header.relation] = batch.types
+                        self.outdated[found.header.relation] = source
                 self.latency = time() - found.header.microseconds / 1e6
             except Undecodable as error:
                 yield self.undecodable(f"channel {channel!r}, pid {pid}: {error}", self._complete_until)

@@ -16,7 +16,17 @@ from sqlalchemy import Connection, Engine, MetaData, Table, text
 from .channel import CHANNEL_HASH, RELATION
 from .quoting import literal
 from .spec import marking_of
-from .triggers import COMMENT_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPE, TRIGGER_SHAPES, TRIGGERS, TriggerSet, read_comment, trigger_set
+from .triggers import (
+    COMMENT_PREFIX,
+    FUNCTION_PREFIX,
+    TRIGGER_NAMES,
+    TRIGGER_SHAPE,
+    TRIGGER_SHAPES,
+    TRIGGERS,
+    TriggerSet,
+    read_comment,
+    trigger_set,
+)
 
 __all__ = ["Drift", "Installed", "check", "compare", "installed", "schema_translation"]
 
@@ -64,7 +74,7 @@ class Installed:
     """What the database has for one table.
 
     :ivar relation: the table's name in messages; ``channel`` the channel that the function says it sends on, else the default one.
-    :ivar function_oid: of the function that the triggers run, or that has its name; ``named`` if it has.
+    :ivar function_oid: of the function that the triggers run, or that has its name; ``has_its_name`` tells.
     :ivar source: the function's source, or None if there is no such function; ``settings`` its SET clauses, ``comment`` its comment.
     :ivar types: column name to type OID, domains replaced by what they are made of.
     """
@@ -72,7 +82,7 @@ class Installed:
     relation: str
     channel: str
     function_oid: int | None
-    named: bool
+    has_its_name: bool
     source: str | None
     comment: str | None
     settings: dict[str, str]
@@ -141,7 +151,7 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     drifts = []
     if found.source is None:
         drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
-    elif (True, wanted.body, wanted.comment) != (found.named, found.source, found.comment) or not _as_set(wanted.settings, found.settings):
+    elif not found.has_its_name or (wanted.body, wanted.comment) != (found.source, found.comment) or not _set(wanted, found):
         drifts.append(Drift("outdated", table_name, f"function {wanted.function_name}", create))
     for operation, name in TRIGGER_NAMES.items():
         trigger = found.triggers.get(name)
@@ -158,22 +168,24 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     return drifts
 
 
-def _as_set(wanted: dict[str, str | None], found: dict[str, str]) -> bool:
-    return wanted.keys() == found.keys() and all(value is None or value == found[name] for name, value in wanted.items())
+def _set(wanted: TriggerSet, found: Installed) -> bool:
+    """Whether the function's settings are what they should be; None stands for any value."""
+    settings = wanted.settings
+    return settings.keys() == found.settings.keys() and all(v is None or v == found.settings[n] for n, v in settings.items())
 
 
 @dataclass(frozen=True)
 class Function:
-    """A trigger function of ours, known by its comment, and one of the triggers that run it.
+    """A trigger function of ours, and one of the triggers that run it. It is known by its comment, or by that trigger's name and its own.
 
-    :ivar said: what its comment says, as :func:`~sa_pgnotify.triggers.read_comment` gives it.
+    :ivar said: what its comment says, as :func:`~sa_pgnotify.triggers.read_comment` gives it; None if that is damaged or lost.
     :ivar table_schema: where the trigger is; it, ``table``, ``trigger`` and ``visible`` are None if there is none.
     :ivar visible: whether ``search_path`` finds the table without its schema.
     """
 
     schema: str
     name: str
-    said: dict[str, Any]
+    said: dict[str, Any] | None
     table_schema: str | None
     table: str | None
     trigger: str | None
@@ -182,24 +194,22 @@ class Function:
 
 _FUNCTIONS = f"""
 SELECT n.nspname, f.proname, d.description, m.nspname, c.relname, t.tgname, pg_catalog.pg_table_is_visible(c.oid)
-FROM pg_catalog.pg_description AS d
-JOIN pg_catalog.pg_proc AS f ON f.oid = d.objoid
+FROM pg_catalog.pg_proc AS f
 JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
+LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = f.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass AND d.objsubid = 0
 LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = f.oid AND t.tgparentid = 0
 LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 LEFT JOIN pg_catalog.pg_namespace AS m ON m.oid = c.relnamespace
-WHERE d.classoid = 'pg_catalog.pg_proc'::regclass AND d.objsubid = 0 AND starts_with(d.description, {literal(COMMENT_PREFIX)})
+WHERE starts_with(f.proname, {literal(FUNCTION_PREFIX)})
+  AND (starts_with(d.description, {literal(COMMENT_PREFIX)}) OR t.tgname IN ({TRIGGERS}))
 ORDER BY 1, 2, 6
 """
 
 
 def functions(execute: Execute) -> list[Function]:
     """All trigger functions of ours in the database, once for each trigger that runs them."""
-    return [
-        Function(schema, name, said, *trigger)
-        for schema, name, comment, *trigger in execute(_FUNCTIONS)
-        if (said := read_comment(comment)) is not None
-    ]
+    rows = (Function(schema, name, read_comment(comment), *trigger) for schema, name, comment, *trigger in execute(_FUNCTIONS))
+    return [f for f in rows if f.said is not None or f.trigger in TRIGGER_NAMES.values()]
 
 
 def _left_over(connection: Connection, known: set[tuple[str, str]], schemas: set[str]) -> list[Drift]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from uuid import uuid4
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Table
 
 from .columns import fingerprint
 from .decoding import Source
@@ -20,12 +20,12 @@ from .drivers import ListenConnection
 from .errors import ListenUnavailable, NotifyConfigError, TriggersMissing
 from .protocol import Route
 from .quoting import quote_always
-from .reflection import compare, installed, schema_translation
+from .reflection import Installed, compare, installed, schema_translation
 from .sources import Wanted
 from .spec import marking_of
-from .triggers import read_comment, trigger_set
+from .triggers import TriggerSet, read_comment, trigger_set
 
-__all__ = ["PROBE_SECONDS", "greet", "listen", "probe"]
+__all__ = ["PROBE_SECONDS", "greet", "listen", "probe", "read_again"]
 
 logger = logging.getLogger("sa_pgnotify")
 
@@ -56,8 +56,7 @@ def listen(
     :returns: what each channel carries from now on, and what was found missing.
     """
     tables = sorted(wanted.tables, key=lambda table: table.fullname)
-    schema_of = schema_translation(engine)
-    sets = {t: trigger_set(t, marking).in_schemas(schema_of) for t in tables if (marking := marking_of(t))}
+    sets = _sets(engine, tables)
     found = installed(connection.execute, sets.values(), with_types=True)
     silent: dict[str, list[str]] = {}
     for table, triggers in sets.items():
@@ -87,7 +86,7 @@ def listen(
             engine.dialect,
             there.types,
             connection.reader,
-            _types(there.comment),
+            _types(there),
         )
     listening = {row[0] for row in connection.execute("SELECT pg_catalog.pg_listening_channels()")}
     statements = [f"LISTEN {quote_always(c)}" for c in routes if c not in listening]
@@ -97,9 +96,26 @@ def listen(
     return routes, missing
 
 
-def _types(comment: str | None) -> str | None:
-    families = (read_comment(comment) or {}).get("columns")
-    return fingerprint(families) if isinstance(families, dict) else None
+def read_again(connection: ListenConnection, engine: Engine, sources: Iterable[Source]) -> dict[str, Source]:
+    """``sources`` with the columns that their tables have by now, by the name in the message's header; without those that are gone."""
+    of_table = {source.table: source for source in sources}
+    sets = _sets(engine, of_table)
+    found = installed(connection.execute, sets.values(), with_types=True)
+    return {
+        there.relation: of_table[table].with_types(there.types, _types(there))
+        for table, triggers in sets.items()
+        if (there := found.get(triggers)) is not None
+    }
+
+
+def _sets(engine: Engine, tables: Iterable[Table]) -> dict[Table, TriggerSet]:
+    schema_of = schema_translation(engine)
+    return {t: trigger_set(t, marking).in_schemas(schema_of) for t in tables if (marking := marking_of(t))}
+
+
+def _types(there: Installed) -> str | None:
+    families = (read_comment(there.comment) or {}).get("columns")
+    return None if families is None else fingerprint(families)
 
 
 def probe(

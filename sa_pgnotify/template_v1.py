@@ -6,7 +6,8 @@ tables in one set-based query, static SQL (dynamic SQL costs seven times as much
 which goes a *failed* message, that the listener turns into a ``Gap``, instead of an error.
 
 A message is laid out in :mod:`sa_pgnotify.wire`, which reads it. Migrations name this version: once released, its SQL stays as it
-is, together with that of :mod:`sa_pgnotify.columns`, and a better one is version 2 in a file of its own.
+is, and with it what it takes from columns.py, channel.py and quoting.py, and the triggers' definitions in triggers.py. A better one is
+version 2, in a file of its own. ``tests/template_v1.sql`` keeps watch.
 """
 
 from __future__ import annotations
@@ -82,11 +83,16 @@ class FunctionV1:
         )
 
     @property
+    def _condition(self) -> str:
+        # On lines of its own, as it may end in a comment.
+        return "" if self.marking.condition is None else f"({self.marking.condition}\n      )"
+
+    @property
     def uses(self) -> list[str]:
         """SQL conditions over the two rows, which PostgreSQL refuses if the function would fail on their table."""
         found = [c.differs(OLD_ROW, NEW_ROW) for c in self.columns] + [f"{sql} IS NULL" for sql in self._looked_up(NEW_ROW)]
         found += [f"(SELECT {c.computed} FROM (SELECT {NEW_ROW}.*) AS r) IS NULL" for c in self.columns if c.computed is not None]
-        return found + ([f"({self.marking.condition})"] if self.marking.condition else [])
+        return found + ([self._condition] if self._condition else [])
 
     def _header(self, operation: str) -> str:
         columns = self.compared if operation == "UPDATE" else self.carried
@@ -115,7 +121,7 @@ class FunctionV1:
         source = f"{self._source(rows)} AS {row}"
         if self.marking.condition is not None:
             # The absent row: NULLs of the right types, without asking for a privilege on the table.
-            source += f" LEFT JOIN {rows} AS {absent} ON false\n      WHERE {self.marking.condition}"
+            source += f" LEFT JOIN {rows} AS {absent} ON false\n      WHERE {self._condition}"
         fields = [c.text(c.of(row)) for c in self.carried] + self._looked_up(row)
         return self._branch(operation, _gather(source, fields))
 
@@ -144,7 +150,7 @@ class FunctionV1:
         )
         pairs = f"{old_side}\n        " + (f"CROSS JOIN {new_side}" if one else f"FULL JOIN {new_side} USING ({position})")
         # CASE, because a WHERE that rules out NULLs would let the planner take the FULL join for an inner one.
-        condition = "" if self.marking.condition is None else f"CASE WHEN {self.marking.condition} THEN true ELSE false END"
+        condition = f"CASE WHEN {self._condition} THEN true ELSE false END" if self._condition else ""
         watched = self.marking.update_of or tuple(c.name for c in self.columns)
         if wide:  # no SELECT list may hold so many columns: they are read out of whole rows, and compared where it matters
             old, new = f"({OLD_ROW}.{whole})", f"({NEW_ROW}.{whole})"

@@ -8,7 +8,6 @@ driver's help, and runs in autocommit and in psql as well.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -18,14 +17,16 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from .channel import CHANNEL_HASH, RELATION
 from .columns import TriggerColumn, trigger_column
 from .errors import NotifyConfigError
-from .parameters import from_parameters, to_parameters
+from .parameters import OPTIONAL, REQUIRED, from_parameters, to_parameters
 from .quoting import dollar_quoted, literal, quote, quote_always
 from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
 from .template_v1 import FunctionV1
+from .wire import MOVED
 
-__all__ = ["TriggerSet", "named", "read_comment", "trigger_set"]
+__all__ = ["TriggerSet", "read_comment", "trigger_set"]
 
 TEMPLATES = {1: FunctionV1}
 """What makes the function, by template version. Old ones stay: migrations name them."""
@@ -71,20 +72,31 @@ class TriggerSet:
 
         :raises NotifyConfigError: if they make no trigger, or this library does not know the template version.
         """
-        if not isinstance(table, str) or not isinstance(function, str | None):
-            raise NotifyConfigError(repr(table), f"the names of a table and its function are text, not {table!r} and {function!r}")
-        if not isinstance(version, int) or version not in TEMPLATES:
+        if not isinstance(table, str):
+            raise NotifyConfigError(repr(table), "it is no name of a table. Give text")
+        if function is not None and not (isinstance(function, str) and _is_function_name(function)):
+            raise NotifyConfigError(table, f"function={function!r} is no name of ours: {FUNCTION_PREFIX} and more, in at most 63 bytes")
+        if type(version) is not int or version not in TEMPLATES:
             raise NotifyConfigError(
                 table,
                 f"its triggers are of template version {version!r}, and this sa_pgnotify knows {', '.join(map(str, TEMPLATES))}. "
                 "Install the sa_pgnotify that wrote it, or a newer one",
             )
-        try:
-            inspect.signature(from_parameters).bind(table, **parameters)
-        except TypeError as error:
-            raise NotifyConfigError(table, f"its triggers cannot be made from {', '.join(parameters) or 'nothing'}: {error}") from error
+        for problem, names in (("lack", REQUIRED - parameters.keys()), ("have an unknown", parameters.keys() - REQUIRED - OPTIONAL)):
+            if names:
+                raise NotifyConfigError(
+                    table,
+                    f"the arguments of its triggers {problem} {min(names)!r}; they are {', '.join(sorted(REQUIRED))}, version, "
+                    f"and optionally {', '.join(sorted(OPTIONAL))}, function",
+                )
         marking, columns = from_parameters(table, **parameters)
         return cls(table=table, schema=schema, marking=marking, columns=columns, version=version, function=function)
+
+    @classmethod
+    def only_named(cls, table: str, schema: str | None, function: str | None = None) -> TriggerSet:
+        """One of which nothing is known but where it is, which is enough to drop it."""
+        nothing = Marking(operations=(), values=(), update_of=(), condition=None, channel=None, key=())
+        return cls(table=table, schema=schema, marking=nothing, columns=(), function=function)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -106,7 +118,7 @@ class TriggerSet:
     def function_name(self) -> str:
         """Bare name of the function; a hash stands for the table's name where that would make more than PostgreSQL's 63 bytes."""
         name = self.function or f"{FUNCTION_PREFIX}{self.table}"
-        return name if len(name.encode()) <= 63 else f"{FUNCTION_PREFIX}{hashlib.sha256(self.table.encode()).hexdigest()[:32]}"
+        return name if _is_function_name(name) else f"{FUNCTION_PREFIX}{hashlib.sha256(self.table.encode()).hexdigest()[:32]}"
 
     @property
     def qualified_table(self) -> str:
@@ -124,7 +136,7 @@ class TriggerSet:
     def comment(self) -> str:
         """The comment on the function: who made it, and from what, so that it can be read back."""
         said = {name: value for name, value in self.parameters.items() if name != "function"}
-        if not self.function_name.endswith(self.table):
+        if self.function_name != self.function and self.function_name != FUNCTION_PREFIX + self.table:
             said["table"] = self.table  # a hash does not tell
         return COMMENT_PREFIX + json.dumps(said, ensure_ascii=False)
 
@@ -181,6 +193,7 @@ class TriggerSet:
         return self._create(enabled=True)
 
     def _create(self, *, enabled: bool = False) -> str:
+        given = self.marking.channel
         steps = [self.create_function, self._fill(_DROP_STRAY)]
         as_it_should = self._fill(f" AND tgfoid = {{function}}::regprocedure AND {TRIGGER_SHAPE} = ")
         for operation, trigger in TRIGGER_NAMES.items():
@@ -191,20 +204,14 @@ class TriggerSet:
             if wanted and enabled:
                 silent = self._exists(trigger, " AND tgenabled NOT IN ('O', 'A')")
                 steps.append(f"IF {silent} THEN\n  ALTER TABLE {self.qualified_table} ENABLE TRIGGER {trigger};\nEND IF;")
-        return self._do(steps)
+        return self._do(steps, self._fill(_CHANNEL, given="NULL" if given is None else literal(given)))
 
     @property
     def drop(self) -> str:
         """One statement that removes the triggers, if the table is there, and the function, if no other table uses it."""
-        drops = "\n  ".join(
-            f"IF {self._exists(trigger)} THEN {self.drop_trigger(operation)} END IF;" for operation, trigger in TRIGGER_NAMES.items()
-        )
-        return self._do(
-            [
-                f"IF pg_catalog.to_regclass({literal(self.qualified_table)}) IS NOT NULL THEN\n  {drops}\nEND IF;",
-                self._fill(_ALSO_BY_NAME),
-            ]
-        )
+        there = self._fill("pg_catalog.to_regclass({table}) IS NOT NULL")
+        drops = [f"IF {self._exists(trigger)} THEN {self.drop_trigger(operation)} END IF;" for operation, trigger in TRIGGER_NAMES.items()]
+        return self._do([self._fill(_DROP_STRAY), "\n  ".join([f"IF {there} THEN", *drops]) + "\nEND IF;"])
 
     @property
     def verify_table(self) -> str:
@@ -218,8 +225,8 @@ class TriggerSet:
 
         Nothing of that would stop the triggers from being made; they would fail, and tell a gap, whenever they fire."""
         names = ", ".join(literal(c.name) for c in self.columns)
-        rows = f"{self.qualified_table} AS {OLD_ROW}, {self.qualified_table} AS {NEW_ROW}"
-        query = f"PERFORM 1 FROM {rows} WHERE false AND ({' OR '.join(self._template.uses)})"
+        row = f"(SELECT {', '.join(c.quoted for c in self.columns)} FROM {self.qualified_table})"
+        query = f"PERFORM 1 FROM {row} AS {OLD_ROW}, {row} AS {NEW_ROW} WHERE false AND ({' OR '.join(self._template.uses)})"
         return _do(
             "  absent text;\n",
             [
@@ -236,18 +243,30 @@ class TriggerSet:
     def _fill(self, step: str, **more: str) -> str:
         """One of the steps below, with the names of this table and its function."""
         table, function = literal(self.qualified_table), literal(f"{self.qualified_function}()")
-        return step.format(table=table, function=function, ours=literal(COMMENT_PREFIX), triggers=TRIGGERS, **more)
+        return step.format(
+            table=table,
+            function=function,
+            triggers=TRIGGERS,
+            ours=literal(COMMENT_PREFIX),
+            prefix=literal(FUNCTION_PREFIX),
+            moved=literal(MOVED),
+            **more,
+        )
 
-    def _do(self, steps: Iterable[str]) -> str:
-        """``steps`` under the lock; then the functions that triggers of this table ran before and that nothing uses any more, which
-        are those of a table that was renamed, are dropped."""
+    def _do(self, steps: Iterable[str], channel: str = "SELECT NULL") -> str:
+        """``steps`` under the lock. Then the functions that triggers of this table ran before and that nothing uses any more, which
+        are those of a table that was renamed or dropped, are dropped; and who listens where these told is told, if that changes.
+
+        :param channel: SQL for where the table's triggers tell from now on.
+        """
         return _do(
-            "  former oid[];\n  unused oid;\n  stray name;\n",
+            "  former oid[];\n  channels text[];\n  unused oid;\n  stray name;\n",
             [
                 f"PERFORM pg_catalog.pg_advisory_xact_lock({INSTALL_LOCK});",
-                self._fill(_FORMER_FUNCTIONS),
+                self._fill(_FORMER),
                 *steps,
                 self._fill(_DROP_UNUSED),
+                self._fill(_TELL_MOVED, channel=channel),
             ],
         )
 
@@ -258,21 +277,23 @@ def trigger_set(table: Table, marking: Marking) -> TriggerSet:
     return TriggerSet(table=table.name, schema=table.schema, marking=marking, columns=columns)
 
 
-def named(table: str, schema: str | None, function: str | None = None) -> TriggerSet:
-    """One of which nothing is known but where it is, which is enough to drop it."""
-    nothing = Marking(operations=(), values=(), update_of=(), condition=None, channel=None, key=())
-    return TriggerSet(table=table, schema=schema, marking=nothing, columns=(), function=function)
-
-
 def read_comment(comment: str | None) -> dict[str, Any] | None:
     """What the comment on a function of ours says of it: the arguments of :meth:`TriggerSet.made`, and the table's name if the
-    function's does not hold it. None if somebody has written another comment."""
+    function's does not hold it. None if somebody has written another comment, or damaged ours; that of a newer template version is not
+    looked into."""
     if comment is None or not comment.startswith(COMMENT_PREFIX):
         return None
-    with suppress(ValueError):
+    with suppress(ValueError, TypeError, NotifyConfigError):
         said = json.loads(comment[len(COMMENT_PREFIX) :])
-        return said if isinstance(said, dict) and "version" in said else None
+        if type(said["version"]) is int and said["version"] not in TEMPLATES:
+            return {"version": said["version"]}
+        TriggerSet.made(said.get("table", ""), None, **{name: value for name, value in said.items() if name != "table"})
+        return dict(said)
     return None
+
+
+def _is_function_name(name: str) -> bool:
+    return name.startswith(FUNCTION_PREFIX) and len(name.encode()) <= 63
 
 
 def _do(declarations: str, steps: Iterable[str]) -> str:
@@ -284,19 +305,16 @@ _TRIGGER_EXISTS = (
     "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {table}::regclass AND tgname = '{trigger}' AND NOT tgisinternal{condition})"
 )
 
-_NO_TABLE = """IF pg_catalog.to_regclass({table}) IS NULL THEN
+_NO_TABLE = """IF NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({table}) AND relkind IN ('r', 'p')) THEN
   RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the table ' || {table} || ' does not exist',
     HINT = 'Create the table before its triggers, and drop its triggers before the table.';
 END IF;"""
 
-_DROP_STRAY = """FOR stray IN SELECT tgname FROM pg_catalog.pg_trigger
-    WHERE tgrelid = {table}::regclass AND tgfoid = {function}::regprocedure AND tgname NOT IN ({triggers}) LOOP
+_DROP_STRAY = """FOR stray IN SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass({table})
+    AND tgfoid = pg_catalog.to_regprocedure({function}) AND tgname NOT IN ({triggers})
+    AND pg_catalog.starts_with(pg_catalog.obj_description(tgfoid, 'pg_proc'), {ours}) LOOP
   EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', stray, {table}::regclass);
 END LOOP;"""
-
-_ALSO_BY_NAME = """former := former || ARRAY(SELECT f.oid FROM pg_catalog.pg_proc AS f
-  WHERE f.oid = pg_catalog.to_regprocedure({function})
-    AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), {ours}));"""
 
 _NOT_OURS = """IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = pg_catalog.to_regprocedure({function})
     AND NOT pg_catalog.starts_with(coalesce(pg_catalog.obj_description(f.oid, 'pg_proc'), ''), {ours})
@@ -315,17 +333,47 @@ END IF;"""
 
 _NO_USE = """BEGIN
   {query};
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN insufficient_privilege THEN
+  RAISE;
+WHEN syntax_error_or_access_rule_violation OR data_exception OR feature_not_supported THEN
   RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'sa_pgnotify: triggers of ' || {table} || ' would fail: ' || SQLERRM,
     HINT = 'The condition, or the families of the columns, do not fit the table as it is now.';
 END;"""
 
-_FORMER_FUNCTIONS = """former := ARRAY(SELECT DISTINCT tgfoid FROM pg_catalog.pg_trigger
-  WHERE tgrelid = pg_catalog.to_regclass({table}) AND tgname IN ({triggers}) AND NOT tgisinternal);"""
+
+def _channel(given: str, schema: str, table: str) -> str:
+    """SQL for the channel of triggers: the given one, which may be NULL, or that of a table."""
+    name = RELATION.format(schema=schema, table=table)
+    default = f"CASE WHEN pg_catalog.octet_length({name}) <= 63 THEN {name} ELSE {CHANNEL_HASH.format(name=name)} END"
+    return f"coalesce({given}, {default})"
+
+
+_CHANNEL = f"""SELECT {_channel("{given}", "n.nspname", "c.relname")} FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = {{table}}::regclass"""
+
+# A function is named after its table, as it was called then; its comment tells what its name cannot.
+_FORMER = f"""former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
+  WHERE tgrelid = pg_catalog.to_regclass({{table}}) AND tgname IN ({{triggers}}) AND NOT tgisinternal
+  UNION SELECT f.oid FROM pg_catalog.pg_proc AS f WHERE f.oid = pg_catalog.to_regprocedure({{function}})
+    AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), {{ours}}));
+BEGIN
+  channels := ARRAY(SELECT {_channel("said.it ->> 'channel'", "n.nspname", "coalesce(said.it ->> 'table', substr(f.proname, 13))")}
+    FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
+    CROSS JOIN LATERAL (SELECT substr(pg_catalog.obj_description(f.oid, 'pg_proc'), 13)::json AS it) AS said
+    WHERE f.oid = ANY (former) AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), {{ours}}));
+EXCEPTION WHEN data_exception THEN
+  channels := ARRAY[]::text[]; -- a comment is damaged
+END;"""
 
 _DROP_UNUSED = """FOREACH unused IN ARRAY former LOOP
-  IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = unused AND pg_catalog.starts_with(f.proname, 'sa_pgnotify_'))
+  IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = unused AND pg_catalog.starts_with(f.proname, {prefix}))
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = unused) THEN
     EXECUTE pg_catalog.concat('DROP FUNCTION ', unused::regprocedure);
   END IF;
 END LOOP;"""
+
+_TELL_MOVED = """BEGIN
+  PERFORM pg_catalog.pg_notify(channel, {moved}) FROM unnest(channels) AS channel WHERE channel IS DISTINCT FROM ({channel});
+EXCEPTION WHEN insufficient_privilege THEN
+  RAISE WARNING 'sa_pgnotify: listeners are not told that triggers changed, since pg_notify() is not allowed: start them anew';
+END;"""

@@ -7,6 +7,7 @@ The payload of one notification::
 
     sa1 <sequence> <part> <last: 0 or 1> RS <a piece of the message>
     sa1 failed <SQLSTATE> <the error's text>
+    sa1 moved                                       the channel's triggers were dropped, or tell on another one from now on
 
 A message is a header and rows, separated by RS (0x1e); their fields are separated by US (0x1f)::
 
@@ -35,6 +36,7 @@ LONGEST_ROW = 1 << 30
 
 _PART = re.compile(r"sa1 ([0-9]{1,10}) ([0-9]{1,10}) ([01])\Z")
 _FAILED = "sa1 failed "
+MOVED = "sa1 moved"
 _HEADER = re.compile(r"([IUDT])\x1f([^\x1f]*)\x1f([0-9]{1,20})\x1f([0-9]{1,17})\x1f([^\x1f]*)\x1f([^\x1f]*)\Z")
 
 
