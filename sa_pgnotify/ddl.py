@@ -48,8 +48,8 @@ class CreateNotifyTriggers(TriggerStatement):
 
     The semantics are those of both ``OR REPLACE`` and ``IF NOT EXISTS``: the function is always replaced, which locks no table; a
     trigger is created only where it is missing or runs another function, and only then is the table locked (SHARE ROW EXCLUSIVE:
-    reads go on, writes wait). A trigger that somebody disabled stays disabled. A trigger of ours for an operation that is no longer
-    told is dropped (ACCESS EXCLUSIVE).
+    reads go on, writes wait). A trigger that somebody disabled stays disabled, unless it has to be
+    replaced. The one of an operation that is no longer told is dropped (ACCESS EXCLUSIVE).
 
     :param table: a marked table.
     :raises NotifyConfigError: if the table is not marked.

@@ -150,11 +150,11 @@ class Protocol:
             try:
                 batch = Batch(source, found, self._complete_until)
                 if batch.types not in (None, source.types):
-                    if self._asked.get(found.header.relation) == batch.types:
-                        batch = batch.read_with(source)  # the answer would be the same
+                    relation = found.header.relation
+                    if relation in self.outdated or self._asked.get(relation) != batch.types:
+                        self.outdated[relation], self._asked[relation] = source, batch.types
                     else:
-                        self._asked[found.header.relation] = batch.types
-                        self.outdated[found.header.relation] = source
+                        batch = batch.read_with(source)  # the answer would be the same
                 self.latency = time() - found.header.microseconds / 1e6
             except Undecodable as error:
                 yield self.undecodable(f"channel {channel!r}, pid {pid}: {error}", self._complete_until)

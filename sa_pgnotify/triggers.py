@@ -184,7 +184,7 @@ class TriggerSet:
     @property
     def create(self) -> str:
         """One statement that brings function and triggers to what they should be, and locks the table only if a trigger must change.
-        A trigger that somebody disabled stays disabled."""
+        A trigger that somebody disabled stays disabled, unless it has to be replaced."""
         return self._create()
 
     @property

@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from conftest import run, told
+from conftest import run, take, told, until_end
 from revisions import apply, autogenerate, catalog, differences, upgrade
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+import sa_pgnotify.listener as listener_module
 from sa_pgnotify import (
     Change,
     Deleted,
+    Gap,
     Inserted,
     Listener,
     Notification,
@@ -29,6 +32,7 @@ from sa_pgnotify import (
     notify_on_change,
 )
 
+read_again = listener_module.read_again
 ALL = NotifySpec(values="all")
 UNDECODABLE = "undecodable"
 STRONG = {"AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "ShareLock"}
@@ -298,3 +302,105 @@ def test_a_table_that_was_renamed_before_its_triggers_were_altered(engine, caplo
     events = told(engine, notify_on_change(purchases, spec), "INSERT INTO purchases VALUES (1, 'new')")
     assert [(type(event), event.identity) for event in events] == [(Inserted, (1,))]
     assert "outdated: function sa_pgnotify_purchases" in caplog.text
+
+
+# -- listeners that run through it ------------------------------------------------------------------------------------
+
+
+def gap(event: Any) -> tuple[str, str]:
+    assert isinstance(event, Gap), event
+    return event.reason, event.detail
+
+
+@pytest.mark.parametrize(("former", "later"), [(None, "shop"), ("shop", None), ("shop", "Shop 2")])
+def test_a_channel_that_changes_is_told(engine, former, later):
+    """A running listener is told of a gap when the triggers begin to tell on another channel, and hears them there."""
+    before, after = orders(NotifySpec(channel=former)), orders(NotifySpec(channel=later))
+    upgrade(engine, before)
+    with Listener(engine, before.tables["orders"]) as listener:
+        run(engine, "INSERT INTO orders VALUES (1)")
+        revision = upgrade(engine, after)
+        first, moved = take(listener, 2)
+        assert (first.identity, gap(moved)[0]) == ((1,), "reconnected")
+        run(engine, "INSERT INTO orders VALUES (2)")
+        apply(engine, revision.downgrade)
+        second, moved = take(listener, 2)
+        assert (second.identity, gap(moved)[0]) == ((2,), "reconnected")
+        run(engine, "INSERT INTO orders VALUES (3)")
+        assert take(listener, 1)[0].identity == (3,)
+        assert listener.stats.connected
+
+
+def test_triggers_that_go_are_told(engine):
+    """A running listener is told, and why, when the triggers of its table are dropped; and hears them when they are back."""
+    marked = orders(NotifySpec())
+    upgrade(engine, marked)
+    with Listener(engine, marked.tables["orders"]) as listener:
+        revision = upgrade(engine, orders(None))
+        reason, detail = gap(take(listener, 1)[0])
+        assert reason == "reconnected" and "missing: function sa_pgnotify_orders of orders" in detail
+        apply(engine, revision.downgrade)
+        run(engine, "INSERT INTO orders VALUES (1)")
+        assert take(listener, 1)[0].identity == (1,)
+
+
+def test_other_changes_are_no_gap(engine):
+    """Options that leave the channel as it is go by unnoticed; only what is told changes."""
+    marked = orders(NotifySpec())
+    upgrade(engine, marked)
+    with Listener(engine, marked.tables["orders"], "end_of_test") as listener:
+        for spec in (ALL, NotifySpec(operations=("update",)), NotifySpec(update_of=("status",)), NotifySpec()):
+            upgrade(engine, orders(spec))
+        run(engine, "INSERT INTO orders VALUES (1)")
+        assert [type(event) for event in until_end(engine, listener)] == [Inserted]
+
+
+def test_what_a_listener_does_not_know_the_types_of_is_a_gap(engine):
+    """A message that was sent between two alterations is not decoded with the types of the second: it is a gap."""
+    versions = [model(note=type_)[1] for type_ in (sa.Text, sa.Integer, sa.Numeric)]
+    upgrade(engine, versions[0])
+    with Listener(engine, versions[0].tables["orders"], "end_of_test", heartbeat=30.0) as listener, engine.connect() as connection:
+        # As if the listener were slow: both alterations, and the change between them, come to it at once.
+        with connection.begin():
+            for key, metadata in enumerate(versions[1:]):
+                context = MigrationContext.configure(connection, opts={"target_metadata": metadata})
+                script = produce_migrations(context, metadata)
+                with Operations.context(context) as op:
+                    code = with_using(render_python_code(script.upgrade_ops))
+                    exec(f"import sqlalchemy as sa\nif True:\n    {code}", {"op": op})
+                connection.execute(sa.text("INSERT INTO orders (id, note) VALUES (:id, 1)"), {"id": key})
+                connection.execute(sa.text("DELETE FROM orders"))
+        events = until_end(engine, listener)
+    assert [type(event) for event in events] == [Gap, Gap, Inserted, Deleted]
+    assert events[2].new["note"] == Decimal(1)
+
+
+def test_types_are_read_again_once(engine, monkeypatch):
+    """Where nothing tells the types, as after a restore without comments, they are asked for once and not with each message."""
+    _, metadata = model(note=sa.Integer)
+    upgrade(engine, metadata)
+    run(engine, "COMMENT ON FUNCTION sa_pgnotify_orders() IS NULL")
+    asked = []
+    monkeypatch.setattr(listener_module, "read_again", lambda *given: asked.append(1) or read_again(*given))
+    statements = [f"INSERT INTO orders (id, note) VALUES ({i}, {i})" for i in range(5)]
+    with Listener(engine, metadata.tables["orders"], "end_of_test") as listener:
+        for statement in statements:
+            run(engine, statement)
+        assert [event.new["note"] for event in until_end(engine, listener)] == list(range(5))
+    assert len(asked) == 1
+
+
+def test_reading_types_again_leaves_other_tables_alone(engine):
+    """A table that is away for a moment, while another one's types are read again, is heard when it is back."""
+    (_, before), (_, after) = model(), model(more=sa.Numeric)
+    others = sa.Table("others", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
+    notify_on_change(others)
+    upgrade(engine, before)
+    others.metadata.create_all(engine)
+    with Listener(engine, after.tables["orders"], others, "end_of_test") as listener:
+        run(engine, "ALTER TABLE others RENAME TO away")
+        apply(engine, autogenerate(engine, after, include_object=lambda o, name, *_: name == "orders" or name in ("id", "more")).upgrade)
+        run(engine, "INSERT INTO orders (id, more) VALUES (1, 1.5)")
+        assert take(listener, 1)[0].new["more"] == Decimal("1.5")
+        run(engine, "ALTER TABLE away RENAME TO others", "INSERT INTO others VALUES (7)")
+        assert [event.identity for event in until_end(engine, listener)] == [(7,)]
