@@ -12,8 +12,8 @@ from alembic.autogenerate import comparators, renderers
 from alembic.operations import BatchOperations, Operations
 
 from .compare import FILTER_TYPE, compare_schemas, compare_table
-from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, LostNotifyTriggersOp, run
-from .render import NAMES, render, render_lost
+from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, InTableOrder, LostNotifyTriggersOp, run
+from .render import NAMES, render, render_all, render_lost
 
 __all__ = ["FILTER_TYPE", "AlterNotifyTriggersOp", "CreateNotifyTriggersOp", "DropNotifyTriggersOp"]
 
@@ -22,6 +22,7 @@ for _operation, _name in NAMES.items():
     BatchOperations.register_operation(_name, f"batch_{_name}")(_operation)
     Operations.implementation_for(_operation)(run)
     renderers.dispatch_for(_operation)(render)
+renderers.dispatch_for(InTableOrder)(render_all)
 renderers.dispatch_for(LostNotifyTriggersOp)(render_lost)
 
 comparators.dispatch_for("table")(compare_table)

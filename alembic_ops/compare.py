@@ -13,14 +13,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from alembic.autogenerate.api import AutogenContext
-from alembic.operations.ops import CreateTableOp, ModifyTableOps, UpgradeOps
+from alembic.operations.ops import CreateTableOp, DropColumnOp, DropTableOp, MigrateOperation, ModifyTableOps, UpgradeOps
 from sqlalchemy import MetaData, Table
 
 from sa_pgnotify.reflection import Function, Installed, compare, execute_on, functions, installed
 from sa_pgnotify.spec import INFO_KEY, marking_of
 from sa_pgnotify.triggers import FUNCTION_PREFIX, TRIGGER_NAMES, TriggerSet, trigger_set
 
-from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, ModifyTriggeredTableOps, NotifyTriggersOp
+from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, InTableOrder, NotifyTriggersOp, made
 
 __all__ = ["FILTER_TYPE", "compare_schemas", "compare_table"]
 
@@ -81,17 +81,20 @@ def _stray(function: Function) -> tuple[bool, bool]:
     return function.trigger not in TRIGGER_NAMES.values(), function.name != f"{FUNCTION_PREFIX}{function.table}"
 
 
-def _former(place: Place, function: Function) -> TriggerSet | None:
-    """The trigger set that ``function``, which those of a table run, was made from; None if its comment does not tell.
+def _former(place: Place, function: Function, table: Table | None) -> TriggerSet | None:
+    """The trigger set that ``function``, which those of a table run, was made from; None if nothing tells, or if the table has not the
+    columns any more that it needs.
 
-    :raises NotifyConfigError: if its template version is not known.
+    :raises RevisionError: if its template version is not known.
     """
-    schema, table = place
-    if function.said is None:
-        log.warning("The comment on function %r is damaged: the downgrade will not bring back what is there now", function.name)
-        return None
-    made = TriggerSet.made(table, schema, **{name: value for name, value in function.said.items() if name != "table"})
-    return made if made.function_name == function.name else replace(made, function=function.name)
+    said = function.said
+    if said is not None:
+        former = made(place[1], place[0], **{name: value for name, value in said.items() if name != "table"})
+        if table is None or all(c.name in table.columns for c in former.columns):
+            return former if former.function_name == function.name else replace(former, function=function.name)
+    what = "its comment is damaged" if said is None else "the table lacks a column that it was made for"
+    log.warning("The downgrade will not bring back what function %r is now: %s", function.name, what)
+    return None
 
 
 def compare_table(
@@ -110,18 +113,20 @@ def compare_table(
     present = database.functions.get((schema, name))
     if (wanted is None and present is None) or not _included(context, FILTER_TYPE, conn_table, metadata_table):
         return
-    op = _proposal(database, (schema, name), wanted, present)
+    former = None if present is None else _former((schema, name), present, conn_table)
+    op = _proposal(database, (schema, name), wanted, present, former)
     if op is not None:
         what = {CreateNotifyTriggersOp: "added", AlterNotifyTriggersOp: "changed", DropNotifyTriggersOp: "removed"}[type(op)]
         log.info("Detected %s notify triggers on table %r", what, f"{schema}.{name}" if schema else name)
         modify_ops.ops.append(op)
 
 
-def _proposal(database: Database, place: Place, wanted: TriggerSet | None, present: Function | None) -> NotifyTriggersOp | None:
+def _proposal(
+    database: Database, place: Place, wanted: TriggerSet | None, present: Function | None, former: TriggerSet | None
+) -> NotifyTriggersOp | None:
     """
-    :param present: the function that triggers of the table run, if it is ours.
+    :param present: the function that triggers of the table run, if it is ours; ``former`` what it was made from, if that is known.
     """
-    former = None if present is None else _former(place, present)
     if wanted is None:
         schema, table = place
         return DropNotifyTriggersOp(TriggerSet.only_named(table, schema), former)
@@ -143,14 +148,39 @@ def _included(context: AutogenContext, type_: Any, conn_table: Table | None, met
 
 
 def compare_schemas(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Iterable[str | None]) -> None:
-    """Put right what the tables' operations need, and propose to drop what tables left; called once for all, after the tables."""
-    for place, op in enumerate(upgrade_ops.ops):
+    """Put the operations in order, and propose to drop what tables left; called once for all, after the tables."""
+    for op in upgrade_ops.ops:
         if isinstance(op, CreateTableOp) and op.info:  # our notes on the table would be written into the script
             op.info = {key: value for key, value in op.info.items() if key != INFO_KEY}
-        elif isinstance(op, ModifyTableOps) and any(isinstance(part, NotifyTriggersOp) for part in op.ops):
-            upgrade_ops.ops[place] = ModifyTriggeredTableOps(op.table_name, op.ops, schema=op.schema)
     if context.dialect is not None and context.dialect.name == "postgresql":
+        _put_in_order(context, upgrade_ops)
         upgrade_ops.ops.extend(_left_over(context, set(schemas)))
+
+
+def _put_in_order(context: AutogenContext, upgrade_ops: UpgradeOps) -> None:
+    """First all that is created, added and altered, then the triggers, which may read other tables than their own, then what goes."""
+    gone = {(op.schema, op.table_name) for op in upgrade_ops.ops if isinstance(op, DropTableOp)}
+    before: list[MigrateOperation] = []
+    after: list[MigrateOperation] = []
+    triggers: dict[Place, MigrateOperation] = {}
+    for op in upgrade_ops.ops:
+        if not isinstance(op, ModifyTableOps):
+            (after if isinstance(op, DropTableOp) else before).append(op)
+            continue
+        place = (op.schema, op.table_name)
+        parts: dict[str, list[MigrateOperation]] = {"before": [], "triggers": [], "after": []}
+        for part in op.ops:
+            last = place in gone or isinstance(part, DropColumnOp)
+            parts["triggers" if isinstance(part, NotifyTriggersOp) else "after" if last else "before"].append(part)
+        chosen = {name: ModifyTableOps(op.table_name, found, schema=op.schema) for name, found in parts.items() if found}
+        before += [chosen["before"]] if "before" in chosen else []
+        after += [chosen["after"]] if "after" in chosen else []
+        if "triggers" in chosen:
+            triggers[place] = chosen["triggers"]
+    if triggers:
+        order = {(_schema(context, t.schema), t.name): number for number, t in enumerate(context.sorted_tables)}
+        ordered = sorted(triggers, key=lambda place: order.get(place, len(order)))
+        upgrade_ops.ops[:] = [*before, InTableOrder([triggers[place] for place in ordered]), *after]
 
 
 def _left_over(context: AutogenContext, schemas: set[str | None]) -> Iterator[DropNotifyTriggersOp]:

@@ -10,19 +10,22 @@ from typing import Any
 
 from alembic.operations import BatchOperations, MigrateOperation, Operations
 from alembic.operations.batch import BatchOperationsImpl
-from alembic.operations.ops import DropColumnOp, ModifyTableOps
+from alembic.operations.ops import OpContainer
 from alembic.util import CommandError
 
 from sa_pgnotify.ddl import TriggerStatement
+from sa_pgnotify.errors import NotifyConfigError
 from sa_pgnotify.triggers import TriggerSet
 
 __all__ = [
     "AlterNotifyTriggersOp",
     "CreateNotifyTriggersOp",
     "DropNotifyTriggersOp",
+    "InTableOrder",
     "LostNotifyTriggersOp",
-    "ModifyTriggeredTableOps",
     "NotifyTriggersOp",
+    "RevisionError",
+    "made",
     "run",
 ]
 
@@ -70,16 +73,16 @@ class CreateNotifyTriggersOp(NotifyTriggersOp):
         :param discriminator: the column that names the mapped class, or where it is found (dict of table, schema, column, key).
         :param computed: dict of the virtual generated columns: name to expression.
         :param function: the function's name, if it is not the one that goes with the table's.
-        :raises sa_pgnotify.NotifyConfigError: if the arguments contradict each other, or the template version is not known.
+        :raises RevisionError: (a NotifyConfigError) if the arguments contradict each other, or the template version is not known.
         :raises sqlalchemy.exc.DBAPIError: if the table, or a column of it, does not exist.
         """
-        operations.invoke(cls(TriggerSet.made(table_name, schema, version=version, **parameters)))
+        operations.invoke(cls(made(table_name, schema, version=version, **parameters)))
 
     @classmethod
     def batch_create_notify_triggers(cls, operations: BatchOperations, /, *, version: int, **parameters: Any) -> None:
         """Install the triggers of the batch's table; see :meth:`create_notify_triggers`."""
         table, schema = _batch_table(operations)
-        operations.invoke(cls(TriggerSet.made(table, schema, version=version, **parameters)))
+        operations.invoke(cls(made(table, schema, version=version, **parameters)))
 
 
 class AlterNotifyTriggersOp(NotifyTriggersOp):
@@ -112,13 +115,13 @@ class AlterNotifyTriggersOp(NotifyTriggersOp):
 
         Arguments, locks and errors are those of ``create_notify_triggers``.
         """
-        operations.invoke(cls(TriggerSet.made(table_name, schema, version=version, **parameters)))
+        operations.invoke(cls(made(table_name, schema, version=version, **parameters)))
 
     @classmethod
     def batch_alter_notify_triggers(cls, operations: BatchOperations, /, *, version: int, **parameters: Any) -> None:
         """Alter the triggers of the batch's table; see :meth:`alter_notify_triggers`."""
         table, schema = _batch_table(operations)
-        operations.invoke(cls(TriggerSet.made(table, schema, version=version, **parameters)))
+        operations.invoke(cls(made(table, schema, version=version, **parameters)))
 
 
 class DropNotifyTriggersOp(NotifyTriggersOp):
@@ -176,13 +179,26 @@ class LostNotifyTriggersOp(MigrateOperation):
         return self.removal
 
 
-class ModifyTriggeredTableOps(ModifyTableOps):
-    """All that is done to a table whose triggers change: in the reverse, too, they change when the columns are what they need."""
+class InTableOrder(OpContainer):
+    """Operations on the triggers of several tables, in the order in which a unit of work writes to them, up and down: their locks are
+    taken in that order too."""
 
-    def reverse(self) -> ModifyTableOps:
-        done = super().reverse()
-        last: list[MigrateOperation] = [op for op in done.ops if isinstance(op, NotifyTriggersOp | DropColumnOp)]
-        return ModifyTableOps(done.table_name, [op for op in done.ops if op not in last] + last, schema=done.schema)
+    def reverse(self) -> InTableOrder:
+        return InTableOrder([op.reverse() for op in self.ops])
+
+
+class RevisionError(NotifyConfigError, CommandError):
+    """An operation whose arguments cannot work, or triggers that this library does not know; ``alembic`` prints it in one line."""
+
+
+def made(table: str, schema: str | None, **parameters: Any) -> TriggerSet:
+    """
+    :raises RevisionError: if ``parameters`` make no triggers.
+    """
+    try:
+        return TriggerSet.made(table, schema, **parameters)
+    except NotifyConfigError as error:
+        raise RevisionError(error.subject, str(error).removeprefix(f"{error.subject}: ")) from error
 
 
 def _batch_table(operations: BatchOperations) -> tuple[str, str | None]:

@@ -6,10 +6,18 @@ from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import _alembic_autogenerate_prefix as prefix_of
+from alembic.autogenerate.render import render_op
 
-from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, LostNotifyTriggersOp, NotifyTriggersOp
+from .operations import (
+    AlterNotifyTriggersOp,
+    CreateNotifyTriggersOp,
+    DropNotifyTriggersOp,
+    InTableOrder,
+    LostNotifyTriggersOp,
+    NotifyTriggersOp,
+)
 
-__all__ = ["NAMES", "render", "render_lost"]
+__all__ = ["NAMES", "render", "render_all", "render_lost"]
 
 NAMES: dict[type[NotifyTriggersOp], str] = {
     CreateNotifyTriggersOp: "create_notify_triggers",
@@ -38,6 +46,11 @@ def render(context: AutogenContext, op: NotifyTriggersOp) -> list[str] | str:
         return f"{call}({', '.join(place)})"
     arguments = [line for name, value in op.triggers.parameters.items() for line in _argument(name, value)]
     return [f"{call}(", *(f"    {line}" for line in [*(f"{p}," for p in place), *arguments]), ")"]
+
+
+def render_all(context: AutogenContext, container: InTableOrder) -> list[str]:
+    """The calls of all operations in it."""
+    return [line for op in container.ops for line in render_op(context, op)]
 
 
 def render_lost(context: AutogenContext, op: LostNotifyTriggersOp) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Table
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.compiler import DDLCompiler
@@ -23,6 +24,10 @@ from .spec import marking_of
 from .triggers import TriggerSet, trigger_set
 
 __all__ = ["CreateNotifyTriggers", "DropNotifyTriggers"]
+
+
+ERROR_CHARACTERS = 60
+"""How much of a statement is shown in an error: it may have thousands of characters, and none that the user has written."""
 
 
 class TriggerStatement(ExecutableDDLElement):
@@ -36,6 +41,13 @@ class TriggerStatement(ExecutableDDLElement):
     def __init__(self, triggers: TriggerSet, statement: str) -> None:
         self.triggers = triggers
         self.statement = statement
+
+    def _execute_on_connection(self, connection: Any, *arguments: Any) -> Any:
+        try:
+            return super()._execute_on_connection(connection, *arguments)  # type: ignore[no-untyped-call]
+        except DBAPIError as error:
+            error.statement = f"{(error.statement or '')[:ERROR_CHARACTERS]} ... ({type(self).__name__})"
+            raise
 
     def sql(self, schema_of: Callable[[str | None], str | None] = lambda schema: schema) -> str:
         """The text as PostgreSQL is to read it."""

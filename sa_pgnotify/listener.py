@@ -454,12 +454,14 @@ class Listener:
             logger.warning("triggers were dropped, or tell on another channel: listening anew")
             self._protocol.lost()
             asked = time.time()
-            self._deliver(self._protocol.connected(asked, self._listen(connection, strict=False)))
+            missing = self._listen(connection, strict=False)
+            self._deliver(self._protocol.connected(asked, missing or "the triggers of a table tell on another channel"))
 
     def _listen(self, connection: ListenConnection, *, strict: bool) -> str:
         """LISTEN to all sources; what is missing, if ``strict`` does not refuse that."""
         with connection.deadline(self._patience):
-            self._protocol.routes, missing = listen(connection, self._engine, expand(self._sources), strict=strict)
+            known = self._protocol.routes
+            self._protocol.routes, missing = listen(connection, self._engine, expand(self._sources), known, strict=strict)
         if missing is not None:
             logger.error("%s", missing)
         return "" if missing is None else str(missing)
@@ -485,7 +487,7 @@ class Listener:
             try:
                 sources = command.change(self._sources)
                 with connection.deadline(self._patience):
-                    self._protocol.routes, _ = listen(connection, self._engine, expand(sources), strict=True)
+                    self._protocol.routes, _ = listen(connection, self._engine, expand(sources), self._protocol.routes, strict=True)
             except PgNotifyError as error:
                 command.done.set_exception(error)
             except Exception as error:

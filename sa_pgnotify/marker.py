@@ -7,6 +7,7 @@ and ``Table.to_metadata()``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -22,6 +23,8 @@ from .ddl import CreateNotifyTriggers, DropNotifyTriggers
 from .errors import NotifyConfigError
 from .reflection import compare, execute_on, installed, marked_sets, schema_translation
 from .spec import INFO_KEY, Lookup, NotifySpec, marking_of, resolve
+
+logger = logging.getLogger("sa_pgnotify")
 
 __all__ = ["NotifyOnChange", "general_mapper", "notify_on_change"]
 
@@ -194,7 +197,8 @@ def _look_up_class(mapper: Mapper[Any], root: Mapper[Any]) -> None:
     if marking is None:
         return
     keys = tuple(zip(marking.key, (c.name for c in root.primary_key), strict=True))
-    lookup = Lookup(table=root.local_table.name, schema=root.local_table.schema, discriminator=on.name, keys=keys)
+    beside = root.local_table.schema == table.schema
+    lookup = Lookup(table=root.local_table.name, schema=root.local_table.schema, discriminator=on.name, keys=keys, beside=beside)
     table.info[INFO_KEY] = replace(marking, discriminator=lookup)
 
 
@@ -232,7 +236,13 @@ def _install(connection: Any, tables: Iterable[Table]) -> None:
     if isinstance(connection, Connection) and marked:
         sets = marked_sets(marked, schema_translation(connection))
         found = installed(execute_on(connection), sets.values())
-        differs = {t for t, wanted in sets.items() if any(d.kind != "disabled" for d in compare(wanted, found.get(wanted), t))}
+        differs = set()
+        for name, wanted in sets.items():
+            drifts = [d for d in compare(wanted, found.get(wanted), name) if d.kind != "disabled"]
+            if absent := [d.object for d in drifts if d.object.startswith("column ")]:
+                logger.warning("%s lacks %s: its triggers are left as they are, for they could not read that", name, ", ".join(absent))
+            elif drifts:
+                differs.add(name)
         marked = [t for t in marked if t.fullname in differs]
     for table in marked:
         connection.execute(CreateNotifyTriggers(table))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, MetaData, Table, text
 
 from .channel import CHANNEL_HASH, RELATION
-from .quoting import literal
+from .quoting import literal, quote
 from .spec import marking_of
 from .triggers import (
     COMMENT_PREFIX,
@@ -76,6 +76,7 @@ class Installed:
     :ivar relation: the table's name in messages; ``channel`` the channel that the function says it sends on, else the default one.
     :ivar function_oid: of the function that the triggers run, or that has its name; ``has_its_name`` tells.
     :ivar source: the function's source, or None if there is no such function; ``settings`` its SET clauses, ``comment`` its comment.
+    :ivar columns: their names.
     :ivar types: column name to type OID, domains replaced by what they are made of.
     """
 
@@ -87,6 +88,7 @@ class Installed:
     comment: str | None
     settings: dict[str, str]
     triggers: dict[str, Trigger]
+    columns: frozenset[str]
     types: dict[str, int]
 
 
@@ -106,8 +108,10 @@ SELECT w.place, f.oid::bigint, f.oid = to_regprocedure(w.function), f.prosrc, ob
   r.name, CASE WHEN octet_length(r.name) <= 63 THEN r.name ELSE {CHANNEL_HASH.format(name="r.name")} END,
   (SELECT json_agg(json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text FROM pg_catalog.pg_trigger AS t
      WHERE t.tgrelid = c.oid AND t.tgparentid = 0 AND NOT t.tgisinternal AND (t.tgname IN ({TRIGGERS}) OR t.tgfoid = f.oid)),
+  (SELECT json_agg(a.attname)::text FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
   {{types}}
-FROM json_to_recordset({{wanted}}::json) AS w (place int, "table" text, function text)
+FROM (SELECT * FROM json_to_recordset({{wanted}}::json) AS w (place int, schema text, "table" text, function text)
+  WHERE schema IS NULL OR has_schema_privilege(to_regnamespace(schema), 'USAGE') OFFSET 0) AS w
 JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass(w."table")
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT {RELATION.format(schema="n.nspname", table="c.relname")} AS name) AS r
@@ -130,15 +134,32 @@ _TYPES = """
 def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool = False) -> dict[TriggerSet, Installed]:
     """What the database has for each of ``sets``; those whose table does not exist are left out."""
     wanted = list(sets)
-    asked = [{"place": i, "table": s.qualified_table, "function": s.qualified_function + "()"} for i, s in enumerate(wanted)]
+    asked = [
+        {
+            "place": i,
+            "schema": None if s.schema is None else quote(s.schema),
+            "table": s.qualified_table,
+            "function": s.qualified_function + "()",
+        }
+        for i, s in enumerate(wanted)
+    ]
     sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)), types=_TYPES if with_types else "NULL")
     result: dict[TriggerSet, Installed] = {}
-    for place, function, named, source, comment, settings, relation, channel, triggers, types in execute(sql):
+    for place, function, named, source, comment, settings, relation, channel, triggers, columns, types in execute(sql):
         found = [Trigger(*given) for given in json.loads(triggers or "[]")]
         by_name = {trigger.name: trigger for trigger in found}
         channel = (read_comment(comment) or {}).get("channel") or channel  # noqa: PLW2901
         result[wanted[place]] = Installed(
-            relation, channel, function, bool(named), source, comment, json.loads(settings or "{}"), by_name, json.loads(types or "{}")
+            relation=relation,
+            channel=channel,
+            function_oid=function,
+            has_its_name=bool(named),
+            source=source,
+            comment=comment,
+            settings=json.loads(settings or "{}"),
+            triggers=by_name,
+            columns=frozenset(json.loads(columns or "[]")),
+            types=json.loads(types or "{}"),
         )
     return result
 
@@ -148,7 +169,8 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     create = "Run metadata.create_all(engine), or the migration that installs the triggers."
     if found is None:
         return [Drift("missing", table_name, "the table", create)]
-    drifts = []
+    absent = [c.name for c in wanted.columns if c.name not in found.columns]
+    drifts = [Drift("outdated", table_name, f"column {name}", "Add it, by a migration; the triggers follow it.") for name in absent]
     if found.source is None:
         drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
     elif not found.has_its_name or (wanted.body, wanted.comment) != (found.source, found.comment) or not _set(wanted, found):

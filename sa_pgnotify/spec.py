@@ -78,12 +78,14 @@ class Lookup:
     :ivar table: name of the root table; ``schema`` its schema as declared, or None.
     :ivar discriminator: the column that names the class.
     :ivar keys: pairs of column names, (the child's, the root's).
+    :ivar beside: whether the two stand in one schema, wherever that is: ``Table.to_metadata(schema=...)`` moves them.
     """
 
     table: str
     schema: str | None
     discriminator: str
     keys: tuple[tuple[str, str], ...]
+    beside: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +145,8 @@ def _columns(names: tuple[str, ...], attributes: Mapping[str, Column[Any]], subj
             raise NotifyConfigError(
                 subject, f"{field} names {name!r}, which is no column attribute of it. It has: {', '.join(sorted(attributes))}"
             )
-    return tuple(attributes[name].name for name in names)
+    chosen = {attributes[name].name for name in names}
+    return tuple(c.name for c in attributes.values() if c.name in chosen)  # in the table's order, whatever that of a set is
 
 
 def _row(columns: Mapping[str, ColumnElement[Any]], subject: str) -> Any:
@@ -179,6 +182,8 @@ def _condition(when: Callable[[Any, Any], Any], attributes: Mapping[str, Column[
     if not isinstance(expression, ColumnElement | TextClause):
         raise NotifyConfigError(subject, f"when returned {expression!r}; it must return an SQL expression such as new.qty > old.qty")
     for part in visitors.iterate(expression):
+        if isinstance(part, BindParameter) and part.expanding and isinstance(part.value, list):
+            part.value.sort(key=repr)  # the values of IN: a set's order differs from one process to the next
         if isinstance(part, BindParameter) and part.callable is None and (part.required or part.value is None):
             raise NotifyConfigError(
                 subject, f"when has a bind parameter, {part.key!r}, without a value. Write the value itself, as a literal"
@@ -187,11 +192,14 @@ def _condition(when: Callable[[Any, Any], Any], attributes: Mapping[str, Column[
     both: Select[Any] = select(literal_column("1")).select_from(old, new)
     try:
         prefix = f"{both.compile(dialect=RENDERING)} \nWHERE "
-        text = str(both.where(expression).compile(dialect=RENDERING, compile_kwargs={"literal_binds": True}))
+        compiled = both.where(expression).compile(dialect=RENDERING, compile_kwargs={"literal_binds": True})
+        text = str(compiled)
     except (SQLAlchemyError, NotImplementedError) as error:
         raise NotifyConfigError(
             subject, f"when cannot be written as SQL text, because {error}. Use literals of plain types, or literal_column()"
         ) from error
+    if left := [f":{name}" for name in compiled.params if f":{name}" in text]:
+        raise NotifyConfigError(subject, f"when cannot be written as SQL text: {left[0]} is left in it. Use literal_column() in its place")
     if not text.startswith(prefix):
         raise NotifyConfigError(
             subject, "when uses columns of another table or of the class itself; use those of its arguments old and new"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import selectors
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from uuid import uuid4
 
 from sqlalchemy import Engine, Table
@@ -48,10 +48,11 @@ def greet(connection: ListenConnection) -> None:
 
 
 def listen(
-    connection: ListenConnection, engine: Engine, wanted: Wanted, *, strict: bool
+    connection: ListenConnection, engine: Engine, wanted: Wanted, known: Mapping[str, Route], *, strict: bool
 ) -> tuple[dict[str, Route], TriggersMissing | None]:
     """LISTEN to what is wanted and not yet listened to, and the reverse for the rest.
 
+    :param known: what channels carried until now; of tables that are gone these are kept, since they may come back.
     :param strict: whether to refuse tables without enabled triggers; otherwise the error is returned and not raised.
     :returns: what each channel carries from now on, and what was found missing.
     """
@@ -73,6 +74,8 @@ def listen(
     routes = {channel: Route({}, plain=True) for channel in wanted.channels}
     for table, triggers in sets.items():
         if (there := found.get(triggers)) is None:
+            for channel, relation, source in [(c, n, s) for c, r in known.items() for n, s in r.sources.items() if s.table is table]:
+                routes.setdefault(channel, Route({}, plain=False)).sources.setdefault(relation, source)
             continue
         interest = wanted.tables[table]
         route = routes.setdefault(there.channel, Route({}, plain=False))

@@ -194,9 +194,10 @@ class TriggerSet:
 
     def _create(self, *, enabled: bool = False) -> str:
         given = self.marking.channel
-        steps = [self.create_function, self._fill(_DROP_STRAY)]
+        steps = [self._fill(_GIVE_WAY), self.create_function, self._fill(_DROP_STRAY)]
         as_it_should = self._fill(f" AND tgfoid = {{function}}::regprocedure AND {TRIGGER_SHAPE} = ")
-        for operation, trigger in TRIGGER_NAMES.items():
+        # What takes the stronger lock comes first: to want it later, while writers wait for the weaker one, is a deadlock.
+        for operation, trigger in sorted(TRIGGER_NAMES.items(), key=lambda item: item[0] in self.marking.operations):
             wanted = operation in self.marking.operations
             exists = self._exists(trigger, as_it_should + literal(TRIGGER_SHAPES[operation]) if wanted else "")
             change = self.create_trigger(operation) if wanted else self.drop_trigger(operation)
@@ -220,20 +221,20 @@ class TriggerSet:
 
     @property
     def verify(self) -> str:
-        """One statement that fails if the table, a column or something in the condition does not exist, or is not of its type's family,
-        or if somebody else's function has the name of ours.
+        """One statement that fails if the table, a column or something in the condition does not exist, or if somebody else's function has
+        the name of ours.
 
         Nothing of that would stop the triggers from being made; they would fail, and tell a gap, whenever they fire."""
         names = ", ".join(literal(c.name) for c in self.columns)
         row = f"(SELECT {', '.join(c.quoted for c in self.columns)} FROM {self.qualified_table})"
-        query = f"PERFORM 1 FROM {row} AS {OLD_ROW}, {row} AS {NEW_ROW} WHERE false AND ({' OR '.join(self._template.uses)})"
+        query = f"SELECT 1 FROM {row} AS {OLD_ROW}, {row} AS {NEW_ROW} WHERE false AND ({' OR '.join(self._template.uses)})"
         return _do(
             "  absent text;\n",
             [
                 self._fill(_NO_TABLE),
                 self._fill(_NOT_OURS),
                 self._fill(_NO_COLUMN, columns=names),
-                self._fill(_NO_USE, query=query),
+                self._fill(_NO_USE, query=literal(query)),
             ],
         )
 
@@ -274,6 +275,9 @@ class TriggerSet:
 def trigger_set(table: Table, marking: Marking) -> TriggerSet:
     """What makes the triggers of ``table``, marked as ``marking``, in the schemas that are declared."""
     columns = tuple(trigger_column(c) for c in table.columns if not c.system)
+    lookup = marking.discriminator
+    if isinstance(lookup, Lookup) and lookup.beside:
+        marking = replace(marking, discriminator=replace(lookup, schema=table.schema, beside=False))
     return TriggerSet(table=table.name, schema=table.schema, marking=marking, columns=columns)
 
 
@@ -305,9 +309,20 @@ _TRIGGER_EXISTS = (
     "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {table}::regclass AND tgname = '{trigger}' AND NOT tgisinternal{condition})"
 )
 
-_NO_TABLE = """IF NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({table}) AND relkind IN ('r', 'p')) THEN
+_NO_TABLE = """IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({table}) AND relkind NOT IN ('r', 'p')) THEN
+  RAISE EXCEPTION USING ERRCODE = 'wrong_object_type', MESSAGE = 'sa_pgnotify: ' || {table} || ' is not a table',
+    HINT = 'Statement triggers that see the rows are for tables only: mark those that the view reads.';
+END IF;
+IF pg_catalog.to_regclass({table}) IS NULL THEN
   RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the table ' || {table} || ' does not exist',
     HINT = 'Create the table before its triggers, and drop its triggers before the table.';
+END IF;"""
+
+# After ALTER TABLE ... RENAME, the triggers of that table run the function that the new table of the old name needs.
+_GIVE_WAY = """IF EXISTS (SELECT FROM pg_catalog.pg_trigger
+    WHERE tgfoid = pg_catalog.to_regprocedure({function}) AND tgrelid <> {table}::regclass) THEN
+  EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', pg_catalog.to_regprocedure({function}),
+    pg_catalog.concat({prefix}, pg_catalog.to_regprocedure({function})::oid));
 END IF;"""
 
 _DROP_STRAY = """FOR stray IN SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass({table})
@@ -331,13 +346,14 @@ IF absent IS NOT NULL THEN
     HINT = 'Add columns before the triggers that read them, and drop columns after.';
 END IF;"""
 
+# Only what is not there: types and new values of an enum may yet change, in this revision or, when it is undone, after this step.
 _NO_USE = """BEGIN
-  {query};
-EXCEPTION WHEN insufficient_privilege THEN
-  RAISE;
-WHEN syntax_error_or_access_rule_violation OR data_exception OR feature_not_supported THEN
+  EXECUTE {query};
+EXCEPTION WHEN syntax_error OR undefined_column OR undefined_table OR grouping_error THEN
   RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'sa_pgnotify: triggers of ' || {table} || ' would fail: ' || SQLERRM,
-    HINT = 'The condition, or the families of the columns, do not fit the table as it is now.';
+    HINT = 'The condition, or the columns, do not fit the table as it is now.';
+WHEN datatype_mismatch OR undefined_function OR unsafe_new_enum_value_usage OR invalid_text_representation THEN
+  NULL;
 END;"""
 
 

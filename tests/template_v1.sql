@@ -20,6 +20,11 @@ BEGIN
 EXCEPTION WHEN data_exception THEN
   channels := ARRAY[]::text[]; -- a comment is damaged
 END;
+IF EXISTS (SELECT FROM pg_catalog.pg_trigger
+    WHERE tgfoid = pg_catalog.to_regprocedure('"sa_pgnotify_orders"()') AND tgrelid <> 'orders'::regclass) THEN
+  EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', pg_catalog.to_regprocedure('"sa_pgnotify_orders"()'),
+    pg_catalog.concat('sa_pgnotify_', pg_catalog.to_regprocedure('"sa_pgnotify_orders"()')::oid));
+END IF;
 CREATE OR REPLACE FUNCTION "sa_pgnotify_orders"() RETURNS trigger LANGUAGE plpgsql SET jit TO 'off' SET search_path TO pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -164,6 +169,11 @@ BEGIN
 EXCEPTION WHEN data_exception THEN
   channels := ARRAY[]::text[]; -- a comment is damaged
 END;
+IF EXISTS (SELECT FROM pg_catalog.pg_trigger
+    WHERE tgfoid = pg_catalog.to_regprocedure('"größe {0}"."sa_pgnotify_former name"()') AND tgrelid <> '"größe {0}"."it''s ""100%"" :t"'::regclass) THEN
+  EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', pg_catalog.to_regprocedure('"größe {0}"."sa_pgnotify_former name"()'),
+    pg_catalog.concat('sa_pgnotify_', pg_catalog.to_regprocedure('"größe {0}"."sa_pgnotify_former name"()')::oid));
+END IF;
 CREATE OR REPLACE FUNCTION "größe {0}"."sa_pgnotify_former name"() RETURNS trigger LANGUAGE plpgsql SET jit TO 'off' SET search_path FROM CURRENT SET standard_conforming_strings TO 'on' AS $function_$
 #variable_conflict use_column
 DECLARE
@@ -257,14 +267,14 @@ END LOOP;
 IF EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = '"größe {0}"."it''s ""100%"" :t"'::regclass AND tgname = 'sa_pgnotify_insert' AND NOT tgisinternal) THEN
   DROP TRIGGER IF EXISTS sa_pgnotify_insert ON "größe {0}"."it's ""100%"" :t";
 END IF;
+IF EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = '"größe {0}"."it''s ""100%"" :t"'::regclass AND tgname = 'sa_pgnotify_truncate' AND NOT tgisinternal) THEN
+  DROP TRIGGER IF EXISTS sa_pgnotify_truncate ON "größe {0}"."it's ""100%"" :t";
+END IF;
 IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = '"größe {0}"."it''s ""100%"" :t"'::regclass AND tgname = 'sa_pgnotify_update' AND NOT tgisinternal AND tgfoid = '"größe {0}"."sa_pgnotify_former name"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '16 sa_old_rows sa_new_rows t') THEN
   CREATE OR REPLACE TRIGGER sa_pgnotify_update AFTER UPDATE ON "größe {0}"."it's ""100%"" :t" REFERENCING OLD TABLE AS sa_old_rows NEW TABLE AS sa_new_rows FOR EACH STATEMENT EXECUTE FUNCTION "größe {0}"."sa_pgnotify_former name"();
 END IF;
 IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = '"größe {0}"."it''s ""100%"" :t"'::regclass AND tgname = 'sa_pgnotify_delete' AND NOT tgisinternal AND tgfoid = '"größe {0}"."sa_pgnotify_former name"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '8 sa_old_rows  t') THEN
   CREATE OR REPLACE TRIGGER sa_pgnotify_delete AFTER DELETE ON "größe {0}"."it's ""100%"" :t" REFERENCING OLD TABLE AS sa_old_rows FOR EACH STATEMENT EXECUTE FUNCTION "größe {0}"."sa_pgnotify_former name"();
-END IF;
-IF EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = '"größe {0}"."it''s ""100%"" :t"'::regclass AND tgname = 'sa_pgnotify_truncate' AND NOT tgisinternal) THEN
-  DROP TRIGGER IF EXISTS sa_pgnotify_truncate ON "größe {0}"."it's ""100%"" :t";
 END IF;
 FOREACH unused IN ARRAY former LOOP
   IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = unused AND pg_catalog.starts_with(f.proname, 'sa_pgnotify_'))
@@ -303,6 +313,11 @@ BEGIN
 EXCEPTION WHEN data_exception THEN
   channels := ARRAY[]::text[]; -- a comment is damaged
 END;
+IF EXISTS (SELECT FROM pg_catalog.pg_trigger
+    WHERE tgfoid = pg_catalog.to_regprocedure('shop."sa_pgnotify_42f2d97335669f86846b721a8aa58551"()') AND tgrelid <> 'shop.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'::regclass) THEN
+  EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', pg_catalog.to_regprocedure('shop."sa_pgnotify_42f2d97335669f86846b721a8aa58551"()'),
+    pg_catalog.concat('sa_pgnotify_', pg_catalog.to_regprocedure('shop."sa_pgnotify_42f2d97335669f86846b721a8aa58551"()')::oid));
+END IF;
 CREATE OR REPLACE FUNCTION shop."sa_pgnotify_42f2d97335669f86846b721a8aa58551"() RETURNS trigger LANGUAGE plpgsql SET datestyle TO 'ISO' SET timezone TO 'UTC' SET search_path TO pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -369,9 +384,6 @@ FOR stray IN SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog
     AND pg_catalog.starts_with(pg_catalog.obj_description(tgfoid, 'pg_proc'), 'sa_pgnotify ') LOOP
   EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', stray, 'shop.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'::regclass);
 END LOOP;
-IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'shop.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'::regclass AND tgname = 'sa_pgnotify_insert' AND NOT tgisinternal AND tgfoid = 'shop."sa_pgnotify_42f2d97335669f86846b721a8aa58551"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '4  sa_new_rows t') THEN
-  CREATE OR REPLACE TRIGGER sa_pgnotify_insert AFTER INSERT ON shop.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx REFERENCING NEW TABLE AS sa_new_rows FOR EACH STATEMENT EXECUTE FUNCTION shop."sa_pgnotify_42f2d97335669f86846b721a8aa58551"();
-END IF;
 IF EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'shop.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'::regclass AND tgname = 'sa_pgnotify_update' AND NOT tgisinternal) THEN
   DROP TRIGGER IF EXISTS sa_pgnotify_update ON shop.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx;
 END IF;
@@ -380,6 +392,9 @@ IF EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'shop.xxxxxxxxxxxxx
 END IF;
 IF EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'shop.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'::regclass AND tgname = 'sa_pgnotify_truncate' AND NOT tgisinternal) THEN
   DROP TRIGGER IF EXISTS sa_pgnotify_truncate ON shop.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx;
+END IF;
+IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'shop.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'::regclass AND tgname = 'sa_pgnotify_insert' AND NOT tgisinternal AND tgfoid = 'shop."sa_pgnotify_42f2d97335669f86846b721a8aa58551"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '4  sa_new_rows t') THEN
+  CREATE OR REPLACE TRIGGER sa_pgnotify_insert AFTER INSERT ON shop.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx REFERENCING NEW TABLE AS sa_new_rows FOR EACH STATEMENT EXECUTE FUNCTION shop."sa_pgnotify_42f2d97335669f86846b721a8aa58551"();
 END IF;
 FOREACH unused IN ARRAY former LOOP
   IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = unused AND pg_catalog.starts_with(f.proname, 'sa_pgnotify_'))
@@ -418,6 +433,11 @@ BEGIN
 EXCEPTION WHEN data_exception THEN
   channels := ARRAY[]::text[]; -- a comment is damaged
 END;
+IF EXISTS (SELECT FROM pg_catalog.pg_trigger
+    WHERE tgfoid = pg_catalog.to_regprocedure('"sa_pgnotify_orders"()') AND tgrelid <> 'orders'::regclass) THEN
+  EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', pg_catalog.to_regprocedure('"sa_pgnotify_orders"()'),
+    pg_catalog.concat('sa_pgnotify_', pg_catalog.to_regprocedure('"sa_pgnotify_orders"()')::oid));
+END IF;
 CREATE OR REPLACE FUNCTION "sa_pgnotify_orders"() RETURNS trigger LANGUAGE plpgsql SET jit TO 'off' SET search_path TO pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -559,6 +579,11 @@ BEGIN
 EXCEPTION WHEN data_exception THEN
   channels := ARRAY[]::text[]; -- a comment is damaged
 END;
+IF EXISTS (SELECT FROM pg_catalog.pg_trigger
+    WHERE tgfoid = pg_catalog.to_regprocedure('"sa_pgnotify_rush"()') AND tgrelid <> 'rush'::regclass) THEN
+  EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', pg_catalog.to_regprocedure('"sa_pgnotify_rush"()'),
+    pg_catalog.concat('sa_pgnotify_', pg_catalog.to_regprocedure('"sa_pgnotify_rush"()')::oid));
+END IF;
 CREATE OR REPLACE FUNCTION "sa_pgnotify_rush"() RETURNS trigger LANGUAGE plpgsql SET jit TO 'off' SET search_path FROM CURRENT SET standard_conforming_strings TO 'on' AS $function$
 #variable_conflict use_column
 DECLARE
@@ -644,11 +669,11 @@ END LOOP;
 IF EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'rush'::regclass AND tgname = 'sa_pgnotify_insert' AND NOT tgisinternal) THEN
   DROP TRIGGER IF EXISTS sa_pgnotify_insert ON rush;
 END IF;
-IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'rush'::regclass AND tgname = 'sa_pgnotify_update' AND NOT tgisinternal AND tgfoid = '"sa_pgnotify_rush"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '16 sa_old_rows sa_new_rows t') THEN
-  CREATE OR REPLACE TRIGGER sa_pgnotify_update AFTER UPDATE ON rush REFERENCING OLD TABLE AS sa_old_rows NEW TABLE AS sa_new_rows FOR EACH STATEMENT EXECUTE FUNCTION "sa_pgnotify_rush"();
-END IF;
 IF EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'rush'::regclass AND tgname = 'sa_pgnotify_delete' AND NOT tgisinternal) THEN
   DROP TRIGGER IF EXISTS sa_pgnotify_delete ON rush;
+END IF;
+IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'rush'::regclass AND tgname = 'sa_pgnotify_update' AND NOT tgisinternal AND tgfoid = '"sa_pgnotify_rush"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '16 sa_old_rows sa_new_rows t') THEN
+  CREATE OR REPLACE TRIGGER sa_pgnotify_update AFTER UPDATE ON rush REFERENCING OLD TABLE AS sa_old_rows NEW TABLE AS sa_new_rows FOR EACH STATEMENT EXECUTE FUNCTION "sa_pgnotify_rush"();
 END IF;
 IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'rush'::regclass AND tgname = 'sa_pgnotify_truncate' AND NOT tgisinternal AND tgfoid = '"sa_pgnotify_rush"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '32   t') THEN
   CREATE OR REPLACE TRIGGER sa_pgnotify_truncate AFTER TRUNCATE ON rush FOR EACH STATEMENT EXECUTE FUNCTION "sa_pgnotify_rush"();
@@ -690,6 +715,11 @@ BEGIN
 EXCEPTION WHEN data_exception THEN
   channels := ARRAY[]::text[]; -- a comment is damaged
 END;
+IF EXISTS (SELECT FROM pg_catalog.pg_trigger
+    WHERE tgfoid = pg_catalog.to_regprocedure('"sa_pgnotify_t"()') AND tgrelid <> 't'::regclass) THEN
+  EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', pg_catalog.to_regprocedure('"sa_pgnotify_t"()'),
+    pg_catalog.concat('sa_pgnotify_', pg_catalog.to_regprocedure('"sa_pgnotify_t"()')::oid));
+END IF;
 CREATE OR REPLACE FUNCTION "sa_pgnotify_t"() RETURNS trigger LANGUAGE plpgsql SET jit TO 'off' SET search_path FROM CURRENT SET standard_conforming_strings TO 'on' AS $function$
 #variable_conflict use_column
 DECLARE

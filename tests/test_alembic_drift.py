@@ -223,7 +223,7 @@ def test_a_table_renamed_in_the_script(engine):
     assert names(proposed.upgrade) == [
         created, ("create_notify_triggers", "purchases"), ("drop_notify_triggers", "orders"), dropped
     ]  # fmt: skip
-    assert [name for name, _ in names(proposed.downgrade)] == [name for name, _ in names(proposed.upgrade)]
+    assert sorted(name for name, _ in names(proposed.downgrade)) == sorted(name for name, _ in names(proposed.upgrade))
 
     def edited(code: str, old: str, new: str) -> str:
         (create,) = [arguments for name, _, arguments in calls(code) if name == "create_notify_triggers"]

@@ -301,15 +301,14 @@ def test_rewriter(engine, url, tmp_path):
 def test_process_revision_directives(engine, url, tmp_path):
     """A hook may look for our operations among the others and make of them a revision that has no other."""
 
+    def within(container):
+        for op in container.ops:
+            yield from within(op) if hasattr(op, "ops") else [op]
+
     def split(context, revision, directives):
         (script,) = directives
-        mine = [
-            op
-            for modified in script.upgrade_ops.ops
-            if isinstance(modified, ops.ModifyTableOps)
-            for op in modified.ops
-            if isinstance(op, alembic_ops.CreateNotifyTriggersOp | alembic_ops.AlterNotifyTriggersOp | alembic_ops.DropNotifyTriggersOp)
-        ]
+        kinds = alembic_ops.CreateNotifyTriggersOp | alembic_ops.AlterNotifyTriggersOp | alembic_ops.DropNotifyTriggersOp
+        mine = [op for op in within(script.upgrade_ops) if isinstance(op, kinds)]
         script.upgrade_ops.ops[:] = mine
         script.downgrade_ops.ops[:] = [op.reverse() for op in reversed(mine)]
 
