@@ -257,7 +257,8 @@ def short(name: str) -> str:
 characters = st.sampled_from([*"aZ_1 .,;:%'\"\\$@?!/-()[]{}\t\n", "%(a)s", "$$", "--", "ü", "名", "🎉", "\u200b", "e\u0301"])
 texts = st.lists(characters, min_size=1, max_size=6).map("".join)
 names = st.builds(lambda text, times: short(text * times), texts, st.sampled_from([1, 1, 1, 63]))
-names = names.filter(lambda name: not name.endswith("\n"))  # SQLAlchemy itself takes "a\n" for a name that needs no quotes
+# SQLAlchemy itself takes "a\n" for a name that needs no quotes; PostgreSQL finds no name for the array type of a table "___..." of 63.
+names = names.filter(lambda name: not name.endswith("\n") and name.strip("_"))
 
 
 @st.composite
@@ -296,7 +297,7 @@ def sequences(draw: st.DrawFn) -> list[list[State]]:
 
 
 @pytest.mark.timeout(400)  # a failure takes time to be made smaller
-@settings(max_examples=20, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
+@settings(max_examples=12, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
 @given(sequences())
 @example([[State({"id": "integer"}, NotifySpec(), "1\n")], []])
 def test_sequences_of_states(database, sequence):
