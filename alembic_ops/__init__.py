@@ -12,10 +12,18 @@ from alembic.autogenerate import comparators, renderers
 from alembic.operations import BatchOperations, Operations
 
 from .compare import FILTER_TYPE, compare_schemas, compare_table
-from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, InTableOrder, LostNotifyTriggersOp, run
+from .operations import (
+    AlterNotifyTriggersOp,
+    CreateNotifyTriggersOp,
+    DropNotifyTriggersOp,
+    InTableOrder,
+    LostNotifyTriggersOp,
+    RevisionError,
+    run,
+)
 from .render import NAMES, render, render_all, render_lost
 
-__all__ = ["FILTER_TYPE", "AlterNotifyTriggersOp", "CreateNotifyTriggersOp", "DropNotifyTriggersOp"]
+__all__ = ["FILTER_TYPE", "AlterNotifyTriggersOp", "CreateNotifyTriggersOp", "DropNotifyTriggersOp", "RevisionError"]
 
 for _operation, _name in NAMES.items():
     Operations.register_operation(_name)(_operation)

@@ -160,27 +160,26 @@ def compare_schemas(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: I
 def _put_in_order(context: AutogenContext, upgrade_ops: UpgradeOps) -> None:
     """First all that is created, added and altered, then the triggers, which may read other tables than their own, then what goes."""
     gone = {(op.schema, op.table_name) for op in upgrade_ops.ops if isinstance(op, DropTableOp)}
-    before: list[MigrateOperation] = []
-    after: list[MigrateOperation] = []
-    triggers: dict[Place, MigrateOperation] = {}
+
+    def stage(op: MigrateOperation, *, of_table_gone: bool = False) -> int:
+        if isinstance(op, NotifyTriggersOp):
+            return 1
+        return 2 if of_table_gone or isinstance(op, DropColumnOp | DropTableOp) else 0
+
+    stages: list[list[Any]] = [[], [], []]
     for op in upgrade_ops.ops:
         if not isinstance(op, ModifyTableOps):
-            (after if isinstance(op, DropTableOp) else before).append(op)
+            stages[stage(op)].append(op)
             continue
-        place = (op.schema, op.table_name)
-        parts: dict[str, list[MigrateOperation]] = {"before": [], "triggers": [], "after": []}
-        for part in op.ops:
-            last = place in gone or isinstance(part, DropColumnOp)
-            parts["triggers" if isinstance(part, NotifyTriggersOp) else "after" if last else "before"].append(part)
-        chosen = {name: ModifyTableOps(op.table_name, found, schema=op.schema) for name, found in parts.items() if found}
-        before += [chosen["before"]] if "before" in chosen else []
-        after += [chosen["after"]] if "after" in chosen else []
-        if "triggers" in chosen:
-            triggers[place] = chosen["triggers"]
+        of_table_gone = (op.schema, op.table_name) in gone
+        for number, found in enumerate(stages):
+            if parts := [part for part in op.ops if stage(part, of_table_gone=of_table_gone) == number]:
+                found.append(ModifyTableOps(op.table_name, parts, schema=op.schema))
+    before, triggers, after = stages
     if triggers:
         order = {(_schema(context, t.schema), t.name): number for number, t in enumerate(context.sorted_tables)}
-        ordered = sorted(triggers, key=lambda place: order.get(place, len(order)))
-        upgrade_ops.ops[:] = [*before, InTableOrder([triggers[place] for place in ordered]), *after]
+        triggers.sort(key=lambda op: order.get((op.schema, op.table_name), len(order)))
+        upgrade_ops.ops[:] = [*before, InTableOrder(triggers), *after]
 
 
 def _left_over(context: AutogenContext, schemas: set[str | None]) -> Iterator[DropNotifyTriggersOp]:

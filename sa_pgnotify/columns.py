@@ -31,7 +31,7 @@ FIXED_SETTINGS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Family:
     """How the values of a family of types are written and compared.
 
@@ -87,7 +87,7 @@ def family_of(type_: TypeEngine[Any]) -> str:
     return next((family for class_, family in _FAMILY_OF_TYPE if isinstance(known, class_)), "other")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TriggerColumn:
     """A column as the trigger's SQL knows it.
 

@@ -42,9 +42,9 @@ class TriggerStatement(ExecutableDDLElement):
         self.triggers = triggers
         self.statement = statement
 
-    def _execute_on_connection(self, connection: Any, *arguments: Any) -> Any:
+    def _execute_on_connection(self, connection: Any, distilled_params: Any, execution_options: Any) -> Any:
         try:
-            return super()._execute_on_connection(connection, *arguments)  # type: ignore[no-untyped-call]
+            return super()._execute_on_connection(connection, distilled_params, execution_options)  # type: ignore[no-untyped-call]
         except DBAPIError as error:
             error.statement = f"{(error.statement or '')[:ERROR_CHARACTERS]} ... ({type(self).__name__})"
             raise

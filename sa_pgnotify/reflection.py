@@ -31,7 +31,7 @@ from .triggers import (
 __all__ = ["Drift", "Installed", "check", "compare", "installed", "schema_translation"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Drift:
     """One difference between the models and the database.
 
@@ -51,7 +51,7 @@ class Drift:
         return f"{self.kind}: {self.object} of {self.table}. {self.mend}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trigger:
     """A trigger of ours.
 
@@ -69,7 +69,7 @@ class Trigger:
         return self.enabled in "OA"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Installed:
     """What the database has for one table.
 
@@ -196,7 +196,7 @@ def _set(wanted: TriggerSet, found: Installed) -> bool:
     return settings.keys() == found.settings.keys() and all(v is None or v == found.settings[n] for n, v in settings.items())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Function:
     """A trigger function of ours, and one of the triggers that run it. It is known by its comment, or by that trigger's name and its own.
 
