@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .errors import NotifyConfigError
 
-__all__ = ["CHANNEL_BYTES", "CHANNEL_HASH", "RELATION", "check_channel"]
+__all__ = ["CHANNEL_BYTES", "CHANNEL_HASH", "DEFAULT_CHANNEL", "RELATION", "check_channel"]
 
 CHANNEL_BYTES = 63
 """Channel names are identifiers: NAMEDATALEN - 1 bytes."""
@@ -21,6 +21,8 @@ CHANNEL_HASH = (
 """SQL for the name of a table in messages, which is its default channel too, and for what stands for it as a channel where it exceeds
 63 bytes. The trigger evaluates them when it fires and the listener when it listens, so that both agree in every schema; and not by
 quote_ident(), whose answer hangs on a setting of the writer's."""
+DEFAULT_CHANNEL = f"CASE WHEN pg_catalog.octet_length({{name}}) <= {CHANNEL_BYTES} THEN {{name}} ELSE {CHANNEL_HASH} END"
+"""SQL for the default channel of a table, given the SQL for its name in messages."""
 
 
 def check_channel(name: str, subject: str) -> None:

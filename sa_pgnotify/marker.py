@@ -21,8 +21,9 @@ from sqlalchemy.sql.ddl import SchemaDropper, SchemaGenerator
 
 from .ddl import CreateNotifyTriggers, DropNotifyTriggers
 from .errors import NotifyConfigError
-from .reflection import compare, execute_on, installed, marked_sets, schema_translation
+from .reflection import Installed, compare, execute_on, installed, marked_sets, schema_translation
 from .spec import INFO_KEY, Lookup, NotifySpec, marking_of, resolve
+from .triggers import TriggerSet
 
 logger = logging.getLogger("sa_pgnotify")
 
@@ -236,16 +237,18 @@ def _install(connection: Any, tables: Iterable[Table]) -> None:
     if isinstance(connection, Connection) and marked:
         sets = marked_sets(marked, schema_translation(connection))
         found = installed(execute_on(connection), sets.values())
-        differs = set()
-        for name, wanted in sets.items():
-            drifts = [d for d in compare(wanted, found.get(wanted), name) if d.kind != "disabled"]
-            if absent := [d.object for d in drifts if d.object.startswith("column ")]:
-                logger.warning("%s lacks %s: its triggers are left as they are, for they could not read that", name, ", ".join(absent))
-            elif drifts:
-                differs.add(name)
-        marked = [t for t in marked if t.fullname in differs]
+        marked = [t for t, wanted in sets.items() if _can_be_mended(t, wanted, found.get(wanted))]
     for table in marked:
         connection.execute(CreateNotifyTriggers(table))
+
+
+def _can_be_mended(table: Table, wanted: TriggerSet, found: Installed | None) -> bool:
+    """Whether the table's triggers are not what they should be, and the table has what they need to be so."""
+    if found is not None and (absent := found.lacks(wanted)):
+        names = ", ".join(f"column {name}" for name in absent)
+        logger.warning("%s lacks %s: its triggers are left as they are, for they could not read that", table.fullname, names)
+        return False
+    return any(drift.kind != "disabled" for drift in compare(wanted, found, table.fullname))
 
 
 def _remove(connection: Any, tables: Iterable[Table]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, MetaData, Table, text
 
-from .channel import CHANNEL_HASH, RELATION
+from .channel import DEFAULT_CHANNEL, RELATION
 from .quoting import literal, quote
 from .spec import marking_of
 from .triggers import (
@@ -91,6 +91,10 @@ class Installed:
     columns: frozenset[str]
     types: dict[str, int]
 
+    def lacks(self, wanted: TriggerSet) -> list[str]:
+        """The names of the columns that the triggers would need and the table does not have."""
+        return [c.name for c in wanted.columns if c.name not in self.columns]
+
 
 Execute = Callable[[str], Iterable[Any]]
 """Runs SQL text that has no parameters, and gives its rows: of an SQLAlchemy connection, or of a listener's own."""
@@ -105,7 +109,7 @@ def execute_on(connection: Connection) -> Execute:
 _INSTALLED = f"""
 SELECT w.place, f.oid::bigint, f.oid = to_regprocedure(w.function), f.prosrc, obj_description(f.oid, 'pg_proc'),
   (SELECT json_object_agg(lower(split_part(c, '=', 1)), substr(c, strpos(c, '=') + 1))::text FROM unnest(f.proconfig) AS c),
-  r.name, CASE WHEN octet_length(r.name) <= 63 THEN r.name ELSE {CHANNEL_HASH.format(name="r.name")} END,
+  r.name, {DEFAULT_CHANNEL.format(name="r.name")},
   (SELECT json_agg(json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text FROM pg_catalog.pg_trigger AS t
      WHERE t.tgrelid = c.oid AND t.tgparentid = 0 AND NOT t.tgisinternal AND (t.tgname IN ({TRIGGERS}) OR t.tgfoid = f.oid)),
   (SELECT json_agg(a.attname)::text FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
@@ -169,8 +173,8 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     create = "Run metadata.create_all(engine), or the migration that installs the triggers."
     if found is None:
         return [Drift("missing", table_name, "the table", create)]
-    absent = [c.name for c in wanted.columns if c.name not in found.columns]
-    drifts = [Drift("outdated", table_name, f"column {name}", "Add it, by a migration; the triggers follow it.") for name in absent]
+    mend = "Add it, by a migration; the triggers follow it."
+    drifts = [Drift("outdated", table_name, f"column {name}", mend) for name in found.lacks(wanted)]
     if found.source is None:
         drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
     elif not found.has_its_name or (wanted.body, wanted.comment) != (found.source, found.comment) or not _set(wanted, found):
@@ -260,16 +264,16 @@ def check(bind: Engine | Connection, metadata: MetaData) -> list[Drift]:
     schema_of = schema_translation(bind)
     sets = marked_sets(metadata.tables.values(), schema_of)
     found = installed(execute_on(bind), sets.values())
-    drifts = [d for name, wanted in sets.items() for d in compare(wanted, found.get(wanted), name)]
+    drifts = [d for table, wanted in sets.items() for d in compare(wanted, found.get(wanted), table.fullname)]
     default = bind.execute(text("SELECT current_schema()")).scalar() or "public"
     schemas = {schema_of(t.schema) or default for t in metadata.tables.values()} | {default}
     known = {(wanted.schema or default, wanted.function_name) for wanted in sets.values()}
     return drifts + _left_over(bind, known, schemas)
 
 
-def marked_sets(tables: Iterable[Table], schema_of: Callable[[str | None], str | None]) -> dict[str, TriggerSet]:
-    """The trigger sets of the marked ones among ``tables``, by the table's name as SQLAlchemy gives it."""
-    return {t.fullname: trigger_set(t, marking).in_schemas(schema_of) for t in tables if (marking := marking_of(t)) is not None}
+def marked_sets(tables: Iterable[Table], schema_of: Callable[[str | None], str | None]) -> dict[Table, TriggerSet]:
+    """The trigger sets of the marked ones among ``tables``."""
+    return {t: trigger_set(t, marking).in_schemas(schema_of) for t in tables if (marking := marking_of(t)) is not None}
 
 
 def schema_translation(bind: Any) -> Callable[[str | None], str | None]:

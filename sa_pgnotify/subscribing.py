@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from uuid import uuid4
 
-from sqlalchemy import Engine, Table
+from sqlalchemy import Engine
 
 from .columns import fingerprint
 from .decoding import Source
@@ -20,10 +20,9 @@ from .drivers import ListenConnection
 from .errors import ListenUnavailable, NotifyConfigError, TriggersMissing
 from .protocol import Route
 from .quoting import quote_always
-from .reflection import Installed, compare, installed, schema_translation
+from .reflection import Installed, compare, installed, marked_sets, schema_translation
 from .sources import Wanted
-from .spec import marking_of
-from .triggers import TriggerSet, read_comment, trigger_set
+from .triggers import read_comment
 
 __all__ = ["PROBE_SECONDS", "greet", "listen", "probe", "read_again"]
 
@@ -57,7 +56,7 @@ def listen(
     :returns: what each channel carries from now on, and what was found missing.
     """
     tables = sorted(wanted.tables, key=lambda table: table.fullname)
-    sets = _sets(engine, tables)
+    sets = marked_sets(tables, schema_translation(engine))
     found = installed(connection.execute, sets.values(), with_types=True)
     silent: dict[str, list[str]] = {}
     for table, triggers in sets.items():
@@ -102,18 +101,13 @@ def listen(
 def read_again(connection: ListenConnection, engine: Engine, sources: Iterable[Source]) -> dict[str, Source]:
     """``sources`` with the columns that their tables have by now, by the name in the message's header; without those that are gone."""
     of_table = {source.table: source for source in sources}
-    sets = _sets(engine, of_table)
+    sets = marked_sets(of_table, schema_translation(engine))
     found = installed(connection.execute, sets.values(), with_types=True)
     return {
         there.relation: of_table[table].with_types(there.types, _types(there))
         for table, triggers in sets.items()
         if (there := found.get(triggers)) is not None
     }
-
-
-def _sets(engine: Engine, tables: Iterable[Table]) -> dict[Table, TriggerSet]:
-    schema_of = schema_translation(engine)
-    return {t: trigger_set(t, marking).in_schemas(schema_of) for t in tables if (marking := marking_of(t))}
 
 
 def _types(there: Installed) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from .channel import CHANNEL_HASH, RELATION
+from .channel import DEFAULT_CHANNEL, RELATION
 from .columns import TriggerColumn, trigger_column
 from .errors import NotifyConfigError
 from .parameters import OPTIONAL, REQUIRED, from_parameters, to_parameters
@@ -359,23 +359,22 @@ END;"""
 
 def _channel(given: str, schema: str, table: str) -> str:
     """SQL for the channel of triggers: the given one, which may be NULL, or that of a table."""
-    name = RELATION.format(schema=schema, table=table)
-    default = f"CASE WHEN pg_catalog.octet_length({name}) <= 63 THEN {name} ELSE {CHANNEL_HASH.format(name=name)} END"
-    return f"coalesce({given}, {default})"
+    return f"coalesce({given}, {DEFAULT_CHANNEL.format(name=RELATION.format(schema=schema, table=table))})"
 
 
 _CHANNEL = f"""SELECT {_channel("{given}", "n.nspname", "c.relname")} FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = {{table}}::regclass"""
 
+_NAMED_AFTER = f"coalesce(said.it ->> 'table', substr(f.proname, {len(FUNCTION_PREFIX) + 1}))"
 # A function is named after its table, as it was called then; its comment tells what its name cannot.
 _FORMER = f"""former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
   WHERE tgrelid = pg_catalog.to_regclass({{table}}) AND tgname IN ({{triggers}}) AND NOT tgisinternal
   UNION SELECT f.oid FROM pg_catalog.pg_proc AS f WHERE f.oid = pg_catalog.to_regprocedure({{function}})
     AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), {{ours}}));
 BEGIN
-  channels := ARRAY(SELECT {_channel("said.it ->> 'channel'", "n.nspname", "coalesce(said.it ->> 'table', substr(f.proname, 13))")}
+  channels := ARRAY(SELECT {_channel("said.it ->> 'channel'", "n.nspname", _NAMED_AFTER)}
     FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
-    CROSS JOIN LATERAL (SELECT substr(pg_catalog.obj_description(f.oid, 'pg_proc'), 13)::json AS it) AS said
+    CROSS JOIN LATERAL (SELECT substr(pg_catalog.obj_description(f.oid, 'pg_proc'), {len(COMMENT_PREFIX) + 1})::json AS it) AS said
     WHERE f.oid = ANY (former) AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), {{ours}}));
 EXCEPTION WHEN data_exception THEN
   channels := ARRAY[]::text[]; -- a comment is damaged
