@@ -11,6 +11,7 @@
             print(event)
 """
 
+from .aio import AsyncListener
 from .context import change_context
 from .ddl import CreateNotifyTriggers, DropNotifyTriggers
 from .errors import (
@@ -23,12 +24,14 @@ from .errors import (
     ValuesNotCarried,
 )
 from .events import Change, Deleted, Event, Gap, Inserted, Notification, Truncated, Updated
-from .listener import Listener, Stats
+from .listener import Listener
+from .listening import Stats
 from .marker import NotifyOnChange, notify_on_change
 from .reflection import Drift, check
 from .spec import NotifySpec
 
 __all__ = [
+    "AsyncListener",
     "Change",
     "ConnectionLost",
     "CreateNotifyTriggers",

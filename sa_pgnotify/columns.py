@@ -17,8 +17,7 @@ from sqlalchemy import types as sqltypes
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from .quoting import quote
-from .spec import RENDERING
+from .quoting import RENDERING, quote
 
 __all__ = ["FAMILIES", "FIXED_SETTINGS", "TriggerColumn", "escaped", "fingerprint", "trigger_column"]
 

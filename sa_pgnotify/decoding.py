@@ -88,14 +88,14 @@ class Source:
     :param mapper: the mapper furthest up of those on this table; None for Core.
     :param accepts: whether events of a mapped class are wanted.
     :param key: the names of the table's columns that are the identity, in the mapper's order.
-    :param reader: a column's type OID to what the driver makes of its text; None for a text that stays as it is.
     :param oids: column name to type OID.
+    :param readers: a type's OID to what the driver makes of its texts; None for texts that stay as they are.
     :param types: stands for the columns that the trigger knew when ``oids`` was read; None if that is not known.
     """
 
     def __init__(
         self, table: Table, mapper: Mapper[Any] | None, accepts: Callable[[type], bool], key: tuple[str, ...], dialect: Dialect,
-        oids: Mapping[str, int], reader: Callable[[int], TextReader | None], types: str | None,
+        oids: Mapping[str, int], readers: Mapping[int, TextReader | None], types: str | None,
     ) -> None:  # fmt: skip
         self.table = table
         self._mapper = mapper
@@ -103,17 +103,18 @@ class Source:
         self._key = key
         self._dialect = dialect
         self._oids = oids
-        self._reader = reader
+        self._readers = readers
         self.types = types
         self._columns = {column.name: column for column in table.columns}
         self._layouts: dict[str, Layout] = {}
         self._plans: dict[tuple[Layout, Any], Plan] = {}
         self._masks: dict[tuple[Layout, tuple[str | None, ...]], frozenset[int]] = {}
         self._decoders: dict[str, Decoder] = {}
+        self._asks: dict[Layout, Mapping[int, int]] = {}
 
-    def with_types(self, oids: Mapping[str, int], types: str | None) -> Source:
+    def with_types(self, oids: Mapping[str, int], readers: Mapping[int, TextReader | None], types: str | None) -> Source:
         """The same table, with the columns that it has by now."""
-        return Source(self.table, self._mapper, self._accepts, self._key, self._dialect, oids, self._reader, types)
+        return Source(self.table, self._mapper, self._accepts, self._key, self._dialect, oids, readers, types)
 
     def layout(self, shape: str) -> Layout:
         """:raises Undecodable: if ``shape`` is not one."""
@@ -150,6 +151,20 @@ class Source:
         mappers = [None] if self._mapper is None else [m for m in self._mapper.self_and_descendants if self._accepts(m.class_)]
         tops = [m for m in mappers if m is None or m.inherits not in mappers]
         return [self._make_plan(layout, mapper) for mapper in tops]
+
+    def asks(self, layout: Layout) -> Mapping[int, int]:
+        """The places of the fields that only the server can read, and their types' OIDs."""
+        known = self._asks.get(layout)
+        if known is None:
+            known = _remember(self._asks, layout, self._find_asks(layout))
+        return known
+
+    def _find_asks(self, layout: Layout) -> dict[int, int]:
+        names = dict(enumerate(layout.columns[: layout.carried]))
+        if layout.discriminator == layout.carried and self._mapper is not None and isinstance(self._mapper.polymorphic_on, Column):
+            names[layout.carried] = self._mapper.polymorphic_on.name
+        readers = {place: self._readers.get(self._oids.get(name, 0)) for place, name in names.items() if name in self._columns}
+        return {place: reader.asks for place, reader in readers.items() if reader is not None and reader.asks is not None}
 
     def _make_plan(self, layout: Layout, mapper: Mapper[Any] | None) -> Plan:
         entity = self.table if mapper is None else mapper.class_
@@ -197,7 +212,7 @@ class Source:
         if known is None:
             column, oid = self._columns[name], self._oids.get(name, 0)
             process = column.type.dialect_impl(self._dialect).result_processor(self._dialect, oid)
-            known = self._decoders[name] = Decoder(name, self._reader(oid), process)
+            known = self._decoders[name] = Decoder(name, self._readers.get(oid), process)
         return known
 
 
@@ -285,7 +300,40 @@ class Batch:
 
     def each(self) -> list[Batch]:
         """Each row alone."""
-        return [Batch(self.source, row, self.since) for row in self._rows.each()]
+        rows = [Batch(self.source, row, self.since) for row in self._rows.each()]
+        if self._columns:  # which may have been read already
+            for place, row in enumerate(rows):
+                row._columns = [column[place : place + 1] for column in self._columns]
+                row._changed, row._olds = self._changed[place : place + 1], self._olds[place : place + 1]
+        return rows
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is something to read that only the server can."""
+        return self._kind is not Truncated and bool(self.source.asks(self._layout))
+
+    def answered(self, read: Callable[[Mapping[int, list[str]]], Mapping[int, list[str]]]) -> list[Batch]:
+        """The same with all read that only the server can read; row by row, if the rows are not of one shape.
+
+        :param read: as :meth:`sa_pgnotify.drivers.ListenConnection.read`.
+        """
+        asks = self.source.asks(self._layout)
+        try:
+            self._split()
+        except (ValueError, Undecodable):  # which events() will tell
+            return [self] if len(self) == 1 else [answered for row in self.each() for answered in row.answered(read)]
+        fields = [(self._columns[place], row, oid) for place, oid in asks.items() for row in range(len(self))]
+        for row, changed in enumerate(self._changed):
+            olds = [place for place in sorted(changed) if place < self._layout.carried]
+            fields += [(self._olds[row], i, asks[place]) for i, place in enumerate(olds) if place in asks]
+        wanted: dict[int, list[str]] = {}
+        fields = [(column, row, oid) for column, row, oid in fields if column[row] is not None]
+        for column, row, oid in fields:
+            wanted.setdefault(oid, []).append(str(column[row]))
+        answers = {oid: iter(texts) for oid, texts in read(wanted).items()}
+        for column, row, oid in fields:
+            column[row] = next(answers[oid])
+        return [self]
 
     def first(self, count: int) -> Batch:
         """The first ``count`` rows."""
@@ -301,7 +349,7 @@ class Batch:
             return [Truncated(self, plan, 0, None) for plan in source.emptied(layout)]
         plan = source.plan(layout, None)
         try:
-            self._columns = self._updated() if kind is Updated else self._rows.columns(layout.fields)
+            self._split()
             identities = list(zip(*[self._decoded(place) for place in plan.key], strict=True))
         except (ValueError, UndecodableValue) as error:
             raise Undecodable(f"{source.table.name}: {error}") from error
@@ -309,6 +357,13 @@ class Batch:
             return [kind(self, plan, row, identity) for row, identity in enumerate(identities)] if plan.accepted else []
         plans = [source.plan(layout, discriminator) for discriminator in self._columns[layout.discriminator]]
         return [kind(self, plan, row, identities[row]) for row, plan in enumerate(plans) if plan.accepted]
+
+    def _split(self) -> None:
+        """
+        :raises ValueError: if a row is not of the message's shape.
+        """
+        if not self._columns:
+            self._columns = self._updated() if self._kind is Updated else self._rows.columns(self._layout.fields)
 
     def _updated(self) -> list[list[str | None]]:
         """The columns of updates, their masks taken from before and the old values from behind them.
@@ -318,6 +373,7 @@ class Batch:
         layout, source = self._layout, self.source
         start, stop = layout.masks, layout.masks + layout.fields
         rows = self._rows.split()
+        self._changed, self._olds = [], []
         for row in rows:
             changed = source.changed(layout, tuple(row[:start]))
             if len(row) != stop + sum(place < layout.carried for place in changed):

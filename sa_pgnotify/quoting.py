@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from sqlalchemy import String
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
-from .spec import RENDERING
+__all__ = ["RENDERING", "dollar_quoted", "literal", "quote", "quote_always"]
 
-__all__ = ["dollar_quoted", "literal", "quote", "quote_always"]
+# "named": a dialect that neither doubles percent signs nor writes placeholders, so that its text is what PostgreSQL is to read.
+# Backslashes stay single, as standard_conforming_strings wants them, which the functions see to.
+RENDERING = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+RENDERING._backslash_escapes = False
 
 
 def quote(name: str) -> str:

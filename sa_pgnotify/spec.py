@@ -11,12 +11,12 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from sqlalchemy import BindParameter, Column, ColumnElement, Select, Table, TextClause, column, literal_column, select, table
-from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import visitors
 
 from .channel import check_channel
 from .errors import NotifyConfigError
+from .quoting import RENDERING
 
 __all__ = ["OPERATIONS", "Marking", "NotifySpec", "marking_of"]
 
@@ -25,11 +25,6 @@ OPERATIONS = ("insert", "update", "delete", "truncate")
 INFO_KEY = "sa_pgnotify"
 NEW_ROW, OLD_ROW = "new_row", "old_row"
 """The aliases under which a trigger's SQL knows the two rows of a change."""
-
-# "named": a dialect that neither doubles percent signs nor writes placeholders, so that its text is what PostgreSQL is to read.
-# Backslashes stay single, as standard_conforming_strings wants them, which the functions see to.
-RENDERING = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
-RENDERING._backslash_escapes = False
 
 
 @dataclass(frozen=True, kw_only=True)

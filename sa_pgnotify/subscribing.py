@@ -7,7 +7,6 @@ are looked for.
 from __future__ import annotations
 
 import logging
-import selectors
 import time
 from collections.abc import Callable, Iterable, Mapping
 from uuid import uuid4
@@ -16,13 +15,13 @@ from sqlalchemy import Engine
 
 from .columns import fingerprint
 from .decoding import Source
-from .drivers import ListenConnection
+from .drivers import Arrived, ListenConnection
 from .errors import ListenUnavailable, NotifyConfigError, TriggersMissing
 from .protocol import Route
-from .quoting import quote_always
 from .reflection import Installed, compare, installed, marked_sets, schema_translation
 from .sources import Wanted
 from .triggers import read_comment
+from .waiting import Waiting
 
 __all__ = ["PROBE_SECONDS", "greet", "listen", "probe", "read_again"]
 
@@ -65,6 +64,7 @@ def listen(
                 silent.setdefault(table.fullname, []).append(str(drift))
             else:
                 logger.warning("%s", drift)
+    readers = connection.readers(oid for there in found.values() for oid in there.types.values())
     missing = None
     if silent:
         missing = TriggersMissing(tuple(silent), " ".join(line for lines in silent.values() for line in lines))
@@ -87,14 +87,12 @@ def listen(
             triggers.marking.key,
             engine.dialect,
             there.types,
-            connection.reader,
+            readers,
             _types(there),
         )
     listening = {row[0] for row in connection.execute("SELECT pg_catalog.pg_listening_channels()")}
-    statements = [f"LISTEN {quote_always(c)}" for c in routes if c not in listening]
-    statements += [f"UNLISTEN {quote_always(c)}" for c in listening if c not in routes]
-    if statements:
-        connection.execute("; ".join(statements))
+    connection.listen([channel for channel in routes if channel not in listening])
+    connection.unlisten([channel for channel in listening if channel not in routes])
     return routes, missing
 
 
@@ -103,8 +101,9 @@ def read_again(connection: ListenConnection, engine: Engine, sources: Iterable[S
     of_table = {source.table: source for source in sources}
     sets = marked_sets(of_table, schema_translation(engine))
     found = installed(connection.execute, sets.values(), with_types=True)
+    readers = connection.readers(oid for there in found.values() for oid in there.types.values())
     return {
-        there.relation: of_table[table].with_types(there.types, _types(there))
+        there.relation: of_table[table].with_types(there.types, readers, _types(there))
         for table, triggers in sets.items()
         if (there := found.get(triggers)) is not None
     }
@@ -116,37 +115,37 @@ def _types(there: Installed) -> str | None:
 
 
 def probe(
-    connection: ListenConnection, open_another: Callable[[], ListenConnection], stopped: Callable[[], bool]
-) -> list[tuple[str, str, int]]:
+    connection: ListenConnection, open_another: Callable[[], ListenConnection], waiting: Waiting, stopped: Callable[[], bool]
+) -> Arrived:
     """Send a notification through another connection and wait for it; returns what else came meanwhile.
 
     Another connection, because a transaction pooler may well deliver what a client sends to itself.
     """
     channel = f"sa_pgnotify_probe_{uuid4().hex}"
-    with connection.deadline(PROBE_SECONDS):
-        connection.execute(f"LISTEN {channel}")
+    with waiting.deadline(connection, PROBE_SECONDS):
+        connection.listen([channel])
     sender = open_another()
     try:
-        with sender.deadline(PROBE_SECONDS):
+        with waiting.deadline(sender, PROBE_SECONDS):
             sender.execute(f"NOTIFY {channel}")
     finally:
         sender.close()
-    others: list[tuple[str, str, int]] = []
+    others: Arrived = []
     until = time.monotonic() + PROBE_SECONDS
-    with selectors.DefaultSelector() as selector:
-        selector.register(connection, selectors.EVENT_READ)
-        while not stopped():
-            arrived = connection.receive() if connection.pending() or selector.select(max(0.0, until - time.monotonic())) else None
-            if arrived is None:
-                raise ListenUnavailable(
-                    "pooler",
-                    f"LISTEN succeeded, but a notification did not arrive within {PROBE_SECONDS:.0f} s: a transaction pooler "
-                    "(pgbouncer with pool_mode=transaction, say) stands in between. Give the listener an engine that connects "
-                    "to PostgreSQL directly, or with session pooling",
-                )
-            others += [note for note in arrived if note[0] != channel]
-            if any(note[0] == channel for note in arrived):
-                break
-    with connection.deadline(PROBE_SECONDS):
-        connection.execute(f"UNLISTEN {channel}")
+    while not stopped():
+        arrived = connection.receive()
+        others += [note for note in arrived if note[0] != channel]
+        if any(note[0] == channel for note in arrived):
+            break
+        left = until - time.monotonic()
+        if left <= 0:
+            raise ListenUnavailable(
+                "pooler",
+                f"LISTEN succeeded, but a notification did not arrive within {PROBE_SECONDS:.0f} s: a transaction pooler "
+                "(pgbouncer with pool_mode=transaction, say) stands in between. Give the listener an engine that connects "
+                "to PostgreSQL directly, or with session pooling",
+            )
+        waiting.wait(connection, left)
+    with waiting.deadline(connection, PROBE_SECONDS):
+        connection.unlisten([channel])
     return others

@@ -186,7 +186,7 @@ def test_stopping_answers_who_waits_to_subscribe(proxied, proxy):
 
     thread = threading.Thread(target=subscribe)
     thread.start()
-    while not listener._commands.qsize():
+    while not listener._receiver._commands.qsize():
         threading.Event().wait(0.01)
     listener.stop()
     thread.join(5)
@@ -244,7 +244,7 @@ def test_stop_while_start_is_at_work(engine, proxied, proxy):
     proxy.censor_notifications = True  # so that start() waits for its probe
     thread = threading.Thread(target=listener.start)
     thread.start()
-    while not (listener._opened and proxy.connections > 1):
+    while not (listener._receiver and listener._receiver._opened and proxy.connections > 1):
         threading.Event().wait(0.01)
     started = time.monotonic()
     listener.stop()
@@ -271,7 +271,7 @@ def test_stop_while_a_reconnect_waits_for_its_probe(engine, proxied, proxy):
 def test_a_fault_in_the_thread_is_not_silence(engine, monkeypatch):
     """If the reading thread itself fails, whoever takes events gets its error."""
     with Listener(engine, "a") as listener:
-        monkeypatch.setattr(listener._protocol, "notified", lambda notes: 1 / 0)
+        monkeypatch.setattr(listener._receiver.protocol, "notified", lambda notes: 1 / 0)
         run(engine, "NOTIFY a")
         with pytest.raises(ZeroDivisionError):
             listener.get(10)

@@ -10,29 +10,45 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
 LAYERS = [
     {"errors"},
-    {"events", "channel", "wire", "drivers"},
-    {"spec", "decoding"},
-    {"quoting", "protocol", "context"},
-    {"columns"},
+    {"events", "channel", "wire", "quoting"},
+    {"drivers.interface"},
+    {"drivers.libpq"},
+    {"drivers.psycopg2", "drivers.psycopg", "drivers.asyncpg"},
+    {"drivers"},
+    {"spec", "decoding", "waiting", "handlers"},
+    {"protocol", "context"},
+    {"columns", "buffer"},
     {"template_v1", "parameters"},
     {"triggers"},
     {"ddl", "reflection"},
     {"marker"},
     {"sources"},
     {"subscribing"},
-    {"listener"},
+    {"receiver"},
+    {"listening"},
+    {"listener", "aio"},
     {"__init__"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 
 
+FILES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
 def imported(module: str) -> set[str]:
     """The modules of the package that a module of it imports."""
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
-    return {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module}
+    folder = PACKAGE.joinpath(*module.split(".")) if FILES[module].stem == "__init__" and module != "__init__" else FILES[module].parent
+    found = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level and node.module:
+            above = folder.parents[node.level - 2] if node.level > 1 else folder
+            found.add(".".join([*above.relative_to(PACKAGE).parts, node.module]))
+    return found
 
 
-@pytest.mark.parametrize("module", sorted(path.stem for path in PACKAGE.glob("*.py")))
+@pytest.mark.parametrize("module", FILES)
 def test_imports_point_down(module):
     """A module imports only modules of lower layers, so that each can be read with what is below it."""
     assert module in RANK, "give the new module a place in LAYERS"

@@ -221,7 +221,7 @@ def test_a_row_without_end(monkeypatch):
 def source() -> Source:
     table = Table("t", MetaData(), Column("id", Integer, primary_key=True), Column("a", Integer), Column("b", Integer))
     return Source(table, None, lambda _: True, ("id",), PGDialect_psycopg2(), {"id": 23, "a": 23, "b": 23},
-                  lambda _: TextReader(int, lambda texts: [int(text) for text in texts]), None)  # fmt: skip
+                  {23: TextReader(int, lambda texts: [int(text) for text in texts])}, None)  # fmt: skip
 
 
 def events(source: Source, shape: object, row: str, operation: str = "I") -> list[Change]:

@@ -1,0 +1,82 @@
+"""What waits between the receiver, which must always read, and the program, which takes events when it likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import length_hint
+from queue import SimpleQueue
+
+from .decoding import Batch
+from .events import Event
+from .protocol import Item, Protocol, size_of
+
+__all__ = ["Buffer"]
+
+
+class _End:
+    """The last thing in the buffer: the listener was stopped, or its thread or task ended by an error."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+class Buffer:
+    """Items in, events out, in order. One puts, any number take.
+
+    :param protocol: makes events of items; it is asked as late as possible, by whoever takes them.
+    :ivar current: the events of the item at hand: a list's or tuple's iterator, which threads may share.
+    :ivar on_put: called after each item was put, and at an end by an error.
+    :ivar stopped: whether nothing more is to be taken.
+    """
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._queue: SimpleQueue[Item | _End] = SimpleQueue()
+        self.current: Iterator[Event] = iter(())
+        self.on_put: Callable[[], object] = _nothing
+        self.stopped = False
+        self._put = self._finished = 0
+
+    def put(self, item: Item) -> None:
+        self._put += size_of(item)
+        self._queue.put(item)
+        self.on_put()
+
+    def stop(self) -> None:
+        """End every iteration now. From any thread, and from a signal handler."""
+        self.stopped = True
+        self._queue.put(_End())
+
+    def fail(self, error: BaseException) -> None:
+        """End every iteration by ``error``, after what came before it."""
+        self._queue.put(_End(error))
+        self.on_put()
+
+    @property
+    def taken(self) -> int:
+        """How many events were taken; those of the item at hand are counted as it goes."""
+        return self._finished - length_hint(self.current)
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait to be taken."""
+        return self._put - self.taken
+
+    def advance(self, timeout: float | None) -> bool:
+        """Take the next item to hand; False if there is no more. One at a time.
+
+        :param timeout: seconds to wait for it; None for as long as it takes.
+        :raises queue.Empty: if it does not come in time.
+        """
+        item = self._queue.get(timeout=timeout) if timeout is None or timeout > 0 else self._queue.get_nowait()
+        if isinstance(item, _End):
+            self._queue.put(item)  # for whoever else waits
+            if item.error is not None and not self.stopped:
+                raise item.error
+            return False
+        self._finished += size_of(item)
+        self.current = iter(self._protocol.events(item) if isinstance(item, Batch) else (item,))
+        return not self.stopped
+
+
+def _nothing() -> None: ...

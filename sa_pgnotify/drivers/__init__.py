@@ -1,0 +1,58 @@
+"""A dedicated connection for listening, made the way the engine makes its own.
+
+The engine's pool knows all that a connection needs (URL, ``creator``, ``connect_args``, ``connect`` events), so a pool of the same
+make gives us one connection, which is then taken out of it: an exhausted or static pool does not stand in the way.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from ..errors import ListenUnavailable
+from .interface import Arrived, ListenConnection, Read, TextReader
+
+__all__ = ["Arrived", "ListenConnection", "Read", "TextReader", "connect", "errors_of"]
+
+BLOCKING, ASYNCIO = ("psycopg2", "psycopg"), ("psycopg", "asyncpg")
+"""The drivers that we know, by the name that SQLAlchemy's URLs give them."""
+
+
+def connect(engine: Engine) -> ListenConnection:
+    """A new connection in autocommit, for nobody else. For an AsyncEngine: its ``sync_engine``, in a greenlet.
+
+    :raises ListenUnavailable: if it cannot be made, for whatever reason: the engine's ``creator`` and hooks are the program's own.
+    """
+    module = _module_of(engine)
+    pool = engine.pool.recreate()
+    made: list[Any] = []
+    event.listen(pool, "connect", lambda dbapi, _: made.append(dbapi), insert=True)  # what is made is closed, whatever follows
+    try:
+        fairy = pool.connect()
+        dbapi: Any = fairy.dbapi_connection
+        dbapi.commit()  # a hook of the program's may have begun a transaction, with settings that are to stay
+        fairy.detach()
+        return module.Connection(getattr(dbapi, "driver_connection", dbapi))  # type: ignore[no-any-return]
+    except BaseException as error:
+        for dbapi in made:
+            module.abandon(getattr(dbapi, "driver_connection", dbapi))
+        if not isinstance(error, Exception):
+            raise
+        raise ListenUnavailable("connection", f"cannot connect to listen: {str(error).strip()}") from error
+
+
+def errors_of(engine: Engine) -> tuple[type[Exception], ...]:
+    """What a lost connection of this engine's driver raises, or the attempt to make one."""
+    errors: tuple[type[Exception], ...] = _module_of(engine).ERRORS
+    return (*errors, ListenUnavailable)
+
+
+def _module_of(engine: Engine) -> Any:
+    dialect = engine.dialect
+    known = ASYNCIO if dialect.is_async else BLOCKING
+    if dialect.name != "postgresql" or dialect.driver not in known:
+        urls = " or ".join(f"postgresql+{driver}://" for driver in known)
+        raise ListenUnavailable("driver", f"cannot listen through {dialect.name}+{dialect.driver}: make the engine from a {urls} URL")
+    return import_module(f"{__name__}.{dialect.driver}")

@@ -1,0 +1,69 @@
+"""Handlers: functions of the program's that are called with the events that fit what they were registered for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import Table
+
+from .errors import NotifyConfigError
+from .events import Change, Event, Gap, Notification
+
+__all__ = ["Handlers"]
+
+logger = logging.getLogger("sa_pgnotify")
+
+H = TypeVar("H", bound=Callable[[Any], Any])
+
+
+class Handlers:
+    """
+    :param listener: the class's name, for messages.
+    """
+
+    def __init__(self, listener: str) -> None:
+        self._listener = listener
+        self._all: list[tuple[tuple[type, ...], list[Any], Callable[[Any], Any]]] = []
+
+    def on(self, what: tuple[Any, ...], check: Callable[[Any], object]) -> Callable[[H], H]:
+        """
+        :param check: raises for a handler that cannot be called.
+        :raises NotifyConfigError: if a part of ``what`` is nothing that an event could fit.
+        """
+        kinds = tuple(w for w in what if isinstance(w, type) and issubclass(w, Change | Gap | Notification))
+        targets = [w for w in what if w not in kinds]
+        for target in targets:
+            if not isinstance(target, type | Table | str):
+                raise NotifyConfigError(
+                    f"{self._listener}.on",
+                    f"{target!r} is no entity, no kind of event and no channel. Write @listener.on(Order, Updated), with brackets",
+                )
+
+        def register(handler: H) -> H:
+            check(handler)
+            self._all.append((kinds, targets, handler))
+            return handler
+
+        return register
+
+    def of(self, event: Event) -> list[Callable[[Any], Any]]:
+        """Those that fit ``event``, in the order of registration."""
+        fitting = [handler for kinds, targets, handler in self._all if _fits(event, kinds, targets)]
+        if not fitting and isinstance(event, Gap):
+            logger.warning("%r, and no handler for it: register one with @listener.on(Gap)", event)
+        return fitting
+
+
+def _fits(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:
+    if isinstance(event, Gap):  # it concerns whatever is listened to
+        return Gap in kinds or not (kinds or targets)
+    return (not kinds or isinstance(event, kinds)) and (not targets or any(_concerns(event, target) for target in targets))
+
+
+def _concerns(event: Change | Notification, target: Any) -> bool:
+    if isinstance(event, Notification):
+        return bool(event.channel == target)
+    entity = event.entity
+    return event.table is target or (isinstance(target, type) and isinstance(entity, type) and issubclass(entity, target))

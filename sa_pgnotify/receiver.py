@@ -1,0 +1,281 @@
+"""The one loop behind every listener: keep a connection that listens, and put what it brings into a buffer.
+
+It is hard because a connection that brings nothing may be quiet or dead, and a program that takes nothing must not stop the reading:
+an unread connection holds up PostgreSQL's queue for everybody. So it reads always, asks the server at each heartbeat, and tells what
+it could not keep.
+
+It is written as if it blocked. In a thread it does; in an event loop it runs in a greenlet, as SQLAlchemy's own asyncio does, and
+each wait is an await. Where the two differ, :class:`~sa_pgnotify.waiting.Waiting` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+from sqlalchemy import Engine
+
+from .buffer import Buffer
+from .decoding import Batch
+from .drivers import Arrived, ListenConnection, connect, errors_of
+from .errors import ConnectionLost, ListenUnavailable, PgNotifyError
+from .protocol import Item, Protocol
+from .sources import expand
+from .subscribing import PROBE_SECONDS, greet, listen, probe, read_again
+from .waiting import Waiting
+
+__all__ = ["Receiver"]
+
+logger = logging.getLogger("sa_pgnotify")
+
+QUEUE_WARNING = 0.1
+"""Share of PostgreSQL's notification queue (8 GB) from which on we warn; when it is full, COMMIT fails for everybody."""
+
+
+@dataclass(frozen=True)
+class _Command:
+    """A change to the sources, asked for from outside, and what becomes of it."""
+
+    change: Callable[[list[Any]], list[Any]]
+    done: Future[None]
+
+
+class Receiver:
+    """From one start of a listener to its end.
+
+    :param engine: of an AsyncEngine, its ``sync_engine``.
+    :param sources: the listener's own list, which commands change.
+    :ivar buffer: where everything goes, errors too.
+    :ivar stopping: whether it has been told to stop; ``ended`` whether it has; ``connecting`` whether it is about to connect.
+    :ivar pid: the process that it belongs to.
+    """
+
+    def __init__(self, engine: Engine, sources: list[Any], waiting: Waiting, buffer_size: int, heartbeat: float) -> None:
+        self.pid = os.getpid()
+        self.protocol = Protocol(buffer_size)
+        self.buffer = Buffer(self.protocol)
+        self.queue_usage: float | None = None
+        self.stopping = False
+        self._engine = engine
+        self._sources = sources
+        self._waiting = waiting
+        self._heartbeat = heartbeat
+        self._patience = max(PROBE_SECONDS, heartbeat)
+        self._errors: tuple[type[Exception], ...] = (ListenUnavailable,)
+        self._commands: SimpleQueue[_Command] = SimpleQueue()
+        self._connection: ListenConnection | None = None
+        self._opened: list[ListenConnection] = []  # what stop() is to interrupt
+        self.connecting = self.ended = False
+        self._early: Arrived = []
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None
+
+    # -- from outside -------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End every iteration now, and everything else as soon as may be. From any thread, from a signal handler, and twice."""
+        self.stopping = True
+        self.buffer.stop()
+        if self.pid == os.getpid():  # else a fork's child: the connection is the parent's
+            self._waiting.call(self._break_off)
+
+    def _break_off(self) -> None:
+        self.buffer.on_put()  # who waits for events looks up
+        self._waiting.wake()
+        for connection in list(self._opened):
+            connection.interrupt()
+        if self.connecting:
+            self._waiting.cancel()
+
+    def ask(self, change: Callable[[list[Any]], list[Any]]) -> Future[None]:
+        """Have the sources changed, and listen to what is new, as soon as there is a connection.
+
+        :returns: what is done when the database has confirmed; it fails as ``subscribe`` does. Never, if the receiver has ended.
+        """
+        command = _Command(change, Future())
+        self._commands.put(command)
+        self._waiting.wake()
+        return command.done
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Connect for the first time, with nothing missing.
+
+        :raises TriggersMissing: if a table has no enabled triggers.
+        :raises ListenUnavailable: if there is no connection, or none that brings notifications.
+        """
+        try:
+            self._errors = errors_of(self._engine)
+            self._connect(strict=True)
+        except BaseException as error:
+            self._end()
+            if not isinstance(error, self._errors):
+                raise
+            if not self.stopping:  # else stop() has broken it off
+                raise error if isinstance(error, ListenUnavailable) else ListenUnavailable("connection", str(error).strip()) from error
+
+    def run(self) -> None:
+        """Receive until :meth:`stop`."""
+        try:
+            while not self.stopping:
+                try:
+                    if self._connection is None:
+                        self._connect(strict=False)
+                    self._read()
+                except self._errors as error:
+                    self._lose(error)
+        except Exception as error:  # a fault of ours must not look like silence
+            logger.exception("the listener ends")
+            self.buffer.fail(error)
+        except BaseException:  # somebody cancelled the task; whoever takes events must not wait for ever
+            self.buffer.fail(ConnectionLost("the task that listens was cancelled, by other means than stop()"))
+            raise
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self.ended = True
+        self._disconnect()
+        self._waiting.close()
+        while not self._commands.empty():
+            command = self._commands.get()
+            if command.done.set_running_or_notify_cancel():
+                command.done.set_exception(ConnectionLost("the listener was stopped"))
+
+    def _lose(self, error: Exception) -> None:
+        """The connection, or the attempt to make it, failed: wait before the next one."""
+        self._disconnect()
+        self.protocol.lost()
+        if self.stopping:
+            return
+        delay = self.protocol.delay()
+        logger.warning("not connected, next attempt in %.1f s: %s", delay, str(error).partition("\n")[0])
+        until = time.monotonic() + delay
+        while not self.stopping and (left := until - time.monotonic()) > 0:
+            self._waiting.wait(None, left)
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _connect(self, *, strict: bool) -> None:
+        """Make the connection and let it listen to everything; ``strict`` refuses tables without triggers."""
+        asked = time.time()
+        connection = self._open()
+        try:
+            with self._waiting.deadline(connection, self._patience):
+                greet(connection)
+            missing = self._listen(connection, strict=strict)
+            self._early = probe(connection, self._open, self._waiting, lambda: self.stopping)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._deliver(connection, self.protocol.connected(asked, missing))
+
+    def _open(self) -> ListenConnection:
+        """A new connection, which stop() can interrupt as soon as it is there."""
+        self.connecting = True
+        try:
+            connection = connect(self._engine)
+        finally:
+            self.connecting = False
+        self._opened = [*(known for known in self._opened if not known.closed), connection]
+        if self.stopping:
+            connection.interrupt()
+        return connection
+
+    def _read(self) -> None:
+        """Deliver what the connection brings, until it is lost or the listener stopped."""
+        connection = self._connection
+        assert connection is not None
+        self._hand_over(connection, self._early)
+        self._early = []
+        next_beat = time.monotonic() + self._heartbeat
+        while not self.stopping:
+            self._obey(connection)
+            self._hand_over(connection, connection.receive())
+            if time.monotonic() >= next_beat and not connection.pending():  # what is pending is not yet delivered
+                self._beat(connection)
+                next_beat = time.monotonic() + self._heartbeat
+            self._waiting.wait(connection, next_beat - time.monotonic())
+
+    def _hand_over(self, connection: ListenConnection, notifications: Arrived) -> None:
+        """Deliver what notifications tell; and where tables or triggers were altered since we listen, do what that asks for."""
+        items = self.protocol.notified(notifications)
+        if self.protocol.outdated:
+            with self._waiting.deadline(connection, self._patience):
+                sources = read_again(connection, self._engine, self.protocol.outdated.values())
+            items = self.protocol.renewed(sources, items)
+        self._deliver(connection, items)
+        if self.protocol.moved:
+            logger.warning("triggers were dropped, or tell on another channel: listening anew")
+            self.protocol.lost()
+            asked = time.time()
+            missing = self._listen(connection, strict=False)
+            self._deliver(connection, self.protocol.connected(asked, missing or "the triggers of a table tell on another channel"))
+
+    def _listen(self, connection: ListenConnection, *, strict: bool) -> str:
+        """LISTEN to all sources; what is missing, if ``strict`` does not refuse that."""
+        with self._waiting.deadline(connection, self._patience):
+            known = self.protocol.routes
+            self.protocol.routes, missing = listen(connection, self._engine, expand(self._sources), known, strict=strict)
+        if missing is not None:
+            logger.error("%s", missing)
+        return "" if missing is None else str(missing)
+
+    def _beat(self, connection: ListenConnection) -> None:
+        """Ask the server something, which finds out a dead connection, and something worth knowing."""
+        asked = time.time()
+        with self._waiting.deadline(connection, self._heartbeat):
+            usage = float(connection.execute("SELECT pg_catalog.pg_notification_queue_usage()")[0][0])
+        self.protocol.answered(asked)
+        if usage >= QUEUE_WARNING > (self.queue_usage or 0.0):
+            logger.warning(
+                "PostgreSQL's notification queue is %.0f %% full; when it is full, COMMIT fails. Some session listens and does not read, "
+                "or is idle in a transaction: see pg_stat_activity",
+                usage * 100,
+            )
+        self.queue_usage = usage
+
+    def _obey(self, connection: ListenConnection) -> None:
+        """Do what was asked for from outside."""
+        while not self.stopping and not self._commands.empty():
+            command = self._commands.get()
+            if not command.done.set_running_or_notify_cancel():
+                continue  # who asked waits no longer
+            try:
+                sources = command.change(self._sources)
+                with self._waiting.deadline(connection, self._patience):
+                    self.protocol.routes, _ = listen(connection, self._engine, expand(sources), self.protocol.routes, strict=True)
+            except PgNotifyError as error:
+                command.done.set_exception(error)
+            except BaseException as error:
+                command.done.set_exception(ConnectionLost(f"the connection broke: {error}"))
+                raise
+            else:
+                self._sources[:] = sources
+                command.done.set_result(None)
+
+    def _deliver(self, connection: ListenConnection, items: Iterable[Item]) -> None:
+        for item in items:
+            for admitted in self.protocol.admit(item, self.buffer.waiting):
+                for ready in self._answered(connection, admitted):
+                    self.buffer.put(ready)
+
+    def _answered(self, connection: ListenConnection, item: Item) -> Iterable[Item]:
+        """An item as it may be taken: what only the server can read is read."""
+        if not isinstance(item, Batch) or not item.asks:
+            return (item,)
+        with self._waiting.deadline(connection, self._patience):
+            return item.answered(connection.read)

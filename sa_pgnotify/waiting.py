@@ -1,0 +1,154 @@
+"""The two ways to wait: a thread that sleeps in a selector, and a task of an event loop.
+
+Whatever else listening does is the same for both, and written once: :mod:`sa_pgnotify.receiver`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import socket
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+from sqlalchemy.util import await_only
+
+from .drivers import ListenConnection
+
+__all__ = ["LoopWaiting", "ThreadWaiting", "Waiting"]
+
+
+class Waiting(ABC):
+    """How a receiver waits, and how others reach it meanwhile."""
+
+    @abstractmethod
+    def wait(self, connection: ListenConnection | None, seconds: float) -> None:
+        """Return when ``connection`` may have notifications, when :meth:`wake` was called, or after ``seconds``."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """End the present wait, or else the next one."""
+
+    @abstractmethod
+    def deadline(self, connection: ListenConnection, seconds: float) -> AbstractContextManager[None]:
+        """Within this block the connection is broken after ``seconds``: a driver would wait for a silent peer for ever."""
+
+    @abstractmethod
+    def call(self, function: Callable[[], object]) -> None:
+        """Call ``function`` where connections may be interrupted. From any thread, and from a signal handler."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Break off an attempt to connect, if that is possible."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what it holds; nobody waits any more."""
+
+
+class ThreadWaiting(Waiting):
+    def __init__(self) -> None:
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._watched: tuple[ListenConnection | None, int] = (None, -1)
+
+    def wait(self, connection: ListenConnection | None, seconds: float) -> None:
+        if connection is not None and connection.pending():
+            return
+        self._watch(connection)
+        self._selector.select(max(0.0, seconds))
+        with suppress(BlockingIOError):
+            self._wake_read.recv(4096)
+
+    def _watch(self, connection: ListenConnection | None) -> None:
+        known, descriptor = self._watched
+        if known is connection:
+            return
+        if known is not None:
+            self._selector.unregister(descriptor)  # by number: a connection that was closed does not tell it any more
+        if connection is not None:
+            descriptor = connection.fileno()
+            self._selector.register(descriptor, selectors.EVENT_READ)
+        self._watched = connection, descriptor
+
+    def wake(self) -> None:
+        with suppress(OSError):  # full: it will wake anyway; closed: there is nobody
+            self._wake_write.send(b"w")
+
+    @contextmanager
+    def deadline(self, connection: ListenConnection, seconds: float) -> Iterator[None]:
+        timer = threading.Timer(seconds, connection.interrupt)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def call(self, function: Callable[[], object]) -> None:
+        function()
+
+    def cancel(self) -> None:
+        """A driver that blocks in its attempt to connect hears nobody."""
+
+    def close(self) -> None:
+        self._selector.close()
+        self._wake_read.close()
+        self._wake_write.close()
+
+
+class LoopWaiting(Waiting):
+    """
+    :ivar task: the one that waits, and is a greenlet's host (``sqlalchemy.util.greenlet_spawn``).
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.task: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+
+    def wait(self, connection: ListenConnection | None, seconds: float) -> None:
+        if connection is not None:
+            if connection.pending():
+                await_only(asyncio.sleep(0))  # who takes the events has its turn
+                return
+            connection.watch(self.loop, self._woken.set)
+        try:
+            await_only(self._sleep(seconds))
+        finally:
+            if connection is not None:
+                connection.unwatch(self.loop)
+        self._woken.clear()
+
+    async def _sleep(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    @contextmanager
+    def deadline(self, connection: ListenConnection, seconds: float) -> Iterator[None]:
+        timer = self.loop.call_later(seconds, connection.interrupt)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def call(self, function: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: its tasks are gone, and their connections with them
+            self.loop.call_soon_threadsafe(function)
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    def close(self) -> None:
+        pass
