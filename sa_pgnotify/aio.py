@@ -62,9 +62,7 @@ class AsyncListener(BaseListener):
             mend = "Give it the AsyncEngine itself" if given.dialect.is_async else "Use Listener, or make it by create_async_engine()"
             raise NotifyConfigError("AsyncListener", f"it takes an AsyncEngine, and this engine is {kind}. {mend}")
         if not isinstance(getattr(given, "sync_engine", None), Engine):
-            raise NotifyConfigError(
-                "AsyncListener", f"it takes an AsyncEngine, as create_async_engine() makes, not {type(given).__name__}"
-            )
+            raise NotifyConfigError("AsyncListener", f"it takes an AsyncEngine, as create_async_engine() makes, not {type(given).__name__}")
         super().__init__(engine.sync_engine, sources, buffer_size, heartbeat)
         self._on_error = on_error
         self._task: asyncio.Task[None] | None = None

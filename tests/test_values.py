@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from conftest import run, take
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, create_engine, text
+from kinds import Kind
+from sqlalchemy import text
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.exc import NotSupportedError
 from sqlalchemy.ext.mutable import MutableDict, MutableList
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from sqlalchemy.pool import NullPool
 
 from sa_pgnotify import Deleted, Inserted, Listener, NotifyOnChange, NotifySpec, Updated
 
@@ -214,11 +214,15 @@ def differences(events: list[Any], side: str, selected: list[dict[str, Any]]) ->
     }
 
 
-def attributes_of(engine: Engine, entity: Any) -> list[dict[str, Any]]:
+def attributes_of(kind: Kind, engine: Any, entity: Any) -> list[dict[str, Any]]:
     """The attributes of all objects, as a session loads them, in the order of their ids."""
     names = sa.inspect(entity).column_attrs.keys()
-    with Session(engine) as session:
-        return [{name: getattr(held, name) for name in names} for held in session.scalars(sa.select(entity).order_by(entity.id))]
+
+    def load(connection: Any) -> list[dict[str, Any]]:
+        with Session(connection) as session:
+            return [{name: getattr(held, name) for name in names} for held in session.scalars(sa.select(entity).order_by(entity.id))]
+
+    return kind.select(engine, load)
 
 
 def model(columns: dict[str, Any]) -> Any:
@@ -231,7 +235,7 @@ def model(columns: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_values_equal_a_select(engine, url, group):
+def test_values_equal_a_select(engine, url, kind, group):
     """INSERT, UPDATE (old and new) and DELETE bring each type's values, NULL included, as a SELECT of the same rows gives them,
     although the writer's session writes dates, numbers and bytes differently."""
     run(engine, *NEEDED)
@@ -242,8 +246,8 @@ def test_values_equal_a_select(engine, url, group):
         except NotSupportedError:
             pytest.skip("this server was built without libxml")
     Thing = model({name: type_ for name, (type_, _) in cases.items()})
-    reader = create_engine(url, poolclass=NullPool)  # it sees the extensions from its first connection on
-    Thing.metadata.create_all(reader)
+    reader = kind.engine(url)  # it sees the extensions from its first connection on
+    Thing.metadata.create_all(engine)
     rows = max(len(literals) for _, literals in cases.values())
 
     def values(row: int) -> list[str]:
@@ -254,11 +258,11 @@ def test_values_equal_a_select(engine, url, group):
     inserts.append(f"INSERT INTO public.t (id) VALUES ({rows})")
     moved = ", ".join(f"{name} = {value}" for name, value in zip(cases, values(0)))
     updates = [f"UPDATE public.t SET ({names}) = (SELECT {names} FROM public.t WHERE id = {i + 1}) WHERE id = {i}" for i in range(rows)]
-    with Listener(reader, Thing) as listener:
+    with kind.listener(reader, Thing) as listener:
         run(engine, *ODD_SESSION, *inserts)
-        inserted, before = take(listener, rows + 1), attributes_of(reader, Thing)
+        inserted, before = take(listener, rows + 1), attributes_of(kind, reader, Thing)
         run(engine, *ODD_SESSION, *updates, f"UPDATE public.t SET {moved} WHERE id = {rows}")
-        updated, after = take(listener, rows + 1), attributes_of(reader, Thing)
+        updated, after = take(listener, rows + 1), attributes_of(kind, reader, Thing)
         run(engine, *ODD_SESSION, "DELETE FROM public.t")
         deleted = sorted(take(listener, rows + 1), key=lambda event: event.identity)
     kinds = [{type(event) for event in events} for events in (inserted, updated, deleted)]
@@ -274,16 +278,17 @@ def test_values_equal_a_select(engine, url, group):
 
 
 @pytest.mark.parametrize("time_zone", ["America/St_Johns", "Asia/Tokyo"])
-def test_values_in_the_readers_time_zone(url, engine, time_zone):
+def test_values_in_the_readers_time_zone(url, engine, kind, time_zone):
     """Moments are the same moments where the reader's sessions have a time zone of their own."""
     Thing = model({"at": sa.DateTime(timezone=True), "during": pg.TSTZRANGE(), "all_at": pg.ARRAY(sa.DateTime(timezone=True))})
-    reader = create_engine(url, poolclass=NullPool, connect_args={"options": f"-c TimeZone={time_zone}"})
-    Thing.metadata.create_all(reader)
-    with Listener(reader, Thing) as listener:
+    settings = {"server_settings": {"TimeZone": time_zone}} if kind.driver == "asyncpg" else {"options": f"-c TimeZone={time_zone}"}
+    reader = kind.engine(url, connect_args=settings)
+    Thing.metadata.create_all(engine)
+    with kind.listener(reader, Thing) as listener:
         run(engine, "INSERT INTO t VALUES ('2024-03-31 12:00+02', '[2024-01-01 00:00+00,)', '{2024-01-01 00:00+00}', 1)".replace(
             "t VALUES", "t (at, during, all_at, id) VALUES"))  # fmt: skip
         events = take(listener, 1)
-    assert differences(events, "new", attributes_of(reader, Thing)) == {}
+    assert differences(events, "new", attributes_of(kind, reader, Thing)) == {}
 
 
 def test_identity_is_what_session_get_takes(engine):
@@ -372,16 +377,16 @@ RANDOM: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
 ROW = st.fixed_dictionaries({name: st.none() | strategy for name, (_, strategy) in RANDOM.items()})
 
 
-def test_random_values_equal_a_select(engine):
+def test_random_values_equal_a_select(engine, url, kind):
     """Random values of all sorts in one wide row come through insert, update and delete as a SELECT gives them."""
     Thing = model({name: type_ for name, (type_, _) in RANDOM.items()})
     Thing.metadata.create_all(engine)
-    table = Thing.__table__
+    table, reader = Thing.__table__, kind.engine(url)
 
     def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
         return {name for name in RANDOM if not same(before[name], after[name])}
 
-    with Listener(engine, Thing) as listener, engine.connect() as writer:
+    with kind.listener(reader, Thing) as listener, engine.connect() as writer:
         for statement in (*ODD_SESSION, "SET search_path = public"):
             writer.exec_driver_sql(statement)
         writer.commit()
@@ -391,10 +396,10 @@ def test_random_values_equal_a_select(engine):
         def check(first: dict[str, Any], second: dict[str, Any]) -> None:
             writer.execute(table.insert().values(id=1, **first))
             writer.commit()
-            before = attributes_of(engine, Thing)
+            before = attributes_of(kind, reader, Thing)
             writer.execute(table.update().values(id=2, **second))
             writer.commit()
-            after = attributes_of(engine, Thing)
+            after = attributes_of(kind, reader, Thing)
             writer.execute(table.delete())
             writer.commit()
             inserted, updated, deleted = take(listener, 3)

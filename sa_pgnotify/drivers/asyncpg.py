@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from io import UnsupportedOperation
-from operator import attrgetter
+from itertools import zip_longest
 from typing import Any
 
 import asyncpg
@@ -22,7 +22,7 @@ from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.util import await_only
 
 from ..quoting import literal
-from .interface import DECIMALS, INTEGERS, Arrived, ListenConnection, Read, TextReader
+from .interface import INTEGERS, Arrived, ListenConnection, Read, TextReader
 
 __all__ = ["ERRORS", "Connection", "abandon"]
 
@@ -50,6 +50,14 @@ def _text(sample: str) -> _Type:
     return _Type(sample, str, TextReader(str, list))
 
 
+def _numeric(text: str) -> Decimal:
+    """As asyncpg reads the binary form, in which a whole number's zeros at the end are left out four by four: 10000 is 1E+4."""
+    if text.endswith("0000") and "." not in text:
+        zeros = (len(text) - len(text.rstrip("0"))) // 4 * 4
+        return Decimal(f"{text[:-zeros]}E{zeros}")
+    return Decimal(text)
+
+
 _OURS = {
     16: _whole("t", {"t": True, "f": False}.__getitem__),
     20: _Type("20", int, INTEGERS),
@@ -65,17 +73,25 @@ _OURS = {
     1083: _Type("12:34:56.7", time.fromisoformat),
     1114: _Type("2024-02-29 12:34:56.7", datetime.fromisoformat),
     1184: _Type("2024-02-29 12:34:56.7+00", datetime.fromisoformat),
-    1700: _Type("1.10", Decimal, DECIMALS),
+    1700: _whole("120000", _numeric),
     2950: _whole("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", UUID),
     3802: _whole('{"a": [1.10]}', json.loads),
 }
 """By OID: bool, int8, int2, int4, text, oid, json, float8, bpchar, varchar, date, time, timestamp, timestamptz, numeric, uuid, jsonb.
 Python's dates and moments know neither infinity nor the years before 1 and after 9999: these are the server's to read."""
+_JSON = (114, 3802)
 
 _TYPES = """
 SELECT t::bigint, pg_catalog.format_type(t, -1), (SELECT e.enumlabel::text FROM pg_catalog.pg_enum AS e WHERE e.enumtypid = t LIMIT 1)
 FROM unnest('{{{oids}}}'::oid[]) AS t
 """
+
+
+def _value(text: Any) -> Any:
+    """
+    :raises AttributeError: if nobody could read the text.
+    """
+    return text.value
 
 
 def _alike(one: object, other: object) -> bool:
@@ -144,8 +160,7 @@ class Connection(ListenConnection):
             self._quick.update({oid: known.one for oid, known in ours.items()})
             for oid in new:
                 known = ours.get(oid)
-                asking = TextReader(attrgetter("value"), lambda texts: [text.value for text in texts], oid)
-                self._readers[oid] = (known and known.reader) or asking
+                self._readers[oid] = (known and known.reader) or TextReader(_value, lambda texts: [_value(text) for text in texts], oid)
         return self._readers
 
     def _agreed(self, candidates: dict[int, _Type]) -> dict[int, _Type]:
@@ -178,12 +193,15 @@ class Connection(ListenConnection):
 
     def _read_there(self, texts: Mapping[int, list[str]]) -> dict[int, list[str]]:
         """One question for all of them; if the server or a codec refuses it, one for each half, until each text stands alone."""
-        casts = ", ".join(f"c{i}::{self._names[oid]}" for i, oid in enumerate(texts))
-        arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(texts)))
-        names = ", ".join(f"c{i}" for i in range(len(texts)))
-        sql = f"SELECT {casts} FROM unnest({arrays}) WITH ORDINALITY AS t ({names}, n) ORDER BY n"
+        # json_to_recordset() reads strings by the types' own input functions, where a cast may be somebody's function. JSON alone it
+        # takes for what it is, and not for a string to be read.
+        types = [("text", f"::{self._names[oid]}") if oid in _JSON else (self._names[oid], "") for oid in texts]
+        selected = ", ".join(f"c{i}{cast}" for i, (_, cast) in enumerate(types))
+        columns = ", ".join(f"c{i} {type_}" for i, (type_, _) in enumerate(types))
+        rows = [{f"c{i}": text for i, text in enumerate(row)} for row in zip_longest(*texts.values())]
         try:
-            rows = await_only(self._raw.fetch(sql, *texts.values()))
+            sql = f"SELECT {selected} FROM pg_catalog.json_to_recordset($1::text::json) AS t ({columns})"
+            answers = await_only(self._raw.fetch(sql, json.dumps(rows)))
         except Exception:  # a codec of the program's may raise anything
             if self.closed:
                 raise
@@ -194,9 +212,7 @@ class Connection(ListenConnection):
                 return {oid: column}  # nobody can read it
             half = len(column) // 2
             return {oid: [text for part in (column[:half], column[half:]) for text in self._read_there({oid: part})[oid]]}
-        return {
-            oid: [Read.of(text, row[place]) for text, row in zip(column, rows)] for place, (oid, column) in enumerate(texts.items())
-        }
+        return {oid: [Read.of(text, answer[i]) for text, answer in zip(column, answers)] for i, (oid, column) in enumerate(texts.items())}
 
     def interrupt(self) -> None:
         abandon(self._raw)

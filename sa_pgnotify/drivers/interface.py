@@ -30,7 +30,7 @@ DECIMALS = TextReader(Decimal, lambda texts: list(map(Decimal, texts)))
 """What the drivers make of these types, in the quickest way."""
 
 
-class Read(str):
+class Read(str):  # noqa: SLOT000 (a str cannot have slots with values)
     """A text, and the value that a SELECT of it gave."""
 
     value: Any
