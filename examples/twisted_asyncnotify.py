@@ -22,29 +22,28 @@ from typing import Any
 from sqlalchemy import Column, Engine, MetaData, Table, Text, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.task import deferLater, react
 from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
-from sa_pgnotify import Change, ConnectionLost, Event, Gap, Listener, Notification, NotifyOnChange, notify_on_change
+from sa_pgnotify import Change, Event, Gap, Listener, Notification, NotifyOnChange, notify_on_change
 
 
 class Base(DeclarativeBase):
-    """The tables' base."""
+    """Of tables with a message; the key is what the original's lacked."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    message: Mapped[str | None] = mapped_column(Text)
 
 
 class Table1(NotifyOnChange, Base):
     __tablename__ = "table1"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    message: Mapped[str | None] = mapped_column(Text)
 
 
 class Table2(NotifyOnChange, Base):
     __tablename__ = "table2"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    message: Mapped[str | None] = mapped_column(Text)
 
 
 @implementer(IReadDescriptor)
@@ -92,7 +91,7 @@ class ReactorListener:
         except Exception as error:
             self.stop(error)
 
-    def connectionLost(self, reason: object) -> None:  # noqa: N802, ARG002
+    def connectionLost(self, reason: object) -> None:  # noqa: N802
         """The reactor ends, by a signal for example."""
         self.stop()
 
@@ -113,15 +112,6 @@ class Printer(ReactorListener):
                 print(f"gap: {reason}, events may be missing")
 
 
-async def remove_later(printer: Printer, source: str, delay: float) -> None:
-    await deferLater(reactor, delay)
-    try:
-        await printer.unsubscribe(source)
-        print(f"{source}: unsubscribed")
-    except ConnectionLost as error:
-        print(f"{source}: still subscribed, {error}")
-
-
 async def main(_: object, options: argparse.Namespace) -> None:
     try:
         if options.without_key:
@@ -131,7 +121,8 @@ async def main(_: object, options: argparse.Namespace) -> None:
         printer = Printer(engine, "test1", "test2", "quit", Table1, Table2)
         await printer.start()
         print("listening to test1, test2, quit, table1, table2")
-        ensureDeferred(remove_later(printer, "test2", options.delay)).addErrback(lambda failure: printer.stop(failure.value))
+        removal = deferLater(reactor, options.delay, printer.unsubscribe, "test2")
+        removal.addCallbacks(lambda _: print("test2: unsubscribed"), lambda why: print("test2: still subscribed,", why.getErrorMessage()))
         await printer.finished
         print("stopped")
     except Exception as error:

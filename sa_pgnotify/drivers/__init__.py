@@ -7,6 +7,7 @@ make gives us one connection, which is then taken out of it: an exhausted or sta
 from __future__ import annotations
 
 from importlib import import_module
+from traceback import clear_frames
 from typing import Any
 
 from sqlalchemy import Engine, event
@@ -39,6 +40,7 @@ def connect(engine: Engine) -> ListenConnection:
         for dbapi in made:
             module.abandon(getattr(dbapi, "driver_connection", dbapi))
         if not isinstance(error, Exception):
+            clear_frames(error.__traceback__)  # of a cancelled attempt: they hold a socket, and the task holds them
             raise
         raise ListenUnavailable("connection", f"cannot connect to listen: {str(error).strip()}") from error
 
