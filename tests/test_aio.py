@@ -555,6 +555,39 @@ def test_one_text_that_nobody_can_read(engine, url):
     asyncio.run(main())
 
 
+def test_forged_texts_are_asked_for_and_refused(engine, url):
+    """A forged message with texts that are none of their type's costs its own rows only; nothing of it is run as SQL."""
+    Thing = things(engine, r=pg.INT4RANGE(), i=pg.INET())
+    aengine = create_async_engine(driver_url(url, "asyncpg"))
+    texts = ["[1,2)", "'; DROP TABLE things; --", "[1,2)}", '"', "", "\\", "[9,1)", "{}", "null", "é" * 100, "[3,4)"]
+    shape = json.dumps({"columns": ["id", "r", "i"], "carried": 3, "key": 1})
+    rows = "\x1e".join(f"{number}\x1f{text_}\x1f10.0.0.1" for number, text_ in enumerate(texts))
+    header = "\x1f".join(["I", "public.things", "1", "1", shape, ""])
+
+    async def main():
+        async with AsyncListener(aengine, Thing) as listener:
+
+            def forge():
+                with engine.begin() as connection:
+                    payload = f"sa1 1 0 1\x1e{header}\x1e{rows}"
+                    connection.execute(text("SELECT pg_notify('public.things', :payload)"), {"payload": payload})
+
+            await asyncio.to_thread(forge)
+            events = [await listener.get(10) for _ in texts]
+            readable = []
+            for change in events:
+                try:
+                    readable.append(change.new["r"])
+                except UndecodableValue as error:
+                    assert error.attribute == "r"
+            assert [change.identity for change in events] == [(number,) for number in range(len(texts))]
+            assert [r and r.lower for r in readable] == [1, None, 3]  # "" is NULL
+            await write(engine, "INSERT INTO things VALUES ('[5,6)', '::1', 1)")
+            assert (await listener.get(10)).new["r"].lower == 5
+
+    asyncio.run(main())
+
+
 def test_a_connection_lost_while_the_server_is_asked(engine, proxy):
     """What was not read yet when the connection went is covered by the Gap."""
     Thing = things(engine, r=pg.INT4RANGE())
