@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from conftest import run
+from kinds import driver_url
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
 import sa_pgnotify
-from sa_pgnotify import Listener
+from sa_pgnotify import AsyncListener, Listener
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
@@ -111,6 +112,35 @@ def test_other_examples_run(shop, engine):
         session.commit()
     thread.join(20)
     assert shown.lines == ["(1,) frozenset({'status'})", "bye"]
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_the_async_example_runs(shop, engine, url, monkeypatch, driver):
+    """The asyncio example prints the events of the first example's class, with both of the drivers that it names."""
+    names, _ = shop
+    names["listener"].stop()
+    listeners, started, shown = [], threading.Event(), Shown()
+
+    class Watched(AsyncListener):
+        async def start(self):
+            await super().start()
+            listeners.append(self)
+            started.set()
+            return self
+
+    monkeypatch.setattr(sa_pgnotify, "AsyncListener", Watched)
+    address = driver_url(url, driver).render_as_string(hide_password=False)
+    code = PYTHON[3].replace('"postgresql+asyncpg:///shop"', repr(address))
+    thread = threading.Thread(target=exec, args=(code, names | {"print": shown.print}))
+    thread.start()
+    assert started.wait(20)
+    try:
+        run(engine, "INSERT INTO orders (status) VALUES ('new')")
+        assert shown.wait_for(1) == ["Inserted(Order, (1,), new={'id': 1})"]
+    finally:
+        listeners[0].stop()
+        thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_demo_tells_everything(url, monkeypatch):

@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import Any, ClassVar, assert_type
 
 from sqlalchemy import Column, Engine, Integer, MetaData, Table
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sa_pgnotify import (
+    AsyncListener,
     Deleted,
     Drift,
     Event,
@@ -76,3 +78,21 @@ def listens(engine: Engine, session: Session) -> None:
     with change_context(session, {"user": "ann"}):
         session.flush()
     assert_type(check(engine, Base.metadata), list[Drift])
+
+
+async def listens_in_a_loop(engine: AsyncEngine) -> None:
+    """The same in an event loop."""
+    async with AsyncListener(engine, Order, "channel", buffer_size=10, heartbeat=1.5) as listener:
+        async for event in listener.events(timeout=1.0):
+            assert_type(event, Event)
+        assert_type(await listener.get(timeout=1), Event | None)
+        await listener.subscribe(Quiet)
+        await listener.unsubscribe(Quiet)
+
+        @listener.on(Order, Updated)
+        async def handler(event: Updated) -> None:
+            assert_type(event.changed, frozenset[str])
+
+        await listener.run()
+        await listener.stop()
+        assert_type(listener.stats, Stats)
