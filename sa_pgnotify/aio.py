@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import weakref
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator
 from queue import Empty
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -111,7 +112,7 @@ class AsyncListener(BaseListener):
         """
         if self._receiver is not None:
             self._receiver.stop()
-        return Stopping(self._task)
+        return Stopping(self._task if self._runs() else None)
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -120,7 +121,9 @@ class AsyncListener(BaseListener):
         await self.stop()
 
     def _runs(self) -> bool:
-        return self._task is not None and not self._task.done() and not self._task.get_loop().is_closed()
+        """Whether there is a task that listens, in a loop that is there, in this process."""
+        task, receiver = self._task, self._receiver
+        return task is not None and not task.done() and not task.get_loop().is_closed() and receiver is not None and receiver.is_ours
 
     # -- taking events ------------------------------------------------------------------------------------------------
 
@@ -137,7 +140,8 @@ class AsyncListener(BaseListener):
         deadline = None if timeout is None else clock() + timeout
         while True:
             current = buffer.current  # another task may put the next one in its place
-            for event in current:
+            while current:
+                event = current.popleft()
                 if buffer.stopped:
                     return
                 yield event
@@ -151,7 +155,8 @@ class AsyncListener(BaseListener):
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         while True:
             current = buffer.current
-            for event in current:
+            if current:
+                event = current.popleft()
                 return None if buffer.stopped else event
             if not await self._next_item(buffer, current, deadline):
                 return None
@@ -167,7 +172,7 @@ class AsyncListener(BaseListener):
             raise PgNotifyError("this listener was started in another event loop. Start one in this loop")
         return buffer
 
-    async def _next_item(self, buffer: Buffer, seen: Iterator[Event], deadline: float | None) -> bool:
+    async def _next_item(self, buffer: Buffer, seen: deque[Event], deadline: float | None) -> bool:
         """Put the events of the buffer's next item in the place of ``seen``; False if there is none in time, or no more at all."""
         await asyncio.sleep(0)  # the receiver has its turn, however busy the program is
         while not buffer.stopped:
@@ -234,7 +239,7 @@ class Stopping:
 
     def __await__(self) -> Generator[Any, None, None]:
         task = self._task
-        if task is None or task.done() or task.get_loop().is_closed() or task is asyncio.current_task():
+        if task is None or task.done() or task is asyncio.current_task():
             return
         if task.get_loop() is not asyncio.get_running_loop():
             raise PgNotifyError("this listener was started in another event loop. Await its end there")

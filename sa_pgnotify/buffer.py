@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from operator import length_hint
+from collections import deque
+from collections.abc import Callable
 from queue import SimpleQueue
 
 from .decoding import Batch
@@ -24,7 +24,7 @@ class Buffer:
     """Items in, events out, in order. One puts, any number take.
 
     :param protocol: makes events of items; it is asked as late as possible, by whoever takes them.
-    :ivar current: the events of the item at hand: a list's or tuple's iterator, which threads may share.
+    :ivar current: the events of the item at hand. Threads share it, so it is a deque, of which each may pop, GIL or not.
     :ivar on_put: called after each item was put, and at an end by an error.
     :ivar stopped: whether nothing more is to be taken.
     """
@@ -32,7 +32,7 @@ class Buffer:
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
         self._queue: SimpleQueue[Item | _End] = SimpleQueue()
-        self.current: Iterator[Event] = iter(())
+        self.current: deque[Event] = deque()
         self.on_put: Callable[[], object] = _nothing
         self.stopped = False
         self._put = self._finished = 0
@@ -55,7 +55,7 @@ class Buffer:
     @property
     def taken(self) -> int:
         """How many events were taken; those of the item at hand are counted as it goes."""
-        return self._finished - length_hint(self.current)
+        return self._finished - len(self.current)
 
     @property
     def waiting(self) -> int:
@@ -75,7 +75,7 @@ class Buffer:
                 raise item.error
             return False
         self._finished += size_of(item)
-        self.current = iter(self._protocol.events(item) if isinstance(item, Batch) else (item,))
+        self.current = deque(self._protocol.events(item) if isinstance(item, Batch) else (item,))
         return not self.stopped
 
 

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import suppress
@@ -133,7 +134,11 @@ class Listener(BaseListener):
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             current = buffer.current  # another thread may put the next one in its place
-            for event in current:
+            while True:
+                try:
+                    event = current.popleft()
+                except IndexError:
+                    break
                 if buffer.stopped:
                     return
                 yield event
@@ -148,7 +153,7 @@ class Listener(BaseListener):
         """
         return next(self.events(timeout), None)
 
-    def _next_item(self, seen: Iterator[Event], deadline: float | None) -> bool:
+    def _next_item(self, seen: deque[Event], deadline: float | None) -> bool:
         """Put the events of the buffer's next item in the place of ``seen``; False if there is none in time, or no more at all."""
         buffer = self._started()
         if buffer.stopped:

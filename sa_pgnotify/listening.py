@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +85,7 @@ class BaseListener:
         """
         if self._receiver is None:
             raise PgNotifyError("this listener does not listen: use it in a with block, or call start()")
-        if self._receiver.pid != os.getpid():
+        if not self._receiver.is_ours:
             raise PgNotifyError("this listener was started before a fork, and listens in the parent. Start one in this process")
         return self._receiver.buffer
 

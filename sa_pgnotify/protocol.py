@@ -1,8 +1,7 @@
 """The core of listening: notifications in, events and gaps out. It decides and never waits.
 
 It is hard because loss must be told in its place: after all that came before it, before all that comes later, exactly once. So
-everything that is yielded passes through here, in order. Threads and event loops are shells that wait and move bytes
-(:mod:`sa_pgnotify.listener`).
+everything that is yielded passes through here, in order. What waits and moves bytes is :mod:`sa_pgnotify.receiver`.
 """
 
 from __future__ import annotations

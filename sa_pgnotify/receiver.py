@@ -53,11 +53,10 @@ class Receiver:
     :param sources: the listener's own list, which commands change.
     :ivar buffer: where everything goes, errors too.
     :ivar stopping: whether it has been told to stop; ``ended`` whether it has; ``connecting`` whether it is about to connect.
-    :ivar pid: the process that it belongs to.
     """
 
     def __init__(self, engine: Engine, sources: list[Any], waiting: Waiting, buffer_size: int, heartbeat: float) -> None:
-        self.pid = os.getpid()
+        self._pid = os.getpid()
         self.protocol = Protocol(buffer_size)
         self.buffer = Buffer(self.protocol)
         self.queue_usage: float | None = None
@@ -75,6 +74,11 @@ class Receiver:
         self._early: Arrived = []
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it belongs to this process, and not to the one that this was forked from."""
+        return self._pid == os.getpid()
+
+    @property
     def connected(self) -> bool:
         return self._connection is not None
 
@@ -84,7 +88,7 @@ class Receiver:
         """End every iteration now, and everything else as soon as may be. From any thread, from a signal handler, and twice."""
         self.stopping = True
         self.buffer.stop()
-        if self.pid == os.getpid():  # else a fork's child: the connection is the parent's
+        if self.is_ours:
             self._waiting.call(self._break_off)
 
     def _break_off(self) -> None:
