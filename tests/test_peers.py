@@ -356,7 +356,7 @@ def test_drop_on_partitions_that_postgresql_refuses(engine):
     assert inspect(engine).get_table_names() == []
 
 
-def test_an_async_engine_without_a_word(engine):
+def test_something_that_is_no_engine(engine):
     """An engine that the listener cannot use is refused with the name of what it takes."""
-    with pytest.raises(NotifyConfigError, match="synchronous Engine"):
+    with pytest.raises(NotifyConfigError, match="an Engine, as create_engine"):
         Listener(object(), marked(engine))  # type: ignore[arg-type]

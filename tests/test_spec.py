@@ -548,7 +548,7 @@ def test_context_after_an_error_in_the_database(engine, Order, savepoint):
     assert contexts(engine, Order, work) == [{}, {"user": "bob"} if savepoint else {}]
 
 
-@pytest.mark.parametrize("context", [{"a": object()}, {"a": float("nan")}, ["a"], "a", None, {1: 2, (): 3}], ids=repr)
+@pytest.mark.parametrize("context", [{"a": object}, {"a": float("nan")}, ["a"], "a", None, {1: 2, (): 3}], ids=repr)
 def test_context_that_is_no_json_is_refused(engine, context):
     """What the listener could not read back is refused before anything is sent."""
     with engine.connect() as connection:
