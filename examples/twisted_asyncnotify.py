@@ -1,30 +1,27 @@
 """The classic asyncnotify program: a Twisted reactor tells what happens to two tables, and what comes on plain channels.
 
-Run it (it needs ``twisted``, and makes the tables), and in psql on the same database what follows::
+Run it (it needs Twisted, and makes the tables), and in psql, on the same database, what follows::
 
     python examples/twisted_asyncnotify.py postgresql+psycopg2:///shop
 
-    NOTIFY test1; NOTIFY test2;                          -- test2: only in the first 15 seconds, or --delay
+    NOTIFY test1; NOTIFY test2;                          -- test2: only for the first 15 seconds, or --delay
     INSERT INTO table1 (message) VALUES ('hello');       -- and the same with table2
     UPDATE table1 SET message = 'hello, world';
     DELETE FROM table1;
     NOTIFY quit;
 
-The reactor watches the listener's descriptor, and never waits for the database: what does, runs in its thread pool. A lost server is
-told as a gap, and the listener comes back by itself. An error stops everything, with its message and an exit code of 1; so does
-``--without-key``, which marks the table of the original program: that had no primary key.
+The reactor watches the listener's descriptor, and never waits for the database: what has to, does so in the thread pool. A lost server
+is told as a gap, and the listener comes back by itself. An error stops everything, with its message and exit code 1. So it is with
+``--without-key``, which marks table1 as the original program had it.
 """
 
 import argparse
 from itertools import islice
-from typing import Any
 
 from sqlalchemy import Column, Engine, MetaData, Table, Text, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from twisted.internet import reactor
+from twisted.internet import interfaces, reactor, task
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.task import deferLater, react
 from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
@@ -32,9 +29,7 @@ from sa_pgnotify import Change, Event, Gap, Listener, Notification, NotifyOnChan
 
 
 class Base(DeclarativeBase):
-    """Of tables with a message; the key is what the original's lacked."""
-
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True)  # which the original's tables lacked
     message: Mapped[str | None] = mapped_column(Text)
 
 
@@ -46,14 +41,14 @@ class Table2(NotifyOnChange, Base):
     __tablename__ = "table2"
 
 
-@implementer(IReadDescriptor)
+@implementer(interfaces.IReadDescriptor)
 class ReactorListener:
     """A Listener that the reactor drives. Override :meth:`notified`.
 
     :ivar finished: fires when it ends: its callback after :meth:`stop` or at the reactor's end, its errback after an error.
     """
 
-    def __init__(self, engine: Engine, *sources: Any) -> None:
+    def __init__(self, engine: Engine, *sources: object) -> None:
         self._listener = Listener(engine, *sources)
         self.finished: Deferred[None] = Deferred()
 
@@ -62,23 +57,19 @@ class ReactorListener:
 
     def start(self) -> Deferred[None]:
         """Fires when it listens; fails as ``Listener.start`` does, also if it listens already."""
-        return deferToThread(self._listener.start).addCallback(self._watch)
+        return deferToThread(self._listener.start).addCallback(lambda _: reactor.addReader(self))
 
-    def _watch(self, _: Listener) -> None:
-        if self.fileno() != -1:  # else it was stopped meanwhile
-            reactor.addReader(self)
-
-    def subscribe(self, *sources: Any) -> Deferred[None]:
+    def subscribe(self, *sources: object) -> Deferred[None]:
         return deferToThread(self._listener.subscribe, *sources)
 
-    def unsubscribe(self, *sources: Any) -> Deferred[None]:
+    def unsubscribe(self, *sources: object) -> Deferred[None]:
         return deferToThread(self._listener.unsubscribe, *sources)
 
     def stop(self, error: Exception | None = None) -> None:
-        """Tell nothing more, from now on. To be called in the reactor's thread."""
-        reactor.removeReader(self)  # before stop(), which closes the descriptor
-        self._listener.stop()
+        """Tell nothing more. To be called in the reactor's thread, once it has started."""
         if not self.finished.called:
+            reactor.removeReader(self)  # before the descriptor is closed
+            self._listener.stop()
             self.finished.callback(None) if error is None else self.finished.errback(error)
 
     def fileno(self) -> int:
@@ -121,17 +112,17 @@ async def main(_: object, options: argparse.Namespace) -> None:
         printer = Printer(engine, "test1", "test2", "quit", Table1, Table2)
         await printer.start()
         print("listening to test1, test2, quit, table1, table2")
-        removal = deferLater(reactor, options.delay, printer.unsubscribe, "test2")
-        removal.addCallbacks(lambda _: print("test2: unsubscribed"), lambda why: print("test2: still subscribed,", why.getErrorMessage()))
+        removal = task.deferLater(reactor, options.delay, printer.unsubscribe, "test2")
+        removal.addCallbacks(lambda _: print("test2: unsubscribed"), lambda why: print("test2: still subscribed:", why.value))
         await printer.finished
         print("stopped")
-    except Exception as error:
-        raise SystemExit(f"{type(error).__name__}: {error}") from error  # react() stops the reactor, and exits with 1
+    except Exception as error:  # react() then stops the reactor, tells this, and exits with 1
+        raise SystemExit(f"{type(error).__name__}: {error}") from error
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("url", nargs="?", default="postgresql+psycopg2:///shop", help="the database, default %(default)s")
     parser.add_argument("--delay", type=float, default=15.0, help="seconds until test2 is unsubscribed, default %(default)s")
-    parser.add_argument("--without-key", action="store_true", help="show how a table without primary key is refused")
-    react(main, [parser.parse_args()])
+    parser.add_argument("--without-key", action="store_true", help="show how a table without a primary key is refused")
+    task.react(main, [parser.parse_args()])

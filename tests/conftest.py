@@ -7,6 +7,7 @@ The server is the one that ``SA_PGNOTIFY_TEST_URL`` names (any ``postgresql+psyc
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -119,6 +120,21 @@ def terminate_listener(engine) -> None:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE application_name = 'sa_pgnotify listener' AND datname = current_database()",
     )
+
+
+def sessions(engine: Engine) -> int:
+    """How many sessions of listeners the database has."""
+    with engine.connect() as connection:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'sa_pgnotify%'"
+        return connection.scalar(text(asked)) or 0
+
+
+def sessions_end(engine: Engine) -> None:
+    """Wait until no session of a listener is left; fails if one stays. They end a moment after their connections are closed."""
+    deadline = time.monotonic() + 10
+    while left := sessions(engine):
+        assert time.monotonic() < deadline, f"{left} sessions of listeners stay"
+        time.sleep(0.01)
 
 
 def take(listener: Listener, count: int, timeout: float = 10.0) -> list[Event]:

@@ -221,6 +221,12 @@ def test_stop_any_number_of_times_and_from_anywhere(engine, aengine):
             assert await listener.get(1) is None
             assert [one async for one in listener] == []
             await nothing_left(engine)
+        await listener.start()
+        asyncio.current_task().cancel()
+        with pytest.raises(asyncio.CancelledError):  # who gives up waiting for its end has stopped it all the same
+            await listener.stop()
+        assert await listener.get() is None
+        await nothing_left(engine)
         await aengine.dispose()
 
     asyncio.run(main())
