@@ -59,28 +59,28 @@ class Output:
 
 
 class Program:
-    """A process, by default of Python in its development mode, which tells of what was not closed. Left running, it is killed.
+    """A process of Python in its development mode, which tells of what was not closed. Left running, it is killed.
 
     :param output: where its lines go; by default to one of its own.
-    :param python: False: the first of ``arguments`` is another program.
+    :param merged: whether what it complains of comes among its lines, as servers log.
     """
 
-    def __init__(self, *arguments: str | Path, output: Output | None = None, python: bool = True, **environment: str) -> None:
+    def __init__(self, *arguments: str | Path, output: Output | None = None, merged: bool = False, **environment: str) -> None:
         self.output = output or Output()
         self.errors: list[str] = []
         self.process = subprocess.Popen(
-            [*((sys.executable, "-X", "dev") if python else ()), *arguments],
+            [sys.executable, "-X", "dev", *arguments],
             env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(EXAMPLES), **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
             text=True,
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's background job ignores it
         )
         self._readers = [
             threading.Thread(target=self.output.read, args=(self.process.stdout,)),
-            threading.Thread(target=lambda: self.errors.extend(self.process.stderr)),
+            threading.Thread(target=lambda: self.errors.extend(self.process.stderr or ())),
         ]
         for reader in self._readers:
             reader.start()
@@ -100,7 +100,8 @@ class Program:
         for reader in self._readers:
             reader.join()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            stream.close()
+            if stream is not None:
+                stream.close()
 
     def say(self, line: str) -> None:
         self.process.stdin.write(line + "\n")
