@@ -138,28 +138,36 @@ class AsyncListener(BaseListener):
         buffer = self._here()
         clock = asyncio.get_running_loop().time
         deadline = None if timeout is None else clock() + timeout
-        while True:
-            current = buffer.current  # another task may put the next one in its place
-            while current:
-                event = current.popleft()
-                if buffer.stopped:
+        try:
+            while True:
+                current = buffer.current  # another task may put the next one in its place
+                while current:
+                    event = current.popleft()
+                    if buffer.stopped:
+                        return
+                    yield event
+                    deadline = None if timeout is None else clock() + timeout
+                if not await _next_item(buffer, current, deadline, self._arrived):
                     return
-                yield event
-                deadline = None if timeout is None else clock() + timeout
-            if not await self._next_item(buffer, current, deadline):
-                return
+        except BaseException:
+            del self  # a notebook keeps tracebacks: a listener that was interrupted there must not live as long
+            raise
 
     async def get(self, timeout: float | None = None) -> Event | None:  # noqa: ASYNC109 (as the thread's)
         """The next event; None after ``timeout`` seconds without one, or when the listener is stopped."""
         buffer = self._here()
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-        while True:
-            current = buffer.current
-            if current:
-                event = current.popleft()
-                return None if buffer.stopped else event
-            if not await self._next_item(buffer, current, deadline):
-                return None
+        try:
+            while True:
+                current = buffer.current
+                if current:
+                    event = current.popleft()
+                    return None if buffer.stopped else event
+                if not await _next_item(buffer, current, deadline, self._arrived):
+                    return None
+        except BaseException:
+            del self  # as in events()
+            raise
 
     def _here(self) -> Buffer:
         """What events are taken from.
@@ -172,23 +180,6 @@ class AsyncListener(BaseListener):
             raise PgNotifyError("this listener was started in another event loop. Start one in this loop")
         return buffer
 
-    async def _next_item(self, buffer: Buffer, seen: deque[Event], deadline: float | None) -> bool:
-        """Put the events of the buffer's next item in the place of ``seen``; False if there is none in time, or no more at all."""
-        await asyncio.sleep(0)  # the receiver has its turn, however busy the program is
-        while not buffer.stopped:
-            if buffer.current is not seen:
-                return True  # another task has done it
-            try:
-                return buffer.advance(0)
-            except Empty:
-                self._arrived.clear()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._arrived.wait()
-            except TimeoutError:
-                return False
-        return False
-
     # -- handlers -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -197,14 +188,16 @@ class AsyncListener(BaseListener):
 
         What a handler raises goes to ``on_error``, by default out of this method; the next call goes on with the next event.
         """
-        async for event in self:
-            for handler in self._handlers.of(event):
+        events, handlers, on_error = self.events(), self._handlers, self._on_error
+        del self  # as in events()
+        async for event in events:
+            for handler in handlers.of(event):
                 try:
                     await _done(handler(event))
                 except Exception as error:
-                    if self._on_error is None:
+                    if on_error is None:
                         raise
-                    await _done(self._on_error(error, event))
+                    await _done(on_error(error, event))
 
     # -- subscriptions ------------------------------------------------------------------------------------------------
 
@@ -244,6 +237,24 @@ class Stopping:
         if task.get_loop() is not asyncio.get_running_loop():
             raise PgNotifyError("this listener was started in another event loop. Await its end there")
         yield from asyncio.wait((task,)).__await__()
+
+
+async def _next_item(buffer: Buffer, seen: deque[Event], deadline: float | None, arrived: asyncio.Event) -> bool:
+    """Put the events of the buffer's next item in the place of ``seen``; False if there is none in time, or no more at all."""
+    await asyncio.sleep(0)  # the receiver has its turn, however busy the program is
+    while not buffer.stopped:
+        if buffer.current is not seen:
+            return True  # another task has done it
+        try:
+            return buffer.advance(0)
+        except Empty:
+            arrived.clear()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await arrived.wait()
+        except TimeoutError:
+            return False
+    return False
 
 
 async def _listen(receiver: Receiver, begun: asyncio.Future[None]) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from sqlalchemy import Engine
 
+from .buffer import Buffer
 from .errors import ConnectionLost, NotifyConfigError, PgNotifyError
 from .events import Event
 from .listening import BaseListener, added, removed
@@ -132,47 +133,33 @@ class Listener(BaseListener):
         """Events until :meth:`stop`, or until ``timeout`` seconds have passed without one; with 0, those that wait."""
         buffer = self._started()
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            current = buffer.current  # another thread may put the next one in its place
+        try:
             while True:
-                try:
-                    event = current.popleft()
-                except IndexError:
-                    break
-                if buffer.stopped:
+                current = buffer.current  # another thread may put the next one in its place
+                while True:
+                    try:
+                        event = current.popleft()
+                    except IndexError:
+                        break
+                    if buffer.stopped:
+                        return
+                    yield event
+                    deadline = None if timeout is None else time.monotonic() + timeout
+                self._started()  # a loop may have been forked in the middle
+                if not _next_item(buffer, current, deadline, self._taking, self._bell):
                     return
-                yield event
-                deadline = None if timeout is None else time.monotonic() + timeout
-            if not self._next_item(current, deadline):
-                return
+        except BaseException:
+            del self  # a notebook keeps tracebacks: a listener that was interrupted there must not live as long
+            raise
 
     def get(self, timeout: float | None = None) -> Event | None:
         """The next event; None after ``timeout`` seconds without one, or when the listener is stopped.
 
         Several threads may take events from one listener; each event goes to one of them.
         """
-        return next(self.events(timeout), None)
-
-    def _next_item(self, seen: deque[Event], deadline: float | None) -> bool:
-        """Put the events of the buffer's next item in the place of ``seen``; False if there is none in time, or no more at all."""
-        buffer = self._started()
-        if buffer.stopped:
-            return False
-        if not self._taking.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
-            return False
-        try:
-            if buffer.current is not seen:
-                return not buffer.stopped  # another thread has done it
-            try:
-                return buffer.advance(0)
-            except Empty:
-                if self._bell is not None:
-                    self._bell.quiet()
-                return buffer.advance(None if deadline is None else max(0.0, deadline - time.monotonic()))
-        except Empty:
-            return False
-        finally:
-            self._taking.release()
+        events = self.events(timeout)
+        del self  # as in events()
+        return next(events, None)
 
     def fileno(self) -> int:
         """A descriptor that is readable while events may wait, for loops that watch descriptors (``select``, ``loop.add_reader``,
@@ -203,14 +190,16 @@ class Listener(BaseListener):
 
         What a handler raises goes to ``on_error``, by default out of this method; the next call goes on with the next event.
         """
-        for event in self:
-            for handler in self._handlers.of(event):
+        events, handlers, on_error = self.events(), self._handlers, self._on_error
+        del self  # as in events()
+        for event in events:
+            for handler in handlers.of(event):
                 try:
                     handler(event)
                 except Exception as error:
-                    if self._on_error is None:
+                    if on_error is None:
                         raise
-                    self._on_error(error, event)
+                    on_error(error, event)
 
     # -- subscriptions ------------------------------------------------------------------------------------------------
 
@@ -241,6 +230,27 @@ class Listener(BaseListener):
         if not done.done():  # it came when the thread had looked for the last time
             raise ConnectionLost("the listener was stopped")
         done.result()
+
+
+def _next_item(buffer: Buffer, seen: deque[Event], deadline: float | None, taking: threading.Lock, bell: _Bell | None) -> bool:
+    """Put the events of the buffer's next item in the place of ``seen``; False if there is none in time, or no more at all."""
+    if buffer.stopped:
+        return False
+    if not taking.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
+        return False
+    try:
+        if buffer.current is not seen:
+            return not buffer.stopped  # another thread has done it
+        try:
+            return buffer.advance(0)
+        except Empty:
+            if bell is not None:
+                bell.quiet()
+            return buffer.advance(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    except Empty:
+        return False
+    finally:
+        taking.release()
 
 
 class _Bell:
