@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from .decoding import Batch
+from .batch import Batch
 from .events import Event
 from .protocol import Item, Protocol, size_of
 

@@ -51,7 +51,7 @@ class Plan:
 
 
 class Message(Protocol):
-    """The message that brought an event, and knows how to decode its rows (:class:`sa_pgnotify.decoding.Batch`)."""
+    """The message that brought an event, and knows how to decode its rows (:class:`sa_pgnotify.batch.Batch`)."""
 
     @property
     def table(self) -> Table: ...

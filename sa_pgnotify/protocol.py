@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
 
-from .decoding import Batch, Source, Undecodable
+from .batch import Batch
+from .decoding import Source, Undecodable
 from .events import Event, Gap, Notification, Reason
 from .wire import MOVED, Malformed, MessageReader
 

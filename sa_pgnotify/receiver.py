@@ -21,8 +21,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from .batch import Batch
 from .buffer import Buffer
-from .decoding import Batch
 from .drivers import Arrived, ListenConnection, connect, errors_of
 from .errors import ConnectionLost, ListenUnavailable, PgNotifyError
 from .protocol import Item, Protocol

@@ -23,6 +23,11 @@ def driver_url(url: URL, driver: str) -> URL:
     return url.set(drivername=f"postgresql+{driver}", query=query)
 
 
+def address(url: URL, driver: str = "psycopg2") -> str:
+    """The same in words, as a program takes it."""
+    return driver_url(url, driver).render_as_string(hide_password=False)
+
+
 class Kind:
     """
     :ivar name: one of :data:`NAMES`; ``driver`` SQLAlchemy's name of the driver.

@@ -16,11 +16,12 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 from conftest import run
-from kinds import driver_url
+from kinds import address, driver_url
 from sqlalchemy import event, text
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.util import greenlet_spawn
 
 from sa_pgnotify import (
     AsyncListener,
@@ -37,6 +38,7 @@ from sa_pgnotify import (
     TriggersMissing,
     UndecodableValue,
 )
+from sa_pgnotify.drivers import connect, errors_of
 
 DRIVERS = ["psycopg", "asyncpg"]
 
@@ -267,8 +269,8 @@ async def main():
 asyncio.run(main(), debug=True)
 """
     for number in (signal.SIGTERM, signal.SIGINT):
-        address = driver_url(url, "asyncpg").render_as_string(hide_password=False)
-        with subprocess.Popen([sys.executable, "-W", "error", "-c", program, address], stdout=subprocess.PIPE, text=True) as process:
+        arguments = [sys.executable, "-W", "error", "-c", program, address(url, "asyncpg")]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline() == "ready\n"
             process.send_signal(number)
             assert process.communicate(timeout=10)[0] == "done\n"
@@ -304,6 +306,28 @@ def test_handlers_may_be_async_or_plain(engine, aengine):
     assert calls == [
         ("slow", (1,)), ("plain", (1,)), ("slow", (2,)), ("ZeroDivisionError", (2,)), ("plain", (2,)), ("slow", (3,)), ("plain", (3,)),
     ]  # fmt: skip
+
+
+def test_interrupted_at_any_await_it_is_a_lost_connection(aengine):
+    """A question that takes too long is broken off, wherever it is, and that is a lost connection, not the end of the listener."""
+    errors = errors_of(aengine.sync_engine)
+
+    async def main():
+        lost = 0
+        for turns in range(400):
+            connection = await greenlet_spawn(connect, aengine.sync_engine)
+            task = asyncio.create_task(greenlet_spawn(connection.execute, f"SELECT {turns}, pg_sleep(0.001)"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            connection.interrupt()
+            try:
+                await task
+            except errors:
+                lost += 1
+            connection.close()
+        assert lost
+
+    asyncio.run(main())
 
 
 def test_a_program_that_never_waits_does_not_stop_the_reading(engine, aengine):
@@ -453,8 +477,7 @@ async def again():
         print(await listener.get(0))
 asyncio.run(again())
 """
-    address = driver_url(url, driver).render_as_string(hide_password=False)
-    done = subprocess.run([sys.executable, "-c", program, address], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program, address(url, driver)], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
 
 

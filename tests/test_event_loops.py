@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from conftest import run, terminate_listener
-from kinds import driver_url
+from kinds import address
 from programs import ROOT, Program
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -97,8 +97,7 @@ def test_blocks_of_the_page(url, engine, block):
     """Each block runs as it stands: it handles what comes, also after the connection was lost, and ends without complaint."""
     code = WATCHED + COMMON + block
     for driver in ("psycopg2", "asyncpg"):
-        address = driver_url(url, driver).render_as_string(hide_password=False)
-        code = code.replace(f'"postgresql+{driver}:///shop"', repr(address))
+        code = code.replace(f'"postgresql+{driver}:///shop"', repr(address(url, driver)))
     assert "///shop" not in code
     with Program("-c", code) as program:
         assert program.line() == "listening"
@@ -271,7 +270,3 @@ def test_reactor(url, engine, name, how):
         code, printed, errors = program.end()
         assert (code, printed) == (0, ["-1 0"])
         assert "Traceback" not in errors
-
-
-def address(url) -> str:
-    return url.render_as_string(hide_password=False)

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 from conftest import run, terminate_listener
+from kinds import address
 from programs import EXAMPLES, Program
 from sqlalchemy import inspect
 
@@ -69,14 +70,14 @@ task.react(main)
 
 def example(url, *options) -> Program:
     """The program, listening."""
-    program = Program(EXAMPLES / "twisted_asyncnotify.py", url.render_as_string(hide_password=False), *options)
+    program = Program(EXAMPLES / "twisted_asyncnotify.py", address(url), *options)
     assert program.line() == LISTENING
     return program
 
 
 def variant(code, url) -> Program:
     """Another program that is made of the example's parts."""
-    return Program("-c", code, url.render_as_string(hide_password=False))
+    return Program("-c", code, address(url))
 
 
 def psql(url, *statements) -> int:
@@ -157,7 +158,7 @@ def test_a_signal_ends_it(url, number):
 
 def test_table_without_key_is_refused(url):
     """The original's table is refused by one line that names the mend, before anything is made in the database."""
-    with Program(EXAMPLES / "twisted_asyncnotify.py", url.render_as_string(hide_password=False), "--without-key") as program:
+    with Program(EXAMPLES / "twisted_asyncnotify.py", address(url), "--without-key") as program:
         code, printed, errors = program.end()
     assert (code, printed) == (1, [])
     assert errors == (
@@ -168,7 +169,7 @@ def test_table_without_key_is_refused(url):
 def test_a_table_of_the_original_is_not_taken_for_ours(url, engine):
     """Where the original's table1 is there already, which lacks the key, the program says so and ends."""
     run(engine, "CREATE TABLE table1 (message text)")
-    with Program(EXAMPLES / "twisted_asyncnotify.py", url.render_as_string(hide_password=False)) as program:
+    with Program(EXAMPLES / "twisted_asyncnotify.py", address(url)) as program:
         code, printed, errors = program.end()
     assert (code, printed) == (1, [])
     assert "table1" in errors
@@ -189,7 +190,7 @@ def test_missing_triggers_end_it(url, engine):
 def test_no_server_ends_it(proxy):
     """A database that cannot be reached at the start ends the program by what the driver says, without a traceback."""
     proxy.refuse()
-    with Program(EXAMPLES / "twisted_asyncnotify.py", proxy.url.render_as_string(hide_password=False)) as program:
+    with Program(EXAMPLES / "twisted_asyncnotify.py", address(proxy.url)) as program:
         code, printed, errors = program.end()
     assert (code, printed) == (1, [])
     assert errors.startswith("OperationalError: ")

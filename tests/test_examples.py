@@ -14,15 +14,11 @@ from typing import Any
 
 import pytest
 from conftest import run
-from kinds import driver_url
+from kinds import address
 from programs import EXAMPLES, Output, Program
 from sqlalchemy import text
 
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-
-
-def address(url: Any, driver: str = "psycopg2") -> str:
-    return driver_url(url, driver).render_as_string(hide_password=False)
 
 
 def count(engine: Any, query: str) -> Any:

@@ -16,7 +16,7 @@ from http.client import HTTPConnection
 
 import pytest
 from conftest import run, sessions, sessions_end, take
-from kinds import driver_url
+from kinds import address, driver_url
 from programs import EXAMPLES, ROOT, Program
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -27,10 +27,6 @@ CONF, SHOP, FIXTURE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "hosts
 FORK = multiprocessing.get_context("fork")
 
 forks = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that forking with threads is a risk: hosts take it
-
-
-def address(url, driver="psycopg2") -> str:
-    return driver_url(url, driver).render_as_string(hide_password=False)
 
 
 def wait_until(condition) -> None:
@@ -283,7 +279,8 @@ class Notebook:
                 printed.append(text)
                 on_print(text)
 
-        self.client.execute_interactive(code, timeout=60, output_hook=output)
+        reply = self.client.execute_interactive(code, timeout=60, output_hook=output, stop_on_error=False)
+        assert reply["content"]["status"] in ("ok", "error"), reply
         return "".join(printed)
 
 
@@ -326,7 +323,7 @@ engine = create_engine({address(url)!r})
     assert notebook.cell("listener.stop(); listener.get()") == ""
     assert notebook.cell(count) == "0"
     sessions_end(engine)
-    notebook.cell(start)
+    assert notebook.cell(start) == ""
     assert sessions(engine) == 1
     notebook.manager.restart_kernel()
     sessions_end(engine)

@@ -16,6 +16,7 @@ LAYERS = [
     {"drivers.psycopg2", "drivers.psycopg", "drivers.asyncpg"},
     {"drivers"},
     {"spec", "decoding", "waiting", "handlers"},
+    {"batch"},
     {"protocol", "context"},
     {"columns", "buffer"},
     {"template_v1", "parameters"},
@@ -56,9 +57,9 @@ def test_imports_point_down(module):
 
 
 def test_the_core_that_decides_does_not_wait():
-    """wire, decoding and protocol import nothing that waits, so that every kind of loop can drive them."""
+    """wire, decoding, batch and protocol import nothing that waits, so that every kind of loop can drive them."""
     waiting = {"select", "selectors", "socket", "threading", "asyncio", "time", "queue"}
-    for module in ("wire", "decoding", "protocol"):
+    for module in ("wire", "decoding", "batch", "protocol"):
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())
         names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         assert names & waiting == set(), module

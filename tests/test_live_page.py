@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 
 import pytest
 from conftest import run, terminate_listener
-from kinds import driver_url
+from kinds import address
 from playwright.sync_api import expect, sync_playwright
 from programs import EXAMPLES, Program
 from sqlalchemy import text
@@ -30,7 +30,7 @@ def served(url, port=0):
     """The program, as its docstring starts it, and the port it serves."""
     with Program(
         "-m", "uvicorn", "--app-dir", EXAMPLES / "live_orders", "app:app", "--timeout-graceful-shutdown", "1", "--port", str(port),
-        merged=True, DATABASE_URL=driver_url(url, "psycopg").render_as_string(hide_password=False),
+        merged=True, DATABASE_URL=address(url, "psycopg"),
     ) as program:  # fmt: skip
         line = program.wait_for("running on")
         yield program, int(line.partition("127.0.0.1:")[2].split()[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import run
-from kinds import driver_url
+from kinds import address
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
@@ -129,8 +129,7 @@ def test_the_async_example_runs(shop, engine, url, monkeypatch, driver):
             return self
 
     monkeypatch.setattr(sa_pgnotify, "AsyncListener", Watched)
-    address = driver_url(url, driver).render_as_string(hide_password=False)
-    code = PYTHON[3].replace('"postgresql+asyncpg:///shop"', repr(address))
+    code = PYTHON[3].replace('"postgresql+asyncpg:///shop"', repr(address(url, driver)))
     thread = threading.Thread(target=exec, args=(code, names | {"print": shown.print}))
     thread.start()
     assert started.wait(20)
@@ -155,7 +154,7 @@ def test_demo_tells_everything(url, monkeypatch):
     demo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(demo)
     screen = io.StringIO()
-    demo.tour(url.render_as_string(hide_password=False), Console(file=screen, width=200))
+    demo.tour(address(url), Console(file=screen, width=200))
     shown = screen.getvalue()
     for expected in (
         "Inserted Order (1,)  new={'id': 1, 'status': 'new', 'total': 40}",

@@ -12,7 +12,8 @@ from sqlalchemy import Column, Integer, MetaData, Table
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from sa_pgnotify import Change
-from sa_pgnotify.decoding import Batch, Source, Undecodable
+from sa_pgnotify.batch import Batch
+from sa_pgnotify.decoding import Source, Undecodable
 from sa_pgnotify.drivers import TextReader
 from sa_pgnotify.wire import Header, Malformed, MessageReader, Rows, unescaped
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -109,17 +109,28 @@ class Connection(ListenConnection):
         raw.add_termination_listener(self._on_termination)
 
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in await_only(self._raw.fetch(sql))]
+        return [tuple(row) for row in self._wait(self._raw.fetch(sql))]
+
+    def _wait(self, answer: Awaitable[Any]) -> Any:
+        """
+        :raises ConnectionResetError: if the connection was closed meanwhile; asyncpg itself may stumble over what it has put away.
+        """
+        try:
+            return await_only(answer)
+        except AttributeError as error:
+            if self.closed:
+                raise ConnectionResetError("the connection was closed") from error
+            raise
 
     def listen(self, channels: Iterable[str]) -> None:
         # It drops what comes between the answer to LISTEN and the registration. Nobody was promised that: neither start() nor
         # subscribe() has returned yet, and after a loss the Gap comes later.
         for channel in channels:
-            await_only(self._raw.add_listener(channel, self._on_notification))
+            self._wait(self._raw.add_listener(channel, self._on_notification))
 
     def unlisten(self, channels: Iterable[str]) -> None:
         for channel in channels:
-            await_only(self._raw.remove_listener(channel, self._on_notification))
+            self._wait(self._raw.remove_listener(channel, self._on_notification))
 
     def _on_notification(self, _: object, pid: int, channel: str, payload: Any) -> None:
         self._arrived.append((channel, payload, pid))
@@ -201,7 +212,7 @@ class Connection(ListenConnection):
         rows = [{f"c{i}": text for i, text in enumerate(row)} for row in zip_longest(*texts.values())]
         try:
             sql = f"SELECT {selected} FROM pg_catalog.json_to_recordset($1::text::json) AS t ({columns})"
-            answers = await_only(self._raw.fetch(sql, json.dumps(rows)))
+            answers = self._wait(self._raw.fetch(sql, json.dumps(rows)))
         except Exception:  # a codec of the program's may raise anything
             if self.closed:
                 raise
