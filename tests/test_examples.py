@@ -206,7 +206,7 @@ def test_workers_do_each_job_once(url, engine, driver):
             insert(engine, 3)
         for _ in range(30):
             output.wait_for(DONE)
-        insert(engine, 10, CUT)  # nobody is at work: the jobs are inserted at the moment of the cut
+        insert(engine, 10, CUT)  # inserted at the moment of the cut
         for _ in range(10):
             output.wait_for(DONE)
         insert(engine, 20)
@@ -219,7 +219,6 @@ def test_workers_do_each_job_once(url, engine, driver):
     jobs = Counter(line for line in output.lines if re.search(DONE, line))
     assert jobs == {f"job {number} done": 1 for number in range(1, 82)}, output.lines
     assert count(engine, "SELECT balance FROM accounts") == 810
-    assert not any("failed" in line for line in output.lines), output.lines
 
 
 def test_worker_ends_with_the_job_at_hand(url, engine):
