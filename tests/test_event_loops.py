@@ -79,6 +79,12 @@ def quiet(listener) -> bool:
     return listener.get(0) is None and not readable(listener, 0)
 
 
+def wait_for_arrival(listener, count: int) -> None:
+    """Wait until so many events wait, without taking any."""
+    while listener.stats.buffered < count:
+        threading.Event().wait(0.01)
+
+
 def payloads(events) -> list[str]:
     return [event.payload for event in events]
 
@@ -126,6 +132,7 @@ def test_readable_while_events_wait(engine):
         assert list(listener.events(timeout=0)) == []
         assert not readable(listener, 0)
         run(engine, "NOTIFY a, '1'", "NOTIFY a, '2'", "NOTIFY a, '3'")
+        wait_for_arrival(listener, 3)
         for number in "123":
             assert readable(listener)
             assert listener.get(0).payload == number
@@ -162,8 +169,7 @@ def test_readable_for_what_came_before_it_was_asked_for(engine):
     """A loop that begins to watch late is told of what waits already."""
     with Listener(engine, "a") as listener:
         run(engine, "NOTIFY a, 'early'")
-        while not listener.stats.buffered:
-            threading.Event().wait(0.01)  # get() would take it
+        wait_for_arrival(listener, 1)
         assert readable(listener, 0)
         assert payloads(listener.events(timeout=0)) == ["early"]
 
