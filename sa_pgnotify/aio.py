@@ -95,6 +95,8 @@ class AsyncListener(BaseListener):
             await asyncio.wait((task, begun), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             await self.stop()
+            if not task.cancelled():
+                task.exception()  # nobody asks for it any more
             raise
         if not begun.done():
             if task.cancelled() and not receiver.stopping:

@@ -24,7 +24,6 @@ class Buffer:
     """Items in, events out, in order. One puts, any number take.
 
     :param protocol: makes events of items; it is asked as late as possible, by whoever takes them.
-    :ivar current: the events of the item at hand. Threads share it, so it is a deque, of which each may pop, GIL or not.
     :ivar on_put: called after each item was put, and at an end by an error.
     :ivar stopped: whether nothing more is to be taken.
     """
@@ -32,10 +31,11 @@ class Buffer:
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
         self._queue: SimpleQueue[Item | _End] = SimpleQueue()
-        self.current: deque[Event] = deque()
+        self._item: Item | None = None
+        self._at_hand: tuple[deque[Event], int] = deque(), 0
         self.on_put: Callable[[], object] = _nothing
         self.stopped = False
-        self._put = self._finished = 0
+        self._put = 0
 
     def put(self, item: Item) -> None:
         self._put += size_of(item)
@@ -53,9 +53,15 @@ class Buffer:
         self.on_put()
 
     @property
+    def current(self) -> deque[Event]:
+        """The events of the item at hand. Threads share it, so it is a deque, of which each may pop, GIL or not."""
+        return self._at_hand[0]
+
+    @property
     def taken(self) -> int:
         """How many events were taken; those of the item at hand are counted as it goes."""
-        return self._finished - len(self.current)
+        current, until = self._at_hand
+        return until - len(current)
 
     @property
     def waiting(self) -> int:
@@ -68,14 +74,18 @@ class Buffer:
         :param timeout: seconds to wait for it; None for as long as it takes.
         :raises queue.Empty: if it does not come in time.
         """
-        item = self._queue.get(timeout=timeout) if timeout is None or timeout > 0 else self._queue.get_nowait()
-        if isinstance(item, _End):
-            self._queue.put(item)  # for whoever else waits
-            if item.error is not None and not self.stopped:
-                raise item.error
-            return False
-        self._finished += size_of(item)
-        self.current = deque(self._protocol.events(item) if isinstance(item, Batch) else (item,))
+        if self._item is None:
+            item = self._queue.get(timeout=timeout) if timeout is None or timeout > 0 else self._queue.get_nowait()
+            if isinstance(item, _End):
+                self._queue.put(item)  # for whoever else waits
+                if item.error is not None and not self.stopped:
+                    raise item.error
+                return False
+            self._item = item  # who is interrupted in what follows finds it there the next time
+        item = self._item
+        events = deque(self._protocol.events(item) if isinstance(item, Batch) else (item,))
+        self._at_hand = events, self._at_hand[1] + size_of(item)
+        self._item = None
         return not self.stopped
 
 

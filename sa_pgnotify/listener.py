@@ -29,7 +29,7 @@ from .waiting import ThreadWaiting
 __all__ = ["Listener"]
 
 EXIT_PATIENCE = 5.0
-"""Seconds that an interpreter's exit waits for a listener's thread, which may be in an attempt to connect."""
+"""Seconds that an interpreter's exit waits for the listeners' threads, which may be in attempts to connect."""
 
 
 class Listener(BaseListener):
@@ -87,18 +87,25 @@ class Listener(BaseListener):
         if not self._starting.acquire(blocking=False):
             raise PgNotifyError("this listener is being started already, by another thread")
         try:
-            if self._thread is not None and self._thread.is_alive():
+            if self._thread is not None and self._thread.is_alive() and not (self._receiver and self._receiver.stopping):
                 raise PgNotifyError("this listener has been started already; stop() it first, or make another one")
             self._thread = None
+            self._close_bell()
             receiver = Receiver(self._engine, self._sources, ThreadWaiting(), self._buffer_size, self._heartbeat)
             self._receiver = receiver
             receiver.begin()
-            self._thread = threading.Thread(target=receiver.run, name="sa_pgnotify listener", daemon=True)
-            _running[self._thread] = receiver
+            thread = threading.Thread(target=receiver.run, name="sa_pgnotify listener", daemon=True)
             self._finalizer.detach()
             self._finalizer = weakref.finalize(self, receiver.stop)  # the thread does not hold the listener: one that was dropped ends
             self._finalizer.atexit = False
-            self._thread.start()
+            try:
+                thread.start()
+            except BaseException:
+                receiver.stop()
+                receiver.run()  # which ends at once, and closes the connection
+                raise
+            self._thread = thread
+            _running[thread] = receiver
             return self
         finally:
             self._starting.release()
@@ -112,11 +119,14 @@ class Listener(BaseListener):
         receiver, thread = self._receiver, self._thread
         if receiver is not None:
             receiver.stop()
-            bell, self._bell = self._bell, None
-            if bell is not None:
-                bell.close()
+            self._close_bell()
             while thread is not None and thread is not threading.current_thread() and thread.is_alive() and not receiver.connecting:
                 thread.join(0.05)
+
+    def _close_bell(self) -> None:
+        bell, self._bell = self._bell, None
+        if bell is not None:
+            bell.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -246,7 +256,10 @@ def _next_item(buffer: Buffer, seen: deque[Event], deadline: float | None, takin
         except Empty:
             if bell is not None:
                 bell.quiet()
-            return buffer.advance(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            more = buffer.advance(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if bell is not None:
+                bell.ring()  # what came before quiet() may be more than this
+            return more
     except Empty:
         return False
     finally:
@@ -277,6 +290,8 @@ class _Bell:
         self._read.close()
         self._write.close()
 
+    __del__ = close
+
 
 def _nothing() -> None: ...
 
@@ -289,5 +304,6 @@ def _stop_all() -> None:
     """At the interpreter's exit: a thread that reads while its modules go away would end by a traceback, or not at all."""
     for receiver in list(_running.values()):
         receiver.stop()
+    deadline = time.monotonic() + EXIT_PATIENCE
     for thread in list(_running):
-        thread.join(EXIT_PATIENCE)
+        thread.join(max(0.0, deadline - time.monotonic()))

@@ -18,6 +18,7 @@ class Proxy:
 
     - :meth:`cut` closes what is open (new connections work); :meth:`refuse` lets no new one through until :meth:`accept`.
     - :meth:`stall` stops forwarding without closing anything, as a half-open connection does, until :meth:`flow`.
+    - :meth:`hold_ends` does not pass on that one side has closed its connection, until :meth:`flow`.
     - ``censor_notifications = True`` swallows NotificationResponse, as a transaction pooler does.
     """
 
@@ -28,6 +29,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._flowing = threading.Event()
         self._flowing.set()
+        self._ending = threading.Event()
+        self._ending.set()
         self._refusing = False
         self.censor_notifications = False
         self.connections = 0
@@ -87,6 +90,7 @@ class Proxy:
                 self._flowing.wait()
                 data = source.recv(65536)
                 if not data:
+                    self._ending.wait()
                     break
                 target.sendall(change(data))
         except (OSError, ValueError):
@@ -112,8 +116,12 @@ class Proxy:
         """Forward nothing, in either direction, while every socket stays open."""
         self._flowing.clear()
 
+    def hold_ends(self) -> None:
+        self._ending.clear()
+
     def flow(self) -> None:
         self._flowing.set()
+        self._ending.set()
 
 
 def _close(*ends: socket.socket) -> None:

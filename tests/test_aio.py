@@ -308,6 +308,25 @@ def test_handlers_may_be_async_or_plain(engine, aengine):
     ]  # fmt: skip
 
 
+def test_cancelling_a_start_that_has_failed(engine):
+    """A start() that is cancelled when it has just failed leaves no complaint of an error that nobody retrieved."""
+    complaints = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+        listener = AsyncListener(create_async_engine("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"), "a")
+        task = asyncio.create_task(listener.start())
+        while listener._task is None or not listener._task.done():  # noqa: ASYNC110 (start() would wake too late)
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    gc.collect()
+    assert complaints == []
+
+
 def test_interrupted_at_any_await_it_is_a_lost_connection(aengine):
     """A question that takes too long is broken off, wherever it is, and that is a lost connection, not the end of the listener."""
     errors = errors_of(aengine.sync_engine)

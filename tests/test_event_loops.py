@@ -12,6 +12,7 @@ from kinds import address
 from programs import ROOT, Program
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+import sa_pgnotify.listener as listener_module
 from sa_pgnotify import Gap, Listener, NotifyOnChange, PgNotifyError
 
 COMMON, *BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "event-loops.md").read_text(), re.DOTALL)
@@ -231,6 +232,40 @@ def test_before_the_start_and_after_the_end(engine):
     with pytest.raises(OSError):
         os.fstat(descriptor)
     with listener:
+        assert quiet(listener)
+        run(engine, "NOTIFY a")
+        assert readable(listener)
+
+
+def test_events_that_meet_the_look_that_finds_none(engine, monkeypatch):
+    """What arrives between a look that finds nothing and the bell's silence keeps the descriptor readable, also for who takes one by one."""
+    quiet_bell = listener_module._Bell.quiet
+    with Listener(engine, "a") as listener:
+        assert quiet(listener)
+
+        def late(bell) -> None:
+            run(engine, "NOTIFY a, '1'", "NOTIFY a, '2'")
+            wait_for_arrival(listener, 2)
+            monkeypatch.undo()
+            quiet_bell(bell)
+
+        monkeypatch.setattr(listener_module._Bell, "quiet", late)
+        assert listener.get(0).payload == "1"
+        assert readable(listener, 0)
+        assert listener.get(0).payload == "2"
+
+
+def test_started_anew_after_an_error_it_has_a_descriptor_anew(engine, monkeypatch, caplog):
+    """The descriptor of a listener that ended by an error and was started again, without a stop(), tells of what comes."""
+    with Listener(engine, "a") as listener:
+        assert quiet(listener)
+        monkeypatch.setattr(listener._receiver.protocol, "notified", lambda notes: 1 / 0)
+        run(engine, "NOTIFY a")
+        assert readable(listener)
+        with pytest.raises(ZeroDivisionError):
+            listener.get(0)
+        listener._thread.join(10)
+        listener.start()
         assert quiet(listener)
         run(engine, "NOTIFY a")
         assert readable(listener)

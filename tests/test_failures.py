@@ -13,8 +13,10 @@ from servers import Server, data_folder
 from sqlalchemy import NullPool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.util import greenlet_spawn
 
 from sa_pgnotify import ConnectionLost, Gap, Inserted, ListenUnavailable, Notification, NotifyOnChange, NotifySpec
+from sa_pgnotify.drivers import connect
 
 
 @pytest.fixture(autouse=True)
@@ -329,6 +331,42 @@ def test_many_cuts_under_load(engine, proxied, proxy, Listener):
             events.append(told)
     assert sum(isinstance(e, Gap) for e in events) >= 10
     reconcile(events, sorted(committed[0] + committed[1]))
+
+
+def test_a_goodbye_without_an_end_is_a_loss(engine, proxied, proxy, Listener):
+    """When the server has said goodbye, and the end of the connection is held up on its way, the connection is lost, not the listener."""
+    with Listener(proxied, "a", heartbeat=0.2) as listener:
+        proxy.hold_ends()
+        terminate_listener(engine)
+        assert take(listener, 1, timeout=20)[0].reason == "reconnected"
+        run(engine, "NOTIFY a")
+        assert isinstance(take(listener, 1)[0], Notification)
+
+
+def test_interrupting_what_another_thread_has_closed(url, kind):
+    """stop() in one thread and a loss found by another may meet: neither raises."""
+    engine = kind.engine(url)
+    sync_engine = getattr(engine, "sync_engine", engine)
+
+    def twice() -> None:
+        connection = connect(sync_engine)
+        raw = connection._raw
+        connection.close()
+        connection._raw = Open(raw)
+        connection.interrupt()
+
+    class Open:
+        """Says that it is open still, as it was when the other thread looked."""
+
+        closed = False
+
+        def __init__(self, raw):
+            self._raw = raw
+
+        def __getattr__(self, name):
+            return getattr(self._raw, name)
+
+    kind.wait(greenlet_spawn(twice)) if kind.is_async else twice()
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 
+import psycopg2
 import pytest
-from conftest import run, sessions, sessions_end, take, told
+from conftest import run, sessions, sessions_end, take, terminate_listener, told
 from servers import Server, data_folder
 from sqlalchemy import AsyncAdaptedQueuePool, MetaData, NullPool, QueuePool, StaticPool, create_engine, event, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -585,3 +586,65 @@ def test_standby_is_refused(standby, Listener):
     with pytest.raises(ListenUnavailable, match="primary") as caught:
         Listener(create_engine(standby.url, poolclass=NullPool), "a").start()
     assert caught.value.reason == "standby"
+
+
+def test_interrupted_while_decoding_it_loses_nothing(engine, monkeypatch, Listener):
+    """Ctrl-C in the middle of making events leaves them to the next call."""
+    _, Order, _ = models(engine)
+    with Listener(engine, Order) as listener:
+        protocol = listener._receiver.protocol
+        events = protocol.events
+        monkeypatch.setattr(protocol, "events", lambda batch: (_ for _ in ()).throw(Interrupted))
+        run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 10) AS i")
+        with pytest.raises(Interrupted):
+            listener.get(10)
+        monkeypatch.setattr(protocol, "events", events)
+        assert [event.identity for event in take(listener, 10)] == [(i,) for i in range(1, 11)]
+
+
+class Interrupted(BaseException):
+    """As KeyboardInterrupt, which an event loop would not only hand on."""
+
+
+@pytest.mark.parametrize("kind", ["psycopg2"], indirect=True)
+def test_no_thread_to_be_had(engine, monkeypatch, Listener):
+    """Where the system gives no thread, start() raises that and leaves no connection; later it works."""
+    start = threading.Thread.start
+
+    def refuse(thread) -> None:
+        if thread.name == "sa_pgnotify listener":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    listener = Listener(engine, "a")
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="thread"):
+        patched.setattr(threading.Thread, "start", refuse)
+        listener.start()
+    sessions_end(engine)
+    with listener:
+        run(engine, "NOTIFY a")
+        take(listener, 1)
+
+
+@pytest.mark.parametrize("kind", ["psycopg2"], indirect=True)
+def test_started_again_while_the_old_thread_still_connects(engine, url, Listener):
+    """stop() does not wait for an attempt to connect; start() after it does not either."""
+    slow, going, made = threading.Event(), threading.Event(), 0
+
+    def creator():
+        nonlocal made
+        made += 1
+        if made == 3:  # the first listens, the second is the probe
+            slow.set()
+            going.wait(20)
+        return psycopg2.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
+
+    listener = Listener(create_engine("postgresql+psycopg2://", creator=creator, poolclass=NullPool), "a").start()
+    terminate_listener(engine)
+    assert slow.wait(20)
+    listener.stop()
+    with listener:
+        going.set()
+        run(engine, "NOTIFY a")
+        take(listener, 1)
+    sessions_end(engine)

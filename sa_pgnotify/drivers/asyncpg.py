@@ -26,8 +26,8 @@ from .interface import INTEGERS, Arrived, ListenConnection, Read, TextReader
 
 __all__ = ["ERRORS", "Connection", "abandon"]
 
-ERRORS: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
-"""What a lost connection raises."""
+ERRORS: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""What a lost connection raises; the last but one, when the server said goodbye and has not yet hung up."""
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,8 @@ class LibpqConnection(ListenConnection):
                 if not self._raw.closed:
                     with socket.socket(fileno=os.dup(self._raw.fileno())) as same:
                         same.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # the other side was faster
+            except (OSError, self._raw.Error):
+                pass  # the other side was faster, or another thread
             finally:
                 self._closing.release()
 
