@@ -154,7 +154,6 @@ def test_fork(url, engine, driver):
         for use in (listener.get, lambda: next(listener.events(0)), listener.fileno, lambda: listener.subscribe("b"), listener.run):
             with pytest.raises(PgNotifyError, match="before a fork"):
                 use()
-        listener.stop()
         with listener:
             mine = listener.fileno()
             assert os.fstat(mine).st_ino != parents
@@ -165,6 +164,7 @@ def test_fork(url, engine, driver):
 
     with listener:
         parents = os.fstat(listener.fileno()).st_ino
+        in_child(listener.stop)
         in_child(child)
         run(engine, "NOTIFY a, 'parent'")
         assert [event.payload for event in take(listener, 2)] == ["child", "parent"]
