@@ -69,7 +69,7 @@ class Listener(BaseListener):
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._starter = os.getpid()
-        self._taking = threading.Lock()
+        self._taking = threading.RLock()  # a signal that meets its acquisition leaves it to the thread that goes on
         self._bell: _Bell | None = None
         self._finalizer = weakref.finalize(self, _nothing)
 
@@ -83,7 +83,7 @@ class Listener(BaseListener):
         :raises PgNotifyError: if it has been started already.
         """
         if self._starter != os.getpid():  # a fork's child, in which another thread's locks stay locked
-            self._starter, self._starting, self._taking, self._thread = os.getpid(), threading.Lock(), threading.Lock(), None
+            self._starter, self._starting, self._taking, self._thread = os.getpid(), threading.Lock(), threading.RLock(), None
         if not self._starting.acquire(blocking=False):
             raise PgNotifyError("this listener is being started already, by another thread")
         try:
@@ -242,7 +242,7 @@ class Listener(BaseListener):
         done.result()
 
 
-def _next_item(buffer: Buffer, seen: deque[Event], deadline: float | None, taking: threading.Lock, bell: _Bell | None) -> bool:
+def _next_item(buffer: Buffer, seen: deque[Event], deadline: float | None, taking: threading.RLock, bell: _Bell | None) -> bool:
     """Put the events of the buffer's next item in the place of ``seen``; False if there is none in time, or no more at all."""
     if buffer.stopped:
         return False

@@ -122,10 +122,18 @@ class Receiver:
             self._connect(strict=True)
         except BaseException as error:
             self._end()
-            if not isinstance(error, self._errors):
+            told = error
+            if isinstance(error, self._errors):
+                if self.stopping:
+                    return  # stop() has broken it off
+                if not isinstance(error, ListenUnavailable):
+                    told = ListenUnavailable("connection", str(error).strip())
+            # who takes events all the same must not wait for ever
+            broken_off = PgNotifyError("this listener does not listen: its start() was broken off")
+            self.buffer.fail(told if isinstance(told, Exception) else broken_off)
+            if told is error:
                 raise
-            if not self.stopping:  # else stop() has broken it off
-                raise error if isinstance(error, ListenUnavailable) else ListenUnavailable("connection", str(error).strip()) from error
+            raise told from error
 
     def run(self) -> None:
         """Receive until :meth:`stop`."""

@@ -606,6 +606,41 @@ class Interrupted(BaseException):
     """As KeyboardInterrupt, which an event loop would not only hand on."""
 
 
+def test_after_a_start_that_failed(engine, Listener):
+    """Who takes events after start() has failed is told why there are none, and does not wait for ever."""
+    _, Order, _ = models(engine)
+    run(engine, "DROP TABLE orders CASCADE")
+    listener = Listener(engine, Order)
+    for take_one in (listener.start, listener.get, lambda: next(listener.events()), listener.run):
+        with pytest.raises(TriggersMissing):
+            take_one()
+    listener.stop()
+    assert listener.get() is None
+
+
+@pytest.mark.parametrize("kind", ["psycopg2"], indirect=True)  # loops have no locks
+def test_interrupted_while_it_waits_for_its_turn(engine, Listener):
+    """A Ctrl-C that meets a lock's acquisition leaves nothing locked for the thread that goes on."""
+
+    class Met:
+        """A lock that a signal meets once."""
+
+        def __init__(self, lock):
+            self._lock = lock
+
+        def acquire(self, timeout):
+            self._lock.acquire(timeout=timeout)
+            listener._taking = self._lock
+            raise KeyboardInterrupt
+
+    with Listener(engine, "a") as listener:
+        listener._taking = Met(listener._taking)
+        with pytest.raises(KeyboardInterrupt):
+            listener.get(10)
+        run(engine, "NOTIFY a")
+        take(listener, 1)
+
+
 @pytest.mark.parametrize("kind", ["psycopg2"], indirect=True)
 def test_no_thread_to_be_had(engine, monkeypatch, Listener):
     """Where the system gives no thread, start() raises that and leaves no connection; later it works."""
