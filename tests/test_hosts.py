@@ -242,7 +242,7 @@ def test_failing(news):
 def test_nothing_is_left():
     assert threading.enumerate() == [threading.current_thread()]
 """)
-    with Program("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:playwright", tmp_path) as program:
+    with Program("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", tmp_path) as program:
         code, printed, _ = program.end()
     assert code == 1
     assert "1 failed, 2 passed" in printed[-1]
