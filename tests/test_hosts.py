@@ -313,7 +313,7 @@ engine = create_engine({address(url)!r})
 
     run(engine, "NOTIFY a, 'one'")
     loop = "for event in listener: print(event.payload, flush=True)"
-    shown = notebook.cell(loop, on_print=lambda text: notebook.interrupt() if "one" in text else None)
+    shown = notebook.cell(loop, on_print=lambda text: notebook.interrupt() if text == "one\n" else None)
     assert "KeyboardInterrupt" in shown
     assert notebook.cell(start) == ""  # the notebook still holds the traceback
     wait_until(lambda: sessions(engine) == 1)
@@ -352,7 +352,7 @@ engine = create_async_engine({address(url, "asyncpg")!r})
     assert notebook.cell(count) == "1"
     loop = "async for event in listener: print(event.payload, flush=True)"
     run(engine, "NOTIFY a, 'two'")
-    shown = notebook.cell(loop, on_print=lambda text: notebook.interrupt() if "two" in text else None)
+    shown = notebook.cell(loop, on_print=lambda text: notebook.interrupt() if text == "two\n" else None)
     assert "two" in shown
     run(engine, "NOTIFY a, 'three'")
     assert notebook.cell("(await listener.get(10)).payload") == "'three'"
