@@ -51,16 +51,16 @@ class Batch:
         return self._rows.size
 
     @property
-    def types(self) -> str | None:
-        """Stands for the columns that the trigger knew when it sent the message."""
-        return self._layout.types
+    def fits(self) -> bool:
+        """Whether the source knows the types that the columns had when the message was sent."""
+        return bool(self.source.fits(self._layout))
 
     def read_with(self, source: Source) -> Batch:
         """The same, decoded as ``source`` says.
 
-        :raises Undecodable: if that was made for columns of other types; where nothing tells, they are taken for the same.
+        :raises Undecodable: if that knows columns of other types; where nothing tells, they are taken for the same.
         """
-        if source.types not in (None, self.types):
+        if source.fits(self._layout) is False:
             raise Undecodable(f"{source.table.name}: nothing tells any more what types its columns had when this was sent")
         return Batch(source, self._rows, self.since)
 

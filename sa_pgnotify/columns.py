@@ -6,9 +6,7 @@ where the type's own equality sees none. What is known of a type saves work; wha
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +17,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from .quoting import RENDERING, quote
 
-__all__ = ["FAMILIES", "FIXED_SETTINGS", "TriggerColumn", "escaped", "fingerprint", "trigger_column"]
+__all__ = ["FAMILIES", "FIXED_SETTINGS", "TriggerColumn", "escaped", "trigger_column", "type_codes"]
 
 FIXED_SETTINGS = {
     "datestyle": "ISO",
@@ -34,11 +32,13 @@ FIXED_SETTINGS = {
 class Family:
     """How the values of a family of types are written and compared.
 
+    :ivar code: one letter that stands for it in messages.
     :ivar bare: their text never holds a control character and is never empty, so it needs no escaping.
     :ivar differ: an SQL condition over ``{o}`` and ``{n}`` that is true if they differ in any byte.
     :ivar settings: the settings on which their text depends.
     """
 
+    code: str
     bare: bool
     differ: str = "ROW({o})::record *<> ROW({n})::record"
     settings: tuple[str, ...] = ()
@@ -46,18 +46,18 @@ class Family:
 
 _DISTINCT = "{o} IS DISTINCT FROM {n}"
 FAMILIES = {
-    "integer": Family(True, _DISTINCT),
-    "boolean": Family(True, _DISTINCT),
-    "uuid": Family(True, _DISTINCT),
-    "datetime": Family(True, _DISTINCT, ("datestyle", "timezone")),
-    "numeric": Family(True),
-    "float": Family(True, settings=("extra_float_digits",)),
-    "interval": Family(True, settings=("intervalstyle",)),
-    "bytes": Family(True, _DISTINCT, ("bytea_output",)),
-    "json": Family(True),
+    "integer": Family("i", True, _DISTINCT),
+    "boolean": Family("b", True, _DISTINCT),
+    "uuid": Family("u", True, _DISTINCT),
+    "datetime": Family("d", True, _DISTINCT, ("datestyle", "timezone")),
+    "numeric": Family("n", True),
+    "float": Family("f", True, settings=("extra_float_digits",)),
+    "interval": Family("v", True, settings=("intervalstyle",)),
+    "bytes": Family("y", True, _DISTINCT, ("bytea_output",)),
+    "json": Family("j", True),
     # Under the column's own collation, 'a' may equal 'A'.
-    "text": Family(False, '{o} COLLATE "C" IS DISTINCT FROM {n} COLLATE "C"'),
-    "other": Family(False, settings=tuple(FIXED_SETTINGS)),
+    "text": Family("t", False, '{o} COLLATE "C" IS DISTINCT FROM {n} COLLATE "C"'),
+    "other": Family("o", False, settings=tuple(FIXED_SETTINGS)),
 }
 _TEXT_TYPES = {sqltypes.String, sqltypes.Text, sqltypes.Unicode, sqltypes.UnicodeText, sqltypes.VARCHAR, sqltypes.TEXT}
 _FAMILY_OF_TYPE: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
@@ -134,10 +134,10 @@ def trigger_column(column: Column[Any]) -> TriggerColumn:
     return TriggerColumn(column.name, family_of(column.type), computed)
 
 
-def fingerprint(families: Mapping[str, str]) -> str:
-    """Eight characters that stand for the columns of a table and the families of their types. A message carries them, so that a
-    listener that runs while a column is added, or gets a type of another family, sees it."""
-    return hashlib.sha256(json.dumps(list(families.items())).encode()).hexdigest()[:8]
+def type_codes(families: Iterable[str]) -> str:
+    """One letter for each family, in order. A message carries those of its columns, so that whoever reads it later, when a column may
+    have a type of another family, sees it."""
+    return "".join(FAMILIES[family].code for family in families)
 
 
 def escaped(text: str, value: str | None = None) -> str:

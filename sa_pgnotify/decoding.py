@@ -55,7 +55,7 @@ class Layout:
             discriminator, types = given.get("discriminator"), given.get("types")
             valid = (
                 all(isinstance(name, str) for name in columns)
-                and isinstance(types, str | None)
+                and (types is None or (isinstance(types, str) and len(types) == carried))
                 and all(type(number) is int for number in (key, carried, discriminator or 0))
                 and 0 < key <= carried <= len(columns)
                 and (discriminator is None or 0 <= discriminator <= carried)
@@ -85,12 +85,13 @@ class Source:
     :param key: the names of the table's columns that are the identity, in the mapper's order.
     :param oids: column name to type OID.
     :param readers: a type's OID to what the driver makes of its texts; None for texts that stay as they are.
-    :param types: stands for the columns that the trigger knew when ``oids`` was read; None if that is not known.
+    :param types: column name to the letter of its type's family, as the trigger knew them when ``oids`` was read; None if that is
+        not known.
     """
 
     def __init__(
         self, table: Table, mapper: Mapper[Any] | None, accepts: Callable[[type], bool], key: tuple[str, ...], dialect: Dialect,
-        oids: Mapping[str, int], readers: Mapping[int, TextReader | None], types: str | None,
+        oids: Mapping[str, int], readers: Mapping[int, TextReader | None], types: Mapping[str, str] | None,
     ) -> None:  # fmt: skip
         self.table = table
         self._mapper = mapper
@@ -99,7 +100,7 @@ class Source:
         self._dialect = dialect
         self._oids = oids
         self._readers = readers
-        self.types = types
+        self._types = types
         self._columns = {column.name: column for column in table.columns}
         self._layouts: dict[str, Layout] = {}
         self._plans: dict[tuple[Layout, Any], Plan] = {}
@@ -107,9 +108,17 @@ class Source:
         self._decoders: dict[str, Decoder] = {}
         self._asks: dict[Layout, Mapping[int, int]] = {}
 
-    def with_types(self, oids: Mapping[str, int], readers: Mapping[int, TextReader | None], types: str | None) -> Source:
+    def with_types(self, oids: Mapping[str, int], readers: Mapping[int, TextReader | None], types: Mapping[str, str] | None) -> Source:
         """The same table, with the columns that it has by now."""
         return Source(self.table, self._mapper, self._accepts, self._key, self._dialect, oids, readers, types)
+
+    def fits(self, layout: Layout) -> bool | None:
+        """Whether the columns of a layout that the model has are of the types that this source knows; None if nothing tells."""
+        if layout.types is None:
+            return True
+        if self._types is None:
+            return None
+        return all(self._types.get(name) == code for name, code in zip(layout.columns, layout.types) if name in self._columns)
 
     def layout(self, shape: str) -> Layout:
         """:raises Undecodable: if ``shape`` is not one."""

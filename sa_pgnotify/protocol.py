@@ -63,7 +63,7 @@ class Protocol:
         self._overflowing = False
         self.moved = False
         self.outdated: dict[str, Source] = {}
-        self._asked: dict[str, str | None] = {}
+        self._asked: dict[str, str] = {}
         self.received = self.gaps = self.reconnects = 0
         self.latency: float | None = None
 
@@ -131,7 +131,7 @@ class Protocol:
         return [self._renewed(item, sources) if isinstance(item, Batch) else item for item in items]
 
     def _renewed(self, batch: Batch, sources: dict[str, Source]) -> Item:
-        if batch.types in (None, batch.source.types):
+        if batch.fits:
             return batch
         source = sources.get(batch.header.relation, batch.source)
         try:
@@ -149,10 +149,10 @@ class Protocol:
                 continue  # a table that shares the channel, and that nobody asked for
             try:
                 batch = Batch(source, found, self._complete_until)
-                if batch.types not in (None, source.types):
-                    relation = found.header.relation
-                    if relation in self.outdated or self._asked.get(relation) != batch.types:
-                        self.outdated[relation], self._asked[relation] = source, batch.types
+                if not batch.fits:
+                    relation, shape = found.header.relation, found.header.shape
+                    if relation in self.outdated or self._asked.get(relation) != shape:
+                        self.outdated[relation], self._asked[relation] = source, shape
                     else:
                         batch = batch.read_with(source)  # the answer would be the same
                 self.latency = time() - found.header.microseconds / 1e6

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
-from .columns import fingerprint
+from .columns import FAMILIES
 from .decoding import Source
 from .drivers import Arrived, ListenConnection
 from .errors import ListenUnavailable, NotifyConfigError, TriggersMissing
@@ -109,9 +109,10 @@ def read_again(connection: ListenConnection, engine: Engine, sources: Iterable[S
     }
 
 
-def _types(there: Installed) -> str | None:
+def _types(there: Installed) -> dict[str, str] | None:
+    """The letter of each column's family, as the trigger that is there knows it; None if its comment does not tell."""
     families = (read_comment(there.comment) or {}).get("columns")
-    return None if families is None else fingerprint(families)
+    return None if families is None else {name: FAMILIES[family].code for name, family in families.items()}
 
 
 def probe(

@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import Any
 
 from .channel import CHANNEL_HASH, RELATION
-from .columns import FAMILIES, FIXED_SETTINGS, TriggerColumn, escaped, fingerprint
+from .columns import FAMILIES, FIXED_SETTINGS, TriggerColumn, escaped, type_codes
 from .quoting import literal, quote
 from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
 from .wire import MASK_BITS
@@ -97,7 +97,7 @@ class FunctionV1:
     def _header(self, operation: str) -> str:
         columns = self.compared if operation == "UPDATE" else self.carried
         shape: dict[str, Any] = {"columns": [c.name for c in columns], "carried": len(self.carried), "key": len(self.marking.key)}
-        shape["types"] = fingerprint({c.name: c.family for c in self.columns})
+        shape["types"] = type_codes(c.family for c in self.carried)
         if isinstance(self.marking.discriminator, Lookup):
             shape["discriminator"] = len(self.carried)
         elif self.marking.discriminator is not None:
