@@ -342,7 +342,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sa_pgnotify import AsyncListener
 engine = create_async_engine({address(url, "asyncpg")!r})
 """)
-    start = "listener = await AsyncListener(engine, 'a', heartbeat=0.5).start(); await listener.get(0)"  # ipykernel interrupts at a wake-up
+    start = "listener = await AsyncListener(engine, 'a', heartbeat=2.0).start(); await listener.get(0)"  # ipykernel interrupts at a wake-up
     for _ in range(3):
         assert notebook.cell(start) == ""
     wait_until(lambda: sessions(engine) == 1)
