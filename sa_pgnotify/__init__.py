@@ -12,6 +12,10 @@
 """
 
 from .aio import AsyncListener
+from .aio_consumer import AsyncChangeBatch, AsyncConsumer
+from .changelog import ChangeLog
+from .chunks import TransactionPart
+from .consumer import ChangeBatch, Consumer
 from .context import change_context
 from .ddl import CreateNotifyTriggers, DropNotifyTriggers
 from .errors import (
@@ -26,14 +30,23 @@ from .errors import (
 from .events import Change, Deleted, Event, Gap, Inserted, Notification, Truncated, Updated
 from .listener import Listener
 from .listening import Stats
+from .logreader import Position
 from .marker import NotifyOnChange, notify_on_change
+from .overview import ConsumerStatus, Parked, consumers, forget, prune
+from .positions import Lag
 from .reflection import Drift, check
 from .spec import NotifySpec
 
 __all__ = [
+    "AsyncChangeBatch",
+    "AsyncConsumer",
     "AsyncListener",
     "Change",
+    "ChangeBatch",
+    "ChangeLog",
     "ConnectionLost",
+    "Consumer",
+    "ConsumerStatus",
     "CreateNotifyTriggers",
     "Deleted",
     "Drift",
@@ -41,14 +54,18 @@ __all__ = [
     "Event",
     "Gap",
     "Inserted",
+    "Lag",
     "ListenUnavailable",
     "Listener",
     "Notification",
     "NotifyConfigError",
     "NotifyOnChange",
     "NotifySpec",
+    "Parked",
     "PgNotifyError",
+    "Position",
     "Stats",
+    "TransactionPart",
     "TriggersMissing",
     "Truncated",
     "UndecodableValue",
@@ -56,5 +73,8 @@ __all__ = [
     "ValuesNotCarried",
     "change_context",
     "check",
+    "consumers",
+    "forget",
     "notify_on_change",
+    "prune",
 ]

@@ -13,6 +13,7 @@ from sqlalchemy import Table
 from .decoding import Decoder, Source, Undecodable
 from .errors import UndecodableValue
 from .events import Change, Deleted, Identity, Inserted, Plan, Truncated, Updated
+from .logreader import LogRow, Position
 from .wire import Rows
 
 __all__ = ["Batch"]
@@ -28,16 +29,20 @@ class Batch:
     Rows come by the hundred and are alike, so they are decoded column by column, and the columns of values only when one is read.
     """
 
-    __slots__ = ("_changed", "_columns", "_kind", "_known", "_layout", "_olds", "_rows", "_values", "header", "since", "source")
+    __slots__ = (
+        "_changed", "_columns", "_first", "_kind", "_known", "_layout", "_olds", "_rows", "_values", "header", "logged", "since", "source"
+    )  # fmt: skip
 
-    def __init__(self, source: Source, rows: Rows, since: float) -> None:
+    def __init__(self, source: Source, rows: Rows, since: float, logged: LogRow | None = None, first: int = 0) -> None:
         """
         :param since: nothing that was committed before is missing, by ``time.time()``.
+        :param logged: what of the change log it was read from; ``first`` which of its rows comes first here.
         :raises Undecodable: if the message's shape cannot be read.
         """
         self.since = since
         self.source = source
         self.header = rows.header
+        self.logged, self._first = logged, first
         self._rows = rows
         self._layout = source.layout(rows.header.shape)
         self._kind = _KINDS[rows.header.operation]
@@ -62,11 +67,11 @@ class Batch:
         """
         if source.fits(self._layout) is False:
             raise Undecodable(f"{source.table.name}: nothing tells any more what types its columns had when this was sent")
-        return Batch(source, self._rows, self.since)
+        return Batch(source, self._rows, self.since, self.logged, self._first)
 
     def each(self) -> list[Batch]:
         """Each row alone."""
-        rows = [Batch(self.source, row, self.since) for row in self._rows.each()]
+        rows = [Batch(self.source, row, self.since, self.logged, self._first + i) for i, row in enumerate(self._rows.each())]
         if self._columns:  # which may have been read already
             for place, row in enumerate(rows):
                 row._columns = [column[place : place + 1] for column in self._columns]
@@ -103,7 +108,7 @@ class Batch:
 
     def first(self, count: int) -> Batch:
         """The first ``count`` rows."""
-        return Batch(self.source, self._rows.first(count), self.since)
+        return Batch(self.source, self._rows.first(count), self.since, self.logged, self._first)
 
     def events(self) -> list[Change]:
         """The events of all rows, but for those of entities that nobody asked for.
@@ -192,6 +197,10 @@ class Batch:
             return None
         old = self._old_fields(row)
         return tuple(self._decoder(place).one(old.get(place, self._columns[place][row])) for place in plan.key)
+
+    def position(self, row: int) -> Position | None:
+        """The place in the change log behind a row; None if it was not read there."""
+        return None if self.logged is None else self.logged.behind(self._first + row)
 
     @property
     def table(self) -> Table:

@@ -47,7 +47,7 @@ class TriggersMissing(PgNotifyError):
 class ListenUnavailable(PgNotifyError):
     """This connection cannot receive notifications: a standby, a transaction pooler, a driver we do not know.
 
-    :ivar reason: ``"connection"`` (there is none), ``"standby"``, ``"pooler"`` or ``"driver"``.
+    :ivar reason: ``"connection"`` (there is none), ``"standby"``, ``"pooler"``, ``"driver"`` or ``"log"`` (there is no change log).
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapper, RelationshipDirection, Session, make_transien
 from sqlalchemy.orm.attributes import set_committed_value
 
 from .errors import UndecodableValue, ValuesNotCarried
+from .logreader import Position
 
 if TYPE_CHECKING:
     from sqlalchemy.orm.state import InstanceState
@@ -63,6 +64,7 @@ class Message(Protocol):
     def backend_pid(self) -> int: ...
     @property
     def context(self) -> Mapping[str, Any]: ...
+    def position(self, row: int) -> Position | None: ...
     def values(self, plan: Plan, row: int) -> dict[str, Any]: ...
     def old_values(self, plan: Plan, row: int) -> dict[str, Any]: ...
     def changed(self, plan: Plan, row: int) -> frozenset[str]: ...
@@ -115,6 +117,11 @@ class Change:
     def context(self) -> Mapping[str, Any]:
         """What :func:`~sa_pgnotify.change_context` gave the transaction; empty by default."""
         return self._message.context
+
+    @property
+    def position(self) -> Position | None:
+        """The place in the change log behind this change, as :meth:`Consumer.seek` takes it; None if the table is not durable."""
+        return self._message.position(self._row)
 
     def load(self, session: Session | scoped_session[Any] | Connection) -> Any:
         """The row as it is now: the object (for Core: the ``Row``), or None if there is none.
@@ -287,6 +294,7 @@ class Gap:
 
     :ivar reason: ``"reconnected"``: the connection was lost and is back. ``"overflow"``: the program took events more slowly than
         they came, and the buffer was full. ``"undecodable"``: something came that could not be read, or a trigger failed.
+        ``"lost_position"``: the change log does not hold any more, or not all of, what follows the place that was reached.
     :ivar since: nothing that was committed before this moment is missing (aware, UTC, by this machine's clock). It is that of the last
         heartbeat, and so up to a heartbeat early.
     :ivar detail: one line for the log.

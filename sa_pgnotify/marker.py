@@ -19,6 +19,7 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.sql.ddl import SchemaDropper, SchemaGenerator
 
+from .changelog import log_of
 from .ddl import CreateNotifyTriggers, DropNotifyTriggers
 from .errors import NotifyConfigError
 from .reflection import Installed, compare, execute_on, installed, marked_sets, schema_translation
@@ -50,12 +51,18 @@ def notify_on_change(table: Table, spec: NotifySpec = NotifySpec()) -> Table:  #
     if not isinstance(spec, NotifySpec):
         raise NotifyConfigError(table.fullname, f"{spec!r} is no NotifySpec. Write NotifySpec(...)")
     _refuse_temporary(table)
-    marking = resolve(spec, {c.key: c for c in table.columns}, tuple(c.name for c in table.primary_key), table.fullname)
+    key = tuple(c.name for c in table.primary_key)
+    marking = resolve(spec, {c.key: c for c in table.columns}, key, table.fullname, _log_schema(table, spec))
     known = marking_of(table)
     if known is not None and known != marking:
         raise _already_marked(table)
     table.info[INFO_KEY] = marking
     return table
+
+
+def _log_schema(table: Table, spec: NotifySpec) -> str | None:
+    """The schema of the change log that ``table`` needs, which is made here; None if it needs none."""
+    return log_of(table.metadata).names.schema if spec.durable else None
 
 
 def _refuse_temporary(table: Table) -> None:
@@ -137,7 +144,7 @@ def _mark_table(mapper: Mapper[Any], root: Mapper[Any], table: Table, class_: ty
     part = _part(spec, attributes, {name for t in tables_of(mapper) for name in _attributes(mapper, t)})
     _declared[table] = (class_, spec)
     if table is root.local_table:
-        marking = resolve(part, attributes, key, class_.__name__)
+        marking = resolve(part, attributes, key, class_.__name__, _log_schema(table, spec))
         on = root.polymorphic_on
         if isinstance(on, Column) and table.columns.get(on.key) is on:
             marking = replace(marking, discriminator=on.name)
@@ -148,7 +155,7 @@ def _mark_table(mapper: Mapper[Any], root: Mapper[Any], table: Table, class_: ty
         if not operations:
             return
         try:
-            marking = resolve(replace(part, operations=operations), attributes, key, class_.__name__)
+            marking = resolve(replace(part, operations=operations), attributes, key, class_.__name__, _log_schema(table, spec))
         except NotifyConfigError as error:
             raise NotifyConfigError(
                 class_.__name__,

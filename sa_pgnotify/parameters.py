@@ -17,7 +17,7 @@ from .spec import OPERATIONS, Lookup, Marking
 __all__ = ["OPTIONAL", "REQUIRED", "from_parameters", "to_parameters"]
 
 REQUIRED = {"columns", "key"}
-OPTIONAL = {"operations", "values", "update_of", "condition", "channel", "discriminator", "computed"}
+OPTIONAL = {"operations", "values", "update_of", "condition", "channel", "discriminator", "computed", "durable", "log_schema"}
 """Names of the parameters."""
 
 
@@ -39,6 +39,8 @@ def to_parameters(marking: Marking, columns: Iterable[TriggerColumn]) -> dict[st
         "channel": marking.channel,
         "discriminator": discriminator,
         "computed": {c.name: c.computed for c in columns if c.computed is not None},
+        "durable": marking.durable,
+        "log_schema": marking.log_schema,
     }
     return {
         "columns": {c.name: c.family for c in columns},
@@ -60,6 +62,8 @@ def from_parameters(
     channel: str | None = None,
     discriminator: str | Mapping[str, Any] | None = None,
     computed: Mapping[str, str] | None = None,
+    durable: bool = False,
+    log_schema: str | None = None,
 ) -> tuple[Marking, tuple[TriggerColumn, ...]]:
     """The marking and the columns that :func:`to_parameters` made ``**parameters`` from.
 
@@ -97,6 +101,10 @@ def from_parameters(
     if computed is not None and not (isinstance(computed, Mapping) and all(isinstance(sql, str) for sql in computed.values())):
         raise refused(f"computed={computed!r} is no dict of columns and their expressions")
     names("computed", computed or ())
+    if type(durable) is not bool or not isinstance(log_schema, str | None) or (log_schema is not None and not durable):
+        raise refused(f"durable={durable!r} and log_schema={log_schema!r} do not fit; the log's schema is given with durable=True")
+    if durable and channel is not None:
+        raise refused(f"durable changes go into the change log and not to a channel; leave out channel={channel!r}")
     if discriminator is not None and not isinstance(discriminator, Mapping):
         names("discriminator", [discriminator])
     marking = Marking(
@@ -107,6 +115,8 @@ def from_parameters(
         channel=channel,
         key=identity,
         discriminator=_lookup(discriminator, names, refused) if isinstance(discriminator, Mapping) else discriminator,
+        durable=durable,
+        log_schema=log_schema,
     )
     return marking, tuple(TriggerColumn(name, family, (computed or {}).get(name)) for name, family in columns.items())
 

@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from time import time
 
 from .batch import Batch
+from .changelog import LogNames
 from .decoding import Source, Undecodable
 from .events import Event, Gap, Notification, Reason
-from .wire import MOVED, Malformed, MessageReader
+from .logreader import LogRow
+from .wire import MOVED, Malformed, MessageReader, Rows, logged_rows
 
 __all__ = ["Item", "Protocol", "Route", "size_of"]
 
@@ -33,10 +35,12 @@ class Route:
 
     :ivar sources: the tables whose changes it brings, by the name in the message's header.
     :ivar plain: whether somebody asked for the channel by its name.
+    :ivar log: the change log of which it is the doorbell, and from which the changes come then.
     """
 
     sources: dict[str, Source]
     plain: bool
+    log: LogNames | None = None
 
 
 def size_of(item: Item) -> int:
@@ -49,6 +53,7 @@ class Protocol:
 
     :param buffer_size: how many events may wait for the program.
     :ivar moved: triggers of a table went, or tell on another channel: LISTEN anew, as after a loss.
+    :ivar rung: there is something new in a change log.
     :ivar outdated: the sources, by relation, of which came a message whose trigger was made for other columns, or types: read their
         columns again, and give them to :meth:`renewed`.
     """
@@ -61,7 +66,7 @@ class Protocol:
         self._lost_since: float | None = None
         self._complete_until = time()
         self._overflowing = False
-        self.moved = False
+        self.moved = self.rung = False
         self.outdated: dict[str, Source] = {}
         self._asked: dict[str, str] = {}
         self.received = self.gaps = self.reconnects = 0
@@ -87,6 +92,7 @@ class Protocol:
         """A connection listens and was probed: what is to be told before anything that it brings.
 
         :param asked: when it began to be made, by ``time.time()``.
+        :param detail: what is known to be missing.
         """
         self._attempts = 0
         since, self._lost_since = self._lost_since, None
@@ -94,6 +100,8 @@ class Protocol:
         if since is None:
             return []
         self.reconnects += 1
+        if not detail and all(route.log and not route.plain for route in self.routes.values()):
+            return []  # all of it is read in the log, on from where it was
         return [self._gap("reconnected", since, detail)]
 
     def answered(self, asked: float) -> None:
@@ -116,9 +124,24 @@ class Protocol:
                 items.append(Notification(channel, payload, pid))
             if route.sources and payload == MOVED:
                 self.moved = True
+            elif route.log:
+                self.rung = True
             elif route.sources:
                 items.extend(self._changes(route.sources, channel, payload, pid))
         return items
+
+    def logged(self, rows: Iterable[LogRow], sources: dict[str, Source]) -> list[Item]:
+        """What was read in the change log, as items to deliver.
+
+        :param sources: the tables whose changes are wanted, by their names in messages.
+        """
+        return [
+            item for row in rows for item in self._decoded(sources, logged_rows(row.header, row.text, row.pid), f"log {row.row_id}", row)
+        ]
+
+    def lost_position(self, detail: str) -> Gap:
+        logger.error("lost_position: %s", detail)
+        return self._gap("lost_position", self._complete_until, detail)
 
     def renewed(self, sources: dict[str, Source], items: Iterable[Item]) -> list[Item]:
         """``items``, those from newer triggers decoded with what was read anew about the columns of their tables.
@@ -141,25 +164,28 @@ class Protocol:
 
     def _changes(self, sources: dict[str, Source], channel: str, payload: str, pid: int) -> Iterable[Item]:
         for found in self._reader.read(channel, payload, pid):
-            if isinstance(found, Malformed):
-                yield self.undecodable(found.detail, self._complete_until)
-                continue
-            source = sources.get(found.header.relation)
-            if source is None:
-                continue  # a table that shares the channel, and that nobody asked for
-            try:
-                batch = Batch(source, found, self._complete_until)
-                if not batch.fits:
-                    relation, shape = found.header.relation, found.header.shape
-                    if relation in self.outdated or self._asked.get(relation) != shape:
-                        self.outdated[relation], self._asked[relation] = source, shape
-                    else:
-                        batch = batch.read_with(source)  # the answer would be the same
-                self.latency = time() - found.header.microseconds / 1e6
-            except Undecodable as error:
-                yield self.undecodable(f"channel {channel!r}, pid {pid}: {error}", self._complete_until)
-            else:
-                yield batch
+            yield from self._decoded(sources, found, f"channel {channel!r}")
+
+    def _decoded(self, sources: dict[str, Source], found: Rows | Malformed, place: str, logged: LogRow | None = None) -> Iterable[Item]:
+        if isinstance(found, Malformed):
+            yield self.undecodable(found.detail, self._complete_until)
+            return
+        source = sources.get(found.header.relation)
+        if source is None:
+            return  # a table that shares the channel, and that nobody asked for
+        try:
+            batch = Batch(source, found, self._complete_until, logged)
+            if not batch.fits:
+                relation, shape = found.header.relation, found.header.shape
+                if relation in self.outdated or self._asked.get(relation) != shape:
+                    self.outdated[relation], self._asked[relation] = source, shape
+                else:
+                    batch = batch.read_with(source)  # the answer would be the same
+            self.latency = time() - found.header.microseconds / 1e6
+        except Undecodable as error:
+            yield self.undecodable(f"{place}, pid {found.header.pid}: {error}", self._complete_until)
+        else:
+            yield batch
 
     def events(self, batch: Batch) -> list[Event]:
         """The events of a batch; where a row cannot be read, a ``Gap`` in its place, and the others all the same."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -23,17 +24,22 @@ from sqlalchemy import Engine
 
 from .batch import Batch
 from .buffer import Buffer
+from .changelog import LogNames
+from .decoding import Source
 from .drivers import Arrived, ListenConnection, connect, errors_of
 from .errors import ConnectionLost, ListenUnavailable, PgNotifyError
-from .protocol import Item, Protocol
+from .protocol import Item, Protocol, size_of
 from .sources import expand
 from .subscribing import PROBE_SECONDS, greet, listen, probe, read_again
+from .tail import Tail
 from .waiting import Waiting
 
 __all__ = ["Receiver"]
 
 logger = logging.getLogger("sa_pgnotify")
 
+FULL_SECONDS = 0.02
+"""How long to wait before we look again whether the buffer has room for what was read in a log."""
 QUEUE_WARNING = 0.1
 """Share of PostgreSQL's notification queue (8 GB) from which on we warn; when it is full, COMMIT fails for everybody."""
 
@@ -62,6 +68,7 @@ class Receiver:
         self.queue_usage: float | None = None
         self.stopping = False
         self._engine = engine
+        self._buffer_size = buffer_size
         self._sources = sources
         self._waiting = waiting
         self._heartbeat = heartbeat
@@ -72,6 +79,8 @@ class Receiver:
         self._opened: list[ListenConnection] = []  # what stop() is to interrupt
         self.connecting = self.ended = False
         self._early: Arrived = []
+        self._tails: dict[LogNames, Tail] = {}
+        self._logged: deque[Item] = deque()  # read in a log, and not yet in the buffer
 
     @property
     def is_ours(self) -> bool:
@@ -187,7 +196,7 @@ class Receiver:
         try:
             with self._waiting.deadline(connection, self._patience):
                 greet(connection)
-            missing = self._listen(connection, strict=strict)
+            missing = self._listen(connection, self._sources, strict=strict, anew=True)
             self._early = probe(connection, self._open, self._waiting, lambda: self.stopping)
         except BaseException:
             connection.close()
@@ -217,34 +226,80 @@ class Receiver:
         while not self.stopping:
             self._obey(connection)
             self._hand_over(connection, connection.receive())
+            self._follow(connection)
             if time.monotonic() >= next_beat and not connection.pending():  # what is pending is not yet delivered
                 self._beat(connection)
                 next_beat = time.monotonic() + self._heartbeat
-            self._waiting.wait(connection, next_beat - time.monotonic())
+            self._waiting.wait(connection, min([next_beat - time.monotonic(), *self._due()]))
 
     def _hand_over(self, connection: ListenConnection, notifications: Arrived) -> None:
         """Deliver what notifications tell; and where tables or triggers were altered since we listen, do what that asks for."""
         items = self.protocol.notified(notifications)
-        if self.protocol.outdated:
-            with self._waiting.deadline(connection, self._patience):
-                sources = read_again(connection, self._engine, self.protocol.outdated.values())
-            items = self.protocol.renewed(sources, items)
-        self._deliver(connection, items)
+        self._deliver(connection, self._renewed(connection, items))
+        if self.protocol.rung:
+            self.protocol.rung = False
+            for tail in self._tails.values():
+                tail.rung()
         if self.protocol.moved:
             logger.warning("triggers were dropped, or tell on another channel: listening anew")
             self.protocol.lost()
             asked = time.time()
-            missing = self._listen(connection, strict=False)
+            missing = self._listen(connection, self._sources, strict=False)
             self._deliver(connection, self.protocol.connected(asked, missing or "the triggers of a table tell on another channel"))
 
-    def _listen(self, connection: ListenConnection, *, strict: bool) -> str:
-        """LISTEN to all sources; what is missing, if ``strict`` does not refuse that."""
+    def _renewed(self, connection: ListenConnection, items: list[Item]) -> list[Item]:
+        """``items``; what came from newer triggers decoded with what is read anew about their tables."""
+        if not self.protocol.outdated:
+            return items
+        with self._waiting.deadline(connection, self._patience):
+            sources = read_again(connection, self._engine, self.protocol.outdated.values())
+        return self.protocol.renewed(sources, items)
+
+    def _follow(self, connection: ListenConnection) -> None:
+        """Read on in the change logs, as far as the buffer has room: what does not fit stays in the log, and is no loss."""
+        for tail in self._tails.values():
+            if not self._logged and tail.due_in <= 0:
+                with self._waiting.deadline(connection, self._patience):
+                    rows = tail.look(connection.execute)
+                if (lost := tail.lost_to_retention()) is not None:
+                    self._logged.append(self.protocol.lost_position(lost))
+                self._logged.extend(self._renewed(connection, self.protocol.logged(rows, self._sources_of(tail))))
+        while self._logged and self._has_room(self._logged[0]):
+            self._deliver(connection, [self._logged.popleft()])
+
+    def _has_room(self, item: Item) -> bool:
+        waiting = self.buffer.waiting
+        return waiting == 0 or waiting + size_of(item) <= self._buffer_size
+
+    def _due(self) -> list[float]:
+        """In how many seconds the logs are to be looked at."""
+        if self._logged:
+            return [0.0 if self._has_room(self._logged[0]) else FULL_SECONDS]
+        return [tail.due_in for tail in self._tails.values()]
+
+    def _sources_of(self, tail: Tail) -> dict[str, Source]:
+        return next(route.sources for route in self.protocol.routes.values() if route.log == tail.names)
+
+    def _listen(self, connection: ListenConnection, sources: list[Any], *, strict: bool, anew: bool = False) -> str:
+        """LISTEN to all sources; what is missing, if ``strict`` does not refuse that. ``anew`` on a new connection."""
         with self._waiting.deadline(connection, self._patience):
             known = self.protocol.routes
-            self.protocol.routes, missing = listen(connection, self._engine, expand(self._sources), known, strict=strict)
+            self.protocol.routes, missing = listen(connection, self._engine, expand(sources), known, strict=strict)
+            self._follow_logs(connection, anew=anew)
         if missing is not None:
             logger.error("%s", missing)
         return "" if missing is None else str(missing)
+
+    def _follow_logs(self, connection: ListenConnection, *, anew: bool) -> None:
+        """Have a tail for each change log that a route is of: one that was there goes on where it was."""
+        known, self._tails = self._tails, {}
+        for route in self.protocol.routes.values():
+            if route.log is None:
+                continue
+            tail = self._tails[route.log] = known.get(route.log) or Tail(route.log, ())
+            tail.reader.relations = tuple(route.sources)
+            if (anew or route.log not in known) and (lost := tail.connected(connection.execute)) is not None:
+                self._logged.append(self.protocol.lost_position(lost))
 
     def _beat(self, connection: ListenConnection) -> None:
         """Ask the server something, which finds out a dead connection, and something worth knowing."""
@@ -252,6 +307,8 @@ class Receiver:
         with self._waiting.deadline(connection, self._heartbeat):
             usage = float(connection.execute("SELECT pg_catalog.pg_notification_queue_usage()")[0][0])
         self.protocol.answered(asked)
+        for tail in self._tails.values():
+            tail.rung()  # for those that write without ringing
         if usage >= QUEUE_WARNING > (self.queue_usage or 0.0):
             logger.warning(
                 "PostgreSQL's notification queue is %.0f %% full; when it is full, COMMIT fails. Some session listens and does not read, "
@@ -268,8 +325,7 @@ class Receiver:
                 continue  # who asked waits no longer
             try:
                 sources = command.change(self._sources)
-                with self._waiting.deadline(connection, self._patience):
-                    self.protocol.routes, _ = listen(connection, self._engine, expand(sources), self.protocol.routes, strict=True)
+                self._listen(connection, sources, strict=True)
             except PgNotifyError as error:
                 command.done.set_exception(error)
             except BaseException as error:

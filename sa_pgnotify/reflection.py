@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, MetaData, Table, text
 
+from .changelog import LogNames, find_log
 from .channel import DEFAULT_CHANNEL, RELATION
 from .quoting import literal, quote
 from .spec import marking_of
@@ -73,7 +74,8 @@ class Trigger:
 class Installed:
     """What the database has for one table.
 
-    :ivar relation: the table's name in messages; ``channel`` the channel that the function says it sends on, else the default one.
+    :ivar relation: the table's name in messages; ``channel`` the channel that the function says it sends on, else the default one;
+        ``log`` the change log that it says it writes to instead, or None.
     :ivar function_oid: of the function that the triggers run, or that has its name; ``has_its_name`` tells.
     :ivar source: the function's source, or None if there is no such function; ``settings`` its SET clauses, ``comment`` its comment.
     :ivar columns: their names.
@@ -82,6 +84,7 @@ class Installed:
 
     relation: str
     channel: str
+    log: LogNames | None
     function_oid: int | None
     has_its_name: bool
     source: str | None
@@ -152,10 +155,11 @@ def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool 
     for place, function, named, source, comment, settings, relation, channel, triggers, columns, types in execute(sql):
         found = [Trigger(*given) for given in json.loads(triggers or "[]")]
         by_name = {trigger.name: trigger for trigger in found}
-        channel = (read_comment(comment) or {}).get("channel") or channel  # noqa: PLW2901
+        said = read_comment(comment) or {}
         result[wanted[place]] = Installed(
             relation=relation,
-            channel=channel,
+            channel=said.get("channel") or channel,
+            log=LogNames(said.get("log_schema")) if said.get("durable") else None,
             function_oid=function,
             has_its_name=bool(named),
             source=source,
@@ -265,10 +269,21 @@ def check(bind: Engine | Connection, metadata: MetaData) -> list[Drift]:
     sets = marked_sets(metadata.tables.values(), schema_of)
     found = installed(execute_on(bind), sets.values())
     drifts = [d for table, wanted in sets.items() for d in compare(wanted, found.get(wanted), table.fullname)]
+    drifts += _missing_log(bind, metadata, schema_of) if any(wanted.marking.durable for wanted in sets.values()) else []
     default = bind.execute(text("SELECT current_schema()")).scalar() or "public"
     schemas = {schema_of(t.schema) or default for t in metadata.tables.values()} | {default}
     known = {(wanted.schema or default, wanted.function_name) for wanted in sets.values()}
     return drifts + _left_over(bind, known, schemas)
+
+
+def _missing_log(connection: Connection, metadata: MetaData, schema_of: Callable[[str | None], str | None]) -> list[Drift]:
+    """The tables of the change log that do not exist."""
+    log = find_log(metadata)
+    names = {} if log is None else {t.fullname: LogNames(schema_of(t.schema)).of(t.name) for t in log.tables}
+    absent = (
+        name for name, quoted in names.items() if not connection.execute(text("SELECT to_regclass(:name)"), {"name": quoted}).scalar()
+    )
+    return [Drift("missing", name, "the table", "Run metadata.create_all(engine), or the migration that makes it.") for name in absent]
 
 
 def marked_sets(tables: Iterable[Table], schema_of: Callable[[str | None], str | None]) -> dict[Table, TriggerSet]:

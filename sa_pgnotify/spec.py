@@ -38,6 +38,8 @@ class NotifySpec:
     :param when: ``lambda old, new: <SQL expression>``, evaluated in the database; a change is told when it is true. ``old`` is a
         row of NULLs on INSERT, ``new`` on DELETE. A TRUNCATE is told without asking.
     :param channel: name of the channel, at most 63 bytes of UTF-8. Default: one for each table, from its schema and name.
+    :param durable: changes are written into the change log, from which a :class:`~sa_pgnotify.Consumer` reads them, also those that were
+        made while it did not run; a Listener reads them there too, so that it misses none across a lost connection.
     :raises NotifyConfigError: if the declaration cannot work on any table.
     """
 
@@ -46,6 +48,7 @@ class NotifySpec:
     update_of: tuple[str, ...] = ()
     when: Callable[[Any, Any], ColumnElement[bool]] | None = None
     channel: str | None = None
+    durable: bool = False
 
     def __post_init__(self) -> None:
         for field in ("operations", "update_of", "values"):
@@ -64,6 +67,10 @@ class NotifySpec:
             raise _refused("when must be a function of (old, new) that returns an SQL expression")
         if self.channel is not None:
             check_channel(self.channel, "NotifySpec")
+        if not isinstance(self.durable, bool):
+            raise _refused(f"durable={self.durable!r} is neither True nor False")
+        if self.durable and self.channel is not None:
+            raise _refused(f"durable changes go into the change log and not to a channel. Leave out channel={self.channel!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +98,7 @@ class Marking:
     :ivar condition: SQL text over ``new_row`` and ``old_row``, or None.
     :ivar key: the columns of the identity, in the mapper's order.
     :ivar discriminator: the column, or the :class:`Lookup`, that names the mapped class; None without inheritance.
+    :ivar durable: whether changes go into the change log; ``log_schema`` is its schema as declared, or None.
     """
 
     operations: tuple[str, ...]
@@ -100,6 +108,8 @@ class Marking:
     channel: str | None
     key: tuple[str, ...]
     discriminator: str | Lookup | None = None
+    durable: bool = False
+    log_schema: str | None = None
 
     def __repr__(self) -> str:
         # Alembic writes Table.info into revisions, unless alembic_ops takes it out: so that the NameError there names the mend.
@@ -112,12 +122,15 @@ def marking_of(table: Table) -> Marking | None:
     return found
 
 
-def resolve(spec: NotifySpec, attributes: Mapping[str, Column[Any]], key: tuple[str, ...], subject: str) -> Marking:
+def resolve(
+    spec: NotifySpec, attributes: Mapping[str, Column[Any]], key: tuple[str, ...], subject: str, log_schema: str | None = None
+) -> Marking:
     """What ``spec`` means for a table.
 
     :param attributes: attribute name to the table's column, for all columns of the table that have an attribute.
     :param key: names of the identity's columns.
     :param subject: name of the class or table, for messages.
+    :param log_schema: that of the change log, if the spec is durable.
     :raises NotifyConfigError: if the table has no primary key, or the spec names what the table does not have.
     """
     if not key:
@@ -131,6 +144,8 @@ def resolve(spec: NotifySpec, attributes: Mapping[str, Column[Any]], key: tuple[
         condition=None if spec.when is None else _condition(spec.when, attributes, subject),
         channel=spec.channel,
         key=key,
+        durable=spec.durable,
+        log_schema=log_schema,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from uuid import uuid4
 
 from sqlalchemy import Engine
@@ -20,6 +21,7 @@ from .errors import ListenUnavailable, NotifyConfigError, TriggersMissing
 from .protocol import Route
 from .reflection import Installed, compare, installed, marked_sets, schema_translation
 from .sources import Wanted
+from .tail import Tail
 from .triggers import read_comment
 from .waiting import Waiting
 
@@ -70,14 +72,15 @@ def listen(
         missing = TriggersMissing(tuple(silent), " ".join(line for lines in silent.values() for line in lines))
         if strict:
             raise missing
-    routes = {channel: Route({}, plain=True) for channel in wanted.channels}
+    routes: dict[str, Route] = {}
     for table, triggers in sets.items():
         if (there := found.get(triggers)) is None:
             for channel, relation, source in [(c, n, s) for c, r in known.items() for n, s in r.sources.items() if s.table is table]:
-                routes.setdefault(channel, Route({}, plain=False)).sources.setdefault(relation, source)
+                routes.setdefault(channel, replace(known[channel], sources={})).sources.setdefault(relation, source)
             continue
         interest = wanted.tables[table]
-        route = routes.setdefault(there.channel, Route({}, plain=False))
+        channel = there.channel if there.log is None else Tail.channel(connection.execute, there.log)
+        route = routes.setdefault(channel, Route({}, plain=channel in wanted.channels, log=there.log))
         if there.relation in route.sources:
             raise NotifyConfigError(table.fullname, "two of the sources are this table, from two MetaData. Listen to one of them")
         route.sources[there.relation] = Source(
@@ -90,6 +93,8 @@ def listen(
             readers,
             _types(there),
         )
+    for channel in wanted.channels:
+        routes.setdefault(channel, Route({}, plain=True))
     listening = {row[0] for row in connection.execute("SELECT pg_catalog.pg_listening_channels()")}
     connection.listen([channel for channel in routes if channel not in listening])
     connection.unlisten([channel for channel in listening if channel not in routes])

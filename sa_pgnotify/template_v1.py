@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from .changelog import LogNames
 from .channel import CHANNEL_HASH, RELATION
 from .columns import FAMILIES, FIXED_SETTINGS, TriggerColumn, escaped, type_codes
 from .quoting import literal, quote
 from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
+from .template_v1_log import log_body
 from .wire import MASK_BITS
 
 __all__ = ["FunctionV1"]
@@ -73,9 +75,12 @@ class FunctionV1:
             f"  {'IF' if index == 0 else 'ELSIF'} TG_OP = '{operation.upper()}' THEN\n{branch}\n"
             for index, (operation, branch) in enumerate(told)
         )
+        relation = RELATION.format(schema="TG_TABLE_SCHEMA", table="TG_TABLE_NAME")
+        if self.marking.durable:
+            return log_body(relation, chosen, LogNames(self.marking.log_schema))
         given = self.marking.channel
         return _BODY.format(
-            relation=RELATION.format(schema="TG_TABLE_SCHEMA", table="TG_TABLE_NAME"),
+            relation=relation,
             channel="relation" if given is None else literal(given),
             hash=CHANNEL_HASH.format(name="channel"),
             chosen=chosen,
@@ -206,15 +211,21 @@ class FunctionV1:
         return [f"(SELECT {escaped(f'pg_catalog.concat({name})', name)} FROM {root} AS root WHERE {match})"]
 
     @property
+    def is_qualified(self) -> bool:
+        """Whether all that the function reads is named with its schema, the change log apart."""
+        other = any(c.family == "other" for c in self.carried)  # regclass writes a name as search_path has it
+        return self.marking.condition is None and not isinstance(self.marking.discriminator, Lookup) and not other
+
+    @property
     def settings(self) -> dict[str, str | None]:
         """The function's own settings, so that the writer's session cannot change an event; None: as whoever installs it has it."""
         needed = {setting for c in self.compared for setting in FAMILIES[c.family].settings}
         fixed: dict[str, str | None] = {name: value for name, value in FIXED_SETTINGS.items() if name in needed}
         if "update" in self.marking.operations:
             fixed["jit"] = "off"  # the planner takes the pairs for the square of the rows, and would compile for that
-        unqualified = any(c.family == "other" for c in self.carried)  # regclass writes a name as search_path has it
-        if self.marking.condition is None and not isinstance(self.marking.discriminator, Lookup) and not unqualified:
-            return fixed | {"search_path": "pg_catalog, pg_temp"}
+        if self.is_qualified:
+            log_is_near = self.marking.durable and self.marking.log_schema is None
+            return fixed | {"search_path": None if log_is_near else "pg_catalog, pg_temp"}
         # The names in a condition mean what they mean to whoever installs it.
         return fixed | {"search_path": None, "standard_conforming_strings": "on"}
 

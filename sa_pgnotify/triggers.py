@@ -17,6 +17,8 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from .changelog import PREFIX as LOG
+from .changelog import LogNames
 from .channel import DEFAULT_CHANNEL, RELATION
 from .columns import TriggerColumn, trigger_column
 from .errors import NotifyConfigError
@@ -24,6 +26,7 @@ from .parameters import OPTIONAL, REQUIRED, from_parameters, to_parameters
 from .quoting import dollar_quoted, literal, quote, quote_always
 from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
 from .template_v1 import FunctionV1
+from .template_v1_log import bell_channel
 from .wire import MOVED
 
 __all__ = ["TriggerSet", "read_comment", "trigger_set"]
@@ -112,6 +115,8 @@ class TriggerSet:
         marking, lookup = self.marking, self.marking.discriminator
         if isinstance(lookup, Lookup):
             marking = replace(marking, discriminator=replace(lookup, schema=schema_of(lookup.schema)))
+        if marking.durable:
+            marking = replace(marking, log_schema=schema_of(marking.log_schema))
         return replace(self, schema=schema_of(self.schema), marking=marking)
 
     @property
@@ -161,10 +166,17 @@ class TriggerSet:
             f"SET {name} FROM CURRENT" if value is None else f"SET {name} TO {value if name == 'search_path' else literal(value)}"
             for name, value in self.settings.items()
         )
-        return (
-            f"CREATE OR REPLACE FUNCTION {self.qualified_function}() RETURNS trigger LANGUAGE plpgsql {settings} AS {body};\n"
-            f"COMMENT ON FUNCTION {self.qualified_function}() IS {literal(self.comment)};"
-        )
+        # Who writes to the table needs no right to the log; and who may make triggers must not make one that forges changes.
+        definer = "SECURITY DEFINER " if self.marking.durable else ""
+        steps = [
+            f"CREATE OR REPLACE FUNCTION {self.qualified_function}() RETURNS trigger LANGUAGE plpgsql {definer}{settings} AS {body};",
+            f"COMMENT ON FUNCTION {self.qualified_function}() IS {literal(self.comment)};",
+        ]
+        if self.marking.durable:
+            steps.append(f"REVOKE EXECUTE ON FUNCTION {self.qualified_function}() FROM PUBLIC;")
+            if self.settings["search_path"] is None:
+                steps.append(self._fill(_SECURE_PATH, path=self._fill(_LOGS_PATH if self._template.is_qualified else _INSTALLERS_PATH)))
+        return "\n".join(steps)
 
     def create_trigger(self, operation: str) -> str:
         referencing = {
@@ -195,6 +207,8 @@ class TriggerSet:
     def _create(self, *, enabled: bool = False) -> str:
         given = self.marking.channel
         steps = [self._fill(_GIVE_WAY), self.create_function, self._fill(_DROP_STRAY)]
+        if self.marking.durable:
+            steps.insert(0, self._fill(_NO_LOG))
         as_it_should = self._fill(f" AND tgfoid = {{function}}::regprocedure AND {TRIGGER_SHAPE} = ")
         # What takes the stronger lock comes first: to want it later, while writers wait for the weaker one, is a deadlock.
         for operation, trigger in sorted(TRIGGER_NAMES.items(), key=lambda item: item[0] in self.marking.operations):
@@ -205,6 +219,8 @@ class TriggerSet:
             if wanted and enabled:
                 silent = self._exists(trigger, " AND tgenabled NOT IN ('O', 'A')")
                 steps.append(f"IF {silent} THEN\n  ALTER TABLE {self.qualified_table} ENABLE TRIGGER {trigger};\nEND IF;")
+        if self.marking.durable:
+            return self._do(steps, self._fill(_BELL))
         return self._do(steps, self._fill(_CHANNEL, given="NULL" if given is None else literal(given)))
 
     @property
@@ -232,6 +248,7 @@ class TriggerSet:
             "  absent text;\n",
             [
                 self._fill(_NO_TABLE),
+                *([self._fill(_NO_LOG)] if self.marking.durable else []),
                 self._fill(_NOT_OURS),
                 self._fill(_NO_COLUMN, columns=names),
                 self._fill(_NO_USE, query=literal(query)),
@@ -251,6 +268,7 @@ class TriggerSet:
             ours=literal(COMMENT_PREFIX),
             prefix=literal(FUNCTION_PREFIX),
             moved=literal(MOVED),
+            head=literal(LogNames(self.marking.log_schema).head),
             **more,
         )
 
@@ -338,6 +356,17 @@ _NOT_OURS = """IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = pg_c
     HINT = 'Ours for this table needs its name: rename the other one.';
 END IF;"""
 
+_NO_LOG = """IF pg_catalog.to_regclass({head}) IS NULL THEN
+  RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the change log ' || {head} || ' does not exist',
+    HINT = 'Durable changes are written there. Create all tables of the MetaData, or those of its ChangeLog, before the triggers.';
+END IF;"""
+
+# Of a function that runs with its owner's rights, the temporary tables of whoever calls it come last.
+_SECURE_PATH = "EXECUTE pg_catalog.format('ALTER FUNCTION %s SET search_path TO %s', {function}, {path});"
+_LOGS_PATH = """(SELECT pg_catalog.concat('pg_catalog, ', pg_catalog.quote_ident(n.nspname), ', pg_temp') FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = {head}::regclass)"""
+_INSTALLERS_PATH = "pg_catalog.concat(nullif(pg_catalog.current_setting('search_path'), '') || ', ', 'pg_temp')"
+
 _NO_COLUMN = """SELECT pg_catalog.string_agg(pg_catalog.quote_ident(name), ', ') INTO absent FROM unnest(ARRAY[{columns}]::text[]) AS name
   WHERE name NOT IN (SELECT attname FROM pg_catalog.pg_attribute
     WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped);
@@ -365,14 +394,19 @@ def _channel(given: str, schema: str, table: str) -> str:
 _CHANNEL = f"""SELECT {_channel("{given}", "n.nspname", "c.relname")} FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = {{table}}::regclass"""
 
+_BELL = f"SELECT {bell_channel('{head}::regclass::oid')}"
+
 _NAMED_AFTER = f"coalesce(said.it ->> 'table', substr(f.proname, {len(FUNCTION_PREFIX) + 1}))"
+_LOG_OF_COMMENT = f"pg_catalog.concat(pg_catalog.quote_ident(said.it ->> 'log_schema') || '.', '{LOG}')"
 # A function is named after its table, as it was called then; its comment tells what its name cannot.
 _FORMER = f"""former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
   WHERE tgrelid = pg_catalog.to_regclass({{table}}) AND tgname IN ({{triggers}}) AND NOT tgisinternal
   UNION SELECT f.oid FROM pg_catalog.pg_proc AS f WHERE f.oid = pg_catalog.to_regprocedure({{function}})
     AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), {{ours}}));
 BEGIN
-  channels := ARRAY(SELECT {_channel("said.it ->> 'channel'", "n.nspname", _NAMED_AFTER)}
+  channels := ARRAY(SELECT CASE WHEN (said.it ->> 'durable')::boolean
+      THEN {bell_channel(f"pg_catalog.to_regclass({_LOG_OF_COMMENT})::oid")}
+      ELSE {_channel("said.it ->> 'channel'", "n.nspname", _NAMED_AFTER)} END
     FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
     CROSS JOIN LATERAL (SELECT substr(pg_catalog.obj_description(f.oid, 'pg_proc'), {len(COMMENT_PREFIX) + 1})::json AS it) AS said
     WHERE f.oid = ANY (former) AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), {{ours}}));

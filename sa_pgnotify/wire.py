@@ -19,6 +19,9 @@ A message is a header and rows, separated by RS (0x1e); their fields are separat
 The shape is JSON: the names of the ``columns``, of which the first ``carried`` travel and the first ``key`` are the identity, and
 the place of the ``discriminator``. Bit i of the masks (31 to a mask) says that column i changed. A field is the value as its type's
 output function writes it; nothing at all is NULL; ESC (0x1b) and a digit stand for the empty text (0), ESC (1), RS (2) and US (3).
+
+The change log keeps the same header and rows, each row of the log with a whole number of them, or ``failed <SQLSTATE> <the error's
+text>`` for a header; on the channel of its doorbell whatever comes but *moved* is a ring.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["MASK_BITS", "Header", "Malformed", "MessageReader", "Rows"]
+__all__ = ["MASK_BITS", "RS", "Header", "Malformed", "MessageReader", "Rows", "logged_rows"]
 
 ESC, RS, US = "\x1b", "\x1e", "\x1f"
 MASK_BITS = 31
@@ -123,9 +126,7 @@ class MessageReader:
         head, separator, chunk = payload.partition(RS)
         match = _PART.match(head)
         if not match or not separator:
-            what = (
-                f"a trigger failed: {payload[len(_FAILED) :]}" if payload.startswith(_FAILED) else f"no message of ours: {payload[:80]!r}"
-            )
+            what = _failure(payload[len(_FAILED) :]) if payload.startswith(_FAILED) else f"no message of ours: {payload[:80]!r}"
             found.append(Malformed(f"channel {channel!r}, pid {pid}: {what}"))
             return found
         sequence, part, last = match[1], int(match[2]), match[3] == "1"
@@ -162,17 +163,36 @@ class MessageReader:
         self._pieces, self._length = [rest], len(rest)
         if self._header is None:
             first, separator, text = text.partition(RS)
-            header = _HEADER.match(first)
-            if header is None or (last and not separator):
+            self._header = _header(channel, first, pid)
+            if self._header is None or (last and not separator):
                 return [self._broken("a message without a header")]
-            operation, relation, transaction, microseconds, shape, context = header.groups()
-            self._header = Header(channel, operation, relation, int(transaction), int(microseconds), shape, unescaped(context) or "", pid)
             if not separator:
                 return []  # the header alone: its rows are on their way
         complete = Rows(self._header, text, text.count(RS) + 1)
         if last:
             self._forget()
         return [complete]
+
+
+def _header(channel: str, text: str, pid: int) -> Header | None:
+    match = _HEADER.match(text)
+    if match is None:
+        return None
+    operation, relation, transaction, microseconds, shape, context = match.groups()
+    return Header(channel, operation, relation, int(transaction), int(microseconds), shape, unescaped(context) or "", pid)
+
+
+def _failure(text: str) -> str:
+    return f"a trigger failed: {text}"
+
+
+def logged_rows(header: str, text: str, pid: int) -> Rows | Malformed:
+    """The changes that a row of the change log holds."""
+    read = _header("", header, pid)
+    if read is not None:
+        return Rows(read, text, text.count(RS) + 1)
+    failed = _FAILED.removeprefix("sa1 ")
+    return Malformed(_failure(header[len(failed) :]) if header.startswith(failed) else f"no change of ours in the log: {header[:80]!r}")
 
 
 def _fields(text: str) -> list[str | None]:

@@ -344,6 +344,13 @@ FROZEN: dict[str, dict[str, Any]] = {
         "table": "t", "schema": None, "columns": {"id": "integer", "twice": "integer"}, "key": ["id"], "values": "all",
         "computed": {"twice": "id * 2"}, "condition": "new_row.twice > 4",
     },
+    "durable": {
+        "table": "orders", "schema": None, "columns": {"id": "integer", "status": "text"}, "key": ["id"], "durable": True,
+    },
+    "durable, the log elsewhere, a condition": {
+        "table": "orders", "schema": "shop", "columns": {"id": "integer", "kind": "other"}, "key": ["id"], "values": "all",
+        "condition": "new_row.id > 4", "durable": True, "log_schema": "Audit",
+    },
     "more columns than a SELECT takes": {
         "table": "t", "schema": None, "columns": {f"c{i}": "integer" for i in range(800)}, "key": ["c0"], "values": "all",
     },

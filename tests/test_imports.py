@@ -9,8 +9,13 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
 LAYERS = [
-    {"errors"},
-    {"events", "channel", "wire", "quoting"},
+    {"errors", "doorbell"},
+    {"channel", "wire", "quoting"},
+    {"changelog"},
+    {"logreader"},
+    {"events", "positions", "template_v1_log"},
+    {"chunks"},
+    {"tail"},
     {"drivers.interface"},
     {"drivers.libpq"},
     {"drivers.psycopg2", "drivers.psycopg", "drivers.asyncpg"},
@@ -25,9 +30,10 @@ LAYERS = [
     {"marker"},
     {"sources"},
     {"subscribing"},
-    {"receiver"},
-    {"listening"},
-    {"listener", "aio"},
+    {"receiver", "retention"},
+    {"listening", "consuming", "overview"},
+    {"listener", "aio", "consumer"},
+    {"aio_consumer"},
     {"__init__"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
@@ -59,7 +65,7 @@ def test_imports_point_down(module):
 def test_the_core_that_decides_does_not_wait():
     """wire, decoding, batch and protocol import nothing that waits, so that every kind of loop can drive them."""
     waiting = {"select", "selectors", "socket", "threading", "asyncio", "time", "queue"}
-    for module in ("wire", "decoding", "batch", "protocol"):
+    for module in ("wire", "decoding", "batch", "protocol", "logreader", "doorbell", "chunks"):
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())
         names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         assert names & waiting == set(), module

@@ -1,0 +1,590 @@
+"""What a consumer does, whichever way it waits: read on, give out batches, store the position with the program's work.
+
+It is hard because the program's work and the position must be committed as one, or not at all, whoever dies and whenever: so the
+position is locked, compared and moved in the transaction that the program works in. Everything else may be lost and is read again.
+
+It is written as if it blocked, as :mod:`sa_pgnotify.receiver` is, and runs in a thread or in a greenlet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Literal
+from zlib import crc32
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from .batch import Batch
+from .changelog import LogNames, LogSettings, find_log
+from .chunks import Chunk, cut
+from .decoding import Source, Undecodable
+from .drivers import ListenConnection, connect, errors_of
+from .errors import ListenUnavailable, NotifyConfigError, PgNotifyError, TriggersMissing
+from .events import Change, Gap
+from .logreader import LogRow, Position
+from .positions import ConsumerKey, Stored, fail, move, reads, where
+from .protocol import Protocol
+from .quoting import literal
+from .reflection import execute_on
+from .retention import prune
+from .sources import expand
+from .spec import marking_of
+from .subscribing import PROBE_SECONDS, greet, listen, probe, read_again
+from .tail import LOST_TO_RESTORE, Tail
+from .waiting import Waiting
+from .wire import MOVED, RS
+
+__all__ = ["Verdict", "Work", "Worker"]
+
+logger = logging.getLogger("sa_pgnotify")
+
+TAKE_OVER_SECONDS = 1.0
+"""How often a consumer that stands by asks whether the one that works is still there."""
+LONGEST_RETRY = 30.0
+"""Seconds between two tries of a change that fails; the first come sooner."""
+
+Verdict = Literal["raise", "retry", "skip", "park"]
+"""What ``on_error`` says of a change that failed."""
+OnError = Callable[[Exception, Change | Gap, int], Verdict]
+
+
+class Work:
+    """A batch that was given out: its changes, and the transaction that its position is stored in.
+
+    :ivar session: the program's own, with a transaction in which the position is locked.
+    :ivar reached: the place before the batch.
+    """
+
+    def __init__(self, session: Any, chunks: list[Chunk], reached: Position) -> None:
+        self.session = session
+        self.sync: Any = getattr(session, "sync_session", session)
+        self.transaction = self.sync.get_transaction()
+        self.chunks = chunks
+        self.reached = reached
+
+    @property
+    def size(self) -> int:
+        """How many changes it passes, those that are not given out included."""
+        return sum(len(chunk.events) for chunk in self.chunks)
+
+    @property
+    def is_empty(self) -> bool:
+        return all(event is None for chunk in self.chunks for event in chunk.events)
+
+    @property
+    def after(self) -> Position:
+        """The place behind the batch."""
+        return self.chunks[-1].after
+
+    def events(self) -> Iterator[Change | Gap]:
+        for chunk in self.chunks:
+            for event in chunk.events:
+                if event is not None:
+                    yield event
+
+
+class Worker:
+    """One consumer, from its start to its stop.
+
+    :param engine: of an AsyncEngine, its ``sync_engine``.
+    :param make_session: gives a session of the program's, or an AsyncSession, on the database that the engine is of.
+    :ivar stopping: whether it has been told to stop.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        key: ConsumerKey,
+        entities: tuple[Any, ...],
+        waiting: Waiting,
+        make_session: Callable[[], Any],
+        *,
+        batch_size: int,
+        start: str | Position,
+        heartbeat: float,
+        on_error: OnError | None,
+    ) -> None:
+        self._pid = os.getpid()
+        self.stopping = False
+        self.key = key
+        self._engine = engine
+        self._entities = entities
+        self._waiting = waiting
+        self._make_session = make_session
+        self._batch_size = batch_size
+        self._start = start
+        self._heartbeat = heartbeat
+        self._on_error = on_error
+        self._settings = settings_of(entities)
+        self._protocol = Protocol(1)
+        self._errors: tuple[type[Exception], ...] = (ListenUnavailable,)
+        self._connection: ListenConnection | None = None
+        self._tail: Tail | None = None
+        self._stored: Position | None = None
+        self._works = False
+        self._next_beat = 0.0
+        self._rows: deque[LogRow] = deque()  # read, and not yet decoded
+        self._chunks: deque[Chunk] = deque()  # decoded, and not yet given out
+        self._alone = 0  # how many changes are still to be tried one by one
+        self._verdicts: dict[Position, tuple[Verdict, str, int]] = {}
+        self._work: Work | None = None
+        self._warned: str | None = None
+
+    # -- connection ---------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Connect, and take or make the position.
+
+        :raises TriggersMissing: if a table has no enabled triggers, or some that do not write to the change log.
+        :raises ListenUnavailable: if there is no connection, or none that brings notifications, or no change log.
+        """
+        self._errors = errors_of(self._engine)
+        self._connect(strict=True)
+
+    def _connect(self, *, strict: bool) -> None:
+        connection = connect(self._engine)
+        try:
+            with self._waiting.deadline(connection, max(PROBE_SECONDS, self._heartbeat)):
+                greet(connection)
+                self._listen(connection, strict=strict)
+                self._load(connection)
+            probe(connection, lambda: connect(self._engine), self._waiting, lambda: self.stopping)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._works = connection, False
+
+    def _listen(self, connection: ListenConnection, *, strict: bool) -> None:
+        routes, missing = listen(connection, self._engine, expand(self._entities), self._protocol.routes, strict=strict)
+        logs = {route.log: route.sources for route in routes.values() if route.log is not None}
+        silent = tuple(s.table.fullname for route in routes.values() if route.log is None for s in route.sources.values())
+        if len(logs) != 1 or silent or missing is not None:
+            tables = silent or tuple(s.table.fullname for sources in logs.values() for s in sources.values())
+            raise missing or TriggersMissing(
+                tables, "the triggers that are installed do not write to the change log. Run metadata.create_all(engine), or the migration"
+            )
+        self._protocol.routes = routes
+        ((log, sources),) = logs.items()
+        if self._tail is None or self._tail.names != log:
+            self._tail = Tail(log, sources)
+        self._tail.reader.relations = tuple(sources)
+
+    @property
+    def tail(self) -> Tail:
+        assert self._tail is not None
+        return self._tail
+
+    @property
+    def _names(self) -> LogNames:
+        return self.tail.names
+
+    @property
+    def _sources(self) -> dict[str, Source]:
+        return next(route.sources for route in self._protocol.routes.values() if route.log == self._names)
+
+    def _load(self, connection: ListenConnection) -> None:
+        """Go to the position that is stored; if there is none, store one."""
+        names, execute = self._names, connection.execute
+        tail, relations = self.tail, self.tail.reader.relations
+        tail.connected(execute)
+        assert tail.origin is not None
+        stored = Stored.load(execute, names, self.key)
+        if stored is None:
+            self._refuse_other_parts(connection)
+            execute(f"INSERT INTO {names.head} (id, removed) VALUES (0, 0) ON CONFLICT DO NOTHING")
+            execute(Stored(tail.origin, where(self._start, Tail.now(execute)), relations).create(names, self.key))
+            stored = Stored.load(execute, names, self.key)
+            assert stored is not None
+        if stored.relations != relations:
+            execute(reads(names, self.key, relations))
+        self._go_to(stored.position)
+        if stored.origin != tail.origin:
+            tail.reader.go_to(now := Tail.now(execute))
+            self._chunks.append(self._lost(LOST_TO_RESTORE, now))
+
+    def _refuse_other_parts(self, connection: ListenConnection) -> None:
+        others = f"SELECT parts FROM {self._names.consumers} WHERE name = {literal(self.key.name)} AND parts <> {self.key.parts} LIMIT 1"
+        for (parts,) in connection.execute(others):
+            raise NotifyConfigError(
+                self.key.name,
+                f"this consumer is divided into {parts} parts, and not into {self.key.parts}. Let those read all, forget() them, and "
+                "start the others with start= the position that they reached",
+            )
+
+    def _go_to(self, position: Position) -> None:
+        """Read on from a place; what was read before does not count."""
+        self._stored = position
+        self._rows.clear()
+        self._chunks.clear()
+        self.tail.reader.go_to(position)
+        self.tail.rung()
+
+    def _lost(self, why: str, at: Position) -> Chunk:
+        """A gap at a place in the log."""
+        row = LogRow(-1, -1, 0, 0, "", "", "", 0, at, at)
+        return Chunk(row, [self._protocol.lost_position(f"consumer {self.key}: {why}")], 0, 1)
+
+    def _lose(self, error: BaseException) -> None:
+        """The connection, or the attempt to make it, failed: wait before the next one."""
+        self._disconnect()
+        if self.stopping:
+            return
+        delay = self._protocol.delay()
+        logger.warning("consumer %s: not connected, next attempt in %.1f s: %s", self.key, delay, str(error).partition("\n")[0])
+        self._pause(delay)
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self.stopping and (left := until - time.monotonic()) > 0:
+            self._waiting.wait(None, left)
+
+    def _disconnect(self) -> None:
+        connection, self._connection, self._works = self._connection, None, False
+        if connection is not None:
+            connection.close()
+
+    # -- from outside -------------------------------------------------------------------------------------------------
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it belongs to this process, and not to the one that this was forked from."""
+        return self._pid == os.getpid()
+
+    def look(self) -> None:
+        """Look at what is stored, soon: somebody has moved it."""
+        self._next_beat = 0.0
+        self._waiting.wake()
+
+    def stop(self) -> None:
+        """End the iteration as soon as may be: now, if it waits. From any thread, and from a signal handler."""
+        self.stopping = True
+        self._waiting.call(self._break_off)
+
+    def _break_off(self) -> None:
+        self._waiting.wake()
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+
+    def end(self) -> None:
+        """The last thing: nothing is left behind."""
+        if self._work is not None:
+            self._give_back(self._work)
+        self._disconnect()
+        self._waiting.close()
+
+    # -- giving out batches -------------------------------------------------------------------------------------------
+
+    def next_work(self) -> Work | None:
+        """The next batch; None if it was told to stop.
+
+        :raises PgNotifyError: if the batch before was not worked through.
+        """
+        if self._work is not None:
+            self._give_back(self._work)
+            raise PgNotifyError("the batch before was not worked through: write `with batch as session:` around what is done with it")
+        while not self.stopping:
+            try:
+                if self._connection is None:
+                    self._connect(strict=False)
+                work = self._try(self._connection)
+                if work is not None:
+                    return work
+            except self._errors as error:
+                self._lose(error)
+            except TriggersMissing as error:  # also they may come back
+                self._lose(error)
+            except DBAPIError as error:
+                if not (error.connection_invalidated or isinstance(error, OperationalError)):
+                    self._disconnect()
+                    raise
+                self._lose(error)
+            except BaseException:
+                self._disconnect()  # interrupted anywhere: what was read is read again
+                raise
+        return None
+
+    def _try(self, connection: ListenConnection | None) -> Work | None:
+        """A batch, if there is one; else wait for what may come."""
+        assert connection is not None
+        with self._waiting.deadline(connection, max(PROBE_SECONDS, self._heartbeat)):
+            self._hear(connection)
+            if time.monotonic() >= self._next_beat:
+                self._beat(connection)
+            if not self._works:
+                self._works = self._take_over(connection)
+            if self._works:
+                self._fill(connection)
+        if self._chunks:
+            work = self._open()
+            return None if work is None or work.is_empty else work
+        wait = min(self._next_beat - time.monotonic(), self.tail.due_in if self._works else TAKE_OVER_SECONDS)
+        self._waiting.wait(connection, wait)
+        return None
+
+    def _hear(self, connection: ListenConnection) -> None:
+        for _, payload, _ in connection.receive():
+            if payload == MOVED:
+                self._listen(connection, strict=False)
+            self.tail.rung()
+
+    def _take_over(self, connection: ListenConnection) -> bool:
+        """Be the one that works under this name; the lock goes with the connection."""
+        said = f"{self.tail.origin}\0{self.key.name}\0{self.key.part}\0{self.key.parts}"
+        number = int.from_bytes(hashlib.sha256(said.encode()).digest()[:8], "big", signed=True)
+        ((mine,),) = connection.execute(f"SELECT pg_catalog.pg_try_advisory_lock({number})::int")
+        if mine:
+            self._load(connection)
+        return bool(mine)
+
+    def _beat(self, connection: ListenConnection) -> None:
+        """What is to be done from time to time, and finds out a dead connection."""
+        self._next_beat = time.monotonic() + self._heartbeat
+        stored = Stored.load(connection.execute, self._names, self.key)
+        if stored is None:
+            raise PgNotifyError(f"the consumer {self.key} was forgotten: its position is gone")
+        self.tail.rung()  # for those that write without ringing
+        if not self._works:
+            return
+        if stored.position != self._stored:
+            self._go_to(stored.position)
+        elif not self._rows and not self._chunks:
+            passed = self.tail.reader.position  # what there was, if anything, was not for this consumer
+            if passed != self._stored:
+                connection.execute(move(self._names, self.key, passed))
+                self._stored = passed
+        self._prune(connection)
+
+    def _prune(self, connection: ListenConnection) -> None:
+        try:
+            state = prune(connection.execute, self._names, self._settings)
+        except self._errors as error:
+            if connection.closed:
+                raise
+            self._warn(f"the change log is not emptied: {str(error).partition(chr(10))[0]}")
+            return
+        if state.filled > 2:
+            self._warn(str(state))
+        else:
+            self._warned = None
+
+    def _warn(self, what: str) -> None:
+        if self._warned is None:
+            logger.warning("%s", what)
+        self._warned = what
+
+    def _fill(self, connection: ListenConnection) -> None:
+        """Read, and decode, as much as a batch takes."""
+        ready = sum(len(chunk.events) for chunk in self._chunks)
+        while ready < self._batch_size and not self.stopping:
+            if not self._rows:
+                if self.tail.due_in > 0:
+                    break
+                rows = self.tail.look(connection.execute)
+                if (lost := self.tail.lost_to_retention()) is not None:
+                    self._chunks.append(self._lost(lost, rows[0].before if rows else self.tail.reader.position))
+                if not rows:
+                    break
+                self._rows.extend(rows)
+            chunk = self._decoded(connection, self._rows.popleft())
+            if self._chunks or any(event is not None for event in chunk.events):
+                self._chunks.append(chunk)
+                ready += len(chunk.events)
+
+    def _decoded(self, connection: ListenConnection, row: LogRow) -> Chunk:
+        protocol = self._protocol
+        items = protocol.logged([row], self._sources)
+        if protocol.outdated:
+            items = protocol.renewed(read_again(connection, self._engine, protocol.outdated.values()), items)
+        size = row.size
+        events: list[Change | Gap | None] = []
+        for item in items:
+            if isinstance(item, Batch):
+                for batch in item.answered(connection.read) if item.asks else (item,):
+                    events.extend(_events(protocol, batch))
+            elif isinstance(item, Gap):
+                events.extend([item, *[None] * (size - 1)])  # one for all
+        if not items:
+            events = [None] * size
+        return Chunk(row, [self._mine(event) for event in events] if self.key.parts > 1 else events, 0, size)
+
+    def _mine(self, event: Change | Gap | None) -> Change | Gap | None:
+        """The event, if it is of this consumer's part: what is of no part, as a gap, is of all."""
+        if not isinstance(event, Change) or event.identity is None:
+            return event
+        return event if part_of(event.identity, self.key.parts) == self.key.part else None
+
+    def _open(self) -> Work | None:
+        """Begin the program's transaction, with the position locked in it; None if somebody else has moved it."""
+        session = self._make_session()
+        sync = getattr(session, "sync_session", session)
+        try:
+            stored = Stored.load(execute_on(sync.connection()), self._names, self.key, lock=True)
+            if stored is None:
+                raise PgNotifyError(f"the consumer {self.key} was forgotten: its position is gone")
+            if stored.position != self._stored:
+                sync.close()
+                self._go_to(stored.position)
+                return None
+            taken = cut(self._chunks, 1 if self._alone else self._batch_size)
+            self._work = Work(session, [self._judged(chunk) for chunk in taken], stored.position)
+        except BaseException:
+            sync.close()
+            raise
+        if self._work.is_empty:  # all of it is skipped, or not for this consumer
+            self.commit(self._work)
+        return self._work
+
+    # -- the end of a batch -------------------------------------------------------------------------------------------
+
+    def finish(self, work: Work, error: BaseException | None) -> bool:
+        """The end of the program's block, by ``error`` if it has raised. Whether the error is seen to."""
+        if work is not self._work:
+            raise PgNotifyError("this batch was finished already")
+        if error is None:
+            try:
+                self.commit(work)
+            except Exception as failed:
+                if not self.fail(work, failed):
+                    raise
+            return False
+        return self.fail(work, error)
+
+    def commit(self, work: Work) -> None:
+        """Store the position behind the batch, and commit it with the program's work.
+
+        :raises PgNotifyError: if the program has ended the transaction itself.
+        """
+        try:
+            if work.sync.get_transaction() is not work.transaction or not work.transaction.is_active:
+                raise PgNotifyError(
+                    "the batch's transaction was ended within its block: what was committed there stands, and the same changes come "
+                    "again. Leave commit() and rollback() to the batch"
+                )
+            work.sync.flush()
+            run = execute_on(work.sync.connection())
+            if self._verdicts:
+                for chunk in work.chunks:
+                    self._park(run, chunk)
+            run(move(self._names, self.key, work.after, origin=self.tail.origin))
+            work.sync.commit()
+        except BaseException:
+            self._give_back(work)
+            raise
+        work.sync.close()
+        self._work = None
+        self._stored = work.after
+        self._alone = max(0, self._alone - work.size)
+        if not self._alone:
+            self._verdicts.clear()
+
+    def fail(self, work: Work, error: BaseException) -> bool:
+        """The program's work failed: take it back.
+
+        With ``on_error``, the changes of the batch are tried one by one until it is passed, so that it is known which of them fails.
+
+        :returns: whether the iteration goes on.
+        """
+        self._give_back(work)
+        if self._on_error is None or not isinstance(error, Exception):
+            return False
+        found = [(chunk.place(number), event) for chunk in work.chunks for number, event in enumerate(chunk.events) if event is not None]
+        if len(found) > 1:
+            logger.warning("consumer %s: a batch failed, its %d changes are tried one by one: %s", self.key, len(found), error)
+            self._alone = max(self._alone, work.size)
+            return True
+        ((place, change),) = found
+        failures = self._count(place)
+        verdict = self._on_error(error, change, failures)
+        if verdict not in ("raise", "retry", "skip", "park"):
+            raise NotifyConfigError("on_error", f"it gave {verdict!r}; it must give 'raise', 'retry', 'skip' or 'park'") from error
+        logger.warning("consumer %s: %s: %r failed for the %d. time: %s", self.key, verdict, change, failures, error)
+        if verdict == "raise":
+            return False
+        if verdict == "retry":
+            self._pause(min(LONGEST_RETRY, 0.1 * 2 ** min(failures - 1, 20)))
+        else:
+            self._verdicts[place] = (verdict, f"{type(error).__name__}: {error}", failures)
+        return True
+
+    def _give_back(self, work: Work) -> None:
+        """Roll back, and have the same changes come again."""
+        if self._work is None:
+            return  # that is done
+        self._work = None
+        self._chunks.extendleft(reversed(work.chunks))
+        work.sync.close()
+
+    def _count(self, place: Position) -> int:
+        """How often the change before ``place`` has failed now, also in processes that are gone."""
+        with self._engine.connect() as connection:
+            ((failures,),) = execute_on(connection)(fail(self._names, self.key, f"{place.tx_end} {place.row_id} {place.row_part}"))
+            connection.commit()
+        return int(failures)
+
+    def _judged(self, chunk: Chunk) -> Chunk:
+        """A chunk without the changes that are skipped or parked."""
+        if not self._verdicts:
+            return chunk
+        events = [None if chunk.place(number) in self._verdicts else event for number, event in enumerate(chunk.events)]
+        return replace(chunk, events=events)
+
+    def _park(self, run: Callable[[str], Any], chunk: Chunk) -> None:
+        for index in range(chunk.first, chunk.until):
+            verdict, error, failures = self._verdicts.get(chunk.row.behind(index), ("", "", 0))
+            if verdict == "park":
+                row = chunk.row
+                key = f"{literal(self.key.name)}, {self.key.part}, {self.key.parts}"
+                what = f"{literal(row.relation)}, {row.pid}, {literal(row.header)}, {literal(row.text.split(RS)[index])}"
+                run(
+                    f"INSERT INTO {self._names.parked} (name, part, parts, relation, pid, header, rows, error, failures) "
+                    f"VALUES ({key}, {what}, {literal(error)}, {failures})"
+                )
+
+
+def _events(protocol: Protocol, batch: Batch) -> list[Change | Gap | None]:
+    """One for each change of a batch, in order; of those of a TRUNCATE, one for each class."""
+    try:
+        events: list[Any] = batch.events()
+    except Undecodable:
+        told: list[list[Any]] = [protocol.events(row) or [None] for row in batch.each()]
+        return [events[0] for events in told]
+    if len(events) == len(batch) or (events and events[0].identity is None):
+        return events
+    every: list[Change | Gap | None] = [None] * len(batch)  # some are of classes that nobody asked for
+    for event in events:
+        every[event._row] = event
+    return every
+
+
+def part_of(identity: tuple[Any, ...], parts: int) -> int:
+    """Which of so many parts a row belongs to: the same in every process, by the texts of its identity."""
+    return crc32("\x1f".join(map(str, identity)).encode()) % parts
+
+
+def settings_of(entities: Iterable[Any]) -> LogSettings:
+    """What is to be kept in the log of ``entities``.
+
+    :raises NotifyConfigError: if one of them is nothing that can be consumed.
+    """
+    if any(isinstance(entity, str) for entity in entities):
+        raise NotifyConfigError("Consumer", "a plain channel is not kept anywhere, so it cannot be consumed. Give mapped classes or Tables")
+    tables = list(expand(entities).tables)
+    for table in tables:
+        marking = marking_of(table)
+        if marking is None or not marking.durable:
+            raise NotifyConfigError(
+                table.fullname, "it is not durable, so nothing keeps its changes. Mark it with NotifySpec(durable=True)"
+            )
+    logs = {id(table.metadata): find_log(table.metadata) for table in tables}
+    found = next(iter(logs.values()), None)
+    if len(logs) != 1 or found is None:
+        raise NotifyConfigError("Consumer", "its entities are of several MetaData, or of none, and each has a log of its own. Consume one")
+    return found.settings

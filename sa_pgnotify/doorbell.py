@@ -1,0 +1,82 @@
+"""When a reader of the change log looks, when it sleeps, and what it takes not to miss a wake-up.
+
+It is hard because whoever writes must not send a notification with each commit (NOTIFY makes commits wait for each other), and whoever
+sleeps must be told of the first change that it has not seen. So a sleeper shows that it sleeps, by an advisory lock which any number
+of sleepers share, and which is gone when one of them dies; a writer, after it has written, tries to take that lock alone, gives it back
+at once, and rings only if it could not have it.
+
+A writer that looked before the lock was taken does not ring, and may not have committed yet. But then its transaction is running at any
+moment between the two, and the first snapshot that the sleeper takes after its lock names it. So a sleeper dozes, and looks again after
+short whiles, until all of these have ended; only then it sleeps soundly. ``tests/test_doorbell.py`` goes through all orders in which
+the steps of writers and readers can fall.
+
+This module decides and never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+
+__all__ = ["Doorbell"]
+
+LINGER = 0.02
+"""Seconds that a reader looks on after the last change before it shows that it sleeps: under load it then never does."""
+LOOK = 0.005
+"""Seconds between two looks of a reader that lingers."""
+LONGEST_DOZE = 1.0
+"""Seconds; it dozes a quarter of the time that it has dozed already, so that it comes at most that much late for a long transaction."""
+
+
+class Doorbell:
+    """The state of one reader.
+
+    :ivar due: when to look, by the clock that its methods are given; ``math.inf`` while it sleeps soundly.
+    :ivar shown: whether it shows that it sleeps, and so must take it back.
+    """
+
+    def __init__(self) -> None:
+        self.due = 0.0
+        self.shown = False
+        self._quiet_since = inf
+        self._shown_at = 0.0
+        self._unsure: frozenset[int] | None = None
+
+    def rung(self) -> None:
+        """Somebody rang, or there is another reason to look now."""
+        self.due = 0.0
+
+    def reset(self) -> None:
+        """The connection is gone, and with it the lock."""
+        self.__init__()  # type: ignore[misc]
+
+    @property
+    def asleep(self) -> bool:
+        return self.due == inf
+
+    def wants_to_sleep(self, now: float) -> bool:
+        """Whether to show, before the next look, that it sleeps."""
+        return not self.shown and now - self._quiet_since >= LINGER
+
+    def show(self, now: float) -> None:
+        """It shows that it sleeps: from now on, whoever writes rings."""
+        self.shown, self._shown_at, self._unsure = True, now, None
+
+    def looked(self, running: Iterable[int], now: float, *, found: bool) -> bool:
+        """It has looked.
+
+        :param running: the transactions that were running at the look's snapshot.
+        :param found: whether there was something new.
+        :returns: whether to take back that it sleeps.
+        """
+        if found:
+            self._quiet_since, self.due = inf, 0.0
+            awoken, self.shown = self.shown, False
+            return awoken
+        self._quiet_since = min(self._quiet_since, now)
+        if not self.shown:
+            self.due = now + LOOK
+            return False
+        self._unsure = frozenset(running) if self._unsure is None else self._unsure.intersection(running)
+        self.due = now + min(LONGEST_DOZE, max(LOOK, (now - self._shown_at) / 4)) if self._unsure else inf
+        return False

@@ -1,0 +1,267 @@
+"""Reading the change log: every committed change once, and those of a row in their order.
+
+It is hard because numbers are given when a row is written and seen when it is committed: whoever asks for "all that is newer than the
+last one" passes by what commits late (a sixth of the changes in our measurements, and more), and whoever waits until nothing older can
+commit waits for the longest transaction of the whole server. So a reader takes the difference of two snapshots: what is visible in the
+one of now and was not in the one before, as PgQ does, the queue of Skytools for which PostgreSQL got these snapshots.
+
+Within such a window, transactions come in the order of their last changes: one that has changed a row after another one has waited for
+its lock, so that its last change has a greater number than all of the other's. And the changes of a transaction stay together.
+
+This module decides and never waits; it is given a function that runs SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from .changelog import LogNames
+from .quoting import literal
+from .wire import RS
+
+__all__ = ["LogReader", "LogRow", "Position", "Snapshot"]
+
+Execute = Callable[[str], Iterable[Any]]
+
+PAGE = 1000
+"""Rows of the log that are read at once; most are of up to 8 KB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Which transactions had ended at a moment (PostgreSQL's ``pg_snapshot``).
+
+    :ivar xmin: all below have ended; ``xmax``: none from here on has; ``running``: those between that had not.
+    """
+
+    xmin: int
+    xmax: int
+    running: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        """
+        >>> Snapshot.parse("10:14:10,12")
+        Snapshot(xmin=10, xmax=14, running=(10, 12))
+        """
+        xmin, xmax, running = text.split(":")
+        return cls(int(xmin), int(xmax), tuple(map(int, running.split(","))) if running else ())
+
+    def __str__(self) -> str:
+        return f"{self.xmin}:{self.xmax}:{','.join(map(str, self.running))}"
+
+    @property
+    def not_seen(self) -> str:
+        """An SQL condition on a transaction id: it is not visible in this snapshot."""
+        return f"(xid >= {self.xmax} OR xid = ANY ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
+
+    @property
+    def seen(self) -> str:
+        """An SQL condition on a transaction id: it is visible in this snapshot."""
+        return f"(xid < {self.xmax} AND xid <> ALL ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
+
+
+BEGINNING = Snapshot(1, 1, ())
+"""The snapshot in which no change of the log is visible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in the change log: all before it has been read, nothing after it.
+
+    :ivar last: the snapshot (PostgreSQL's text form) up to which all was read; ``target`` the one up to which it is being read, None
+        between two.
+    :ivar tx_end: number of the last row of the log of the transaction that was reached, 0 if none was; ``row_id`` that of the row that
+        was reached; ``row_part`` how many changes of that row lie before the place.
+    """
+
+    last: str
+    target: str | None = None
+    tx_end: int = 0
+    row_id: int = 0
+    row_part: int = 0
+
+
+class LogRow(NamedTuple):
+    """A row of the log: one or more changes of one statement.
+
+    :ivar tx_end: number of the last row of the transaction, which is ``row_id`` if this is it.
+    :ivar text: the changes, laid out as in a message; ``skipped`` how many of them are left out here, since they were read before.
+    :ivar before: the place before it, ``skipped`` included; ``after`` the one behind it.
+    """
+
+    tx_end: int
+    row_id: int
+    xid: int
+    pid: int
+    relation: str
+    header: str
+    text: str
+    skipped: int
+    before: Position
+    after: Position
+
+    @property
+    def size(self) -> int:
+        """How many changes it holds."""
+        return self.text.count(RS) + 1
+
+    def behind(self, change: int) -> Position:
+        """The place behind one of its changes, which are counted from 0."""
+        return self.after if change + 1 >= self.size else replace(self.before, row_part=self.skipped + change + 1)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """What lies between two snapshots, if it is more than a page.
+
+    :ivar until: the greatest number in it; ``low`` where the next page begins; ``span`` how many numbers that looks at.
+    """
+
+    target: Snapshot
+    until: int
+    low: int
+    span: int
+
+
+class LogReader:
+    """Reads on from a position, a page at a time.
+
+    :param relations: the tables whose changes are wanted, by their names in messages.
+    :ivar position: all before it was given out.
+    :ivar snapshot: the newest that was read; before the first reading, the one of the position.
+    :ivar lost: the greatest transaction id among the changes that the log has removed, once that may be one that was not read.
+    """
+
+    def __init__(self, names: LogNames, relations: Iterable[str], position: Position) -> None:
+        self._log = f"({' UNION ALL '.join(f'SELECT * FROM {slot}' for slot in names.slots)})"
+        self._removed = f"(SELECT removed FROM {names.head} WHERE id = 0)"
+        self.relations = relations
+        self.lost: int | None = None
+        self.go_to(position)
+
+    @property
+    def relations(self) -> tuple[str, ...]:
+        return self._relations
+
+    @relations.setter
+    def relations(self, names: Iterable[str]) -> None:
+        self._relations = tuple(sorted(names))
+        self._wanted = f"relation IN ({', '.join(map(literal, self._relations))})" if self._relations else "relation IS NULL"
+
+    def go_to(self, position: Position) -> None:
+        """Read on from another place."""
+        self.position = position
+        self.snapshot = Snapshot.parse(position.target or position.last)
+        self._window: _Window | None = None
+
+    def _note(self, removed: int | None) -> None:
+        if removed is not None and removed >= Snapshot.parse(self.position.last).xmin:
+            self.lost = removed
+
+    def read(self, execute: Execute) -> list[LogRow]:
+        """The next rows, at most a page; none if there is nothing new.
+
+        :param execute: runs one statement and gives its rows; each statement sees what was committed before it.
+        :returns: rows; if none, :attr:`snapshot` was taken just now.
+        """
+        if self._window is None and self.position.target is None:
+            return self._open(execute)
+        while True:
+            if self._window is None:
+                self._window = self._reopened(execute, Snapshot.parse(self.position.target or ""))
+            window = self._window
+            if window.low > window.until:
+                self._close(window.target)
+                return self._open(execute)
+            found = self._page(execute, window)
+            ((removed,),) = execute(f"SELECT {self._removed}")  # afterwards, so that it tells of what the page lacks
+            self._note(removed)
+            full = len(found) == PAGE
+            if full:  # there may be more of the transaction that it ends with
+                self._window = replace(window, low=found[-1][0])
+            else:
+                self._window = replace(window, low=window.low + window.span, span=window.span if found else window.span * 2)
+            rows = self._rows(found, window.target, closes=not full and self._window.low > window.until)
+            if rows:
+                return rows
+
+    def _open(self, execute: Execute) -> list[LogRow]:
+        """A window from the last snapshot up to now: most are small, and are read at once."""
+        last = Snapshot.parse(self.position.last)
+        found = list(
+            execute(
+                f"SELECT now.snapshot, now.removed, l.id, l.xid, l.pid, l.relation, l.header, l.rows FROM (SELECT "
+                f"pg_catalog.pg_current_snapshot()::text AS snapshot, {self._removed} AS removed) AS now LEFT JOIN LATERAL "
+                f"(SELECT * FROM {self._log} AS l WHERE {last.not_seen} AND {self._wanted} LIMIT {PAGE + 1}) AS l ON true"
+            )
+        )
+        self.snapshot = target = Snapshot.parse(found[0][0])
+        self._note(found[0][1])
+        if found[0][2] is None:
+            self._close(target)
+            return []
+        self.position = Position(self.position.last, str(target))
+        if len(found) > PAGE:
+            return self.read(execute)
+        ends: dict[int, int] = {}
+        for row in found:
+            ends[row[3]] = max(ends.get(row[3], 0), row[2])
+        return self._rows(sorted((ends[row[3]], *row[2:]) for row in found), target, closes=True)
+
+    def _reopened(self, execute: Execute, target: Snapshot) -> _Window:
+        """A window that is longer than a page, or was begun before."""
+        window = f"{Snapshot.parse(self.position.last).not_seen} AND {target.seen} AND {self._wanted}"
+        ((low, until),) = execute(f"SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM {self._log} AS l WHERE {window}")
+        return _Window(target, until, max(low, self.position.tx_end), 2 * PAGE)
+
+    def _page(self, execute: Execute, window: _Window) -> list[tuple[Any, ...]]:
+        """The rows of the transactions whose last changes are among the next numbers, in order, at most a page."""
+        new = f"{Snapshot.parse(self.position.last).not_seen} AND {window.target.seen} AND {self._wanted}"
+        at = self.position
+        # Each transaction's last row and all of its rows are looked up by the index on (xid, id), whatever the planner believes of
+        # tables that grow and are emptied all the time: a LATERAL with a LIMIT leaves it no other way.
+        return list(
+            execute(
+                f"WITH ends AS MATERIALIZED (SELECT c.id, c.xid FROM (SELECT id, xid FROM {self._log} AS l WHERE id >= {window.low} "
+                f"AND id < {window.low + window.span} AND {new}) AS c CROSS JOIN LATERAL (SELECT m.id FROM {self._log} AS m "
+                f"WHERE m.xid = c.xid AND m.{self._wanted} ORDER BY m.id DESC LIMIT 1) AS newest WHERE newest.id = c.id) "
+                f"SELECT ends.id, t.id, t.xid, t.pid, t.relation, t.header, t.rows FROM ends CROSS JOIN LATERAL "
+                f"(SELECT * FROM {self._log} AS t WHERE t.xid = ends.xid AND t.{self._wanted} "
+                f"AND t.id >= CASE WHEN ends.id = {at.tx_end} THEN {at.row_id} ELSE 0 END ORDER BY t.id LIMIT {PAGE}) AS t "
+                f"ORDER BY 1, 2 LIMIT {PAGE}"
+            )
+        )
+
+    def _rows(self, found: Iterable[tuple[Any, ...]], target: Snapshot, *, closes: bool) -> list[LogRow]:
+        """What was found behind the position, which moves behind it.
+
+        :param closes: whether the window ends with it.
+        """
+        rows: list[LogRow] = []
+        start = self.position
+        for tx_end, row_id, xid, pid, relation, header, text in found:
+            skipped = 0
+            if (tx_end, row_id) < (start.tx_end, start.row_id):
+                continue
+            size = text.count(RS) + 1
+            if (tx_end, row_id) == (start.tx_end, start.row_id):
+                if start.row_part >= size:
+                    continue
+                skipped = start.row_part
+                text = text.split(RS, skipped)[skipped]  # noqa: PLW2901
+            before = Position(start.last, start.target, tx_end, row_id, skipped)
+            after = replace(before, row_part=size)
+            rows.append(LogRow(tx_end, row_id, xid, pid, relation, header, text, skipped, before, after))
+        if closes:
+            self._close(target)
+            if rows:
+                rows[-1] = rows[-1]._replace(after=self.position)
+        elif rows:
+            self.position = rows[-1].after
+        return rows
+
+    def _close(self, target: Snapshot) -> None:
+        self.position, self._window = Position(str(target)), None

@@ -1,0 +1,132 @@
+"""Emptying the slots of the change log: what every consumer has passed goes, and what exceeds the limits goes too, and is told.
+
+It is hard because to empty a table locks it alone, and whoever waits for that lock makes everybody behind it wait as well. So nothing
+waits here: a slot that somebody uses at this moment is left for the next time; the one that is being written to is left always.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from .changelog import SLOT_BITS, SLOTS, LogNames, LogSettings
+from .logreader import Execute
+from .quoting import literal
+from .wire import US
+
+__all__ = ["LogState", "prune"]
+
+logger = logging.getLogger("sa_pgnotify")
+
+# The horizon: below it, every transaction's changes have been read by every consumer.
+_PRUNE = """
+DO $prune$
+DECLARE
+  slots text[] := {slots};
+  newest bigint := (SELECT coalesce(pg_catalog.pg_sequence_last_value(pg_catalog.to_regclass({sequence})), 0));
+  horizon bigint := (SELECT min(pg_catalog.split_part(last, ':', 1)::bigint) FROM {consumers});
+  slot int;
+  place text;
+  last_xid bigint;
+  last_header text;
+  size bigint;
+BEGIN
+  -- The oldest first: the one that comes to be written to next.
+  FOR step IN 1 .. {count} - 1 LOOP
+    slot := ((newest >> {bits}) + step) & ({count} - 1);
+    place := slots[slot + 1];
+    CONTINUE WHEN pg_catalog.pg_relation_size(place::regclass) = 0;
+    EXECUTE pg_catalog.format('SELECT xid, header FROM %s ORDER BY xid DESC, id DESC LIMIT 1', place) INTO last_xid, last_header;
+    size := (SELECT sum(pg_catalog.pg_total_relation_size(s::regclass)) FROM unnest(slots) AS s);
+    IF last_xid < horizon OR {exceeds} THEN
+      BEGIN
+        EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', place);
+        -- What came between the look and the lock.
+        EXECUTE pg_catalog.format('SELECT xid FROM %s ORDER BY xid DESC LIMIT 1', place) INTO last_xid;
+        IF last_xid < horizon OR {exceeds} THEN
+          UPDATE {head} SET removed = greatest(removed, last_xid) WHERE id = 0;
+          EXECUTE pg_catalog.format('TRUNCATE %s', place);
+        END IF;
+      EXCEPTION WHEN lock_not_available THEN
+        NULL; -- somebody reads or writes it just now
+      END;
+    END IF;
+  END LOOP;
+END
+$prune$
+"""
+
+
+# A transaction id without its epoch is 32 bits long; what runs now is of the epoch of now.
+_STATE = """
+SELECT (SELECT sum(s) FROM unnest(ARRAY[{sizes}]) AS s)::bigint, {filled}, c.name,
+  coalesce(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - c.moved_at), 0)::float8,
+  (SELECT pg_catalog.format('process %s of %s (%s)', pid, usename, state) FROM pg_catalog.pg_stat_activity
+   WHERE datname = pg_catalog.current_database() AND backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
+     AND backend_xid::text::bigint = c.xmin & 4294967295 ORDER BY xact_start LIMIT 1)
+FROM (SELECT) AS one LEFT JOIN LATERAL (
+  SELECT name, pg_catalog.split_part(last, ':', 1)::bigint AS xmin, moved_at FROM {consumers} ORDER BY 2, 3 LIMIT 1) AS c ON true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """What the change log comes to.
+
+    :ivar size: bytes of all slots, with their indexes.
+    :ivar filled: how many slots hold changes.
+    :ivar hindmost: name of the consumer that holds up the removal, None if there is no consumer; ``seconds`` since it last moved.
+    :ivar holder: what the transaction that holds up the removal is, if it is one: process id, user and state.
+    """
+
+    size: int
+    filled: int
+    hindmost: str | None
+    seconds: float
+    holder: str | None
+
+    def __str__(self) -> str:
+        text = f"the change log takes {self.size / 1e6:.0f} MB"
+        if self.holder is not None:
+            return f"{text}: {self.holder} has been open for long, and holds up the removal of what was read. End it"
+        if self.hindmost is None:
+            return f"{text}, and nobody consumes it: run a Consumer, or take durable=True away"
+        return (
+            f"{text}: the consumer {self.hindmost!r} has not moved for {self.seconds:.0f} s, and holds up the removal. "
+            "Run it, or forget() it"
+        )
+
+
+def prune(execute: Execute, names: LogNames, settings: LogSettings) -> LogState:
+    """Empty the slots that may be emptied, and tell what is left.
+
+    :raises Exception: the driver's own, if the role may not empty them: it needs TRUNCATE on the slots and UPDATE on the head.
+    """
+    exceeds = []
+    if settings.max_size is not None:
+        exceeds.append(f"size > {settings.max_size}")
+    if settings.max_age is not None:
+        made = f"nullif(pg_catalog.split_part(last_header, {literal(US)}, 4), '')::bigint"
+        exceeds.append(
+            f"{made} < (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) - {settings.max_age.total_seconds()}) * 1000000"
+        )
+    execute(
+        _PRUNE.format(
+            slots=f"ARRAY[{', '.join(map(literal, names.slots))}]",
+            sequence=literal(names.sequence),
+            consumers=names.consumers,
+            head=names.head,
+            count=SLOTS,
+            bits=SLOT_BITS,
+            exceeds=f"({' OR '.join(exceeds) or 'false'})",
+        )
+    )
+    return state(execute, names)
+
+
+def state(execute: Execute, names: LogNames) -> LogState:
+    """What the change log comes to now."""
+    sizes = ", ".join(f"pg_catalog.pg_total_relation_size({literal(slot)}::regclass)" for slot in names.slots)
+    filled = " + ".join(f"(pg_catalog.pg_relation_size({literal(slot)}::regclass) > 0)::int" for slot in names.slots)
+    ((size, slots, name, seconds, holder),) = execute(_STATE.format(sizes=sizes, filled=filled, consumers=names.consumers))
+    return LogState(int(size), int(slots), name, float(seconds), holder)

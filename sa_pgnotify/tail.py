@@ -1,0 +1,110 @@
+"""Following the change log on one connection: read, linger, sleep until rung; and know when the place in it was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import monotonic
+
+from .changelog import LogNames
+from .doorbell import Doorbell
+from .errors import ListenUnavailable
+from .logreader import BEGINNING, Execute, LogReader, LogRow, Position
+from .quoting import literal
+from .template_v1_log import DOORBELL_KEY, bell_channel
+
+__all__ = ["Tail", "origin_of"]
+
+LOST_TO_RETENTION = "the log has removed changes that were not read: they exceeded its max_age or max_size"
+LOST_TO_RESTORE = "the log is not the one that the position is of: it was restored, or its tables were made anew"
+
+
+def origin_of(execute: Execute, names: LogNames) -> str:
+    """What a position is a position in: the server, whose transaction ids it names, and the log's tables.
+
+    :raises ListenUnavailable: if there is no change log.
+    """
+    oids = ", ".join(f"pg_catalog.to_regclass({literal(name)})::oid::bigint" for name in (names.head, *names.slots))
+    system = "(SELECT system_identifier FROM pg_catalog.pg_control_system())"
+    ((origin,),) = execute(f"SELECT pg_catalog.concat({system}, ':', pg_catalog.array_to_string(ARRAY[{oids}], ':', '-'))")
+    if "-" in origin:
+        raise ListenUnavailable(
+            "log", f"the tables of the change log {names.head} do not exist. Run metadata.create_all(engine), or the migration"
+        )
+    return str(origin)
+
+
+class Tail:
+    """A reader of the log and its doorbell, on a connection in autocommit that LISTENs on :attr:`channel`.
+
+    :ivar reader: where it is.
+    """
+
+    def __init__(self, names: LogNames, relations: Iterable[str], position: Position | None = None) -> None:
+        self.names = names
+        self.reader = LogReader(names, relations, position or Position(str(BEGINNING)))
+        self._known = position is not None
+        self._origin: str | None = None
+        self._doorbell = Doorbell()
+        self._key = f"{DOORBELL_KEY} + {literal(names.head)}::regclass::oid::bigint"
+        self._told_removed = -1
+
+    @staticmethod
+    def channel(execute: Execute, names: LogNames) -> str:
+        """The channel on which readers of the log are rung."""
+        ((channel,),) = execute(f"SELECT {bell_channel(f'{literal(names.head)}::regclass::oid')}")
+        return str(channel)
+
+    def connected(self, execute: Execute, origin: str | None = None) -> str | None:
+        """There is a new connection: go on where it was; the first time, if no position was given, begin now.
+
+        :param origin: what the position is of, if that is known from before.
+        :returns: why the place was lost, if it was.
+        """
+        self._doorbell.reset()
+        now, was = origin_of(execute, self.names), origin or self._origin
+        self._origin = now
+        if self._known and was in (None, now):
+            return None
+        lost, self._known = self._known, True
+        self.reader.go_to(self.now(execute))
+        return LOST_TO_RESTORE if lost else None
+
+    @property
+    def origin(self) -> str | None:
+        return self._origin
+
+    @staticmethod
+    def now(execute: Execute) -> Position:
+        """The place behind all that is committed."""
+        ((snapshot,),) = execute("SELECT pg_catalog.pg_current_snapshot()::text")
+        return Position(str(snapshot))
+
+    def rung(self) -> None:
+        self._doorbell.rung()
+
+    @property
+    def asleep(self) -> bool:
+        return self._doorbell.asleep
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until :meth:`look` is to be called; ``math.inf`` until somebody rings."""
+        return max(0.0, self._doorbell.due - monotonic())
+
+    def look(self, execute: Execute) -> list[LogRow]:
+        """Read the next page; none if nothing is new."""
+        bell = self._doorbell
+        if bell.wants_to_sleep(monotonic()):
+            execute(f"SELECT pg_catalog.pg_advisory_lock_shared({self._key})")
+            bell.show(monotonic())
+        rows = self.reader.read(execute)
+        if bell.looked(self.reader.snapshot.running, monotonic(), found=bool(rows)):
+            execute(f"SELECT pg_catalog.pg_advisory_unlock_shared({self._key})")
+        return rows
+
+    def lost_to_retention(self) -> str | None:
+        """Why changes were lost before what :meth:`look` gave last, if they were; told once."""
+        if self.reader.lost is None or self.reader.lost <= self._told_removed:
+            return None
+        self._told_removed = self.reader.lost
+        return LOST_TO_RETENTION

@@ -1,0 +1,132 @@
+"""How the trigger functions of template version 1 write changes into the log, where those of :mod:`sa_pgnotify.template_v1` send them.
+
+It is hard because a row of the log can be written only outside of an exception block: in one, it would cost the transaction an id of
+its own for each statement, and sixty-four of these make every other session slower. So the block around it composes all that may fail,
+and holds the log's head, which is dropped only together with the slots; what follows can fail only where the user's own write would.
+
+The changes of a statement are cut, at the ends of rows, into pieces that fit a page. Then a reader that sleeps is rung, if there is
+one: see :mod:`sa_pgnotify.doorbell`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from .changelog import SLOT_BITS, SLOTS, LogNames
+from .quoting import literal
+
+__all__ = ["DOORBELL_KEY", "DOORBELL_OFF", "bell_channel", "log_body"]
+
+PIECE_BYTES = 7000
+"""A piece ends with the first row that ends behind this many bytes; a page takes 8,160, its header included."""
+LONGEST_STATEMENT = 1 << 29
+"""Bytes. PostgreSQL's values end at 2**30, and a row of the log must be one."""
+WINDOW = 2048
+"""Bytes in which the end of a row is looked for at a time."""
+DOORBELL_KEY = (int.from_bytes(hashlib.sha256(b"sa_pgnotify doorbell").digest()[:4], "big") >> 1) << 32
+"""What the OID of the log's head is added to: the key of the advisory lock that sleeping readers hold."""
+DOORBELL_OFF = "sa_pgnotify.doorbell"
+"""A setting; ``off`` in a session that uses two-phase commit, which NOTIFY forbids: readers then find its changes at their heartbeat."""
+
+
+def bell_channel(oid: str) -> str:
+    """SQL for the channel on which sleeping readers are rung, given SQL for the OID of the log's head."""
+    return f"pg_catalog.concat('sa_pgnotify_log_', {oid})"
+
+
+def log_body(relation: str, chosen: str, names: LogNames) -> str:
+    """The function's source.
+
+    :param relation: SQL for the table's name in messages; ``chosen`` the statements that compose the message, up to their END IF.
+    """
+    oid = f"{literal(names.head)}::regclass::oid::bigint"
+    inserts = "".join(
+        f"      {'ELSIF' if slot else 'IF'} (place >> {SLOT_BITS}) & {SLOTS - 1} = {slot} THEN\n"
+        f"        INSERT INTO {name} (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), "
+        "relation, message, piece);\n"
+        for slot, name in enumerate(names.slots)
+    )
+    return _BODY.format(
+        relation=relation,
+        chosen=chosen,
+        head=names.head,
+        sequence=literal(names.sequence),
+        inserts=inserts,
+        piece_bytes=PIECE_BYTES,
+        longest=LONGEST_STATEMENT,
+        window=WINDOW,
+        key=f"({DOORBELL_KEY} + {oid})",
+        channel=bell_channel(oid),
+        off=literal(DOORBELL_OFF),
+    )
+
+
+_BODY = """
+#variable_conflict use_column
+DECLARE
+  relation text := {relation};
+  rows text;
+  message text;
+  bytes bytea;
+  piece text;
+  total int;
+  start int := 1;
+  stop int;
+  found int;
+  xid bigint;
+  place bigint;
+  there boolean := false;
+BEGIN
+  BEGIN
+    PERFORM FROM {head} WHERE false;
+    there := true;
+{chosen}  END IF;
+    IF pg_catalog.octet_length(rows) > {piece_bytes} THEN
+      IF pg_catalog.octet_length(rows) > {longest} THEN
+        RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'the changes of one statement exceed {longest} bytes';
+      END IF;
+      bytes := pg_catalog.convert_to(rows, 'UTF8');
+      total := pg_catalog.octet_length(bytes);
+    END IF;
+  EXCEPTION WHEN OTHERS THEN
+    -- The user's write goes on. The readers of the log are told that something is missing.
+    RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+      DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare tables and triggers with check().';
+    IF NOT there THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
+    rows := '';
+    bytes := NULL;
+  END;
+  xid := pg_catalog.pg_current_xact_id()::text::bigint;
+  LOOP
+    IF bytes IS NULL THEN
+      piece := rows;
+    ELSE
+      stop := start + {piece_bytes};
+      WHILE stop <= total LOOP
+        found := position(E'\\\\x1e'::bytea IN pg_catalog.substr(bytes, stop, {window}));
+        stop := stop + CASE WHEN found > 0 THEN found - 1 ELSE {window} END;
+        EXIT WHEN found > 0;
+      END LOOP;
+      stop := least(stop, total + 1);
+      piece := pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start), 'UTF8');
+      start := stop + 1;
+    END IF;
+    place := pg_catalog.nextval({sequence});
+{inserts}      END IF;
+    EXIT WHEN bytes IS NULL OR start > total;
+  END LOOP;
+  -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock({key}) THEN pg_catalog.pg_advisory_unlock({key}) ELSE false END)
+    OR pg_catalog.current_setting({off}, true) = 'off' THEN
+    RETURN NULL;
+  END IF;
+  BEGIN
+    PERFORM pg_catalog.pg_notify({channel}, 'sa1 ring');
+  EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING USING MESSAGE = 'sa_pgnotify could not wake the readers of the change log',
+      DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. They find it at their heartbeat.';
+  END;
+  RETURN NULL;
+END
+"""
