@@ -187,6 +187,10 @@ class Receiver:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._close(connection)
+
+    def _close(self, connection: ListenConnection) -> None:
+        if self.is_ours:  # in a fork's child, whose asyncio.run() cancels the task as well, it would take leave of the server for both
             connection.close()
 
     def _connect(self, *, strict: bool) -> None:
@@ -199,7 +203,7 @@ class Receiver:
             missing = self._listen(connection, self._sources, strict=strict, anew=True)
             self._early = probe(connection, self._open, self._waiting, lambda: self.stopping)
         except BaseException:
-            connection.close()
+            self._close(connection)
             raise
         self._connection = connection
         self._deliver(connection, self.protocol.connected(asked, missing))

@@ -6,6 +6,7 @@ Whatever else listening does is the same for both, and written once: :mod:`sa_pg
 from __future__ import annotations
 
 import asyncio
+import os
 import selectors
 import socket
 import threading
@@ -112,6 +113,7 @@ class LoopWaiting(Waiting):
         self.loop = loop
         self.task: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
+        self._pid = os.getpid()
 
     def wait(self, connection: ListenConnection | None, seconds: float) -> None:
         if connection is not None:
@@ -122,7 +124,7 @@ class LoopWaiting(Waiting):
         try:
             await_only(self._sleep(seconds))
         finally:
-            if connection is not None:
+            if connection is not None and self._pid == os.getpid():  # a fork's child shares what the loop watches
                 connection.unwatch(self.loop)
         self._woken.clear()
 

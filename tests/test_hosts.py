@@ -222,6 +222,39 @@ def test_fork_within_a_loop(url, engine, driver):
     sessions_end(engine)
 
 
+@pytest.mark.parametrize("way", ["sys.exit()", "return", "1 / 0", "await asyncio.sleep(0.01)"])
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_a_child_ends_within_the_parents_loop(url, engine, driver, way):
+    """However a child ends that was forked within a loop, its asyncio.run() does no harm to the parent's listener."""
+    program = f"""
+import asyncio, os, sys
+from sqlalchemy.ext.asyncio import create_async_engine
+from sa_pgnotify import AsyncListener
+async def main():
+    listener = await AsyncListener(create_async_engine(sys.argv[1]), "a", heartbeat=60).start()
+    await asyncio.sleep(0)  # the listener waits
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what it says at its end is of no interest
+        {way}
+        return
+    os.waitpid(child, 0)
+    print("ended", flush=True)
+    print(await listener.get(20), listener.stats.reconnects)
+    await listener.stop()
+asyncio.run(main())
+"""
+    with Program("-c", program, address(url, driver)) as parent:
+        parent.wait_for("ended")
+        run(engine, "NOTIFY a, 'told'")
+        code, printed, _ = parent.end()
+    assert code == 0
+    (line,) = printed
+    assert "payload='told'" in line
+    assert line.endswith(" 0")
+    sessions_end(engine)
+
+
 # -- pytest -----------------------------------------------------------------------------------------------------------
 
 
