@@ -79,8 +79,7 @@ class AsyncListener(BaseListener):
         :raises ListenUnavailable: if there is no connection, on a standby, or through a pooler that swallows LISTEN.
         :raises PgNotifyError: if it has been started already.
         """
-        if self._runs():
-            raise PgNotifyError("this listener has been started already; stop() it first, or make another one")
+        self._may_start(runs=self._runs())
         loop = asyncio.get_running_loop()
         waiting = LoopWaiting(loop)
         receiver = self._receiver = Receiver(self._engine, self._sources, waiting, self._buffer_size, self._heartbeat)
@@ -94,7 +93,8 @@ class AsyncListener(BaseListener):
         try:
             await asyncio.wait((task, begun), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            await self.stop()
+            receiver.stop()  # and not self, which may have been stopped and started again
+            await Stopping(task)
             if not task.cancelled():
                 task.exception()  # nobody asks for it any more
             raise

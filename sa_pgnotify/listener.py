@@ -87,8 +87,7 @@ class Listener(BaseListener):
         if not self._starting.acquire(blocking=False):
             raise PgNotifyError("this listener is being started already, by another thread")
         try:
-            if self._thread is not None and self._thread.is_alive() and not (self._receiver and self._receiver.stopping):
-                raise PgNotifyError("this listener has been started already; stop() it first, or make another one")
+            self._may_start(runs=self._thread is not None and self._thread.is_alive())
             self._thread = None
             self._close_bell()
             receiver = Receiver(self._engine, self._sources, ThreadWaiting(), self._buffer_size, self._heartbeat)

@@ -78,6 +78,14 @@ class BaseListener:
         :raises NotifyConfigError: if this listener cannot call it.
         """
 
+    def _may_start(self, *, runs: bool) -> None:
+        """
+        :param runs: whether its thread or task is there still; one that was told to stop ends by itself.
+        :raises PgNotifyError: if it has been started, and not stopped since.
+        """
+        if runs and not (self._receiver and self._receiver.stopping):
+            raise PgNotifyError("this listener has been started already; stop() it first, or make another one")
+
     def _started(self) -> Buffer:
         """What events are taken from.
 

@@ -234,6 +234,32 @@ def test_stop_any_number_of_times_and_from_anywhere(engine, aengine):
     asyncio.run(main())
 
 
+def test_started_again_after_a_stop_that_nobody_awaited(engine, aengine):
+    """start() after a mere stop() begins anew, also in the middle of the first start(), whose end or cancelling is then its own affair."""
+
+    async def main():
+        listener = AsyncListener(aengine, "a")
+        for turns in (1, 5, 20, None):
+            first = asyncio.create_task(listener.start())
+            if turns is None:
+                await first
+            for _ in range(turns or 0):
+                await asyncio.sleep(0)
+            listener.stop()
+            second = asyncio.create_task(listener.start())
+            await asyncio.sleep(0)
+            first.cancel()
+            await second
+            await asyncio.wait([first])
+            await write(engine, "NOTIFY a")
+            assert isinstance(await listener.get(10), Notification)
+            assert listener.stats.connected
+            await listener.stop()
+        await nothing_left(engine)
+
+    asyncio.run(main())
+
+
 def test_stopped_in_the_middle_of_a_start(engine, aengine):
     """A start() that another task stops returns, and nothing is left, wherever it was."""
 
