@@ -18,6 +18,12 @@ class _End:
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
+        self._trace = None if error is None else error.__traceback__
+
+    def raise_error(self) -> None:
+        """Each time as if for the first time: by itself, what is raised again keeps the frames that it was raised through before."""
+        if self.error is not None:
+            raise self.error.with_traceback(self._trace)
 
 
 class Buffer:
@@ -78,8 +84,8 @@ class Buffer:
             item = self._queue.get(timeout=timeout) if timeout is None or timeout > 0 else self._queue.get_nowait()
             if isinstance(item, _End):
                 self._queue.put(item)  # for whoever else waits
-                if item.error is not None and not self.stopped:
-                    raise item.error
+                if not self.stopped:
+                    item.raise_error()
                 return False
             self._item = item  # who is interrupted in what follows finds it there the next time
         item = self._item

@@ -268,6 +268,20 @@ def test_a_fault_in_the_thread_is_not_silence(engine, monkeypatch, Listener):
             next(iter(listener))
 
 
+def test_an_error_told_again_and_again_does_not_grow(engine, monkeypatch, Listener):
+    """Whoever asks a thousand times after the reading has failed gets the error with its one traceback, not with a thousand."""
+    with Listener(engine, "a") as listener:
+        monkeypatch.setattr(listener._receiver.protocol, "notified", lambda notes: 1 / 0)
+        run(engine, "NOTIFY a")
+        lengths = set()
+        for _ in range(5):
+            with pytest.raises(ZeroDivisionError) as caught:
+                listener.get(10)
+            lengths.add(len(caught.traceback))
+        assert "<lambda>" in {entry.name for entry in caught.traceback}
+        assert len(lengths) <= 2  # the first may have waited
+
+
 def writer(engine, stop: threading.Event, committed: list[int], first: int) -> None:
     """Insert rows, some of them in transactions that roll back, and note what was committed."""
     number = first
