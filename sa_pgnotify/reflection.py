@@ -110,7 +110,7 @@ def execute_on(connection: Connection) -> Execute:
 
 
 _INSTALLED = f"""
-SELECT w.place, f.oid::bigint, f.oid = to_regprocedure(w.function), f.prosrc, obj_description(f.oid, 'pg_proc'),
+SELECT w.place, f.oid::bigint, (f.oid = to_regprocedure(w.function))::int, f.prosrc, obj_description(f.oid, 'pg_proc'),
   (SELECT json_object_agg(lower(split_part(c, '=', 1)), substr(c, strpos(c, '=') + 1))::text FROM unnest(f.proconfig) AS c),
   r.name, {DEFAULT_CHANNEL.format(name="r.name")},
   (SELECT json_agg(json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text FROM pg_catalog.pg_trigger AS t

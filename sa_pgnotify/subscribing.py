@@ -32,18 +32,20 @@ logger = logging.getLogger("sa_pgnotify")
 PROBE_SECONDS = 5.0
 """How long a notification to ourselves may take before we call it swallowed."""
 _FIRST_QUESTION = """
-SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.current_setting('application_name') = ''
+SELECT CASE WHEN pg_catalog.current_setting('application_name') = ''
   THEN pg_catalog.set_config('application_name', 'sa_pgnotify listener', false) END,
   pg_catalog.set_config('idle_session_timeout', '0', false)
+WHERE NOT pg_catalog.pg_is_in_recovery()
 """
-"""Can this server LISTEN at all? Who looks at pg_stat_activity shall know who it is that sits there, and sitting there is its work."""
+"""Can this server LISTEN at all? A row says yes, whatever the program makes of a boolean. Who looks at pg_stat_activity shall know who
+it is that sits there, and sitting there is its work."""
 
 
 def greet(connection: ListenConnection) -> None:
     """
     :raises ListenUnavailable: on a standby.
     """
-    if connection.execute(_FIRST_QUESTION)[0][0]:
+    if not connection.execute(_FIRST_QUESTION):
         raise ListenUnavailable("standby", "this server is a standby, and a standby cannot LISTEN. Connect to the primary")
 
 

@@ -10,6 +10,7 @@ import time
 import psycopg2
 import pytest
 from conftest import run, sessions, sessions_end, take, terminate_listener, told
+from psycopg.types.string import TextLoader
 from servers import Server, data_folder
 from sqlalchemy import AsyncAdaptedQueuePool, MetaData, NullPool, QueuePool, StaticPool, create_engine, event, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -568,6 +569,32 @@ def test_the_engines_own_way_to_connect(url, kind, make):
         if held is not None:
             kind.wait(held.close())
         kind.wait(engine.dispose())
+
+
+def test_the_programs_own_reader_of_booleans(url, kind, caplog):
+    """A program may read booleans as it likes, say as the texts t and f: a primary is no standby for it, and drift is still seen."""
+    own = create_engine(url, poolclass=NullPool)
+    _, Order, _ = models(own)
+    run(
+        own,
+        "ALTER FUNCTION sa_pgnotify_orders() RENAME TO sa_pgnotify_former",
+        "CREATE FUNCTION sa_pgnotify_orders() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    )
+    engine = kind.engine(url)
+
+    @event.listens_for(engine.sync_engine if kind.is_async else engine, "connect")
+    def read_as_text(dbapi, _):
+        if kind.driver == "psycopg2":
+            psycopg2.extensions.register_type(psycopg2.extensions.new_type((16,), "TEXT", lambda value, _: value), dbapi)
+        elif kind.driver == "psycopg":
+            getattr(dbapi, "driver_connection", dbapi).adapters.register_loader("bool", TextLoader)
+        else:
+            dbapi.run_async(lambda raw: raw.set_type_codec("bool", schema="pg_catalog", encoder=str, decoder=str))
+
+    with kind.listener(engine, Order) as listener:
+        run(own, "INSERT INTO orders VALUES (1, '')")
+        assert [one.identity for one in take(listener, 1)] == [(1,)]
+    assert "outdated: function" in caplog.text
 
 
 @pytest.fixture(scope="module")
