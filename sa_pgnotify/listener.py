@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import wait
 from contextlib import suppress
 from queue import Empty
@@ -192,23 +192,28 @@ class Listener(BaseListener):
 
     def _check_handler(self, handler: Any) -> None:
         if inspect.iscoroutinefunction(handler):
-            raise NotifyConfigError("Listener", f"the handler {handler.__qualname__} is async, and would never run. Use AsyncListener")
+            raise _is_async(handler)
 
     def run(self) -> None:
         """Call the handlers that fit each event, in the order of registration, until :meth:`stop`.
 
         What a handler raises goes to ``on_error``, by default out of this method; the next call goes on with the next event.
+
+        :raises NotifyConfigError: if a handler, or ``on_error``, turns out to be async.
         """
         events, handlers, on_error = self.events(), self._handlers, self._on_error
         del self  # as in events()
         for event in events:
             for handler in handlers.of(event):
                 try:
-                    handler(event)
+                    result = handler(event)
                 except Exception as error:
                     if on_error is None:
                         raise
-                    on_error(error, event)
+                    result = on_error(error, event)
+                if isinstance(result, Coroutine):  # of a lambda, say, which does not look async
+                    result.close()
+                    raise _is_async(result)
 
     # -- subscriptions ------------------------------------------------------------------------------------------------
 
@@ -239,6 +244,11 @@ class Listener(BaseListener):
         if not done.done():  # it came when the thread had looked for the last time
             raise ConnectionLost("the listener was stopped")
         done.result()
+
+
+def _is_async(handler: Any) -> NotifyConfigError:
+    name = getattr(handler, "__qualname__", handler)
+    return NotifyConfigError("Listener", f"the handler {name} is async, and would never run. Use AsyncListener")
 
 
 def _next_item(buffer: Buffer, seen: deque[Event], deadline: float | None, taking: threading.RLock, bell: _Bell | None) -> bool:

@@ -12,6 +12,7 @@ import sys
 import threading
 import uuid
 from decimal import Decimal
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -421,8 +422,25 @@ def test_async_handlers_of_a_thread_are_refused(engine):
     async def handler(_):
         pass
 
-    with pytest.raises(NotifyConfigError, match="AsyncListener"):
-        listener.on("a")(handler)
+    for known in (handler, partial(handler)):
+        with pytest.raises(NotifyConfigError, match=r"handler .*handler.* is async.*AsyncListener"):
+            listener.on("a")(known)
+
+
+@pytest.mark.parametrize("way", ["lambda", "object", "on_error"])
+def test_async_handlers_that_do_not_look_it(engine, way):
+    """A handler of Listener's that gives a coroutine ends run() by an error that names it, not by a warning that it was never awaited."""
+
+    class Handler:
+        async def __call__(self, *_):
+            pass
+
+    handler = Handler()
+    with Listener(engine, "a", on_error=handler if way == "on_error" else None) as listener:
+        listener.on("a")({"lambda": lambda event: handler(event), "object": handler, "on_error": lambda _: 1 / 0}[way])
+        run(engine, "NOTIFY a")
+        with pytest.raises(NotifyConfigError, match=r"Handler.__call__ is async.*AsyncListener"):
+            listener.run()
 
 
 def test_life_cycle(engine, aengine):
