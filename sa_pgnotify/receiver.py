@@ -101,10 +101,10 @@ class Receiver:
             self._waiting.call(self._break_off)
 
     def _break_off(self) -> None:
+        for connection in list(self._opened):
+            connection.interrupt()  # first: in a closed loop, what follows may not work
         self.buffer.on_put()  # who waits for events looks up
         self._waiting.wake()
-        for connection in list(self._opened):
-            connection.interrupt()
         if self.connecting:
             self._waiting.cancel()
 

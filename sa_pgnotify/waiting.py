@@ -145,8 +145,11 @@ class LoopWaiting(Waiting):
             timer.cancel()
 
     def call(self, function: Callable[[], object]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: its tasks are gone, and their connections with them
+        try:
             self.loop.call_soon_threadsafe(function)
+        except RuntimeError:  # the loop is closed, and nothing in it goes on that this could meet
+            with suppress(RuntimeError):  # asyncpg lets its socket go, and then complains of the loop
+                function()
 
     def cancel(self) -> None:
         if self.task is not None:

@@ -16,8 +16,9 @@ from functools import partial
 
 import pytest
 import sqlalchemy as sa
-from conftest import run
+from conftest import run, sessions_end
 from kinds import address, driver_url
+from programs import Program
 from sqlalchemy import event, text
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -523,8 +524,8 @@ def test_a_loop_that_ends_takes_the_listener_along(engine, aengine):
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_a_loop_closed_under_a_listener(url, driver):
-    """After loop.close() without a stop(), stop() does nothing and raises nothing, and another loop can start the listener."""
+def test_a_loop_closed_under_a_listener(url, engine, driver):
+    """After loop.close() without a stop(), stop() raises nothing and ends the session, and another loop can start the listener."""
     program = """
 import asyncio, sys
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -534,14 +535,19 @@ loop = asyncio.new_event_loop()
 loop.run_until_complete(listener.start())
 loop.close()
 listener.stop()
+print("stopped", flush=True)
+sys.stdin.readline()
 async def again():
     await listener.stop()
     async with listener:
         print(await listener.get(0))
 asyncio.run(again())
 """
-    done = subprocess.run([sys.executable, "-c", program, address(url, driver)], capture_output=True, text=True, timeout=30)
-    assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
+    with Program("-c", program, address(url, driver)) as process:
+        process.wait_for("stopped")
+        sessions_end(engine)
+        code, printed, errors = process.end()
+    assert (code, printed) == (0, ["None"]), errors
 
 
 def test_a_task_that_somebody_cancels_is_not_silence(engine, aengine):
