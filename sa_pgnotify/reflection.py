@@ -177,8 +177,12 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     create = "Run metadata.create_all(engine), or the migration that installs the triggers."
     if found is None:
         return [Drift("missing", table_name, "the table", create)]
+    lacking = found.lacks(wanted)
+    if lacking:  # create_all leaves such a table alone
+        columns = ", ".join(f"column {name}" for name in lacking)
+        create = f"First add {columns}, which the table lacks, by a migration; the triggers follow it."
     mend = "Add it, by a migration; the triggers follow it."
-    drifts = [Drift("outdated", table_name, f"column {name}", mend) for name in found.lacks(wanted)]
+    drifts = [Drift("outdated", table_name, f"column {name}", mend) for name in lacking]
     if found.source is None:
         drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
     elif not found.has_its_name or (wanted.body, wanted.comment) != (found.source, found.comment) or not _set(wanted, found):
