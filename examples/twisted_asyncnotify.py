@@ -108,8 +108,8 @@ async def main(_: object, options: argparse.Namespace) -> None:
         if options.without_key:
             notify_on_change(Table("table1", MetaData(), Column("message", Text)))
         engine = create_engine(options.url)
+        printer = Printer(engine, "test1", "test2", "quit", Table1, Table2)  # which refuses an engine that would not do
         await deferToThread(Base.metadata.create_all, engine)
-        printer = Printer(engine, "test1", "test2", "quit", Table1, Table2)
         await printer.start()
         print("listening to test1, test2, quit, table1, table2")
         removal = task.deferLater(reactor, options.delay, printer.unsubscribe, "test2")

@@ -179,6 +179,15 @@ def test_a_table_of_the_original_is_not_taken_for_ours(url, engine):
     assert "Traceback" not in errors
 
 
+def test_an_engine_of_asyncio_is_refused(url):
+    """A URL of asyncpg ends the program by one line that names the class for it, before anything else is tried."""
+    with Program(EXAMPLES / "twisted_asyncnotify.py", address(url, "asyncpg")) as program:
+        code, printed, errors = program.end()
+    assert (code, printed) == (1, [])
+    assert errors.startswith("NotifyConfigError: Listener: this engine is asyncio's. Use AsyncListener")
+    assert errors.count("\n") == 1
+
+
 def test_missing_triggers_end_it(url, engine):
     """Tables that would never tell anything end the program by one clear line, not by silence."""
     columns = "(id serial PRIMARY KEY, message text)"
