@@ -137,6 +137,14 @@ def sessions_end(engine: Engine) -> None:
         time.sleep(0.01)
 
 
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for what tells nobody that it has come; fails if it does not."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def take(listener: Listener, count: int, timeout: float = 10.0) -> list[Event]:
     """Exactly ``count`` events; fails if they do not come within ``timeout`` seconds of silence."""
     events = []

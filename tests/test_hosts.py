@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 
 import pytest
-from conftest import run, sessions, sessions_end, take
+from conftest import run, sessions, sessions_end, take, wait_until
 from kinds import address, driver_url
 from programs import EXAMPLES, ROOT, Program
 from sqlalchemy import NullPool, create_engine
@@ -28,14 +28,6 @@ CONF, SHOP, FIXTURE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "hosts
 FORK = multiprocessing.get_context("fork")
 
 forks = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that forking with threads is a risk: hosts take it
-
-
-def wait_until(condition) -> None:
-    """Wait for what tells nobody that it has come; fails if it does not."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # -- servers ----------------------------------------------------------------------------------------------------------

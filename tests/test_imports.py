@@ -34,7 +34,7 @@ LAYERS = [
     {"listening", "consuming", "overview"},
     {"listener", "aio", "consumer"},
     {"aio_consumer"},
-    {"__init__"},
+    {"__init__", "cli"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 

@@ -5,18 +5,19 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import run
+from conftest import run, terminate_listener, wait_until
 from kinds import address
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
 import sa_pgnotify
-from sa_pgnotify import AsyncListener, Listener
+from sa_pgnotify import AsyncListener, Consumer, Listener, NotifySpec
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 MIGRATIONS = README.partition("## With Alembic")[2].partition("\n## ")[0]  # test_examples_migrations.py runs it
-PYTHON = [code for language, code in BLOCKS if language == "python" and code not in MIGRATIONS]
+DURABLE = README.partition("## Nothing forgotten")[2].partition("\n## ")[0]
+PYTHON = [code for language, code in BLOCKS if language == "python" and code not in MIGRATIONS and code not in DURABLE]
 SQL = [code for language, code in BLOCKS if language == "sql"]
 OUTPUT = [code for language, code in BLOCKS if language == "text"]
 
@@ -140,6 +141,44 @@ def test_the_async_example_runs(shop, engine, url, monkeypatch, driver):
         listeners[0].stop()
         thread.join(20)
     assert not thread.is_alive()
+
+
+def test_the_durable_example_makes_one_invoice_for_each_order(url, engine, monkeypatch):
+    """The consumer of the README works off each order once, those of before its second start and across a killed backend too."""
+    marking, consuming = re.findall(r"```python\n(.*?)```", DURABLE, re.DOTALL)
+    consumers = []
+
+    class Watched(Consumer):
+        def start(self):
+            consumers.append(super().start())
+            return self
+
+    monkeypatch.setattr(sa_pgnotify, "Consumer", Watched)
+    names = {"NotifySpec": NotifySpec}
+    exec(PYTHON[0].partition("class Order")[0], names)
+    names["engine"] = engine
+    exec(marking, names)
+
+    def billed():
+        with engine.connect() as connection:
+            return sorted(connection.scalars(text("SELECT order_id FROM invoices")))
+
+    expected = []
+    for times in (1, 2):
+        thread = threading.Thread(target=exec, args=(consuming, names))
+        thread.start()
+        wait_until(lambda: len(consumers) == times)
+        for disturbed in (False, True):
+            run(engine, "INSERT INTO orders (status) VALUES ('new'), ('new')", "UPDATE orders SET status = 'paid'")
+            expected = [*expected, len(expected) + 1, len(expected) + 2]
+            if disturbed:
+                terminate_listener(engine)
+            wait_until(lambda: billed() == expected)
+        consumers[-1].stop()
+        thread.join(20)
+        assert not thread.is_alive()
+        run(engine, "INSERT INTO orders (status) VALUES ('while nobody consumes')")
+        expected.append(len(expected) + 1)
 
 
 def test_demo_tells_everything(url, monkeypatch):
