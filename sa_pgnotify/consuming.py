@@ -29,7 +29,7 @@ from .drivers import ListenConnection, connect, errors_of
 from .errors import ListenUnavailable, NotifyConfigError, PgNotifyError, TriggersMissing
 from .events import Change, Gap
 from .logreader import LogRow, Position
-from .positions import ConsumerKey, Stored, fail, move, reads, where
+from .positions import ConsumerKey, Stored, fail, move, where
 from .protocol import Protocol
 from .quoting import literal
 from .reflection import execute_on
@@ -192,19 +192,17 @@ class Worker:
     def _load(self, connection: ListenConnection) -> None:
         """Go to the position that is stored; if there is none, store one."""
         names, execute = self._names, connection.execute
-        tail, relations = self.tail, self.tail.reader.relations
+        tail, relations = self.tail, tuple(sorted(self._sources))
         tail.connected(execute)
         assert tail.origin is not None
         stored = Stored.load(execute, names, self.key)
         if stored is None:
             self._refuse_other_parts(connection)
             execute(f"INSERT INTO {names.head} (id, removed) VALUES (0, 0) ON CONFLICT DO NOTHING")
-            execute(Stored(tail.origin, where(self._start, Tail.now(execute)), relations).create(names, self.key))
+            execute(Stored(tail.origin, where(execute, names, self._start), relations).create(names, self.key))
             stored = Stored.load(execute, names, self.key)
             assert stored is not None
-        if stored.relations != relations:
-            execute(reads(names, self.key, relations))
-        self._go_to(stored.position)
+        self._go_to(stored)
         if stored.origin != tail.origin:
             tail.reader.go_to(now := Tail.now(execute))
             self._chunks.append(self._lost(LOST_TO_RESTORE, now))
@@ -218,17 +216,17 @@ class Worker:
                 "start the others with start= the position that they reached",
             )
 
-    def _go_to(self, position: Position) -> None:
+    def _go_to(self, stored: Stored) -> None:
         """Read on from a place; what was read before does not count."""
-        self._stored = position
+        self._stored = stored.position
         self._rows.clear()
         self._chunks.clear()
-        self.tail.reader.go_to(position)
+        self.tail.reader.go_to(stored.position, stored.relations)
         self.tail.rung()
 
     def _lost(self, why: str, at: Position) -> Chunk:
         """A gap at a place in the log."""
-        row = LogRow(-1, -1, 0, 0, "", "", "", 0, at, at)
+        row = LogRow(-1, -1, 0, 0, "", "", "", 0, at, at, self.tail.reader.relations)
         return Chunk(row, [self._protocol.lost_position(f"consumer {self.key}: {why}")], 0, 1)
 
     def _lose(self, error: BaseException) -> None:
@@ -354,11 +352,12 @@ class Worker:
         if not self._works:
             return
         if stored.position != self._stored:
-            self._go_to(stored.position)
+            self._go_to(stored)
         elif not self._rows and not self._chunks:
             passed = self.tail.reader.position  # what there was, if anything, was not for this consumer
             if passed != self._stored:
-                connection.execute(move(self._names, self.key, passed))
+                relations = self.tail.reader.relations
+                connection.execute(move(self._names, self.key, passed, origin=stored.origin, relations=relations))
                 self._stored = passed
         self._prune(connection)
 
@@ -431,7 +430,7 @@ class Worker:
                 raise PgNotifyError(f"the consumer {self.key} was forgotten: its position is gone")
             if stored.position != self._stored:
                 sync.close()
-                self._go_to(stored.position)
+                self._go_to(stored)
                 return None
             taken = cut(self._chunks, 1 if self._alone else self._batch_size)
             self._work = Work(session, [self._judged(chunk) for chunk in taken], stored.position)
@@ -473,7 +472,8 @@ class Worker:
             if self._verdicts:
                 for chunk in work.chunks:
                     self._park(run, chunk)
-            run(move(self._names, self.key, work.after, origin=self.tail.origin))
+            assert self.tail.origin is not None
+            run(move(self._names, self.key, work.after, origin=self.tail.origin, relations=work.chunks[-1].row.relations))
             work.sync.commit()
         except BaseException:
             self._give_back(work)

@@ -63,8 +63,12 @@ class Snapshot:
         return f"(xid < {self.xmax} AND xid <> ALL ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
 
 
-BEGINNING = Snapshot(1, 1, ())
-"""The snapshot in which no change of the log is visible."""
+def beginning(removed: int) -> Snapshot:
+    """A snapshot in which no change of the log is visible, and none is missed that had been removed by then.
+
+    :param removed: the greatest transaction id among the changes that the log has removed.
+    """
+    return Snapshot(removed + 1, 1, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class LogRow(NamedTuple):
     :ivar tx_end: number of the last row of the transaction, which is ``row_id`` if this is it.
     :ivar text: the changes, laid out as in a message; ``skipped`` how many of them are left out here, since they were read before.
     :ivar before: the place before it, ``skipped`` included; ``after`` the one behind it.
+    :ivar relations: the tables among whose changes these places are places.
     """
 
     tx_end: int
@@ -102,6 +107,7 @@ class LogRow(NamedTuple):
     skipped: int
     before: Position
     after: Position
+    relations: tuple[str, ...]
 
     @property
     def size(self) -> int:
@@ -138,24 +144,34 @@ class LogReader:
     def __init__(self, names: LogNames, relations: Iterable[str], position: Position) -> None:
         self._log = f"({' UNION ALL '.join(f'SELECT * FROM {slot}' for slot in names.slots)})"
         self._removed = f"(SELECT removed FROM {names.head} WHERE id = 0)"
-        self.relations = relations
+        self._asked = tuple(sorted(relations))
         self.lost: int | None = None
         self.go_to(position)
 
     @property
     def relations(self) -> tuple[str, ...]:
+        """The tables whose changes are read. Others are taken over at the end of a window: within one, the order depends on them."""
         return self._relations
 
     @relations.setter
     def relations(self, names: Iterable[str]) -> None:
-        self._relations = tuple(sorted(names))
-        self._wanted = f"relation IN ({', '.join(map(literal, self._relations))})" if self._relations else "relation IS NULL"
+        self._asked = tuple(sorted(names))
+        if self.position.target is None:
+            self._take(self._asked)
 
-    def go_to(self, position: Position) -> None:
-        """Read on from another place."""
+    def _take(self, relations: tuple[str, ...]) -> None:
+        self._relations = relations
+        self._wanted = f"relation IN ({', '.join(map(literal, relations))})" if relations else "relation IS NULL"
+
+    def go_to(self, position: Position, relations: tuple[str, ...] | None = None) -> None:
+        """Read on from another place.
+
+        :param relations: the tables among whose changes it is a place, if they may be others.
+        """
         self.position = position
         self.snapshot = Snapshot.parse(position.target or position.last)
         self._window: _Window | None = None
+        self._take(self._asked if position.target is None or relations is None else relations)
 
     def _note(self, removed: int | None) -> None:
         if removed is not None and removed >= Snapshot.parse(self.position.last).xmin:
@@ -254,7 +270,7 @@ class LogReader:
                 text = text.split(RS, skipped)[skipped]  # noqa: PLW2901
             before = Position(start.last, start.target, tx_end, row_id, skipped)
             after = replace(before, row_part=size)
-            rows.append(LogRow(tx_end, row_id, xid, pid, relation, header, text, skipped, before, after))
+            rows.append(LogRow(tx_end, row_id, xid, pid, relation, header, text, skipped, before, after, self._relations))
         if closes:
             self._close(target)
             if rows:
@@ -265,3 +281,4 @@ class LogReader:
 
     def _close(self, target: Snapshot) -> None:
         self.position, self._window = Position(str(target)), None
+        self._take(self._asked)

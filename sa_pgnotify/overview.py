@@ -19,7 +19,7 @@ from .reflection import execute_on, schema_translation
 from .retention import LogState
 from .retention import prune as prune_log
 from .sources import expand
-from .tail import Tail, origin_of
+from .tail import origin_of
 from .wire import logged_rows
 
 __all__ = ["ConsumerStatus", "Parked", "consumers", "forget", "lag_of", "parked_of", "prune", "seek"]
@@ -105,7 +105,7 @@ def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str |
     with _connected(bind) as connection:
         execute, names = execute_on(connection), _names_of(bind, entities)
         _load(execute, names, key, lock=True)
-        execute(move(names, key, where(place, Tail.now(execute)), origin=origin_of(execute, names)))
+        execute(move(names, key, where(execute, names, place), origin=origin_of(execute, names)))
 
 
 def parked_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> list[Parked]:

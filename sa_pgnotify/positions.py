@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 
 from .changelog import LogNames
-from .logreader import BEGINNING, Execute, Position, Snapshot
+from .logreader import Execute, Position, Snapshot, beginning
 from .quoting import literal
 from .wire import RS, US
 
@@ -86,9 +86,14 @@ def _text(value: str | None) -> str:
     return "NULL" if value is None else literal(value)
 
 
-def move(names: LogNames, key: ConsumerKey, to: Position, *, origin: str | None = None) -> str:
-    """SQL that stores a position, and that nothing fails any more."""
-    of = "" if origin is None else f", origin = {literal(origin)}"
+def move(names: LogNames, key: ConsumerKey, to: Position, *, origin: str, relations: tuple[str, ...] | None = None) -> str:
+    """SQL that stores a position, and that nothing fails any more.
+
+    :param relations: the tables among whose changes it is a place, if they may be others than are stored.
+    """
+    of = f", origin = {literal(origin)}"
+    if relations is not None:
+        of += f", relations = {literal(json.dumps(relations))}"
     return (
         f"UPDATE {names.consumers} SET last = {literal(to.last)}, target = {_text(to.target)}, tx_end = {to.tx_end}, row_id = {to.row_id}, "
         f"row_part = {to.row_part}, failing = NULL, failures = 0, moved_at = pg_catalog.clock_timestamp(){of} WHERE {key.condition}"
@@ -101,11 +106,6 @@ def fail(names: LogNames, key: ConsumerKey, change: str) -> str:
         f"UPDATE {names.consumers} SET failing = {literal(change)}, failures = CASE WHEN failing = {literal(change)} THEN failures + 1 "
         f"ELSE 1 END WHERE {key.condition} RETURNING failures"
     )
-
-
-def reads(names: LogNames, key: ConsumerKey, relations: tuple[str, ...]) -> str:
-    """SQL that stores whose changes a consumer reads."""
-    return f"UPDATE {names.consumers} SET relations = {literal(json.dumps(relations))} WHERE {key.condition}"
 
 
 def lag(execute: Execute, names: LogNames, stored: Stored) -> Lag:
@@ -127,7 +127,7 @@ def lag(execute: Execute, names: LogNames, stored: Stored) -> Lag:
     return Lag(int(events), float(oldest) if events else 0.0)
 
 
-def where(start: str | Position, now: Position) -> Position:
+def where(execute: Execute, names: LogNames, start: str | Position) -> Position:
     """The place that ``"beginning"``, ``"now"`` or a position means.
 
     :raises ValueError: if it means none.
@@ -136,4 +136,5 @@ def where(start: str | Position, now: Position) -> Position:
         return start
     if start not in ("beginning", "now"):
         raise ValueError(f"{start!r} is no place in the log: give 'now', 'beginning' or the position of a change")
-    return now if start == "now" else Position(str(BEGINNING))
+    ((now, removed),) = execute(f"SELECT pg_catalog.pg_current_snapshot()::text, (SELECT removed FROM {names.head} WHERE id = 0)")
+    return Position(str(now if start == "now" else beginning(removed or 0)))

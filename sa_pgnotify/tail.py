@@ -8,7 +8,7 @@ from time import monotonic
 from .changelog import LogNames
 from .doorbell import Doorbell
 from .errors import ListenUnavailable
-from .logreader import BEGINNING, Execute, LogReader, LogRow, Position
+from .logreader import Execute, LogReader, LogRow, Position, beginning
 from .quoting import literal
 from .template_v1_log import DOORBELL_KEY, bell_channel
 
@@ -41,7 +41,7 @@ class Tail:
 
     def __init__(self, names: LogNames, relations: Iterable[str], position: Position | None = None) -> None:
         self.names = names
-        self.reader = LogReader(names, relations, position or Position(str(BEGINNING)))
+        self.reader = LogReader(names, relations, position or Position(str(beginning(0))))
         self._known = position is not None
         self._origin: str | None = None
         self._doorbell = Doorbell()
