@@ -26,11 +26,9 @@ __all__ = ["ChangeLog", "LogNames", "LogSettings"]
 
 SLOTS = 4
 SLOT_BITS = 15
-"""A slot takes 2**15 rows of the log before the next one is filled: at most 260 MB of them are inline, of 8 KB each."""
+"""A slot takes 2**15 rows of the log before the next one is filled; a row has up to 64 KB, most have some hundred bytes."""
 PREFIX = "sa_pgnotify_log"
 INFO_KEY = "sa_pgnotify_log"
-INLINE_BYTES = 8160
-"""The longest row that PostgreSQL takes on one page, and so without compression or a TOAST table."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,6 @@ def _slot(metadata: MetaData, schema: str | None, number: int) -> Table:
         Column("header", Text, nullable=False),
         Column("rows", Text, nullable=False),
         Index(f"{name}_xid", "xid", "id"),
-        postgresql_with={"toast_tuple_target": INLINE_BYTES},
     )
 
 
@@ -189,7 +186,6 @@ def _consumers(metadata: MetaData, schema: str | None) -> Table:
         Column("failing", Text, comment="the change that failed, and is tried again"),
         Column("failures", Integer, nullable=False, server_default="0"),
         Column("moved_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-        postgresql_with={"fillfactor": 50},
     )
 
 

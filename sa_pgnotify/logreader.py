@@ -26,7 +26,8 @@ __all__ = ["LogReader", "LogRow", "Position", "Snapshot"]
 Execute = Callable[[str], Iterable[Any]]
 
 PAGE = 1000
-"""Rows of the log that are read at once; most are of up to 8 KB."""
+"""Rows of the log that are read at once, if they do not exceed so many bytes:"""
+PAGE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ class LogReader:
             found = self._page(execute, window)
             ((removed,),) = execute(f"SELECT {self._removed}")  # afterwards, so that it tells of what the page lacks
             self._note(removed)
-            full = len(found) == PAGE
+            full = bool(found) and (found[0][7] == PAGE or found[0][7] > len(found))
             if full:  # there may be more of the transaction that it ends with
                 self._window = replace(window, low=found[-1][0])
             else:
@@ -211,7 +212,8 @@ class LogReader:
             execute(
                 f"SELECT now.snapshot, now.removed, l.id, l.xid, l.pid, l.relation, l.header, l.rows FROM (SELECT "
                 f"pg_catalog.pg_current_snapshot()::text AS snapshot, {self._removed} AS removed) AS now LEFT JOIN LATERAL "
-                f"(SELECT * FROM {self._log} AS l WHERE {last.not_seen} AND {self._wanted} LIMIT {PAGE + 1}) AS l ON true"
+                f"(SELECT id, xid, pid, relation, header, CASE WHEN sum(octet_length(rows)) OVER () <= {PAGE_BYTES} THEN rows END AS rows "
+                f"FROM (SELECT * FROM {self._log} AS l WHERE {last.not_seen} AND {self._wanted} LIMIT {PAGE + 1}) AS l) AS l ON true"
             )
         )
         self.snapshot = target = Snapshot.parse(found[0][0])
@@ -220,7 +222,7 @@ class LogReader:
             self._close(target)
             return []
         self.position = Position(self.position.last, str(target))
-        if len(found) > PAGE:
+        if len(found) > PAGE or found[0][7] is None:
             return self.read(execute)
         ends: dict[int, int] = {}
         for row in found:
@@ -244,10 +246,11 @@ class LogReader:
                 f"WITH ends AS MATERIALIZED (SELECT c.id, c.xid FROM (SELECT id, xid FROM {self._log} AS l WHERE id >= {window.low} "
                 f"AND id < {window.low + window.span} AND {new}) AS c CROSS JOIN LATERAL (SELECT m.id FROM {self._log} AS m "
                 f"WHERE m.xid = c.xid AND m.{self._wanted} ORDER BY m.id DESC LIMIT 1) AS newest WHERE newest.id = c.id) "
-                f"SELECT ends.id, t.id, t.xid, t.pid, t.relation, t.header, t.rows FROM ends CROSS JOIN LATERAL "
+                f"SELECT * FROM (SELECT tx_end, id, xid, pid, relation, header, rows, count(*) OVER () AS of, sum(octet_length(rows)) OVER "
+                f"(ORDER BY tx_end, id) - octet_length(rows) AS bytes FROM (SELECT ends.id AS tx_end, t.* FROM ends CROSS JOIN LATERAL "
                 f"(SELECT * FROM {self._log} AS t WHERE t.xid = ends.xid AND t.{self._wanted} "
                 f"AND t.id >= CASE WHEN ends.id = {at.tx_end} THEN {at.row_id} ELSE 0 END ORDER BY t.id LIMIT {PAGE}) AS t "
-                f"ORDER BY 1, 2 LIMIT {PAGE}"
+                f"ORDER BY 1, 2 LIMIT {PAGE}) AS page) AS page WHERE bytes < {PAGE_BYTES} ORDER BY 1, 2"
             )
         )
 
@@ -258,7 +261,7 @@ class LogReader:
         """
         rows: list[LogRow] = []
         start = self.position
-        for tx_end, row_id, xid, pid, relation, header, text in found:
+        for tx_end, row_id, xid, pid, relation, header, text, *_ in found:
             skipped = 0
             if (tx_end, row_id) < (start.tx_end, start.row_id):
                 continue

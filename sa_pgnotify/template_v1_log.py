@@ -4,7 +4,7 @@ It is hard because a row of the log can be written only outside of an exception 
 its own for each statement, and sixty-four of these make every other session slower. So the block around it composes all that may fail,
 and holds the log's head, which is dropped only together with the slots; what follows can fail only where the user's own write would.
 
-The changes of a statement are cut, at the ends of rows, into pieces that fit a page. Then a reader that sleeps is rung, if there is
+The changes of a statement are cut, at the ends of rows, into pieces that a reader can hold. Then a reader that sleeps is rung, if there is
 one: see :mod:`sa_pgnotify.doorbell`.
 """
 
@@ -17,8 +17,9 @@ from .quoting import literal
 
 __all__ = ["DOORBELL_KEY", "DOORBELL_OFF", "bell_channel", "log_body"]
 
-PIECE_BYTES = 7000
-"""A piece ends with the first row that ends behind this many bytes; a page takes 8,160, its header included."""
+PIECE_BYTES = 60_000
+"""A piece ends with the first row that ends behind this many bytes. 14 MB in pieces of 65 KB were written in a third of the time that
+pieces of one page (8 KB) took, where PostgreSQL stores them as they are, out of line."""
 LONGEST_STATEMENT = 1 << 29
 """Bytes. PostgreSQL's values end at 2**30, and a row of the log must be one."""
 WINDOW = 2048

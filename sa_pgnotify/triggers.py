@@ -208,7 +208,8 @@ class TriggerSet:
         given = self.marking.channel
         steps = [self._fill(_GIVE_WAY), self.create_function, self._fill(_DROP_STRAY)]
         if self.marking.durable:
-            steps.insert(0, self._fill(_NO_LOG))
+            log = LogNames(self.marking.log_schema)
+            steps[:0] = [self._fill(_NO_LOG), self._fill(_AS_IT_IS, slots=f"ARRAY[{', '.join(map(literal, log.slots))}]")]
         as_it_should = self._fill(f" AND tgfoid = {{function}}::regprocedure AND {TRIGGER_SHAPE} = ")
         # What takes the stronger lock comes first: to want it later, while writers wait for the weaker one, is a deadlock.
         for operation, trigger in sorted(TRIGGER_NAMES.items(), key=lambda item: item[0] in self.marking.operations):
@@ -279,7 +280,7 @@ class TriggerSet:
         :param channel: SQL for where the table's triggers tell from now on.
         """
         return _do(
-            "  former oid[];\n  channels text[];\n  unused oid;\n  stray name;\n",
+            "  former oid[];\n  channels text[];\n  unused oid;\n  stray text;\n",
             [
                 f"PERFORM pg_catalog.pg_advisory_xact_lock({INSTALL_LOCK});",
                 self._fill(_FORMER),
@@ -360,6 +361,13 @@ _NO_LOG = """IF pg_catalog.to_regclass({head}) IS NULL THEN
   RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the change log ' || {head} || ' does not exist',
     HINT = 'Durable changes are written there. Create all tables of the MetaData, or those of its ChangeLog, before the triggers.';
 END IF;"""
+
+# What SQLAlchemy's tables cannot say: texts are stored as they are, on the row's own page if it has room, for to compress them takes
+# longer than to write them.
+_AS_IT_IS = """FOR stray IN SELECT slot FROM unnest({slots}) AS slot JOIN pg_catalog.pg_attribute AS a ON attrelid = slot::regclass
+    WHERE attname = 'rows' AND attstorage <> 'e' LOOP
+  EXECUTE pg_catalog.format('ALTER TABLE %s ALTER COLUMN rows SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160)', stray);
+END LOOP;"""
 
 # Of a function that runs with its owner's rights, the temporary tables of whoever calls it come last.
 _SECURE_PATH = "EXECUTE pg_catalog.format('ALTER FUNCTION %s SET search_path TO %s', {function}, {path});"

@@ -5,7 +5,7 @@ DECLARE
   former oid[];
   channels text[];
   unused oid;
-  stray name;
+  stray text;
 BEGIN
 PERFORM pg_catalog.pg_advisory_xact_lock(45285821179371306);
 former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
@@ -156,7 +156,7 @@ DECLARE
   former oid[];
   channels text[];
   unused oid;
-  stray name;
+  stray text;
 BEGIN
 PERFORM pg_catalog.pg_advisory_xact_lock(45285821179371306);
 former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
@@ -302,7 +302,7 @@ DECLARE
   former oid[];
   channels text[];
   unused oid;
-  stray name;
+  stray text;
 BEGIN
 PERFORM pg_catalog.pg_advisory_xact_lock(45285821179371306);
 former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
@@ -424,7 +424,7 @@ DECLARE
   former oid[];
   channels text[];
   unused oid;
-  stray name;
+  stray text;
 BEGIN
 PERFORM pg_catalog.pg_advisory_xact_lock(45285821179371306);
 former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
@@ -572,7 +572,7 @@ DECLARE
   former oid[];
   channels text[];
   unused oid;
-  stray name;
+  stray text;
 BEGIN
 PERFORM pg_catalog.pg_advisory_xact_lock(45285821179371306);
 former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
@@ -710,7 +710,7 @@ DECLARE
   former oid[];
   channels text[];
   unused oid;
-  stray name;
+  stray text;
 BEGIN
 PERFORM pg_catalog.pg_advisory_xact_lock(45285821179371306);
 former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
@@ -866,7 +866,7 @@ DECLARE
   former oid[];
   channels text[];
   unused oid;
-  stray name;
+  stray text;
 BEGIN
 PERFORM pg_catalog.pg_advisory_xact_lock(45285821179371306);
 former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
@@ -887,6 +887,10 @@ IF pg_catalog.to_regclass('sa_pgnotify_log') IS NULL THEN
   RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the change log ' || 'sa_pgnotify_log' || ' does not exist',
     HINT = 'Durable changes are written there. Create all tables of the MetaData, or those of its ChangeLog, before the triggers.';
 END IF;
+FOR stray IN SELECT slot FROM unnest(ARRAY['sa_pgnotify_log_0', 'sa_pgnotify_log_1', 'sa_pgnotify_log_2', 'sa_pgnotify_log_3']) AS slot JOIN pg_catalog.pg_attribute AS a ON attrelid = slot::regclass
+    WHERE attname = 'rows' AND attstorage <> 'e' LOOP
+  EXECUTE pg_catalog.format('ALTER TABLE %s ALTER COLUMN rows SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160)', stray);
+END LOOP;
 IF EXISTS (SELECT FROM pg_catalog.pg_trigger
     WHERE tgfoid = pg_catalog.to_regprocedure('"sa_pgnotify_orders"()') AND tgrelid <> 'orders'::regclass) THEN
   EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', pg_catalog.to_regprocedure('"sa_pgnotify_orders"()'),
@@ -943,7 +947,7 @@ BEGIN
     message := pg_catalog.concat('T', E'\x1f', relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
     rows := '';
   END IF;
-    IF pg_catalog.octet_length(rows) > 7000 THEN
+    IF pg_catalog.octet_length(rows) > 60000 THEN
       IF pg_catalog.octet_length(rows) > 536870912 THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'the changes of one statement exceed 536870912 bytes';
       END IF;
@@ -964,7 +968,7 @@ BEGIN
     IF bytes IS NULL THEN
       piece := rows;
     ELSE
-      stop := start + 7000;
+      stop := start + 60000;
       WHILE stop <= total LOOP
         found := position(E'\\x1e'::bytea IN pg_catalog.substr(bytes, stop, 2048));
         stop := stop + CASE WHEN found > 0 THEN found - 1 ELSE 2048 END;
@@ -1042,7 +1046,7 @@ DECLARE
   former oid[];
   channels text[];
   unused oid;
-  stray name;
+  stray text;
 BEGIN
 PERFORM pg_catalog.pg_advisory_xact_lock(45285821179371306);
 former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
@@ -1063,6 +1067,10 @@ IF pg_catalog.to_regclass('"Audit".sa_pgnotify_log') IS NULL THEN
   RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the change log ' || '"Audit".sa_pgnotify_log' || ' does not exist',
     HINT = 'Durable changes are written there. Create all tables of the MetaData, or those of its ChangeLog, before the triggers.';
 END IF;
+FOR stray IN SELECT slot FROM unnest(ARRAY['"Audit".sa_pgnotify_log_0', '"Audit".sa_pgnotify_log_1', '"Audit".sa_pgnotify_log_2', '"Audit".sa_pgnotify_log_3']) AS slot JOIN pg_catalog.pg_attribute AS a ON attrelid = slot::regclass
+    WHERE attname = 'rows' AND attstorage <> 'e' LOOP
+  EXECUTE pg_catalog.format('ALTER TABLE %s ALTER COLUMN rows SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160)', stray);
+END LOOP;
 IF EXISTS (SELECT FROM pg_catalog.pg_trigger
     WHERE tgfoid = pg_catalog.to_regprocedure('shop."sa_pgnotify_orders"()') AND tgrelid <> 'shop.orders'::regclass) THEN
   EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', pg_catalog.to_regprocedure('shop."sa_pgnotify_orders"()'),
@@ -1127,7 +1135,7 @@ BEGIN
     message := pg_catalog.concat('T', E'\x1f', relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
     rows := '';
   END IF;
-    IF pg_catalog.octet_length(rows) > 7000 THEN
+    IF pg_catalog.octet_length(rows) > 60000 THEN
       IF pg_catalog.octet_length(rows) > 536870912 THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'the changes of one statement exceed 536870912 bytes';
       END IF;
@@ -1148,7 +1156,7 @@ BEGIN
     IF bytes IS NULL THEN
       piece := rows;
     ELSE
-      stop := start + 7000;
+      stop := start + 60000;
       WHILE stop <= total LOOP
         found := position(E'\\x1e'::bytea IN pg_catalog.substr(bytes, stop, 2048));
         stop := stop + CASE WHEN found > 0 THEN found - 1 ELSE 2048 END;
