@@ -5,17 +5,17 @@ sleeps must be told of the first change that it has not seen. So a sleeper shows
 of sleepers share, and which is gone when one of them dies; a writer, after it has written, tries to take that lock alone, gives it back
 at once, and rings only if it could not have it.
 
-A writer that looked before the lock was taken does not ring, and may not have committed yet. But then its transaction is running at any
-moment between the two, and the first snapshot that the sleeper takes after its lock names it. So a sleeper dozes, and looks again after
-short whiles, until all of these have ended; only then it sleeps soundly. ``tests/test_doorbell.py`` goes through all orders in which
-the steps of writers and readers can fall.
+A writer that looked before the lock was taken does not ring, and may not have committed yet. But then its transaction had its id before
+that. So the sleeper, once it has the lock, asks which id comes next, dozes, and looks again after short whiles, until a snapshot says
+that all below have ended; only then it sleeps soundly. It is not enough to wait for those that a snapshot names as running: it does not
+name those that are newer than the newest that has ended. ``tests/test_doorbell.py`` goes through all orders in which the steps of
+writers and readers can fall.
 
 This module decides and never waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import inf
 
 __all__ = ["Doorbell"]
@@ -40,7 +40,7 @@ class Doorbell:
         self.shown = False
         self._quiet_since = inf
         self._shown_at = 0.0
-        self._unsure: frozenset[int] | None = None
+        self._unsure_below = 0
 
     def rung(self) -> None:
         """Somebody rang, or there is another reason to look now."""
@@ -58,14 +58,17 @@ class Doorbell:
         """Whether to show, before the next look, that it sleeps."""
         return not self.shown and now - self._quiet_since >= LINGER
 
-    def show(self, now: float) -> None:
-        """It shows that it sleeps: from now on, whoever writes rings."""
-        self.shown, self._shown_at, self._unsure = True, now, None
+    def show(self, next_id: int, now: float) -> None:
+        """It shows that it sleeps: from now on, whoever writes rings.
 
-    def looked(self, running: Iterable[int], now: float, *, found: bool) -> bool:
+        :param next_id: the transaction id that was to be given next, asked for after the lock was taken.
+        """
+        self.shown, self._shown_at, self._unsure_below = True, now, next_id
+
+    def looked(self, xmin: int, now: float, *, found: bool) -> bool:
         """It has looked.
 
-        :param running: the transactions that were running at the look's snapshot.
+        :param xmin: all transactions below had ended at the look's snapshot.
         :param found: whether there was something new.
         :returns: whether to take back that it sleeps.
         """
@@ -77,6 +80,6 @@ class Doorbell:
         if not self.shown:
             self.due = now + LOOK
             return False
-        self._unsure = frozenset(running) if self._unsure is None else self._unsure.intersection(running)
-        self.due = now + min(LONGEST_DOZE, max(LOOK, (now - self._shown_at) / 4)) if self._unsure else inf
+        sure = xmin >= self._unsure_below
+        self.due = inf if sure else now + min(LONGEST_DOZE, max(LOOK, (now - self._shown_at) / 4))
         return False

@@ -17,6 +17,12 @@ __all__ = ["Tail", "origin_of"]
 LOST_TO_RETENTION = "the log has removed changes that were not read: they exceeded its max_age or max_size"
 LOST_TO_RESTORE = "the log is not the one that the position is of: it was restored, or its tables were made anew"
 
+# What PostgreSQL tells without giving one away: it counts ages from there, in 32 bits.
+_NEXT_ID = (
+    "SELECT xmax + pg_catalog.age((xmax % 4294967296)::text::xid) FROM "
+    "(SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS xmax OFFSET 0) AS now"
+)
+
 
 def origin_of(execute: Execute, names: LogNames) -> str:
     """What a position is a position in: the server, whose transaction ids it names, and the log's tables.
@@ -96,9 +102,10 @@ class Tail:
         bell = self._doorbell
         if bell.wants_to_sleep(monotonic()):
             execute(f"SELECT pg_catalog.pg_advisory_lock_shared({self._key})")
-            bell.show(monotonic())
+            ((next_id,),) = execute(_NEXT_ID)
+            bell.show(int(next_id), monotonic())
         rows = self.reader.read(execute)
-        if bell.looked(self.reader.snapshot.running, monotonic(), found=bool(rows)):
+        if bell.looked(self.reader.snapshot.xmin, monotonic(), found=bool(rows)):
             execute(f"SELECT pg_catalog.pg_advisory_unlock_shared({self._key})")
         return rows
 
