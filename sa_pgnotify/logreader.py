@@ -174,6 +174,11 @@ class LogReader:
         self._window: _Window | None = None
         self._take(self._asked if position.target is None or relations is None else relations)
 
+    def _ask_removed(self, execute: Execute) -> None:
+        """To be asked after what it may have been removed from."""
+        ((removed,),) = execute(f"SELECT {self._removed}")
+        self._note(removed)
+
     def _note(self, removed: int | None) -> None:
         if removed is not None and removed >= Snapshot.parse(self.position.last).xmin:
             self.lost = removed
@@ -184,18 +189,13 @@ class LogReader:
         :param execute: runs one statement and gives its rows; each statement sees what was committed before it.
         :returns: rows; if none, :attr:`snapshot` was taken just now.
         """
-        if self._window is None and self.position.target is None:
-            return self._open(execute)
-        while True:
-            if self._window is None:
-                self._window = self._reopened(execute, Snapshot.parse(self.position.target or ""))
-            window = self._window
+        while self.position.target is not None:
+            window = self._window = self._window or self._reopened(execute, Snapshot.parse(self.position.target))
             if window.low > window.until:
                 self._close(window.target)
-                return self._open(execute)
+                break
             found = self._page(execute, window)
-            ((removed,),) = execute(f"SELECT {self._removed}")  # afterwards, so that it tells of what the page lacks
-            self._note(removed)
+            self._ask_removed(execute)
             full = bool(found) and (found[0][7] == PAGE or found[0][7] > len(found))
             if full:  # there may be more of the transaction that it ends with
                 self._window = replace(window, low=found[-1][0])
@@ -204,6 +204,7 @@ class LogReader:
             rows = self._rows(found, window.target, closes=not full and self._window.low > window.until)
             if rows:
                 return rows
+        return self._open(execute)
 
     def _open(self, execute: Execute) -> list[LogRow]:
         """A window from the last snapshot up to now: most are small, and are read at once."""
@@ -233,6 +234,7 @@ class LogReader:
         """A window that is longer than a page, or was begun before."""
         window = f"{Snapshot.parse(self.position.last).not_seen} AND {target.seen} AND {self._wanted}"
         ((low, until),) = execute(f"SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM {self._log} AS l WHERE {window}")
+        self._ask_removed(execute)
         return _Window(target, until, max(low, self.position.tx_end), 2 * PAGE)
 
     def _page(self, execute: Execute, window: _Window) -> list[tuple[Any, ...]]:
