@@ -30,7 +30,7 @@ class AsyncChangeBatch(BaseBatch):
     """What iterating an :class:`AsyncConsumer` gives: a :class:`~sa_pgnotify.ChangeBatch` for ``async with batch as session``."""
 
     async def __aenter__(self) -> Any:
-        return self._work.session
+        return self._worker.enter(self._work, asyncio.current_task())
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         return await greenlet_spawn(self._worker.finish, self._work, error)
@@ -105,9 +105,9 @@ class AsyncConsumer(BaseConsumer):
         return await self.start()
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        worker = self._started()
-        worker.stop()
-        await greenlet_spawn(worker.end)
+        if self._worker is not None and self._worker.is_ours:
+            self._worker.stop()
+            await greenlet_spawn(self._worker.end)
 
     def _here(self) -> Worker:
         worker = self._started()
@@ -136,6 +136,8 @@ class AsyncConsumer(BaseConsumer):
 
     async def seek(self, place: str | Position) -> None:
         """As :meth:`Consumer.seek`."""
+        if self._worker is not None:
+            self._worker.refuse_within_block(asyncio.current_task())
         await greenlet_spawn(seek, self._engine, self._key, self._entities, place)
         if self._worker is not None:
             self._worker.look()

@@ -162,6 +162,10 @@ class Batch:
             self._known[place] = self._decoder(place).all(self._columns[place])
         return self._known[place]
 
+    def texts(self, plan: Plan, row: int) -> list[str]:
+        """The fields of a row's identity, as they came."""
+        return [str(self._columns[place][row]) for place in plan.key]
+
     def values(self, plan: Plan, row: int) -> dict[str, Any]:
         """The values of a row by attribute name; of an update, those after it."""
         if plan not in self._values:

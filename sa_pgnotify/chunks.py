@@ -45,9 +45,9 @@ class Chunk:
         middle = self.first + count
         return replace(self, events=self.events[:count], until=middle), replace(self, events=self.events[count:], first=middle)
 
-    def place(self, number: int) -> Position:
-        """The place behind one of its events."""
-        return self.row.behind(min(self.first + number, self.until - 1))
+    def key(self, number: int) -> tuple[int, int]:
+        """Which change one of its events is: the same whenever, and up to whichever snapshot, it is read."""
+        return self.row.row_id, self.row.skipped + min(self.first + number, self.until - 1)
 
     @property
     def divisible(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -65,7 +66,7 @@ class ChangeBatch(BaseBatch):
     """
 
     def __enter__(self) -> Any:
-        return self._work.session
+        return self._worker.enter(self._work, threading.get_ident())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         return self._worker.finish(self._work, error)
@@ -195,9 +196,9 @@ class Consumer(BaseConsumer):
         return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        worker = self._started()
-        worker.stop()
-        worker.end()
+        if self._worker is not None and self._worker.is_ours:
+            self._worker.stop()
+            self._worker.end()
 
     def __iter__(self) -> Iterator[ChangeBatch]:
         """Batches, until :meth:`stop`."""
@@ -221,8 +222,10 @@ class Consumer(BaseConsumer):
 
         It waits for a batch of this name that is being worked off, in whichever process.
 
-        :raises PgNotifyError: if the consumer is not known in the database.
+        :raises PgNotifyError: if the consumer is not known in the database, or this is called within a batch's block.
         """
+        if self._worker is not None:
+            self._worker.refuse_within_block(threading.get_ident())
         seek(self._engine, self._key, self._entities, place)
         if self._worker is not None:
             self._worker.look()

@@ -29,7 +29,7 @@ from .drivers import ListenConnection, connect, errors_of
 from .errors import ListenUnavailable, NotifyConfigError, PgNotifyError, TriggersMissing
 from .events import Change, Gap
 from .logreader import LogRow, Position
-from .positions import ConsumerKey, Stored, fail, move, where
+from .positions import ConsumerKey, Stored, fail, move, reads, where
 from .protocol import Protocol
 from .quoting import literal
 from .reflection import execute_on
@@ -47,6 +47,8 @@ logger = logging.getLogger("sa_pgnotify")
 
 TAKE_OVER_SECONDS = 1.0
 """How often a consumer that stands by asks whether the one that works is still there."""
+FILL_SECONDS = 1.0
+"""How long a batch is read for at most, if most of what there is is not for this consumer."""
 LONGEST_RETRY = 30.0
 """Seconds between two tries of a change that fails; the first come sooner."""
 
@@ -60,6 +62,7 @@ class Work:
 
     :ivar session: the program's own, with a transaction in which the position is locked.
     :ivar reached: the place before the batch.
+    :ivar who: the thread or task that is within its block.
     """
 
     def __init__(self, session: Any, chunks: list[Chunk], reached: Position) -> None:
@@ -68,6 +71,7 @@ class Work:
         self.transaction = self.sync.get_transaction()
         self.chunks = chunks
         self.reached = reached
+        self.who: object = None
 
     @property
     def size(self) -> int:
@@ -133,7 +137,7 @@ class Worker:
         self._rows: deque[LogRow] = deque()  # read, and not yet decoded
         self._chunks: deque[Chunk] = deque()  # decoded, and not yet given out
         self._alone = 0  # how many changes are still to be tried one by one
-        self._verdicts: dict[Position, tuple[Verdict, str, int]] = {}
+        self._verdicts: dict[tuple[int, int], tuple[Verdict, str, int]] = {}
         self._work: Work | None = None
         self._warned: str | None = None
 
@@ -202,6 +206,8 @@ class Worker:
             execute(Stored(tail.origin, where(execute, names, self._start), relations).create(names, self.key))
             stored = Stored.load(execute, names, self.key)
             assert stored is not None
+        if stored.relations != relations and stored.position.target is None:
+            execute(reads(names, self.key, relations))
         self._go_to(stored)
         if stored.origin != tail.origin:
             tail.reader.go_to(now := Tail.now(execute))
@@ -273,10 +279,12 @@ class Worker:
 
     def end(self) -> None:
         """The last thing: nothing is left behind."""
-        if self._work is not None:
-            self._give_back(self._work)
-        self._disconnect()
-        self._waiting.close()
+        try:
+            if self._work is not None:
+                self._give_back(self._work)
+        finally:
+            self._disconnect()
+            self._waiting.close()
 
     # -- giving out batches -------------------------------------------------------------------------------------------
 
@@ -293,6 +301,7 @@ class Worker:
                 if self._connection is None:
                     self._connect(strict=False)
                 work = self._try(self._connection)
+                self._protocol.settled()
                 if work is not None:
                     return work
             except self._errors as error:
@@ -307,6 +316,7 @@ class Worker:
             except BaseException:
                 self._disconnect()  # interrupted anywhere: what was read is read again
                 raise
+        self.end()
         return None
 
     def _try(self, connection: ListenConnection | None) -> Work | None:
@@ -323,7 +333,8 @@ class Worker:
         if self._chunks:
             work = self._open()
             return None if work is None or work.is_empty else work
-        wait = min(self._next_beat - time.monotonic(), self.tail.due_in if self._works else TAKE_OVER_SECONDS)
+        due = (0.0 if self._rows else self.tail.due_in) if self._works else TAKE_OVER_SECONDS
+        wait = min(self._next_beat - time.monotonic(), due)
         self._waiting.wait(connection, wait)
         return None
 
@@ -356,9 +367,11 @@ class Worker:
         elif not self._rows and not self._chunks:
             passed = self.tail.reader.position  # what there was, if anything, was not for this consumer
             if passed != self._stored:
-                relations = self.tail.reader.relations
-                connection.execute(move(self._names, self.key, passed, origin=stored.origin, relations=relations))
-                self._stored = passed
+                moved = move(
+                    self._names, self.key, passed, origin=stored.origin, relations=self.tail.reader.relations, since=stored.position
+                )
+                connection.execute(moved)
+                self._stored = passed  # if somebody has moved it meanwhile, that is found before the next batch
         self._prune(connection)
 
     def _prune(self, connection: ListenConnection) -> None:
@@ -380,9 +393,10 @@ class Worker:
         self._warned = what
 
     def _fill(self, connection: ListenConnection) -> None:
-        """Read, and decode, as much as a batch takes."""
+        """Read, and decode, as much as a batch takes, or what can be had in a while."""
         ready = sum(len(chunk.events) for chunk in self._chunks)
-        while ready < self._batch_size and not self.stopping:
+        until = time.monotonic() + FILL_SECONDS
+        while ready < self._batch_size and not self.stopping and time.monotonic() < until:
             if not self._rows:
                 if self.tail.due_in > 0:
                     break
@@ -418,7 +432,7 @@ class Worker:
         """The event, if it is of this consumer's part: what is of no part, as a gap, is of all."""
         if not isinstance(event, Change) or event.identity is None:
             return event
-        return event if part_of(event.identity, self.key.parts) == self.key.part else None
+        return event if part_of(event._message.texts(event._plan, event._row), self.key.parts) == self.key.part else None
 
     def _open(self) -> Work | None:
         """Begin the program's transaction, with the position locked in it; None if somebody else has moved it."""
@@ -442,6 +456,23 @@ class Worker:
         return self._work
 
     # -- the end of a batch -------------------------------------------------------------------------------------------
+
+    def enter(self, work: Work, who: object) -> Any:
+        """The program's block begins, in the thread or task ``who``; gives its session.
+
+        :raises PgNotifyError: if the batch was finished, or given back.
+        """
+        if work is not self._work:
+            raise PgNotifyError("this batch was finished already, or given back: take the next one")
+        work.who = who
+        return work.session
+
+    def refuse_within_block(self, who: object) -> None:
+        """
+        :raises PgNotifyError: if ``who`` is within a batch's block.
+        """
+        if self._work is not None and self._work.who == who:
+            raise PgNotifyError("seek() waits for the batch that is being worked off, and this is its block. Call it behind the block")
 
     def finish(self, work: Work, error: BaseException | None) -> bool:
         """The end of the program's block, by ``error`` if it has raised. Whether the error is seen to."""
@@ -478,9 +509,8 @@ class Worker:
         except BaseException:
             self._give_back(work)
             raise
+        self._work, self._stored = None, work.after
         work.sync.close()
-        self._work = None
-        self._stored = work.after
         self._alone = max(0, self._alone - work.size)
         if not self._alone:
             self._verdicts.clear()
@@ -495,13 +525,13 @@ class Worker:
         self._give_back(work)
         if self._on_error is None or not isinstance(error, Exception):
             return False
-        found = [(chunk.place(number), event) for chunk in work.chunks for number, event in enumerate(chunk.events) if event is not None]
-        if len(found) > 1:
+        found = [(chunk.key(number), event) for chunk in work.chunks for number, event in enumerate(chunk.events) if event is not None]
+        key, change = found[0]  # a TRUNCATE is one change, of several events
+        if any(other != key for other, _ in found):
             logger.warning("consumer %s: a batch failed, its %d changes are tried one by one: %s", self.key, len(found), error)
             self._alone = max(self._alone, work.size)
             return True
-        ((place, change),) = found
-        failures = self._count(place)
+        failures = self._count(key)
         verdict = self._on_error(error, change, failures)
         if verdict not in ("raise", "retry", "skip", "park"):
             raise NotifyConfigError("on_error", f"it gave {verdict!r}; it must give 'raise', 'retry', 'skip' or 'park'") from error
@@ -511,7 +541,7 @@ class Worker:
         if verdict == "retry":
             self._pause(min(LONGEST_RETRY, 0.1 * 2 ** min(failures - 1, 20)))
         else:
-            self._verdicts[place] = (verdict, f"{type(error).__name__}: {error}", failures)
+            self._verdicts[key] = (verdict, f"{type(error).__name__}: {error}", failures)
         return True
 
     def _give_back(self, work: Work) -> None:
@@ -522,23 +552,25 @@ class Worker:
         self._chunks.extendleft(reversed(work.chunks))
         work.sync.close()
 
-    def _count(self, place: Position) -> int:
-        """How often the change before ``place`` has failed now, also in processes that are gone."""
+    def _count(self, change: tuple[int, int]) -> int:
+        """How often a change has failed now, also in processes that are gone."""
         with self._engine.connect() as connection:
-            ((failures,),) = execute_on(connection)(fail(self._names, self.key, f"{place.tx_end} {place.row_id} {place.row_part}"))
+            counted = list(execute_on(connection)(fail(self._names, self.key, "{} {}".format(*change))))
             connection.commit()
-        return int(failures)
+        if not counted:
+            raise PgNotifyError(f"the consumer {self.key} was forgotten: its position is gone")
+        return int(counted[0][0])
 
     def _judged(self, chunk: Chunk) -> Chunk:
         """A chunk without the changes that are skipped or parked."""
         if not self._verdicts:
             return chunk
-        events = [None if chunk.place(number) in self._verdicts else event for number, event in enumerate(chunk.events)]
+        events = [None if chunk.key(number) in self._verdicts else event for number, event in enumerate(chunk.events)]
         return replace(chunk, events=events)
 
     def _park(self, run: Callable[[str], Any], chunk: Chunk) -> None:
         for index in range(chunk.first, chunk.until):
-            verdict, error, failures = self._verdicts.get(chunk.row.behind(index), ("", "", 0))
+            verdict, error, failures = self._verdicts.get(chunk.key(index - chunk.first), ("", "", 0))
             if verdict == "park":
                 row = chunk.row
                 key = f"{literal(self.key.name)}, {self.key.part}, {self.key.parts}"
@@ -564,9 +596,9 @@ def _events(protocol: Protocol, batch: Batch) -> list[Change | Gap | None]:
     return every
 
 
-def part_of(identity: tuple[Any, ...], parts: int) -> int:
-    """Which of so many parts a row belongs to: the same in every process, by the texts of its identity."""
-    return crc32("\x1f".join(map(str, identity)).encode()) % parts
+def part_of(identity: Iterable[str], parts: int) -> int:
+    """Which of so many parts a row belongs to: the same in every process, by PostgreSQL's texts of its identity."""
+    return crc32("\x1f".join(identity).encode()) % parts
 
 
 def settings_of(entities: Iterable[Any]) -> LogSettings:

@@ -86,17 +86,32 @@ def _text(value: str | None) -> str:
     return "NULL" if value is None else literal(value)
 
 
-def move(names: LogNames, key: ConsumerKey, to: Position, *, origin: str, relations: tuple[str, ...] | None = None) -> str:
+def move(
+    names: LogNames,
+    key: ConsumerKey,
+    to: Position,
+    *,
+    origin: str,
+    relations: tuple[str, ...] | None = None,
+    since: Position | None = None,
+) -> str:
     """SQL that stores a position, and that nothing fails any more.
 
     :param relations: the tables among whose changes it is a place, if they may be others than are stored.
+    :param since: if given, the position that must be stored still.
     """
     of = f", origin = {literal(origin)}"
     if relations is not None:
         of += f", relations = {literal(json.dumps(relations))}"
+    still = ""
+    if since is not None:
+        still = (
+            f" AND (last, tx_end, row_id, row_part) = ({literal(since.last)}, {since.tx_end}, {since.row_id}, {since.row_part})"
+            f" AND target IS NOT DISTINCT FROM {_text(since.target)}"
+        )
     return (
         f"UPDATE {names.consumers} SET last = {literal(to.last)}, target = {_text(to.target)}, tx_end = {to.tx_end}, row_id = {to.row_id}, "
-        f"row_part = {to.row_part}, failing = NULL, failures = 0, moved_at = pg_catalog.clock_timestamp(){of} WHERE {key.condition}"
+        f"row_part = {to.row_part}, failing = NULL, failures = 0, moved_at = pg_catalog.clock_timestamp(){of} WHERE {key.condition}{still}"
     )
 
 
@@ -108,6 +123,11 @@ def fail(names: LogNames, key: ConsumerKey, change: str) -> str:
     )
 
 
+def reads(names: LogNames, key: ConsumerKey, relations: tuple[str, ...]) -> str:
+    """SQL that stores whose changes a consumer reads."""
+    return f"UPDATE {names.consumers} SET relations = {literal(json.dumps(relations))} WHERE {key.condition}"
+
+
 def lag(execute: Execute, names: LogNames, stored: Stored) -> Lag:
     """How far a consumer is behind."""
     at, last = stored.position, Snapshot.parse(stored.position.last)
@@ -117,12 +137,13 @@ def lag(execute: Execute, names: LogNames, stored: Stored) -> Lag:
     if at.target is not None and at.tx_end:
         newest = f"(SELECT max(m.id) FROM {log} AS m WHERE m.xid = l.xid{wanted})"
         done = f" AND NOT ({Snapshot.parse(at.target).seen} AND ({newest}, id) < ({at.tx_end}, {at.row_id}))"
-    separators = f"pg_catalog.octet_length(rows) - pg_catalog.octet_length(pg_catalog.replace(rows, {literal(RS)}, ''))"
+    changes = f"1 + pg_catalog.octet_length(rows) - pg_catalog.octet_length(pg_catalog.replace(rows, {literal(RS)}, ''))"
     here = f" - CASE WHEN id = {at.row_id} THEN {at.row_part} ELSE 0 END" if at.target is not None else ""
     made = f"CASE WHEN header LIKE '_' || {literal(US)} || '%' THEN pg_catalog.split_part(header, {literal(US)}, 4)::bigint END"
     ((events, oldest),) = execute(
-        f"SELECT coalesce(sum({separators} + 1{here}), 0)::bigint, coalesce(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) "
-        f"- min({made}) / 1000000.0, 0)::float8 FROM {log} AS l WHERE {last.not_seen}{wanted}{done}"
+        f"SELECT coalesce(sum(events), 0)::bigint, coalesce(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) - min(made) "
+        f"/ 1000000.0, 0)::float8 FROM (SELECT {changes}{here} AS events, {made} AS made FROM {log} AS l "
+        f"WHERE {last.not_seen}{wanted}{done}) AS behind WHERE events > 0"
     )
     return Lag(int(events), float(oldest) if events else 0.0)
 

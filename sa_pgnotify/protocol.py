@@ -88,13 +88,17 @@ class Protocol:
         self._attempts += 1
         return random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._attempts, 20)))  # noqa: S311 (no secret)
 
+    def settled(self) -> None:
+        """The connection does what it is for: the next loss is a new one."""
+        self._attempts = 0
+
     def connected(self, asked: float, detail: str = "") -> list[Item]:
         """A connection listens and was probed: what is to be told before anything that it brings.
 
         :param asked: when it began to be made, by ``time.time()``.
         :param detail: what is known to be missing.
         """
-        self._attempts = 0
+        self.settled()
         since, self._lost_since = self._lost_since, None
         self._complete_until = asked
         if since is None:
