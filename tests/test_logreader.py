@@ -19,12 +19,12 @@ from sqlalchemy import Connection, Engine, text
 from sa_pgnotify import logreader
 from sa_pgnotify.changelog import LogNames
 from sa_pgnotify.chunks import Chunk, cut, transactions
-from sa_pgnotify.logreader import BEGINNING, LogReader, LogRow, Position, Snapshot
+from sa_pgnotify.logreader import LogReader, LogRow, Position, Snapshot, beginning
 from sa_pgnotify.reflection import execute_on
 from sa_pgnotify.wire import RS, US
 
 NAMES = LogNames()
-START = Position(str(BEGINNING))
+START = Position(str(beginning(0)))
 
 
 @st.composite
