@@ -34,9 +34,10 @@ class Undecodable(Exception):
     """A row of a message cannot be made an event; the listener tells it as a ``Gap``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
-    """The shape of a message, read: see :mod:`sa_pgnotify.wire`."""
+    """The shape of a message, read: see :mod:`sa_pgnotify.wire`. Equal ones are one, since a source remembers them by their text, so
+    that what is remembered of each is found without comparing its columns."""
 
     columns: tuple[str, ...]
     carried: int
@@ -107,6 +108,7 @@ class Source:
         self._masks: dict[tuple[Layout, tuple[str | None, ...]], frozenset[int]] = {}
         self._decoders: dict[str, Decoder] = {}
         self._asks: dict[Layout, Mapping[int, int]] = {}
+        self._fits: dict[Layout, bool | None] = {}
 
     def with_types(self, oids: Mapping[str, int], readers: Mapping[int, TextReader | None], types: Mapping[str, str] | None) -> Source:
         """The same table, with the columns that it has by now."""
@@ -114,6 +116,11 @@ class Source:
 
     def fits(self, layout: Layout) -> bool | None:
         """Whether the columns of a layout that the model has are of the types that this source knows; None if nothing tells."""
+        if layout not in self._fits:
+            _remember(self._fits, layout, self._find_fits(layout))
+        return self._fits[layout]
+
+    def _find_fits(self, layout: Layout) -> bool | None:
         if layout.types is None:
             return True
         if self._types is None:

@@ -94,8 +94,8 @@ class LogRow(NamedTuple):
 
     :ivar tx_end: number of the last row of the transaction, which is ``row_id`` if this is it.
     :ivar text: the changes, laid out as in a message; ``skipped`` how many of them are left out here, since they were read before.
-    :ivar before: the place before it, ``skipped`` included; ``after`` the one behind it.
-    :ivar relations: the tables among whose changes these places are places.
+    :ivar start: where the page that it was read in begins; ``closing`` the place behind the row, if a window ends with it.
+    :ivar relations: the tables among whose changes its places are places.
     """
 
     tx_end: int
@@ -106,9 +106,19 @@ class LogRow(NamedTuple):
     header: str
     text: str
     skipped: int
-    before: Position
-    after: Position
-    relations: tuple[str, ...]
+    start: Position
+    closing: Position | None = None
+    relations: tuple[str, ...] = ()
+
+    @property
+    def before(self) -> Position:
+        """The place before it, behind what is skipped."""
+        return Position(self.start.last, self.start.target, self.tx_end, self.row_id, self.skipped)
+
+    @property
+    def after(self) -> Position:
+        """The place behind it."""
+        return self.closing or replace(self.before, row_part=self.skipped + self.size)
 
     @property
     def size(self) -> int:
@@ -235,7 +245,7 @@ class LogReader:
         window = f"{Snapshot.parse(self.position.last).not_seen} AND {target.seen} AND {self._wanted}"
         ((low, until),) = execute(f"SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM {self._log} AS l WHERE {window}")
         self._ask_removed(execute)
-        return _Window(target, until, max(low, self.position.tx_end), 2 * PAGE)
+        return _Window(target, until, max(low, self.position.tx_end), PAGE)
 
     def _page(self, execute: Execute, window: _Window) -> list[tuple[Any, ...]]:
         """The rows of the transactions whose last changes are among the next numbers, in order, at most a page."""
@@ -267,19 +277,16 @@ class LogReader:
             skipped = 0
             if (tx_end, row_id) < (start.tx_end, start.row_id):
                 continue
-            size = text.count(RS) + 1
             if (tx_end, row_id) == (start.tx_end, start.row_id):
-                if start.row_part >= size:
+                if start.row_part > text.count(RS):
                     continue
                 skipped = start.row_part
                 text = text.split(RS, skipped)[skipped]  # noqa: PLW2901
-            before = Position(start.last, start.target, tx_end, row_id, skipped)
-            after = replace(before, row_part=size)
-            rows.append(LogRow(tx_end, row_id, xid, pid, relation, header, text, skipped, before, after, self._relations))
+            rows.append(LogRow(tx_end, row_id, xid, pid, relation, header, text, skipped, start, None, self._relations))
         if closes:
             self._close(target)
             if rows:
-                rows[-1] = rows[-1]._replace(after=self.position)
+                rows[-1] = rows[-1]._replace(closing=self.position)
         elif rows:
             self.position = rows[-1].after
         return rows
