@@ -105,7 +105,8 @@ class Tail:
             ((next_id,),) = execute(_NEXT_ID)
             bell.show(int(next_id), monotonic())
         rows = self.reader.read(execute)
-        if bell.looked(self.reader.snapshot.xmin, monotonic(), found=bool(rows)):
+        more = self.reader.position.target is not None
+        if bell.looked(self.reader.snapshot.xmin, monotonic(), found=bool(rows), more=more):
             execute(f"SELECT pg_catalog.pg_advisory_unlock_shared({self._key})")
         return rows
 

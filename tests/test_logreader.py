@@ -68,7 +68,7 @@ def chunks_of(draw) -> list[Chunk]:
         for i, size in enumerate(sizes):
             number = end - len(sizes) + i + 1
             at = Position("1:1:", "99:99:", end, number, 0)
-            row = LogRow(end, number, xid, 1, "t", "", RS.join("x" * size), 0, at, replace(at, row_part=size))
+            row = LogRow(end, number, xid, 1, "t", "", RS.join("x" * size), 0, at)
             made.append(Chunk(row, list(range(count, count + size)), 0, size))  # type: ignore[arg-type]
             count += size
     return made
