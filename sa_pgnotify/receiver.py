@@ -302,14 +302,20 @@ class Receiver:
                 continue
             tail = self._tails[route.log] = known.get(route.log) or Tail(route.log, ())
             tail.reader.relations = tuple(route.sources)
-            if (anew or route.log not in known) and (lost := tail.connected(connection.execute)) is not None:
+            if not anew and route.log in known:
+                tail.verify(connection.execute)
+            elif (lost := tail.connected(connection.execute)) is not None:
                 self._logged.append(self.protocol.lost_position(lost))
+        for log in known.keys() - self._tails.keys() if not anew else ():
+            known[log].leave(connection.execute)
 
     def _beat(self, connection: ListenConnection) -> None:
         """Ask the server something, which finds out a dead connection, and something worth knowing."""
         asked = time.time()
         with self._waiting.deadline(connection, self._heartbeat):
             usage = float(connection.execute("SELECT pg_catalog.pg_notification_queue_usage()")[0][0])
+            for tail in self._tails.values():
+                tail.verify(connection.execute)
         self.protocol.answered(asked)
         for tail in self._tails.values():
             tail.rung()  # for those that write without ringing

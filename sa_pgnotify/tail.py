@@ -51,7 +51,7 @@ class Tail:
         self._known = position is not None
         self._origin: str | None = None
         self._doorbell = Doorbell()
-        self._key = f"{DOORBELL_KEY} + {literal(names.head)}::regclass::oid::bigint"
+        self._key = 0
         self._told_removed = -1
 
     @staticmethod
@@ -69,11 +69,26 @@ class Tail:
         self._doorbell.reset()
         now, was = origin_of(execute, self.names), origin or self._origin
         self._origin = now
+        self._key = DOORBELL_KEY + int(now.split(":")[1])
         if self._known and was in (None, now):
             return None
         lost, self._known = self._known, True
         self.reader.go_to(self.now(execute))
         return LOST_TO_RESTORE if lost else None
+
+    def verify(self, execute: Execute) -> None:
+        """Find out whether the log is still the one that is followed: of another, its writers ring elsewhere.
+
+        :raises ListenUnavailable: if it is not.
+        """
+        if origin_of(execute, self.names) != self._origin:
+            raise ListenUnavailable("log", f"the tables of the change log {self.names.head} were made anew")
+
+    def leave(self, execute: Execute) -> None:
+        """Follow it no more, on a connection that stays: nobody is to ring for it."""
+        if self._doorbell.shown:
+            execute(f"SELECT pg_catalog.pg_advisory_unlock_shared({self._key})")
+        self._doorbell.reset()
 
     @property
     def origin(self) -> str | None:
