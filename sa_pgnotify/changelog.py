@@ -126,8 +126,18 @@ class ChangeLog:
 
 def find_log(metadata: MetaData) -> ChangeLog | None:
     """The log of a MetaData, also of one into which the tables of another were copied; None if it has none."""
-    head = next((t for t in metadata.tables.values() if t.name == PREFIX and INFO_KEY in t.info), None)
+    head = _find_head(metadata)
     return None if head is None else ChangeLog._of(head)
+
+
+def log_schema(metadata: MetaData, default: str | None) -> str | None:
+    """The schema of a MetaData's log, ``default`` if it has none: tables may have been copied into it, with another schema."""
+    head = _find_head(metadata)
+    return default if head is None else head.schema
+
+
+def _find_head(metadata: MetaData) -> Table | None:
+    return next((t for t in metadata.tables.values() if t.name == PREFIX and INFO_KEY in t.info), None)
 
 
 def log_of(metadata: MetaData) -> ChangeLog:

@@ -19,11 +19,11 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.sql.ddl import SchemaDropper, SchemaGenerator
 
-from .changelog import log_of
+from .changelog import ChangeLog, find_log, log_of
 from .ddl import CreateNotifyTriggers, DropNotifyTriggers
 from .errors import NotifyConfigError
 from .reflection import Installed, compare, execute_on, installed, marked_sets, schema_translation
-from .spec import INFO_KEY, Lookup, NotifySpec, marking_of, resolve
+from .spec import INFO_KEY, Lookup, Marking, NotifySpec, marking_of, resolve
 from .triggers import TriggerSet
 
 logger = logging.getLogger("sa_pgnotify")
@@ -217,13 +217,20 @@ def _look_up_class(mapper: Mapper[Any], root: Mapper[Any]) -> None:
 def _created_all(metadata: MetaData, connection: Any, _ddl_runner: Any, **_: Any) -> None:
     # Migrations run other runners: they install triggers by operations of their own, frozen at the time of writing.
     if isinstance(_ddl_runner, SchemaGenerator):
-        _install(connection, _ddl_runner.tables or metadata.tables.values())
+        _install(connection, _ddl_runner.tables or metadata.tables.values(), with_log=_ddl_runner.tables is None)
 
 
 @event.listens_for(Table, "after_create")
 def _created(table: Table, connection: Any, _ddl_runner: Any, _is_metadata_operation: bool = False, **_: Any) -> None:
     if isinstance(_ddl_runner, SchemaGenerator) and not _is_metadata_operation:
-        _install(connection, [table])
+        _install(connection, [table], with_log=False)
+
+
+@event.listens_for(MetaData, "before_drop")
+def _drops_all(metadata: MetaData, connection: Any, _ddl_runner: Any, **_: Any) -> None:
+    # While their log is there, that whoever listens to it can be told.
+    if isinstance(_ddl_runner, SchemaDropper):
+        _remove(connection, [t for t in _ddl_runner.tables or metadata.tables.values() if _durable(t)])
 
 
 @event.listens_for(MetaData, "after_drop")
@@ -238,13 +245,20 @@ def _dropped(table: Table, connection: Any, _ddl_runner: Any, _is_metadata_opera
         _remove(connection, [table])
 
 
-def _install(connection: Any, tables: Iterable[Table]) -> None:
-    """Install what is missing or outdated; when all is in place, one query and no lock."""
+def _install(connection: Any, tables: Iterable[Table], *, with_log: bool) -> None:
+    """Install what is missing or outdated; when all is in place, one query and no lock.
+
+    :param with_log: whether the tables of the change log were among those that were created, or that were there.
+    """
     marked = _marked(connection, tables)
     if isinstance(connection, Connection) and marked:
         sets = marked_sets(marked, schema_translation(connection))
         found = installed(execute_on(connection), sets.values())
         marked = [t for t, wanted in sets.items() if _can_be_mended(t, wanted, found.get(wanted))]
+    for metadata, schema in {t.metadata: marking.log_schema for t in marked if (marking := _durable(t)) is not None}.items():
+        log = find_log(metadata)
+        if log is None or not with_log:  # a table that was copied into another MetaData comes without one
+            metadata.create_all(connection, (log or ChangeLog(metadata, schema=schema)).tables)
     for table in marked:
         connection.execute(CreateNotifyTriggers(table))
 
@@ -261,6 +275,12 @@ def _can_be_mended(table: Table, wanted: TriggerSet, found: Installed | None) ->
 def _remove(connection: Any, tables: Iterable[Table]) -> None:
     for table in _marked(connection, tables):
         connection.execute(DropNotifyTriggers(table))
+
+
+def _durable(table: Table) -> Marking | None:
+    """The marking of a table whose changes go into a log."""
+    marking = marking_of(table)
+    return marking if marking is not None and marking.durable else None
 
 
 def _marked(connection: Any, tables: Iterable[Table]) -> list[Table]:

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Table
 
 from .changelog import PREFIX as LOG
-from .changelog import LogNames
+from .changelog import LogNames, log_schema
 from .channel import DEFAULT_CHANNEL, RELATION
 from .columns import TriggerColumn, trigger_column
 from .errors import NotifyConfigError
@@ -297,6 +297,8 @@ def trigger_set(table: Table, marking: Marking) -> TriggerSet:
     lookup = marking.discriminator
     if isinstance(lookup, Lookup) and lookup.beside:
         marking = replace(marking, discriminator=replace(lookup, schema=table.schema, beside=False))
+    if marking.durable:
+        marking = replace(marking, log_schema=log_schema(table.metadata, marking.log_schema))
     return TriggerSet(table=table.name, schema=table.schema, marking=marking, columns=columns)
 
 
