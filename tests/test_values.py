@@ -225,17 +225,19 @@ def attributes_of(kind: Kind, engine: Any, entity: Any) -> list[dict[str, Any]]:
     return kind.select(engine, load)
 
 
-def model(columns: dict[str, Any]) -> Any:
+def model(columns: dict[str, Any], *, durable: bool = False) -> Any:
     class Base(DeclarativeBase):
         pass
 
     body = {name: mapped_column(type_, nullable=True) for name, type_ in columns.items()}
-    body |= {"__tablename__": "t", "__notify__": NotifySpec(values="all"), "id": mapped_column(sa.Integer, primary_key=True)}
+    body |= {"__tablename__": "t", "id": mapped_column(sa.Integer, primary_key=True)}
+    body["__notify__"] = NotifySpec(values="all", durable=durable)
     return type("Thing", (NotifyOnChange, Base), body)
 
 
+@pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("group", GROUPS)
-def test_values_equal_a_select(engine, url, kind, group):
+def test_values_equal_a_select(engine, url, kind, group, durable):
     """INSERT, UPDATE (old and new) and DELETE bring each type's values, NULL included, as a SELECT of the same rows gives them,
     although the writer's session writes dates, numbers and bytes differently."""
     run(engine, *NEEDED)
@@ -245,7 +247,7 @@ def test_values_equal_a_select(engine, url, kind, group):
             run(engine, f"SELECT {XML}")
         except NotSupportedError:
             pytest.skip("this server was built without libxml")
-    Thing = model({name: type_ for name, (type_, _) in cases.items()})
+    Thing = model({name: type_ for name, (type_, _) in cases.items()}, durable=durable)
     reader = kind.engine(url)  # it sees the extensions from its first connection on
     Thing.metadata.create_all(engine)
     rows = max(len(literals) for _, literals in cases.values())
