@@ -2,7 +2,8 @@
 
 It is hard because a row of the log can be written only outside of an exception block: in one, it would cost the transaction an id of
 its own for each statement, and sixty-four of these make every other session slower. So the block around it composes all that may fail,
-and holds the log's head, which is dropped only together with the slots; what follows can fail only where the user's own write would.
+takes the row's number, and looks whether the slot that this falls in is there, and whether the number is free, which it is not where a
+restored database has its sequence behind its rows; what follows can fail only where the user's own write would.
 
 The changes of a statement are cut, at the ends of rows, into pieces that a reader can hold. Then a reader that sleeps is rung, if there is
 one: see :mod:`sa_pgnotify.doorbell`.
@@ -41,24 +42,35 @@ def log_body(relation: str, chosen: str, names: LogNames) -> str:
     :param relation: SQL for the table's name in messages; ``chosen`` the statements that compose the message, up to their END IF.
     """
     oid = f"{literal(names.head)}::regclass::oid::bigint"
-    inserts = "".join(
-        f"      {'ELSIF' if slot else 'IF'} (place >> {SLOT_BITS}) & {SLOTS - 1} = {slot} THEN\n"
-        f"        INSERT INTO {name} (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), "
-        "relation, message, piece);\n"
-        for slot, name in enumerate(names.slots)
+    columns = ("id", "xid", "pid", "relation", "header", "rows")
+    inserts = _in_slots(
+        names, f"INSERT INTO {{}} ({', '.join(columns)}) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);"
     )
+    read = ", ".join(f"s.{column}" for column in columns)
+    looks = _in_slots(names, f"PERFORM {read} FROM {{}} AS s LEFT JOIN {names.head} ON false WHERE s.id = place;")
+    newest = " UNION ALL ".join(f"SELECT max(s.id) AS id FROM {name} AS s" for name in names.slots)
     return _BODY.format(
         relation=relation,
         chosen=chosen,
         head=names.head,
         sequence=literal(names.sequence),
         inserts=inserts,
+        looks=looks,
+        newest=newest,
         piece_bytes=PIECE_BYTES,
         longest=LONGEST_STATEMENT,
         window=WINDOW,
         key=f"({DOORBELL_KEY} + {oid})",
         channel=bell_channel(oid),
         off=literal(DOORBELL_OFF),
+    )
+
+
+def _in_slots(names: LogNames, statement: str) -> str:
+    """What does ``statement`` with the slot that ``place`` falls in, up to its END IF."""
+    return "".join(
+        f"    {'ELSIF' if slot else 'IF'} (place >> {SLOT_BITS}) & {SLOTS - 1} = {slot} THEN\n      {statement.format(name)}\n"
+        for slot, name in enumerate(names.slots)
     )
 
 
@@ -73,15 +85,30 @@ DECLARE
   total int;
   start int := 1;
   stop int;
-  found int;
+  ahead int;
   xid bigint;
   place bigint;
+  newest bigint;
   there boolean := false;
+  any_bytes boolean := pg_catalog.getdatabaseencoding() = 'SQL_ASCII';
 BEGIN
   BEGIN
-    PERFORM FROM {head} WHERE false;
+    place := pg_catalog.nextval({sequence});
+{looks}    END IF;
+    IF FOUND THEN
+      PERFORM pg_catalog.pg_advisory_xact_lock(-{key});
+      newest := (SELECT max(id) FROM ({newest}) AS s);
+      place := pg_catalog.nextval({sequence});
+      IF place <= newest THEN
+        -- Far enough for whoever takes a number meanwhile.
+        place := pg_catalog.setval({sequence}, newest + 10000);
+      END IF;
+    END IF;
     there := true;
 {chosen}  END IF;
+    IF any_bytes AND pg_catalog.convert_to(pg_catalog.concat(message, rows), 'UTF8') IS NULL THEN
+      RETURN NULL; -- never: what no reader could read has failed
+    END IF;
     IF pg_catalog.octet_length(rows) > {piece_bytes} THEN
       IF pg_catalog.octet_length(rows) > {longest} THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'the changes of one statement exceed {longest} bytes';
@@ -94,7 +121,7 @@ BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare tables and triggers with check().';
     IF NOT there THEN RETURN NULL; END IF;
-    message := pg_catalog.concat('failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
+    message := pg_catalog.concat('failed ', SQLSTATE, ' ', CASE WHEN NOT any_bytes THEN pg_catalog.left(SQLERRM, 500) END);
     rows := '';
     bytes := NULL;
   END;
@@ -105,17 +132,17 @@ BEGIN
     ELSE
       stop := start + {piece_bytes};
       WHILE stop <= total LOOP
-        found := position(E'\\\\x1e'::bytea IN pg_catalog.substr(bytes, stop, {window}));
-        stop := stop + CASE WHEN found > 0 THEN found - 1 ELSE {window} END;
-        EXIT WHEN found > 0;
+        ahead := position(E'\\\\x1e'::bytea IN pg_catalog.substr(bytes, stop, {window}));
+        stop := stop + CASE WHEN ahead > 0 THEN ahead - 1 ELSE {window} END;
+        EXIT WHEN ahead > 0;
       END LOOP;
       stop := least(stop, total + 1);
       piece := pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start), 'UTF8');
       start := stop + 1;
     END IF;
-    place := pg_catalog.nextval({sequence});
-{inserts}      END IF;
+{inserts}    END IF;
     EXIT WHEN bytes IS NULL OR start > total;
+    place := pg_catalog.nextval({sequence});
   END LOOP;
   -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock({key}) THEN pg_catalog.pg_advisory_unlock({key}) ELSE false END)

@@ -907,13 +907,33 @@ DECLARE
   total int;
   start int := 1;
   stop int;
-  found int;
+  ahead int;
   xid bigint;
   place bigint;
+  newest bigint;
   there boolean := false;
+  any_bytes boolean := pg_catalog.getdatabaseencoding() = 'SQL_ASCII';
 BEGIN
   BEGIN
-    PERFORM FROM sa_pgnotify_log WHERE false;
+    place := pg_catalog.nextval('sa_pgnotify_log_id_seq');
+    IF (place >> 15) & 3 = 0 THEN
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_0 AS s LEFT JOIN sa_pgnotify_log ON false WHERE s.id = place;
+    ELSIF (place >> 15) & 3 = 1 THEN
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_1 AS s LEFT JOIN sa_pgnotify_log ON false WHERE s.id = place;
+    ELSIF (place >> 15) & 3 = 2 THEN
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_2 AS s LEFT JOIN sa_pgnotify_log ON false WHERE s.id = place;
+    ELSIF (place >> 15) & 3 = 3 THEN
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_3 AS s LEFT JOIN sa_pgnotify_log ON false WHERE s.id = place;
+    END IF;
+    IF FOUND THEN
+      PERFORM pg_catalog.pg_advisory_xact_lock(-(5978020200249819136 + 'sa_pgnotify_log'::regclass::oid::bigint));
+      newest := (SELECT max(id) FROM (SELECT max(s.id) AS id FROM sa_pgnotify_log_0 AS s UNION ALL SELECT max(s.id) AS id FROM sa_pgnotify_log_1 AS s UNION ALL SELECT max(s.id) AS id FROM sa_pgnotify_log_2 AS s UNION ALL SELECT max(s.id) AS id FROM sa_pgnotify_log_3 AS s) AS s);
+      place := pg_catalog.nextval('sa_pgnotify_log_id_seq');
+      IF place <= newest THEN
+        -- Far enough for whoever takes a number meanwhile.
+        place := pg_catalog.setval('sa_pgnotify_log_id_seq', newest + 10000);
+      END IF;
+    END IF;
     there := true;
   IF TG_OP = 'INSERT' THEN
     SELECT pg_catalog.string_agg(pg_catalog.concat(new_row.id), E'\x1e') INTO rows
@@ -947,6 +967,9 @@ BEGIN
     message := pg_catalog.concat('T', E'\x1f', relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
     rows := '';
   END IF;
+    IF any_bytes AND pg_catalog.convert_to(pg_catalog.concat(message, rows), 'UTF8') IS NULL THEN
+      RETURN NULL; -- never: what no reader could read has failed
+    END IF;
     IF pg_catalog.octet_length(rows) > 60000 THEN
       IF pg_catalog.octet_length(rows) > 536870912 THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'the changes of one statement exceed 536870912 bytes';
@@ -959,7 +982,7 @@ BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare tables and triggers with check().';
     IF NOT there THEN RETURN NULL; END IF;
-    message := pg_catalog.concat('failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
+    message := pg_catalog.concat('failed ', SQLSTATE, ' ', CASE WHEN NOT any_bytes THEN pg_catalog.left(SQLERRM, 500) END);
     rows := '';
     bytes := NULL;
   END;
@@ -970,25 +993,25 @@ BEGIN
     ELSE
       stop := start + 60000;
       WHILE stop <= total LOOP
-        found := position(E'\\x1e'::bytea IN pg_catalog.substr(bytes, stop, 2048));
-        stop := stop + CASE WHEN found > 0 THEN found - 1 ELSE 2048 END;
-        EXIT WHEN found > 0;
+        ahead := position(E'\\x1e'::bytea IN pg_catalog.substr(bytes, stop, 2048));
+        stop := stop + CASE WHEN ahead > 0 THEN ahead - 1 ELSE 2048 END;
+        EXIT WHEN ahead > 0;
       END LOOP;
       stop := least(stop, total + 1);
       piece := pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start), 'UTF8');
       start := stop + 1;
     END IF;
-    place := pg_catalog.nextval('sa_pgnotify_log_id_seq');
-      IF (place >> 15) & 3 = 0 THEN
-        INSERT INTO sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
-      ELSIF (place >> 15) & 3 = 1 THEN
-        INSERT INTO sa_pgnotify_log_1 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
-      ELSIF (place >> 15) & 3 = 2 THEN
-        INSERT INTO sa_pgnotify_log_2 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
-      ELSIF (place >> 15) & 3 = 3 THEN
-        INSERT INTO sa_pgnotify_log_3 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
-      END IF;
+    IF (place >> 15) & 3 = 0 THEN
+      INSERT INTO sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
+    ELSIF (place >> 15) & 3 = 1 THEN
+      INSERT INTO sa_pgnotify_log_1 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
+    ELSIF (place >> 15) & 3 = 2 THEN
+      INSERT INTO sa_pgnotify_log_2 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
+    ELSIF (place >> 15) & 3 = 3 THEN
+      INSERT INTO sa_pgnotify_log_3 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
+    END IF;
     EXIT WHEN bytes IS NULL OR start > total;
+    place := pg_catalog.nextval('sa_pgnotify_log_id_seq');
   END LOOP;
   -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock((5978020200249819136 + 'sa_pgnotify_log'::regclass::oid::bigint)) THEN pg_catalog.pg_advisory_unlock((5978020200249819136 + 'sa_pgnotify_log'::regclass::oid::bigint)) ELSE false END)
@@ -1040,191 +1063,7 @@ END
 $sa_pgnotify$;
 
 -- template version 1: durable, the log elsewhere, a condition
-DO $sa_pgnotify$
-#variable_conflict use_column
-DECLARE
-  former oid[];
-  channels text[];
-  unused oid;
-  stray text;
-BEGIN
-PERFORM pg_catalog.pg_advisory_xact_lock(45285821179371306);
-former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
-  WHERE tgrelid = pg_catalog.to_regclass('shop.orders') AND tgname IN ('sa_pgnotify_insert', 'sa_pgnotify_update', 'sa_pgnotify_delete', 'sa_pgnotify_truncate') AND NOT tgisinternal
-  UNION SELECT f.oid FROM pg_catalog.pg_proc AS f WHERE f.oid = pg_catalog.to_regprocedure('shop."sa_pgnotify_orders"()')
-    AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), 'sa_pgnotify '));
-BEGIN
-  channels := ARRAY(SELECT CASE WHEN (said.it ->> 'durable')::boolean
-      THEN pg_catalog.concat('sa_pgnotify_log_', pg_catalog.to_regclass(pg_catalog.concat(pg_catalog.quote_ident(said.it ->> 'log_schema') || '.', 'sa_pgnotify_log'))::oid)
-      ELSE coalesce(said.it ->> 'channel', CASE WHEN pg_catalog.octet_length(CASE WHEN pg_catalog.translate(pg_catalog.concat(n.nspname, coalesce(said.it ->> 'table', substr(f.proname, 13))), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(n.nspname, '.', coalesce(said.it ->> 'table', substr(f.proname, 13))) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(n.nspname::text, '"', '""'), '"."', pg_catalog.replace(coalesce(said.it ->> 'table', substr(f.proname, 13))::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END) <= 63 THEN CASE WHEN pg_catalog.translate(pg_catalog.concat(n.nspname, coalesce(said.it ->> 'table', substr(f.proname, 13))), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(n.nspname, '.', coalesce(said.it ->> 'table', substr(f.proname, 13))) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(n.nspname::text, '"', '""'), '"."', pg_catalog.replace(coalesce(said.it ->> 'table', substr(f.proname, 13))::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(CASE WHEN pg_catalog.translate(pg_catalog.concat(n.nspname, coalesce(said.it ->> 'table', substr(f.proname, 13))), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(n.nspname, '.', coalesce(said.it ->> 'table', substr(f.proname, 13))) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(n.nspname::text, '"', '""'), '"."', pg_catalog.replace(coalesce(said.it ->> 'table', substr(f.proname, 13))::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END, 'UTF8')), 'hex'), 1, 40) END) END
-    FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
-    CROSS JOIN LATERAL (SELECT substr(pg_catalog.obj_description(f.oid, 'pg_proc'), 13)::json AS it) AS said
-    WHERE f.oid = ANY (former) AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), 'sa_pgnotify '));
-EXCEPTION WHEN data_exception THEN
-  channels := ARRAY[]::text[]; -- a comment is damaged
-END;
-IF pg_catalog.to_regclass('"Audit".sa_pgnotify_log') IS NULL THEN
-  RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the change log ' || '"Audit".sa_pgnotify_log' || ' does not exist',
-    HINT = 'Durable changes are written there. Create all tables of the MetaData, or those of its ChangeLog, before the triggers.';
-END IF;
-FOR stray IN SELECT slot FROM unnest(ARRAY['"Audit".sa_pgnotify_log_0', '"Audit".sa_pgnotify_log_1', '"Audit".sa_pgnotify_log_2', '"Audit".sa_pgnotify_log_3']) AS slot JOIN pg_catalog.pg_attribute AS a ON attrelid = slot::regclass
-    WHERE attname = 'rows' AND attstorage <> 'e' LOOP
-  EXECUTE pg_catalog.format('ALTER TABLE %s ALTER COLUMN rows SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160)', stray);
-END LOOP;
-IF EXISTS (SELECT FROM pg_catalog.pg_trigger
-    WHERE tgfoid = pg_catalog.to_regprocedure('shop."sa_pgnotify_orders"()') AND tgrelid <> 'shop.orders'::regclass) THEN
-  EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', pg_catalog.to_regprocedure('shop."sa_pgnotify_orders"()'),
-    pg_catalog.concat('sa_pgnotify_', pg_catalog.to_regprocedure('shop."sa_pgnotify_orders"()')::oid));
-END IF;
-CREATE OR REPLACE FUNCTION shop."sa_pgnotify_orders"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET datestyle TO 'ISO' SET timezone TO 'UTC' SET intervalstyle TO 'postgres' SET bytea_output TO 'hex' SET extra_float_digits TO '1' SET jit TO 'off' SET search_path FROM CURRENT SET standard_conforming_strings TO 'on' AS $function$
-#variable_conflict use_column
-DECLARE
-  relation text := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
-  rows text;
-  message text;
-  bytes bytea;
-  piece text;
-  total int;
-  start int := 1;
-  stop int;
-  found int;
-  xid bigint;
-  place bigint;
-  there boolean := false;
-BEGIN
-  BEGIN
-    PERFORM FROM "Audit".sa_pgnotify_log WHERE false;
-    there := true;
-  IF TG_OP = 'INSERT' THEN
-    SELECT pg_catalog.string_agg(pg_catalog.concat(new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)), E'\x1e') INTO rows
-      FROM sa_new_rows AS new_row LEFT JOIN sa_new_rows AS old_row ON false
-      WHERE (new_row.id > 4
-      );
-    IF rows IS NULL THEN RETURN NULL; END IF;
-    message := pg_catalog.concat('I', E'\x1f', relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
-  ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO rows
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN ROW(old_row.kind)::record *<> ROW(new_row.kind)::record THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
-        FROM (SELECT r.id, r.kind FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, r.kind FROM sa_new_rows AS r) AS new_row
-        WHERE CASE WHEN (new_row.id > 4
-      ) THEN true ELSE false END
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
-    ELSE
-    SELECT pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO rows
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN ROW(old_row.kind)::record *<> ROW(new_row.kind)::record THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
-        FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.kind FROM sa_old_rows AS r) AS old_row
-        FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.kind FROM sa_new_rows AS r) AS new_row USING (position)
-        WHERE CASE WHEN (new_row.id > 4
-      ) THEN true ELSE false END
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
-    END IF;
-    IF rows IS NULL THEN RETURN NULL; END IF;
-    message := pg_catalog.concat('U', E'\x1f', relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
-  ELSIF TG_OP = 'DELETE' THEN
-    SELECT pg_catalog.string_agg(pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)), E'\x1e') INTO rows
-      FROM sa_old_rows AS old_row LEFT JOIN sa_old_rows AS new_row ON false
-      WHERE (new_row.id > 4
-      );
-    IF rows IS NULL THEN RETURN NULL; END IF;
-    message := pg_catalog.concat('D', E'\x1f', relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
-  ELSIF TG_OP = 'TRUNCATE' THEN
-    message := pg_catalog.concat('T', E'\x1f', relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
-    rows := '';
-  END IF;
-    IF pg_catalog.octet_length(rows) > 60000 THEN
-      IF pg_catalog.octet_length(rows) > 536870912 THEN
-        RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'the changes of one statement exceed 536870912 bytes';
-      END IF;
-      bytes := pg_catalog.convert_to(rows, 'UTF8');
-      total := pg_catalog.octet_length(bytes);
-    END IF;
-  EXCEPTION WHEN OTHERS THEN
-    -- The user's write goes on. The readers of the log are told that something is missing.
-    RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
-      DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare tables and triggers with check().';
-    IF NOT there THEN RETURN NULL; END IF;
-    message := pg_catalog.concat('failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
-    rows := '';
-    bytes := NULL;
-  END;
-  xid := pg_catalog.pg_current_xact_id()::text::bigint;
-  LOOP
-    IF bytes IS NULL THEN
-      piece := rows;
-    ELSE
-      stop := start + 60000;
-      WHILE stop <= total LOOP
-        found := position(E'\\x1e'::bytea IN pg_catalog.substr(bytes, stop, 2048));
-        stop := stop + CASE WHEN found > 0 THEN found - 1 ELSE 2048 END;
-        EXIT WHEN found > 0;
-      END LOOP;
-      stop := least(stop, total + 1);
-      piece := pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start), 'UTF8');
-      start := stop + 1;
-    END IF;
-    place := pg_catalog.nextval('"Audit".sa_pgnotify_log_id_seq');
-      IF (place >> 15) & 3 = 0 THEN
-        INSERT INTO "Audit".sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
-      ELSIF (place >> 15) & 3 = 1 THEN
-        INSERT INTO "Audit".sa_pgnotify_log_1 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
-      ELSIF (place >> 15) & 3 = 2 THEN
-        INSERT INTO "Audit".sa_pgnotify_log_2 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
-      ELSIF (place >> 15) & 3 = 3 THEN
-        INSERT INTO "Audit".sa_pgnotify_log_3 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
-      END IF;
-    EXIT WHEN bytes IS NULL OR start > total;
-  END LOOP;
-  -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock((5978020200249819136 + '"Audit".sa_pgnotify_log'::regclass::oid::bigint)) THEN pg_catalog.pg_advisory_unlock((5978020200249819136 + '"Audit".sa_pgnotify_log'::regclass::oid::bigint)) ELSE false END)
-    OR pg_catalog.current_setting('sa_pgnotify.doorbell', true) = 'off' THEN
-    RETURN NULL;
-  END IF;
-  BEGIN
-    PERFORM pg_catalog.pg_notify(pg_catalog.concat('sa_pgnotify_log_', '"Audit".sa_pgnotify_log'::regclass::oid::bigint), 'sa1 ring');
-  EXCEPTION WHEN OTHERS THEN
-    RAISE WARNING USING MESSAGE = 'sa_pgnotify could not wake the readers of the change log',
-      DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. They find it at their heartbeat.';
-  END;
-  RETURN NULL;
-END
-$function$;
-COMMENT ON FUNCTION shop."sa_pgnotify_orders"() IS 'sa_pgnotify {"columns": {"id": "integer", "kind": "other"}, "key": ["id"], "operations": ["insert", "update", "delete", "truncate"], "values": "all", "condition": "new_row.id > 4", "durable": true, "log_schema": "Audit", "version": 1}';
-REVOKE EXECUTE ON FUNCTION shop."sa_pgnotify_orders"() FROM PUBLIC;
-EXECUTE pg_catalog.format('ALTER FUNCTION %s SET search_path TO %s', 'shop."sa_pgnotify_orders"()', pg_catalog.concat(nullif(pg_catalog.current_setting('search_path'), '') || ', ', 'pg_temp'));
-FOR stray IN SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass('shop.orders')
-    AND tgfoid = pg_catalog.to_regprocedure('shop."sa_pgnotify_orders"()') AND tgname NOT IN ('sa_pgnotify_insert', 'sa_pgnotify_update', 'sa_pgnotify_delete', 'sa_pgnotify_truncate')
-    AND pg_catalog.starts_with(pg_catalog.obj_description(tgfoid, 'pg_proc'), 'sa_pgnotify ') LOOP
-  EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', stray, 'shop.orders'::regclass);
-END LOOP;
-IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'shop.orders'::regclass AND tgname = 'sa_pgnotify_insert' AND NOT tgisinternal AND tgfoid = 'shop."sa_pgnotify_orders"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '4  sa_new_rows t') THEN
-  CREATE OR REPLACE TRIGGER sa_pgnotify_insert AFTER INSERT ON shop.orders REFERENCING NEW TABLE AS sa_new_rows FOR EACH STATEMENT EXECUTE FUNCTION shop."sa_pgnotify_orders"();
-END IF;
-IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'shop.orders'::regclass AND tgname = 'sa_pgnotify_update' AND NOT tgisinternal AND tgfoid = 'shop."sa_pgnotify_orders"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '16 sa_old_rows sa_new_rows t') THEN
-  CREATE OR REPLACE TRIGGER sa_pgnotify_update AFTER UPDATE ON shop.orders REFERENCING OLD TABLE AS sa_old_rows NEW TABLE AS sa_new_rows FOR EACH STATEMENT EXECUTE FUNCTION shop."sa_pgnotify_orders"();
-END IF;
-IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'shop.orders'::regclass AND tgname = 'sa_pgnotify_delete' AND NOT tgisinternal AND tgfoid = 'shop."sa_pgnotify_orders"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '8 sa_old_rows  t') THEN
-  CREATE OR REPLACE TRIGGER sa_pgnotify_delete AFTER DELETE ON shop.orders REFERENCING OLD TABLE AS sa_old_rows FOR EACH STATEMENT EXECUTE FUNCTION shop."sa_pgnotify_orders"();
-END IF;
-IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'shop.orders'::regclass AND tgname = 'sa_pgnotify_truncate' AND NOT tgisinternal AND tgfoid = 'shop."sa_pgnotify_orders"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '32   t') THEN
-  CREATE OR REPLACE TRIGGER sa_pgnotify_truncate AFTER TRUNCATE ON shop.orders FOR EACH STATEMENT EXECUTE FUNCTION shop."sa_pgnotify_orders"();
-END IF;
-FOREACH unused IN ARRAY former LOOP
-  IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = unused AND pg_catalog.starts_with(f.proname, 'sa_pgnotify_'))
-      AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = unused) THEN
-    EXECUTE pg_catalog.concat('DROP FUNCTION ', unused::regprocedure);
-  END IF;
-END LOOP;
-BEGIN
-  PERFORM pg_catalog.pg_notify(channel, 'sa1 moved') FROM unnest(channels) AS channel WHERE channel IS DISTINCT FROM (SELECT pg_catalog.concat('sa_pgnotify_log_', '"Audit".sa_pgnotify_log'::regclass::oid));
-EXCEPTION WHEN insufficient_privilege THEN
-  RAISE WARNING 'sa_pgnotify: listeners are not told that triggers changed, since pg_notify() is not allowed: start them anew';
-END;
-END
-$sa_pgnotify$;
+-- sha256 of the function 3c0975d2d9ef937c691feba21bcd283b11e0bb2d83c3e64714d354d5a2edca83;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function 25273e0585f297882b673a1dba88bee650da512bdce53959d6c00504c106d54a;
