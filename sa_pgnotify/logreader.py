@@ -64,6 +64,10 @@ class Snapshot:
         return f"(xid < {self.xmax} AND xid <> ALL ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
 
 
+HERE = "xid < (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint)"
+"""An SQL condition on a transaction id: it is of this server. In a restored log are those of another one, which would seem new for long."""
+
+
 def beginning(removed: int) -> Snapshot:
     """A snapshot in which no change of the log is visible, and none is missed that had been removed by then.
 
@@ -224,7 +228,8 @@ class LogReader:
                 f"SELECT now.snapshot, now.removed, l.id, l.xid, l.pid, l.relation, l.header, l.rows FROM (SELECT "
                 f"pg_catalog.pg_current_snapshot()::text AS snapshot, {self._removed} AS removed) AS now LEFT JOIN LATERAL "
                 f"(SELECT id, xid, pid, relation, header, CASE WHEN sum(octet_length(rows)) OVER () <= {PAGE_BYTES} THEN rows END AS rows "
-                f"FROM (SELECT * FROM {self._log} AS l WHERE {last.not_seen} AND {self._wanted} LIMIT {PAGE + 1}) AS l) AS l ON true"
+                f"FROM (SELECT * FROM {self._log} AS l WHERE {last.not_seen} AND {HERE} AND {self._wanted} LIMIT {PAGE + 1}) AS l) "
+                "AS l ON true"
             )
         )
         self.snapshot = target = Snapshot.parse(found[0][0])

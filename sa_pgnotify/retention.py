@@ -30,7 +30,18 @@ DECLARE
   last_xid bigint;
   last_header text;
   size bigint;
+  -- Each statement asks its own snapshot, which does not count this transaction.
+  from_elsewhere text := 'FROM %s WHERE xid >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint
+    AND xid IS DISTINCT FROM pg_catalog.pg_current_xact_id_if_assigned()::text::bigint';
+  found_some boolean;
 BEGIN
+  -- What a restore has brought from another server, where transaction ids were further on: it would seem new when ours come there.
+  FOREACH place IN ARRAY slots LOOP
+    EXECUTE pg_catalog.format('SELECT EXISTS (SELECT ' || from_elsewhere || ')', place) INTO found_some;
+    IF found_some THEN
+      EXECUTE pg_catalog.format('DELETE ' || from_elsewhere, place);
+    END IF;
+  END LOOP;
   -- The oldest first: the one that comes to be written to next.
   FOR step IN 1 .. {count} - 1 LOOP
     slot := ((newest >> {bits}) + step) & ({count} - 1);
@@ -44,7 +55,8 @@ BEGIN
         -- What came between the look and the lock.
         EXECUTE pg_catalog.format('SELECT xid FROM %s ORDER BY xid DESC LIMIT 1', place) INTO last_xid;
         IF last_xid < horizon OR {exceeds} THEN
-          UPDATE {head} SET removed = greatest(removed, last_xid) WHERE id = 0;
+          INSERT INTO {head} AS head (id, removed) VALUES (0, last_xid)
+            ON CONFLICT (id) DO UPDATE SET removed = greatest(head.removed, excluded.removed);
           EXECUTE pg_catalog.format('TRUNCATE %s', place);
         END IF;
       EXCEPTION WHEN lock_not_available THEN
@@ -100,7 +112,8 @@ class LogState:
 def prune(execute: Execute, names: LogNames, settings: LogSettings) -> LogState:
     """Empty the slots that may be emptied, and tell what is left.
 
-    :raises Exception: the driver's own, if the role may not empty them: it needs TRUNCATE on the slots and UPDATE on the head.
+    :raises Exception: the driver's own, if the role may not empty them: it needs TRUNCATE on the slots, and INSERT and UPDATE on the
+        head.
     """
     exceeds = []
     if settings.max_size is not None:
