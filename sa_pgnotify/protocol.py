@@ -211,6 +211,8 @@ class Protocol:
         """
         size = size_of(item)
         self.received += size
+        if isinstance(item, Batch) and item.logged is not None:
+            return [item]  # it has waited in the log for its room, and one row of that may be more than the whole buffer
         if self._overflowing and waiting > self._buffer_size // 2:
             return []
         self._overflowing = False
