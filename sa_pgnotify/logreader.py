@@ -63,6 +63,24 @@ class Snapshot:
         """An SQL condition on a transaction id: it is visible in this snapshot."""
         return f"(xid < {self.xmax} AND xid <> ALL ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
 
+    def until(self, xid: int) -> Snapshot:
+        """The same, as if of the transactions from ``xid`` on none had ended.
+
+        >>> str(Snapshot.parse("10:14:10,12").until(12))
+        '10:12:10'
+        """
+        return self if xid >= self.xmax else Snapshot(min(self.xmin, xid), xid, tuple(x for x in self.running if x < xid))
+
+    def both(self, other: Snapshot) -> Snapshot:
+        """What had ended in either.
+
+        >>> str(Snapshot.parse("10:14:10,12").both(Snapshot.parse("11:13:11")))
+        '10:13:10,11,12'
+        """
+        xmax = min(self.xmax, other.xmax)
+        running = tuple(sorted(x for x in {*self.running, *other.running} if x < xmax))
+        return Snapshot(min(self.xmin, other.xmin), xmax, running)
+
 
 HERE = "xid < (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint)"
 """An SQL condition on a transaction id: it is of this server. In a restored log are those of another one, which would seem new for long."""
@@ -161,6 +179,7 @@ class LogReader:
         self._removed = f"(SELECT removed FROM {names.head} WHERE id = 0)"
         self._asked = tuple(sorted(relations))
         self.lost: int | None = None
+        self._newest: int | None = None
         self.go_to(position)
 
     @property
@@ -192,6 +211,24 @@ class LogReader:
         """To be asked after what it may have been removed from."""
         ((removed,),) = execute(f"SELECT {self._removed}")
         self._note(removed)
+
+    def look_around(self, execute: Execute) -> None:
+        """Find out how far transaction ids are certain: see :meth:`resume`."""
+        ((newest,),) = execute(f"SELECT coalesce(max(xid), 0) FROM {self._log} AS l WHERE {HERE}")
+        self._newest = max(newest, self._newest or 0)
+
+    def resume(self, execute: Execute) -> None:
+        """Read on after a loss of the connection.
+
+        A server that crashed gives the ids of transactions anew that had not yet written anything to the disk, while our snapshots may
+        say that these have ended. Certain are those up to the newest that was seen in the log; of the others nothing was given out.
+        """
+        at = self.position
+        if self._newest is None:
+            return
+        ((now,),) = execute("SELECT pg_catalog.pg_current_snapshot()::text")
+        target = None if at.target is None else str(Snapshot.parse(at.target).both(Snapshot.parse(now)))
+        self.go_to(replace(at, last=str(Snapshot.parse(at.last).until(self._newest + 1)), target=target))
 
     def _note(self, removed: int | None) -> None:
         if removed is not None and removed >= Snapshot.parse(self.position.last).xmin:
@@ -287,6 +324,7 @@ class LogReader:
                     continue
                 skipped = start.row_part
                 text = text.split(RS, skipped)[skipped]  # noqa: PLW2901
+            self._newest = max(xid, self._newest or 0)
             rows.append(LogRow(tx_end, row_id, xid, pid, relation, header, text, skipped, start, None, self._relations))
         if closes:
             self._close(target)

@@ -263,13 +263,20 @@ class Receiver:
         """Read on in the change logs, as far as the buffer has room: what does not fit stays in the log, and is no loss."""
         for tail in self._tails.values():
             if not self._logged and tail.due_in <= 0:
-                with self._waiting.deadline(connection, self._patience):
-                    rows = tail.look(connection.execute)
+                place = tail.reader.position
+                try:
+                    with self._waiting.deadline(connection, self._patience):
+                        rows = tail.look(connection.execute)
+                    items = self._renewed(connection, self.protocol.logged(rows, self._sources_of(tail)))
+                except BaseException:
+                    tail.reader.go_to(place)  # what was read is read again
+                    raise
                 if (lost := tail.lost_to_retention()) is not None:
                     self._logged.append(self.protocol.lost_position(lost))
-                self._logged.extend(self._renewed(connection, self.protocol.logged(rows, self._sources_of(tail))))
+                self._logged.extend(items)
         while self._logged and self._has_room(self._logged[0]):
-            self._deliver(connection, [self._logged.popleft()])
+            self._deliver(connection, [self._logged[0]])
+            self._logged.popleft()
 
     def _has_room(self, item: Item) -> bool:
         waiting = self.buffer.waiting

@@ -71,9 +71,11 @@ class Tail:
         self._origin = now
         self._key = DOORBELL_KEY + int(now.split(":")[1])
         if self._known and was in (None, now):
+            self.reader.resume(execute)
             return None
         lost, self._known = self._known, True
         self.reader.go_to(self.now(execute))
+        self.reader.look_around(execute)
         return LOST_TO_RESTORE if lost else None
 
     def verify(self, execute: Execute) -> None:
@@ -83,6 +85,7 @@ class Tail:
         """
         if origin_of(execute, self.names) != self._origin:
             raise ListenUnavailable("log", f"the tables of the change log {self.names.head} were made anew")
+        self.reader.look_around(execute)
 
     def leave(self, execute: Execute) -> None:
         """Follow it no more, on a connection that stays: nobody is to ring for it."""
