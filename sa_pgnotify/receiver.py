@@ -263,13 +263,13 @@ class Receiver:
         """Read on in the change logs, as far as the buffer has room: what does not fit stays in the log, and is no loss."""
         for tail in self._tails.values():
             if not self._logged and tail.due_in <= 0:
-                place = tail.reader.position
+                place, relations = tail.reader.position, tail.reader.relations
                 try:
                     with self._waiting.deadline(connection, self._patience):
                         rows = tail.look(connection.execute)
                     items = self._renewed(connection, self.protocol.logged(rows, self._sources_of(tail)))
                 except BaseException:
-                    tail.reader.go_to(place)  # what was read is read again
+                    tail.reader.go_to(place, relations)  # what was read is read again
                     raise
                 if (lost := tail.lost_to_retention()) is not None:
                     self._logged.append(self.protocol.lost_position(lost))
