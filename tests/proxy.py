@@ -47,7 +47,11 @@ class Proxy:
         port = self._target.port or self._target.query.get("port", 5432)
         if host.startswith("/"):
             upstream = socket.socket(socket.AF_UNIX)
-            upstream.connect(str(Path(host) / f".s.PGSQL.{port}"))
+            try:
+                upstream.connect(str(Path(host) / f".s.PGSQL.{port}"))
+            except OSError:
+                upstream.close()
+                raise
             return upstream
         return socket.create_connection((host, port))
 
@@ -70,7 +74,11 @@ class Proxy:
             if self._refusing:
                 client.close()
                 continue
-            pair = (client, self._connect())
+            try:
+                pair = (client, self._connect())
+            except OSError:  # the server is down
+                client.close()
+                continue
             with self._lock:
                 self._pairs.append(pair)
             threading.Thread(target=self._forward, args=pair, daemon=True).start()
