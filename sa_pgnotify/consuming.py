@@ -150,7 +150,12 @@ class Worker:
         :raises ListenUnavailable: if there is no connection, or none that brings notifications, or no change log.
         """
         self._errors = errors_of(self._engine)
-        self._connect(strict=True)
+        try:
+            self._connect(strict=True)
+        except self._errors as error:
+            if isinstance(error, ListenUnavailable):
+                raise
+            raise ListenUnavailable("connection", str(error).strip()) from error
 
     def _connect(self, *, strict: bool) -> None:
         connection = connect(self._engine)
