@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg2
 import sqlalchemy
-from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy import URL, NullPool, create_engine, make_url
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def running(given: str | None) -> Iterator[URL]:
 def database(server: URL) -> Iterator[URL]:
     """URL of a new database, dropped at the end."""
     name = f"benchmark_{uuid.uuid4().hex[:12]}"
-    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    admin = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)  # who measures may crash the server
     try:
         with admin.connect() as connection:
             connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")

@@ -1,0 +1,92 @@
+"""Delivery under disturbances, for minutes: ``python benchmarks/endurance.py --minutes 3``.
+
+Rounds of half a minute, in turn with two names of consumers and with one that is divided into two parts. Each has a listener, and
+consumers in threads and in processes, that have their sessions ended, their connections cut, their processes killed and their server
+crashed. At the first finding it stops, with exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import server
+from sqlalchemy import URL
+
+from sa_pgnotify.testing import DeliveryCheck
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+ROUND = 30.0
+SHAPES = ({"names": ("one", "two")}, {"names": ("divided",), "parts": 2})
+
+
+@contextmanager
+def crashing(given: str | None, command: str | None) -> Iterator[tuple[URL, Callable[[], object] | None]]:
+    """URL of a server, and what crashes it and brings it up again; that of a given one is a command."""
+    if given:
+        with server.running(given) as url:
+            yield url, (lambda: subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL)) if command else None
+        return
+    from servers import Server, data_folder
+
+    with data_folder() as data, Server(data) as own:
+        with own.engine.connect() as connection:
+            connection.exec_driver_sql("ALTER SYSTEM SET max_prepared_transactions = 20")
+
+        def crash() -> None:
+            own.down("immediate")
+            own.up()
+
+        crash()
+        yield own.url, crash
+
+
+def main() -> int:
+    from proxy import Proxy
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--url", help="a superuser's URL of a server; default: one is started in a temporary directory")
+    parser.add_argument("--crash", help="a shell command that crashes the server of --url and starts it again")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    logging.getLogger("sa_pgnotify").addHandler(logging.NullHandler())  # what is disturbed complains
+    committed = transactions = 0
+    made: Counter[str] = Counter()
+    with crashing(options.url, options.crash) as (maintenance, crash), server.database(maintenance) as url, Proxy(url) as proxy:
+        print("PostgreSQL", server.described(url)["PostgreSQL"], flush=True)
+        disturbances = {"cut": proxy.cut} | ({"crash": crash} if crash else {})
+        until = time.monotonic() + 60 * options.minutes
+        number = 0
+        while time.monotonic() < until:
+            seconds = min(ROUND, max(1.0, until - time.monotonic()))
+            check = DeliveryCheck(
+                url,
+                readers_url=proxy.url,
+                seconds=seconds,
+                seed=options.seed + number,
+                processes=1,
+                listeners=1,
+                disturbances=disturbances,
+                every=0.5,
+                **SHAPES[number % len(SHAPES)],
+            )
+            report = check.run()
+            print(f"\nround {number}, {seconds:.0f} s\n{report}", flush=True)
+            if not report.is_right:
+                return 1
+            committed, transactions, made = committed + report.committed, transactions + report.transactions, made + report.disturbances
+            number += 1
+    print(f"\n{committed} changes in {transactions} transactions, {made.total()} disturbances: each delivered once, in order", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
