@@ -32,8 +32,9 @@ LAYERS = [
     {"subscribing"},
     {"receiver", "retention"},
     {"listening", "consuming", "overview"},
-    {"listener", "aio", "consumer"},
-    {"aio_consumer"},
+    {"listener", "aio", "consumer", "testing_writers"},
+    {"aio_consumer", "testing_readers"},
+    {"testing"},
     {"__init__", "cli"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
