@@ -220,7 +220,8 @@ class Consumer(BaseConsumer):
     def seek(self, place: str | Position) -> None:
         """Go on from ``"now"``, from the ``"beginning"`` of what the log still holds, or from behind a change, given its ``position``.
 
-        It waits for a batch of this name that is being worked off, in whichever process.
+        It waits for a batch of this name that is being worked off, in whichever process. One that works in another process goes there
+        with its next batch, or at its heartbeat.
 
         :raises PgNotifyError: if the consumer is not known in the database, or this is called within a batch's block.
         """
