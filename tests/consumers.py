@@ -117,6 +117,12 @@ def consume(consumer: Any, count: int) -> list[Any]:
     return changes
 
 
+def until(met: Callable[[], object]) -> None:
+    """Wait for a condition; whoever waits for ever is ended by the test's timeout."""
+    while not met():
+        pass
+
+
 def numbers(changes: Any) -> list[int]:
     """The identities, of one column each."""
     return [change.identity[0] for change in changes]

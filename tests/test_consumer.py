@@ -255,10 +255,10 @@ def test_a_lost_connection_loses_nothing(engine, Consumer):
     """Its backend is killed between batches, while it waits, and within a block: all is worked off once."""
     seen = []
     with Consumer(batch_size=2) as consumer:
-        for turn in range(3):
-            insert(engine, *range(turn * 3, turn * 3 + 3))
+        for first in (0, 3, 6):
+            insert(engine, *range(first, first + 3))
             terminate_listener(engine)
-            while len(seen) < turn * 3 + 3:
+            while len(seen) < first + 3:
                 for batch in consumer:
                     with batch as session:
                         terminate_listener(engine)
