@@ -33,8 +33,8 @@ def connect(engine: Engine) -> ListenConnection:
     try:
         fairy = pool.connect()
         dbapi: Any = fairy.dbapi_connection
+        fairy.detach()  # before anything that may be cancelled: the pool would complain of it
         dbapi.commit()  # a hook of the program's may have begun a transaction, with settings that are to stay
-        fairy.detach()
         return module.Connection(getattr(dbapi, "driver_connection", dbapi))  # type: ignore[no-any-return]
     except BaseException as error:
         for dbapi in made:
