@@ -16,6 +16,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import CreateTableOp, DropColumnOp, DropTableOp, MigrateOperation, ModifyTableOps, UpgradeOps
 from sqlalchemy import MetaData, Table
 
+from sa_pgnotify.changelog import INFO_KEY as LOG_INFO_KEY
 from sa_pgnotify.reflection import Function, Installed, compare, execute_on, functions, installed
 from sa_pgnotify.spec import INFO_KEY, marking_of
 from sa_pgnotify.triggers import FUNCTION_PREFIX, TRIGGER_NAMES, TriggerSet, trigger_set
@@ -151,7 +152,7 @@ def compare_schemas(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: I
     """Put the operations in order, and propose to drop what tables left; called once for all, after the tables."""
     for op in upgrade_ops.ops:
         if isinstance(op, CreateTableOp) and op.info:  # our notes on the table would be written into the script
-            op.info = {key: value for key, value in op.info.items() if key != INFO_KEY}
+            op.info = {key: value for key, value in op.info.items() if key not in (INFO_KEY, LOG_INFO_KEY)}
     if context.dialect is not None and context.dialect.name == "postgresql":
         _put_in_order(context, upgrade_ops)
         upgrade_ops.ops.extend(_left_over(context, set(schemas)))

@@ -71,6 +71,7 @@ class CreateNotifyTriggersOp(NotifyTriggersOp):
         :param condition: SQL text over ``new_row`` and ``old_row``; a change is told when it is true.
         :param channel: the channel, if it is not the table's own.
         :param discriminator: the column that names the mapped class, or where it is found (dict of table, schema, column, key).
+        :param durable: whether changes go into the change log, whose tables must be there; ``log_schema`` is its schema.
         :param computed: dict of the virtual generated columns: name to expression.
         :param function: the function's name, if it is not the one that goes with the table's.
         :raises RevisionError: (a NotifyConfigError) if the arguments contradict each other, or the template version is not known.
