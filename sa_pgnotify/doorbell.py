@@ -1,9 +1,9 @@
 """When a reader of the change log looks, when it sleeps, and what it takes not to miss a wake-up.
 
 It is hard because whoever writes must not send a notification with each commit (NOTIFY makes commits wait for each other), and whoever
-sleeps must be told of the first change that it has not seen. So a sleeper shows that it sleeps, by an advisory lock which any number
-of sleepers share, and which is gone when one of them dies; a writer, after it has written, tries to take that lock alone, gives it back
-at once, and rings only if it could not have it.
+sleeps must be told of the first change that it has not seen. So a sleeper shows that it sleeps, by an advisory lock for each of its
+tables, which any number of sleepers share, and which is gone when one of them dies; a writer, after it has written, tries to take that
+of its table alone, gives it back at once, and rings only if it could not have it.
 
 A writer that looked before the lock was taken does not ring, and may not have committed yet. But then its transaction had its id before
 that. So the sleeper, once it has the lock, asks which id comes next, dozes, and looks again after short whiles, until a snapshot says

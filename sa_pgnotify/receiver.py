@@ -311,6 +311,7 @@ class Receiver:
             tail.reader.relations = tuple(route.sources)
             if not anew and route.log in known:
                 tail.verify(connection.execute)
+                tail.rung()  # there may be other tables
             elif (lost := tail.connected(connection.execute)) is not None:
                 self._logged.append(self.protocol.lost_position(lost))
         for log in known.keys() - self._tails.keys() if not anew else ():

@@ -10,7 +10,7 @@ from .doorbell import Doorbell
 from .errors import ListenUnavailable
 from .logreader import Execute, LogReader, LogRow, Position, beginning
 from .quoting import literal
-from .template_v1_log import DOORBELL_KEY, bell_channel
+from .template_v1_log import bell_channel, doorbell_key
 
 __all__ = ["Tail", "origin_of"]
 
@@ -51,7 +51,7 @@ class Tail:
         self._known = position is not None
         self._origin: str | None = None
         self._doorbell = Doorbell()
-        self._key = 0
+        self._shown: tuple[str, ...] = ()  # the tables for which it shows that it sleeps
         self._told_removed = -1
 
     @staticmethod
@@ -69,7 +69,6 @@ class Tail:
         self._doorbell.reset()
         now, was = origin_of(execute, self.names), origin or self._origin
         self._origin = now
-        self._key = DOORBELL_KEY + int(now.split(":")[1])
         if self._known and was in (None, now):
             self.reader.resume(execute)
             return None
@@ -90,8 +89,14 @@ class Tail:
     def leave(self, execute: Execute) -> None:
         """Follow it no more, on a connection that stays: nobody is to ring for it."""
         if self._doorbell.shown:
-            execute(f"SELECT pg_catalog.pg_advisory_unlock_shared({self._key})")
+            self._each_lock(execute, "unlock")
         self._doorbell.reset()
+
+    def _each_lock(self, execute: Execute, action: str) -> None:
+        assert self._origin is not None
+        key = doorbell_key("name", self._origin.split(":")[1])
+        names = f"unnest(ARRAY[{', '.join(map(literal, self._shown))}]::text[]) AS name"
+        execute(f"SELECT count(pg_catalog.pg_advisory_{action}_shared({key})::text) FROM {names}")
 
     @property
     def origin(self) -> str | None:
@@ -118,14 +123,17 @@ class Tail:
     def look(self, execute: Execute) -> list[LogRow]:
         """Read the next page; none if nothing is new."""
         bell = self._doorbell
+        if bell.shown and self._shown != self.reader.relations:
+            self.leave(execute)  # it is for other tables now that it may sleep
         if bell.wants_to_sleep(monotonic()):
-            execute(f"SELECT pg_catalog.pg_advisory_lock_shared({self._key})")
+            self._shown = self.reader.relations
+            self._each_lock(execute, "lock")
             ((next_id,),) = execute(_NEXT_ID)
             bell.show(int(next_id), monotonic())
         rows = self.reader.read(execute)
         more = self.reader.position.target is not None
         if bell.looked(self.reader.snapshot.xmin, monotonic(), found=bool(rows), more=more):
-            execute(f"SELECT pg_catalog.pg_advisory_unlock_shared({self._key})")
+            self._each_lock(execute, "unlock")
         return rows
 
     def lost_to_retention(self) -> str | None:

@@ -16,7 +16,7 @@ import hashlib
 from .changelog import SLOT_BITS, SLOTS, LogNames
 from .quoting import literal
 
-__all__ = ["DOORBELL_KEY", "DOORBELL_OFF", "bell_channel", "log_body"]
+__all__ = ["DOORBELL_OFF", "bell_channel", "doorbell_key", "log_body"]
 
 PIECE_BYTES = 60_000
 """A piece ends with the first row that ends behind this many bytes. 14 MB in pieces of 65 KB were written in a third of the time that
@@ -25,8 +25,8 @@ LONGEST_STATEMENT = 1 << 29
 """Bytes. PostgreSQL's values end at 2**30, and a row of the log must be one."""
 WINDOW = 2048
 """Bytes in which the end of a row is looked for at a time."""
-DOORBELL_KEY = (int.from_bytes(hashlib.sha256(b"sa_pgnotify doorbell").digest()[:4], "big") >> 1) << 32
-"""What the OID of the log's head is added to: the key of the advisory lock that sleeping readers hold."""
+RENUMBER_KEY = (int.from_bytes(hashlib.sha256(b"sa_pgnotify renumber").digest()[:4], "big") >> 1) << 32
+"""What the OID of the log's head is added to: the key of the advisory lock under which a sequence is put right."""
 DOORBELL_OFF = "sa_pgnotify.doorbell"
 """A setting; ``off`` in a session that uses two-phase commit, which NOTIFY forbids: readers then find its changes at their heartbeat."""
 
@@ -34,6 +34,15 @@ DOORBELL_OFF = "sa_pgnotify.doorbell"
 def bell_channel(oid: str) -> str:
     """SQL for the channel on which sleeping readers are rung, given SQL for the OID of the log's head."""
     return f"pg_catalog.concat('sa_pgnotify_log_', {oid})"
+
+
+def doorbell_key(relation: str, oid: str) -> str:
+    """SQL for the key of the advisory lock that a sleeping reader holds for each table that it reads, so that who writes to others does not
+    ring.
+
+    :param relation: SQL for the table's name in messages; ``oid`` for the OID of the log's head.
+    """
+    return f'pg_catalog.hashtextextended({relation} COLLATE "C", {oid}::bigint)'
 
 
 def log_body(relation: str, chosen: str, names: LogNames) -> str:
@@ -60,7 +69,8 @@ def log_body(relation: str, chosen: str, names: LogNames) -> str:
         piece_bytes=PIECE_BYTES,
         longest=LONGEST_STATEMENT,
         window=WINDOW,
-        key=f"({DOORBELL_KEY} + {oid})",
+        key=doorbell_key("relation", oid),
+        renumber=f"{RENUMBER_KEY} + {oid}",
         channel=bell_channel(oid),
         off=literal(DOORBELL_OFF),
     )
@@ -96,7 +106,7 @@ BEGIN
     place := pg_catalog.nextval({sequence});
 {looks}    END IF;
     IF FOUND THEN
-      PERFORM pg_catalog.pg_advisory_xact_lock(-{key});
+      PERFORM pg_catalog.pg_advisory_xact_lock({renumber});
       newest := (SELECT max(id) FROM ({newest}) AS s);
       place := pg_catalog.nextval({sequence});
       IF place <= newest THEN

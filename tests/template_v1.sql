@@ -926,7 +926,7 @@ BEGIN
       PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_3 AS s LEFT JOIN sa_pgnotify_log ON false WHERE s.id = place;
     END IF;
     IF FOUND THEN
-      PERFORM pg_catalog.pg_advisory_xact_lock(-(5978020200249819136 + 'sa_pgnotify_log'::regclass::oid::bigint));
+      PERFORM pg_catalog.pg_advisory_xact_lock(3943224283504836608 + 'sa_pgnotify_log'::regclass::oid::bigint);
       newest := (SELECT max(id) FROM (SELECT max(s.id) AS id FROM sa_pgnotify_log_0 AS s UNION ALL SELECT max(s.id) AS id FROM sa_pgnotify_log_1 AS s UNION ALL SELECT max(s.id) AS id FROM sa_pgnotify_log_2 AS s UNION ALL SELECT max(s.id) AS id FROM sa_pgnotify_log_3 AS s) AS s);
       place := pg_catalog.nextval('sa_pgnotify_log_id_seq');
       IF place <= newest THEN
@@ -1014,7 +1014,7 @@ BEGIN
     place := pg_catalog.nextval('sa_pgnotify_log_id_seq');
   END LOOP;
   -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock((5978020200249819136 + 'sa_pgnotify_log'::regclass::oid::bigint)) THEN pg_catalog.pg_advisory_unlock((5978020200249819136 + 'sa_pgnotify_log'::regclass::oid::bigint)) ELSE false END)
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(relation COLLATE "C", 'sa_pgnotify_log'::regclass::oid::bigint::bigint)) THEN pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(relation COLLATE "C", 'sa_pgnotify_log'::regclass::oid::bigint::bigint)) ELSE false END)
     OR pg_catalog.current_setting('sa_pgnotify.doorbell', true) = 'off' THEN
     RETURN NULL;
   END IF;
@@ -1063,7 +1063,7 @@ END
 $sa_pgnotify$;
 
 -- template version 1: durable, the log elsewhere, a condition
--- sha256 of the function 3c0975d2d9ef937c691feba21bcd283b11e0bb2d83c3e64714d354d5a2edca83;
+-- sha256 of the function 69912daab6aef10e81ed7ae46837bc84a8f1f0748633e55c26a6646170e994d4;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function 25273e0585f297882b673a1dba88bee650da512bdce53959d6c00504c106d54a;

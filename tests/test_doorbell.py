@@ -10,6 +10,7 @@ from math import inf
 import pytest
 from conftest import run
 from durables import model_of
+from logs import sleepers
 from sqlalchemy import text
 
 from sa_pgnotify import Listener
@@ -291,3 +292,17 @@ def test_a_sleeper_is_woken_by_each_writer(engine):
             writer.start()
             assert [listener.get(30.0).identity for listener in (first, second)] == [(number,), (number,)]
             writer.join()
+
+
+def test_a_sleeper_is_rung_for_its_own_tables_only(engine):
+    """Who writes to a table that no sleeper reads sends nothing, however long readers of others sleep; who writes to theirs rings."""
+    items = model_of(engine, more=["others"])
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        channel = Tail.channel(lambda sql: connection.exec_driver_sql(sql), LogNames())
+        with Listener(engine, channel, heartbeat=60) as bell, Listener(engine, items, heartbeat=60) as listener:
+            sleepers(engine)
+            run(engine, "INSERT INTO others (id, n) VALUES (1, 1)")
+            run(engine, "INSERT INTO items (id, n) VALUES (2, 2)")
+            run(engine, f"NOTIFY {channel}, 'end'")
+            assert listener.get(10).identity == (2,)
+            assert [note.payload for note in (bell.get(10), bell.get(10))] == ["sa1 ring", "end"]
