@@ -74,7 +74,7 @@ _STATE = """
 SELECT (SELECT sum(s) FROM unnest(ARRAY[{sizes}]) AS s)::bigint, {filled}, c.name,
   coalesce(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - c.moved_at), 0)::float8,
   (SELECT pg_catalog.format('process %s of %s (%s)', pid, usename, state) FROM pg_catalog.pg_stat_activity
-   WHERE datname = pg_catalog.current_database() AND backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
+   WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
      AND backend_xid::text::bigint = c.xmin & 4294967295 ORDER BY xact_start LIMIT 1)
 FROM (SELECT) AS one LEFT JOIN LATERAL (
   SELECT name, pg_catalog.split_part(last, ':', 1)::bigint AS xmin, moved_at FROM {consumers} ORDER BY 2, 3 LIMIT 1) AS c ON true
