@@ -247,6 +247,7 @@ def test_look_does_as_the_model_does():
         return {"age": [(7,)], "rows": found or [("7:7:", None, None)]}.get(ran[-1], [(None,)])
 
     tail = Tail(LogNames(), ["t"])
+    tail._origin = "system:1:2:3:4:5"
     tail.look(execute)
     tail._doorbell._quiet_since -= LATER
     ran.clear()
