@@ -1,6 +1,7 @@
 """The tables that are measured against each other: the same six columns, another trigger on each.
 
-``none`` has no trigger. ``identity`` and ``values`` are sa_pgnotify's. ``row_key`` and ``row_json`` are what one writes by hand.
+``none`` has no trigger. ``identity`` and ``values`` are sa_pgnotify's, ``durable`` and ``durable_values`` the same through its change
+log. ``row_key`` and ``row_json`` are what one writes by hand.
 ``capture`` and ``new_keys`` are floors: what any statement trigger pays, and what it pays that tells keys but not what changed.
 """
 
@@ -16,11 +17,14 @@ from sqlalchemy import BigInteger, DateTime, Engine, Identity, Numeric, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from sa_pgnotify import NotifyOnChange, NotifySpec
+from sa_pgnotify import ChangeLog, NotifyOnChange, NotifySpec
 
 
 class Base(DeclarativeBase):
     pass
+
+
+LOG = ChangeLog(Base.metadata)
 
 
 class Order(Base):
@@ -42,6 +46,16 @@ class Identities(NotifyOnChange, Order):
 class Values(NotifyOnChange, Order):
     __tablename__ = "orders_values"
     __notify__ = NotifySpec(values="all")
+
+
+class Durable(NotifyOnChange, Order):
+    __tablename__ = "orders_durable"
+    __notify__ = NotifySpec(durable=True)
+
+
+class DurableValues(NotifyOnChange, Order):
+    __tablename__ = "orders_durable_values"
+    __notify__ = NotifySpec(durable=True, values="all")
 
 
 _BY_HAND: dict[str, type[Order]] = {
@@ -66,6 +80,12 @@ class Contestant:
     def table(self) -> str:
         return self.model.__tablename__
 
+    @property
+    def empty(self) -> str:
+        """Empties the table, and with it the change log, which would else grow from one measurement to the next."""
+        logged = issubclass(self.model, Durable | DurableValues)
+        return f"TRUNCATE {', '.join([self.table, *(LOG.names.slots if logged else ())])} RESTART IDENTITY"
+
     def statements(self) -> Iterator[str]:
         """What makes the trigger, where it is written by hand."""
         if not self.function:
@@ -85,6 +105,8 @@ CONTESTANTS = (
     Contestant("new_keys", "floor: new keys sent, OLD and NEW not paired", _BY_HAND["new_keys"], "tell_new_keys"),
     Contestant("identity", "**sa_pgnotify, identity** (default)", Identities),
     Contestant("values", '**sa_pgnotify, values="all"**', Values),
+    Contestant("durable", "**sa_pgnotify, durable**, identity", Durable),
+    Contestant("durable_values", '**sa_pgnotify, durable, values="all"**', DurableValues),
     Contestant("row_key", "by hand: row trigger, key", _BY_HAND["row_key"], "tell_key", "ROW"),
     Contestant("row_json", "by hand: row trigger, row_to_json", _BY_HAND["row_json"], "tell_row", "ROW"),
 )

@@ -12,11 +12,13 @@ import json
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
 
 import contestants
 import delivery
+import durable
 import report
 import server
 import writing
@@ -25,6 +27,7 @@ from sqlalchemy import URL, create_engine
 ROWS = 100_000
 ALL = tuple(contestants.BY_NAME)
 COMMITTING = ("none", "identity", "values", "row_key", "row_json")
+CLIENTS = (4, 8, 16)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -53,9 +56,28 @@ def measure(url: URL, rounds: int, *, quick: bool) -> dict[str, Any]:
         results["drains"] = delivery.drains(url, workers, rounds, ROWS)
         say("latency")
         results["latencies"] = delivery.latencies(url, workers, rounds, 100 if quick else -(-1500 // rounds))
+    results["durable"] = measure_durable(url, spawn, rounds, quick=quick)
     say("idling")
     with ProcessPoolExecutor(1, mp_context=spawn) as alone:
         results["idle"] = alone.submit(delivery.idle, url, 5.0 if quick else 20.0).result()
+    return results
+
+
+def measure_durable(url: URL, spawn: SpawnContext, rounds: int, *, quick: bool) -> dict[str, Any]:
+    """The figures of the change log."""
+    results: dict[str, Any] = {"rates": {}}
+    with ProcessPoolExecutor(max(CLIENTS) + 1, mp_context=spawn) as workers, spawn.Manager() as manager:
+        for ready in [workers.submit(time.sleep, 3.0) for _ in range(max(CLIENTS) + 1)]:  # all of them, for each is busy
+            ready.result()
+        for clients in CLIENTS:
+            say(f"one row in a transaction, {clients} clients, and a consumer")
+            results["rates"][str(clients)] = durable.rates(url, workers, manager, rounds, clients, 0.5 if quick else 1.2)
+        say("from commit to consumer")
+        results["latencies"] = durable.latencies(url, workers, manager, rounds, 3.0 if quick else 6.0)
+        say("a day")
+        results["day"] = durable.day(url, workers, manager, 200_000 if quick else 1_400_000)
+    say("a backlog")
+    results["backlogs"] = durable.backlogs(url, spawn, min(rounds, 5), *((200_000, 50_000) if quick else (1_000_000, 200_000)))
     return results
 
 

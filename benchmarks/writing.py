@@ -26,11 +26,11 @@ def statements(url: URL, names: tuple[str, ...], rounds: int, work_mem: str) -> 
         outside(connection, "CHECKPOINT")
         for name in rotated(names, turn):
             table = BY_NAME[name].table
-            outside(connection, f"TRUNCATE {table} RESTART IDENTITY")
+            outside(connection, BY_NAME[name].empty)
             times["INSERT"][name].append(timed(connection, f"INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM source"))
             outside(connection, f"VACUUM ANALYZE {table}")
             times["UPDATE"][name].append(timed(connection, f"UPDATE {table} SET price = price + 1, qty = qty + 1"))
-            outside(connection, f"TRUNCATE {table}")
+            outside(connection, BY_NAME[name].empty)
     connection.close()
     return times
 
@@ -46,7 +46,7 @@ def plans(url: URL, rounds: int, rows: int = 4_000) -> dict[str, Times]:
             for name, seconds in found.items():
                 table = BY_NAME[name].table
                 connection = connect(url)
-                outside(connection, f"TRUNCATE {table} RESTART IDENTITY")
+                outside(connection, BY_NAME[name].empty)
                 outside(connection, f"INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM source LIMIT {rows}")
                 outside(connection, f"VACUUM ANALYZE {table}")
                 if when != "fresh":
@@ -63,7 +63,7 @@ def loops(url: URL, names: tuple[str, ...], rounds: int, count: int = 20_000) ->
     for turn in range(rounds):
         for name in rotated(names, turn):
             table = BY_NAME[name].table
-            outside(connection, f"TRUNCATE {table} RESTART IDENTITY")
+            outside(connection, BY_NAME[name].empty)
             loop = f"DO $$ BEGIN FOR i IN 1..{count} LOOP INSERT INTO {table} ({COLUMNS}) VALUES ({ONE_ROW}); END LOOP; END $$"
             times[name].append(timed(connection, loop) / count * 1e6)
     connection.close()
@@ -78,7 +78,7 @@ def commits(url: URL, workers: Executor, names: tuple[str, ...], rounds: int, cl
         ready.result()
     for turn in range(rounds):
         for name in rotated(names, turn):
-            outside(connection, f"TRUNCATE {BY_NAME[name].table} RESTART IDENTITY")
+            outside(connection, BY_NAME[name].empty)
             start = time.monotonic() + 0.2
             running = [workers.submit(commit_until, url, name, start, start + seconds) for _ in range(clients)]
             rates[name].append(sum(r.result() for r in running) / seconds)
