@@ -18,13 +18,15 @@ __all__ = ["LogState", "prune"]
 
 logger = logging.getLogger("sa_pgnotify")
 
-# The horizon: below it, every transaction's changes have been read by every consumer.
+# The horizon: below it, every transaction's changes have been read by every consumer. Who is at the beginning has read none: his xmax
+# is 1, and his xmin only says what was removed before he came.
 _PRUNE = """
 DO $prune$
 DECLARE
   slots text[] := {slots};
   newest bigint := (SELECT coalesce(pg_catalog.pg_sequence_last_value(pg_catalog.to_regclass({sequence})), 0));
-  horizon bigint := (SELECT min(pg_catalog.split_part(last, ':', 1)::bigint) FROM {consumers});
+  horizon bigint := (SELECT min(least(pg_catalog.split_part(last, ':', 1)::bigint, pg_catalog.split_part(last, ':', 2)::bigint))
+    FROM {consumers});
   slot int;
   place text;
   last_xid bigint;
@@ -77,7 +79,7 @@ SELECT (SELECT sum(s) FROM unnest(ARRAY[{sizes}]) AS s)::bigint, {filled}, c.nam
    WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
      AND backend_xid::text::bigint = c.xmin & 4294967295 ORDER BY xact_start LIMIT 1)
 FROM (SELECT) AS one LEFT JOIN LATERAL (
-  SELECT name, pg_catalog.split_part(last, ':', 1)::bigint AS xmin, moved_at FROM {consumers} ORDER BY 2, 3 LIMIT 1) AS c ON true
+  SELECT name, least(pg_catalog.split_part(last, ':', 1)::bigint, pg_catalog.split_part(last, ':', 2)::bigint) AS xmin, moved_at FROM {consumers} ORDER BY 2, 3 LIMIT 1) AS c ON true
 """
 
 
