@@ -79,7 +79,8 @@ SELECT (SELECT sum(s) FROM unnest(ARRAY[{sizes}]) AS s)::bigint, {filled}, c.nam
    WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
      AND backend_xid::text::bigint = c.xmin & 4294967295 ORDER BY xact_start LIMIT 1)
 FROM (SELECT) AS one LEFT JOIN LATERAL (
-  SELECT name, least(pg_catalog.split_part(last, ':', 1)::bigint, pg_catalog.split_part(last, ':', 2)::bigint) AS xmin, moved_at FROM {consumers} ORDER BY 2, 3 LIMIT 1) AS c ON true
+  SELECT name, least(pg_catalog.split_part(last, ':', 1)::bigint, pg_catalog.split_part(last, ':', 2)::bigint) AS xmin, moved_at
+  FROM {consumers} ORDER BY 2, 3 LIMIT 1) AS c ON true
 """
 
 
