@@ -12,13 +12,14 @@ from sqlalchemy import Engine
 from sqlalchemy.util import greenlet_spawn
 
 from .consumer import BaseBatch, BaseConsumer
-from .consuming import OnError, Worker
+from .consuming import Worker
 from .errors import NotifyConfigError, PgNotifyError
 from .events import Change, Gap
 from .logreader import Position
 from .overview import Parked, lag_of, parked_of, seek
 from .positions import Lag
 from .waiting import LoopWaiting
+from .work import OnError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession

@@ -11,13 +11,14 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from .chunks import TransactionPart, transactions
-from .consuming import OnError, Work, Worker, settings_of
+from .consuming import Worker, settings_of
 from .errors import NotifyConfigError, PgNotifyError
 from .events import Change, Gap
 from .logreader import Position
 from .overview import Parked, lag_of, parked_of, seek
 from .positions import ConsumerKey, Lag
 from .waiting import ThreadWaiting
+from .work import OnError, Work
 
 __all__ = ["BaseBatch", "BaseConsumer", "ChangeBatch", "Consumer"]
 

@@ -13,23 +13,19 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from typing import Any, Literal
-from zlib import crc32
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from .batch import Batch
 from .changelog import LogNames, LogSettings, find_log
 from .chunks import Chunk, cut
-from .decoding import Source, Undecodable
+from .decoding import Source
 from .drivers import ListenConnection, connect, errors_of
 from .errors import ListenUnavailable, NotifyConfigError, PgNotifyError, TriggersMissing
-from .events import Change, Gap
 from .logreader import LogRow, Position
-from .positions import ConsumerKey, Stored, fail, move, reads, where
+from .positions import ConsumerKey, Stored, move, reads, where
 from .protocol import Protocol
 from .quoting import literal
 from .reflection import execute_on
@@ -38,10 +34,12 @@ from .sources import expand
 from .spec import marking_of
 from .subscribing import PROBE_SECONDS, greet, listen, probe, read_again
 from .tail import LOST_TO_RESTORE, Tail
+from .taking import chunk_of
 from .waiting import Waiting
-from .wire import MOVED, RS
+from .wire import MOVED
+from .work import Judge, OnError, Work
 
-__all__ = ["Verdict", "Work", "Worker"]
+__all__ = ["Worker", "settings_of"]
 
 logger = logging.getLogger("sa_pgnotify")
 
@@ -49,49 +47,6 @@ TAKE_OVER_SECONDS = 1.0
 """How often a consumer that stands by asks whether the one that works is still there."""
 FILL_SECONDS = 1.0
 """How long a batch is read for at most, if most of what there is is not for this consumer."""
-LONGEST_RETRY = 30.0
-"""Seconds between two tries of a change that fails; the first come sooner."""
-
-Verdict = Literal["raise", "retry", "skip", "park"]
-"""What ``on_error`` says of a change that failed."""
-OnError = Callable[[Exception, Change | Gap, int], Verdict]
-
-
-class Work:
-    """A batch that was given out: its changes, and the transaction that its position is stored in.
-
-    :ivar session: the program's own, with a transaction in which the position is locked.
-    :ivar reached: the place before the batch.
-    :ivar who: the thread or task that is within its block.
-    """
-
-    def __init__(self, session: Any, chunks: list[Chunk], reached: Position) -> None:
-        self.session = session
-        self.sync: Any = getattr(session, "sync_session", session)
-        self.transaction = self.sync.get_transaction()
-        self.chunks = chunks
-        self.reached = reached
-        self.who: object = None
-
-    @property
-    def size(self) -> int:
-        """How many changes it passes, those that are not given out included."""
-        return sum(len(chunk.events) for chunk in self.chunks)
-
-    @property
-    def is_empty(self) -> bool:
-        return all(event is None for chunk in self.chunks for event in chunk.events)
-
-    @property
-    def after(self) -> Position:
-        """The place behind the batch."""
-        return self.chunks[-1].after
-
-    def events(self) -> Iterator[Change | Gap]:
-        for chunk in self.chunks:
-            for event in chunk.events:
-                if event is not None:
-                    yield event
 
 
 class Worker:
@@ -125,7 +80,6 @@ class Worker:
         self._batch_size = batch_size
         self._start = start
         self._heartbeat = heartbeat
-        self._on_error = on_error
         self._settings = settings_of(entities)
         self._protocol = Protocol(1)
         self._errors: tuple[type[Exception], ...] = (ListenUnavailable,)
@@ -136,8 +90,7 @@ class Worker:
         self._next_beat = 0.0
         self._rows: deque[LogRow] = deque()  # read, and not yet decoded
         self._chunks: deque[Chunk] = deque()  # decoded, and not yet given out
-        self._alone = 0  # how many changes are still to be tried one by one
-        self._verdicts: dict[tuple[int, int], tuple[Verdict, str, int]] = {}
+        self._judge = Judge(engine, key, on_error)
         self._work: Work | None = None
         self._warned: str | None = None
 
@@ -421,23 +374,7 @@ class Worker:
         items = protocol.logged([row], self._sources)
         if protocol.outdated:
             items = protocol.renewed(read_again(connection, self._engine, protocol.outdated.values()), items)
-        size = row.size
-        events: list[Change | Gap | None] = []
-        for item in items:
-            if isinstance(item, Batch):
-                for batch in item.answered(connection.read) if item.asks else (item,):
-                    events.extend(_events(protocol, batch))
-            elif isinstance(item, Gap):
-                events.extend([item, *[None] * (size - 1)])  # one for all
-        if not items:
-            events = [None] * size
-        return Chunk(row, [self._mine(event) for event in events] if self.key.parts > 1 else events, 0, size)
-
-    def _mine(self, event: Change | Gap | None) -> Change | Gap | None:
-        """The event, if it is of this consumer's part: what is of no part, as a gap, is of all."""
-        if not isinstance(event, Change) or event.identity is None:
-            return event
-        return event if part_of(event._message.texts(event._plan, event._row), self.key.parts) == self.key.part else None
+        return chunk_of(row, items, protocol, self.key, connection.read)
 
     def _open(self) -> Work | None:
         """Begin the program's transaction, with the position locked in it; None if somebody else has moved it."""
@@ -451,8 +388,8 @@ class Worker:
                 sync.close()
                 self._go_to(stored)
                 return None
-            taken = cut(self._chunks, 1 if self._alone else self._batch_size)
-            self._work = Work(session, [self._judged(chunk) for chunk in taken], stored.position)
+            taken = cut(self._chunks, 1 if self._judge.alone else self._batch_size)
+            self._work = Work(session, [self._judge.judged(chunk) for chunk in taken], stored.position)
         except BaseException:
             sync.close()
             raise
@@ -505,9 +442,7 @@ class Worker:
                 )
             work.sync.flush()
             run = execute_on(work.sync.connection())
-            if self._verdicts:
-                for chunk in work.chunks:
-                    self._park(run, chunk)
+            self._judge.park(run, self._names, work)
             assert self.tail.origin is not None
             run(move(self._names, self.key, work.after, origin=self.tail.origin, relations=work.chunks[-1].row.relations))
             work.sync.commit()
@@ -516,38 +451,15 @@ class Worker:
             raise
         self._work, self._stored = None, work.after
         work.sync.close()
-        self._alone = max(0, self._alone - work.size)
-        if not self._alone:
-            self._verdicts.clear()
+        self._judge.passed(work)
 
     def fail(self, work: Work, error: BaseException) -> bool:
-        """The program's work failed: take it back.
-
-        With ``on_error``, the changes of the batch are tried one by one until it is passed, so that it is known which of them fails.
-
-        :returns: whether the iteration goes on.
-        """
+        """The program's work failed: take it back. Whether the iteration goes on."""
         self._give_back(work)
-        if self._on_error is None or not isinstance(error, Exception):
-            return False
-        found = [(chunk.key(number), event) for chunk in work.chunks for number, event in enumerate(chunk.events) if event is not None]
-        key, change = found[0]  # a TRUNCATE is one change, of several events
-        if any(other != key for other, _ in found):
-            logger.warning("consumer %s: a batch failed, its %d changes are tried one by one: %s", self.key, len(found), error)
-            self._alone = max(self._alone, work.size)
-            return True
-        failures = self._count(key)
-        verdict = self._on_error(error, change, failures)
-        if verdict not in ("raise", "retry", "skip", "park"):
-            raise NotifyConfigError("on_error", f"it gave {verdict!r}; it must give 'raise', 'retry', 'skip' or 'park'") from error
-        logger.warning("consumer %s: %s: %r failed for the %d. time: %s", self.key, verdict, change, failures, error)
-        if verdict == "raise":
-            return False
-        if verdict == "retry":
-            self._pause(min(LONGEST_RETRY, 0.1 * 2 ** min(failures - 1, 20)))
-        else:
-            self._verdicts[key] = (verdict, f"{type(error).__name__}: {error}", failures)
-        return True
+        wait = self._judge.failed(self._names, work, error)
+        if wait is not None:
+            self._pause(wait)
+        return wait is not None
 
     def _give_back(self, work: Work) -> None:
         """Roll back, and have the same changes come again."""
@@ -556,54 +468,6 @@ class Worker:
         self._work = None
         self._chunks.extendleft(reversed(work.chunks))
         work.sync.close()
-
-    def _count(self, change: tuple[int, int]) -> int:
-        """How often a change has failed now, also in processes that are gone."""
-        with self._engine.connect() as connection:
-            counted = list(execute_on(connection)(fail(self._names, self.key, "{} {}".format(*change))))
-            connection.commit()
-        if not counted:
-            raise PgNotifyError(f"the consumer {self.key} was forgotten: its position is gone")
-        return int(counted[0][0])
-
-    def _judged(self, chunk: Chunk) -> Chunk:
-        """A chunk without the changes that are skipped or parked."""
-        if not self._verdicts:
-            return chunk
-        events = [None if chunk.key(number) in self._verdicts else event for number, event in enumerate(chunk.events)]
-        return replace(chunk, events=events)
-
-    def _park(self, run: Callable[[str], Any], chunk: Chunk) -> None:
-        for index in range(chunk.first, chunk.until):
-            verdict, error, failures = self._verdicts.get(chunk.key(index - chunk.first), ("", "", 0))
-            if verdict == "park":
-                row = chunk.row
-                key = f"{literal(self.key.name)}, {self.key.part}, {self.key.parts}"
-                what = f"{literal(row.relation)}, {row.pid}, {literal(row.header)}, {literal(row.text.split(RS)[index])}"
-                run(
-                    f"INSERT INTO {self._names.parked} (name, part, parts, relation, pid, header, rows, error, failures) "
-                    f"VALUES ({key}, {what}, {literal(error)}, {failures})"
-                )
-
-
-def _events(protocol: Protocol, batch: Batch) -> list[Change | Gap | None]:
-    """One for each change of a batch, in order; of those of a TRUNCATE, one for each class."""
-    try:
-        events: list[Any] = batch.events()
-    except Undecodable:
-        told: list[list[Any]] = [protocol.events(row) or [None] for row in batch.each()]
-        return [events[0] for events in told]
-    if len(events) == len(batch) or (events and events[0].identity is None):
-        return events
-    every: list[Change | Gap | None] = [None] * len(batch)  # some are of classes that nobody asked for
-    for event in events:
-        every[event._row] = event
-    return every
-
-
-def part_of(identity: Iterable[str], parts: int) -> int:
-    """Which of so many parts a row belongs to: the same in every process, by PostgreSQL's texts of its identity."""
-    return crc32("\x1f".join(identity).encode()) % parts
 
 
 def settings_of(entities: Iterable[Any]) -> LogSettings:

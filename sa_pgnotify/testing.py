@@ -33,7 +33,7 @@ from typing import Any
 
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
-from .consuming import part_of
+from .taking import part_of
 from .testing_readers import APPLICATION, GAP, Consuming, Job, Listening, Process, Seen
 from .testing_writers import EFFECTS, END, JOURNAL, METADATA, SCHEMA, Load, Writer, Written, insert_rows
 

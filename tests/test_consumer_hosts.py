@@ -16,7 +16,7 @@ from programs import Program
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from sa_pgnotify import AsyncConsumer, Consumer, NotifyConfigError, PgNotifyError, consuming
+from sa_pgnotify import AsyncConsumer, Consumer, NotifyConfigError, PgNotifyError, consuming, taking
 from sa_pgnotify.positions import Stored
 
 
@@ -201,7 +201,7 @@ def test_much_that_is_of_others(engine, Item, monkeypatch):
     with Consumer(engine, "c", Item, partition=(0, 50), heartbeat=0.05) as consumer:
         for first in range(0, 2000, 20):
             run(engine, f"INSERT INTO items SELECT i, 0 FROM generate_series({first}, {first + 19}) AS i")
-        mine = [i for i in range(2000) if consuming.part_of([str(i)], 50) == 0]
+        mine = [i for i in range(2000) if taking.part_of([str(i)], 50) == 0]
         assert numbers(consume(consumer, len(mine))) == mine
 
 

@@ -1,0 +1,151 @@
+"""A batch that a consumer has given out, and what becomes of a change in it that fails.
+
+It is hard to know which change fails: the error may come at the flush or at the commit, after all of the batch has been worked off. So
+when a batch fails its changes are tried one by one, each in a transaction of its own, until that batch is passed; and failures are
+counted in the database, as the next try may be that of another process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Literal
+
+from sqlalchemy import Engine
+
+from .changelog import LogNames
+from .chunks import Chunk
+from .errors import NotifyConfigError, PgNotifyError
+from .events import Change, Gap
+from .logreader import Position
+from .positions import ConsumerKey, fail
+from .quoting import literal
+from .reflection import execute_on
+from .wire import RS
+
+__all__ = ["Judge", "OnError", "Verdict", "Work"]
+
+logger = logging.getLogger("sa_pgnotify")
+
+LONGEST_RETRY = 30.0
+"""Seconds between two tries of a change that fails; the first come sooner."""
+
+Verdict = Literal["raise", "retry", "skip", "park"]
+"""What ``on_error`` says of a change that failed."""
+OnError = Callable[[Exception, Change | Gap, int], Verdict]
+
+
+class Work:
+    """A batch that was given out: its changes, and the transaction that its position is stored in.
+
+    :ivar session: the program's own, with a transaction in which the position is locked.
+    :ivar reached: the place before the batch.
+    :ivar who: the thread or task that is within its block.
+    """
+
+    def __init__(self, session: Any, chunks: list[Chunk], reached: Position) -> None:
+        self.session = session
+        self.sync: Any = getattr(session, "sync_session", session)
+        self.transaction = self.sync.get_transaction()
+        self.chunks = chunks
+        self.reached = reached
+        self.who: object = None
+
+    @property
+    def size(self) -> int:
+        """How many changes it passes, those that are not given out included."""
+        return sum(len(chunk.events) for chunk in self.chunks)
+
+    @property
+    def is_empty(self) -> bool:
+        return all(event is None for chunk in self.chunks for event in chunk.events)
+
+    @property
+    def after(self) -> Position:
+        """The place behind the batch."""
+        return self.chunks[-1].after
+
+    def events(self) -> Iterator[Change | Gap]:
+        for chunk in self.chunks:
+            for event in chunk.events:
+                if event is not None:
+                    yield event
+
+
+class Judge:
+    """What is to be done about changes that fail.
+
+    :param on_error: the program's word; None if each error is to be raised.
+    :ivar alone: how many changes are still to be tried one by one.
+    """
+
+    def __init__(self, engine: Engine, key: ConsumerKey, on_error: OnError | None) -> None:
+        self.alone = 0
+        self._engine = engine
+        self._key = key
+        self._on_error = on_error
+        self._verdicts: dict[tuple[int, int], tuple[Verdict, str, int]] = {}
+
+    def failed(self, names: LogNames, work: Work, error: BaseException) -> float | None:
+        """The work of a batch has failed, and was taken back.
+
+        :returns: seconds to wait before the iteration goes on; None if it does not, and the error is to be raised.
+        """
+        if self._on_error is None or not isinstance(error, Exception):
+            return None
+        found = [(chunk.key(number), event) for chunk in work.chunks for number, event in enumerate(chunk.events) if event is not None]
+        key, change = found[0]  # a TRUNCATE is one change, of several events
+        if any(other != key for other, _ in found):
+            logger.warning("consumer %s: a batch failed, its %d changes are tried one by one: %s", self._key, len(found), error)
+            self.alone = max(self.alone, work.size)
+            return 0.0
+        failures = self._count(names, key)
+        verdict = self._on_error(error, change, failures)
+        if verdict not in ("raise", "retry", "skip", "park"):
+            raise NotifyConfigError("on_error", f"it gave {verdict!r}; it must give 'raise', 'retry', 'skip' or 'park'") from error
+        logger.warning("consumer %s: %s: %r failed for the %d. time: %s", self._key, verdict, change, failures, error)
+        if verdict == "raise":
+            return None
+        if verdict == "retry":
+            return min(LONGEST_RETRY, 0.1 * 2.0 ** min(failures - 1, 20))
+        self._verdicts[key] = (verdict, f"{type(error).__name__}: {error}", failures)
+        return 0.0
+
+    def passed(self, work: Work) -> None:
+        """A batch was committed."""
+        self.alone = max(0, self.alone - work.size)
+        if not self.alone:
+            self._verdicts.clear()
+
+    def _count(self, names: LogNames, change: tuple[int, int]) -> int:
+        """How often a change has failed now, also in processes that are gone."""
+        with self._engine.connect() as connection:
+            counted = list(execute_on(connection)(fail(names, self._key, "{} {}".format(*change))))
+            connection.commit()
+        if not counted:
+            raise PgNotifyError(f"the consumer {self._key} was forgotten: its position is gone")
+        return int(counted[0][0])
+
+    def judged(self, chunk: Chunk) -> Chunk:
+        """A chunk without the changes that are skipped or parked."""
+        if not self._verdicts:
+            return chunk
+        events = [None if chunk.key(number) in self._verdicts else event for number, event in enumerate(chunk.events)]
+        return replace(chunk, events=events)
+
+    def park(self, run: Callable[[str], Any], names: LogNames, work: Work) -> None:
+        """Keep those changes of a batch that are to be parked.
+
+        :param run: runs SQL in the batch's transaction.
+        """
+        for chunk in work.chunks if self._verdicts else ():
+            for index in range(chunk.first, chunk.until):
+                verdict, error, failures = self._verdicts.get(chunk.key(index - chunk.first), ("", "", 0))
+                if verdict == "park":
+                    row, key = chunk.row, self._key
+                    what = f"{literal(row.relation)}, {row.pid}, {literal(row.header)}, {literal(row.text.split(RS)[index])}"
+                    run(
+                        f"INSERT INTO {names.parked} (name, part, parts, relation, pid, header, rows, error, failures) VALUES "
+                        f"({literal(key.name)}, {key.part}, {key.parts}, {what}, {literal(error)}, {failures})"
+                    )
