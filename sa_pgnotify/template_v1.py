@@ -219,7 +219,8 @@ class FunctionV1:
     @property
     def settings(self) -> dict[str, str | None]:
         """The function's own settings, so that the writer's session cannot change an event; None: as whoever installs it has it."""
-        needed = {setting for c in self.compared for setting in FAMILIES[c.family].settings}
+        written = self.carried if self.marking.condition is None else self.columns  # whatever a condition makes of them
+        needed = {setting for c in written for setting in FAMILIES[c.family].settings}
         fixed: dict[str, str | None] = {name: value for name, value in FIXED_SETTINGS.items() if name in needed}
         if "update" in self.marking.operations:
             fixed["jit"] = "off"  # the planner takes the pairs for the square of the rows, and would compile for that

@@ -52,9 +52,7 @@ def log_body(relation: str, chosen: str, names: LogNames) -> str:
     """
     oid = f"{literal(names.head)}::regclass::oid::bigint"
     columns = ("id", "xid", "pid", "relation", "header", "rows")
-    inserts = _in_slots(
-        names, f"INSERT INTO {{}} ({', '.join(columns)}) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);"
-    )
+    insert = f"INSERT INTO {{}} ({', '.join(columns)}) VALUES (place, {_XID}, pg_catalog.pg_backend_pid(), relation, message, "
     read = ", ".join(f"s.{column}" for column in columns)
     looks = _in_slots(names, f"PERFORM {read} FROM {{}} AS s LEFT JOIN {names.head} ON false WHERE s.id = place;")
     newest = " UNION ALL ".join(f"SELECT max(s.id) AS id FROM {name} AS s" for name in names.slots)
@@ -63,7 +61,8 @@ def log_body(relation: str, chosen: str, names: LogNames) -> str:
         chosen=chosen,
         head=names.head,
         sequence=literal(names.sequence),
-        inserts=inserts,
+        insert_all=_in_slots(names, f"{insert}rows);"),
+        insert_piece=_in_slots(names, f"{insert}piece);"),
         looks=looks,
         newest=newest,
         piece_bytes=PIECE_BYTES,
@@ -84,6 +83,9 @@ def _in_slots(names: LogNames, statement: str) -> str:
     )
 
 
+_XID = "pg_catalog.pg_current_xact_id()::text::bigint"
+
+# PL/pgSQL makes each expression ready anew in each transaction, so that the most usual way, one piece, has few of them.
 _BODY = """
 #variable_conflict use_column
 DECLARE
@@ -96,11 +98,9 @@ DECLARE
   start int := 1;
   stop int;
   ahead int;
-  xid bigint;
   place bigint;
   newest bigint;
   there boolean := false;
-  any_bytes boolean := pg_catalog.getdatabaseencoding() = 'SQL_ASCII';
 BEGIN
   BEGIN
     place := pg_catalog.nextval({sequence});
@@ -116,14 +116,12 @@ BEGIN
     END IF;
     there := true;
 {chosen}  END IF;
-    IF any_bytes AND pg_catalog.convert_to(pg_catalog.concat(message, rows), 'UTF8') IS NULL THEN
-      RETURN NULL; -- never: what no reader could read has failed
-    END IF;
-    IF pg_catalog.octet_length(rows) > {piece_bytes} THEN
+    IF pg_catalog.octet_length(rows) > {piece_bytes} OR pg_catalog.getdatabaseencoding() = 'SQL_ASCII' THEN
       IF pg_catalog.octet_length(rows) > {longest} THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'the changes of one statement exceed {longest} bytes';
       END IF;
-      bytes := pg_catalog.convert_to(rows, 'UTF8');
+      -- Bytes that are no text fail here, since no reader could read them.
+      IF pg_catalog.convert_to(message, 'UTF8') IS NOT NULL THEN bytes := pg_catalog.convert_to(rows, 'UTF8'); END IF;
       total := pg_catalog.octet_length(bytes);
     END IF;
   EXCEPTION WHEN OTHERS THEN
@@ -131,15 +129,15 @@ BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare tables and triggers with check().';
     IF NOT there THEN RETURN NULL; END IF;
-    message := pg_catalog.concat('failed ', SQLSTATE, ' ', CASE WHEN NOT any_bytes THEN pg_catalog.left(SQLERRM, 500) END);
+    message := pg_catalog.concat('failed ', SQLSTATE, ' ', CASE WHEN pg_catalog.getdatabaseencoding() <> 'SQL_ASCII'
+      THEN pg_catalog.left(SQLERRM, 500) END);
     rows := '';
     bytes := NULL;
   END;
-  xid := pg_catalog.pg_current_xact_id()::text::bigint;
-  LOOP
-    IF bytes IS NULL THEN
-      piece := rows;
-    ELSE
+  IF bytes IS NULL THEN
+{insert_all}    END IF;
+  ELSE
+    LOOP
       stop := start + {piece_bytes};
       WHILE stop <= total LOOP
         ahead := position(E'\\\\x1e'::bytea IN pg_catalog.substr(bytes, stop, {window}));
@@ -149,11 +147,11 @@ BEGIN
       stop := least(stop, total + 1);
       piece := pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start), 'UTF8');
       start := stop + 1;
-    END IF;
-{inserts}    END IF;
-    EXIT WHEN bytes IS NULL OR start > total;
-    place := pg_catalog.nextval({sequence});
-  END LOOP;
+{insert_piece}    END IF;
+      EXIT WHEN start > total;
+      place := pg_catalog.nextval({sequence});
+    END LOOP;
+  END IF;
   -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock({key}) THEN pg_catalog.pg_advisory_unlock({key}) ELSE false END)
     OR pg_catalog.current_setting({off}, true) = 'off' THEN

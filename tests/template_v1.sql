@@ -908,11 +908,9 @@ DECLARE
   start int := 1;
   stop int;
   ahead int;
-  xid bigint;
   place bigint;
   newest bigint;
   there boolean := false;
-  any_bytes boolean := pg_catalog.getdatabaseencoding() = 'SQL_ASCII';
 BEGIN
   BEGIN
     place := pg_catalog.nextval('sa_pgnotify_log_id_seq');
@@ -967,14 +965,12 @@ BEGIN
     message := pg_catalog.concat('T', E'\x1f', relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
     rows := '';
   END IF;
-    IF any_bytes AND pg_catalog.convert_to(pg_catalog.concat(message, rows), 'UTF8') IS NULL THEN
-      RETURN NULL; -- never: what no reader could read has failed
-    END IF;
-    IF pg_catalog.octet_length(rows) > 60000 THEN
+    IF pg_catalog.octet_length(rows) > 60000 OR pg_catalog.getdatabaseencoding() = 'SQL_ASCII' THEN
       IF pg_catalog.octet_length(rows) > 536870912 THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'the changes of one statement exceed 536870912 bytes';
       END IF;
-      bytes := pg_catalog.convert_to(rows, 'UTF8');
+      -- Bytes that are no text fail here, since no reader could read them.
+      IF pg_catalog.convert_to(message, 'UTF8') IS NOT NULL THEN bytes := pg_catalog.convert_to(rows, 'UTF8'); END IF;
       total := pg_catalog.octet_length(bytes);
     END IF;
   EXCEPTION WHEN OTHERS THEN
@@ -982,15 +978,23 @@ BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare tables and triggers with check().';
     IF NOT there THEN RETURN NULL; END IF;
-    message := pg_catalog.concat('failed ', SQLSTATE, ' ', CASE WHEN NOT any_bytes THEN pg_catalog.left(SQLERRM, 500) END);
+    message := pg_catalog.concat('failed ', SQLSTATE, ' ', CASE WHEN pg_catalog.getdatabaseencoding() <> 'SQL_ASCII'
+      THEN pg_catalog.left(SQLERRM, 500) END);
     rows := '';
     bytes := NULL;
   END;
-  xid := pg_catalog.pg_current_xact_id()::text::bigint;
-  LOOP
-    IF bytes IS NULL THEN
-      piece := rows;
-    ELSE
+  IF bytes IS NULL THEN
+    IF (place >> 15) & 3 = 0 THEN
+      INSERT INTO sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) VALUES (place, pg_catalog.pg_current_xact_id()::text::bigint, pg_catalog.pg_backend_pid(), relation, message, rows);
+    ELSIF (place >> 15) & 3 = 1 THEN
+      INSERT INTO sa_pgnotify_log_1 (id, xid, pid, relation, header, rows) VALUES (place, pg_catalog.pg_current_xact_id()::text::bigint, pg_catalog.pg_backend_pid(), relation, message, rows);
+    ELSIF (place >> 15) & 3 = 2 THEN
+      INSERT INTO sa_pgnotify_log_2 (id, xid, pid, relation, header, rows) VALUES (place, pg_catalog.pg_current_xact_id()::text::bigint, pg_catalog.pg_backend_pid(), relation, message, rows);
+    ELSIF (place >> 15) & 3 = 3 THEN
+      INSERT INTO sa_pgnotify_log_3 (id, xid, pid, relation, header, rows) VALUES (place, pg_catalog.pg_current_xact_id()::text::bigint, pg_catalog.pg_backend_pid(), relation, message, rows);
+    END IF;
+  ELSE
+    LOOP
       stop := start + 60000;
       WHILE stop <= total LOOP
         ahead := position(E'\\x1e'::bytea IN pg_catalog.substr(bytes, stop, 2048));
@@ -1000,19 +1004,19 @@ BEGIN
       stop := least(stop, total + 1);
       piece := pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start), 'UTF8');
       start := stop + 1;
-    END IF;
     IF (place >> 15) & 3 = 0 THEN
-      INSERT INTO sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
+      INSERT INTO sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) VALUES (place, pg_catalog.pg_current_xact_id()::text::bigint, pg_catalog.pg_backend_pid(), relation, message, piece);
     ELSIF (place >> 15) & 3 = 1 THEN
-      INSERT INTO sa_pgnotify_log_1 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
+      INSERT INTO sa_pgnotify_log_1 (id, xid, pid, relation, header, rows) VALUES (place, pg_catalog.pg_current_xact_id()::text::bigint, pg_catalog.pg_backend_pid(), relation, message, piece);
     ELSIF (place >> 15) & 3 = 2 THEN
-      INSERT INTO sa_pgnotify_log_2 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
+      INSERT INTO sa_pgnotify_log_2 (id, xid, pid, relation, header, rows) VALUES (place, pg_catalog.pg_current_xact_id()::text::bigint, pg_catalog.pg_backend_pid(), relation, message, piece);
     ELSIF (place >> 15) & 3 = 3 THEN
-      INSERT INTO sa_pgnotify_log_3 (id, xid, pid, relation, header, rows) VALUES (place, xid, pg_catalog.pg_backend_pid(), relation, message, piece);
+      INSERT INTO sa_pgnotify_log_3 (id, xid, pid, relation, header, rows) VALUES (place, pg_catalog.pg_current_xact_id()::text::bigint, pg_catalog.pg_backend_pid(), relation, message, piece);
     END IF;
-    EXIT WHEN bytes IS NULL OR start > total;
-    place := pg_catalog.nextval('sa_pgnotify_log_id_seq');
-  END LOOP;
+      EXIT WHEN start > total;
+      place := pg_catalog.nextval('sa_pgnotify_log_id_seq');
+    END LOOP;
+  END IF;
   -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(relation COLLATE "C", 'sa_pgnotify_log'::regclass::oid::bigint::bigint)) THEN pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(relation COLLATE "C", 'sa_pgnotify_log'::regclass::oid::bigint::bigint)) ELSE false END)
     OR pg_catalog.current_setting('sa_pgnotify.doorbell', true) = 'off' THEN
@@ -1063,7 +1067,7 @@ END
 $sa_pgnotify$;
 
 -- template version 1: durable, the log elsewhere, a condition
--- sha256 of the function 69912daab6aef10e81ed7ae46837bc84a8f1f0748633e55c26a6646170e994d4;
+-- sha256 of the function 971842dcb4fd1229178cfe6cb366af4ea992d5d9d57cd6453376eb7c48334ceb;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function 25273e0585f297882b673a1dba88bee650da512bdce53959d6c00504c106d54a;
