@@ -140,13 +140,13 @@ def backlogs(url: URL, spawn: SpawnContext, rounds: int, rows: int, singles: int
     for what, count, step in (("statements", rows, 1000), ("transactions", singles, 1)):
         start_anew(connection)
         write_backlog(connection, count // step, step)
-        figures: dict[str, dict[str, list[float]]] = {str(size): {"seconds": [], "megabytes": []} for size in BATCH_SIZES}
+        figures: dict[str, dict[str, list[float]]] = {str(size): {"seconds": [], "cpu": [], "megabytes": []} for size in BATCH_SIZES}
         for turn in range(rounds):
             for size in BATCH_SIZES if turn % 2 else BATCH_SIZES[::-1]:
                 with ProcessPoolExecutor(1, mp_context=spawn) as alone:  # a process of its own has a peak of its own
-                    seconds, megabytes = alone.submit(read_backlog, url, f"{turn} {size}", size, count).result()
-                figures[str(size)]["seconds"].append(seconds)
-                figures[str(size)]["megabytes"].append(megabytes)
+                    measured = alone.submit(read_backlog, url, f"{turn} {size}", size, count).result()
+                for what_of_it, figure in zip(("seconds", "cpu", "megabytes"), measured):
+                    figures[str(size)][what_of_it].append(figure)
         found[what] = {"changes": count, "batch_size": figures}
     connection.close()
     return found
@@ -169,11 +169,11 @@ def write_backlog(connection: Any, transactions: int, rows: int) -> None:
     connection.autocommit = False
 
 
-def read_backlog(url: URL, name: str, batch_size: int, count: int) -> tuple[float, float]:
-    """Runs alone in a process: seconds that reading all took, and megabytes by which its memory grew for it at most."""
+def read_backlog(url: URL, name: str, batch_size: int, count: int) -> tuple[float, float, float]:
+    """Runs alone in a process: seconds that reading all took, those of its CPU, and megabytes by which its memory grew at most."""
     engine = create_engine(url)
     with Consumer(engine, name, BY_NAME["durable"].model, batch_size=batch_size, start="beginning", heartbeat=PATIENCE) as consumer:
-        before, start = _peak(), time.monotonic()
+        before, start, cpu = _peak(), time.monotonic(), time.process_time()
         for batch in consumer:
             with batch:
                 for change in batch:
@@ -181,11 +181,11 @@ def read_backlog(url: URL, name: str, batch_size: int, count: int) -> tuple[floa
                         count -= 1
             if count <= 0:
                 break
-        seconds = time.monotonic() - start
+        seconds, cpu = time.monotonic() - start, time.process_time() - cpu
     engine.dispose()
     if count:
         raise RuntimeError(f"{count} changes are missing")
-    return seconds, _peak() - before
+    return seconds, cpu, _peak() - before
 
 
 def _peak() -> float:

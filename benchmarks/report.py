@@ -213,8 +213,10 @@ def _backlogs(log: dict[str, Any]) -> str:
     for what, backlog in log["backlogs"].items():
         for (size, figures), rate in zip(backlog["batch_size"].items(), backlog_rates(backlog)):
             by = "statements of 1,000 rows" if what == "statements" else "transactions of one row"
-            rows.append([f"{backlog['changes']:,} by {by}", f"{int(size):,}", f"{rate:,.0f}/s", f"{max(figures['megabytes']):.0f} MB"])
-    return table(["changes", "batch_size", "read", "memory grows by at most"], rows)
+            row = [f"{backlog['changes']:,} by {by}", f"{int(size):,}", f"{rate:,.0f}/s"]
+            cpu = median(figures["cpu"]) / backlog["changes"] * 1e6
+            rows.append([*row, f"{cpu:.2f} µs", f"{max(figures['megabytes']):.0f} MB"])
+    return table(["changes", "batch_size", "read", "reader's CPU per change", "memory grows by at most"], rows)
 
 
 def _late(log: dict[str, Any]) -> str:

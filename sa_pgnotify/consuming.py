@@ -340,7 +340,7 @@ class Worker:
                 raise
             self._warn(f"the change log is not emptied: {str(error).partition(chr(10))[0]}")
             return
-        if state.filled > 2:
+        if state.is_held_up:
             self._warn(str(state))
         else:
             self._warned = None

@@ -23,10 +23,8 @@ __all__ = ["Doorbell"]
 LINGER = 0.02
 """Seconds that a reader looks on after the last change before it shows that it sleeps: under load it then never does."""
 LOOK = 0.005
-"""Seconds between two looks of a reader that lingers."""
-GATHER = 0.01
-"""Seconds from a look that found something to the next one, unless there is more already than is read at once: to look, and to store the
-position, costs the same for one change as for hundreds, and takes its time from those who write."""
+"""Seconds between two looks of a reader that is awake, unless there is more already than is read at once: to look, and to store the
+position, costs the same for one change as for hundreds."""
 LONGEST_DOZE = 1.0
 """Seconds; it dozes a quarter of the time that it has dozed already, so that it comes at most that much late for a long transaction."""
 
@@ -76,7 +74,7 @@ class Doorbell:
         :returns: whether to take back that it sleeps.
         """
         if found:
-            self._quiet_since, self.due = inf, 0.0 if more else now + GATHER
+            self._quiet_since, self.due = inf, 0.0 if more else now + LOOK
             awoken, self.shown = self.shown, False
             return awoken
         self._quiet_since = min(self._quiet_since, now)

@@ -18,6 +18,11 @@ __all__ = ["LogState", "prune"]
 
 logger = logging.getLogger("sa_pgnotify")
 
+USUAL_SLOTS = 2
+"""The one that is being filled, and the one before."""
+LATE_SECONDS = 60.0
+"""A consumer that has not moved for so long does not run, or is stuck."""
+
 # The horizon: below it, every transaction's changes have been read by every consumer. Who is at the beginning has read none: his xmax
 # is 1, and his xmin only says what was removed before he came.
 _PRUNE = """
@@ -100,12 +105,19 @@ class LogState:
     seconds: float
     holder: str | None
 
+    @property
+    def is_held_up(self) -> bool:
+        """Whether more is kept than what is being written, and somebody is to blame."""
+        return self.filled > USUAL_SLOTS and (self.hindmost is None or self.holder is not None or self.seconds > LATE_SECONDS)
+
     def __str__(self) -> str:
         text = f"the change log takes {self.size / 1e6:.0f} MB"
         if self.holder is not None:
             return f"{text}: {self.holder} has been open for long, and holds up the removal of what was read. End it"
         if self.hindmost is None:
             return f"{text}, and nobody consumes it: run a Consumer, or take durable=True away"
+        if self.seconds <= LATE_SECONDS:
+            return f"{text}; its hindmost consumer is {self.hindmost!r}"
         return (
             f"{text}: the consumer {self.hindmost!r} has not moved for {self.seconds:.0f} s, and holds up the removal. "
             "Run it, or forget() it"

@@ -345,6 +345,7 @@ def test_the_running_consumer_warns(engine, caplog):
     """A consumer warns, once, of another one that is dead, when more than two slots are filled."""
     table = orders(engine)
     register(engine, "dead", table)
+    run(engine, "UPDATE sa_pgnotify_consumers SET moved_at = now() - interval '1 hour'")
     with caplog.at_level(logging.WARNING, "sa_pgnotify"), running(engine, "a", table) as events:
         write(engine, 13)
         until(lambda: len(events) == 13)
