@@ -25,7 +25,7 @@ from .decoding import Source
 from .drivers import ListenConnection, connect, errors_of
 from .errors import ListenUnavailable, NotifyConfigError, PgNotifyError, TriggersMissing
 from .logreader import LogRow, Position
-from .positions import ConsumerKey, Stored, move, reads, where
+from .positions import ConsumerKey, Stored, move, reads, unread_of_gone, where
 from .protocol import Protocol
 from .quoting import literal
 from .reflection import execute_on
@@ -164,9 +164,13 @@ class Worker:
             execute(Stored(tail.origin, where(execute, names, self._start), relations).create(names, self.key))
             stored = Stored.load(execute, names, self.key)
             assert stored is not None
-        if stored.relations != relations and stored.position.target is None:
+        gone = unread_of_gone(execute, names, stored, relations)
+        if stored.relations != relations and stored.position.target is None and not gone:
             execute(reads(names, self.key, relations))
         self._go_to(stored)
+        if gone:
+            what = f"{', '.join(gone)} has another name now, or was dropped: what was not read of its changes is not told"
+            self._chunks.append(self._lost(what, stored.position))
         if stored.origin != tail.origin:
             tail.reader.go_to(now := Tail.now(execute))
             self._chunks.append(self._lost(LOST_TO_RESTORE, now))

@@ -128,6 +128,20 @@ def reads(names: LogNames, key: ConsumerKey, relations: tuple[str, ...]) -> str:
     return f"UPDATE {names.consumers} SET relations = {literal(json.dumps(relations))} WHERE {key.condition}"
 
 
+def unread_of_gone(execute: Execute, names: LogNames, stored: Stored, relations: tuple[str, ...]) -> list[str]:
+    """Tables that a consumer has read, that are not there any more by their names, and of whose changes it has not read all.
+
+    :param relations: the tables that it reads now.
+    """
+    former = [literal(name) for name in stored.relations if name not in relations]
+    if not former:
+        return []
+    log = f"({' UNION ALL '.join(f'SELECT * FROM {slot}' for slot in names.slots)})"
+    unread = f"SELECT FROM {log} AS l WHERE relation = name AND {Snapshot.parse(stored.position.last).not_seen}"
+    sql = f"SELECT name FROM unnest(ARRAY[{', '.join(former)}]::text[]) AS name WHERE to_regclass(name) IS NULL AND EXISTS ({unread})"
+    return [str(name) for (name,) in execute(sql)]
+
+
 def lag(execute: Execute, names: LogNames, stored: Stored) -> Lag:
     """How far a consumer is behind."""
     at, last = stored.position, Snapshot.parse(stored.position.last)
