@@ -58,6 +58,11 @@ class LogNames:
         return [self.of(f"{PREFIX}_{slot}") for slot in range(SLOTS)]
 
     @property
+    def rows(self) -> str:
+        """All rows of the log, for a FROM clause."""
+        return f"({' UNION ALL '.join(f'SELECT * FROM {slot}' for slot in self.slots)})"
+
+    @property
     def consumers(self) -> str:
         return self.of("sa_pgnotify_consumers")
 

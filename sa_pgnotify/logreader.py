@@ -175,7 +175,7 @@ class LogReader:
     """
 
     def __init__(self, names: LogNames, relations: Iterable[str], position: Position) -> None:
-        self._log = f"({' UNION ALL '.join(f'SELECT * FROM {slot}' for slot in names.slots)})"
+        self._log = names.rows
         self._removed = f"(SELECT removed FROM {names.head} WHERE id = 0)"
         self._asked = tuple(sorted(relations))
         self.lost: int | None = None

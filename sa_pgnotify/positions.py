@@ -136,7 +136,7 @@ def unread_of_gone(execute: Execute, names: LogNames, stored: Stored, relations:
     former = [literal(name) for name in stored.relations if name not in relations]
     if not former:
         return []
-    log = f"({' UNION ALL '.join(f'SELECT * FROM {slot}' for slot in names.slots)})"
+    log = names.rows
     unread = f"SELECT FROM {log} AS l WHERE relation = name AND {Snapshot.parse(stored.position.last).not_seen}"
     sql = f"SELECT name FROM unnest(ARRAY[{', '.join(former)}]::text[]) AS name WHERE to_regclass(name) IS NULL AND EXISTS ({unread})"
     return [str(name) for (name,) in execute(sql)]
@@ -145,7 +145,7 @@ def unread_of_gone(execute: Execute, names: LogNames, stored: Stored, relations:
 def lag(execute: Execute, names: LogNames, stored: Stored) -> Lag:
     """How far a consumer is behind."""
     at, last = stored.position, Snapshot.parse(stored.position.last)
-    log = f"({' UNION ALL '.join(f'SELECT * FROM {slot}' for slot in names.slots)})"
+    log = names.rows
     wanted = f" AND relation IN ({', '.join(map(literal, stored.relations))})" if stored.relations else ""
     done = ""
     if at.target is not None and at.tx_end:
