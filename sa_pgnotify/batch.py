@@ -206,6 +206,10 @@ class Batch:
         """The place in the change log behind a row; None if it was not read there."""
         return None if self.logged is None else self.logged.behind(self._first + row)
 
+    def key(self, row: int) -> tuple[int, int] | None:
+        """Which row of the change log, and which change of it, a row is; None if it was not read there."""
+        return None if self.logged is None else (self.logged.row_id, self.logged.skipped + self._first + row)
+
     @property
     def table(self) -> Table:
         return self.source.table

@@ -64,6 +64,8 @@ def consumers(url: URL) -> None:
 @contextmanager
 def _engine(url: str) -> Iterator[Engine]:
     engine = create_engine(url)
+    if engine.dialect.is_async:
+        raise TypeError(f"{engine.dialect.driver} is a driver of asyncio: give a URL of psycopg2 or psycopg")
     try:
         yield engine
     finally:
@@ -75,7 +77,7 @@ def _told() -> Iterator[None]:
     """An error is one line, and an exit status of 1."""
     try:
         yield
-    except (SQLAlchemyError, ImportError, AttributeError, TypeError) as error:
+    except (SQLAlchemyError, ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
         typer.echo(f"sa-pgnotify: {str(error).strip().partition(chr(10))[0]}", err=True)
         raise typer.Exit(1) from error
 

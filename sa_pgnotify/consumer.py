@@ -91,10 +91,12 @@ class BaseConsumer:
         kind = type(self).__name__
         if not isinstance(name, str) or not name or "\0" in name:
             raise NotifyConfigError(kind, f"{name!r} is no name of a consumer: its position is kept under it, so give text")
-        part, parts = partition
+        part, parts = partition if isinstance(partition, tuple) and len(partition) == 2 else (0, 0)  # which is refused below
         if not 0 <= part < parts <= 1000:
             raise NotifyConfigError(kind, f"partition={partition!r} is no part: write (i, n), with i from 0 to n - 1, and n at most 1000")
-        if batch_size < 1 or heartbeat <= 0:
+        if on_error is not None and not callable(on_error):
+            raise NotifyConfigError(kind, f"on_error={on_error!r} cannot be called: it is a function of (error, change, failures)")
+        if type(batch_size) is not int or batch_size < 1 or heartbeat <= 0:
             raise NotifyConfigError(kind, "batch_size and heartbeat must be greater than zero")
         if start not in ("now", "beginning"):
             raise NotifyConfigError(kind, f"start={start!r} is no place in the log; it is 'now' or 'beginning'")

@@ -45,6 +45,8 @@ logger = logging.getLogger("sa_pgnotify")
 
 TAKE_OVER_SECONDS = 1.0
 """How often a consumer that stands by asks whether the one that works is still there."""
+LOCKED_SECONDS = 0.2
+"""How often it asks for a position that somebody else has locked."""
 FILL_SECONDS = 1.0
 """How long a batch is read for at most, if most of what there is is not for this consumer."""
 
@@ -87,6 +89,7 @@ class Worker:
         self._tail: Tail | None = None
         self._stored: Position | None = None
         self._works = False
+        self._in_transaction = 0
         self._next_beat = 0.0
         self._rows: deque[LogRow] = deque()  # read, and not yet decoded
         self._chunks: deque[Chunk] = deque()  # decoded, and not yet given out
@@ -155,13 +158,18 @@ class Worker:
         """Go to the position that is stored; if there is none, store one."""
         names, execute = self._names, connection.execute
         tail, relations = self.tail, tuple(sorted(self._sources))
+        before = tail.origin
         tail.connected(execute)
         assert tail.origin is not None
         stored = Stored.load(execute, names, self.key)
         if stored is None:
+            if self._stored is not None and before == tail.origin:
+                raise self._forgotten()
             self._refuse_other_parts(connection)
             execute(f"INSERT INTO {names.head} (id, removed) VALUES (0, 0) ON CONFLICT DO NOTHING")
-            execute(Stored(tail.origin, where(execute, names, self._start), relations).create(names, self.key))
+            # One that had a place in a log that was made anew has lost it.
+            start, origin = (self._start, tail.origin) if self._stored is None else ("now", "")
+            execute(Stored(origin, where(execute, names, start), relations).create(names, self.key))
             stored = Stored.load(execute, names, self.key)
             assert stored is not None
         gone = unread_of_gone(execute, names, stored, relations)
@@ -180,8 +188,8 @@ class Worker:
         for (parts,) in connection.execute(others):
             raise NotifyConfigError(
                 self.key.name,
-                f"this consumer is divided into {parts} parts, and not into {self.key.parts}. Let those read all, forget() them, and "
-                "start the others with start= the position that they reached",
+                f"this consumer is divided into {parts} parts, and not into {self.key.parts}. Let those read all, forget() them, "
+                "start the others, and seek() from there",
             )
 
     def _go_to(self, stored: Stored) -> None:
@@ -320,7 +328,7 @@ class Worker:
         self._next_beat = time.monotonic() + self._heartbeat
         stored = Stored.load(connection.execute, self._names, self.key)
         if stored is None:
-            raise PgNotifyError(f"the consumer {self.key} was forgotten: its position is gone")
+            raise self._forgotten()
         self.tail.rung()  # for those that write without ringing
         if not self._works:
             return
@@ -380,14 +388,34 @@ class Worker:
             items = protocol.renewed(read_again(connection, self._engine, protocol.outdated.values()), items)
         return chunk_of(row, items, protocol, self.key, connection.read)
 
+    def _forgotten(self) -> PgNotifyError:
+        return PgNotifyError(f"the consumer {self.key} was forgotten: its position is gone")
+
+    def _refuse_autocommit(self, run: Callable[[str], Any]) -> None:
+        """Once: is the lock that was taken in the statement before held still?"""
+        if not self._in_transaction:
+            ((self._in_transaction,),) = run("SELECT (pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL)::int")
+            if not self._in_transaction:
+                raise NotifyConfigError(
+                    self.key.name,
+                    "the batches' sessions are in autocommit, so that position and work would not be committed as one. Give it an engine, "
+                    "or a session_factory, with transactions",
+                )
+
     def _open(self) -> Work | None:
         """Begin the program's transaction, with the position locked in it; None if somebody else has moved it."""
         session = self._make_session()
         sync = getattr(session, "sync_session", session)
         try:
-            stored = Stored.load(execute_on(sync.connection()), self._names, self.key, lock=True)
+            run = execute_on(sync.connection())
+            stored = Stored.load(run, self._names, self.key, "FOR UPDATE SKIP LOCKED")
             if stored is None:
-                raise PgNotifyError(f"the consumer {self.key} was forgotten: its position is gone")
+                if Stored.load(run, self._names, self.key) is None:
+                    raise self._forgotten()
+                sync.close()
+                self._waiting.wait(self._connection, LOCKED_SECONDS)  # whoever has it is at work, or about to be ended by the server
+                return None
+            self._refuse_autocommit(run)
             if stored.position != self._stored:
                 sync.close()
                 self._go_to(stored)
@@ -439,7 +467,12 @@ class Worker:
         :raises PgNotifyError: if the program has ended the transaction itself.
         """
         try:
-            if work.sync.get_transaction() is not work.transaction or not work.transaction.is_active:
+            if work.sync.get_transaction() is work.transaction and not work.transaction.is_active:
+                raise PgNotifyError(
+                    "an error within the batch's block has ended its transaction, and the block went on: nothing is committed, and the "
+                    "same changes come again. Let the error out of the block, or put what may fail into a savepoint"
+                )
+            if work.sync.get_transaction() is not work.transaction:
                 raise PgNotifyError(
                     "the batch's transaction was ended within its block: what was committed there stands, and the same changes come "
                     "again. Leave commit() and rollback() to the batch"
@@ -479,6 +512,8 @@ def settings_of(entities: Iterable[Any]) -> LogSettings:
 
     :raises NotifyConfigError: if one of them is nothing that can be consumed.
     """
+    if not entities:
+        raise NotifyConfigError("Consumer", "it has nothing to consume: name at least one entity")
     if any(isinstance(entity, str) for entity in entities):
         raise NotifyConfigError("Consumer", "a plain channel is not kept anywhere, so it cannot be consumed. Give mapped classes or Tables")
     tables = list(expand(entities).tables)

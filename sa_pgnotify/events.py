@@ -66,6 +66,7 @@ class Message(Protocol):
     @property
     def context(self) -> Mapping[str, Any]: ...
     def position(self, row: int) -> Position | None: ...
+    def key(self, row: int) -> tuple[int, int] | None: ...
     def values(self, plan: Plan, row: int) -> dict[str, Any]: ...
     def old_values(self, plan: Plan, row: int) -> dict[str, Any]: ...
     def changed(self, plan: Plan, row: int) -> frozenset[str]: ...
@@ -123,6 +124,12 @@ class Change:
     def position(self) -> Position | None:
         """The place in the change log behind this change, as :meth:`Consumer.seek` takes it; None if the table is not durable."""
         return self._message.position(self._row)
+
+    @property
+    def key(self) -> tuple[int, int] | None:
+        """Which change of the log this is: the number of the log's row, and the number of the change in it. It is the same whenever the
+        change is read, and so tells what was done already outside of the database. None if the table is not durable."""
+        return self._message.key(self._row)
 
     def load(self, session: Session | scoped_session[Any] | Connection) -> Any:
         """The row as it is now: the object (for Core: the ``Row``), or None if there is none.

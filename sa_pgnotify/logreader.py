@@ -205,6 +205,7 @@ class LogReader:
         self.position = position
         self.snapshot = Snapshot.parse(position.target or position.last)
         self._window: _Window | None = None
+        self._finished = False
         self._take(self._asked if position.target is None or relations is None else relations)
 
     def _ask_removed(self, execute: Execute) -> None:
@@ -303,7 +304,8 @@ class LogReader:
                 f"SELECT * FROM (SELECT tx_end, id, xid, pid, relation, header, rows, count(*) OVER () AS of, sum(octet_length(rows)) OVER "
                 f"(ORDER BY tx_end, id) - octet_length(rows) AS bytes FROM (SELECT ends.id AS tx_end, t.* FROM ends CROSS JOIN LATERAL "
                 f"(SELECT * FROM {self._log} AS t WHERE t.xid = ends.xid AND t.{self._wanted} "
-                f"AND t.id >= CASE WHEN ends.id = {at.tx_end} THEN {at.row_id} ELSE 0 END ORDER BY t.id LIMIT {PAGE}) AS t "
+                f"AND t.id {'>' if self._finished else '>='} CASE WHEN ends.id = {at.tx_end} THEN {at.row_id} ELSE 0 END "
+                f"ORDER BY t.id LIMIT {PAGE}) AS t "
                 f"ORDER BY 1, 2 LIMIT {PAGE}) AS page) AS page WHERE bytes < {PAGE_BYTES} ORDER BY 1, 2"
             )
         )
@@ -321,6 +323,7 @@ class LogReader:
                 continue
             if (tx_end, row_id) == (start.tx_end, start.row_id):
                 if start.row_part > text.count(RS):
+                    self._finished = True  # it need not come again
                     continue
                 skipped = start.row_part
                 text = text.split(RS, skipped)[skipped]  # noqa: PLW2901
@@ -331,9 +334,9 @@ class LogReader:
             if rows:
                 rows[-1] = rows[-1]._replace(closing=self.position)
         elif rows:
-            self.position = rows[-1].after
+            self.position, self._finished = rows[-1].after, True
         return rows
 
     def _close(self, target: Snapshot) -> None:
-        self.position, self._window = Position(str(target)), None
+        self.position, self._window, self._finished = Position(str(target)), None, False
         self._take(self._asked)

@@ -70,7 +70,7 @@ def _connected(bind: Engine | Connection) -> Iterator[Connection]:
     if isinstance(bind, Connection):
         yield bind
     else:
-        with bind.begin() as connection:
+        with bind.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
             yield connection
 
 
@@ -86,8 +86,8 @@ def _names(bind: Engine | Connection, metadata: MetaData) -> LogNames:
     return LogNames(schema_translation(bind)(log.names.schema))
 
 
-def _load(execute: Execute, names: LogNames, key: ConsumerKey, *, lock: bool = False) -> Stored:
-    stored = Stored.load(execute, names, key, lock=lock)
+def _load(execute: Execute, names: LogNames, key: ConsumerKey, lock: str = "") -> Stored:
+    stored = Stored.load(execute, names, key, lock)
     if stored is None:
         raise PgNotifyError(f"the consumer {key} is not known in this database: start() it first")
     return stored
@@ -104,7 +104,7 @@ def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str |
     """Move a consumer."""
     with _connected(bind) as connection:
         execute, names = execute_on(connection), _names_of(bind, entities)
-        _load(execute, names, key, lock=True)
+        _load(execute, names, key, "FOR UPDATE")
         execute(move(names, key, where(execute, names, place), origin=origin_of(execute, names)))
 
 

@@ -62,9 +62,12 @@ class Stored:
     failures: int = 0
 
     @classmethod
-    def load(cls, execute: Execute, names: LogNames, key: ConsumerKey, *, lock: bool = False) -> Stored | None:
-        """What is stored, or None; ``lock`` until the transaction ends."""
-        for row in execute(f"SELECT {_COLUMNS} FROM {names.consumers} WHERE {key.condition}{' FOR UPDATE' if lock else ''}"):
+    def load(cls, execute: Execute, names: LogNames, key: ConsumerKey, lock: str = "") -> Stored | None:
+        """What is stored, or None.
+
+        :param lock: ``"FOR UPDATE"``, until the transaction ends; with ``SKIP LOCKED``, None also if somebody else has locked it.
+        """
+        for row in execute(f"SELECT {_COLUMNS} FROM {names.consumers} WHERE {key.condition} {lock}"):
             origin, last, target, tx_end, row_id, row_part, relations, failing, failures = row
             return cls(origin, Position(last, target, tx_end, row_id, row_part), tuple(json.loads(relations)), failing, failures)
         return None

@@ -29,7 +29,7 @@ _PRUNE = """
 DO $prune$
 DECLARE
   slots text[] := {slots};
-  newest bigint := (SELECT coalesce(pg_catalog.pg_sequence_last_value(pg_catalog.to_regclass({sequence})), 0));
+  newest bigint := (SELECT coalesce(max(id), 0) FROM {rows} AS log);
   horizon bigint := (SELECT min(least(pg_catalog.split_part(last, ':', 1)::bigint, pg_catalog.split_part(last, ':', 2)::bigint))
     FROM {consumers});
   slot int;
@@ -42,6 +42,11 @@ DECLARE
     AND xid IS DISTINCT FROM pg_catalog.pg_current_xact_id_if_assigned()::text::bigint';
   found_some boolean;
 BEGIN
+  IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state',
+      MESSAGE = 'sa_pgnotify: the change log can be emptied in READ COMMITTED only',
+      HINT = 'Another transaction does not see what was committed after its beginning, and would remove that unread.';
+  END IF;
   -- What a restore has brought from another server, where transaction ids were further on: it would seem new when ours come there.
   FOREACH place IN ARRAY slots LOOP
     EXECUTE pg_catalog.format('SELECT EXISTS (SELECT ' || from_elsewhere || ')', place) INTO found_some;
@@ -141,7 +146,7 @@ def prune(execute: Execute, names: LogNames, settings: LogSettings) -> LogState:
     execute(
         _PRUNE.format(
             slots=f"ARRAY[{', '.join(map(literal, names.slots))}]",
-            sequence=literal(names.sequence),
+            rows=names.rows,
             consumers=names.consumers,
             head=names.head,
             count=SLOTS,

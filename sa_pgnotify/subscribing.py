@@ -34,7 +34,7 @@ PROBE_SECONDS = 5.0
 _FIRST_QUESTION = """
 SELECT CASE WHEN pg_catalog.current_setting('application_name') = ''
   THEN pg_catalog.set_config('application_name', 'sa_pgnotify listener', false) END,
-  pg_catalog.set_config('idle_session_timeout', '0', false)
+  pg_catalog.set_config('idle_session_timeout', '0', false), pg_catalog.set_config('default_transaction_isolation', 'read committed', false)
 WHERE NOT pg_catalog.pg_is_in_recovery()
 """
 """Can this server LISTEN at all? A row says yes, whatever the program makes of a boolean. Who looks at pg_stat_activity shall know who

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from .changelog import LogNames
 from .chunks import Chunk
@@ -94,6 +95,9 @@ class Judge:
         """
         if self._on_error is None or not isinstance(error, Exception):
             return None
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            logger.warning("consumer %s: a batch lost its connection, and comes again: %s", self._key, error.orig)
+            return 0.0
         found = [(chunk.key(number), event) for chunk in work.chunks for number, event in enumerate(chunk.events) if event is not None]
         key, change = found[0]  # a TRUNCATE is one change, of several events
         if any(other != key for other, _ in found):

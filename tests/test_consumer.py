@@ -184,6 +184,8 @@ def test_stop_from_a_signal_handler(engine, Item):
         signal.signal(signal.SIGUSR1, before)
 
 
+# One that falls within a weak reference's callback does not leave it, and the interpreter says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("delay", [0.0, 0.001, 0.003, 0.01, 0.03, 0.1])
 def test_an_interrupt_loses_nothing(engine, Item, delay):
     """Ctrl-C anywhere, again and again: each change is worked off once, and the consumer goes on."""
@@ -194,7 +196,7 @@ def test_an_interrupt_loses_nothing(engine, Item, delay):
             try:
                 try:
                     timer.start()
-                    consume(consumer, 20)
+                    consume(consumer, 20 - len(done(engine)))
                 finally:
                     timer.cancel()
                     timer.join()
