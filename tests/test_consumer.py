@@ -327,7 +327,7 @@ def test_arguments_that_cannot_work(engine, kind, Item):
         (("c", Item), {"batch_size": 0}, "greater than zero"),
         (("c", Item), {"heartbeat": 0}, "greater than zero"),
         (("c", Item), {"start": "end"}, "no place in the log"),
-        (("c",), {}, "several MetaData, or of none"),
+        (("c",), {}, "nothing to consume"),
     ]
     for arguments, options, why in refused:
         with pytest.raises(NotifyConfigError, match=why):

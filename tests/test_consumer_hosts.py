@@ -181,8 +181,8 @@ def test_a_seek_is_not_overwritten(engine, Item, monkeypatch):
     with Consumer(engine, "c", Item, heartbeat=0.05) as consumer:
         load, sought = Stored.load, []
 
-        def seeks(execute, names, key, *, lock=False):
-            stored = load(execute, names, key, lock=lock)
+        def seeks(execute, names, key, lock=""):
+            stored = load(execute, names, key, lock)
             if not lock and not sought and stored.position != consumer._worker.tail.reader.position:
                 sought.append(True)
                 Consumer(engine, "c", Item).seek("beginning")
