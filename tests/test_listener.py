@@ -292,7 +292,7 @@ def test_stop_leaves_nothing_behind(engine, Listener):
             assert listener.get(0) is None
             assert sessions(engine) == 1
         sessions_end(engine)
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # a timer of another test may have ended meanwhile
     deadline = time.monotonic() + 5
     while len(os.listdir("/proc/self/fd")) > descriptors and time.monotonic() < deadline:
         time.sleep(0.01)  # loops close sockets at their next turn
