@@ -285,22 +285,25 @@ class LogReader:
 
     def _reopened(self, execute: Execute, target: Snapshot) -> _Window:
         """A window that is longer than a page, or was begun before."""
-        window = f"{Snapshot.parse(self.position.last).not_seen} AND {target.seen} AND {self._wanted}"
-        ((low, until),) = execute(f"SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM {self._log} AS l WHERE {window}")
+        ((low, until),) = execute(f"SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM {self._log} AS l WHERE {self._within(target)}")
         self._ask_removed(execute)
         return _Window(target, until, max(low, self.position.tx_end), PAGE)
 
+    def _within(self, target: Snapshot) -> str:
+        """An SQL condition on a row of the log: it is wanted, and within the window up to ``target``."""
+        return f"{Snapshot.parse(self.position.last).not_seen} AND {target.seen} AND {self._wanted}"
+
     def _page(self, execute: Execute, window: _Window) -> list[tuple[Any, ...]]:
         """The rows of the transactions whose last changes are among the next numbers, in order, at most a page."""
-        new = f"{Snapshot.parse(self.position.last).not_seen} AND {window.target.seen} AND {self._wanted}"
         at = self.position
         # Each transaction's last row and all of its rows are looked up by the index on (xid, id), whatever the planner believes of
         # tables that grow and are emptied all the time: a LATERAL with a LIMIT leaves it no other way.
         return list(
             execute(
                 f"WITH ends AS MATERIALIZED (SELECT c.id, c.xid FROM (SELECT id, xid FROM {self._log} AS l WHERE id >= {window.low} "
-                f"AND id < {window.low + window.span} AND {new}) AS c CROSS JOIN LATERAL (SELECT m.id FROM {self._log} AS m "
-                f"WHERE m.xid = c.xid AND m.{self._wanted} ORDER BY m.id DESC LIMIT 1) AS newest WHERE newest.id = c.id) "
+                f"AND id < {window.low + window.span} AND {self._within(window.target)}) AS c CROSS JOIN LATERAL "
+                f"(SELECT m.id FROM {self._log} AS m WHERE m.xid = c.xid AND m.{self._wanted} ORDER BY m.id DESC LIMIT 1) AS newest "
+                f"WHERE newest.id = c.id) "
                 f"SELECT * FROM (SELECT tx_end, id, xid, pid, relation, header, rows, count(*) OVER () AS of, sum(octet_length(rows)) OVER "
                 f"(ORDER BY tx_end, id) - octet_length(rows) AS bytes FROM (SELECT ends.id AS tx_end, t.* FROM ends CROSS JOIN LATERAL "
                 f"(SELECT * FROM {self._log} AS t WHERE t.xid = ends.xid AND t.{self._wanted} "

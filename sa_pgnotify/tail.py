@@ -45,10 +45,9 @@ class Tail:
     :ivar reader: where it is.
     """
 
-    def __init__(self, names: LogNames, relations: Iterable[str], position: Position | None = None) -> None:
+    def __init__(self, names: LogNames, relations: Iterable[str]) -> None:
         self.names = names
-        self.reader = LogReader(names, relations, position or Position(str(beginning(0))))
-        self._known = position is not None
+        self.reader = LogReader(names, relations, Position(str(beginning(0))))
         self._origin: str | None = None
         self._doorbell = Doorbell()
         self._shown: tuple[str, ...] = ()  # the tables for which it shows that it sleeps
@@ -60,22 +59,19 @@ class Tail:
         ((channel,),) = execute(f"SELECT {bell_channel(f'{literal(names.head)}::regclass::oid')}")
         return str(channel)
 
-    def connected(self, execute: Execute, origin: str | None = None) -> str | None:
-        """There is a new connection: go on where it was; the first time, if no position was given, begin now.
+    def connected(self, execute: Execute) -> str | None:
+        """There is a new connection: go on where it was; the first time, begin now.
 
-        :param origin: what the position is of, if that is known from before.
         :returns: why the place was lost, if it was.
         """
         self._doorbell.reset()
-        now, was = origin_of(execute, self.names), origin or self._origin
-        self._origin = now
-        if self._known and was in (None, now):
+        was, self._origin = self._origin, origin_of(execute, self.names)
+        if was == self._origin:
             self.reader.resume(execute)
             return None
-        lost, self._known = self._known, True
         self.reader.go_to(self.now(execute))
         self.reader.look_around(execute)
-        return LOST_TO_RESTORE if lost else None
+        return None if was is None else LOST_TO_RESTORE
 
     def verify(self, execute: Execute) -> None:
         """Find out whether the log is still the one that is followed: of another, its writers ring elsewhere.

@@ -59,7 +59,6 @@ def log_body(relation: str, chosen: str, names: LogNames) -> str:
     return _BODY.format(
         relation=relation,
         chosen=chosen,
-        head=names.head,
         sequence=literal(names.sequence),
         insert_all=_in_slots(names, f"{insert}rows);"),
         insert_piece=_in_slots(names, f"{insert}piece);"),
