@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from consumers import consumer_of
+from durables import model_of
 from hypothesis import HealthCheck, settings
 from kinds import NAMES, Kind
 from proxy import Proxy
@@ -93,6 +95,19 @@ def kind(request: pytest.FixtureRequest) -> Iterator[Kind]:
 def _listener(kind: Kind) -> Callable[..., Any]:
     """What makes a listener of each kind in turn, from any engine of psycopg2."""
     return kind.listener
+
+
+@pytest.fixture(name="Item")
+def _item(engine: Engine) -> Any:
+    """A durable entity, and the table ``done`` in which consumers write what they have worked off, once."""
+    run(engine, "CREATE TABLE done (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, what text UNIQUE)")
+    return model_of(engine)
+
+
+@pytest.fixture(name="Consumer")
+def _consumer(kind: Kind, engine: Engine, Item: Any) -> Callable[..., Any]:
+    """What makes a consumer of items, of each kind in turn."""
+    return lambda name="c", **options: consumer_of(kind, engine, name, Item, **options)
 
 
 @pytest.fixture(autouse=True)

@@ -16,18 +16,6 @@ from sa_pgnotify import Consumer as BlockingConsumer
 from sa_pgnotify import NotifyConfigError, PgNotifyError
 
 
-@pytest.fixture
-def Item(engine):
-    run(engine, "CREATE TABLE done (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, what text UNIQUE)")
-    return model_of(engine)
-
-
-@pytest.fixture
-def Consumer(kind, engine, Item):
-    """What makes a consumer of items, of each kind in turn."""
-    return lambda name="c", **options: consumer_of(kind, engine, name, Item, **options)
-
-
 def insert(engine, *ids):
     """A transaction for each row."""
     for number in ids:

@@ -6,25 +6,12 @@ from typing import ClassVar
 
 import pytest
 from conftest import run
-from consumers import Running, consume, consumer_of, done, numbers, record, until
-from durables import model_of
+from consumers import Running, consume, done, numbers, record, until
 from sqlalchemy import text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sa_pgnotify import Consumer as BlockingConsumer
 from sa_pgnotify import Gap, NotifyConfigError, NotifyOnChange, NotifySpec, consumers
-
-
-@pytest.fixture
-def Item(engine):
-    run(engine, "CREATE TABLE done (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, what text UNIQUE)")
-    return model_of(engine)
-
-
-@pytest.fixture
-def Consumer(kind, engine, Item):
-    """What makes a consumer of items, of each kind in turn."""
-    return lambda name="c", **options: consumer_of(kind, engine, name, Item, **options)
 
 
 def insert(engine, first, last):

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from conftest import run, sessions_end
 from consumers import consume, done, numbers, record, until
-from durables import model_of
 from kinds import address, driver_url
 from programs import Program
 from sqlalchemy import NullPool
@@ -18,12 +17,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from sa_pgnotify import AsyncConsumer, Consumer, NotifyConfigError, PgNotifyError, consuming, taking
 from sa_pgnotify.positions import Stored
-
-
-@pytest.fixture
-def Item(engine):
-    run(engine, "CREATE TABLE done (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, what text UNIQUE)")
-    return model_of(engine)
 
 
 @pytest.fixture(params=["asyncpg", "psycopg"])

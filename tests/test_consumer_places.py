@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from conftest import run
-from consumers import Running, consume, consumer_of, done, numbers, until
+from consumers import Running, consume, done, numbers, until
 from durables import model_of
 from sqlalchemy import text
 
@@ -19,12 +19,6 @@ from sa_pgnotify.wire import US
 def Item(engine):
     run(engine, "CREATE TABLE done (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, what text)")
     return model_of(engine, more=("shared",))
-
-
-@pytest.fixture
-def Consumer(kind, engine, Item):
-    """What makes a consumer of items, of each kind in turn."""
-    return lambda name="c", **options: consumer_of(kind, engine, name, Item, **options)
 
 
 def insert(engine, first, last):
