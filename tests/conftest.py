@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from consumers import consumer_of
 from durables import model_of
-from hypothesis import HealthCheck, settings
 from kinds import NAMES, Kind
 from proxy import Proxy
+from sampling import pytest_addoption, pytest_collection_modifyitems, pytest_configure
 from servers import Server, data_folder, psycopg2_url
 from sqlalchemy import URL, Engine, NullPool, create_engine, text
 from sqlalchemy.ext.declarative import AbstractConcreteBase
@@ -25,8 +25,7 @@ from sqlalchemy.orm import clear_mappers
 
 from sa_pgnotify import Event, Listener
 
-settings.register_profile("default", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-settings.load_profile("default")
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
 
 
 @pytest.fixture(scope="session")

@@ -223,6 +223,7 @@ STATES = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("after", STATES)
 @pytest.mark.parametrize("before", STATES)
 def test_every_pair_of_states(database, before, after):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from math import inf
+from typing import NamedTuple
 
 import pytest
 from conftest import run
@@ -21,8 +21,7 @@ from sa_pgnotify.tail import Tail
 LATER = 2 * LINGER
 
 
-@dataclass(frozen=True)
-class Writer:
+class Writer(NamedTuple):
     """A transaction with one change.
 
     :ivar step: ``new``, ``numbered``, ``written``, ``holding`` (between taking the lock and giving it back), ``checked``, ``committed``
@@ -34,8 +33,7 @@ class Writer:
     rings: bool = False
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(NamedTuple):
     """
     :ivar step: ``ready``, ``locked`` (and has not asked for the next id), ``reading`` or ``waking`` (and holds the lock still).
     :ivar bell: the attributes of its Doorbell, whose clock stands still except where it may be late.
@@ -50,8 +48,7 @@ class Reader:
     rung: bool = False
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     writers: tuple[Writer, ...]
     readers: tuple[Reader, ...]
     next_id: int = 1
@@ -68,10 +65,10 @@ class State:
         return frozenset(w.xid for w in self.writers if w.step == "committed")
 
     def writes(self, number: int, writer: Writer, **more: int) -> State:
-        return replace(self, writers=(*self.writers[:number], writer, *self.writers[number + 1 :]), **more)
+        return self._replace(writers=(*self.writers[:number], writer, *self.writers[number + 1 :]), **more)
 
     def reads(self, number: int, reader: Reader) -> State:
-        return replace(self, readers=(*self.readers[:number], reader, *self.readers[number + 1 :]))
+        return self._replace(readers=(*self.readers[:number], reader, *self.readers[number + 1 :]))
 
 
 class Model:
@@ -88,19 +85,19 @@ class Model:
         w = state.writers[number]
         if w.step == "new":
             if number == state.next_id - 1:  # the other order would be the same again
-                yield state.writes(number, replace(w, step="numbered", xid=state.next_id), next_id=state.next_id + 1)
+                yield state.writes(number, w._replace(step="numbered", xid=state.next_id), next_id=state.next_id + 1)
         elif w.step == "numbered":
-            yield state.writes(number, replace(w, step="written"))
+            yield state.writes(number, w._replace(step="written"))
         elif w.step == "written":
             free = not any(reader.holds for reader in state.readers) and not any(other.step == "holding" for other in state.writers)
-            yield state.writes(number, replace(w, step="checked" if self.atomic or not free else "holding", rings=not free))
+            yield state.writes(number, w._replace(step="checked" if self.atomic or not free else "holding", rings=not free))
         elif w.step == "holding":
-            yield state.writes(number, replace(w, step="checked"))
+            yield state.writes(number, w._replace(step="checked"))
         elif w.step == "checked":
-            yield state.writes(number, replace(w, step="ended"), newest_ended=max(state.newest_ended, w.xid))
-            done = state.writes(number, replace(w, step="committed"), newest_ended=max(state.newest_ended, w.xid))
-            heard = tuple(replace(r, rung=r.rung or w.rings) for r in state.readers)
-            yield replace(done, readers=heard)
+            yield state.writes(number, w._replace(step="ended"), newest_ended=max(state.newest_ended, w.xid))
+            done = state.writes(number, w._replace(step="committed"), newest_ended=max(state.newest_ended, w.xid))
+            heard = tuple(r._replace(rung=r.rung or w.rings) for r in state.readers)
+            yield done._replace(readers=heard)
 
     def bell(self, reader: Reader) -> Doorbell:
         bell = self.Bell()
@@ -115,25 +112,25 @@ class Model:
         if r.step == "ready":
             if r.rung:
                 bell.rung()
-                yield state.reads(number, replace(r, bell=tuple(vars(bell).items()), rung=False))
+                yield state.reads(number, r._replace(bell=tuple(vars(bell).items()), rung=False))
             elif not bell.asleep:
-                yield state.reads(number, replace(r, step="reading"))
+                yield state.reads(number, r._replace(step="reading"))
                 if bell.wants_to_sleep(LATER):
                     yield from self.show(state, number)
         elif r.step == "locked":
             bell.show(self.asked(state, r), 0.0)
-            yield state.reads(number, replace(r, step="reading", bell=tuple(vars(bell).items())))
+            yield state.reads(number, r._replace(step="reading", bell=tuple(vars(bell).items())))
         elif r.step == "reading":
             new = state.committed - r.seen
             wakes = bell.looked(state.snapshot[0], 0.0, found=bool(new))
             step = "waking" if wakes else "ready"
-            yield state.reads(number, replace(r, step=step, bell=tuple(vars(bell).items()), seen=r.seen | new))
+            yield state.reads(number, r._replace(step=step, bell=tuple(vars(bell).items()), seen=r.seen | new))
         elif r.step == "waking":
-            yield state.reads(number, replace(r, step="ready", holds=False))
+            yield state.reads(number, r._replace(step="ready", holds=False))
 
     def show(self, state: State, number: int) -> Iterator[State]:
         if not any(writer.step == "holding" for writer in state.writers):
-            yield state.reads(number, replace(state.readers[number], step="locked", holds=True))
+            yield state.reads(number, state.readers[number]._replace(step="locked", holds=True))
 
     def asked(self, state: State, reader: Reader) -> int:
         return state.next_id
@@ -180,7 +177,7 @@ class AsksTooEarly(Model):
     def reader(self, state, number):
         r = state.readers[number]
         if r.step == "ready" and not r.rung and not r.next_id:
-            yield state.reads(number, replace(r, next_id=state.next_id))
+            yield state.reads(number, r._replace(next_id=state.next_id))
         yield from super().reader(state, number)
 
     def asked(self, state, reader):
@@ -195,7 +192,7 @@ class ShowsTooLate(Model):
         if r.step == "reading" and r.holds:
             bell = self.bell(r)
             bell.looked(state.snapshot[0], 0.0, found=False)
-            yield state.reads(number, replace(r, step="ready", bell=tuple(vars(bell).items())))
+            yield state.reads(number, r._replace(step="ready", bell=tuple(vars(bell).items())))
         else:
             yield from super().reader(state, number)
 
@@ -206,9 +203,9 @@ class NumberedTooLate(Model):
     def writer(self, state, number):
         w = state.writers[number]
         if w.step == "new":
-            yield state.writes(number, replace(w, step="numbered", rings=any(reader.holds for reader in state.readers)))
+            yield state.writes(number, w._replace(step="numbered", rings=any(reader.holds for reader in state.readers)))
         elif w.step == "numbered":
-            yield state.writes(number, replace(w, step="checked", xid=state.next_id), next_id=state.next_id + 1)
+            yield state.writes(number, w._replace(step="checked", xid=state.next_id), next_id=state.next_id + 1)
         else:
             yield from super().writer(state, number)
 

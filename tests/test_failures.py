@@ -18,6 +18,8 @@ from sqlalchemy.util import greenlet_spawn
 from sa_pgnotify import ConnectionLost, Gap, Inserted, ListenUnavailable, Notification, NotifyOnChange, NotifySpec
 from sa_pgnotify.drivers import connect
 
+pytestmark = pytest.mark.kinds(3)
+
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog):

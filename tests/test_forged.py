@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sa_pgnotify import Change, Gap, Inserted, NotifyOnChange, NotifySpec, UndecodableValue
 
 # One driver that reads texts itself, and the one that has the server read them.
-pytestmark = pytest.mark.parametrize("kind", ["psycopg2", "asyncpg"], indirect=True)
+pytestmark = [pytest.mark.parametrize("kind", ["psycopg2", "asyncpg"], indirect=True), pytest.mark.kinds(1)]
 
 RS, US = "\x1e", "\x1f"
 SHAPE = {"columns": ["id", "status"], "carried": 2, "key": 1}

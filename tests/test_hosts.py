@@ -214,6 +214,7 @@ def test_fork_within_a_loop(url, engine, driver):
     sessions_end(engine)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("way", ["sys.exit()", "return", "1 / 0", "await asyncio.sleep(0.01)"])
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 def test_a_child_ends_within_the_parents_loop(url, engine, driver, way):
@@ -429,6 +430,7 @@ def ended(program) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("code", "status"), ENDS.values(), ids=ENDS.keys())
 def test_end(url, engine, code, status, driver):
     """However a program ends that has not stopped its listener, it does so at once, with its own exit code and not a word."""

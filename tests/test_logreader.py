@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import run
 from durables import model_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
@@ -41,7 +41,6 @@ def test_a_snapshot_is_read_and_written(snapshot):
     assert Snapshot.parse(str(snapshot)) == snapshot
 
 
-@settings(max_examples=25)
 @given(st.lists(snapshots(), min_size=1, max_size=10))
 def test_what_a_snapshot_has_seen(admin, some):
     """Our conditions say of each transaction id what PostgreSQL says itself."""

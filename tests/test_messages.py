@@ -41,7 +41,7 @@ def seen(events: list[Any]) -> list[tuple[Any, ...]]:
 # -- many rows --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [100_000, 1_000_000])
+@pytest.mark.parametrize("count", [100_000, pytest.param(1_000_000, marks=pytest.mark.thorough)])
 def test_many_rows_in_one_statement(engine, count):
     """Every row of one statement arrives, once and in order, however many there are."""
     Order = orders(engine)
@@ -215,6 +215,7 @@ def test_order_of_transactions(engine):
 # -- wide tables ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("values", [(), "all"], ids=["identity", "all"])
 @pytest.mark.parametrize("width", [30, 31, 32, 40, 61, 62, 63, 150, 800, 1500])
 def test_wide_tables(engine, width, values):

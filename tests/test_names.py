@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 from conftest import run, told
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sa_pgnotify import Deleted, Inserted, NotifySpec, Truncated, Updated, check, notify_on_change
@@ -97,12 +97,14 @@ def lives_with(engine: sa.Engine, name: str, schema: str | None, channel: str | 
         assert list(connection.scalars(sa.text("SELECT proname FROM pg_proc WHERE proname LIKE 'sa_pgnotify%'"))) == []
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_names_of_tables_and_columns(engine, name):
     """A table and its columns may have any name that PostgreSQL takes: they are made, tell the truth, and leave nothing."""
     lives_with(engine, name, None, None)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("pg_")], ids=ascii)
 def test_names_of_schemas_and_channels(engine, name):
     """So may its schema and its channel."""
@@ -138,7 +140,6 @@ identifiers = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min
 
 @given(names=st.lists(identifiers, min_size=4, max_size=4, unique=True))
 @example(names=["\\", "'", "%", '"'])
-@settings(max_examples=25)
 def test_any_identifier(engine, names):
     """Whatever names table, key and columns have, inserts, updates and deletes tell the right values."""
     name, key, one, two = names

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from conftest import run, take
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kinds import Kind
 from sqlalchemy import text
@@ -21,6 +21,8 @@ from sqlalchemy.ext.mutable import MutableDict, MutableList
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sa_pgnotify import Deleted, Inserted, Listener, NotifyOnChange, NotifySpec, Updated
+
+pytestmark = pytest.mark.kinds(3)
 
 ODD_SESSION = (
     "SET DateStyle = 'SQL, DMY'",
@@ -394,7 +396,6 @@ def test_random_values_equal_a_select(engine, url, kind):
         writer.commit()
 
         @given(ROW, ROW)
-        @settings(max_examples=120)
         def check(first: dict[str, Any], second: dict[str, Any]) -> None:
             writer.execute(table.insert().values(id=1, **first))
             writer.commit()
