@@ -9,10 +9,10 @@ nox.options.default_venv_backend = "venv"
 @nox.session(python=["3.11", "3.12", "3.13"])
 @nox.parametrize("sqlalchemy", ["2.0", "2.1"])
 def tests(session: nox.Session, sqlalchemy: str) -> None:
-    """The whole suite, with any arguments after ``--`` for pytest."""
+    """All tests for all kinds of listener, with any arguments after ``--`` for pytest."""
     session.install("--upgrade", "pip>=25.1")
     session.install("--group", "test", "-e", ".", f"sqlalchemy=={sqlalchemy}.*")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "--thorough", *session.posargs)
 
 
 @nox.session(python="3.11")
@@ -22,4 +22,4 @@ def migrations(session: nox.Session, alembic: str, sqlalchemy: str) -> None:
     """The tests of Alembic, with each minor version of it."""
     session.install("--upgrade", "pip>=25.1")
     session.install("--group", "test", "-e", ".", f"sqlalchemy=={sqlalchemy}.*", f"alembic=={alembic}.*")
-    session.run("python", "-m", "pytest", "-k", "alembic or migrations", *session.posargs)
+    session.run("python", "-m", "pytest", "--thorough", "-k", "alembic or migrations", *session.posargs)
