@@ -33,9 +33,11 @@ LAYERS = [
     {"receiver", "retention"},
     {"work", "taking", "overview"},
     {"listening", "consuming"},
-    {"listener", "aio", "consumer", "testing_writers"},
-    {"aio_consumer", "testing_readers"},
+    {"listener", "aio", "consumer", "testing.writers", "testing.expecting"},
+    {"aio_consumer", "testing.readers", "testing.transaction"},
+    {"testing.delivery", "testing.capture"},
     {"testing"},
+    {"testing.plugin"},
     {"__init__", "cli"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

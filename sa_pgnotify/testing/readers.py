@@ -19,11 +19,11 @@ from typing import NamedTuple, Self
 from sqlalchemy import Engine, create_engine, insert
 from sqlalchemy.exc import DBAPIError
 
-from .consumer import ChangeBatch, Consumer
-from .errors import PgNotifyError
-from .events import Change, Deleted, Gap, Inserted, Notification, Updated
-from .listener import Listener
-from .testing_writers import EFFECTS, END, ROWS, Written
+from ..consumer import ChangeBatch, Consumer
+from ..errors import PgNotifyError
+from ..events import Change, Deleted, Gap, Inserted, Notification, Updated
+from ..listener import Listener
+from .writers import EFFECTS, END, ROWS, Written
 
 __all__ = ["APPLICATION", "GAP", "Consuming", "Job", "Listening", "Process", "Seen"]
 
@@ -143,7 +143,7 @@ class Process:
         self._job = job
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.PIPE, text=True)  # noqa: S603
+        self._process = subprocess.Popen([sys.executable, "-c", f"from {__name__} import main; main()"], stdin=subprocess.PIPE, text=True)  # noqa: S603
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(self._job) + "\n")
         self._process.stdin.flush()
@@ -158,7 +158,7 @@ class Process:
         self.__enter__()
 
 
-def _main() -> None:
+def main() -> None:
     """What the process does: until it is killed, or nobody is there any more who would."""
     logging.getLogger("sa_pgnotify").addHandler(logging.NullHandler())
     job = Job(*json.loads(sys.stdin.readline()))
@@ -192,7 +192,3 @@ class Listening:
         self._listener.stop()
         self._thread.join(LEAVE)
         self._engine.dispose()
-
-
-if __name__ == "__main__":
-    _main()

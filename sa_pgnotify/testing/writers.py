@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Column, Engine, Identity, Integer, MetaData, Table, Text
 from sqlalchemy.exc import DBAPIError
 
-from .marker import notify_on_change
-from .spec import NotifySpec
+from ..marker import notify_on_change
+from ..spec import NotifySpec
 
 __all__ = ["EFFECTS", "END", "JOURNAL", "METADATA", "ROWS", "SCHEMA", "Load", "Writer", "Written", "insert_rows"]
 

@@ -33,9 +33,9 @@ from typing import Any
 
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
-from .taking import part_of
-from .testing_readers import APPLICATION, GAP, Consuming, Job, Listening, Process, Seen
-from .testing_writers import EFFECTS, END, JOURNAL, METADATA, SCHEMA, Load, Writer, Written, insert_rows
+from ..taking import part_of
+from .readers import APPLICATION, GAP, Consuming, Job, Listening, Process, Seen
+from .writers import EFFECTS, END, JOURNAL, METADATA, SCHEMA, Load, Writer, Written, insert_rows
 
 __all__ = ["DeliveryCheck", "Report", "Seen", "Written"]
 

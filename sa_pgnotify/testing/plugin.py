@@ -1,0 +1,42 @@
+"""The fixture ``capture_changes`` for pytest; write in ``conftest.py``::
+
+    pytest_plugins = ["sa_pgnotify.testing.plugin"]
+
+    @pytest.fixture
+    def sa_pgnotify_bind(session):        # or an engine, a connection; also asyncio's
+        return session
+
+It is no entry point of the package: pytest loads these in every run of every project that has the package installed, SQLAlchemy with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from . import AsyncCapturedChanges, CapturedChanges
+
+__all__ = ["capture_changes", "sa_pgnotify_bind"]
+
+
+@pytest.fixture
+def sa_pgnotify_bind() -> Any:
+    """What to capture from. Write one of this name; this one says so."""
+    pytest.fail("write a fixture sa_pgnotify_bind that gives an Engine, or the Connection or Session of a test that is rolled back")
+
+
+@pytest.fixture
+def capture_changes(sa_pgnotify_bind: Any) -> Iterator[Callable[..., Any]]:
+    """``captured = capture_changes(Order)``: the events of Order from here to the end of the test, a
+    :class:`~sa_pgnotify.testing.CapturedChanges`. With asyncio: ``async with capture_changes(Order) as captured``."""
+    with ExitStack() as stack:
+
+        def capture(*sources: Any) -> Any:
+            if hasattr(sa_pgnotify_bind, "run_sync") or hasattr(sa_pgnotify_bind, "sync_engine"):
+                return AsyncCapturedChanges(sa_pgnotify_bind, *sources)
+            return stack.enter_context(CapturedChanges(sa_pgnotify_bind, *sources))
+
+        yield capture
