@@ -36,6 +36,7 @@ from .overview import ConsumerStatus, Parked, consumers, forget, prune
 from .positions import Lag
 from .reflection import Drift, check
 from .spec import NotifySpec
+from .states import StateChange
 
 __all__ = [
     "AsyncChangeBatch",
@@ -64,6 +65,7 @@ __all__ = [
     "Parked",
     "PgNotifyError",
     "Position",
+    "StateChange",
     "Stats",
     "TransactionPart",
     "TriggersMissing",

@@ -19,6 +19,7 @@ from .errors import ConnectionLost, NotifyConfigError, PgNotifyError
 from .events import Event
 from .listening import BaseListener, added, removed
 from .receiver import Receiver
+from .states import OnState
 from .waiting import LoopWaiting
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class AsyncListener(BaseListener):
     :param heartbeat: seconds between two questions to the server. A silent connection is found out within two of them.
     :param on_error: called (and awaited, if that can be) with what a handler raised and the event; by default the error leaves
         :meth:`run`.
+    :param on_state: called with each :class:`~sa_pgnotify.StateChange`, in the loop that reads: it must not block.
     :raises NotifyConfigError: if a source is nothing that can be listened to, or nothing of it is marked; if the engine is no AsyncEngine.
     """
 
@@ -56,6 +58,7 @@ class AsyncListener(BaseListener):
         buffer_size: int = 100_000,
         heartbeat: float = 10.0,
         on_error: Callable[[Exception, Event], object] | None = None,
+        on_state: OnState | None = None,
     ) -> None:
         given: Any = engine
         if isinstance(given, Engine):
@@ -64,7 +67,7 @@ class AsyncListener(BaseListener):
             raise NotifyConfigError("AsyncListener", f"it takes an AsyncEngine, and this engine is {kind}. {mend}")
         if not isinstance(getattr(given, "sync_engine", None), Engine):
             raise NotifyConfigError("AsyncListener", f"it takes an AsyncEngine, as create_async_engine() makes, not {type(given).__name__}")
-        super().__init__(engine.sync_engine, sources, buffer_size, heartbeat)
+        super().__init__(engine.sync_engine, sources, buffer_size, heartbeat, on_state)
         self._on_error = on_error
         self._task: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
@@ -82,7 +85,7 @@ class AsyncListener(BaseListener):
         self._may_start(runs=self._runs())
         loop = asyncio.get_running_loop()
         waiting = LoopWaiting(loop)
-        receiver = self._receiver = Receiver(self._engine, self._sources, waiting, self._buffer_size, self._heartbeat)
+        receiver = self._receiver = Receiver(self._engine, self._sources, waiting, self._buffer_size, self._heartbeat, self._states)
         self._arrived = asyncio.Event()
         receiver.buffer.on_put = self._arrived.set
         begun = loop.create_future()

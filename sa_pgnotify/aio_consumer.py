@@ -18,6 +18,7 @@ from .events import Change, Gap
 from .logreader import Position
 from .overview import Parked, lag_of, parked_of, seek
 from .positions import Lag
+from .states import OnState
 from .waiting import LoopWaiting
 from .work import OnError
 
@@ -66,14 +67,17 @@ class AsyncConsumer(BaseConsumer):
         heartbeat: float = 10.0,
         session_factory: Callable[[], AsyncSession] | None = None,
         on_error: OnError | None = None,
+        on_state: OnState | None = None,
     ) -> None:
         given: Any = engine
         if isinstance(given, Engine):
             raise NotifyConfigError("AsyncConsumer", "it takes an AsyncEngine, and this engine is a blocking one. Use Consumer")
         if not isinstance(getattr(given, "sync_engine", None), Engine):
             raise NotifyConfigError("AsyncConsumer", f"it takes an AsyncEngine, as create_async_engine() makes, not {type(given).__name__}")
-        options: dict[str, Any] = {"batch_size": batch_size, "start": start, "heartbeat": heartbeat, "on_error": on_error}
-        super().__init__(engine.sync_engine, name, entities, partition, **options)
+        super().__init__(
+            engine.sync_engine, name, entities, partition, batch_size=batch_size, start=start, heartbeat=heartbeat,
+            on_error=on_error, on_state=on_state,
+        )  # fmt: skip
         if session_factory is None:
             from sqlalchemy.ext.asyncio import AsyncSession
 

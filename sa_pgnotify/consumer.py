@@ -17,6 +17,7 @@ from .events import Change, Gap
 from .logreader import Position
 from .overview import Parked, lag_of, parked_of, seek
 from .positions import ConsumerKey, Lag
+from .states import OnState
 from .waiting import ThreadWaiting
 from .work import OnError, Work
 
@@ -87,6 +88,7 @@ class BaseConsumer:
         start: str,
         heartbeat: float,
         on_error: OnError | None,
+        on_state: OnState | None,
     ) -> None:
         kind = type(self).__name__
         if not isinstance(name, str) or not name or "\0" in name:
@@ -94,6 +96,8 @@ class BaseConsumer:
         part, parts = partition if isinstance(partition, tuple) and len(partition) == 2 else (0, 0)  # which is refused below
         if not 0 <= part < parts <= 1000:
             raise NotifyConfigError(kind, f"partition={partition!r} is no part: write (i, n), with i from 0 to n - 1, and n at most 1000")
+        if on_state is not None and not callable(on_state):
+            raise NotifyConfigError(kind, f"on_state={on_state!r} cannot be called: it is a function of a StateChange")
         if on_error is not None and not callable(on_error):
             raise NotifyConfigError(kind, f"on_error={on_error!r} cannot be called: it is a function of (error, change, failures)")
         if type(batch_size) is not int or batch_size < 1 or heartbeat <= 0:
@@ -104,7 +108,9 @@ class BaseConsumer:
         self._engine = engine
         self._entities = entities
         self._key = ConsumerKey(name, part, parts)
-        self._options: dict[str, Any] = {"batch_size": batch_size, "start": start, "heartbeat": heartbeat, "on_error": on_error}
+        self._options: dict[str, Any] = {
+            "batch_size": batch_size, "start": start, "heartbeat": heartbeat, "on_error": on_error, "on_state": on_state
+        }  # fmt: skip
         self._worker: Worker | None = None
 
     @property
@@ -148,6 +154,7 @@ class Consumer(BaseConsumer):
     :param session_factory: makes the batches' sessions, on the database that ``engine`` is of; by default ``Session(engine)``.
     :param on_error: called with what a change's work raised, the change, and how often that makes; gives ``"raise"``, ``"retry"``
         (after a while), ``"skip"``, or ``"park"`` (into the table ``sa_pgnotify_parked``). By default the error is raised.
+    :param on_state: called with each :class:`~sa_pgnotify.StateChange`, as for a :class:`~sa_pgnotify.Listener`.
     :raises NotifyConfigError: if an argument cannot work, or an entity is not durable.
     """
 
@@ -162,14 +169,16 @@ class Consumer(BaseConsumer):
         heartbeat: float = 10.0,
         session_factory: Callable[[], Session] | None = None,
         on_error: OnError | None = None,
+        on_state: OnState | None = None,
     ) -> None:
         given: Any = engine
         if hasattr(given, "sync_engine") or (isinstance(given, Engine) and given.dialect.is_async):
             raise NotifyConfigError("Consumer", "this engine is asyncio's. Use AsyncConsumer, and give it the AsyncEngine")
         if not isinstance(given, Engine):
             raise NotifyConfigError("Consumer", f"it takes an Engine, as create_engine() makes, not {type(given).__name__}")
-        options: dict[str, Any] = {"batch_size": batch_size, "start": start, "heartbeat": heartbeat, "on_error": on_error}
-        super().__init__(engine, name, entities, partition, **options)
+        super().__init__(
+            engine, name, entities, partition, batch_size=batch_size, start=start, heartbeat=heartbeat, on_error=on_error, on_state=on_state
+        )
         self._session_factory = session_factory or (lambda: Session(engine))
 
     def start(self) -> Self:

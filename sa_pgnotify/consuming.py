@@ -9,7 +9,6 @@ It is written as if it blocked, as :mod:`sa_pgnotify.receiver` is, and runs in a
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import time
 from collections import deque
@@ -32,6 +31,7 @@ from .reflection import execute_on
 from .retention import prune
 from .sources import expand
 from .spec import marking_of
+from .states import OnState, States
 from .subscribing import PROBE_SECONDS, greet, listen, probe, read_again
 from .tail import LOST_TO_RESTORE, Tail
 from .taking import chunk_of
@@ -40,8 +40,6 @@ from .wire import MOVED
 from .work import Judge, OnError, Work
 
 __all__ = ["Worker", "settings_of"]
-
-logger = logging.getLogger("sa_pgnotify")
 
 TAKE_OVER_SECONDS = 1.0
 """How often a consumer that stands by asks whether the one that works is still there."""
@@ -71,6 +69,7 @@ class Worker:
         start: str | Position,
         heartbeat: float,
         on_error: OnError | None,
+        on_state: OnState | None,
     ) -> None:
         self._pid = os.getpid()
         self.stopping = False
@@ -83,17 +82,18 @@ class Worker:
         self._start = start
         self._heartbeat = heartbeat
         self._settings = settings_of(entities)
-        self._protocol = Protocol(1)
+        self._states = States(f"consumer {key}", engine, on_state)
+        self._protocol = Protocol(1, self._states)
         self._errors: tuple[type[Exception], ...] = (ListenUnavailable,)
         self._connection: ListenConnection | None = None
         self._tail: Tail | None = None
         self._stored: Position | None = None
-        self._works = False
+        self._works = self._stands_by = False
         self._in_transaction = 0
         self._next_beat = 0.0
         self._rows: deque[LogRow] = deque()  # read, and not yet decoded
         self._chunks: deque[Chunk] = deque()  # decoded, and not yet given out
-        self._judge = Judge(engine, key, on_error)
+        self._judge = Judge(engine, key, on_error, self._states)
         self._work: Work | None = None
         self._warned: str | None = None
 
@@ -124,10 +124,11 @@ class Worker:
         except BaseException:
             connection.close()
             raise
-        self._connection, self._works = connection, False
+        self._connection, self._works, self._stands_by = connection, False, False
+        self._states.tell("connected" if strict else "reconnected")
 
     def _listen(self, connection: ListenConnection, *, strict: bool) -> None:
-        routes, missing = listen(connection, self._engine, expand(self._entities), self._protocol.routes, strict=strict)
+        routes, missing = listen(connection, self._engine, expand(self._entities), self._protocol.routes, self._states, strict=strict)
         logs = {route.log: route.sources for route in routes.values() if route.log is not None}
         silent = tuple(s.table.fullname for route in routes.values() if route.log is None for s in route.sources.values())
         if len(logs) != 1 or silent or missing is not None:
@@ -203,15 +204,18 @@ class Worker:
     def _lost(self, why: str, at: Position) -> Chunk:
         """A gap at a place in the log."""
         row = LogRow(-1, -1, 0, 0, "", "", "", 0, at, at, self.tail.reader.relations)
-        return Chunk(row, [self._protocol.lost_position(f"consumer {self.key}: {why}")], 0, 1)
+        return Chunk(row, [self._protocol.lost_position(why)], 0, 1)
 
     def _lose(self, error: BaseException) -> None:
         """The connection, or the attempt to make it, failed: wait before the next one."""
+        said, was_connected = str(error).strip().partition("\n")[0], self._connection is not None
         self._disconnect()
         if self.stopping:
             return
+        if was_connected:
+            self._states.tell("lost", said)
         delay = self._protocol.delay()
-        logger.warning("consumer %s: not connected, next attempt in %.1f s: %s", self.key, delay, str(error).partition("\n")[0])
+        self._states.tell("reconnecting", "" if was_connected else said, seconds=delay)
         self._pause(delay)
 
     def _pause(self, seconds: float) -> None:
@@ -253,6 +257,8 @@ class Worker:
             if self._work is not None:
                 self._give_back(self._work)
         finally:
+            if self._connection is not None and self.stopping:
+                self._states.tell("stopped")
             self._disconnect()
             self._waiting.close()
 
@@ -321,6 +327,10 @@ class Worker:
         ((mine,),) = connection.execute(f"SELECT pg_catalog.pg_try_advisory_lock({number})::int")
         if mine:
             self._load(connection)
+            self._states.tell("working")
+        elif not self._stands_by:
+            self._stands_by = True
+            self._states.tell("standing by", "another one of this name works")
         return bool(mine)
 
     def _beat(self, connection: ListenConnection) -> None:
@@ -354,12 +364,13 @@ class Worker:
             return
         if state.is_held_up:
             self._warn(str(state))
-        else:
+        elif self._warned is not None:
             self._warned = None
+            self._states.tell("held up ended", state)
 
     def _warn(self, what: str) -> None:
         if self._warned is None:
-            logger.warning("%s", what)
+            self._states.tell("held up", what)
         self._warned = what
 
     def _fill(self, connection: ListenConnection) -> None:

@@ -24,6 +24,7 @@ from .errors import ConnectionLost, NotifyConfigError, PgNotifyError
 from .events import Event
 from .listening import BaseListener, added, removed
 from .receiver import Receiver
+from .states import OnState
 from .waiting import ThreadWaiting
 
 __all__ = ["Listener"]
@@ -48,6 +49,7 @@ class Listener(BaseListener):
     :param buffer_size: how many events may wait for the program; then comes ``Gap("overflow")``.
     :param heartbeat: seconds between two questions to the server. A silent connection is found out within two of them.
     :param on_error: called with what a handler raised and the event; by default the error leaves :meth:`run`.
+    :param on_state: called with each :class:`~sa_pgnotify.StateChange`, in the thread that reads: it must not block.
     :raises NotifyConfigError: if a source is nothing that can be listened to, or nothing of it is marked; if the engine is asyncio's.
     """
 
@@ -58,13 +60,14 @@ class Listener(BaseListener):
         buffer_size: int = 100_000,
         heartbeat: float = 10.0,
         on_error: Callable[[Exception, Event], object] | None = None,
+        on_state: OnState | None = None,
     ) -> None:
         given: Any = engine
         if hasattr(given, "sync_engine") or (isinstance(given, Engine) and given.dialect.is_async):
             raise NotifyConfigError("Listener", "this engine is asyncio's. Use AsyncListener, and give it the AsyncEngine")
         if not isinstance(given, Engine):
             raise NotifyConfigError("Listener", f"it takes an Engine, as create_engine() makes, not {type(given).__name__}")
-        super().__init__(engine, sources, buffer_size, heartbeat)
+        super().__init__(engine, sources, buffer_size, heartbeat, on_state)
         self._on_error = on_error
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -90,7 +93,7 @@ class Listener(BaseListener):
             self._may_start(runs=self._thread is not None and self._thread.is_alive())
             self._thread = None
             self._close_bell()
-            receiver = Receiver(self._engine, self._sources, ThreadWaiting(), self._buffer_size, self._heartbeat)
+            receiver = Receiver(self._engine, self._sources, ThreadWaiting(), self._buffer_size, self._heartbeat, self._states)
             self._receiver = receiver
             receiver.begin()
             thread = threading.Thread(target=receiver.run, name="sa_pgnotify listener", daemon=True)

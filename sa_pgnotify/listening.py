@@ -13,6 +13,7 @@ from .errors import NotifyConfigError, PgNotifyError
 from .handlers import H, Handlers
 from .receiver import Receiver
 from .sources import expand
+from .states import OnState, States
 
 __all__ = ["BaseListener", "Stats", "added", "removed"]
 
@@ -41,16 +42,19 @@ class Stats:
 class BaseListener:
     """What :class:`~sa_pgnotify.Listener` and :class:`~sa_pgnotify.AsyncListener` share."""
 
-    def __init__(self, engine: Engine, sources: tuple[Any, ...], buffer_size: int, heartbeat: float) -> None:
+    def __init__(self, engine: Engine, sources: tuple[Any, ...], buffer_size: int, heartbeat: float, on_state: OnState | None) -> None:
         name = type(self).__name__
         if buffer_size < 1 or heartbeat <= 0:
             raise NotifyConfigError(name, "buffer_size and heartbeat must be greater than zero")
+        if on_state is not None and not callable(on_state):
+            raise NotifyConfigError(name, f"on_state={on_state!r} cannot be called: it is a function of a StateChange")
         expand(sources)  # what cannot work is refused here
         self._engine = engine
         self._sources = list(sources)
         self._buffer_size = buffer_size
         self._heartbeat = heartbeat
         self._handlers = Handlers(name)
+        self._states = States("listener", engine, on_state)
         self._receiver: Receiver | None = None
 
     @property

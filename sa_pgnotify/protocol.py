@@ -6,7 +6,6 @@ everything that is yielded passes through here, in order. What waits and moves b
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,15 +17,16 @@ from .changelog import LogNames
 from .decoding import Source, Undecodable
 from .events import Event, Gap, Notification, Reason
 from .logreader import LogRow
+from .states import States
 from .wire import MOVED, Malformed, MessageReader, Rows, logged_rows
 
 __all__ = ["Item", "Protocol", "Route", "size_of"]
 
-logger = logging.getLogger("sa_pgnotify")
-
 Item = Batch | Gap | Notification
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
 """Seconds before the first attempt to reconnect, and the most between two; each waits up to twice as long as the one before."""
+UNDECODABLE_SECONDS = 60.0
+"""How often it is logged at most that something could not be read; each is told by a ``Gap``."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,17 @@ class Protocol:
     """State of one listener.
 
     :param buffer_size: how many events may wait for the program.
+    :param states: what tells of overflows, and of what cannot be read.
     :ivar moved: triggers of a table went, or tell on another channel: LISTEN anew, as after a loss.
     :ivar rung: there is something new in a change log.
     :ivar outdated: the sources, by relation, of which came a message whose trigger was made for other columns, or types: read their
         columns again, and give them to :meth:`renewed`.
     """
 
-    def __init__(self, buffer_size: int) -> None:
+    def __init__(self, buffer_size: int, states: States | None = None) -> None:
         self._buffer_size = buffer_size
+        self._states = states or States()
+        self._undecodable_until = 0.0
         self.routes: dict[str, Route] = {}
         self._reader = MessageReader()
         self._attempts = 0
@@ -105,7 +108,10 @@ class Protocol:
             return []
         self.reconnects += 1
         if not detail and all(route.log and not route.plain for route in self.routes.values()):
-            return []  # all of it is read in the log, on from where it was
+            self._states.tell("reconnected", "nothing was missed: all of it is read in the change log")
+            return []
+        said = f"what was committed since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC may be missing"
+        self._states.tell("reconnected", f"{said}. {detail}" if detail else said, missed=True)
         return [self._gap("reconnected", since, detail)]
 
     def answered(self, asked: float) -> None:
@@ -144,7 +150,7 @@ class Protocol:
         ]
 
     def lost_position(self, detail: str) -> Gap:
-        logger.error("lost_position: %s", detail)
+        self._states.tell("lost position", detail, missed=True)
         return self._gap("lost_position", self._complete_until, detail)
 
     def renewed(self, sources: dict[str, Source], items: Iterable[Item]) -> list[Item]:
@@ -201,7 +207,9 @@ class Protocol:
         return [event for row in batch.each() for event in self.events(row)]
 
     def undecodable(self, detail: str, since: float) -> Gap:
-        logger.warning("undecodable: %s", detail)
+        if time() >= self._undecodable_until:
+            self._undecodable_until = time() + UNDECODABLE_SECONDS
+            self._states.tell("undecodable", detail, missed=True)
         return self._gap("undecodable", since, detail)
 
     def admit(self, item: Item, waiting: int) -> list[Item]:
@@ -215,12 +223,14 @@ class Protocol:
             return [item]  # it has waited in the log for its room, and one row of that may be more than the whole buffer
         if self._overflowing and waiting > self._buffer_size // 2:
             return []
+        if self._overflowing:
+            self._states.tell("overflow ended", f"{waiting} events wait")
         self._overflowing = False
         free = self._buffer_size - waiting
         if size <= free or isinstance(item, Gap):
             return [item]
         self._overflowing = True
-        logger.warning("overflow: %d events wait, and the buffer takes %d", waiting, self._buffer_size)
+        self._states.tell("overflow", f"{waiting} events wait, and the buffer takes {self._buffer_size}", missed=True)
         first: list[Item] = [item.first(free)] if isinstance(item, Batch) and free > 0 else []
         return [*first, self._gap("overflow", self._complete_until, f"{self._buffer_size} events wait to be taken")]
 

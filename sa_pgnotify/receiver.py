@@ -10,7 +10,6 @@ each wait is an await. Where the two differ, :class:`~sa_pgnotify.waiting.Waitin
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections import deque
@@ -30,13 +29,12 @@ from .drivers import Arrived, ListenConnection, connect, errors_of
 from .errors import ConnectionLost, ListenUnavailable, PgNotifyError
 from .protocol import Item, Protocol, size_of
 from .sources import expand
+from .states import States
 from .subscribing import PROBE_SECONDS, greet, listen, probe, read_again
 from .tail import Tail
 from .waiting import Waiting
 
 __all__ = ["Receiver"]
-
-logger = logging.getLogger("sa_pgnotify")
 
 FULL_SECONDS = 0.02
 """How long to wait before we look again whether the buffer has room for what was read in a log."""
@@ -61,9 +59,10 @@ class Receiver:
     :ivar stopping: whether it has been told to stop; ``ended`` whether it has; ``connecting`` whether it is about to connect.
     """
 
-    def __init__(self, engine: Engine, sources: list[Any], waiting: Waiting, buffer_size: int, heartbeat: float) -> None:
+    def __init__(self, engine: Engine, sources: list[Any], waiting: Waiting, buffer_size: int, heartbeat: float, states: States) -> None:
         self._pid = os.getpid()
-        self.protocol = Protocol(buffer_size)
+        self.protocol = Protocol(buffer_size, states)
+        self._states = states
         self.buffer = Buffer(self.protocol)
         self.queue_usage: float | None = None
         self.stopping = False
@@ -155,7 +154,7 @@ class Receiver:
                 except self._errors as error:
                     self._lose(error)
         except Exception as error:  # a fault of ours must not look like silence
-            logger.exception("the listener ends")
+            self._states.tell("failed", f"it ends: {error!r}", error=error)
             self.buffer.fail(error)
         except BaseException:  # somebody cancelled the task; whoever takes events must not wait for ever
             self.buffer.fail(ConnectionLost("the task that listens was cancelled, by other means than stop()"))
@@ -165,6 +164,8 @@ class Receiver:
 
     def _end(self) -> None:
         self.ended = True
+        if self.connected and self.stopping and self.is_ours:
+            self._states.tell("stopped")
         self._disconnect()
         self._waiting.close()
         while not self._commands.empty():
@@ -174,12 +175,15 @@ class Receiver:
 
     def _lose(self, error: Exception) -> None:
         """The connection, or the attempt to make it, failed: wait before the next one."""
+        said, was_connected = str(error).strip().partition("\n")[0], self.connected
         self._disconnect()
         self.protocol.lost()
         if self.stopping:
             return
+        if was_connected:
+            self._states.tell("lost", said)
         delay = self.protocol.delay()
-        logger.warning("not connected, next attempt in %.1f s: %s", delay, str(error).partition("\n")[0])
+        self._states.tell("reconnecting", "" if was_connected else said, seconds=delay)
         until = time.monotonic() + delay
         while not self.stopping and (left := until - time.monotonic()) > 0:
             self._waiting.wait(None, left)
@@ -206,6 +210,8 @@ class Receiver:
             self._close(connection)
             raise
         self._connection = connection
+        if strict:
+            self._states.tell("connected", f"listening on {len(self.protocol.routes)} channels")
         self._deliver(connection, self.protocol.connected(asked, missing))
 
     def _open(self) -> ListenConnection:
@@ -245,7 +251,7 @@ class Receiver:
             for tail in self._tails.values():
                 tail.rung()
         if self.protocol.moved:
-            logger.warning("triggers were dropped, or tell on another channel: listening anew")
+            self._states.tell("triggers moved", "they were dropped, or tell on another channel: listening anew")
             self.protocol.lost()
             asked = time.time()
             missing = self._listen(connection, self._sources, strict=False)
@@ -295,10 +301,10 @@ class Receiver:
         """LISTEN to all sources; what is missing, if ``strict`` does not refuse that. ``anew`` on a new connection."""
         with self._waiting.deadline(connection, self._patience):
             known = self.protocol.routes
-            self.protocol.routes, missing = listen(connection, self._engine, expand(sources), known, strict=strict)
+            self.protocol.routes, missing = listen(connection, self._engine, expand(sources), known, self._states, strict=strict)
             self._follow_logs(connection, anew=anew)
         if missing is not None:
-            logger.error("%s", missing)
+            self._states.tell("triggers missing", missing)
         return "" if missing is None else str(missing)
 
     def _follow_logs(self, connection: ListenConnection, *, anew: bool) -> None:
@@ -328,11 +334,13 @@ class Receiver:
         for tail in self._tails.values():
             tail.rung()  # for those that write without ringing
         if usage >= QUEUE_WARNING > (self.queue_usage or 0.0):
-            logger.warning(
-                "PostgreSQL's notification queue is %.0f %% full; when it is full, COMMIT fails. Some session listens and does not read, "
-                "or is idle in a transaction: see pg_stat_activity",
-                usage * 100,
+            self._states.tell(
+                "queue fills",
+                f"PostgreSQL's notification queue is {usage:.0%} full; when it is full, COMMIT fails. Some session listens and does not "
+                "read, or is idle in a transaction: see pg_stat_activity",
             )
+        elif usage < QUEUE_WARNING <= (self.queue_usage or 0.0):
+            self._states.tell("queue emptied", f"PostgreSQL's notification queue is {usage:.0%} full")
         self.queue_usage = usage
 
     def _obey(self, connection: ListenConnection) -> None:

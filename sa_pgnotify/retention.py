@@ -6,7 +6,6 @@ waits here: a slot that somebody uses at this moment is left for the next time; 
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from .changelog import SLOT_BITS, SLOTS, LogNames, LogSettings
@@ -15,8 +14,6 @@ from .quoting import literal
 from .wire import US
 
 __all__ = ["LogState", "prune"]
-
-logger = logging.getLogger("sa_pgnotify")
 
 USUAL_SLOTS = 2
 """The one that is being filled, and the one before."""

@@ -6,7 +6,6 @@ are looked for.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -21,13 +20,12 @@ from .errors import ListenUnavailable, NotifyConfigError, TriggersMissing
 from .protocol import Route
 from .reflection import Installed, compare, installed, marked_sets, schema_translation
 from .sources import Wanted
+from .states import States
 from .tail import Tail
 from .triggers import read_comment
 from .waiting import Waiting
 
 __all__ = ["PROBE_SECONDS", "greet", "listen", "probe", "read_again"]
-
-logger = logging.getLogger("sa_pgnotify")
 
 PROBE_SECONDS = 5.0
 """How long a notification to ourselves may take before we call it swallowed."""
@@ -50,7 +48,7 @@ def greet(connection: ListenConnection) -> None:
 
 
 def listen(
-    connection: ListenConnection, engine: Engine, wanted: Wanted, known: Mapping[str, Route], *, strict: bool
+    connection: ListenConnection, engine: Engine, wanted: Wanted, known: Mapping[str, Route], states: States, *, strict: bool
 ) -> tuple[dict[str, Route], TriggersMissing | None]:
     """LISTEN to what is wanted and not yet listened to, and the reverse for the rest.
 
@@ -67,7 +65,7 @@ def listen(
             if drift.kind in ("missing", "disabled"):
                 silent.setdefault(table.fullname, []).append(str(drift))
             else:
-                logger.warning("%s", drift)
+                states.tell("triggers differ", drift)
     readers = connection.readers(oid for there in found.values() for oid in there.types.values())
     missing = None
     if silent:

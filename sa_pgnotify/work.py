@@ -7,7 +7,6 @@ counted in the database, as the next try may be that of another process.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
@@ -23,11 +22,10 @@ from .logreader import Position
 from .positions import ConsumerKey, fail
 from .quoting import literal
 from .reflection import execute_on
+from .states import States
 from .wire import RS
 
 __all__ = ["Judge", "OnError", "Verdict", "Work"]
-
-logger = logging.getLogger("sa_pgnotify")
 
 LONGEST_RETRY = 30.0
 """Seconds between two tries of a change that fails; the first come sooner."""
@@ -81,7 +79,8 @@ class Judge:
     :ivar alone: how many changes are still to be tried one by one.
     """
 
-    def __init__(self, engine: Engine, key: ConsumerKey, on_error: OnError | None) -> None:
+    def __init__(self, engine: Engine, key: ConsumerKey, on_error: OnError | None, states: States) -> None:
+        self._states = states
         self.alone = 0
         self._engine = engine
         self._key = key
@@ -96,19 +95,19 @@ class Judge:
         if self._on_error is None or not isinstance(error, Exception):
             return None
         if isinstance(error, DBAPIError) and error.connection_invalidated:
-            logger.warning("consumer %s: a batch lost its connection, and comes again: %s", self._key, error.orig)
+            self._states.tell("batch failed", f"it lost its connection, and comes again: {error.orig}")
             return 0.0
         found = [(chunk.key(number), event) for chunk in work.chunks for number, event in enumerate(chunk.events) if event is not None]
         key, change = found[0]  # a TRUNCATE is one change, of several events
         if any(other != key for other, _ in found):
-            logger.warning("consumer %s: a batch failed, its %d changes are tried one by one: %s", self._key, len(found), error)
+            self._states.tell("batch failed", f"its {len(found)} changes are tried one by one: {error}")
             self.alone = max(self.alone, work.size)
             return 0.0
         failures = self._count(names, key)
         verdict = self._on_error(error, change, failures)
         if verdict not in ("raise", "retry", "skip", "park"):
             raise NotifyConfigError("on_error", f"it gave {verdict!r}; it must give 'raise', 'retry', 'skip' or 'park'") from error
-        logger.warning("consumer %s: %s: %r failed for the %d. time: %s", self._key, verdict, change, failures, error)
+        self._states.tell("change failed", f"{verdict}: {change!r} failed for the {failures}. time: {error}")
         if verdict == "raise":
             return None
         if verdict == "retry":

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
 LAYERS = [
-    {"errors", "doorbell"},
+    {"errors", "doorbell", "states"},
     {"channel", "wire", "quoting"},
     {"changelog"},
     {"logreader"},

@@ -290,7 +290,7 @@ def test_a_role_that_may_not_is_warned_once(engine, admin, caplog, monkeypatch):
             seen = len(tried)
             until(lambda: len(tried) > seen + 3)
         (said,) = [record.getMessage() for record in caplog.records if "not emptied" in record.getMessage()]
-        assert said.startswith("the change log is not emptied: permission denied for ")
+        assert said.startswith("consumer a: held up: the change log is not emptied: permission denied for ")
         assert held(engine) == [3, 4, 2, 0]
     finally:
         run(engine, f"DROP OWNED BY {name}")
