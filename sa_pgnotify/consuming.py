@@ -88,7 +88,7 @@ class Worker:
         self._connection: ListenConnection | None = None
         self._tail: Tail | None = None
         self._stored: Position | None = None
-        self._works = self._stands_by = False
+        self._works = self._stands_by = self._begun = False
         self._in_transaction = 0
         self._next_beat = 0.0
         self._rows: deque[LogRow] = deque()  # read, and not yet decoded
@@ -124,7 +124,7 @@ class Worker:
         except BaseException:
             connection.close()
             raise
-        self._connection, self._works, self._stands_by = connection, False, False
+        self._connection, self._works, self._stands_by, self._begun = connection, False, False, True
         self._states.tell("connected" if strict else "reconnected")
 
     def _listen(self, connection: ListenConnection, *, strict: bool) -> None:
@@ -257,7 +257,8 @@ class Worker:
             if self._work is not None:
                 self._give_back(self._work)
         finally:
-            if self._connection is not None and self.stopping:
+            if self._begun and self.stopping:
+                self._begun = False
                 self._states.tell("stopped")
             self._disconnect()
             self._waiting.close()

@@ -76,7 +76,7 @@ class Receiver:
         self._commands: SimpleQueue[_Command] = SimpleQueue()
         self._connection: ListenConnection | None = None
         self._opened: list[ListenConnection] = []  # what stop() is to interrupt
-        self.connecting = self.ended = False
+        self.connecting = self.ended = self._begun = False
         self._early: Arrived = []
         self._tails: dict[LogNames, Tail] = {}
         self._logged: deque[Item] = deque()  # read in a log, and not yet in the buffer
@@ -164,7 +164,7 @@ class Receiver:
 
     def _end(self) -> None:
         self.ended = True
-        if self.connected and self.stopping and self.is_ours:
+        if self._begun and self.stopping and self.is_ours:
             self._states.tell("stopped")
         self._disconnect()
         self._waiting.close()
@@ -211,6 +211,7 @@ class Receiver:
             raise
         self._connection = connection
         if strict:
+            self._begun = True
             self._states.tell("connected", f"listening on {len(self.protocol.routes)} channels")
         self._deliver(connection, self.protocol.connected(asked, missing))
 
