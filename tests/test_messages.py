@@ -217,7 +217,7 @@ def test_order_of_transactions(engine):
 
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("values", [(), "all"], ids=["identity", "all"])
-@pytest.mark.parametrize("width", [30, 31, 32, 40, 61, 62, 63, 150, 840, pytest.param(1500, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("width", [30, 31, 32, 40, 61, 62, 63, 150, 835, pytest.param(1500, marks=pytest.mark.thorough)])
 def test_wide_tables(engine, width, values):
     """Tables wider than a mask of bits, than the arguments of a function, and than a target list say what changed, and their values."""
 
