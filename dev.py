@@ -1,4 +1,4 @@
-"""The project's commands, each with its own set-up: ``python3 dev.py demo``, ``test``, ``lint``, ``bench`` or ``matrix``.
+"""The project's commands, each with its own set-up: ``python3 dev.py test``; ``--help`` lists them.
 
 It makes a virtual environment in the checkout, installs the package with what the command needs, and runs it. Only the standard
 library is used here; the README gives the pip commands that this stands for.
@@ -17,9 +17,17 @@ COMMANDS = {
     "demo": (["-e", ".[demo]"], [["python", "examples/demo.py"]]),
     "test": (["--group", "test", "-e", "."], [["python", "-m", "pytest"]]),
     "lint": (
-        ["--group", "lint", "--group", "test", "-e", "."],
-        [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pyright", "--pythonpath", "{python}"]],
+        ["--group", "lint", "--group", "docs", "--group", "test", "-e", "."],
+        [
+            ["ruff", "check"],
+            ["ruff", "format", "--check"],
+            ["mypy"],
+            ["mkdocs", "build", "--strict", "--quiet"],
+            ["pyright", "--pythonpath", "{python}"],
+        ],
     ),
+    "docs": (["--group", "docs", "-e", "."], [["mkdocs", "build", "--strict"]]),
+    "serve-docs": (["--group", "docs", "-e", "."], [["mkdocs", "serve", "--livereload"]]),
     "bench": (["--group", "test", "-e", "."], [["python", "benchmarks/run.py"]]),
     "matrix": (["--group", "dev", "-e", "."], [["nox"]]),
 }
@@ -57,6 +65,7 @@ def main() -> int:
     if options.oldest:
         name, requirements = ".venv-oldest", [*requirements, *OLDEST]
     scripts = environment(name, requirements)
+    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")  # that of a theme about the plans of others
     for program, *arguments in runs:
         filled = [argument.format(python=scripts / "python") for argument in arguments]
         given = rest if program == runs[-1][0] else []

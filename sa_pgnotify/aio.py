@@ -209,7 +209,8 @@ class AsyncListener(BaseListener):
     async def subscribe(self, *sources: Any) -> None:
         """Listen to more; returns when the database has confirmed. If it is cancelled meanwhile, it may still be done.
 
-        :raises TriggersMissing, NotifyConfigError: as the constructor and :meth:`start`; nothing has changed then.
+        :raises TriggersMissing: as :meth:`start`; nothing has changed then.
+        :raises NotifyConfigError: as the constructor; nothing has changed then.
         :raises ConnectionLost: if the connection broke meanwhile, or the listener was stopped; nothing has changed then.
         """
         await self._command(added(sources))

@@ -223,7 +223,8 @@ class Listener(BaseListener):
     def subscribe(self, *sources: Any) -> None:
         """Listen to more; returns when the database has confirmed. From any thread.
 
-        :raises TriggersMissing, NotifyConfigError: as the constructor and :meth:`start`; nothing has changed then.
+        :raises TriggersMissing: as :meth:`start`; nothing has changed then.
+        :raises NotifyConfigError: as the constructor; nothing has changed then.
         :raises ConnectionLost: if the connection broke meanwhile, or the listener was stopped; nothing has changed then.
         """
         self._command(added(sources))

@@ -1,0 +1,29 @@
+"""Every block of code in the documentation runs, or says why it does not."""
+
+import pytest
+from pages import ROOT, Page, blocks, run_elsewhere
+
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+HERE = [page for page in PAGES if not run_elsewhere(page)]
+NOT_RUN = 12
+"""How many blocks say why they are not run."""
+
+
+@pytest.mark.parametrize("page", HERE, ids=[page.stem for page in HERE])
+def test_page(page, url, engine, tmp_path, monkeypatch):
+    """The blocks of the page run one after the other, and print what it says."""
+    Page(page, url, engine, tmp_path, monkeypatch).run()
+
+
+def test_blocks_that_do_not_run():
+    """Each of them gives a reason, and there are no more than are known."""
+    reasons = [f"{page.name}:{block.line}: {block.reason}" for page in HERE for block in blocks(page) if block.reason is not None]
+    assert all(reason.rpartition(": ")[2] for reason in reasons)
+    assert len(reasons) == NOT_RUN, "\n".join(reasons)
+
+
+def test_pages_that_run_elsewhere():
+    """The test that a page names is there and reads it."""
+    for page in PAGES:
+        test = run_elsewhere(page)
+        assert test is None or page.name in (ROOT / test).read_text()
