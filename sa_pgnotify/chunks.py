@@ -60,8 +60,8 @@ class TransactionPart(NamedTuple):
 
     :ivar transaction_id: PostgreSQL's 64-bit transaction id.
     :ivar changes: in order; among them a :class:`~sa_pgnotify.Gap` where one could not be read.
-    :ivar begins: whether the transaction begins here, and ``ends`` whether it ends here; else the batch before, or the next one, has
-        more of it.
+    :ivar begins: whether the transaction begins here; else the batch before has more of it.
+    :ivar ends: whether it ends here; else the next batch has more of it.
     """
 
     transaction_id: int

@@ -317,7 +317,9 @@ class Gap:
 class Notification:
     """What came on a plain channel.
 
-    :ivar channel: the channel's name; ``payload`` the text as sent, empty if none was; ``pid`` the sender's server process id.
+    :ivar channel: the channel's name.
+    :ivar payload: the text as sent, empty if none was.
+    :ivar pid: the sender's server process id.
     """
 
     channel: str

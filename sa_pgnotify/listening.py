@@ -22,8 +22,11 @@ __all__ = ["BaseListener", "Stats", "added", "removed"]
 class Stats:
     """A listener's figures, at the moment of asking.
 
-    :ivar received: events that came since the start, gaps and dropped ones included; ``delivered``: that the program took;
-        ``buffered``: that wait for it; ``gaps``: that were told; ``reconnects``: connections made again.
+    :ivar received: events that came since the start, gaps and dropped ones included.
+    :ivar delivered: events that the program took.
+    :ivar buffered: events that wait for it.
+    :ivar gaps: how many were told.
+    :ivar reconnects: how often a lost connection was made again.
     :ivar latency: seconds from the last message's statement to its arrival here, by two machines' clocks; None before the first.
     :ivar queue_usage: share of PostgreSQL's notification queue in use, 0 to 1, at the last heartbeat; None before the first.
     :ivar connected: whether a connection listens.

@@ -98,10 +98,11 @@ def beginning(removed: int) -> Snapshot:
 class Position:
     """A place in the change log: all before it has been read, nothing after it.
 
-    :ivar last: the snapshot (PostgreSQL's text form) up to which all was read; ``target`` the one up to which it is being read, None
-        between two.
-    :ivar tx_end: number of the last row of the log of the transaction that was reached, 0 if none was; ``row_id`` that of the row that
-        was reached; ``row_part`` how many changes of that row lie before the place.
+    :ivar last: the snapshot (PostgreSQL's text form) up to which all was read.
+    :ivar target: the one up to which it is being read; None between two.
+    :ivar tx_end: number of the last row of the log of the transaction that was reached; 0 if none was.
+    :ivar row_id: number of the row that was reached.
+    :ivar row_part: how many changes of that row lie before the place.
     """
 
     last: str

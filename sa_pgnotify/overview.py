@@ -29,6 +29,7 @@ __all__ = ["ConsumerStatus", "Parked", "consumers", "forget", "lag_of", "parked_
 class ConsumerStatus:
     """A consumer, as the database knows it.
 
+    :ivar name: what its position is kept under.
     :ivar partition: ``(i, n)``: which of how many parts it reads.
     :ivar lag: how far it is behind; of several parts, each counts the changes of all.
     :ivar moved_at: when its position was stored last, by the server's clock.
@@ -51,8 +52,13 @@ class Parked:
     """A change that was parked.
 
     :ivar id: its number in the table ``sa_pgnotify_parked``; delete the row when it has been seen to.
-    :ivar relation: the table's schema and name; ``operation`` one of I, U, D and T; ``row`` the fields as the log has them.
-    :ivar transaction_id: PostgreSQL's; ``error`` what its work raised last, after ``failures`` tries.
+    :ivar relation: the table's schema and name.
+    :ivar operation: one of I, U, D and T.
+    :ivar row: the fields as the log has them.
+    :ivar transaction_id: PostgreSQL's.
+    :ivar error: what its work raised last.
+    :ivar failures: how many tries that were.
+    :ivar parked_at: when, by the server's clock.
     """
 
     id: int

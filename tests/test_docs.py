@@ -1,7 +1,11 @@
 """Every block of code in the documentation runs, or says why it does not."""
 
+import re
+
 import pytest
 from pages import ROOT, Page, blocks, run_elsewhere
+
+import sa_pgnotify
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 HERE = [page for page in PAGES if not run_elsewhere(page)]
@@ -27,3 +31,24 @@ def test_pages_that_run_elsewhere():
     for page in PAGES:
         test = run_elsewhere(page)
         assert test is None or page.name in (ROOT / test).read_text()
+
+
+def test_links_lead_somewhere():
+    """The pages are read in the checkout too: what they link to, or show, is there."""
+    dead = [
+        f"{page.name}: {link}"
+        for page in [*PAGES, *(ROOT / "docs" / "reference").glob("*.md")]
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+        if "://" not in link and not (page.parent / link).exists()
+    ]
+    assert dead == []
+
+
+def test_the_reference_has_everything():
+    """Each public name is in the reference, and no other."""
+    shown = [
+        name
+        for page in (ROOT / "docs" / "reference").glob("*.md")
+        for name in re.findall(r"^::: sa_pgnotify\.(\w+)$", page.read_text(), re.M)
+    ]
+    assert sorted([*shown, "Event"]) == sorted([*sa_pgnotify.__all__, "testing"])  # Event is the union of what the page of events shows

@@ -5,19 +5,19 @@ from typing import Any
 
 from griffe import Extension, Object
 
-ROLE = re.compile(r":\w+:`~?([\w.]+)`")
+ROLE = re.compile(r":\w+:`(~?)([\w.]+)`")
 PUBLIC = re.compile(r"sa_pgnotify\.[A-Z]\w*")
 
 
 def _link(role: re.Match[str]) -> str:
-    target = role[1]
-    name = f"<code>{target.rpartition('.')[2]}</code>"
+    short, target = role.groups()
+    name = f"<code>{target.rpartition('.')[2] if short else target}</code>"
     return f'<autoref identifier="{target}" optional>{name}</autoref>' if PUBLIC.fullmatch(target) else name
 
 
 def in_markdown(text: str) -> str:
     text = re.sub(r"^::\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"(?<=\w)::(?=\n\s*\n? {4})", ":", text)
+    text = re.sub(r"(?<=[\w`])::(?=\n\s*\n? {4})", ":", text)
     return ROLE.sub(_link, text)
 
 
