@@ -4,6 +4,7 @@ import re
 
 import pytest
 from pages import ROOT, Page, blocks, run_elsewhere
+from sqlalchemy.exc import ProgrammingError
 
 import sa_pgnotify
 
@@ -17,6 +18,38 @@ NOT_RUN = 11
 def test_page(page, url, engine, tmp_path, monkeypatch):
     """The blocks of the page run one after the other, and print what it says."""
     Page(page, url, engine, tmp_path, monkeypatch).run()
+
+
+def _fenced(**blocks: str) -> str:
+    return "".join(f"```{language}\n{code}\n```\n\n" for language, code in blocks.items())
+
+
+LIES = {
+    "prints something else": (_fenced(python="print(1)", text="2"), AssertionError),
+    "prints more": (_fenced(python="print(1, 2, sep='\\n')\nprint(3)", text="1"), AssertionError),
+    "raises": (_fenced(python="1 / 0"), ZeroDivisionError),
+    "raises in the background": ("<!-- in the background -->\n" + _fenced(python="1 / 0"), ZeroDivisionError),
+    "hides an error": ("<!-- hidden\nassert False\n-->\n", AssertionError),
+    "has bad SQL": (_fenced(sql="SELEC 1;"), ProgrammingError),
+    "cannot be run": (_fenced(ini="a = 1"), AssertionError),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_page_that_lies_fails(lie, url, engine, tmp_path, monkeypatch):
+    """What runs the pages tells of each thing that can be wrong in one."""
+    text, error = LIES[lie]
+    (tmp_path / "page.md").write_text(text)
+    with pytest.raises(error):
+        Page(tmp_path / "page.md", url, engine, tmp_path, monkeypatch).run()
+
+
+def test_a_page_with_commands(url, engine, tmp_path, monkeypatch):
+    """Files that a page shows are written, commands run where they are, and what these print is compared."""
+    file = "# shown.py\nimport os\nprint(os.environ['DATABASE_URL'].partition(':')[0])"
+    text = _fenced(python=file) + _fenced(sh="python shown.py  # says which", text="postgresql+psycopg2")
+    (tmp_path / "page.md").write_text(text)
+    Page(tmp_path / "page.md", url, engine, tmp_path, monkeypatch).run()
 
 
 def test_blocks_that_do_not_run():
