@@ -32,6 +32,7 @@ def change_context(bind: Session | scoped_session[Any] | Connection, context: Ma
     Blocks may be nested: the inner one's context stands in for the outer one's. Without a transaction (autocommit) PostgreSQL forgets
     the context at once.
 
+    :param bind: whose transaction it is.
     :param context: what ``json.dumps`` takes; it comes back as ``Change.context``.
     :raises NotifyConfigError: if it cannot be written as JSON, or is no mapping.
     """

@@ -31,7 +31,7 @@ NEW_ROW, OLD_ROW = "new_row", "old_row"
 class NotifySpec:
     """Which changes of a table are told, and what travels with them.
 
-    :param operations: which of ``"insert"``, ``"update"``, ``"delete"`` and ``"truncate"`` are told.
+    :param operations: which of ``"insert"``, ``"update"``, ``"delete"`` and ``"truncate"`` are told; by default all.
     :param values: names of the attributes whose values travel with each event, or ``"all"``. By default none: the identity
         and the names of what changed travel, no data, because PostgreSQL's channels know no privileges.
     :param update_of: names of attributes; an UPDATE is told only if it really changed one of them. Empty: any column.
