@@ -1,0 +1,42 @@
+"""The command line, ``sa-pgnotify``: one file for each command. It needs the extra ``cli``."""
+
+from __future__ import annotations
+
+try:
+    import typer
+except ImportError as error:  # the script is installed with the package, and its libraries are an extra
+    raise SystemExit("sa-pgnotify needs the extra cli: pip install 'sa_pgnotify[cli]'") from error
+
+from .check import check
+from .consumers import consumers, prune
+from .demo import demo
+from .doctor import doctor
+from .failing import Program
+from .sql import sql
+from .version import Version
+from .watch import watch
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    cls=Program,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help reads the same on a screen, in a pipe and in a log
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def main(version: Version = False) -> None:
+    """Change events for SQLAlchemy models on PostgreSQL.
+
+    The database is that of --url or of the environment variable DATABASE_URL. TARGET says where the models are, as package.module:Base.
+
+    \b
+    Exit status: 0 all is well; 1 check or doctor found something; 2 an error.
+    """
+
+
+for command in (demo, watch, check, sql, doctor, consumers, prune):
+    app.command()(command)

@@ -1,0 +1,59 @@
+"""``consumers`` and ``prune``: the change log, seen from outside."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table as Grid
+
+from ..overview import consumers as all_consumers
+from ..overview import prune as prune_log
+from .connecting import Url, connected
+from .failing import Debug
+from .screens import output, progress
+from .targets import TargetName, target
+
+__all__ = ["consumers", "prune"]
+
+
+def consumers(url: Url = None, debug: Debug = False) -> None:
+    """List the consumers, and how far each is behind.
+
+    Those that the database knows, in all its change logs. "behind" counts the changes that it has not finished, "oldest" is since the oldest of them was made.
+
+    \b
+    Example:
+      sa-pgnotify consumers --url postgresql:///shop
+    """
+    with connected(url, "consumers") as engine, progress("reading the log"):
+        found = all_consumers(engine)
+    console = output()
+    if not found:
+        console.print("no consumers")
+        return
+    grid = Grid(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    for title in ("consumer", "part", "behind", "oldest", "moved at", "failures", "parked"):
+        grid.add_column(title, justify="left" if title in ("consumer", "part", "moved at") else "right", overflow="fold")
+    for c in found:
+        part, parts = c.partition
+        moved = f"{c.moved_at.astimezone():%Y-%m-%d %H:%M:%S}"
+        late = "bold yellow" if c.failures or c.parked else None
+        grid.add_row(
+            c.name, f"{part} of {parts}", str(c.lag.events), f"{c.lag.seconds:.1f} s", moved, str(c.failures), str(c.parked), style=late
+        )
+    console.print(grid)
+
+
+def prune(name: TargetName, url: Url = None, debug: Debug = False) -> None:
+    """Empty the change log as far as it may be.
+
+    What every consumer has passed goes, and what exceeds the log's limits.
+        Consumers do that by themselves; this is for when none runs. It waits for nobody: what is in use at this moment stays.
+
+    \b
+    Example:
+      sa-pgnotify prune shop.models:Base --url postgresql:///shop
+    """
+    models = target(name)
+    with connected(url, "prune") as engine, progress("emptying the change log"):
+        state = prune_log(engine, models.metadata)
+    output().print(str(state), markup=False)

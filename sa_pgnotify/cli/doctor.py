@@ -1,0 +1,51 @@
+"""``doctor``: what :mod:`sa_pgnotify.diagnosis` finds, printed."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from ..diagnosis import Finding, diagnose
+from .connecting import Url, connected
+from .failing import Debug
+from .screens import output, progress
+
+__all__ = ["doctor"]
+
+STYLES = {"good": "green", "note": "cyan", "warning": "bold yellow", "problem": "bold red"}
+
+
+def doctor(url: Url = None, debug: Debug = False) -> None:
+    """Say what stands in the way of telling changes.
+
+    Connection and poolers, standby, versions, privileges, the notification queue and who blocks it, triggers that do not fire, who listens,
+    consumers and their lag; each with what to do. The exit status is 1 if there is a problem; a warning leaves it 0.
+
+    \b
+    Example:
+      sa-pgnotify doctor --url postgresql:///shop
+    """
+    with connected(url, "doctor") as engine:
+        with progress("examining"):
+            findings = diagnose(engine)
+    console = output()
+    for finding in findings:
+        _print(console, finding)
+    if any(finding.severity == "problem" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _print(console: Console, finding: Finding) -> None:
+    mend = f" {finding.mend}" if finding.mend else ""
+    style = STYLES[finding.severity]
+    if not console.is_terminal:
+        console.print(f"{finding.severity}: {finding.subject}: {finding.text}{mend}", markup=False)
+        return
+    grid = Grid.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=7)
+    grid.add_column(width=10)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(finding.severity, style), finding.subject, Text.assemble(finding.text, (mend, "bold")))
+    console.print(grid)

@@ -1,0 +1,84 @@
+"""An event as a JSON object on one line, for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import date, datetime, time, timedelta
+from enum import Enum
+from typing import Any
+
+from ..errors import UndecodableValue
+from ..events import Change, Deleted, Event, Gap, Inserted, Notification, Updated
+
+__all__ = ["json_line"]
+
+
+def json_line(event: Event) -> str:
+    """The event; in ASCII, so that it is the same wherever it goes.
+
+    Null, booleans, numbers that are whole or floating, texts, and JSON's arrays and objects are JSON's own. NaN and the infinities, and
+    what JSON has no word for, are texts: decimals, UUIDs, addresses, ranges; dates and times in ISO 8601; bytes as ``\\x6869``, as
+    PostgreSQL writes them; the member of an enum by its name. An interval is its seconds, a number.
+    """
+    return json.dumps(_object(event))
+
+
+def _object(event: Event) -> dict[str, Any]:
+    if isinstance(event, Gap):
+        return {"event": "gap", "reason": event.reason, "since": event.since.isoformat(), "detail": event.detail}
+    if isinstance(event, Notification):
+        return {"event": "notification", **asdict(event)}
+    told: dict[str, Any] = {
+        "event": type(event).__name__.lower(),
+        "entity": getattr(event.entity, "__name__", None) or event.table.fullname,
+        "table": event.table.fullname,
+        "identity": None if event.identity is None else _json(event.identity),
+    }
+    try:
+        told.update(_values(event))
+    except UndecodableValue as error:
+        told["undecodable"] = str(error)
+    told.update(
+        transaction_id=event.transaction_id,
+        occurred_at=event.occurred_at.isoformat(),
+        backend_pid=event.backend_pid,
+        context=_json(event.context),
+    )
+    return told
+
+
+def _values(change: Change) -> dict[str, Any]:
+    if isinstance(change, Updated):
+        previous = change.previous_identity
+        return {
+            "changed": sorted(change.changed),
+            **({} if previous is None else {"previous_identity": _json(previous)}),
+            "old": _json(change.old),
+            "new": _json(change.new),
+        }
+    if isinstance(change, Inserted):
+        return {"new": _json(change.new)}
+    return {"old": _json(change.old)} if isinstance(change, Deleted) else {}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.name
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(name): _json(of_it) for name, of_it in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_json(of_it) for of_it in value]
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"\\x{bytes(value).hex()}"
+    return str(value)

@@ -1,0 +1,100 @@
+"""An event as a line for people: what happened to which row, and what changed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+from uuid import UUID
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from ..errors import UndecodableValue
+from ..events import Change, Deleted, Event, Gap, Inserted, Notification, Truncated, Updated
+
+__all__ = ["print_event"]
+
+LONGEST = 60
+"""Characters of a value that are shown."""
+STYLES = {Inserted: "green", Updated: "yellow", Deleted: "red", Truncated: "red"}
+_PLAIN = (Decimal, datetime, date, time, timedelta, UUID, IPv4Address, IPv6Address)
+
+
+def print_event(console: Console, event: Event) -> None:
+    """One line on what is no terminal; there, what is longer than a line goes on below what it says, and not below the time."""
+    head, rest = _head(event), _rest(event)
+    if not console.is_terminal:
+        console.file.write(f"{head.plain} {rest.plain}\n")
+        console.file.flush()
+    elif cell_len(head.plain) + 1 + cell_len(rest.plain) <= console.width:
+        console.print(head, rest)
+    else:
+        grid = Grid.grid(padding=(0, 1, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(head, rest)
+        console.print(grid)
+
+
+def _head(event: Event) -> Text:
+    """The time and the kind."""
+    if isinstance(event, Gap):
+        return Text.assemble((_clock(event.since), "dim"), " ", (f"{'Gap':<9}", "bold reverse red"))
+    if isinstance(event, Notification):
+        return Text.assemble(f"{'':<8} {'Notified':<9}")
+    return Text.assemble((_clock(event.occurred_at), "dim"), " ", (f"{type(event).__name__:<9}", STYLES[type(event)]))
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.astimezone():%H:%M:%S}"
+
+
+def _rest(event: Event) -> Text:
+    if isinstance(event, Gap):
+        detail = f" ({event.detail})" if event.detail else ""
+        return Text(f"{event.reason}: events since {_clock(event.since)} may be missing{detail}. Read again what you keep a copy of", "bold red")
+    if isinstance(event, Notification):
+        return Text(f"{_printable(event.channel)} {event.payload!r}")
+    return Text("  ").join([_subject(event), *_details(event)])
+
+
+def _subject(change: Change) -> Text:
+    name = getattr(change.entity, "__name__", None) or _printable(change.table.fullname)
+    if change.identity is None:
+        return Text(name, "bold")
+    return Text.assemble((name, "bold"), f"({', '.join(map(_value, change.identity))})")
+
+
+def _details(change: Change) -> list[Text]:
+    try:
+        if isinstance(change, Updated):
+            old, new = change.old, change.new
+            told = [_changed(name, old, new) for name in sorted(change.changed)]
+            return [Text(f"was {', '.join(map(_value, change.previous_identity))}"), *told] if change.previous_identity else told
+        values = change.new if isinstance(change, Inserted) else change.old if isinstance(change, Deleted) else {}
+        return [Text.assemble((f"{_printable(name)}=", "dim"), _value(value)) for name, value in values.items()]
+    except UndecodableValue as error:
+        return [Text(str(error), "red")]
+
+
+def _changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Text:
+    """A name that changed, and from what to what, if that came along."""
+    text = Text(_printable(name), "dim")
+    if name in old and name in new:
+        text.append("=", "dim").append(_value(old[name])).append(" -> ", "dim").append(_value(new[name]))
+    return text
+
+
+def _value(value: Any) -> str:
+    text = str(value) if isinstance(value, _PLAIN) else repr(value)
+    return _printable(text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}...")
+
+
+def _printable(text: str) -> str:
+    """``text`` without what a terminal would obey."""
+    return text if text.isprintable() else repr(text)[1:-1]

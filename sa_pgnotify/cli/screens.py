@@ -1,0 +1,47 @@
+"""Where commands print: to a terminal in its width and colours; to a pipe or a file plain, with no line broken."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+__all__ = ["errors", "forget_output", "output", "progress"]
+
+UNBROKEN = 10_000
+"""Columns of what is no terminal: programs read lines."""
+
+
+def output() -> Console:
+    """What a command was called for."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else UNBROKEN, highlight=False)
+
+
+def errors() -> Console:
+    """What is to be said beside that."""
+    return Console(file=sys.stderr, width=None if sys.stderr.isatty() else UNBROKEN, highlight=False)
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[None]:
+    """Show on a terminal that work is being done; nothing elsewhere."""
+    console = errors()
+    if not console.is_terminal:
+        yield
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True) as bar:
+        bar.add_task(doing, total=None)
+        yield
+
+
+def forget_output() -> None:
+    """Let what is still to be written to stdout go nowhere: the interpreter would complain at its exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # it is no file, as in a test
+        return

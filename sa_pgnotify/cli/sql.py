@@ -1,0 +1,74 @@
+"""``sql``: the statements that ``create_all`` and the migrations run, to be read before anybody runs them.
+
+They come from the same DDL elements, through an engine that connects to nothing and writes down what it is to execute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import MetaData, Table, create_mock_engine
+
+from ..changelog import ChangeLog, find_log
+from ..ddl import CreateNotifyTriggers, DropNotifyTriggers
+from ..spec import marking_of
+from .failing import Debug
+from .targets import Target, TargetName, target
+
+__all__ = ["script", "sql"]
+
+
+def sql(
+    name: TargetName,
+    drop: Annotated[bool, typer.Option("--drop", help="The reverse: what removes them.")] = False,
+    tables: Annotated[bool, typer.Option("--tables", help="The tables of the models too, as create_all and drop_all do.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Print the DDL, to read or to run with psql.
+
+    Trigger functions and triggers, and the tables of the change log if a model is durable; all as create_all and Alembic's operations run
+    them. What is in place already is left alone, so that the script can be run again. No database is asked.
+
+    \b
+    Examples:
+      sa-pgnotify sql shop.models:Base | psql -v ON_ERROR_STOP=1 shop
+      sa-pgnotify sql shop.models:Base --drop > remove.sql
+    """
+    typer.echo(script(target(name), drop=drop, with_tables=tables), nl=False)
+
+
+def script(models: Target, *, drop: bool = False, with_tables: bool = False) -> str:
+    """The statements, each with a line that says what it is about."""
+    statements: list[str] = []
+
+    def write(element: Any, *_: Any, **__: Any) -> None:
+        for condition in ("if_not_exists", "if_exists"):
+            if hasattr(element, condition):
+                setattr(element, condition, True)
+        statements.append(str(element.compile(dialect=engine.dialect)).strip() + ";\n")
+
+    # "named": a dialect that doubles no percent signs, so that its text is what PostgreSQL is to read.
+    engine = create_mock_engine("postgresql://", write, paramstyle="named")
+    marked = [t for t in models.metadata.sorted_tables if t.fullname in models.tables]
+    log = _log(models.metadata, marked)
+    if with_tables:
+        whole = None if models.is_whole else [*marked, *(log.tables if log else ())]
+        (models.metadata.drop_all if drop else models.metadata.create_all)(engine, whole, checkfirst=False)
+        about = "tables and triggers"
+    else:
+        if log is not None and not drop:
+            models.metadata.create_all(engine, log.tables, checkfirst=False)
+        for table in reversed(marked) if drop else marked:
+            engine.connect().execute(DropNotifyTriggers(table) if drop else CreateNotifyTriggers(table))
+        if log is not None and drop and models.is_whole:  # other tables may write to it
+            models.metadata.drop_all(engine, log.tables, checkfirst=False)
+        about = "triggers and change log" if log else "triggers"
+    title = f"-- {'Drops' if drop else 'Creates'} {about} of {models.name}: {', '.join(models.tables)}\n"
+    return "\n".join([title, *statements])
+
+
+def _log(metadata: MetaData, marked: Iterable[Table]) -> ChangeLog | None:
+    """The change log that some of ``marked`` write to."""
+    return find_log(metadata) if any((marking := marking_of(t)) is not None and marking.durable for t in marked) else None

@@ -1,0 +1,147 @@
+"""From TARGET to the models: ``package.module:Base``, a MetaData, a registry, a Table, or one class.
+
+Each way to get it wrong (a file's path, no colon, a module that is not there, one that fails, a name that it does not have, a thing that
+is no model) has its own mend, and the message says that one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import MetaData, Table, inspect
+from sqlalchemy.orm import registry
+
+from ..sources import Wanted, expand
+from .failing import CommandError
+
+__all__ = ["Target", "TargetName", "of_metadata", "target"]
+
+TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="Where the models are: package.module:Base, a MetaData, or one class.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Models that were found.
+
+    :ivar name: what was asked for; ``source`` what that is, as a Listener takes it; ``metadata`` where its tables are.
+    :ivar tables: the marked ones, by name; ``entities`` the marked classes by name, and of Core the tables.
+    """
+
+    name: str
+    source: Any
+    metadata: MetaData
+    tables: dict[str, Table]
+    entities: dict[str, Any]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of its MetaData, and not one class or table."""
+        return isinstance(self.source, MetaData) or "registry" in vars(self.source)
+
+    def only(self, names: Iterable[str]) -> list[Any]:
+        """What of it has one of ``names``; all of it if none is given.
+
+        :raises CommandError: if there is no such entity.
+        """
+        chosen = list(names)
+        for name in chosen:
+            if name not in self.entities:
+                raise CommandError(f"{self.name} has no entity {name!r} that is marked; it has {', '.join(sorted(self.entities))}")
+        return [self.entities[name] for name in chosen] or [self.source]
+
+
+def target(name: str) -> Target:
+    """
+    :raises CommandError: if ``name`` is not where models are.
+    :raises NotifyConfigError: if none of them is marked, or a declaration cannot work.
+    """
+    module_name, _, path = name.partition(":")
+    if module_name.endswith(".py") or "/" in module_name:
+        dotted = ".".join(Path(module_name).with_suffix("").parts)
+        raise CommandError(f"{module_name!r} is a file: give the module's name, as {dotted.strip('.') or 'package.module'}:{path or 'Base'}")
+    module = _imported(module_name)
+    found: Any = module
+    for part in filter(None, path.split(".")):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise CommandError(f"{module_name} has no {path!r}. {_advice(module)}") from None
+    if isinstance(found, ModuleType):
+        raise CommandError(f"{name} is a module, and says not what of it. {_advice(module)}")
+    if isinstance(found, registry):
+        found = found.metadata
+    if not _holds_models(found):
+        raise CommandError(f"{name} is {_described(found)}, and not a declarative base, a MetaData, a Table or a mapped class. {_advice(module)}")
+    return _target(name, found)
+
+
+def of_metadata(name: str, metadata: MetaData) -> Target:
+    """All that is marked in a MetaData.
+
+    :raises NotifyConfigError: if that is nothing.
+    """
+    return _target(name, metadata)
+
+
+def _target(name: str, source: Any) -> Target:
+    wanted = expand([source])
+    metadata = source if isinstance(source, MetaData) else source.metadata
+    return Target(name, source, metadata, {t.fullname: t for t in wanted.tables}, _entities(wanted))
+
+
+def _entities(wanted: Wanted) -> dict[str, Any]:
+    entities: dict[str, Any] = {}
+    for table, interest in wanted.tables.items():
+        if interest.mapper is None:
+            entities[table.fullname] = table
+        for class_ in interest.classes:
+            below = (m.class_ for m in inspect(class_).self_and_descendants)
+            entities.update({c.__name__: c for c in below if interest.accepts(c)})
+    return entities
+
+
+def _imported(name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)  # what python -m does
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise CommandError(f"there is no module {error.name!r}: it is neither installed nor in {here}. TARGET is package.module:Base") from error
+        raise CommandError(f"{name} cannot be imported, because there is no module {error.name!r}: install what it needs") from error
+    except (Exception, SystemExit) as error:  # the module is the user's
+        if not name.strip(".") or name.startswith("."):
+            raise CommandError(f"{name!r} is no module's name. TARGET is package.module:Base") from error
+        raise CommandError(f"{name} cannot be imported: {type(error).__name__}: {error}. --debug shows where") from error
+
+
+def _holds_models(found: Any) -> bool:
+    if isinstance(found, MetaData | Table):
+        return True
+    return isinstance(found, type) and isinstance(getattr(found, "metadata", None), MetaData)
+
+
+def _described(found: Any) -> str:
+    if isinstance(found, type):
+        return f"the class {found.__name__}, which is not mapped"
+    if callable(found):
+        return "a function"
+    return f"of type {type(found).__name__}"
+
+
+def _advice(module: ModuleType) -> str:
+    """What in a module would do, the most general first."""
+    bases, others = [], []
+    for name, value in vars(module).items():
+        if not name.startswith("_") and _holds_models(value):
+            (bases if isinstance(value, MetaData) or "registry" in vars(value) else others).append(name)
+    candidates = [f"{module.__name__}:{name}" for name in (*bases, *others)][:4]
+    return f"Give {' or '.join(candidates)}" if candidates else f"{module.__name__} holds no declarative base and no MetaData: give the module that does"

@@ -1,0 +1,35 @@
+"""``--version``: what is installed, for a report of a bug."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+__all__ = ["Version", "versions"]
+
+DRIVERS = ("psycopg2", "psycopg2-binary", "psycopg", "asyncpg")
+
+
+def versions() -> str:
+    """The versions of this package and of what it stands on, in one line."""
+    found = [f"sa_pgnotify {_version('sa_pgnotify')}", f"Python {platform.python_version()}", f"SQLAlchemy {_version('sqlalchemy')}"]
+    return ", ".join([*found, *(f"{name} {there}" for name in DRIVERS if (there := _version(name)))])
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _show(value: bool) -> None:
+    if value:
+        typer.echo(versions())
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", is_eager=True, callback=_show, help="Show the versions and exit.")]
