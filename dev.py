@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 COMMANDS = {
-    "demo": (["-e", ".[demo]"], [["python", "examples/demo.py"]]),
+    "demo": (["-e", ".[demo]"], [["sa-pgnotify", "demo"]]),
     "test": (["--group", "test", "-e", "."], [["python", "-m", "pytest"]]),
     "lint": (
         ["--group", "lint", "--group", "docs", "--group", "test", "-e", "."],

@@ -8,7 +8,7 @@ seen from a connection of one's own, if one knows where to look.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,7 +27,7 @@ from .quoting import literal
 from .receiver import QUEUE_WARNING
 from .reflection import execute_on
 from .retention import LATE_SECONDS, state
-from .sessions import Session, sessions
+from .sessions import sessions
 from .subscribing import greet, probe
 from .waiting import ThreadWaiting
 
@@ -61,7 +61,7 @@ def diagnose(engine: Engine) -> list[Finding]:
 
     :raises sqlalchemy.exc.DBAPIError: if there is no connection.
     """
-    findings = []
+    findings: list[Finding] = []
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         is_standby = bool(_scalar(connection, "SELECT pg_catalog.pg_is_in_recovery()::int"))
         findings += _server(connection, is_standby=is_standby)
@@ -99,7 +99,9 @@ def _server(connection: Connection, *, is_standby: bool) -> Iterator[Finding]:
         yield Finding("problem", "standby", "This server is a standby, and a standby cannot LISTEN.", "Connect to the primary.")
     if replicated == "replica":
         mend = "Take it away where it was set: ALTER ROLE or ALTER DATABASE ... RESET session_replication_role."
-        yield Finding("problem", "triggers", "session_replication_role is replica for this connection, so its writes fire no trigger.", mend)
+        yield Finding(
+            "problem", "triggers", "session_replication_role is replica for this connection, so its writes fire no trigger.", mend
+        )
 
 
 def _driver_version(connection: Connection) -> str:
@@ -138,10 +140,14 @@ def _privileges(connection: Connection) -> Iterator[Finding]:
         yield Finding("good", "privileges", f"This role may notify, and may install triggers on its own tables in {where}.")
     else:
         mend = "Run create_all and the migrations as the owner of the tables."
-        yield Finding("note", "privileges", f"This role may create nothing in {where}, and so it can listen but not install triggers.", mend)
+        yield Finding(
+            "note", "privileges", f"This role may create nothing in {where}, and so it can listen but not install triggers.", mend
+        )
     if not everyone:
         mend = "GRANT pg_read_all_stats TO this role, or ask as one that has it."
-        yield Finding("note", "privileges", "This role does not see what the sessions of other roles do: who blocks may be missing below.", mend)
+        yield Finding(
+            "note", "privileges", "This role does not see what the sessions of other roles do: who blocks may be missing below.", mend
+        )
 
 
 # -- the queue, and who listens ---------------------------------------------------------------------------------------
@@ -163,14 +169,18 @@ def _queue(connection: Connection) -> Iterator[Finding]:
         mend = f"End it: SELECT pg_terminate_backend({session.pid}); and have its program commit before it waits."
         if session.is_stuck:
             mend = f"Have its program read, or end it: SELECT pg_terminate_backend({session.pid})."
-        blocks = "and listens: it holds up the queue." if session.listens else "if it listens, it holds up the queue."
-        yield Finding("warning" if severity == "note" else severity, "queue", f"{session} {session.why}; {blocks}".replace("; and", " and"), mend)
+        blocks = " and listens: it holds up the queue." if session.listens else "; if it listens, it holds up the queue."
+        yield Finding("warning" if severity == "note" else severity, "queue", f"{session} {session.why}{blocks}", mend)
 
 
 def _listeners(connection: Connection) -> Iterator[Finding]:
     found = [session for session in sessions(execute_on(connection)) if session.listens]
     if not found:
-        yield Finding("note", "listeners", "No session of this database seems to listen. (PostgreSQL does not say it; this goes by what each did last.)")
+        yield Finding(
+            "note",
+            "listeners",
+            "No session of this database seems to listen. (PostgreSQL does not say it; this goes by what each did last.)",
+        )
     for session in found:
         yield Finding("good", "listeners", f"{session} listens.")
 
@@ -239,5 +249,3 @@ def _consumer(consumer: ConsumerStatus) -> Finding:
         mend = "Run it, or start more partitions; forget() it if it does not come back."
         return Finding("warning", "consumers", text, mend)
     return Finding("good", "consumers", text)
-
-

@@ -38,6 +38,12 @@ LAYERS = [
     {"testing.delivery", "testing.capture"},
     {"testing"},
     {"testing.plugin"},
+    {"installation", "sessions"},
+    {"diagnosis"},
+    {"cli.screens", "cli.jsonlines", "cli.lines"},
+    {"cli.failing"},
+    {"cli.connecting", "cli.targets", "cli.logs", "cli.version"},
+    {"cli.watch", "cli.check", "cli.sql", "cli.doctor", "cli.consumers", "cli.demo"},
     {"__init__", "cli"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
@@ -77,5 +83,5 @@ def test_the_core_that_decides_does_not_wait():
 
 def test_importing_needs_only_sqlalchemy():
     """Importing the package loads no driver, no Alembic and no event loop: they are extras."""
-    code = "import sys, sa_pgnotify; print(*sorted({'psycopg2', 'psycopg', 'asyncpg', 'alembic', 'rich'} & set(sys.modules)))"
+    code = "import sys, sa_pgnotify; print(*sorted({'psycopg2', 'psycopg', 'asyncpg', 'alembic', 'rich', 'typer'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""

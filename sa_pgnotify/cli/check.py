@@ -30,7 +30,8 @@ def check(name: TargetName, url: Url = None, debug: Debug = False) -> None:
     with connected(url, "check") as engine:
         drifts = drifts_of(engine, models.metadata)
     if not models.is_whole:
-        drifts = [drift for drift in drifts if drift.table in models.tables]
+        names = {*models.tables, *(t.fullname for t in (models.log.tables if models.log else ()))}
+        drifts = [drift for drift in drifts if drift.table in names]
     console = output()
     for drift in drifts:
         console.print(Text.assemble((drift.kind, STYLES[drift.kind]), str(drift).removeprefix(drift.kind)))

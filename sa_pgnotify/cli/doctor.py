@@ -27,9 +27,8 @@ def doctor(url: Url = None, debug: Debug = False) -> None:
     Example:
       sa-pgnotify doctor --url postgresql:///shop
     """
-    with connected(url, "doctor") as engine:
-        with progress("examining"):
-            findings = diagnose(engine)
+    with connected(url, "doctor") as engine, progress("examining"):
+        findings = diagnose(engine)
     console = output()
     for finding in findings:
         _print(console, finding)

@@ -53,6 +53,7 @@ class Program(TyperGroup):
     """All commands."""
 
     def invoke(self, ctx: Any) -> Any:
+        stream: Any
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character is no reason to end

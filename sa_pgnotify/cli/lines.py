@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -13,6 +13,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
+from sqlalchemy import Table, inspect
+from sqlalchemy.orm import Mapper
 
 from ..errors import UndecodableValue
 from ..events import Change, Deleted, Event, Gap, Inserted, Notification, Truncated, Updated
@@ -44,9 +46,9 @@ def print_event(console: Console, event: Event) -> None:
 def _head(event: Event) -> Text:
     """The time and the kind."""
     if isinstance(event, Gap):
-        return Text.assemble((_clock(event.since), "dim"), " ", (f"{'Gap':<9}", "bold reverse red"))
+        return Text.assemble((_clock(datetime.now(UTC)), "dim"), " ", ("Gap", "bold reverse red"), " " * 6)
     if isinstance(event, Notification):
-        return Text.assemble(f"{'':<8} {'Notified':<9}")
+        return Text.assemble((_clock(datetime.now(UTC)), "dim"), " Notified ")
     return Text.assemble((_clock(event.occurred_at), "dim"), " ", (f"{type(event).__name__:<9}", STYLES[type(event)]))
 
 
@@ -57,7 +59,9 @@ def _clock(moment: datetime) -> str:
 def _rest(event: Event) -> Text:
     if isinstance(event, Gap):
         detail = f" ({event.detail})" if event.detail else ""
-        return Text(f"{event.reason}: events since {_clock(event.since)} may be missing{detail}. Read again what you keep a copy of", "bold red")
+        return Text(
+            f"{event.reason}: events since {_clock(event.since)} may be missing{detail}. Read again what you keep a copy of", "bold red"
+        )
     if isinstance(event, Notification):
         return Text(f"{_printable(event.channel)} {event.payload!r}")
     return Text("  ").join([_subject(event), *_details(event)])
@@ -74,12 +78,21 @@ def _details(change: Change) -> list[Text]:
     try:
         if isinstance(change, Updated):
             old, new = change.old, change.new
-            told = [_changed(name, old, new) for name in sorted(change.changed)]
-            return [Text(f"was {', '.join(map(_value, change.previous_identity))}"), *told] if change.previous_identity else told
+            told = [_changed(name, old, new) for name in sorted(change.changed - _keys(change))]
+            return [Text(f"was ({', '.join(map(_value, change.previous_identity))})"), *told] if change.previous_identity else told
         values = change.new if isinstance(change, Inserted) else change.old if isinstance(change, Deleted) else {}
-        return [Text.assemble((f"{_printable(name)}=", "dim"), _value(value)) for name, value in values.items()]
+        beside = values.keys() - _keys(change)
+        return [Text.assemble((f"{_printable(name)}=", "dim"), _value(value)) for name, value in values.items() if name in beside]
     except UndecodableValue as error:
         return [Text(str(error), "red")]
+
+
+def _keys(change: Change) -> set[str]:
+    """The names of what the identity says already."""
+    if isinstance(change.entity, Table):
+        return {column.key for column in change.table.primary_key}
+    mapper: Mapper[Any] = inspect(change.entity)
+    return {mapper.get_property_by_column(column).key for column in mapper.primary_key}
 
 
 def _changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Text:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-__all__ = ["errors", "forget_output", "output", "progress"]
+__all__ = ["errors", "forget_output", "output", "progress", "say"]
 
 UNBROKEN = 10_000
 """Columns of what is no terminal: programs read lines."""
@@ -23,6 +23,11 @@ def output() -> Console:
 def errors() -> Console:
     """What is to be said beside that."""
     return Console(file=sys.stderr, width=None if sys.stderr.isatty() else UNBROKEN, highlight=False)
+
+
+def say(text: str) -> None:
+    """Print one line beside the output, so that a file or a pipe holds nothing else."""
+    errors().print(text, style="dim", markup=False)
 
 
 @contextmanager

@@ -5,15 +5,12 @@ They come from the same DDL elements, through an engine that connects to nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import MetaData, Table, create_mock_engine
+from sqlalchemy import create_mock_engine
 
-from ..changelog import ChangeLog, find_log
 from ..ddl import CreateNotifyTriggers, DropNotifyTriggers
-from ..spec import marking_of
 from .failing import Debug
 from .targets import Target, TargetName, target
 
@@ -52,7 +49,7 @@ def script(models: Target, *, drop: bool = False, with_tables: bool = False) -> 
     # "named": a dialect that doubles no percent signs, so that its text is what PostgreSQL is to read.
     engine = create_mock_engine("postgresql://", write, paramstyle="named")
     marked = [t for t in models.metadata.sorted_tables if t.fullname in models.tables]
-    log = _log(models.metadata, marked)
+    log = models.log
     if with_tables:
         whole = None if models.is_whole else [*marked, *(log.tables if log else ())]
         (models.metadata.drop_all if drop else models.metadata.create_all)(engine, whole, checkfirst=False)
@@ -67,8 +64,3 @@ def script(models: Target, *, drop: bool = False, with_tables: bool = False) -> 
         about = "triggers and change log" if log else "triggers"
     title = f"-- {'Drops' if drop else 'Creates'} {about} of {models.name}: {', '.join(models.tables)}\n"
     return "\n".join([title, *statements])
-
-
-def _log(metadata: MetaData, marked: Iterable[Table]) -> ChangeLog | None:
-    """The change log that some of ``marked`` write to."""
-    return find_log(metadata) if any((marking := marking_of(t)) is not None and marking.durable for t in marked) else None

@@ -16,9 +16,11 @@ from typing import Annotated, Any
 
 import typer
 from sqlalchemy import MetaData, Table, inspect
-from sqlalchemy.orm import registry
+from sqlalchemy.orm import Mapper, registry
 
+from ..changelog import ChangeLog, find_log
 from ..sources import Wanted, expand
+from ..spec import marking_of
 from .failing import CommandError
 
 __all__ = ["Target", "TargetName", "of_metadata", "target"]
@@ -45,6 +47,12 @@ class Target:
         """Whether it is all of its MetaData, and not one class or table."""
         return isinstance(self.source, MetaData) or "registry" in vars(self.source)
 
+    @property
+    def log(self) -> ChangeLog | None:
+        """The change log that some of the marked tables write to."""
+        durable = any((marking := marking_of(t)) is not None and marking.durable for t in self.tables.values())
+        return find_log(self.metadata) if durable else None
+
     def only(self, names: Iterable[str]) -> list[Any]:
         """What of it has one of ``names``; all of it if none is given.
 
@@ -65,7 +73,9 @@ def target(name: str) -> Target:
     module_name, _, path = name.partition(":")
     if module_name.endswith(".py") or "/" in module_name:
         dotted = ".".join(Path(module_name).with_suffix("").parts)
-        raise CommandError(f"{module_name!r} is a file: give the module's name, as {dotted.strip('.') or 'package.module'}:{path or 'Base'}")
+        raise CommandError(
+            f"{module_name!r} is a file: give the module's name, as {dotted.strip('.') or 'package.module'}:{path or 'Base'}"
+        )
     module = _imported(module_name)
     found: Any = module
     for part in filter(None, path.split(".")):
@@ -78,7 +88,9 @@ def target(name: str) -> Target:
     if isinstance(found, registry):
         found = found.metadata
     if not _holds_models(found):
-        raise CommandError(f"{name} is {_described(found)}, and not a declarative base, a MetaData, a Table or a mapped class. {_advice(module)}")
+        raise CommandError(
+            f"{name} is {_described(found)}, and not a declarative base, a MetaData, a Table or a mapped class. {_advice(module)}"
+        )
     return _target(name, found)
 
 
@@ -102,7 +114,8 @@ def _entities(wanted: Wanted) -> dict[str, Any]:
         if interest.mapper is None:
             entities[table.fullname] = table
         for class_ in interest.classes:
-            below = (m.class_ for m in inspect(class_).self_and_descendants)
+            mapper: Mapper[Any] = inspect(class_)
+            below = (m.class_ for m in mapper.self_and_descendants)
             entities.update({c.__name__: c for c in below if interest.accepts(c)})
     return entities
 
@@ -115,7 +128,9 @@ def _imported(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise CommandError(f"there is no module {error.name!r}: it is neither installed nor in {here}. TARGET is package.module:Base") from error
+            raise CommandError(
+                f"there is no module {error.name!r}: it is neither installed nor in {here}. TARGET is package.module:Base"
+            ) from error
         raise CommandError(f"{name} cannot be imported, because there is no module {error.name!r}: install what it needs") from error
     except (Exception, SystemExit) as error:  # the module is the user's
         if not name.strip(".") or name.startswith("."):
@@ -139,9 +154,14 @@ def _described(found: Any) -> str:
 
 def _advice(module: ModuleType) -> str:
     """What in a module would do, the most general first."""
-    bases, others = [], []
+    bases: list[str] = []
+    others: list[str] = []
     for name, value in vars(module).items():
         if not name.startswith("_") and _holds_models(value):
             (bases if isinstance(value, MetaData) or "registry" in vars(value) else others).append(name)
     candidates = [f"{module.__name__}:{name}" for name in (*bases, *others)][:4]
-    return f"Give {' or '.join(candidates)}" if candidates else f"{module.__name__} holds no declarative base and no MetaData: give the module that does"
+    return (
+        f"Give {' or '.join(candidates)}"
+        if candidates
+        else f"{module.__name__} holds no declarative base and no MetaData: give the module that does"
+    )

@@ -6,7 +6,6 @@ which a program learns only when it writes; each of them ends it at once, and qu
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import signal
@@ -25,21 +24,26 @@ from ..errors import NotifyConfigError
 from ..events import Event
 from ..installation import read_installation
 from ..listener import Listener
-from ..reflection import Drift
 from .connecting import Url, connected
-from .failing import CommandError, Debug, shown
+from .failing import CommandError, Debug
 from .jsonlines import json_line
 from .lines import print_event
-from .screens import errors, output
+from .logs import told_of_logs
+from .screens import output, say
 from .targets import Target, of_metadata, target
 
 __all__ = ["watch"]
+
+SHOWN = 10
+"""How many names are listed at the start."""
 
 
 def watch(
     name: Annotated[str | None, typer.Argument(metavar="TARGET", help="Where the models are; if left out, what the database has.")] = None,
     url: Url = None,
-    entity: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this class, or table; may be given more than once.")] = None,
+    entity: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this class, or table; may be given more than once.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -53,25 +57,31 @@ def watch(
       sa-pgnotify watch --json | jq 'select(.event == "deleted")'
     """
     models = None if name is None else target(name)
-    with connected(url, "watch") as engine, _told_of_logs(drifts=models is not None):
+    # What was read back from the database knows its types only, and not the models': that they differ is no news.
+    with connected(url, "watch") as engine, told_of_logs(drifts=models is not None):
         chosen = models or _of_database(engine)
         sources = chosen.only(entity or ())
         write = _json_writer() if json else _line_writer()
-        _follow(Listener(engine, *sources), ", ".join(entity or sorted(chosen.entities)), write)
+        _follow(Listener(engine, *sources), _listed(entity or sorted(chosen.entities)), write)
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:SHOWN])} and {more} more"
 
 
 def _follow(listener: Listener, what: str, write: Callable[[Event], None]) -> None:
     counts: Counter[str] = Counter()
     with _stopped_by_signals(listener), listener:
         began = time.monotonic()
-        _say(f"watching {what}; Ctrl-C ends it")
+        say(f"watching {what}; Ctrl-C ends it")
         _stop_at_end_of_pipe(listener)
         for event in listener:
             write(event)
             counts[type(event).__name__.lower()] += 1
         seconds = time.monotonic() - began
     total = ", ".join(f"{count} {kind if kind != 'gap' or count == 1 else 'gaps'}" for kind, count in counts.items())
-    _say(f"{total or 'no events'} in {seconds:.0f} s")
+    say(f"{total or 'no events'} in {seconds:.0f} s")
 
 
 def _of_database(engine: Engine) -> Target:
@@ -83,20 +93,15 @@ def _of_database(engine: Engine) -> Target:
         installation = read_installation(connection)
         metadata = installation.tables(connection)
     for table in installation.damaged:
-        _say(f"{table} is left out: its trigger function does not say what it was made from, or is of a newer sa_pgnotify")
+        say(f"{table} is left out: its trigger function does not say what it was made from, or is of a newer sa_pgnotify")
     for table in installation.sets:
         if silent := installation.silent(table):
-            _say(f"{table}: {', '.join(silent)} does not fire; see sa-pgnotify doctor")
+            say(f"{table}: {', '.join(silent)} does not fire; see sa-pgnotify doctor")
     try:
         return of_metadata("the database", metadata)
     except NotifyConfigError as error:
         mend = "Run metadata.create_all(engine), or the migration that installs the triggers"
         raise CommandError(f"no table of this database tells its changes. {mend}") from error
-
-
-def _say(text: str) -> None:
-    """Beside the events, so that a file or a pipe holds nothing else."""
-    errors().print(text, style="dim", markup=False)
 
 
 def _line_writer() -> Callable[[Event], None]:
@@ -105,7 +110,11 @@ def _line_writer() -> Callable[[Event], None]:
 
 
 def _json_writer() -> Callable[[Event], None]:
-    return lambda event: print(json_line(event), flush=True)
+    def write(event: Event) -> None:
+        sys.stdout.write(json_line(event) + "\n")
+        sys.stdout.flush()
+
+    return write
 
 
 @contextmanager
@@ -139,24 +148,3 @@ def _stop_at_end_of_pipe(listener: Listener) -> None:
             listener.stop()
 
         threading.Thread(target=wait, name="sa_pgnotify end of pipe", daemon=True).start()
-
-
-@contextmanager
-def _told_of_logs(*, drifts: bool) -> Iterator[None]:
-    """Print what the listener logs, such as a lost connection.
-
-    :param drifts: also where triggers differ from their marking. What was reflected knows only the types of the database, and always may.
-    """
-
-    class Printing(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            _say(shown(f"{record.levelname.lower()}: {record.getMessage()}"))
-
-    handler = Printing(logging.WARNING)
-    handler.addFilter(lambda record: drifts or not (isinstance(record.args, tuple) and any(isinstance(a, Drift) for a in record.args)))
-    logger = logging.getLogger("sa_pgnotify")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
