@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal
@@ -113,14 +113,11 @@ def _driver_version(connection: Connection) -> str:
 def _listening(engine: Engine) -> Finding:
     """Send a notification, and see whether it comes."""
     try:
-        listening = connect(engine)
-        try:
+        with closing(connect(engine)) as listening, closing(ThreadWaiting()) as waiting:
             greet(listening)
             began = time.perf_counter()
-            probe(listening, lambda: connect(engine), ThreadWaiting(), lambda: False)
+            probe(listening, lambda: connect(engine), waiting, lambda: False)
             took = (time.perf_counter() - began) * 1000
-        finally:
-            listening.close()
     except ListenUnavailable as error:
         text, _, mend = str(error).partition(". ")
         return Finding("problem", "listening", f"{text[:1].upper()}{text[1:]}.", mend and f"{mend}.")

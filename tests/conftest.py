@@ -7,12 +7,15 @@ The server is the one that ``SA_PGNOTIFY_TEST_URL`` names (any ``postgresql+psyc
 from __future__ import annotations
 
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import MODULE, Shop
 from consumers import consumer_of
 from durables import model_of
 from kinds import NAMES, Kind
@@ -107,6 +110,15 @@ def _item(engine: Engine) -> Any:
 def _consumer(kind: Kind, engine: Engine, Item: Any) -> Callable[..., Any]:
     """What makes a consumer of items, of each kind in turn."""
     return lambda name="c", **options: consumer_of(kind, engine, name, Item, **options)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, url: URL, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """Models in a module of the current folder, and an empty database, for the command line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield Shop(tmp_path, url)
+    sys.modules.pop(MODULE, None)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,116 @@
+"""``doctor`` sees what stands in the way, names who or what it is, and says what to do."""
+
+from __future__ import annotations
+
+from commands import MODULE
+from conftest import run
+from kinds import address
+from sqlalchemy import text
+
+from sa_pgnotify import Consumer, Listener, sessions, subscribing
+from sa_pgnotify.diagnosis import diagnose
+
+CREATE = "Run metadata.create_all(engine), or the migration that installs the triggers."
+
+
+def about(engine, subject: str) -> list[tuple[str, str]]:
+    """The findings about a subject: severity, and text with mend."""
+    return [(found.severity, f"{found.text} {found.mend}".strip()) for found in diagnose(engine) if found.subject == subject]
+
+
+def test_healthy_database(shop, engine):
+    """Where all is well every line says so, and the exit status is 0; a listener is named."""
+    shop.create(engine)
+    with shop.models() as models, Listener(engine, models.Order):
+        done = shop.run("doctor")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert {line.partition(":")[0] for line in lines} == {"good"}, done.output
+    assert lines[0].startswith("good: server: PostgreSQL ")
+    for told in ("listening: A notification came back", "triggers: Installed and enabled on customers, orders, payments (durable).",
+                 "sa_pgnotify listener) listens."):  # fmt: skip
+        assert told in done.output
+
+
+def test_triggers_that_do_not_fire(shop, engine):
+    """A disabled trigger, one for replicas, one that is gone and a damaged comment are problems with their mend; the exit status is 1."""
+    assert about(engine, "triggers")[0][0] == "note"
+    shop.create(engine)
+    run(engine, "ALTER TABLE orders DISABLE TRIGGER sa_pgnotify_delete", "ALTER TABLE orders ENABLE REPLICA TRIGGER sa_pgnotify_insert")
+    run(engine, "DROP TRIGGER sa_pgnotify_update ON orders", "COMMENT ON FUNCTION sa_pgnotify_customers() IS 'mine'")
+    lines = shop.run("doctor").output.splitlines()
+    orders = [line.removeprefix("problem: triggers: The trigger sa_pgnotify_") for line in lines if " of orders " in line]
+    assert orders == [
+        "insert of orders fires on replicas only: what it told is told no more. ALTER TABLE orders ENABLE TRIGGER sa_pgnotify_insert;",
+        f"update of orders is missing: what it told is told no more. {CREATE}",
+        "delete of orders is disabled: what it told is told no more. ALTER TABLE orders ENABLE TRIGGER sa_pgnotify_delete;",
+    ]
+    assert any(line.startswith("warning: triggers: The function sa_pgnotify_customers of customers does not say") for line in lines)
+    assert shop.run("doctor").exit_code == 1
+    run(engine, "DROP TRIGGER sa_pgnotify_insert ON payments")
+    told = 'The function sa_pgnotify_payments is run by no trigger. DROP FUNCTION "public"."sa_pgnotify_payments"();'
+    assert ("note", f"{told} unless a table is to get it back.") in about(engine, "triggers")
+
+
+def test_who_blocks_the_queue(engine, monkeypatch):
+    """A session that listens and is idle in a transaction is named, with its process, and how to end it."""
+    monkeypatch.setattr(sessions, "LONG_SECONDS", 0.0)
+    with engine.connect() as listening:
+        listening.execute(text("LISTEN somewhere"))
+        listening.commit()
+        pid = listening.scalar(text("SELECT pg_backend_pid()"))  # and so it is in a transaction
+        found = [told for severity, told in about(engine, "queue") if severity == "warning"]
+        (blocker,) = [told for told in found if f"Process {pid} " in told]
+        assert "is idle in transaction for " in blocker
+        assert blocker.endswith(f"End it: SELECT pg_terminate_backend({pid}); and have its program commit before it waits.")
+    assert not [told for _, told in about(engine, "queue") if f"Process {pid} " in told]
+
+
+def test_pooler_that_swallows_notifications(shop, proxied, proxy, monkeypatch):
+    """LISTEN that succeeds and brings nothing is a problem, and called by its name."""
+    monkeypatch.setattr(subscribing, "PROBE_SECONDS", 0.5)
+    proxy.censor_notifications = True
+    ((severity, told),) = about(proxied, "listening")
+    assert severity == "problem"
+    assert told.startswith("LISTEN succeeded, but a notification did not arrive within 0 s: a transaction pooler")
+    assert "Give the listener an engine that connects to PostgreSQL directly" in told
+
+
+def test_privileges_that_lack(shop, engine, url, admin):
+    """A role that may do little is told what it cannot do, and no question that it may not ask ends the examination."""
+    shop.create(engine)
+    name = f"poor_{url.database}"
+    run(engine, f"CREATE ROLE {name} LOGIN PASSWORD 'p'", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    try:
+        done = shop.run("doctor", DATABASE_URL=address(url.set(username=name, password="p")))
+        assert done.exit_code == 0, done.output
+        lines = done.output.splitlines()
+        assert any(line.startswith("note: privileges: This role may create nothing in the schema public") for line in lines)
+        assert any("This role does not see what the sessions of other roles do" in line and "pg_read_all_stats" in line for line in lines)
+        assert any(line.startswith("warning: consumers: It could not be looked at: permission denied") for line in lines), done.output
+    finally:
+        run(engine, f"DROP ROLE {name}")
+
+
+def test_consumers_and_their_lag(shop, engine):
+    """A consumer that is behind, and one whose change fails, are told with what to do; ``consumers`` lists the same, ``prune`` the log."""
+    shop.create(engine)
+    with shop.models() as models:
+        consumer = Consumer(engine, "billing", models.Payment)
+        consumer.start()
+        consumer.stop()
+        run(engine, "INSERT INTO payments VALUES (1), (2)")
+        ((severity, told),) = about(engine, "consumers")
+        assert severity == "good"
+        assert told.startswith("'billing' is 2 changes behind, the oldest of ")
+        run(engine, "UPDATE sa_pgnotify_consumers SET failing = 'x', failures = 3")
+        ((severity, told),) = about(engine, "consumers")
+        assert severity == "warning"
+        assert "has failed 3 times. See its program's log" in told
+    done = shop.run("consumers")
+    head, row = done.output.splitlines()
+    assert head.split() == ["consumer", "part", "behind", "oldest", "moved", "at", "failures", "parked"]
+    assert row.split()[:5] == ["billing", "0", "of", "1", "2"]
+    assert row.split()[-2:] == ["3", "0"]
+    done = shop.run("prune", f"{MODULE}:Base")
+    assert (done.exit_code, done.output) == (0, "the change log takes 0 MB; its hindmost consumer is 'billing'\n")
