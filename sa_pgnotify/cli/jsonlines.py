@@ -19,9 +19,9 @@ __all__ = ["json_line"]
 def json_line(event: Event) -> str:
     """The event; in ASCII, so that it is the same wherever it goes.
 
-    Null, booleans, numbers that are whole or floating, texts, and JSON's arrays and objects are JSON's own. NaN and the infinities, and
-    what JSON has no word for, are texts: decimals, UUIDs, addresses, ranges; dates and times in ISO 8601; bytes as ``\\x6869``, as
-    PostgreSQL writes them; the member of an enum by its name. An interval is its seconds, a number.
+    Null, booleans, whole and floating numbers, texts, arrays and objects are JSON's own. What JSON has no word for is a text: NaN,
+    Infinity and -Infinity; decimals, UUIDs, addresses, ranges; dates and times in ISO 8601; bytes as ``\\x6869``, as PostgreSQL writes
+    them; the member of an enum by its name. An interval is its seconds, a number.
     """
     return json.dumps(_object(event))
 
@@ -70,7 +70,7 @@ def _json(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+        return value if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
         return {str(name): _json(of_it) for name, of_it in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
