@@ -99,9 +99,8 @@ def test_consumers_and_their_lag(shop, engine):
     """A consumer that is behind, and one whose change fails, are told with what to do; ``consumers`` lists the same, ``prune`` the log."""
     shop.create(engine)
     with shop.models() as models:
-        consumer = Consumer(engine, "billing", models.Payment)
-        consumer.start()
-        consumer.stop()
+        with Consumer(engine, "billing", models.Payment):
+            pass
         run(engine, "INSERT INTO payments VALUES (1), (2)")
         ((severity, told),) = about(engine, "consumers")
         assert severity == "good"

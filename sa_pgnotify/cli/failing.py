@@ -53,6 +53,7 @@ class Program(TyperGroup):
     """All commands."""
 
     def invoke(self, ctx: Any) -> Any:
+        _secrets.clear()
         stream: Any
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
