@@ -138,6 +138,9 @@ def test_end_of_the_pipe_ends_it_quietly(shop, engine, silent):
             run(engine, "INSERT INTO orders SELECT i, 'a', 1 FROM generate_series(1, 10000) AS i")
         program.stdout.close()
         program.send_signal(signal.SIGCONT)
-        assert program.wait(5) == 0
+        try:
+            assert program.wait(5) == 0
+        finally:
+            program.kill()  # which does nothing to one that has ended
         complaints = program.stderr.read()
         assert "events in" in complaints or "inserted in" in complaints or complaints == ""
