@@ -7,7 +7,6 @@ import inspect
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator
-from queue import Empty
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -87,7 +86,7 @@ class AsyncListener(BaseListener):
         waiting = LoopWaiting(loop)
         receiver = self._receiver = Receiver(self._engine, self._sources, waiting, self._buffer_size, self._heartbeat, self._states)
         self._arrived = asyncio.Event()
-        receiver.buffer.on_put = self._arrived.set
+        receiver.buffer.on_put.append(self._arrived.set)
         begun = loop.create_future()
         task = self._task = waiting.task = loop.create_task(_listen(receiver, begun), name="sa_pgnotify listener")
         self._finalizer.detach()
@@ -251,10 +250,9 @@ async def _next_item(buffer: Buffer, seen: deque[Event], deadline: float | None,
     while not buffer.stopped:
         if buffer.current is not seen:
             return True  # another task has done it
-        try:
-            return buffer.advance(0)
-        except Empty:
-            arrived.clear()
+        if buffer.advance():
+            return True
+        arrived.clear()
         try:
             async with asyncio.timeout_at(deadline):
                 await arrived.wait()

@@ -1,10 +1,15 @@
-"""What waits between the receiver, which must always read, and the program, which takes events when it likes."""
+"""What waits between the receiver, which must always read, and the program, which takes events when it likes.
+
+It is hard because an exception may fall between any two steps of the program's thread (Ctrl-C, a time limit of a test), and what was
+taken from one place and not yet put in the next would be lost. So each such move is one call of C.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from itertools import compress
+from typing import Any, NamedTuple
 
 from .batch import Batch
 from .events import Event
@@ -14,85 +19,124 @@ __all__ = ["Buffer"]
 
 
 class _End:
-    """The last thing in the buffer: the listener was stopped, or its thread or task ended by an error."""
+    """The last thing in the buffer: the listener's thread or task ended by an error."""
 
-    def __init__(self, error: BaseException | None = None) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
-        self._trace = None if error is None else error.__traceback__
+        self._trace = error.__traceback__
 
     def raise_error(self) -> None:
         """Each time as if for the first time: by itself, what is raised again keeps the frames that it was raised through before."""
-        if self.error is not None:
-            raise self.error.with_traceback(self._trace)
+        raise self.error.with_traceback(self._trace)
+
+
+class _AtHand(NamedTuple):
+    """The item that is being taken.
+
+    :ivar events: those not yet taken. Threads share them, so it is a deque, of which each may pop, GIL or not.
+    :ivar queued: how many events have come to hand by way of the queue, these included, and ``direct`` how many past it.
+    """
+
+    events: deque[Event]
+    queued: int
+    direct: int
 
 
 class Buffer:
     """Items in, events out, in order. One puts, any number take.
 
     :param protocol: makes events of items; it is asked as late as possible, by whoever takes them.
-    :ivar on_put: called after each item was put, and at an end by an error.
+    :ivar on_put: each is called after an item was put, and at an end.
     :ivar stopped: whether nothing more is to be taken.
     """
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
-        self._queue: SimpleQueue[Item | _End] = SimpleQueue()
-        self._item: Item | None = None
-        self._at_hand: tuple[deque[Event], int] = deque(), 0
-        self.on_put: Callable[[], object] = _nothing
+        self._queue: deque[Item | _End] = deque()
+        self._at_hand = deque([_AtHand(deque(), 0, 0)], maxlen=1)
+        self._turn: list[None] = []
+        self.on_put: list[Callable[[], object]] = []
         self.stopped = False
         self._put = 0
 
     def put(self, item: Item) -> None:
         self._put += size_of(item)
-        self._queue.put(item)
-        self.on_put()
+        self._queue.append(item)
+        self.tell()
 
     def stop(self) -> None:
         """End every iteration now. From any thread, and from a signal handler."""
         self.stopped = True
-        self._queue.put(_End())
 
     def fail(self, error: BaseException) -> None:
         """End every iteration by ``error``, after what came before it."""
-        self._queue.put(_End(error))
-        self.on_put()
+        self._queue.append(_End(error))
+        self.tell()
+
+    def tell(self) -> None:
+        """Have whoever waits look up."""
+        for told in self.on_put:
+            told()
 
     @property
     def current(self) -> deque[Event]:
-        """The events of the item at hand. Threads share it, so it is a deque, of which each may pop, GIL or not."""
-        return self._at_hand[0]
+        """The events of the item at hand."""
+        return self._at_hand[0].events
+
+    @property
+    def direct(self) -> int:
+        """How many events came to hand without having been put."""
+        return self._at_hand[0].direct
 
     @property
     def taken(self) -> int:
         """How many events were taken; those of the item at hand are counted as it goes."""
-        current, until = self._at_hand
-        return until - len(current)
+        events, queued, direct = self._at_hand[0]
+        return queued + direct - len(events)
 
     @property
     def waiting(self) -> int:
         """How many events wait to be taken."""
-        return self._put - self.taken
+        events, queued, _ = self._at_hand[0]
+        return self._put - queued + len(events)
 
-    def advance(self, timeout: float | None) -> bool:
-        """Take the next item to hand; False if there is no more. One at a time.
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was put that is not yet at hand."""
+        return not self._queue
 
-        :param timeout: seconds to wait for it; None for as long as it takes.
-        :raises queue.Empty: if it does not come in time.
-        """
-        if self._item is None:
-            item = self._queue.get(timeout=timeout) if timeout is None or timeout > 0 else self._queue.get_nowait()
-            if isinstance(item, _End):
-                self._queue.put(item)  # for whoever else waits
-                if not self.stopped:
-                    item.raise_error()
-                return False
-            self._item = item  # who is interrupted in what follows finds it there the next time
-        item = self._item
-        events = deque(self._protocol.events(item) if isinstance(item, Batch) else (item,))
-        self._at_hand = events, self._at_hand[1] + size_of(item)
-        self._item = None
-        return not self.stopped
+    def advance(self) -> bool:
+        """Take the next item to hand; False if there is none. One at a time."""
+        if not self._queue:
+            return False
+        turn, item = self.turn(), self._queue[0]
+        if isinstance(item, _End):
+            item.raise_error()
+        else:
+            events, (_, queued, direct) = self._events(item), self._at_hand[0]
+            self._move(turn, self._queue, _AtHand(events, queued + size_of(item), direct))
+        return True
 
+    def take(self, turn: list[None], inbox: deque[Any], item: Item) -> None:
+        """Take the first of ``inbox``, which makes ``item``, to hand, if the turn is not over; ``inbox`` is what comes after all that
+        was put."""
+        events, (_, queued, direct) = self._events(item), self._at_hand[0]
+        self._move(turn, inbox, _AtHand(events, queued, direct + size_of(item)))
 
-def _nothing() -> None: ...
+    def turn(self) -> list[None]:
+        """What :meth:`take` wants; the turn before, of somebody who was interrupted in it, is over."""
+        self.end_turn()
+        self._turn = turn = [None]
+        return turn
+
+    def end_turn(self) -> None:
+        """Who is in the midst of taking shall not take; he may try again. From any thread."""
+        self._turn.clear()
+
+    def _events(self, item: Item) -> deque[Event]:
+        return deque(self._protocol.events(item) if isinstance(item, Batch) else (item,))
+
+    def _move(self, turn: list[None], source: deque[Any], at_hand: _AtHand) -> None:
+        # Between the parts of this one call there comes neither a signal nor, where there is a GIL, another thread: if there is
+        # something in turn still, the first of source goes, and at_hand is there for it.
+        self._at_hand.extend(compress((at_hand,), zip(turn, iter(source.popleft, None))))

@@ -5,23 +5,22 @@ from __future__ import annotations
 import atexit
 import inspect
 import os
-import socket
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import wait
-from contextlib import suppress
-from queue import Empty
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Engine
 
+from .bell import Bell
 from .buffer import Buffer
 from .errors import ConnectionLost, NotifyConfigError, PgNotifyError
 from .events import Event
+from .lending import Lending
 from .listening import BaseListener, added, removed
 from .receiver import Receiver
 from .states import OnState
@@ -73,7 +72,8 @@ class Listener(BaseListener):
         self._starting = threading.Lock()
         self._starter = os.getpid()
         self._taking = threading.RLock()  # a signal that meets its acquisition leaves it to the thread that goes on
-        self._bell: _Bell | None = None
+        self._lending: Lending | None = None
+        self._bell: Bell | None = None
         self._finalizer = weakref.finalize(self, _nothing)
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -93,7 +93,9 @@ class Listener(BaseListener):
             self._may_start(runs=self._thread is not None and self._thread.is_alive())
             self._thread = None
             self._close_bell()
-            receiver = Receiver(self._engine, self._sources, ThreadWaiting(), self._buffer_size, self._heartbeat, self._states)
+            waiting = ThreadWaiting()
+            receiver = Receiver(self._engine, self._sources, waiting, self._buffer_size, self._heartbeat, self._states)
+            self._lending = receiver.lending = Lending(receiver.buffer, receiver.protocol, waiting)
             self._receiver = receiver
             receiver.begin()
             thread = threading.Thread(target=receiver.run, name="sa_pgnotify listener", daemon=True)
@@ -118,9 +120,10 @@ class Listener(BaseListener):
 
         Only an attempt to connect that is under way cannot be broken off: its thread ends with it.
         """
-        receiver, thread = self._receiver, self._thread
-        if receiver is not None:
+        receiver, lending, thread = self._receiver, self._lending, self._thread
+        if receiver is not None and lending is not None:
             receiver.stop()
+            lending.stop()
             self._close_bell()
             while thread is not None and thread is not threading.current_thread() and thread.is_alive() and not receiver.connecting:
                 thread.join(0.05)
@@ -158,7 +161,7 @@ class Listener(BaseListener):
                     yield event
                     deadline = None if timeout is None else time.monotonic() + timeout
                 self._started()  # a loop may have been forked in the middle
-                if not _next_item(buffer, current, deadline, self._taking, self._bell):
+                if not self._next_item(buffer, current, deadline):
                     return
         except BaseException:
             del self  # a notebook keeps tracebacks: a listener that was interrupted there must not live as long
@@ -186,10 +189,36 @@ class Listener(BaseListener):
         if self._bell is None:
             if buffer.stopped:
                 return -1
-            self._bell = bell = _Bell()
-            buffer.on_put = bell.ring
+            self._bell = bell = Bell()
+            buffer.on_put.append(bell.ring)
             bell.ring()  # for what has come already
         return self._bell.fileno()
+
+    def _next_item(self, buffer: Buffer, seen: deque[Event], deadline: float | None) -> bool:
+        """Put the events of the buffer's next item in the place of ``seen``; False if there is none in time, or no more at all."""
+        taking, lending, bell = self._taking, self._lending, self._bell
+        assert lending is not None
+        del self  # as in events()
+        if not taking.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
+            return False
+        try:
+            quiet = False
+            while not buffer.stopped:
+                if buffer.current is not seen or buffer.advance():
+                    if bell is not None and quiet:
+                        bell.ring()  # what came before quiet() may be more than this
+                    return True
+                if bell is not None and not quiet:
+                    bell.quiet()
+                    quiet = True
+                    continue
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                lending.wait(left)
+            return False
+        finally:
+            taking.release()
 
     # -- handlers -----------------------------------------------------------------------------------------------------
 
@@ -253,57 +282,6 @@ class Listener(BaseListener):
 def _is_async(handler: Any) -> NotifyConfigError:
     name = getattr(handler, "__qualname__", handler)
     return NotifyConfigError("Listener", f"the handler {name} is async, and would never run. Use AsyncListener")
-
-
-def _next_item(buffer: Buffer, seen: deque[Event], deadline: float | None, taking: threading.RLock, bell: _Bell | None) -> bool:
-    """Put the events of the buffer's next item in the place of ``seen``; False if there is none in time, or no more at all."""
-    if buffer.stopped:
-        return False
-    if not taking.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
-        return False
-    try:
-        if buffer.current is not seen:
-            return not buffer.stopped  # another thread has done it
-        try:
-            return buffer.advance(0)
-        except Empty:
-            if bell is not None:
-                bell.quiet()
-            more = buffer.advance(None if deadline is None else max(0.0, deadline - time.monotonic()))
-            if bell is not None:
-                bell.ring()  # what came before quiet() may be more than this
-            return more
-    except Empty:
-        return False
-    finally:
-        taking.release()
-
-
-class _Bell:
-    """A pair of sockets, of which one is readable from a :meth:`ring` to the next :meth:`quiet`."""
-
-    def __init__(self) -> None:
-        self._read, self._write = socket.socketpair()
-        self._read.setblocking(False)
-        self._write.setblocking(False)
-
-    def fileno(self) -> int:
-        return self._read.fileno()
-
-    def ring(self) -> None:
-        with suppress(OSError):  # full: it rings already; closed: nobody hears it
-            self._write.send(b"!")
-
-    def quiet(self) -> None:
-        with suppress(OSError):  # quiet already, or closed
-            while self._read.recv(4096):
-                pass
-
-    def close(self) -> None:
-        self._read.close()
-        self._write.close()
-
-    __del__ = close
 
 
 def _nothing() -> None: ...

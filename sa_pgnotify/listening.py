@@ -67,7 +67,7 @@ class BaseListener:
             return Stats(0, 0, 0, 0, 0, None, None, False)
         protocol, buffer = self._receiver.protocol, self._receiver.buffer
         return Stats(
-            protocol.received, buffer.taken, buffer.waiting, protocol.gaps, protocol.reconnects, protocol.latency,
+            protocol.received + buffer.direct, buffer.taken, buffer.waiting, protocol.gaps, protocol.reconnects, protocol.latency,
             self._receiver.queue_usage, self._receiver.connected,
         )  # fmt: skip
 

@@ -140,6 +140,27 @@ class Protocol:
                 items.extend(self._changes(route.sources, channel, payload, pid))
         return items
 
+    def alone(self, channel: str, payload: str, pid: int) -> Item | None:
+        """The item of a notification that changes nothing here but figures: what a plain channel brings, or a message that is whole,
+        of a table that is known as it is. None if it is no such, and :meth:`notified` has to see to it."""
+        route = self.routes.get(channel)
+        if route is None or route.log is not None:
+            return None
+        if route.plain:
+            return None if route.sources else Notification(channel, payload, pid)
+        rows = self._reader.whole(channel, payload, pid)
+        source = None if rows is None else route.sources.get(rows.header.relation)
+        if rows is None or source is None or rows.size > self._buffer_size:
+            return None
+        try:
+            batch = Batch(source, rows, self._complete_until)
+        except Undecodable:
+            return None
+        if not batch.fits or batch.asks:
+            return None
+        self.latency = time() - rows.header.microseconds / 1e6
+        return batch
+
     def logged(self, rows: Iterable[LogRow], sources: dict[str, Source]) -> list[Item]:
         """What was read in the change log, as items to deliver.
 

@@ -27,6 +27,7 @@ from .changelog import LogNames
 from .decoding import Source
 from .drivers import Arrived, ListenConnection, connect, errors_of
 from .errors import ConnectionLost, ListenUnavailable, PgNotifyError
+from .lending import Lending
 from .protocol import Item, Protocol, size_of
 from .sources import expand
 from .states import States
@@ -38,6 +39,8 @@ __all__ = ["Receiver"]
 
 FULL_SECONDS = 0.02
 """How long to wait before we look again whether the buffer has room for what was read in a log."""
+FEW = 4096
+"""Characters that notifications come to, of which it does not matter who reads them."""
 QUEUE_WARNING = 0.1
 """Share of PostgreSQL's notification queue (8 GB) from which on we warn; when it is full, COMMIT fails for everybody."""
 
@@ -55,7 +58,7 @@ class Receiver:
 
     :param engine: of an AsyncEngine, its ``sync_engine``.
     :param sources: the listener's own list, which commands change.
-    :ivar buffer: where everything goes, errors too.
+    :ivar buffer: where everything goes, errors too; ``lending`` who takes from it may read the connection by this.
     :ivar stopping: whether it has been told to stop; ``ended`` whether it has; ``connecting`` whether it is about to connect.
     """
 
@@ -70,6 +73,7 @@ class Receiver:
         self._buffer_size = buffer_size
         self._sources = sources
         self._waiting = waiting
+        self.lending: Lending | None = None
         self._heartbeat = heartbeat
         self._patience = max(PROBE_SECONDS, heartbeat)
         self._errors: tuple[type[Exception], ...] = (ListenUnavailable,)
@@ -102,7 +106,7 @@ class Receiver:
     def _break_off(self) -> None:
         for connection in list(self._opened):
             connection.interrupt()  # first: in a closed loop, what follows may not work
-        self.buffer.on_put()  # who waits for events looks up
+        self.buffer.tell()  # who waits for events looks up
         self._waiting.wake()
         if self.connecting:
             self._waiting.cancel()
@@ -236,12 +240,23 @@ class Receiver:
         next_beat = time.monotonic() + self._heartbeat
         while not self.stopping:
             self._obey(connection)
-            self._hand_over(connection, connection.receive())
+            arrived = connection.receive()
+            self._hand_over(connection, arrived)
             self._follow(connection)
             if time.monotonic() >= next_beat and not connection.pending():  # what is pending is not yet delivered
                 self._beat(connection)
                 next_beat = time.monotonic() + self._heartbeat
-            self._waiting.wait(connection, min([next_beat - time.monotonic(), *self._due()]))
+            seconds = min([next_beat - time.monotonic(), *self._due()])
+            few = sum(len(payload) for _, payload, _ in arrived) < FEW
+            if not self._lend(connection, seconds, few=few):
+                self._waiting.wait(connection, seconds)
+
+    def _lend(self, connection: ListenConnection, seconds: float, *, few: bool) -> bool:
+        """Let who waits for events read the connection, if there is such a one, and there is no log to be looked at."""
+        if self.lending is None:
+            return False
+        self.lending.calm = few and connection.lendable and not self._tails
+        return self.lending.lend(connection, seconds, lambda: self.stopping or not self._commands.empty())
 
     def _hand_over(self, connection: ListenConnection, notifications: Arrived) -> None:
         """Deliver what notifications tell; and where tables or triggers were altered since we listen, do what that asks for."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import selectors
-import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 
 from sqlalchemy.util import await_only
 
+from .bell import Bell, readable
 from .drivers import ListenConnection
 
 __all__ = ["LoopWaiting", "ThreadWaiting", "Waiting"]
@@ -51,35 +50,18 @@ class Waiting(ABC):
 
 class ThreadWaiting(Waiting):
     def __init__(self) -> None:
-        self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_read.setblocking(False)
-        self._wake_write.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
-        self._watched: tuple[ListenConnection | None, int] = (None, -1)
+        self._bell = Bell()
 
     def wait(self, connection: ListenConnection | None, seconds: float) -> None:
         if connection is not None and connection.pending():
             return
-        self._watch(connection)
-        self._selector.select(max(0.0, seconds))
-        with suppress(BlockingIOError):
-            self._wake_read.recv(4096)
-
-    def _watch(self, connection: ListenConnection | None) -> None:
-        known, descriptor = self._watched
-        if known is connection:
-            return
-        if known is not None:
-            self._selector.unregister(descriptor)  # by number: a connection that was closed does not tell it any more
-        if connection is not None:
-            descriptor = connection.fileno()
-            self._selector.register(descriptor, selectors.EVENT_READ)
-        self._watched = connection, descriptor
+        bell = self._bell.fileno()
+        descriptors = (bell,) if connection is None else (bell, connection.fileno())
+        if bell in readable(descriptors, max(0.0, seconds)):
+            self._bell.quiet()
 
     def wake(self) -> None:
-        with suppress(OSError):  # full: it will wake anyway; closed: there is nobody
-            self._wake_write.send(b"w")
+        self._bell.ring()
 
     @contextmanager
     def deadline(self, connection: ListenConnection, seconds: float) -> Iterator[None]:
@@ -99,9 +81,7 @@ class ThreadWaiting(Waiting):
         """A driver that blocks in its attempt to connect hears nobody."""
 
     def close(self) -> None:
-        self._selector.close()
-        self._wake_read.close()
-        self._wake_write.close()
+        self._bell.close()
 
 
 class LoopWaiting(Waiting):

@@ -141,6 +141,15 @@ class MessageReader:
         found.extend(self._add(channel, chunk, pid, last))
         return found
 
+    def whole(self, channel: str, payload: str, pid: int) -> Rows | None:
+        """The rows of a notification that is a message in one piece, if nothing else is wrong; nothing changes by it."""
+        head, _, message = payload.partition(RS)
+        first, separator, text = message.partition(RS)
+        if self._open is not None or not separator or not head.endswith(" 0 1") or not _PART.match(head):
+            return None
+        header = _header(channel, first, pid)
+        return None if header is None else Rows(header, text, text.count(RS) + 1)
+
     def reset(self) -> Malformed | None:
         """Forget the message that is not complete, as after a lost connection; tells whether there was one."""
         return None if self._open is None else self._broken("a message was cut off")

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
 LAYERS = [
-    {"errors", "doorbell", "states"},
+    {"errors", "doorbell", "states", "bell"},
     {"channel", "wire", "quoting"},
     {"changelog"},
     {"logreader"},
@@ -29,7 +29,7 @@ LAYERS = [
     {"ddl", "reflection"},
     {"marker"},
     {"sources"},
-    {"subscribing"},
+    {"subscribing", "lending"},
     {"receiver", "retention"},
     {"work", "taking", "overview"},
     {"listening", "consuming"},

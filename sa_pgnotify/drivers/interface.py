@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -48,6 +49,11 @@ class ListenConnection(ABC):
     Those of asyncio drivers wait by greenlets (``sqlalchemy.util.await_only``), so that one core serves both.
     """
 
+    lendable = False
+    """Whether the driver puts what arrives in :attr:`inbox` in one step, between whose parts no signal comes, and any thread may
+    :meth:`peek`."""
+    inbox: deque[Any]
+
     @abstractmethod
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
         """Run one SQL statement without parameters; waits until the answer is here, or :meth:`interrupt` is called."""
@@ -66,6 +72,11 @@ class ListenConnection(ABC):
 
         :raises Exception: the driver's own, if the connection is lost; what came before was given by the call before.
         """
+
+    def peek(self) -> tuple[str, str, int] | None:
+        """The first notification that has arrived, which stays in the inbox; None if there is none, or the connection is lost.
+        For any thread, but not while another one does something else with the connection."""
+        return None
 
     @abstractmethod
     def pending(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -31,6 +32,8 @@ _JSON = TextReader(json.loads, _json_values)
 
 
 class Connection(LibpqConnection):
+    lendable = True
+
     def __init__(self, raw: Any) -> None:
         super().__init__(raw)
         self._psycopg: Any = _psycopg
@@ -43,6 +46,7 @@ class Connection(LibpqConnection):
         ]
         raw.autocommit = True
         raw.set_client_encoding("UTF8")
+        self.inbox = raw.notifies = deque()
         self._cursor = raw.cursor(cursor_factory=extensions.cursor)
         self._quicker += [(caster, self._moments(caster)) for caster in (self._psycopg.DATETIME, self._psycopg.DATETIMETZ)]
 
@@ -52,19 +56,30 @@ class Connection(LibpqConnection):
 
     def receive(self) -> Arrived:
         # execute() collects notifications as well, so there may be some although the socket is quiet.
-        arrived = self._raw.notifies
-        if not arrived:
+        inbox = self.inbox
+        if not inbox:
             try:
                 self._raw.poll()
             except self._raw.Error:
-                if not arrived:  # what came before the loss is given first; the next call raises
+                if not inbox:  # what came before the loss is given first; the next call raises
                     raise
-        taken: Arrived = [(note.channel, note.payload, note.pid) for note in arrived]
-        arrived.clear()
+        taken: Arrived = []
+        while inbox:  # one by one: another thread's peek() may still be at work
+            note = inbox.popleft()
+            taken.append((note.channel, note.payload, note.pid))
         return taken
 
+    def peek(self) -> tuple[str, str, int] | None:
+        try:
+            if not self.inbox:
+                self._raw.poll()
+            note = self.inbox[0]
+        except (self._raw.Error, IndexError):
+            return None
+        return note.channel, note.payload, note.pid
+
     def pending(self) -> bool:
-        return bool(self._raw.notifies)
+        return bool(self.inbox)
 
     def _reader(self, oid: int) -> TextReader | None:
         for casters in (self._cursor.string_types, self._raw.string_types, extensions.string_types):
