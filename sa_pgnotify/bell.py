@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+from collections.abc import Container
 from contextlib import suppress
 
 __all__ = ["Bell", "readable"]
@@ -39,17 +40,14 @@ class Bell:
 
 if hasattr(select, "poll"):
 
-    def readable(descriptors: tuple[int, ...], seconds: float | None) -> list[int]:
-        """Wait until one of ``descriptors`` is readable, at most ``seconds``.
-
-        :returns: those that are.
-        """
+    def readable(descriptors: tuple[int, ...], seconds: float | None) -> Container[int]:
+        """Wait until one of ``descriptors`` is readable, at most ``seconds``; tell which are."""
         poll = select.poll()  # and not select(), for which there are no descriptors from 1024 on
         for descriptor in descriptors:
             poll.register(descriptor, select.POLLIN)
-        return [descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)]
+        return dict(poll.poll(None if seconds is None else seconds * 1000))
 
 else:
 
-    def readable(descriptors: tuple[int, ...], seconds: float | None) -> list[int]:
+    def readable(descriptors: tuple[int, ...], seconds: float | None) -> Container[int]:
         return select.select(descriptors, (), (), seconds)[0]

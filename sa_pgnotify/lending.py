@@ -35,7 +35,7 @@ class Lending:
         self._protocol = protocol
         self._waiting = waiting
         self._bell = Bell()
-        self._lent: ListenConnection | None = None
+        self._lent: tuple[ListenConnection, int] | None = None  # and its descriptor, which a closed one does not tell any more
         self._waits = False  # somebody waits for events
         self._asleep = False  # the thread that listens wants to be woken when he does no longer
         self.calm = False
@@ -52,7 +52,7 @@ class Lending:
         if not (self._waits and self.calm) or connection.pending():
             return False
         until = monotonic() + seconds
-        self._lent = connection
+        self._lent = connection, connection.fileno()
         self._ring()  # he is to look at it from now on
         try:
             while self._rest(until) and not wanted():
@@ -84,15 +84,16 @@ class Lending:
         nested = self._waits  # in a signal's handler
         try:
             self._waits = True
-            connection = self._lent
+            lent = self._lent
             if not self._buffer.empty or self._buffer.stopped:
                 return
-            if connection is not None:
-                self._read(connection, seconds)
+            if lent is not None:
+                self._read(lent, seconds)
                 return
             if self.calm:
                 self._waiting.wake()  # so that it is lent
-            self._hears(readable((self._bell.fileno(),), seconds))
+            readable((self._bell.fileno(),), seconds)
+            self._bell.quiet()
         finally:
             self._waits = nested
             if nested:
@@ -102,12 +103,16 @@ class Lending:
             if self._buffer.stopped and not nested:
                 self._bell.close()
 
-    def _read(self, connection: ListenConnection, seconds: float | None) -> None:
-        inbox, descriptor = connection.inbox, connection.fileno()
-        if not inbox and descriptor not in self._hears(readable((descriptor, self._bell.fileno()), seconds)):
-            return
+    def _read(self, lent: tuple[ListenConnection, int], seconds: float | None) -> None:
+        bell, (connection, descriptor) = self._bell.fileno(), lent
+        if not connection.pending():
+            found = readable((descriptor, bell), seconds)
+            if bell in found:
+                self._bell.quiet()
+            if descriptor not in found:
+                return
         turn = self._buffer.turn()
-        if self._lent is not connection:
+        if self._lent is not lent:
             return
         note = connection.peek()
         item = note and self._protocol.alone(*note)
@@ -116,11 +121,6 @@ class Lending:
         else:
             self._lent = None  # what there is, the thread that listens shall see to
             self._waiting.wake()
-
-    def _hears(self, descriptors: list[int]) -> list[int]:
-        if self._bell.fileno() in descriptors:
-            self._bell.quiet()
-        return descriptors
 
     def stop(self) -> None:
         """Nobody will wait any more. From any thread, from a signal handler, and twice."""

@@ -40,7 +40,9 @@ LONGEST_ROW = 1 << 30
 _PART = re.compile(r"sa1 ([0-9]{1,10}) ([0-9]{1,10}) ([01])\Z")
 _FAILED = "sa1 failed "
 MOVED = "sa1 moved"
-_HEADER = re.compile(r"([IUDT])\x1f([^\x1f]*)\x1f([0-9]{1,20})\x1f([0-9]{1,17})\x1f([^\x1f]*)\x1f([^\x1f]*)\Z")
+_HEADER_TEXT = r"([IUDT])\x1f([^\x1e\x1f]*)\x1f([0-9]{1,20})\x1f([0-9]{1,17})\x1f([^\x1e\x1f]*)\x1f([^\x1e\x1f]*)"
+_HEADER = re.compile(rf"{_HEADER_TEXT}\Z")
+_WHOLE = re.compile(rf"sa1 [0-9]{{1,10}} 0 1\x1e{_HEADER_TEXT}\x1e")
 
 
 class Header(NamedTuple):
@@ -143,12 +145,11 @@ class MessageReader:
 
     def whole(self, channel: str, payload: str, pid: int) -> Rows | None:
         """The rows of a notification that is a message in one piece, if nothing else is wrong; nothing changes by it."""
-        head, _, message = payload.partition(RS)
-        first, separator, text = message.partition(RS)
-        if self._open is not None or not separator or not head.endswith(" 0 1") or not _PART.match(head):
+        match = _WHOLE.match(payload)
+        if match is None or self._open is not None:
             return None
-        header = _header(channel, first, pid)
-        return None if header is None else Rows(header, text, text.count(RS) + 1)
+        text = payload[match.end() :]
+        return Rows(_header(channel, match, pid), text, text.count(RS) + 1)
 
     def reset(self) -> Malformed | None:
         """Forget the message that is not complete, as after a lost connection; tells whether there was one."""
@@ -172,7 +173,8 @@ class MessageReader:
         self._pieces, self._length = [rest], len(rest)
         if self._header is None:
             first, separator, text = text.partition(RS)
-            self._header = _header(channel, first, pid)
+            match = _HEADER.match(first)
+            self._header = None if match is None else _header(channel, match, pid)
             if self._header is None or (last and not separator):
                 return [self._broken("a message without a header")]
             if not separator:
@@ -183,12 +185,9 @@ class MessageReader:
         return [complete]
 
 
-def _header(channel: str, text: str, pid: int) -> Header | None:
-    match = _HEADER.match(text)
-    if match is None:
-        return None
+def _header(channel: str, match: re.Match[str], pid: int) -> Header:
     operation, relation, transaction, microseconds, shape, context = match.groups()
-    return Header(channel, operation, relation, int(transaction), int(microseconds), shape, unescaped(context) or "", pid)
+    return Header(channel, operation, relation, int(transaction), int(microseconds), shape, (context and unescaped(context)) or "", pid)
 
 
 def _failure(text: str) -> str:
@@ -197,9 +196,9 @@ def _failure(text: str) -> str:
 
 def logged_rows(header: str, text: str, pid: int) -> Rows | Malformed:
     """The changes that a row of the change log holds."""
-    read = _header("", header, pid)
-    if read is not None:
-        return Rows(read, text, text.count(RS) + 1)
+    match = _HEADER.match(header)
+    if match is not None:
+        return Rows(_header("", match, pid), text, text.count(RS) + 1)
     failed = _FAILED.removeprefix("sa1 ")
     return Malformed(_failure(header[len(failed) :]) if header.startswith(failed) else f"no change of ours in the log: {header[:80]!r}")
 

@@ -12,7 +12,6 @@ from kinds import address
 from programs import ROOT, Program
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-import sa_pgnotify.listener as listener_module
 from sa_pgnotify import Gap, Listener, NotifyOnChange, PgNotifyError
 
 COMMON, *BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "event-loops.md").read_text(), re.DOTALL)
@@ -239,17 +238,17 @@ def test_before_the_start_and_after_the_end(engine):
 
 def test_events_that_meet_the_look_that_finds_none(engine, monkeypatch):
     """What arrives between a look that finds nothing and the bell's silence keeps the descriptor readable, also for who takes one by one."""
-    quiet_bell = listener_module._Bell.quiet
     with Listener(engine, "a") as listener:
         assert quiet(listener)
+        bell = listener._bell
 
-        def late(bell) -> None:
+        def late() -> None:
             run(engine, "NOTIFY a, '1'", "NOTIFY a, '2'")
             wait_for_arrival(listener, 2)
             monkeypatch.undo()
-            quiet_bell(bell)
+            bell.quiet()
 
-        monkeypatch.setattr(listener_module._Bell, "quiet", late)
+        monkeypatch.setattr(bell, "quiet", late)
         assert listener.get(0).payload == "1"
         assert readable(listener, 0)
         assert listener.get(0).payload == "2"

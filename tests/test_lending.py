@@ -1,0 +1,257 @@
+"""The connection that is read by whoever waits for events: nothing is lost, doubled or held up by it, whatever falls in between."""
+
+import dis
+import sys
+import threading
+import time
+from contextlib import nullcontext
+from functools import cache
+from itertools import count
+
+import pytest
+from conftest import run, sessions_end, take, wait_until
+from sqlalchemy import text
+
+import sa_pgnotify.bell
+import sa_pgnotify.lending
+from sa_pgnotify import Listener, Notification
+
+
+class Interrupted(BaseException):
+    """As KeyboardInterrupt."""
+
+
+@cache
+def interruptible(code) -> frozenset[int]:
+    """Where in a function a signal's handler may run: before its first step, and after each call."""
+    places, before = set(), "RESUME"
+    for step in dis.get_instructions(code):
+        if before.startswith(("RESUME", "CALL")) and "PRECALL" not in before:
+            places.add(step.offset)
+        before = step.opname
+    return frozenset(places)
+
+
+class At:
+    """Within this block ``act`` is called at the ``number``-th place of the library's where a signal's handler might be.
+
+    :ivar met: whether there were so many.
+    """
+
+    def __init__(self, number, act):
+        self._left, self._act = number, act
+        self.met = False
+
+    def __enter__(self):
+        sys.settrace(self._called)
+        return self
+
+    def __exit__(self, *_):
+        sys.settrace(None)
+
+    def _called(self, frame, *_):
+        # events() and get() have given the event away already: a caller may lose what is returned to him, as from any function.
+        if frame.f_globals["__name__"].startswith("sa_pgnotify.") and frame.f_code.co_name not in ("events", "get"):
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            return self._step
+        return None
+
+    def _step(self, frame, what, _):
+        if what == "opcode" and not self.met and frame.f_lasti in interruptible(frame.f_code):
+            self._left -= 1
+            if self._left <= 0:
+                self.met = True
+                sys.settrace(None)
+                self._act()
+        return self._step
+
+
+def lent(listener) -> bool:
+    return listener._lending._lent is not None
+
+
+@pytest.fixture
+def notify(engine):
+    """Sends payloads on the channel a, in one transaction."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield lambda *payloads: connection.execute(
+            text("SELECT pg_notify('a', payload) FROM unnest(:payloads) AS payload"), {"payloads": list(map(str, payloads))}
+        )
+
+
+@pytest.fixture
+def waiting(engine):
+    """A listener to the channel a, for which a thread waits that reads its connection; and what that thread takes."""
+    taken = []
+    with Listener(engine, "a") as listener:
+        thread = threading.Thread(target=lambda: taken.extend(listener))
+        thread.start()
+        wait_until(lambda: lent(listener))
+        yield listener, taken
+        listener.stop()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_who_waits_reads(engine, notify, monkeypatch):
+    """An event is read by the thread that waits for it: handed over from another one it would come too late."""
+    readers = set()
+    with Listener(engine, "a") as listener:
+        protocol = listener._receiver.protocol
+        alone = protocol.alone
+        monkeypatch.setattr(protocol, "alone", lambda *note: readers.add(threading.current_thread()) or alone(*note))
+        monkeypatch.setattr(protocol, "notified", lambda notes: [Notification(*note) for note in notes])
+        threading.Timer(0.1, notify, ["1"]).start()
+        assert take(listener, 1)[0].payload == "1"
+        for payload in range(2, 6):  # and without a pause after it
+            notify(payload)
+            assert take(listener, 1)[0].payload == str(payload)
+    assert readers == {threading.current_thread()}
+
+
+def test_interrupted_anywhere_it_loses_nothing(engine, notify):
+    """Wherever Ctrl-C, or whatever a signal's handler raises, meets a thread that waits for events, the next call has all of them."""
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    with Listener(engine, "a", heartbeat=60) as listener:
+        for number in count(1):
+            payloads = [f"{number} first", f"{number} second"]
+            wait_until(lambda: lent(listener) or listener.get(0.01))
+            notify(*payloads)
+            seen = []
+            with At(number, interrupt) as at:
+                try:
+                    seen.append(listener.get(5))
+                except Interrupted:
+                    assert at.met
+            seen += take(listener, 2 - len(seen), timeout=5)
+            assert [event.payload for event in seen] == payloads
+            if not at.met:
+                break
+        assert number > 30
+        assert listener.get(0) is None
+        stats = listener.stats
+        assert (stats.received, stats.delivered, stats.buffered, stats.gaps) == (2 * number, 2 * number, 0, 0)
+    sessions_end(engine)
+
+
+@pytest.mark.parametrize("what", ["get", "subscribe"])
+def test_in_a_signals_handler(engine, notify, what):
+    """A handler may take events itself, or have the thread that listens take the connection back and read, wherever it meets a thread
+    that waits for events: each is told once, in order."""
+
+    def handle() -> None:
+        if what == "get":
+            seen.append(listener.get(5))
+        else:
+            listener.subscribe("b")
+            listener.unsubscribe("b")
+
+    with Listener(engine, "a", heartbeat=60) as listener:
+        for number in count(1):
+            payloads = [f"{number} first", f"{number} second", f"{number} third"]
+            wait_until(lambda: lent(listener) or listener.get(0.01))
+            notify(*payloads)
+            seen = []
+            with At(number, handle) as at:
+                seen.append(listener.get(5))
+            seen += take(listener, 3 - len(seen), timeout=5)
+            assert [event.payload for event in seen] == payloads
+            if not at.met:
+                break
+        assert number > 30
+        assert (listener.get(0), listener.stats.buffered) == (None, 0)
+
+
+def test_stop_in_a_signals_handler(engine, notify):
+    """stop() in a handler ends the iteration at once, wherever it meets a thread that waits for events."""
+    listener = Listener(engine, "a", heartbeat=60)
+    for number in count(1, 3):
+        with listener:
+            wait_until(lambda: lent(listener) or listener.get(0.01))
+            notify(number)
+            started = time.monotonic()
+            with At(number, listener.stop) as at:
+                told = listener.get(5)
+        if not at.met:
+            break
+        assert time.monotonic() - started < 1
+        assert told is None
+    assert number > 30
+
+
+def test_a_busy_program_is_read_for(engine, notify):
+    """What comes while the program does something else is read all the same, within a moment: PostgreSQL's queue must not wait for it."""
+    with Listener(engine, "a", heartbeat=60) as listener:
+        threading.Timer(0.1, notify, ["1"]).start()
+        take(listener, 1)
+        notify("2", "3")
+        wait_until(lambda: listener.stats.buffered == 2)
+        assert [event.payload for event in take(listener, 2)] == ["2", "3"]
+
+
+def test_stop_while_it_is_lent(waiting):
+    """stop() ends the iteration of a thread that reads the connection itself at once, and the thread that listens too."""
+    listener, _ = waiting
+    started = time.monotonic()
+    listener.stop()
+    assert time.monotonic() - started < 0.2
+    assert not listener._thread.is_alive()
+
+
+def test_commands_while_it_is_lent(waiting, engine):
+    """subscribe() from another thread does not wait for an event, or the heartbeat, that would free the connection."""
+    listener, taken = waiting
+    started = time.monotonic()
+    listener.subscribe("b")
+    listener.unsubscribe("a")
+    assert time.monotonic() - started < 1
+    run(engine, "NOTIFY a", "NOTIFY b")
+    wait_until(lambda: taken)
+    assert [event.channel for event in taken] == ["b"]
+
+
+def test_nobody_looks_while_nothing_comes(waiting, monkeypatch):
+    """Between heartbeats, neither the thread that waits nor the one that listens wakes up."""
+    looked = []
+    readable = sa_pgnotify.bell.readable
+    time.sleep(3 * sa_pgnotify.lending.LINGER)
+    for module in (sa_pgnotify.lending, sa_pgnotify.waiting):
+        monkeypatch.setattr(module, "readable", lambda *given: looked.append(given) or readable(*given))
+    time.sleep(0.3)
+    assert looked == []
+
+
+def test_taking_turns_under_load(engine, monkeypatch, notify):
+    """Heartbeats, subscriptions, pauses of the program and bursts, all at once: each notification is told once, in order."""
+    monkeypatch.setattr(sa_pgnotify.lending, "LINGER", 0.001)
+    last, over = 1500, threading.Event()
+
+    def write() -> None:
+        for number in range(1, last + 1):
+            notify(number)
+            if number % 7 == 0:
+                time.sleep(0.002)
+
+    def command() -> None:
+        while not over.wait(0.01):
+            listener.subscribe("b")
+            listener.unsubscribe("b")
+
+    with Listener(engine, "a", heartbeat=0.01) as listener:
+        monkeypatch.setattr(listener._receiver._waiting, "deadline", lambda *_: nullcontext())  # which would be too short
+        threads = [threading.Thread(target=write), threading.Thread(target=command)]
+        for thread in threads:
+            thread.start()
+        for number, event in enumerate(listener.events(10), 1):
+            assert event.payload == str(number)
+            if number % 50 == 0:
+                time.sleep(0.003)
+            if number == last:
+                break
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert listener.stats.gaps == 0
