@@ -121,7 +121,7 @@ class Batch:
         plan = source.plan(layout, None)
         try:
             self._split()
-            identities = list(zip(*[self._decoded(place) for place in plan.key], strict=True))
+            identities = list(zip(*map(self._decoded, plan.key), strict=True))
         except (ValueError, UndecodableValue) as error:
             raise Undecodable(f"{source.table.name}: {error}") from error
         if layout.discriminator is None:

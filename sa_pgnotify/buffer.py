@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import Any
 
-from .batch import Batch
 from .events import Event
 from .protocol import Item, Protocol, size_of
 
@@ -30,18 +29,6 @@ class _End:
         raise self.error.with_traceback(self._trace)
 
 
-class _AtHand(NamedTuple):
-    """The item that is being taken.
-
-    :ivar events: those not yet taken. Threads share them, so it is a deque, of which each may pop, GIL or not.
-    :ivar queued: how many events have come to hand by way of the queue, these included, and ``direct`` how many past it.
-    """
-
-    events: deque[Event]
-    queued: int
-    direct: int
-
-
 class Buffer:
     """Items in, events out, in order. One puts, any number take.
 
@@ -53,7 +40,9 @@ class Buffer:
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
         self._queue: deque[Item | _End] = deque()
-        self._at_hand = deque([_AtHand(deque(), 0, 0)], maxlen=1)
+        # Of the item at hand the events not yet taken (threads share them, so it is a deque, of which each may pop, GIL or not); and how
+        # many have come to hand by way of the queue until now, these included, and how many past it.
+        self._at_hand: deque[tuple[deque[Event], int, int]] = deque([(deque(), 0, 0)], maxlen=1)
         self._turn: list[None] = []
         self.on_put: list[Callable[[], object]] = []
         self.stopped = False
@@ -81,12 +70,12 @@ class Buffer:
     @property
     def current(self) -> deque[Event]:
         """The events of the item at hand."""
-        return self._at_hand[0].events
+        return self._at_hand[0][0]
 
     @property
     def direct(self) -> int:
         """How many events came to hand without having been put."""
-        return self._at_hand[0].direct
+        return self._at_hand[0][2]
 
     @property
     def taken(self) -> int:
@@ -113,30 +102,26 @@ class Buffer:
         if isinstance(item, _End):
             item.raise_error()
         else:
-            events, (_, queued, direct) = self._events(item), self._at_hand[0]
-            self._move(turn, self._queue, _AtHand(events, queued + size_of(item), direct))
+            self.take(turn, self._queue, item, size_of(item))
         return True
 
-    def take(self, turn: list[None], inbox: deque[Any], item: Item) -> None:
-        """Take the first of ``inbox``, which makes ``item``, to hand, if the turn is not over; ``inbox`` is what comes after all that
-        was put."""
-        events, (_, queued, direct) = self._events(item), self._at_hand[0]
-        self._move(turn, inbox, _AtHand(events, queued, direct + size_of(item)))
+    def take(self, turn: list[None], source: deque[Any], item: Item, queued: int = 0) -> None:
+        """Take the first of ``source``, which makes ``item``, to hand, if the turn is not over.
+
+        :param queued: how many events it comes to, if it was put.
+        """
+        now, before = deque(self._protocol.events(item)), self._at_hand[0]
+        at_hand = now, before[1] + queued, before[2] + (0 if queued else len(now))
+        # Between the parts of this one call there comes neither a signal nor, where there is a GIL, another thread: if there is
+        # something in turn still, the first of source goes, and at_hand is there for it.
+        self._at_hand.extend(compress((at_hand,), zip(turn, iter(source.popleft, None))))
 
     def turn(self) -> list[None]:
         """What :meth:`take` wants; the turn before, of somebody who was interrupted in it, is over."""
-        self.end_turn()
+        self._turn.clear()
         self._turn = turn = [None]
         return turn
 
     def end_turn(self) -> None:
         """Who is in the midst of taking shall not take; he may try again. From any thread."""
         self._turn.clear()
-
-    def _events(self, item: Item) -> deque[Event]:
-        return deque(self._protocol.events(item) if isinstance(item, Batch) else (item,))
-
-    def _move(self, turn: list[None], source: deque[Any], at_hand: _AtHand) -> None:
-        # Between the parts of this one call there comes neither a signal nor, where there is a GIL, another thread: if there is
-        # something in turn still, the first of source goes, and at_hand is there for it.
-        self._at_hand.extend(compress((at_hand,), zip(turn, iter(source.popleft, None))))

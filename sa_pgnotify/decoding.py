@@ -109,6 +109,7 @@ class Source:
         self._decoders: dict[str, Decoder] = {}
         self._asks: dict[Layout, Mapping[int, int]] = {}
         self._fits: dict[Layout, bool | None] = {}
+        self._plain: dict[str, bool] = {}
 
     def with_types(self, oids: Mapping[str, int], readers: Mapping[int, TextReader | None], types: Mapping[str, str] | None) -> Source:
         """The same table, with the columns that it has by now."""
@@ -126,6 +127,17 @@ class Source:
         if self._types is None:
             return None
         return all(self._types.get(name) == code for name, code in zip(layout.columns, layout.types) if name in self._columns)
+
+    def plain(self, shape: str) -> bool:
+        """Whether a shape's layout :meth:`fits`, and no field of it :meth:`asks`.
+
+        :raises Undecodable: as :meth:`layout`.
+        """
+        known = self._plain.get(shape)
+        if known is None:
+            layout = self.layout(shape)
+            known = _remember(self._plain, shape, self.fits(layout) is True and not self.asks(layout))
+        return bool(known)
 
     def layout(self, shape: str) -> Layout:
         """:raises Undecodable: if ``shape`` is not one."""

@@ -104,14 +104,13 @@ class Lending:
                 self._bell.close()
 
     def _read(self, lent: tuple[ListenConnection, int], seconds: float | None) -> None:
-        bell, (connection, descriptor) = self._bell.fileno(), lent
+        bell, (connection, descriptor), turn = self._bell.fileno(), lent, self._buffer.turn()
         if not connection.pending():
             found = readable((descriptor, bell), seconds)
             if bell in found:
                 self._bell.quiet()
             if descriptor not in found:
                 return
-        turn = self._buffer.turn()
         if self._lent is not lent:
             return
         note = connection.peek()

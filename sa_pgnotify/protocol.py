@@ -7,7 +7,7 @@ everything that is yielded passes through here, in order. What waits and moves b
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
@@ -153,10 +153,10 @@ class Protocol:
         if rows is None or source is None or rows.size > self._buffer_size:
             return None
         try:
+            if not source.plain(rows.header.shape):
+                return None
             batch = Batch(source, rows, self._complete_until)
         except Undecodable:
-            return None
-        if not batch.fits or batch.asks:
             return None
         self.latency = time() - rows.header.microseconds / 1e6
         return batch
@@ -218,14 +218,16 @@ class Protocol:
         else:
             yield batch
 
-    def events(self, batch: Batch) -> list[Event]:
-        """The events of a batch; where a row cannot be read, a ``Gap`` in its place, and the others all the same."""
+    def events(self, item: Item) -> Sequence[Event]:
+        """The events of an item; where a row cannot be read, a ``Gap`` in its place, and the others all the same."""
+        if not isinstance(item, Batch):
+            return (item,)
         try:
-            return list(batch.events())
+            return item.events()
         except Undecodable as error:
-            if len(batch) == 1:
-                return [self.undecodable(str(error), batch.since)]
-        return [event for row in batch.each() for event in self.events(row)]
+            if len(item) == 1:
+                return (self.undecodable(str(error), item.since),)
+        return [event for row in item.each() for event in self.events(row)]
 
     def undecodable(self, detail: str, since: float) -> Gap:
         if time() >= self._undecodable_until:

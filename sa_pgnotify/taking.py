@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -54,7 +54,7 @@ def _events(protocol: Protocol, batch: Batch) -> list[Change | Gap | None]:
     try:
         events: list[Any] = batch.events()
     except Undecodable:
-        told: list[list[Any]] = [protocol.events(row) or [None] for row in batch.each()]
+        told: list[Sequence[Any]] = [protocol.events(row) or [None] for row in batch.each()]
         return [events[0] for events in told]
     if len(events) == len(batch) or (events and events[0].identity is None):
         return events
