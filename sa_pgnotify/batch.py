@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count, repeat
 from types import MappingProxyType
 from typing import Any
 
@@ -125,7 +126,7 @@ class Batch:
         except (ValueError, UndecodableValue) as error:
             raise Undecodable(f"{source.table.name}: {error}") from error
         if layout.discriminator is None:
-            return [kind(self, plan, row, identity) for row, identity in enumerate(identities)] if plan.accepted else []
+            return list(map(kind, repeat(self), repeat(plan), count(), identities)) if plan.accepted else []
         plans = [source.plan(layout, discriminator) for discriminator in self._columns[layout.discriminator]]
         return [kind(self, plan, row, identities[row]) for row, plan in enumerate(plans) if plan.accepted]
 
@@ -159,7 +160,7 @@ class Batch:
     def _decoded(self, place: int) -> Sequence[Any]:
         """The values of a column; those of the identity are wanted twice."""
         if place not in self._known:
-            self._known[place] = self._decoder(place).all(self._columns[place])
+            self._known[place] = self.source.decoder(self._layout.columns[place]).all(self._columns[place])
         return self._known[place]
 
     def texts(self, plan: Plan, row: int) -> list[str]:

@@ -91,9 +91,11 @@ class Rows(NamedTuple):
         >>> Rows(header, "7\\x1fopen\\x1e8\\x1f", 2).columns(2)
         [['7', '8'], ['open', None]]
         """
-        fields = _fields(self.text if self.size == 1 else self.text.replace(RS, US))
+        fields = _fields(self.text.replace(RS, US))
         if len(fields) != width * self.size:
             raise ValueError(f"{len(fields)} fields in {self.size} rows of {width}")
+        if self.size == 1:
+            return list(map(list, zip(fields)))
         return [fields[place::width] for place in range(width)]
 
     def split(self) -> list[list[str | None]]:
