@@ -36,6 +36,7 @@ class Lending:
         self._waiting = waiting
         self._bell = Bell()
         self._lent: tuple[ListenConnection, int] | None = None  # and its descriptor, which a closed one does not tell any more
+        self._heard = False
         self._waits = False  # somebody waits for events
         self._asleep = False  # the thread that listens wants to be woken when he does no longer
         self.calm = False
@@ -84,6 +85,9 @@ class Lending:
         nested = self._waits  # in a signal's handler
         try:
             self._waits = True
+            if self._heard:  # and not when it was: that would have been time in which an event was late
+                self._bell.quiet()
+                self._heard = False
             lent = self._lent
             if not self._buffer.empty or self._buffer.stopped:
                 return
@@ -93,7 +97,7 @@ class Lending:
             if self.calm:
                 self._waiting.wake()  # so that it is lent
             readable((self._bell.fileno(),), seconds)
-            self._bell.quiet()
+            self._heard = True
         finally:
             self._waits = nested
             if nested:
@@ -107,8 +111,7 @@ class Lending:
         bell, (connection, descriptor), turn = self._bell.fileno(), lent, self._buffer.turn()
         if not connection.pending():
             found = readable((descriptor, bell), seconds)
-            if bell in found:
-                self._bell.quiet()
+            self._heard = bell in found
             if descriptor not in found:
                 return
         if self._lent is not lent:

@@ -235,12 +235,10 @@ class Receiver:
         """Deliver what the connection brings, until it is lost or the listener stopped."""
         connection = self._connection
         assert connection is not None
-        self._hand_over(connection, self._early)
-        self._early = []
         next_beat = time.monotonic() + self._heartbeat
         while not self.stopping:
             self._obey(connection)
-            arrived = connection.receive()
+            arrived, self._early = self._early or connection.receive(), []
             self._hand_over(connection, arrived)
             self._follow(connection)
             if time.monotonic() >= next_beat and not connection.pending():  # what is pending is not yet delivered
@@ -249,7 +247,27 @@ class Receiver:
             seconds = min([next_beat - time.monotonic(), *self._due()])
             few = sum(len(payload) for _, payload, _ in arrived) < FEW
             if not self._lend(connection, seconds, few=few):
-                self._waiting.wait(connection, seconds)
+                self._waiting.wait(connection, seconds, lambda: self._delivered(connection))
+
+    def _delivered(self, connection: ListenConnection) -> bool:
+        """Deliver what has arrived, as far as that needs nothing else; False if there is more to do."""
+        if self._early or connection.lendable:
+            return False
+        try:
+            notes = connection.receive()
+        except self._errors:
+            return False  # who asks next meets it again
+        while notes and (item := self._alone(notes[0])) is not None:
+            del notes[0]
+            self._deliver(connection, (item,))
+        self._early = notes
+        return not notes
+
+    def _alone(self, note: tuple[str, str, int]) -> Item | None:
+        try:
+            return self.protocol.alone(*note)
+        except Exception:  # a fault of ours, which run() meets again, and tells
+            return None
 
     def _lend(self, connection: ListenConnection, seconds: float, *, few: bool) -> bool:
         """Let who waits for events read the connection, if there is such a one, and there is no log to be looked at."""

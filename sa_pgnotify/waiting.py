@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from time import monotonic
 
 from sqlalchemy.util import await_only
 
@@ -20,12 +21,19 @@ from .drivers import ListenConnection
 __all__ = ["LoopWaiting", "ThreadWaiting", "Waiting"]
 
 
+def _not_done() -> bool:
+    return False
+
+
 class Waiting(ABC):
     """How a receiver waits, and how others reach it meanwhile."""
 
     @abstractmethod
-    def wait(self, connection: ListenConnection | None, seconds: float) -> None:
-        """Return when ``connection`` may have notifications, when :meth:`wake` was called, or after ``seconds``."""
+    def wait(self, connection: ListenConnection | None, seconds: float, arrived: Callable[[], bool] = _not_done) -> None:
+        """Return when ``connection`` may have notifications, when :meth:`wake` was called, or after ``seconds``.
+
+        :param arrived: may be asked when there may be notifications, whether it has done all that is to be done; then the wait goes on.
+        """
 
     @abstractmethod
     def wake(self) -> None:
@@ -52,13 +60,18 @@ class ThreadWaiting(Waiting):
     def __init__(self) -> None:
         self._bell = Bell()
 
-    def wait(self, connection: ListenConnection | None, seconds: float) -> None:
+    def wait(self, connection: ListenConnection | None, seconds: float, arrived: Callable[[], bool] = _not_done) -> None:
         if connection is not None and connection.pending():
             return
         bell = self._bell.fileno()
         descriptors = (bell,) if connection is None else (bell, connection.fileno())
-        if bell in readable(descriptors, max(0.0, seconds)):
-            self._bell.quiet()
+        until = monotonic() + seconds
+        while found := readable(descriptors, max(0.0, until - monotonic())):
+            if bell in found:
+                self._bell.quiet()
+                return
+            if not arrived():
+                return
 
     def wake(self) -> None:
         self._bell.ring()
@@ -95,12 +108,12 @@ class LoopWaiting(Waiting):
         self._woken = asyncio.Event()
         self._pid = os.getpid()
 
-    def wait(self, connection: ListenConnection | None, seconds: float) -> None:
+    def wait(self, connection: ListenConnection | None, seconds: float, arrived: Callable[[], bool] = _not_done) -> None:
         if connection is not None:
             if connection.pending():
                 await_only(asyncio.sleep(0))  # who takes the events has its turn
                 return
-            connection.watch(self.loop, self._woken.set)
+            connection.watch(self.loop, lambda: None if arrived() else self._woken.set())  # asked at once: tasks take the loop's time
         try:
             await_only(self._sleep(seconds))
         finally:

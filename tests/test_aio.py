@@ -16,7 +16,7 @@ from functools import partial
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, sessions_end
+from conftest import run, sessions_end, take
 from kinds import address, driver_url
 from programs import Program
 from sqlalchemy import event, text
@@ -705,3 +705,17 @@ def test_a_connection_lost_while_the_server_is_asked(engine, proxy):
             assert (await listener.get(10)).identity == (3,)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["psycopg-asyncio", "asyncpg"], indirect=True)
+def test_what_needs_nothing_else_is_delivered_at_once(engine, kind, monkeypatch):
+    """A notification goes to who waits for it in the same turn of the loop: to resume the listener's task first takes as long again."""
+    resumed = []
+    with kind.listener(engine, "a") as listener:
+        protocol = listener._receiver.protocol
+        notified = protocol.notified
+        monkeypatch.setattr(protocol, "notified", lambda notes: resumed.extend(notes) or notified(notes))
+        assert listener.get(0.1) is None
+        run(engine, "NOTIFY a, '1'", "NOTIFY a, '2'")
+        assert [event.payload for event in take(listener, 2)] == ["1", "2"]
+    assert resumed == []

@@ -211,7 +211,8 @@ def test_an_error_of_the_reading_thread_is_told(engine, monkeypatch, caplog):
     """If the reading itself fails, the descriptor is readable from then on, and whoever takes events gets the error, each time."""
     with Listener(engine, "a") as listener:
         assert quiet(listener)
-        monkeypatch.setattr(listener._receiver.protocol, "notified", lambda notes: 1 / 0)
+        for name in ("alone", "notified"):
+            monkeypatch.setattr(listener._receiver.protocol, name, lambda *_: 1 / 0)
         run(engine, "NOTIFY a")
         for _ in range(2):
             assert readable(listener)
@@ -258,7 +259,8 @@ def test_started_anew_after_an_error_it_has_a_descriptor_anew(engine, monkeypatc
     """The descriptor of a listener that ended by an error and was started again, without a stop(), tells of what comes."""
     with Listener(engine, "a") as listener:
         assert quiet(listener)
-        monkeypatch.setattr(listener._receiver.protocol, "notified", lambda notes: 1 / 0)
+        for name in ("alone", "notified"):
+            monkeypatch.setattr(listener._receiver.protocol, name, lambda *_: 1 / 0)
         run(engine, "NOTIFY a")
         assert readable(listener)
         with pytest.raises(ZeroDivisionError):
