@@ -1,4 +1,4 @@
-"""The listener for programs with threads: one thread reads the connection, the program takes events from a buffer."""
+"""The listener for programs with threads: a thread of its own keeps the connection, the program takes events from a buffer."""
 
 from __future__ import annotations
 

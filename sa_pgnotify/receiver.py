@@ -255,12 +255,15 @@ class Receiver:
             return False
         try:
             notes = connection.receive()
+            while notes and (item := self._alone(notes[0])) is not None:
+                self._deliver(connection, (item,))
+                del notes[0]
+            self._early = notes
         except self._errors:
             return False  # who asks next meets it again
-        while notes and (item := self._alone(notes[0])) is not None:
-            del notes[0]
-            self._deliver(connection, (item,))
-        self._early = notes
+        except BaseException:  # Ctrl-C in a callback of the loop, say, which has run() go on: a Gap is to tell what is lost by it
+            connection.interrupt()
+            raise
         return not notes
 
     def _alone(self, note: tuple[str, str, int]) -> Item | None:

@@ -719,3 +719,24 @@ def test_what_needs_nothing_else_is_delivered_at_once(engine, kind, monkeypatch)
         run(engine, "NOTIFY a, '1'", "NOTIFY a, '2'")
         assert [event.payload for event in take(listener, 2)] == ["1", "2"]
     assert resumed == []
+
+
+@pytest.mark.parametrize("kind", ["psycopg-asyncio", "asyncpg"], indirect=True)
+def test_interrupted_in_a_callback_it_tells_a_gap(engine, kind, monkeypatch, caplog):
+    """What is raised in the loop's callback, between a notification and the buffer, leaves a Gap in the place of what it took."""
+    caplog.set_level("CRITICAL")
+    with kind.listener(engine, "a") as listener:
+        assert listener.get(0.1) is None
+        protocol = listener._receiver.protocol
+        admit = protocol.admit
+
+        def fail(*_):
+            monkeypatch.setattr(protocol, "admit", admit)
+            raise RuntimeError("interrupted")
+
+        monkeypatch.setattr(protocol, "admit", fail)
+        run(engine, "NOTIFY a, '1'")
+        (gap,) = take(listener, 1)
+        assert gap.reason == "reconnected"
+        run(engine, "NOTIFY a, '2'")
+        assert take(listener, 1)[0].payload == "2"
