@@ -25,6 +25,7 @@ from .drivers import ListenConnection, connect, errors_of
 from .errors import ListenUnavailable, NotifyConfigError, PgNotifyError, TriggersMissing
 from .logreader import LogRow, Position
 from .positions import ConsumerKey, Stored, move, reads, unread_of_gone, where
+from .presence import Presence
 from .protocol import Protocol
 from .quoting import literal
 from .reflection import execute_on
@@ -128,7 +129,8 @@ class Worker:
         self._states.tell("connected" if strict else "reconnected")
 
     def _listen(self, connection: ListenConnection, *, strict: bool) -> None:
-        routes, missing = listen(connection, self._engine, expand(self._entities), self._protocol.routes, self._states, strict=strict)
+        known = self._protocol.routes
+        routes, missing = listen(connection, self._engine, expand(self._entities), known, Presence(), self._states, strict=strict)
         logs = {route.log: route.sources for route in routes.values() if route.log is not None}
         silent = tuple(s.table.fullname for route in routes.values() if route.log is None for s in route.sources.values())
         if len(logs) != 1 or silent or missing is not None:

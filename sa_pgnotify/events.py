@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Deleted", "Event", "Gap", "Inserted", "Notification", "Truncated", "Updated"]
 
 Identity = tuple[Any, ...]
-Reason = Literal["reconnected", "overflow", "undecodable", "lost_position"]
+Reason = Literal["started", "reconnected", "overflow", "undecodable", "lost_position"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -300,9 +300,11 @@ class Truncated(Change):
 class Gap:
     """Events may be missing here: whoever keeps a copy of the data reads it again.
 
-    :ivar reason: ``"reconnected"``: the connection was lost and is back. ``"overflow"``: the program took events more slowly than
-        they came, and the buffer was full. ``"undecodable"``: something came that could not be read, or a trigger failed.
-        ``"lost_position"``: the change log does not hold any more, or not all of, what follows the place that was reached.
+    :ivar reason: ``"started"``: transactions that had written before the listener came, and told nothing since nobody listened, have
+        ended only now. ``"reconnected"``: the connection was lost and is back; or such transactions of that time have ended.
+        ``"overflow"``: the program took events more slowly than they came, and the buffer was full. ``"undecodable"``: something came
+        that could not be read, or a trigger failed. ``"lost_position"``: the change log does not hold any more, or not all of, what
+        follows the place that was reached.
     :ivar since: nothing that was committed before this moment is missing (aware, UTC, by this machine's clock). It is that of the last
         heartbeat, and so up to a heartbeat early.
     :ivar detail: one line for the log.

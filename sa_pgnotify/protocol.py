@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
+from typing import Literal
 
 from .batch import Batch
 from .changelog import LogNames
@@ -113,6 +114,13 @@ class Protocol:
         said = f"what was committed since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC may be missing"
         self._states.tell("reconnected", f"{said}. {detail}" if detail else said, missed=True)
         return [self._gap("reconnected", since, detail)]
+
+    def untold(self, since: float) -> Gap:
+        """All transactions have ended that had written before somebody listened, and so told nothing."""
+        detail = "transactions that wrote while nobody listened have ended"
+        state: Literal["reconnected", "connected"] = "reconnected" if self.reconnects else "connected"
+        self._states.tell(state, detail, missed=True)
+        return self._gap("reconnected" if self.reconnects else "started", since, detail)
 
     def answered(self, asked: float) -> None:
         """The server answered a question that was put at ``asked``: what was committed before that has been delivered.

@@ -28,6 +28,7 @@ from .decoding import Source
 from .drivers import Arrived, ListenConnection, connect, errors_of
 from .errors import ConnectionLost, ListenUnavailable, PgNotifyError
 from .lending import Lending
+from .presence import Presence
 from .protocol import Item, Protocol, size_of
 from .sources import expand
 from .states import States
@@ -37,6 +38,8 @@ from .waiting import Waiting
 
 __all__ = ["Receiver"]
 
+UNTOLD_SECONDS = 1.0
+"""How long to wait, before a listener is said to listen, for the end of transactions that wrote while nobody did."""
 FULL_SECONDS = 0.02
 """How long to wait before we look again whether the buffer has room for what was read in a log."""
 FEW = 4096
@@ -82,6 +85,7 @@ class Receiver:
         self._opened: list[ListenConnection] = []  # what stop() is to interrupt
         self.connecting = self.ended = self._begun = False
         self._early: Arrived = []
+        self._presence = Presence()
         self._tails: dict[LogNames, Tail] = {}
         self._logged: deque[Item] = deque()  # read in a log, and not yet in the buffer
 
@@ -241,6 +245,8 @@ class Receiver:
             arrived, self._early = self._early or connection.receive(), []
             self._hand_over(connection, arrived)
             self._follow(connection)
+            if self._presence.due <= time.monotonic() and self._all_told(connection):
+                self._deliver(connection, [self.protocol.untold(time.time() - (time.monotonic() - self._presence.since))])
             if time.monotonic() >= next_beat and not connection.pending():  # what is pending is not yet delivered
                 self._beat(connection)
                 next_beat = time.monotonic() + self._heartbeat
@@ -326,20 +332,33 @@ class Receiver:
         return waiting == 0 or waiting + size_of(item) <= self._buffer_size
 
     def _due(self) -> list[float]:
-        """In how many seconds the logs are to be looked at."""
+        """In how many seconds something is to be looked at: who has not told, and the logs."""
+        untold = self._presence.due - time.monotonic()
         if self._logged:
-            return [0.0 if self._has_room(self._logged[0]) else FULL_SECONDS]
-        return [tail.due_in for tail in self._tails.values()]
+            return [untold, 0.0 if self._has_room(self._logged[0]) else FULL_SECONDS]
+        return [untold, *(tail.due_in for tail in self._tails.values())]
 
     def _sources_of(self, tail: Tail) -> dict[str, Source]:
         return next(route.sources for route in self.protocol.routes.values() if route.log == tail.names)
 
+    def _all_told(self, connection: ListenConnection) -> bool:
+        """Whether all that was written while nobody listened has been committed, or never will be."""
+        with self._waiting.deadline(connection, self._patience):
+            return self._presence.look(connection.execute, time.monotonic())
+
     def _listen(self, connection: ListenConnection, sources: list[Any], *, strict: bool, anew: bool = False) -> str:
         """LISTEN to all sources; what is missing, if ``strict`` does not refuse that. ``anew`` on a new connection."""
+        if anew:
+            self._presence = Presence()
         with self._waiting.deadline(connection, self._patience):
             known = self.protocol.routes
-            self.protocol.routes, missing = listen(connection, self._engine, expand(sources), known, self._states, strict=strict)
+            wanted = expand(sources)
+            self.protocol.routes, missing = listen(connection, self._engine, wanted, known, self._presence, self._states, strict=strict)
             self._follow_logs(connection, anew=anew)
+        patient_until = time.monotonic() + UNTOLD_SECONDS
+        while not self.stopping and self._presence.due < patient_until:
+            if not self._all_told(connection):
+                self._waiting.wait(None, self._presence.due - time.monotonic())
         if missing is not None:
             self._states.tell("triggers missing", missing)
         return "" if missing is None else str(missing)

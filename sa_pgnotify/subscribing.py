@@ -17,6 +17,7 @@ from .columns import FAMILIES
 from .decoding import Source
 from .drivers import Arrived, ListenConnection
 from .errors import ListenUnavailable, NotifyConfigError, TriggersMissing
+from .presence import Presence
 from .protocol import Route
 from .reflection import Installed, compare, installed, marked_sets, schema_translation
 from .sources import Wanted
@@ -48,9 +49,16 @@ def greet(connection: ListenConnection) -> None:
 
 
 def listen(
-    connection: ListenConnection, engine: Engine, wanted: Wanted, known: Mapping[str, Route], states: States, *, strict: bool
+    connection: ListenConnection,
+    engine: Engine,
+    wanted: Wanted,
+    known: Mapping[str, Route],
+    presence: Presence,
+    states: States,
+    *,
+    strict: bool,
 ) -> tuple[dict[str, Route], TriggersMissing | None]:
-    """LISTEN to what is wanted and not yet listened to, and the reverse for the rest.
+    """LISTEN to what is wanted and not yet listened to, show it to writers, and the reverse for the rest.
 
     :param known: what channels carried until now; of tables that are gone these are kept, since they may come back.
     :param strict: whether to refuse tables without enabled triggers; otherwise the error is returned and not raised.
@@ -98,6 +106,8 @@ def listen(
     listening = {row[0] for row in connection.execute("SELECT pg_catalog.pg_listening_channels()")}
     connection.listen([channel for channel in routes if channel not in listening])
     connection.unlisten([channel for channel in listening if channel not in routes])
+    told_on = [channel for channel, route in routes.items() if route.log is None or route.plain]
+    presence.show_on(connection.execute, told_on, time.monotonic())
     return routes, missing
 
 

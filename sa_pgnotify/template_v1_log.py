@@ -87,6 +87,7 @@ _XID = "pg_catalog.pg_current_xact_id()::text::bigint"
 # PL/pgSQL makes each expression ready anew in each transaction, so that the most usual way, one piece, has few of them.
 _BODY = """
 #variable_conflict use_column
+<<sa>>
 DECLARE
   relation text := {relation};
   rows text;

@@ -5,7 +5,7 @@ rows as they are complete, keeps only the one that is not, and takes nothing on 
 
 The payload of one notification::
 
-    sa1 <sequence> <part> <last: 0 or 1> RS <a piece of the message>
+    sa1 <nonce> <part> <last: 0 or 1> RS <a piece of the message>
     sa1 failed <SQLSTATE> <the error's text>
     sa1 moved                                       the channel's triggers were dropped, or tell on another one from now on
 
@@ -37,7 +37,7 @@ MASK_BITS = 31
 LONGEST_ROW = 1 << 30
 """Characters; PostgreSQL's own texts end there."""
 
-_PART = re.compile(r"sa1 ([0-9]{1,10}) ([0-9]{1,10}) ([01])\Z")
+_PART = re.compile(r"sa1 ([0-9]{1,30}) ([0-9]{1,10}) ([01])\Z")
 _FAILED = "sa1 failed "
 MOVED = "sa1 moved"
 _HEADER_TEXT = r"([IUDT])\x1f([^\x1e\x1f]*)\x1f([0-9]{1,20})\x1f([0-9]{1,17})\x1f([^\x1e\x1f]*)\x1f([^\x1e\x1f]*)"
@@ -118,7 +118,7 @@ class MessageReader:
         self._forget()
 
     def _forget(self) -> None:
-        self._open: tuple[str, int, str] | None = None  # channel, pid, sequence
+        self._open: tuple[str, int, str] | None = None  # channel, pid, nonce
         self._parts = 0
         self._header: Header | None = None
         self._pieces: list[str] = []
@@ -133,14 +133,14 @@ class MessageReader:
             what = _failure(payload[len(_FAILED) :]) if payload.startswith(_FAILED) else f"no message of ours: {payload[:80]!r}"
             found.append(Malformed(f"channel {channel!r}, pid {pid}: {what}"))
             return found
-        sequence, part, last = match[1], int(match[2]), match[3] == "1"
-        if self._open is not None and (self._open != (channel, pid, sequence) or part != self._parts):
+        nonce, part, last = match[1], int(match[2]), match[3] == "1"
+        if self._open is not None and (self._open != (channel, pid, nonce) or part != self._parts):
             found.append(self._broken("a message ended before its last part"))
         if self._open is None:
             if part != 0:
                 found.append(Malformed(f"channel {channel!r}, pid {pid}: part {part} of a message whose beginning never came"))
                 return found
-            self._open = (channel, pid, sequence)
+            self._open = (channel, pid, nonce)
         self._parts += 1
         found.extend(self._add(channel, chunk, pid, last))
         return found

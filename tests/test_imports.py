@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
 LAYERS = [
     {"errors", "doorbell", "states", "bell"},
     {"channel", "wire", "quoting"},
-    {"changelog"},
+    {"changelog", "presence"},
     {"logreader"},
     {"events", "positions", "template_v1_log"},
     {"chunks"},
@@ -75,7 +75,7 @@ def test_imports_point_down(module):
 def test_the_core_that_decides_does_not_wait():
     """wire, decoding, batch and protocol import nothing that waits, so that every kind of loop can drive them."""
     waiting = {"select", "selectors", "socket", "threading", "asyncio", "time", "queue"}
-    for module in ("wire", "decoding", "batch", "protocol", "logreader", "doorbell", "chunks"):
+    for module in ("wire", "decoding", "batch", "protocol", "logreader", "doorbell", "presence", "chunks"):
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())
         names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         assert names & waiting == set(), module

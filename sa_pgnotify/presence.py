@@ -1,0 +1,105 @@
+"""How a trigger knows whether anybody listens, so that a table that nobody listens to costs its writers next to nothing.
+
+It is hard because NOTIFY makes commits wait for each other, whoever listens; and because what is not sent must not be missed by a listener
+that comes before the writer has committed. So a listener holds an advisory lock for each of its channels, *present*, which any number
+of listeners share, and which goes with its session. A writer tries to take that alone and gives it back at once. If it can, nobody
+listens: then it takes another lock, *untold*, which it shares with other writers up to its transaction's end, looks once more, and
+sends nothing.
+
+A listener that comes takes *present* first, and then looks who holds *untold*: those looked before it came. None that comes later does.
+Usually they have committed a moment later, and the listener has not even started; for one that takes longer it does not wait,
+but tells a ``Gap`` when all have ended. The second look is what makes that sure: a writer that sees nobody by then has *untold* already,
+so whoever comes later sees it. ``tests/test_presence.py`` goes through all orders in which their steps can fall.
+
+This module decides and never waits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
+from typing import Any
+
+from .quoting import literal
+
+__all__ = ["PRESENT", "UNTOLD", "Presence", "door", "nobody_listens"]
+
+
+def _lock_class(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"sa_pgnotify {name}".encode()).digest()[:4], "big") >> 1
+
+
+PRESENT, UNTOLD = _lock_class("present"), _lock_class("untold")
+"""The first key of the advisory locks; the second says the channel's bucket and the writer's door."""
+BUCKETS, DOORS = 8, 8
+"""Channels that share a bucket share their listeners, so that one may be told of which nobody hears; and writers that come through
+the same door of it, by their process ids, may take each other for a listener, when they look in the same instant. A listener holds the
+locks of all doors: 64 at most, however many its tables, which is what PostgreSQL has room for for each connection
+(max_locks_per_transaction)."""
+LOOK, LONGEST_DOZE = 0.005, 1.0
+"""Seconds between two looks for *untold*: a quarter of the time that it has taken already, within these."""
+
+Execute = Callable[[str], Sequence[tuple[Any, ...]]]
+
+
+def _bucket(channel: str) -> str:
+    return f'(pg_catalog.hashtext({channel} COLLATE "C") & {BUCKETS - 1}) * {DOORS}'
+
+
+def door(channel: str) -> str:
+    """SQL for the door that this session takes to a channel, given SQL for the channel's name."""
+    return f"{_bucket(channel)} + (pg_catalog.pg_backend_pid() & {DOORS - 1})"
+
+
+def nobody_listens(door: str) -> str:
+    """An SQL condition for the trigger: true if nobody listens, and if whoever comes now will see what this transaction does not tell.
+
+    :param door: SQL for the session's door.
+    """
+    alone = f"pg_catalog.pg_try_advisory_lock({PRESENT}, {door})"
+    given_back = f"pg_catalog.pg_advisory_unlock({PRESENT}, {door})"
+    untold = f"pg_catalog.pg_try_advisory_xact_lock_shared({UNTOLD}, {door})"
+    return f"(CASE WHEN {alone} AND {given_back} AND {untold} AND {alone} THEN {given_back} ELSE false END)"
+
+
+class Presence:
+    """What one connection of a listener shows, and what it waits for.
+
+    :ivar due: when to look, by the clock that its methods are given; ``math.inf`` if there is nothing to wait for.
+    :ivar since: since when something is waited for.
+    """
+
+    def __init__(self) -> None:
+        self.due = inf
+        self.since = 0.0
+        self._shown: set[str] = set()
+        self._doubtful: set[int] = set()
+
+    def show_on(self, execute: Execute, channels: Iterable[str], now: float) -> None:
+        """From now on, writers tell on these channels, and on no other. Then it is to be looked for what others have not told on them."""
+        wanted = set(channels)
+        new, old, self._shown = wanted - self._shown, self._shown - wanted, wanted
+        self._each("unlock", execute, old)
+        if new:
+            self._doubtful |= self._each("lock", execute, new)
+            self.since = self.due = now
+
+    @staticmethod
+    def _each(action: str, execute: Execute, channels: Iterable[str]) -> set[int]:
+        names = ", ".join(map(literal, channels))
+        if not names:
+            return set()
+        doors = f"generate_series(0, {DOORS - 1}) AS door"
+        places = f"SELECT {_bucket('name')} + door AS place FROM unnest(ARRAY[{names}]::text[]) AS name, {doors} OFFSET 0"
+        rows = execute(f"SELECT place, pg_catalog.pg_advisory_{action}_shared({PRESENT}, place)::text FROM ({places}) AS p")
+        return {row[0] for row in rows}
+
+    def look(self, execute: Execute, now: float) -> bool:
+        """Whether all transactions have ended that wrote and did not tell."""
+        keys = f"{UNTOLD}, place"
+        free = f"CASE WHEN pg_catalog.pg_try_advisory_lock({keys}) THEN pg_catalog.pg_advisory_unlock({keys}) ELSE false END"
+        places = f"unnest(ARRAY[{', '.join(map(str, sorted(self._doubtful)))}]) AS place"
+        self._doubtful = {row[0] for row in execute(f"SELECT place FROM {places} WHERE NOT {free}")}
+        self.due = now + min(LONGEST_DOZE, max(LOOK, (now - self.since) / 4)) if self._doubtful else inf
+        return not self._doubtful
