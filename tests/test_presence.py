@@ -1,0 +1,316 @@
+"""Nothing is lost while listeners come and go: who tells nothing is seen by who comes, in all orders of their steps, and on a server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import psycopg2
+import pytest
+import sqlalchemy as sa
+from conftest import run
+from durables import model_of
+from kinds import address
+
+from sa_pgnotify import Gap, Inserted, Listener, NotifyOnChange
+from sa_pgnotify.presence import PRESENT, UNTOLD
+
+
+class Writer(NamedTuple):
+    """A transaction with one change, that comes through a door.
+
+    :ivar step: ``new``, ``first`` (holds *present* alone, for a moment), ``alone`` (nobody is there), ``untold`` (shares that lock),
+        ``second`` (holds *present* alone again), ``silent``, ``tells`` or ``ended``.
+    :ivar untold: whether it shares *untold*.
+    """
+
+    door: int
+    step: str = "new"
+    untold: bool = False
+
+
+class Reader(NamedTuple):
+    """A listener.
+
+    :ivar step: ``away``, ``listening``, ``shown`` (holds *present* of both doors), ``looking`` or ``sure`` that all others tell.
+    :ivar shows: the doors of which it holds *present*; ``doubts`` those of which somebody may not have told; ``looks`` that of which it
+        holds *untold* alone, for a moment.
+    """
+
+    step: str = "away"
+    shows: frozenset[int] = frozenset()
+    doubts: frozenset[int] = frozenset()
+    looks: int = -1
+
+
+class State(NamedTuple):
+    writers: tuple[Writer, ...]
+    readers: tuple[Reader, ...]
+    missed: bool = False
+
+    def alone_in(self, door: int) -> bool:
+        """Whether *present* of a door can be had alone."""
+        return not any(door in r.shows for r in self.readers) and not any(
+            w.step in ("first", "second") and w.door == door for w in self.writers
+        )
+
+
+class Model:
+    """The protocol, as the trigger functions and :class:`sa_pgnotify.presence.Presence` follow it."""
+
+    looks_twice = shares_untold = looks_after_showing = waits = True
+
+    def write(self, state: State, w: Writer) -> Iterator[Writer]:
+        held = any(r.looks == w.door for r in state.readers)
+        if w.step == "new":
+            yield w._replace(step="first" if state.alone_in(w.door) else "tells")
+        elif w.step == "first":
+            yield w._replace(step="alone")
+        elif w.step == "alone":
+            if held or not self.shares_untold:
+                yield w._replace(step="tells" if held else "silent")
+            else:
+                yield w._replace(step="untold" if self.looks_twice else "silent", untold=True)
+        elif w.step == "untold":
+            yield w._replace(step="second" if state.alone_in(w.door) else "tells")
+        elif w.step == "second":
+            yield w._replace(step="silent")
+        elif w.step in ("silent", "tells"):
+            yield w._replace(step="ended", untold=False)
+
+    def read(self, state: State, r: Reader) -> Iterator[Reader]:
+        doors = frozenset(w.door for w in state.writers)
+        yield Reader()  # it stops, or its connection breaks
+        if r.step == "away":
+            yield r._replace(step="listening", doubts=doors)
+        elif r.step == "listening":
+            if not self.looks_after_showing and r.doubts:
+                yield from self.look(state, r)
+            for door in doors - r.shows:
+                if not any(w.step in ("first", "second") and w.door == door for w in state.writers):
+                    yield r._replace(shows=r.shows | {door}, step="shown" if r.shows | {door} == doors else r.step)
+        elif r.step == "shown":
+            yield from self.look(state, r)
+            if not r.doubts or not self.waits:
+                yield r._replace(step="sure", looks=-1)
+
+    def look(self, state: State, r: Reader) -> Iterator[Reader]:
+        if r.looks >= 0:
+            yield r._replace(looks=-1, doubts=r.doubts - {r.looks})
+            return
+        for door in r.doubts:
+            if not any(w.untold and w.door == door for w in state.writers) and not any(o.looks == door for o in state.readers):
+                yield r._replace(looks=door)
+
+    def next_to(self, state: State) -> Iterator[State]:
+        for i, w in enumerate(state.writers):
+            for after in self.write(state, w):
+                silent = w.step == "silent" and after.step == "ended"
+                missed = silent and any(r.step == "sure" for r in state.readers)
+                yield State((*state.writers[:i], after, *state.writers[i + 1 :]), state.readers, missed)
+        for i, r in enumerate(state.readers):
+            for one in self.read(state, r):
+                yield State(state.writers, (*state.readers[:i], one, *state.readers[i + 1 :]))
+
+    def states(self, doors: tuple[int, int]) -> Iterator[State]:
+        known = [State((Writer(doors[0]), Writer(doors[1])), (Reader(), Reader()))]
+        seen = set(known)
+        for state in known:
+            yield state
+            for following in self.next_to(state):
+                if following not in seen:
+                    seen.add(following)
+                    known.append(following)
+
+
+class LooksOnce(Model):
+    looks_twice = False
+
+
+class SharesNothing(Model):
+    shares_untold = False
+
+
+class LooksTooEarly(Model):
+    looks_after_showing = False
+
+
+class NeverDoubts(Model):
+    waits = False
+
+
+@pytest.mark.parametrize("doors", [(0, 0), (0, 1)])
+def test_nobody_is_sure_while_somebody_may_commit_in_silence(doors):
+    """In no order of the steps of two writers and two listeners, which come, go and break, is a change committed that was not told, while a
+    listener is sure that all are."""
+    assert not any(state.missed for state in Model().states(doors))
+
+
+@pytest.mark.parametrize("model", [LooksOnce, SharesNothing, LooksTooEarly, NeverDoubts])
+def test_the_model_finds_what_is_wrong(model):
+    """Each part of the protocol is needed: without it there is an order in which a change is lost without a word."""
+    assert any(state.missed for state in model().states((0, 0)))
+
+
+@pytest.fixture(name="Item")
+def _item(engine):
+    """A mapped class of the table ``items``."""
+    return model_of(engine, durable=False)
+
+
+def heard(engine: sa.Engine, channel: str) -> psycopg2.extensions.connection:
+    """A session that LISTENs by other means than ours."""
+    raw = psycopg2.connect(engine.url.set(drivername="postgresql").render_as_string(hide_password=False))
+    raw.autocommit = True
+    raw.cursor().execute(f'LISTEN "{channel}"')
+    return raw
+
+
+def test_nothing_is_sent_while_nobody_listens(engine, Item):
+    """A write to a table that nobody listens to sends nothing, and so may be part of a prepared transaction; with a listener it is sent."""
+    raw = heard(engine, "public.items")
+    try:
+        run(engine, "INSERT INTO items (id, n) VALUES (1, 0)")
+        run(engine, "SELECT pg_notify('public.items', 'end')")
+        with Listener(engine, Item) as listener:
+            run(engine, "INSERT INTO items (id, n) VALUES (2, 0)")
+            assert listener.get(10).identity == (2,)
+        raw.cursor().execute("SELECT 1")
+        assert [note.payload[:4] for note in raw.notifies] == ["end", "sa1 "]
+    finally:
+        raw.close()
+
+
+def test_a_listener_holds_few_locks_and_leaves_none(engine):
+    """However many tables a listener listens to, it holds 64 locks at most; none when it has stopped, none of *untold* ever for long."""
+
+    class Base(sa.orm.DeclarativeBase):
+        pass
+
+    for number in range(60):
+        type(f"T{number}", (NotifyOnChange, Base), {"__tablename__": f"t{number}", "id": sa.Column(sa.Integer, primary_key=True)})
+    Base.metadata.create_all(engine)
+    held = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid IN ({PRESENT}, {UNTOLD})"
+    with Listener(engine, *Base.__subclasses__()) as listener, engine.connect() as connection:
+        assert 0 < connection.scalar(sa.text(held)) <= 64
+        listener.unsubscribe(*[c for c in Base.__subclasses__() if c.__name__ != "T1"])
+        assert connection.scalar(sa.text(held)) == 8
+        listener.stop()
+        while connection.scalar(sa.text(held)):  # the server notices in its own time
+            pass
+
+
+def test_who_has_written_before_is_waited_for(engine, Item):
+    """A transaction that wrote while nobody listened and commits a moment later makes start() wait, and is no gap."""
+    with engine.connect() as early:
+        early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
+        timer = threading.Timer(0.1, early.commit)
+        timer.start()
+        with Listener(engine, Item) as listener:
+            timer.join()
+            run(engine, "INSERT INTO items (id, n) VALUES (2, 0)")
+            event = listener.get(10)
+            assert (type(event), event.identity, listener.stats.gaps) == (Inserted, (2,), 0)
+
+
+def test_what_a_long_transaction_did_not_tell_is_a_gap(engine, Item):
+    """A transaction that wrote while nobody listened, and commits long after: a Gap, once it has ended and so can be read. Until then, and
+    after it, the others' changes are told."""
+    with engine.connect() as early:
+        early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
+        with Listener(engine, Item) as listener:
+            run(engine, "INSERT INTO items (id, n) VALUES (2, 0)")
+            assert listener.get(10).identity == (2,)
+            early.commit()
+            gap = listener.get(10)
+            assert isinstance(gap, Gap)
+            assert (gap.reason, listener.stats.gaps) == ("started", 1)
+            run(engine, "INSERT INTO items (id, n) VALUES (3, 0)")
+            assert listener.get(10).identity == (3,)
+
+
+def test_a_table_subscribed_to_later_is_looked_after_as_well(engine, Item):
+    """What was written to a table before subscribe(), and is committed after it, is a gap too."""
+    with Listener(engine, "other") as listener, engine.connect() as early:
+        early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
+        listener.subscribe(Item)
+        early.rollback()
+        gap = listener.get(10)
+        assert (type(gap), gap.reason) == (Gap, "started")
+
+
+def test_who_wrote_while_the_connection_was_away_is_a_second_gap(engine, Item, proxy, proxied):
+    """After the Gap of a reconnect, a transaction that wrote meanwhile and commits later is told by another one."""
+    with Listener(proxied, Item) as listener, engine.connect() as early:
+        proxy.refuse()
+        proxy.cut()
+        early.execute(sa.text("SELECT pg_advisory_lock(1)"))
+        held = sa.text(f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PRESENT}")
+        while early.scalar(held):
+            pass
+        early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
+        proxy.accept()
+        assert listener.get(30).reason == "reconnected"
+        early.commit()
+        assert listener.get(30).reason == "reconnected"
+        run(engine, "INSERT INTO items (id, n) VALUES (2, 0)")
+        assert listener.get(10).identity == (2,)
+
+
+def test_nothing_is_lost_while_listeners_come_and_go(engine, Item):
+    """Four writers, three listeners at a time that come and go: each gets all that is committed between its start and its stop, or a Gap."""
+    committed: list[tuple[int, int]] = []
+    stopping = threading.Event()
+    failures: list[BaseException] = []
+    ticks = iter(range(1, 1 << 30))
+
+    def write(number: int) -> None:
+        try:
+            raw = psycopg2.connect(engine.url.set(drivername="postgresql").render_as_string(hide_password=False))
+            with raw, raw.cursor() as cursor:
+                for count in range(1 << 20):
+                    if stopping.is_set():
+                        break
+                    key = count * 4 + number
+                    cursor.execute("INSERT INTO items (id, n) VALUES (%s, 0)", (key,))
+                    committed.append((next(ticks), key))
+                    raw.commit()
+            raw.close()
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    def listen() -> int:
+        own = sa.create_engine(address(engine.url))
+        with Listener(own, Item) as listener:
+            begun, first = next(ticks), listener.get(10)
+            assert first is not None
+            got = {event.identity[0] for event in [first, *(listener.get(1) for _ in range(200))] if isinstance(event, Inserted)}
+            gaps, ended = listener.stats.gaps, next(ticks)
+            assert got
+            while (event := listener.get(0.5)) is not None and not {key for at, key in list(committed) if begun < at < ended} <= got:
+                got |= {event.identity[0]} if isinstance(event, Inserted) else set()
+        own.dispose()
+        missing = {key for at, key in list(committed) if begun < at < ended} - got
+        assert gaps or not missing
+        return len(got)
+
+    def many() -> None:
+        try:
+            for _ in range(6):
+                listen()
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    listeners = [threading.Thread(target=many) for _ in range(3)]
+    for thread in (*writers, *listeners):
+        thread.start()
+    for thread in listeners:
+        thread.join()
+    stopping.set()
+    for thread in writers:
+        thread.join()
+    assert failures == []
