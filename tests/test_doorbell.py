@@ -258,7 +258,7 @@ def test_look_does_as_the_model_does():
 
 def sleeps(engine) -> None:
     """Wait until a reader shows that it sleeps, and has looked once more."""
-    asked = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted")
+    asked = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock' AND granted")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         while not connection.scalar(asked):
             pass

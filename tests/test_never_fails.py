@@ -403,7 +403,7 @@ def test_the_writer_is_warned_of_a_failure(engine, url):
     """When the trigger fails, the writer's log shows a warning that names the table and says that his write is not affected."""
     orders(engine, NotifySpec(when=CONDITIONS["division by zero"]))
     connection = psycopg2.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
-    with connection, connection.cursor() as cursor:
+    with Listener(engine, "public.orders"), connection, connection.cursor() as cursor:
         cursor.execute(WRITES[0])
     assert "could not tell a change of public.orders" in "".join(connection.notices)
     assert "Your write is not affected" in "".join(connection.notices)
