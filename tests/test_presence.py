@@ -168,7 +168,7 @@ def heard(engine: sa.Engine, channel: str) -> psycopg2.extensions.connection:
 
 
 def test_nothing_is_sent_while_nobody_listens(engine, Item):
-    """A write to a table that nobody listens to sends nothing, and so may be part of a prepared transaction; with a listener it is sent."""
+    """A write to a table that nobody listens to sends nothing; with a listener it is sent."""
     raw = heard(engine, "public.items")
     try:
         run(engine, "INSERT INTO items (id, n) VALUES (1, 0)")
