@@ -201,7 +201,7 @@ class FunctionV1:
             )
         # The old values of the columns that changed stand at the end of the row, so that the others cost nothing.
         tail = [f"CASE WHEN {differs} THEN pg_catalog.concat(E'\\x1f', {old}) END" for differs, old in olds]
-        return self._gather("UPDATE", source, _joined(fields, tail, null_if_null=values))
+        return self._gather("UPDATE", source, _joined(fields, tail, null_if_null=() if one else values))
 
     def _masks(self, old: str, new: str) -> list[str]:
         return [

@@ -50,7 +50,7 @@ BEGIN
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
         FROM (SELECT r.id, r.status FROM sa_old_rows AS r) AS old_row
         CROSS JOIN (SELECT r.id, r.status FROM sa_new_rows AS r) AS new_row
@@ -146,7 +146,7 @@ END
 $sa_pgnotify$;
 
 -- template version 1: all families
--- sha256 of the function e780d413501ee88983eb39f3ee1c71e807d1e8eaca0627c14ba185d1e32ff246;
+-- sha256 of the function bd26cb88d2d1794c8701f65b0631836abf8188fc8886e170035226381354a02a;
 
 -- template version 1: every option, awkward names
 DO $sa_pgnotify$
@@ -196,7 +196,7 @@ BEGIN
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
   IF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', E'{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', E'{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END), E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row."a	b" IS DISTINCT FROM new_row."a	b" THEN 1 ELSE 0 END + CASE WHEN ROW(old_row."$$")::record *<> ROW(new_row."$$")::record THEN 2 ELSE 0 END + CASE WHEN old_row."%(c)s" COLLATE "C" IS DISTINCT FROM new_row."%(c)s" COLLATE "C" THEN 4 ELSE 0 END)::bigint AS mask0, new_row."a	b" AS new0, old_row."a	b" AS old0, new_row."$$" AS new1, old_row."$$" AS old1
         FROM (SELECT r."a	b", r."%(c)s", r."$$" FROM sa_old_rows AS r) AS old_row
         CROSS JOIN (SELECT r."a	b", r."%(c)s", r."$$" FROM sa_new_rows AS r) AS new_row
@@ -418,7 +418,151 @@ END
 $sa_pgnotify$;
 
 -- template version 1: discriminator
--- sha256 of the function 38b968086a2279b46502267843344ebf13c4f2d57689a4603c112e76d0bcee4b;
+DO $sa_pgnotify$
+#variable_conflict use_column
+DECLARE
+  former oid[];
+  channels text[];
+  unused oid;
+  stray text;
+BEGIN
+PERFORM pg_catalog.pg_advisory_xact_lock(45285821179371306);
+former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
+  WHERE tgrelid = pg_catalog.to_regclass('orders') AND tgname IN ('sa_pgnotify_insert', 'sa_pgnotify_update', 'sa_pgnotify_delete', 'sa_pgnotify_truncate') AND NOT tgisinternal
+  UNION SELECT f.oid FROM pg_catalog.pg_proc AS f WHERE f.oid = pg_catalog.to_regprocedure('"sa_pgnotify_orders"()')
+    AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), 'sa_pgnotify '));
+BEGIN
+  channels := ARRAY(SELECT CASE WHEN (said.it ->> 'durable')::boolean
+      THEN pg_catalog.concat('sa_pgnotify_log_', pg_catalog.to_regclass(pg_catalog.concat(pg_catalog.quote_ident(said.it ->> 'log_schema') || '.', 'sa_pgnotify_log'))::oid)
+      ELSE coalesce(said.it ->> 'channel', CASE WHEN pg_catalog.octet_length(CASE WHEN pg_catalog.translate(pg_catalog.concat(n.nspname, coalesce(said.it ->> 'table', substr(f.proname, 13))), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(n.nspname, '.', coalesce(said.it ->> 'table', substr(f.proname, 13))) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(n.nspname::text, '"', '""'), '"."', pg_catalog.replace(coalesce(said.it ->> 'table', substr(f.proname, 13))::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END) <= 63 THEN CASE WHEN pg_catalog.translate(pg_catalog.concat(n.nspname, coalesce(said.it ->> 'table', substr(f.proname, 13))), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(n.nspname, '.', coalesce(said.it ->> 'table', substr(f.proname, 13))) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(n.nspname::text, '"', '""'), '"."', pg_catalog.replace(coalesce(said.it ->> 'table', substr(f.proname, 13))::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(CASE WHEN pg_catalog.translate(pg_catalog.concat(n.nspname, coalesce(said.it ->> 'table', substr(f.proname, 13))), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(n.nspname, '.', coalesce(said.it ->> 'table', substr(f.proname, 13))) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(n.nspname::text, '"', '""'), '"."', pg_catalog.replace(coalesce(said.it ->> 'table', substr(f.proname, 13))::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END, 'UTF8')), 'hex'), 1, 40) END) END
+    FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
+    CROSS JOIN LATERAL (SELECT substr(pg_catalog.obj_description(f.oid, 'pg_proc'), 13)::json AS it) AS said
+    WHERE f.oid = ANY (former) AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), 'sa_pgnotify '));
+EXCEPTION WHEN data_exception THEN
+  channels := ARRAY[]::text[]; -- a comment is damaged
+END;
+IF EXISTS (SELECT FROM pg_catalog.pg_trigger
+    WHERE tgfoid = pg_catalog.to_regprocedure('"sa_pgnotify_orders"()') AND tgrelid <> 'orders'::regclass) THEN
+  EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', pg_catalog.to_regprocedure('"sa_pgnotify_orders"()'),
+    pg_catalog.concat('sa_pgnotify_', pg_catalog.to_regprocedure('"sa_pgnotify_orders"()')::oid));
+END IF;
+CREATE OR REPLACE FUNCTION "sa_pgnotify_orders"() RETURNS trigger LANGUAGE plpgsql SET jit TO 'off' SET search_path TO pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+<<sa>>
+DECLARE
+  relation text := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+  channel text := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+  door int := (pg_catalog.hashtext(channel COLLATE "C") & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  rows text;
+  message text;
+  bytes bytea;
+  nonce text;
+  total int;
+  start int := 1;
+  stop int;
+  part int := 0;
+BEGIN
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF TG_OP = 'INSERT' THEN
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
+      FROM sa_new_rows AS new_row;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'UPDATE' THEN
+    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
+        FROM (SELECT r.id, r.kind FROM sa_old_rows AS r) AS old_row
+        CROSS JOIN (SELECT r.id, r.kind FROM sa_new_rows AS r) AS new_row
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    ELSE
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END)), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) END, E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
+        FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.kind FROM sa_old_rows AS r) AS old_row
+        FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.kind FROM sa_new_rows AS r) AS new_row USING (position)
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    END IF;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'DELETE' THEN
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
+      FROM sa_old_rows AS old_row;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'TRUNCATE' THEN
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    rows := '';
+  END IF;
+  -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
+  IF pg_catalog.octet_length(message) + pg_catalog.octet_length(rows) < 7900 THEN
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, ' 0 1', E'\x1e', message, E'\x1e', rows)) IS NULL
+      THEN NULL; END IF;
+    RETURN NULL;
+  END IF;
+  nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
+  message := pg_catalog.concat(message, E'\x1e', rows);
+  rows := NULL;
+  bytes := pg_catalog.convert_to(message, 'UTF8');
+  message := NULL;
+  total := pg_catalog.octet_length(bytes);
+  WHILE start <= total LOOP
+    stop := start + 7900;
+    -- A byte whose top bits are 10 continues a character: do not cut before it.
+    WHILE stop <= total AND pg_catalog.get_byte(bytes, stop - 1) & 192
+        = 128 LOOP
+      stop := stop - 1;
+    END LOOP;
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
+    start := stop;
+    part := part + 1;
+  END LOOP;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  -- The user's write goes on. Its listeners are told that something is missing.
+  RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not tell a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+    DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
+  message := pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
+  BEGIN
+    PERFORM pg_catalog.pg_notify(channel, message);
+  EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- nobody can be told: the writer may not even call pg_notify()
+  END;
+  RETURN NULL;
+END
+$function$;
+COMMENT ON FUNCTION "sa_pgnotify_orders"() IS 'sa_pgnotify {"columns": {"id": "integer", "kind": "text"}, "key": ["id"], "operations": ["insert", "update", "delete", "truncate"], "discriminator": "kind", "version": 1}';
+FOR stray IN SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass('orders')
+    AND tgfoid = pg_catalog.to_regprocedure('"sa_pgnotify_orders"()') AND tgname NOT IN ('sa_pgnotify_insert', 'sa_pgnotify_update', 'sa_pgnotify_delete', 'sa_pgnotify_truncate')
+    AND pg_catalog.starts_with(pg_catalog.obj_description(tgfoid, 'pg_proc'), 'sa_pgnotify ') LOOP
+  EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', stray, 'orders'::regclass);
+END LOOP;
+IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'orders'::regclass AND tgname = 'sa_pgnotify_insert' AND NOT tgisinternal AND tgfoid = '"sa_pgnotify_orders"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '4  sa_new_rows t') THEN
+  CREATE OR REPLACE TRIGGER sa_pgnotify_insert AFTER INSERT ON orders REFERENCING NEW TABLE AS sa_new_rows FOR EACH STATEMENT EXECUTE FUNCTION "sa_pgnotify_orders"();
+END IF;
+IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'orders'::regclass AND tgname = 'sa_pgnotify_update' AND NOT tgisinternal AND tgfoid = '"sa_pgnotify_orders"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '16 sa_old_rows sa_new_rows t') THEN
+  CREATE OR REPLACE TRIGGER sa_pgnotify_update AFTER UPDATE ON orders REFERENCING OLD TABLE AS sa_old_rows NEW TABLE AS sa_new_rows FOR EACH STATEMENT EXECUTE FUNCTION "sa_pgnotify_orders"();
+END IF;
+IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'orders'::regclass AND tgname = 'sa_pgnotify_delete' AND NOT tgisinternal AND tgfoid = '"sa_pgnotify_orders"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '8 sa_old_rows  t') THEN
+  CREATE OR REPLACE TRIGGER sa_pgnotify_delete AFTER DELETE ON orders REFERENCING OLD TABLE AS sa_old_rows FOR EACH STATEMENT EXECUTE FUNCTION "sa_pgnotify_orders"();
+END IF;
+IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'orders'::regclass AND tgname = 'sa_pgnotify_truncate' AND NOT tgisinternal AND tgfoid = '"sa_pgnotify_orders"()'::regprocedure AND pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL) = '32   t') THEN
+  CREATE OR REPLACE TRIGGER sa_pgnotify_truncate AFTER TRUNCATE ON orders FOR EACH STATEMENT EXECUTE FUNCTION "sa_pgnotify_orders"();
+END IF;
+FOREACH unused IN ARRAY former LOOP
+  IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = unused AND pg_catalog.starts_with(f.proname, 'sa_pgnotify_'))
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = unused) THEN
+    EXECUTE pg_catalog.concat('DROP FUNCTION ', unused::regprocedure);
+  END IF;
+END LOOP;
+BEGIN
+  PERFORM pg_catalog.pg_notify(channel, 'sa1 moved') FROM unnest(channels) AS channel WHERE channel IS DISTINCT FROM (SELECT coalesce(NULL, CASE WHEN pg_catalog.octet_length(CASE WHEN pg_catalog.translate(pg_catalog.concat(n.nspname, c.relname), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(n.nspname, '.', c.relname) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(n.nspname::text, '"', '""'), '"."', pg_catalog.replace(c.relname::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END) <= 63 THEN CASE WHEN pg_catalog.translate(pg_catalog.concat(n.nspname, c.relname), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(n.nspname, '.', c.relname) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(n.nspname::text, '"', '""'), '"."', pg_catalog.replace(c.relname::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(CASE WHEN pg_catalog.translate(pg_catalog.concat(n.nspname, c.relname), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(n.nspname, '.', c.relname) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(n.nspname::text, '"', '""'), '"."', pg_catalog.replace(c.relname::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END, 'UTF8')), 'hex'), 1, 40) END) FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = 'orders'::regclass);
+EXCEPTION WHEN insufficient_privilege THEN
+  RAISE WARNING 'sa_pgnotify: listeners are not told that triggers changed, since pg_notify() is not allowed: start them anew';
+END;
+END
+$sa_pgnotify$;
 
 -- template version 1: discriminator of another table
 DO $sa_pgnotify$
@@ -468,7 +612,7 @@ BEGIN
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
   IF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, looked_up) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, looked_up), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', looked_up, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', looked_up, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.note COLLATE "C" IS DISTINCT FROM new_row.note COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, (SELECT coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(root.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN root.kind IS DISTINCT FROM NULL THEN E'\x1b0' END) FROM shop.orders AS root WHERE root.order_id = new_row.id) AS looked_up
         FROM (SELECT r.id, r.note FROM sa_old_rows AS r) AS old_row
         CROSS JOIN (SELECT r.id, r.note FROM sa_new_rows AS r) AS new_row
@@ -613,7 +757,7 @@ BEGIN
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END), E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.twice IS DISTINCT FROM new_row.twice THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.twice AS new1, old_row.twice AS old1
         FROM (SELECT r.id, (id * 2) AS twice FROM sa_old_rows AS r) AS old_row
         CROSS JOIN (SELECT r.id, (id * 2) AS twice FROM sa_new_rows AS r) AS new_row
@@ -795,7 +939,7 @@ BEGIN
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
         FROM (SELECT r.id, r.status FROM sa_old_rows AS r) AS old_row
         CROSS JOIN (SELECT r.id, r.status FROM sa_new_rows AS r) AS new_row
@@ -920,7 +1064,7 @@ END
 $sa_pgnotify$;
 
 -- template version 1: durable, the log elsewhere, a condition
--- sha256 of the function af95122aa40c152a92f063e27510f739e072d183e831c9d727b3be9a07adc54d;
+-- sha256 of the function a84746fd7b4275c5b9d66e740d5ec8a47d1a58013739f9044f2f91c10ce2fd36;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function 81ab7b672cc8d9a7be260f6f96b05e35574eae30f028c2bc0ff737b1da65f4e5;
