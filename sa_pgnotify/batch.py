@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count, repeat
 from types import MappingProxyType
@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from .decoding import Decoder, Source, Undecodable
+from .decoding import Source, Undecodable
 from .errors import UndecodableValue
 from .events import Change, Deleted, Identity, Inserted, Plan, Truncated, Updated
+from .fields import Fields
 from .logreader import LogRow, Position
 from .wire import Rows
 
@@ -21,18 +22,19 @@ __all__ = ["Batch"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
+_Columns = dict[int, list[str | None]]
 _KINDS: dict[str, type[Change]] = {"I": Inserted, "U": Updated, "D": Deleted, "T": Truncated}
 
 
 class Batch:
-    """Rows of one message, and what they need to become events.
-
-    Rows come by the hundred and are alike, so they are decoded column by column, and the columns of values only when one is read.
-    """
+    """Rows of one message, and what they need to become events."""
 
     __slots__ = (
-        "_changed", "_columns", "_first", "_kind", "_known", "_layout", "_olds", "_rows", "_values", "header", "logged", "since", "source"
+        "_changed", "_first", "_kind", "_layout", "_names", "_rows", "header", "logged", "new", "old", "since", "source"
     )  # fmt: skip
+    new: Fields
+    """What the rows hold; of an update, after it. Both are there once they were split."""
+    old: Fields
 
     def __init__(self, source: Source, rows: Rows, since: float, logged: LogRow | None = None, first: int = 0) -> None:
         """
@@ -47,11 +49,8 @@ class Batch:
         self._rows = rows
         self._layout = source.layout(rows.header.shape)
         self._kind = _KINDS[rows.header.operation]
-        self._columns: list[list[str | None]] = []
-        self._known: dict[int, Sequence[Any]] = {}
         self._changed: list[frozenset[int]] = []
-        self._olds: list[list[str | None]] = []
-        self._values: dict[Plan, list[tuple[Any, ...]] | None] = {}
+        self._names: dict[tuple[Plan, frozenset[int]], frozenset[str]] = {}
 
     def __len__(self) -> int:
         return self._rows.size
@@ -73,10 +72,11 @@ class Batch:
     def each(self) -> list[Batch]:
         """Each row alone."""
         rows = [Batch(self.source, row, self.since, self.logged, self._first + i) for i, row in enumerate(self._rows.each())]
-        if self._columns:  # which may have been read already
+        if self._is_split:
             for place, row in enumerate(rows):
-                row._columns = [column[place : place + 1] for column in self._columns]
-                row._changed, row._olds = self._changed[place : place + 1], self._olds[place : place + 1]
+                row.new = self.new.alone(place)
+                row.old = self.old.alone(place, row.new)
+                row._changed = self._changed[place : place + 1]
         return rows
 
     @property
@@ -94,12 +94,11 @@ class Batch:
             self._split()
         except (ValueError, Undecodable):  # which events() will tell
             return [self] if len(self) == 1 else [answered for row in self.each() for answered in row.answered(read)]
-        fields = [(self._columns[place], row, oid) for place, oid in asks.items() for row in range(len(self))]
-        for row, changed in enumerate(self._changed):
-            olds = [place for place in sorted(changed) if place < self._layout.carried]
-            fields += [(self._olds[row], i, asks[place]) for i, place in enumerate(olds) if place in asks]
+        held = [
+            (columns[place], oid) for columns in (self.new.columns, self.old.columns) for place, oid in asks.items() if place in columns
+        ]
+        fields = [(column, row, oid) for column, oid in held for row in range(len(self)) if column[row] is not None]
         wanted: dict[int, list[str]] = {}
-        fields = [(column, row, oid) for column, row, oid in fields if column[row] is not None]
         for column, row, oid in fields:
             wanted.setdefault(oid, []).append(str(column[row]))
         answers = {oid: iter(texts) for oid, texts in read(wanted).items()}
@@ -122,86 +121,87 @@ class Batch:
         plan = source.plan(layout, None)
         try:
             self._split()
-            identities = list(zip(*map(self._decoded, plan.key), strict=True))
+            identities = list(zip(*map(self.new.values, plan.key), strict=True))
         except (ValueError, UndecodableValue) as error:
             raise Undecodable(f"{source.table.name}: {error}") from error
         if layout.discriminator is None:
             return list(map(kind, repeat(self), repeat(plan), count(), identities)) if plan.accepted else []
-        plans = [source.plan(layout, discriminator) for discriminator in self._columns[layout.discriminator]]
+        plans = [source.plan(layout, discriminator) for discriminator in self.new.columns[layout.discriminator]]
         return [kind(self, plan, row, identities[row]) for row, plan in enumerate(plans) if plan.accepted]
+
+    @property
+    def _is_split(self) -> bool:
+        return hasattr(self, "new")
 
     def _split(self) -> None:
         """
         :raises ValueError: if a row is not of the message's shape.
         """
-        if not self._columns:
-            self._columns = self._updated() if self._kind is Updated else self._rows.columns(self._layout.fields)
+        if self._is_split:
+            return
+        new, old = self._updated() if self._kind is Updated else (dict(enumerate(self._rows.columns(self._layout.fields))), {})
+        self.new = Fields(self.source.decoder, self._layout.columns, new)
+        self.old = Fields(self.source.decoder, self._layout.columns, old, self.new)
 
-    def _updated(self) -> list[list[str | None]]:
-        """The columns of updates, their masks taken from before and the old values from behind them.
+    def _updated(self) -> tuple[_Columns, _Columns]:
+        """The columns of updates, those before them behind: of these there are those that changed in some row.
 
         :raises ValueError: if a row has not as many fields as its mask says.
         """
+        return self._updated_alike() or self._updated_each()
+
+    def _updated_alike(self) -> tuple[_Columns, _Columns] | None:
+        """The same if all rows have changed the same columns, as those of most statements have; None if they have not."""
+        layout, size = self._layout, len(self)
+        masks = self._rows.masks(layout.masks)
+        changed = self.source.changed(layout, masks)
+        before = [place for place in sorted(changed) if place < layout.carried]
+        try:
+            columns = self._rows.columns(layout.masks + layout.fields + len(before))
+        except ValueError:
+            return None
+        # If each has the first one's mask where the next row would begin, each begins there.
+        if any(column != [mask] * size for mask, column in zip(masks, columns)):
+            return None
+        self._changed = [changed] * size
+        new, old = columns[layout.masks : layout.masks + layout.fields], columns[layout.masks + layout.fields :]
+        return dict(enumerate(new)), dict(zip(before, old))
+
+    def _updated_each(self) -> tuple[_Columns, _Columns]:
         layout, source = self._layout, self.source
         start, stop = layout.masks, layout.masks + layout.fields
         rows = self._rows.split()
-        self._changed, self._olds = [], []
-        for row in rows:
-            changed = source.changed(layout, tuple(row[:start]))
-            if len(row) != stop + sum(place < layout.carried for place in changed):
+        changes = [source.changed(layout, tuple(row[:start])) for row in rows]
+        new = dict(enumerate(map(list, zip(*[row[start:stop] for row in rows]))))
+        old: _Columns = {}
+        for number, (row, changed) in enumerate(zip(rows, changes)):
+            before = [place for place in sorted(changed) if place < layout.carried]
+            if len(row) != stop + len(before):
                 raise ValueError(f"a row of {len(row)} fields, and a mask that announces others")
-            self._changed.append(changed)
-            self._olds.append(row[stop:])
-        return [list(column) for column in zip(*[row[start:stop] for row in rows], strict=True)]
-
-    def _decoder(self, place: int) -> Decoder:
-        return self.source.decoder(self._layout.columns[place])
-
-    def _decoded(self, place: int) -> Sequence[Any]:
-        """The values of a column; those of the identity are wanted twice."""
-        if place not in self._known:
-            self._known[place] = self.source.decoder(self._layout.columns[place]).all(self._columns[place])
-        return self._known[place]
+            for place, text in zip(before, row[stop:]):
+                if place not in old:
+                    old[place] = new[place].copy()
+                old[place][number] = text
+        self._changed = changes
+        return new, old
 
     def texts(self, plan: Plan, row: int) -> list[str]:
         """The fields of a row's identity, as they came."""
-        return [str(self._columns[place][row]) for place in plan.key]
-
-    def values(self, plan: Plan, row: int) -> dict[str, Any]:
-        """The values of a row by attribute name; of an update, those after it."""
-        if plan not in self._values:
-            try:
-                self._values[plan] = list(zip(*[self._decoded(place) for place in plan.places], strict=True))
-            except UndecodableValue:
-                self._values[plan] = None
-        known = self._values[plan]
-        if known is None:  # some row's cannot be decoded, so each row's are decoded alone
-            return {name: self._decoder(place).one(self._columns[place][row]) for place, name in zip(plan.places, plan.attributes)}
-        return dict(zip(plan.attributes, known[row]))
-
-    def old_values(self, plan: Plan, row: int) -> dict[str, Any]:
-        """The values of a row before an update by attribute name."""
-        old = self._old_fields(row)
-        values = self.values(plan, row)
-        values.update({n: self._decoder(place).one(old[place]) for place, n in zip(plan.places, plan.attributes) if place in old})
-        return values
-
-    def _old_fields(self, row: int) -> dict[int, str | None]:
-        """What follows the new values: the old ones of the carried columns that changed, in order."""
-        carried = self._layout.carried
-        return dict(zip([place for place in sorted(self._changed[row]) if place < carried], self._olds[row], strict=True))
+        return [str(self.new.columns[place][row]) for place in plan.key]
 
     def changed(self, plan: Plan, row: int) -> frozenset[str]:
         """Names of the attributes that an update changed."""
-        names = plan.names
-        return frozenset([name for place in self._changed[row] if (name := names[place]) is not None])
+        known = self._names.get(key := (plan, self._changed[row]))
+        if known is None:
+            named = frozenset([name for place in key[1] if (name := plan.names[place]) is not None])
+            known = self._names[key] = named
+        return known
 
     def previous_identity(self, plan: Plan, row: int) -> Identity | None:
         """The identity before an update; None if it is the same."""
         if self._changed[row].isdisjoint(plan.key):
             return None
-        old = self._old_fields(row)
-        return tuple(self._decoder(place).one(old.get(place, self._columns[place][row])) for place in plan.key)
+        return tuple([self.old.value(place, row) for place in plan.key])
 
     def position(self, row: int) -> Position | None:
         """The place in the change log behind a row; None if it was not read there."""

@@ -197,9 +197,10 @@ class Source:
             key = tuple(place_of[name] for name in self._key)
         except KeyError as error:
             raise Undecodable(f"{self.table.name}: the message does not carry {error}, a column of the identity") from error
-        places = tuple(place for place, name in enumerate(names[: layout.carried]) if name is not None)
-        attributes = tuple(name for name in names[: layout.carried] if name is not None)
-        return Plan(entity, mapper, names, key, places, attributes, mapper is None or self._accepts(mapper.class_))
+        attributes = {name: place for place, name in enumerate(names[: layout.carried]) if name is not None}
+        positions = {name: position for position, name in enumerate(attributes)}
+        accepted = mapper is None or self._accepts(mapper.class_)
+        return Plan(entity, mapper, names, key, tuple(attributes.values()), positions, accepted)
 
     def _mapper_of(self, layout: Layout, discriminator: str | None) -> Mapper[Any] | None:
         """The most specific mapper; where the discriminator names none that this program knows, the most general one."""

@@ -11,7 +11,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from reprlib import Repr
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from sqlalchemy import Connection, Table, inspect, select
@@ -38,7 +37,8 @@ class Plan:
     :ivar entity: the mapped class, or the table; ``mapper`` the class's, None for Core.
     :ivar names: the attribute name of each of the layout's columns; None for those that the entity lacks.
     :ivar key: for each column of the identity, the place of its field.
-    :ivar places: for each carried column that the entity has, the place of its field; ``attributes`` its attribute name.
+    :ivar places: for each carried column that the entity has, the place of its field; ``positions`` where in ``places`` that of an
+        attribute is, by its name.
     :ivar accepted: whether events of the entity are wanted.
     """
 
@@ -47,8 +47,14 @@ class Plan:
     names: tuple[str | None, ...]
     key: tuple[int, ...]
     places: tuple[int, ...]
-    attributes: tuple[str, ...]
+    positions: Mapping[str, int]
     accepted: bool
+
+
+class Held(Protocol):
+    """What rows hold (:class:`sa_pgnotify.fields.Fields`)."""
+
+    def of(self, plan: Plan, row: int) -> Mapping[str, Any]: ...
 
 
 class Message(Protocol):
@@ -67,8 +73,10 @@ class Message(Protocol):
     def context(self) -> Mapping[str, Any]: ...
     def position(self, row: int) -> Position | None: ...
     def key(self, row: int) -> tuple[int, int] | None: ...
-    def values(self, plan: Plan, row: int) -> dict[str, Any]: ...
-    def old_values(self, plan: Plan, row: int) -> dict[str, Any]: ...
+    @property
+    def new(self) -> Held: ...
+    @property
+    def old(self) -> Held: ...
     def changed(self, plan: Plan, row: int) -> frozenset[str]: ...
     def previous_identity(self, plan: Plan, row: int) -> Identity | None: ...
 
@@ -201,8 +209,8 @@ class Change:
         state.manager.dispatch.load(state, None)
         return made
 
-    def _state(self) -> dict[str, Any]:
-        return self._message.values(self._plan, self._row)
+    def _state(self) -> Mapping[str, Any]:
+        return self._message.new.of(self._plan, self._row)
 
     def __repr__(self) -> str:
         name = getattr(self.entity, "__name__", None) or self.table.name
@@ -223,7 +231,7 @@ class Inserted(Change):
 
         :raises UndecodableValue: where a SELECT of the same column would raise.
         """
-        return MappingProxyType(self._state())
+        return self._message.new.of(self._plan, self._row)
 
     def _details(self) -> str:
         return f", new={_shown(self._state)}"
@@ -237,12 +245,12 @@ class Updated(Change):
     @property
     def new(self) -> Mapping[str, Any]:
         """The values after the change, as :attr:`Inserted.new`."""
-        return MappingProxyType(self._state())
+        return self._message.new.of(self._plan, self._row)
 
     @property
     def old(self) -> Mapping[str, Any]:
         """The values before the change, of the same attributes as ``new``."""
-        return MappingProxyType(self._message.old_values(self._plan, self._row))
+        return self._message.old.of(self._plan, self._row)
 
     @property
     def changed(self) -> frozenset[str]:
@@ -272,7 +280,7 @@ class Deleted(Change):
     @property
     def old(self) -> Mapping[str, Any]:
         """The values of the row that is gone, as :attr:`Inserted.new`."""
-        return MappingProxyType(self._state())
+        return self._message.new.of(self._plan, self._row)
 
     def _details(self) -> str:
         return f", old={_shown(self._state)}"
@@ -283,7 +291,7 @@ class Truncated(Change):
 
     __slots__ = ()
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> Mapping[str, Any]:
         return {}
 
     def expire(self, session: Session | scoped_session[Any]) -> None:
@@ -344,7 +352,7 @@ _shortened.maxdict = _shortened.maxstring = _shortened.maxother = 60
 def _shown(values: Callable[[], Mapping[str, Any]]) -> str:
     """Values for a repr, which must neither be long nor fail."""
     try:
-        return _shortened.repr(values())
+        return _shortened.repr(dict(values()))
     except UndecodableValue as error:
         return f"<{error}>"
 

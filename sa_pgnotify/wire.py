@@ -98,6 +98,10 @@ class Rows(NamedTuple):
             return list(map(list, zip(fields)))
         return [fields[place::width] for place in range(width)]
 
+    def masks(self, count: int) -> tuple[str | None, ...]:
+        """The masks of the first row, of an update, if it has as many."""
+        return tuple(_fields(self.text.partition(RS)[0])[:count])
+
     def split(self) -> list[list[str | None]]:
         """The fields of each row, NULL as None."""
         return [_fields(row) for row in self.text.split(RS)]

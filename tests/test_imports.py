@@ -21,6 +21,7 @@ LAYERS = [
     {"drivers.psycopg2", "drivers.psycopg", "drivers.asyncpg"},
     {"drivers"},
     {"spec", "decoding", "waiting", "handlers"},
+    {"fields"},
     {"batch"},
     {"protocol", "context"},
     {"columns", "buffer"},
