@@ -28,7 +28,8 @@ COMMANDS = {
     ),
     "docs": (["--group", "docs", "-e", "."], [["mkdocs", "build", "--strict"]]),
     "serve-docs": (["--group", "docs", "-e", "."], [["mkdocs", "serve", "--livereload"]]),
-    "bench": (["--group", "test", "-e", "."], [["python", "benchmarks/run.py"]]),
+    "bench": (["--group", "bench", "-e", "."], [["python", "benchmarks/run.py"]]),
+    "bench-compare": (["--group", "bench", "-e", "."], [["python", "benchmarks/compare.py"]]),
     "matrix": (["--group", "dev", "-e", "."], [["nox"]]),
 }
 OLDEST = ["sqlalchemy==2.0.44", "alembic==1.13.0"]

@@ -1,84 +1,61 @@
-"""Measures sa_pgnotify against hand-written triggers and loops, side by side: ``python benchmarks/run.py``.
+"""Everything side by side, on this machine: ``make bench``, or ``python benchmarks/run.py``.
 
-The contestants take turns within each round, in another order each round, and what counts is the median of ratios within a round: so
-that a machine that others use at the same time still gives figures that can be compared. The tables go into README.md, everything
-into results/.
+Starts a PostgreSQL in a temporary directory, or takes that of ``--url``; gives each contestant a database and a process; takes the tasks
+one by one. All samples go into results/, and from there into README.md's tables and plots/. Nothing that a contestant does ends the run.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
+import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing.context import SpawnContext
+import traceback
 from pathlib import Path
 from typing import Any
 
-import contestants
-import delivery
-import durable
-import report
+import results
 import server
-import writing
-from sqlalchemy import URL, create_engine
+from arena import Arena
+from contestants import BY_NAME
+from environments import versions
+from sheet import Sheet
+from sqlalchemy import URL
+from tasks import TASKS
 
-ROWS = 100_000
-ALL = tuple(contestants.BY_NAME)
-COMMITTING = ("none", "identity", "values", "row_key", "row_json")
-CLIENTS = (4, 8, 16)
-RESULTS = Path(__file__).parent / "results"
-
-
-def measure(url: URL, rounds: int, *, quick: bool) -> dict[str, Any]:
-    """All figures of a run on an empty database."""
-    engine = create_engine(url)
-    contestants.create(engine, ROWS)
-    engine.dispose()
-    results: dict[str, Any] = {"machine": server.described(url), "rounds": rounds, "rows": ROWS, "at": time.strftime("%Y-%m-%d %H:%M")}
-    spawn = multiprocessing.get_context("spawn")  # a fork would copy connections and threads
-    with ProcessPoolExecutor(4, mp_context=spawn) as workers:
-        results["statements"] = {}
-        for work_mem in ("64MB", "4MB"):
-            say(f"{ROWS:,} rows in a statement, work_mem {work_mem}")
-            results["statements"][work_mem] = writing.statements(url, ALL, rounds, work_mem)
-        say("many rows after one row")
-        results["plans"] = writing.plans(url, min(rounds, 3))
-        say("one row in a statement")
-        results["loops"] = writing.loops(url, ALL, rounds)
-        results["commits"] = {}
-        for clients in (1, 4):
-            say(f"one row in a transaction, {clients} clients")
-            seconds = 0.3 if quick else 1.0
-            results["commits"][str(clients)] = writing.commits(url, workers, COMMITTING, rounds, clients, seconds)
-        say(f"delivery of {ROWS:,} changes")
-        results["drains"] = delivery.drains(url, workers, rounds, ROWS)
-        say("latency")
-        results["latencies"] = delivery.latencies(url, workers, rounds, 100 if quick else -(-1500 // rounds))
-    results["durable"] = measure_durable(url, spawn, rounds, quick=quick)
-    say("idling")
-    with ProcessPoolExecutor(1, mp_context=spawn) as alone:
-        results["idle"] = alone.submit(delivery.idle, url, 5.0 if quick else 20.0).result()
-    return results
+ROUNDS = 5
 
 
-def measure_durable(url: URL, spawn: SpawnContext, rounds: int, *, quick: bool) -> dict[str, Any]:
-    """The figures of the change log."""
-    results: dict[str, Any] = {"rates": {}}
-    with ProcessPoolExecutor(max(CLIENTS) + 1, mp_context=spawn) as workers, spawn.Manager() as manager:
-        for ready in [workers.submit(time.sleep, 3.0) for _ in range(max(CLIENTS) + 1)]:  # all of them, for each is busy
-            ready.result()
-        for clients in CLIENTS:
-            say(f"one row in a transaction, {clients} clients, and a consumer")
-            results["rates"][str(clients)] = durable.rates(url, workers, manager, rounds, clients, 0.5 if quick else 1.2)
-        say("from commit to consumer")
-        results["latencies"] = durable.latencies(url, workers, manager, rounds, 3.0 if quick else 6.0)
-        say("a day")
-        results["day"] = durable.day(url, workers, manager, 200_000 if quick else 1_400_000)
-    say("a backlog")
-    results["backlogs"] = durable.backlogs(url, spawn, min(rounds, 5), *((200_000, 50_000) if quick else (1_000_000, 200_000)))
-    return results
+def measure(maintenance: URL, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """All figures of a run."""
+    names = tuple(name for name in BY_NAME if not options.contestant or name in (*options.contestant, "none", "hand_key", "hand_row"))
+    rounds = options.rounds or (2 if options.quick else ROUNDS)
+    arena = Arena(maintenance, folder, names, rounds, quick=options.quick)
+    found: dict[str, Any] = {"machine": server.described(maintenance), "at": time.strftime("%Y-%m-%d %H:%M"), "rounds": rounds}
+    found |= {"quick": options.quick, "tasks": {}}
+    started = time.monotonic()
+    arena.clear()  # of a run that was killed
+    try:
+        say("databases and environments")
+        arena.prepare()
+        found["versions"] = {python: versions(python) for python in sorted(set(arena.pythons.values()))}
+        found["versions"] = {f"environment {i}": value for i, value in enumerate(found["versions"].values())}  # no path of this machine
+        for name, (title, task) in TASKS.items():
+            if options.task and name not in options.task:
+                continue
+            sheet = Sheet(title)
+            say(f"{name}: {title}")
+            since = time.monotonic()
+            try:
+                task(arena, sheet)
+            except Exception as error:
+                traceback.print_exc()
+                sheet.notes[""] = f"the task itself failed: {type(error).__name__}: {error}"
+            sheet.seconds = time.monotonic() - since
+            found["tasks"][name] = sheet.as_json()
+    finally:
+        arena.clear()
+    found["minutes"] = round((time.monotonic() - started) / 60, 1)
+    return found
 
 
 def say(what: str) -> None:
@@ -87,21 +64,34 @@ def say(what: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", help="a superuser's URL of a server; default: one is started in a temporary directory")
-    parser.add_argument("--rounds", type=int, default=7, help="default 7; at least 5 are needed for figures worth keeping")
-    parser.add_argument("--quick", action="store_true", help="2 rounds, shorter; README.md is left as it is")
+    parser.add_argument("--url", help="a superuser's URL of a server on this machine, whose fsync is switched off and on again")
+    parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}")
+    parser.add_argument("--quick", action="store_true", help="2 short rounds, to see that all works; README.md is left as it is")
+    parser.add_argument("--task", action="append", choices=TASKS, help="only this one; may be given several times")
+    parser.add_argument("--contestant", action="append", choices=BY_NAME, help="only this one, beside those it is compared with")
+    parser.add_argument("--render", metavar="FILE", type=Path, help="measure nothing: make tables and plots of a result file")
     options = parser.parse_args()
-    rounds = 2 if options.quick else options.rounds
-    with server.running(options.url) as maintenance, server.database(maintenance) as url:
-        results = measure(url, rounds, quick=options.quick)
-    RESULTS.mkdir(exist_ok=True)
-    name = f"postgresql-{results['machine']['PostgreSQL'].split()[0]}{'-quick' if options.quick else ''}.json"
-    (RESULTS / name).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(report.written(results))
-    if rounds >= 5:
-        report.replace_in_readme(results)
-    targets = report.targets(results)
-    print(f"{sum(not t.met for t in targets)} of {len(targets)} targets missed; raw figures: {RESULTS / name}")
+    if options.render:
+        publish(results.load(options.render))
+        return
+    with tempfile.TemporaryDirectory(prefix="benchmark") as logs, server.running(options.url) as maintenance:
+        found = measure(maintenance, options, Path(logs))
+    whole = not (options.quick or options.task or options.contestant)
+    path = results.save(found, whole=whole)
+    import report
+
+    print(report.written(found))
+    print(f"{found['minutes']} minutes; raw figures: {path}")
+    if whole:
+        publish(found)
+
+
+def publish(found: dict[str, Any]) -> None:
+    import plots
+    import report
+
+    plots.draw(found)
+    report.replace_in_readme(found)
 
 
 if __name__ == "__main__":

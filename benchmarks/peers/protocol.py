@@ -1,0 +1,195 @@
+"""The contestants' side of the conversation with the suite: commands in, answers out, one JSON object a line.
+
+A contestant runs in a process and an environment of its own, so that it can neither slow down nor break another one, nor the suite;
+PG* variables tell it the database. This file is read by each of them, whatever their Python and their packages, so it imports nothing
+but the standard library. Moments are those of the machine's one monotonic clock, which the writers read too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+PATIENCE = 60.0
+"""Seconds that a contestant may take to begin to listen."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that exists: its name, and SQL types by column. The key is ``id``."""
+
+    name: str
+    columns: dict[str, str]
+
+
+class Tally:
+    """Counts what is received.
+
+    :param mode: ``count``; ``stamps`` keeps keys and moments; ``sizes`` keys and the length of the ``note`` that came; ``slow`` lets
+        nobody go on who has received, until :meth:`open`.
+    """
+
+    def __init__(self, mode: str) -> None:
+        self.count = 0
+        self.goal = -1
+        self.last = self.cpu = 0.0
+        self.kept: list[tuple[int, Any]] = []
+        self.losses: list[str] = []
+        self.error: str | None = None
+        self.listening, self.reached, self._gate = threading.Event(), threading.Event(), threading.Event()
+        self._turnstile: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.slow = mode == "slow"
+        self.received: Callable[..., None] = getattr(self, f"_{mode}")
+
+    def ready(self) -> None:
+        """From here on, nothing may be missed."""
+        self.listening.set()
+
+    def told(self, loss: object) -> None:
+        """The contestant said itself that something may be missing."""
+        self.losses.append(str(loss))
+
+    def failed(self, error: BaseException) -> None:
+        self.error = one_line(error)
+        self.listening.set()
+        self.reached.set()
+
+    def _count(self, key: Any, row: Any = None) -> None:
+        self.count += 1
+        if self.count == self.goal:
+            self.last = time.monotonic()
+            self.reached.set()
+
+    def many(self, number: int) -> None:
+        """So many at once, for who reads slices."""
+        self.count += number
+        if self.count >= self.goal > 0:
+            self.last = time.monotonic()
+            self.reached.set()
+
+    def _stamps(self, key: Any, row: Any = None) -> None:
+        self.kept.append((key, time.monotonic()))
+        self._count(key)
+
+    def _sizes(self, key: Any, row: Any = None) -> None:
+        self.kept.append((key, len(row["note"]) if row and "note" in row else -1))
+        self._count(key)
+
+    def _slow(self, key: Any, row: Any = None) -> None:
+        self._count(key)
+        if self._turnstile is None:
+            self._gate.wait()
+
+    async def admitted(self) -> None:
+        """Where handlers are coroutines, the slow ones wait here."""
+        if self.slow:
+            if self._turnstile is None:
+                self._turnstile, self._loop = asyncio.Event(), asyncio.get_running_loop()
+            await self._turnstile.wait()
+
+    def open(self) -> None:
+        self._gate.set()
+        if self._loop is not None and self._turnstile is not None:
+            self._loop.call_soon_threadsafe(self._turnstile.set)
+
+    def expect(self, goal: int) -> None:
+        self.count, self.goal = 0, goal
+        self.kept.clear()
+        self.losses.clear()
+        self.reached.clear()
+        self.cpu = time.process_time()
+
+    def wait(self, seconds: float, quiet: float) -> dict[str, Any]:
+        """What came until the goal was reached, or nothing more came for ``quiet`` seconds."""
+        until, before, since = time.monotonic() + seconds, self.count, time.monotonic()
+        while not self.reached.wait(0.05) and time.monotonic() < until:
+            if self.count != before:
+                before, since = self.count, time.monotonic()
+            elif time.monotonic() - since > quiet:
+                break
+        cpu = time.process_time() - self.cpu
+        return {"count": self.count, "last": self.last, "cpu": cpu, "kept": self.kept, "losses": self.losses, "ended": self.error}
+
+
+def one_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else ''}"
+
+
+def ready_when_seen(tally: Tally, pattern: str = "LISTEN%") -> None:
+    """For libraries that do not tell when they listen: look for it in pg_stat_activity."""
+    import psycopg2
+
+    connection = psycopg2.connect("")
+    connection.autocommit = True
+    found = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query ILIKE %s"
+    until = time.monotonic() + PATIENCE
+    with connection.cursor() as cursor:
+        while time.monotonic() < until:
+            cursor.execute(found, (pattern,))
+            if cursor.fetchone()[0]:
+                tally.ready()
+                break
+            time.sleep(0.02)
+    connection.close()
+
+
+def serve(install: Callable[[list[Table]], None], listen: Callable[[list[Table], dict[str, Any], Tally], None]) -> None:
+    """Do what the lines of standard input say, until it is closed. ``listen`` has the main thread, and does not return."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints is no answer
+    work: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+    threading.Thread(target=_obey, args=(answers, work), daemon=True).start()
+    while True:
+        tables, options, tally = work.get()
+        try:
+            if tally is None:
+                install(tables)
+                _answer(answers, {})
+                continue
+            listen(tables, options, tally)
+            raise RuntimeError("it has stopped listening")
+        except Exception as error:
+            if tally is None:
+                _answer(answers, {"error": one_line(error)})
+            else:
+                tally.failed(error)
+
+
+def _obey(answers: Any, work: queue.SimpleQueue[tuple[Any, ...]]) -> None:
+    tally: Any = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        tables = [Table(**table) for table in request.get("tables", ())]
+        if request["do"] == "install":
+            work.put((tables, {}, None))
+            continue  # the main thread answers
+        answer: dict[str, Any] = {}
+        if request["do"] == "listen":
+            tally = Tally(request["mode"])
+            work.put((tables, request, tally))
+            tally.listening.wait(PATIENCE)
+            late = None if tally.listening.is_set() else f"it does not listen within {PATIENCE:.0f} s"
+            answer = {"error": tally.error or late}
+        elif request["do"] == "expect":
+            tally.expect(request["count"])
+        elif request["do"] == "wait":
+            answer = tally.wait(request["seconds"], request["quiet"])
+        elif request["do"] == "open":
+            tally.open()
+        _answer(answers, answer)
+    os._exit(0)
+
+
+def _answer(answers: Any, answer: dict[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
