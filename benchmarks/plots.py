@@ -18,7 +18,7 @@ from report import title_of
 from sheet import Sheet, Spread, percentile
 
 mpl.use("svg")
-from matplotlib import pyplot
+from matplotlib import pyplot as plt
 
 FOLDER = Path(__file__).parent / "plots"
 BACK, INK, FAINT = "#fdfdfe", "#24292e", "#d0d4d8"
@@ -45,7 +45,7 @@ def draw(found: dict[str, Any]) -> None:
         except KeyError:  # a task that was not run
             continue
         save(figure, FOLDER / f"postgresql-{major}-{name}.svg")
-        pyplot.close(figure)
+        plt.close(figure)
     versions = sorted(int(path.name.split("-")[1]) for path in FOLDER.glob("postgresql-*-overview.svg"))
     if versions:
         newest = FOLDER / f"postgresql-{versions[-1]}-overview.svg"
@@ -106,7 +106,7 @@ def failures(sheet: Sheet, shown: dict[str, Spread]) -> dict[str, str]:
 
 def bulk(sheets: dict[str, Sheet]) -> Any:
     sheet = sheets["bulk"]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     written = ratios(sheet, "INSERT", "none")
     bars(left, written, "100,000 rows in one INSERT: time, no trigger = 1", failures(sheet, written))
     rates = {name: s for name in in_order(sheet) if (s := Spread.of([r / 1e3 for r in sheet.samples(name, "delivered")]))}
@@ -117,7 +117,7 @@ def bulk(sheets: dict[str, Sheet]) -> Any:
 
 def commits(sheets: dict[str, Sheet]) -> Any:
     sheet = sheets["commits"]
-    figure, panels = pyplot.subplots(1, 2, figsize=(11, 3.8), layout="constrained", sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained", sharey=True)
     for axes, fsync in zip(panels, ("on", "off")):
         for name in in_order(sheet):
             points = []
@@ -146,7 +146,7 @@ def line(axes: Any, name: str, points: list[tuple[float, float]]) -> None:
 
 
 def latency(sheets: dict[str, Sheet]) -> Any:
-    figure, panels = pyplot.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
     for axes, task, title in zip(panels, ("asleep", "load"), ("asleep", "400 commits a second")):
         if task not in sheets:
             continue
@@ -170,7 +170,7 @@ def rows(sheets: dict[str, Sheet]) -> Any:
     panels = [(task, what) for task, what in (("rows", "rows in the statement"), ("columns", "columns")) if task in sheets]
     if not panels:
         raise KeyError("rows")
-    figure, every = pyplot.subplots(1, len(panels), figsize=(11, 3.6), layout="constrained", squeeze=False)
+    figure, every = plt.subplots(1, len(panels), figsize=(11, 3.6), layout="constrained", squeeze=False)
     for axes, (task, what) in zip(every[0], panels):
         sheet = sheets[task]
         for name in in_order(sheet):
@@ -187,7 +187,7 @@ def rows(sheets: dict[str, Sheet]) -> Any:
 
 def subscribers(sheets: dict[str, Sheet]) -> Any:
     sheet = sheets["subscribers"]
-    figure, axes = pyplot.subplots(figsize=(8, 3.4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
     for name in sheet.series:
         points = [(int(m.name), median(r)) for m in sheet.measures if m.name.isdigit() and (r := sheet.ratios(name, m.name, name, "0"))]
         line(axes, name, points)
@@ -203,14 +203,16 @@ def subscribers(sheets: dict[str, Sheet]) -> Any:
 def overview(sheets: dict[str, Sheet]) -> Any:
     """Three things that people choose by: the writer's price, the reader's speed, and the time between the two."""
     sheet, late = sheets["bulk"], sheets["asleep"]
-    figure, panels = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained", sharey=True)
+    figure, panels = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained", sharey=True)
     names = [n for n in BY_NAME if (n in sheet.series or n in sheet.failed) and n not in ("none", "hand_typed", "libpq")]
-    shown = {name: BY_NAME[name] for name in names}
+    written = {name: Spread.of(sheet.ratios(name, "INSERT", "none")) for name in names}
+    rates = {name: Spread.of([rate / 1e3 for rate in sheet.samples(name, "delivered")]) for name in names}
+    delays = {name: Spread.of([delay / 1e3 for delay in late.samples(name, "sent")]) for name in names}
     columns = (
-        ("INSERT of 100,000 rows, no trigger = 1", {n: Spread.of(sheet.ratios(n, "INSERT", "none")) for n in shown}, "{:.2f}", False),
-        ("delivered, thousand events a second", {n: Spread.of([r / 1e3 for r in sheet.samples(n, "delivered")]) for n in shown}, "{:,.0f}", True),
-        ("ms from COMMIT to the handler, median", {n: Spread.of([s / 1e3 for s in late.samples(n, "sent")]) for n in shown}, "{:.2f}", True),
-    )  # fmt: skip
+        ("INSERT of 100,000 rows, no trigger = 1", written, "{:.2f}", False),
+        ("delivered, thousand events a second", rates, "{:,.0f}", True),
+        ("ms from COMMIT to the handler, median", delays, "{:.2f}", True),
+    )
     for axes, (title, values, form, log) in zip(panels, columns):
         for place, name in enumerate(names):
             spread = values[name]

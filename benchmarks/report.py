@@ -52,8 +52,8 @@ def cell(sheet: Sheet, contestant: str, measure: Measure) -> str:
     else:
         ratios = Spread.of(sheet.ratios(contestant, measure.name, measure.against)) if measure.against else None
     if ratios is None:
-        return shown if not spread.width else f"{shown} ({amount(spread.low, measure.unit)}–{amount(spread.high, measure.unit)})"
-    return f"{shown} · **{ratios.median:.2f}** ({ratios.low:.2f}–{ratios.high:.2f})"
+        return shown if not spread.width else f"{shown} ({amount(spread.low, measure.unit)} to {amount(spread.high, measure.unit)})"
+    return f"{shown} · **{ratios.median:.2f}** ({ratios.low:.2f} to {ratios.high:.2f})"
 
 
 def percentile_cells(sheet: Sheet, contestant: str, measure: Measure) -> list[str]:

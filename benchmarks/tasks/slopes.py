@@ -34,9 +34,8 @@ def rows(arena: Arena, sheet: Sheet) -> None:
             for _ in range(times):
                 entry.empty()
                 entry.expect(number)
-                start, committed = entry.timed(
-                    f"INSERT INTO orders ({COLUMNS}) SELECT {COLUMNS} FROM source, generate_series(1, {-(-number // 100_000)}) LIMIT {number}"
-                )
+                again = f"generate_series(1, {-(-number // 100_000)})"
+                start, committed = entry.timed(f"INSERT INTO orders ({COLUMNS}) SELECT {COLUMNS} FROM source, {again} LIMIT {number}")
                 taken += committed - start
                 if entry.listens:
                     entry.wait(PATIENCE)
