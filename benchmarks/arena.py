@@ -25,6 +25,7 @@ from sqlalchemy import URL
 from writers import Writers
 
 Turn = Callable[["Entry"], None]
+WATCHED = {"orders": ORDERS}
 TEMPLATE = "benchmark_template"
 BUDGET = 180.0
 """Seconds after which a task begins no further round."""
@@ -47,14 +48,14 @@ class Entry:
     def listens(self) -> bool:
         return self.driven is not None
 
-    def start(self, tables: Iterable[str] = ("orders",), columns: dict[str, str] = ORDERS, **options: Any) -> None:
-        """A new process that listens."""
+    def start(self, shapes: dict[str, dict[str, str]] = WATCHED, **options: Any) -> None:
+        """A new process that listens to tables, given with their columns."""
         self.stop()
         if not self.contestant.module:
             return
         self.driven = self._arena.process(self.contestant)
         mode = options.pop("mode", "count")
-        given = [asdict(Table(name, columns)) for name in tables]
+        given = [asdict(Table(name, columns)) for name, columns in shapes.items()]
         self.driven.greet()
         since = time.monotonic()
         self.driven.ask("listen", within=LISTENING, tables=given, mode=mode, **options)
@@ -70,7 +71,7 @@ class Entry:
         if self.driven is not None:
             self.driven.expect(count)
 
-    def wait(self, seconds: float, **options: float) -> dict[str, Any]:
+    def wait(self, seconds: float, **options: Any) -> dict[str, Any]:
         return self.driven.wait(seconds, **options) if self.driven is not None else {}
 
     def outside(self, *statements: str) -> None:
@@ -157,10 +158,10 @@ class Arena:
         self._admin("SELECT pg_reload_conf()")
         time.sleep(0.3)
 
-    def install(self, contestant: Contestant, tables: Iterable[str] = ("orders",), columns: dict[str, str] = ORDERS) -> None:
+    def install(self, contestant: Contestant, shapes: dict[str, dict[str, str]] = WATCHED) -> None:
         if contestant.module:
             with self.process(contestant) as process:
-                process.ask("install", within=INSTALLING, tables=[asdict(Table(name, columns)) for name in tables])
+                process.ask("install", within=INSTALLING, tables=[asdict(Table(name, columns)) for name, columns in shapes.items()])
 
     def process(self, contestant: Contestant) -> Driven:
         if contestant.name not in self._pythons:

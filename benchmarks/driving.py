@@ -98,9 +98,9 @@ class Driven:
     def expect(self, count: int) -> None:
         self.ask("expect", within=10, count=count)
 
-    def wait(self, seconds: float, quiet: float = QUIET) -> dict[str, Any]:
-        """What it received since :meth:`expect`: all, or what came before it was silent."""
-        return self.ask("wait", within=seconds + 20, seconds=seconds, quiet=quiet)
+    def wait(self, seconds: float, quiet: float = QUIET, enough: int = 1 << 40) -> dict[str, Any]:
+        """What it received since :meth:`expect`: all, or enough, or what came before it was silent."""
+        return self.ask("wait", within=seconds + 20, seconds=seconds, quiet=quiet, enough=enough)
 
     def close(self) -> None:
         if self._process.poll() is None:

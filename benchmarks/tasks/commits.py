@@ -8,7 +8,7 @@ from __future__ import annotations
 from arena import Arena, Entry
 from sheet import Sheet
 
-PATIENCE = 6.0
+PATIENCE = 2.0
 """Seconds in which a listener has to have what was written; else it is started again for the next turn, and that is noted."""
 
 
@@ -21,7 +21,7 @@ def measure(arena: Arena, sheet: Sheet, entry: Entry, name: str, writers: int, s
     sheet.add(entry.name, name, rate)
     if not entry.listens:
         return
-    found = entry.wait(PATIENCE, quiet=0.15)
+    found = entry.wait(PATIENCE, quiet=0.15, enough=written)
     if found["count"] < written:
         missing = f"{written - found['count']:,} of {written:,} events had not come {PATIENCE:.0f} s later, or never came ({name})"
         sheet.notes.setdefault(entry.name, found["ended"] or missing)
@@ -33,7 +33,7 @@ def rounds_of(arena: Arena, sheet: Sheet, names: list[str], fsync: tuple[str, ..
     for mode in fsync:
         for count in writers:
             sheet.measure(f"{count} writer{'s' if count > 1 else ''}, fsync {mode}", "/s", "none", more=True)
-    seconds = 0.3 if arena.quick else 0.5
+    seconds = 0.3 if arena.quick else 0.4
     try:
         for mode in fsync:
             arena.setting(f"ALTER SYSTEM SET fsync = {mode}")
@@ -43,7 +43,7 @@ def rounds_of(arena: Arena, sheet: Sheet, names: list[str], fsync: tuple[str, ..
                     name = f"{count} writer{'s' if count > 1 else ''}, fsync {mode}"
                     measure(arena, sheet, entry, name, count, seconds, listen=listen)
 
-            arena.take_turns(sheet, arena.entries(sheet, names), arena.rounds(), turn, lambda _: None)
+            arena.take_turns(sheet, arena.entries(sheet, names), arena.rounds(1), turn, lambda _: None)
     finally:
         arena.setting("ALTER SYSTEM RESET fsync")
 
@@ -80,6 +80,8 @@ def subscribers(arena: Arena, sheet: Sheet) -> None:
         for label, options in SUBSCRIBING.items():
             name = label.partition(",")[0]
             entries = arena.entries(sheet, [name])
+            for entry in entries:
+                entry.name = label
 
             def turn(entry: Entry, label: str = label, options: dict[str, bool] = options) -> None:
                 for number in numbers:

@@ -23,11 +23,12 @@ def declare(sheet: Sheet) -> None:
     sheet.measure("lost", "% of the events")
 
 
-def record(sheet: Sheet, entry: Entry, written: list[Stamp]) -> None:
-    """Samples of one round."""
+def record(sheet: Sheet, entry: Entry, written: list[Stamp], warm_up: int) -> None:
+    """Samples of one round, without its first ones."""
     if entry.driven is None:
         return
-    found = entry.wait(10.0, quiet=1.0)
+    found = entry.wait(10.0, quiet=1.0, enough=len(written))
+    written = written[warm_up:]
     if found["ended"]:
         raise Failed(found["ended"])
     seen = {int(key): moment for key, moment in reversed(found["kept"])}  # the first time counts
@@ -48,14 +49,12 @@ def asleep(arena: Arena, sheet: Sheet) -> None:
         for entry in entries:
             arena.attempt(sheet, entry, lambda entry: (entry.empty(), entry.start(mode="stamps"), entry.expect(1 << 40)))
         entries = [entry for entry in entries if entry.name not in sheet.failed]
-        for number in range(rounds + WARM_UP):
+        for _ in range(rounds + WARM_UP):
             for entry in entries:
                 time.sleep(random.uniform(0.004, 0.007))
-                stamp = commit_one(entry.writer)
-                if number >= WARM_UP:
-                    written[entry.name].append(stamp)
+                written[entry.name].append(commit_one(entry.writer))
         for entry in entries:
-            arena.attempt(sheet, entry, lambda entry: record(sheet, entry, written[entry.name]))
+            arena.attempt(sheet, entry, lambda entry: record(sheet, entry, written[entry.name], WARM_UP))
     finally:
         for entry in entries:
             entry.close()
@@ -72,6 +71,7 @@ def load(arena: Arena, sheet: Sheet) -> None:
     def turn(entry: Entry) -> None:
         entry.empty()
         entry.expect(1 << 40)
-        record(sheet, entry, sorted(arena.writers.paced(entry.url, 4, 0.0025, seconds), key=lambda stamp: stamp[1])[8:])
+        written = arena.writers.paced(entry.url, 4, 0.0025, seconds)
+        record(sheet, entry, sorted(written, key=lambda stamp: stamp[1]), 8)
 
     arena.take_turns(sheet, arena.entries(sheet, names), arena.rounds(1), turn, begin)

@@ -5,8 +5,6 @@ The listener's buffer is large enough for all, so that none of it is spent on te
 
 from __future__ import annotations
 
-import time
-
 from arena import Arena, Entry
 from contestants import COLUMNS, ORDERS, create_table
 from sheet import Sheet
@@ -54,14 +52,15 @@ def columns(arena: Arena, sheet: Sheet) -> None:
     shapes = {width: {"id": "bigint"} | {f"c{i}": kinds[i % 4] for i in range(width - 1)} for width in WIDTHS}
     values = {"text": "'a word or two ' || i", "integer": "i", "numeric(10,2)": "i / 100.0", "timestamptz": "now() + i * interval '1 s'"}
 
+    def begin(entry: Entry) -> None:
+        tables = {f"wide_{width}": shape for width, shape in shapes.items()}
+        entry.outside(*(create_table(table, shape) for table, shape in tables.items()))
+        arena.install(entry.contestant, tables)
+        entry.start(tables)
+
     def turn(entry: Entry) -> None:
         for width, shape in shapes.items():
             table = f"wide_{width}"
-            if sheet.round == 0:
-                entry.outside(create_table(table, shape))
-                arena.install(entry.contestant, [table], shape)
-            entry.stop()
-            entry.start([table], shape)
             into, what = ", ".join(list(shape)[1:]), ", ".join(values[kind] for kind in list(shape.values())[1:])
             taken = []
             for _ in range(3):
@@ -74,7 +73,7 @@ def columns(arena: Arena, sheet: Sheet) -> None:
             sheet.add(entry.name, f"{width} columns", sorted(taken)[1] / number * 1e6)
             entry.empty(table)
 
-    arena.take_turns(sheet, arena.entries(sheet, names), arena.rounds(2), turn, lambda _: None)
+    arena.take_turns(sheet, arena.entries(sheet, names), arena.rounds(2), turn, begin)
 
 
 def tables(arena: Arena, sheet: Sheet) -> None:
@@ -84,17 +83,17 @@ def tables(arena: Arena, sheet: Sheet) -> None:
         for number in numbers:
             sheet.measure(f"{what}, {number} table{'s' if number > 1 else ''}", unit, "hand_row")
 
+    every = {f"many_{i}": ORDERS for i in range(max(numbers))}
+
+    def begin(entry: Entry) -> None:
+        entry.outside(*(create_table(table, ORDERS) for table in every))
+        arena.install(entry.contestant, every)
+
     def turn(entry: Entry) -> None:
-        every = [f"many_{i}" for i in range(max(numbers))]
-        if sheet.round == 0:
-            entry.outside(*(create_table(table, ORDERS) for table in every))
-            arena.install(entry.contestant, every)
         for number in numbers:
-            these, plural = every[:number], "s" if number > 1 else ""
-            entry.start(these[:1])
-            once = entry.started_in
-            entry.start(these)
-            sheet.add(entry.name, f"start, {number} table{plural}", max(0.01, (entry.started_in if number > 1 else once) * 1e3))
+            these, plural = list(every)[:number], "s" if number > 1 else ""
+            entry.start(dict.fromkeys(these, ORDERS))
+            sheet.add(entry.name, f"start, {number} table{plural}", entry.started_in * 1e3)
             each = 10_000 // number
             statements = [f"INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM source LIMIT {each}" for table in these]
             entry.expect(each * number)
@@ -103,6 +102,5 @@ def tables(arena: Arena, sheet: Sheet) -> None:
             sheet.add(entry.name, f"10,000 rows, {number} table{plural}", (found["last"] - start) / (each * number) * 1e6)
             entry.outside(f"TRUNCATE {', '.join(these)}")
         entry.stop()
-        time.sleep(0.1)
 
-    arena.take_turns(sheet, arena.entries(sheet, names), arena.rounds(2), turn, lambda _: None)
+    arena.take_turns(sheet, arena.entries(sheet, names), arena.rounds(2), turn, begin)
