@@ -22,9 +22,9 @@ def listen(tables: list[Table], options: dict[str, Any], tally: Tally) -> None:
         def heard(_connection: Any, _pid: int, _channel: str, payload: str) -> None:
             received(int(payload))
 
-        await connection.add_listener("changes", heard)
+        await connection.add_listener(tables[0].name, heard)
         for _ in range(options.get("subscribers", 1) - 1):
-            await connection.add_listener("changes", _other())
+            await connection.add_listener(tables[0].name, _other())
         tally.ready()
         await asyncio.Event().wait()
 

@@ -21,7 +21,7 @@ PAYLOAD = "NEW.id::text" if MODE == "key" else "row_to_json(NEW)::text"
 FUNCTION = f"""
     CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-      PERFORM pg_notify('changes', {PAYLOAD});
+      PERFORM pg_notify(TG_TABLE_NAME, {PAYLOAD});
       RETURN NULL;
     END $$"""
 
@@ -44,7 +44,8 @@ def install(tables: list[Table]) -> None:
 def listen(tables: list[Table], options: dict[str, Any], tally: Tally) -> None:
     connections = [connected() for _ in range(options.get("subscribers", 1))]
     for connection in connections:
-        connection.cursor().execute("LISTEN changes")
+        for table in tables:
+            connection.cursor().execute(f"LISTEN {table.name}")
     tally.ready()
     first, received = connections[0], tally.received
     while True:

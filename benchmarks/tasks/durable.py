@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from arena import Arena, Entry
 from sheet import Sheet
+from sqlalchemy import MetaData
 
+from sa_pgnotify import ChangeLog
 from tasks.bulk import delivered
 
+LOG = ChangeLog(MetaData()).names
 KINDS = {"statements of 1,000 rows": (1_000_000, 1000), "transactions of one row": (100_000, 1)}
 BATCHES = (10_000, 1_000)
 
@@ -19,10 +22,8 @@ def backlog(arena: Arena, sheet: Sheet) -> None:
     def turn(entry: Entry) -> None:
         for kind, (count, step) in KINDS.items():
             rows = count // 10 if arena.quick else count
-            entry.start()
             entry.empty()
-            entry.start()  # which forgets earlier consumers, and empties what they had read
-            entry.stop()
+            entry.outside(f"TRUNCATE {', '.join(LOG.slots)}, {LOG.consumers}, {LOG.parked}", f"UPDATE {LOG.head} SET removed = 0")
             write(entry, rows // step, step)
             for size in BATCHES:
                 entry.start(start="beginning", batch_size=size, heartbeat=600.0, count=rows)

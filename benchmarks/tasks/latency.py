@@ -50,6 +50,7 @@ def asleep(arena: Arena, sheet: Sheet) -> None:
             arena.attempt(sheet, entry, lambda entry: (entry.empty(), entry.start(mode="stamps"), entry.expect(1 << 40)))
         entries = [entry for entry in entries if entry.name not in sheet.failed]
         for _ in range(rounds + WARM_UP):
+            random.shuffle(entries)  # what one leaves behind is not always the same one's
             for entry in entries:
                 time.sleep(random.uniform(0.004, 0.007))
                 written[entry.name].append(commit_one(entry.writer))

@@ -81,7 +81,7 @@ def tables(arena: Arena, sheet: Sheet) -> None:
     numbers = TABLES[:2] if arena.quick else TABLES
     for what, unit in (("start", "ms"), ("10,000 rows", "us/row")):
         for number in numbers:
-            sheet.measure(f"{what}, {number} table{'s' if number > 1 else ''}", unit, "hand_row")
+            sheet.measure(f"{what}, {number} table{'s' if number > 1 else ''}", unit, "hand_row" if unit == "us/row" else "")
 
     every = {f"many_{i}": ORDERS for i in range(max(numbers))}
 

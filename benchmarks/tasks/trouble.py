@@ -89,7 +89,7 @@ def largest(arena: Arena, sheet: Sheet) -> None:
             sheet.series.setdefault(entry.name, {})["largest row"] = [size]
             sheet.text(entry.name, "largest", label)
         else:
-            sheet.text(entry.name, "stops at", "not found")
+            sheet.text(entry.name, "stops at", "at none of these")
 
     arena.together(sheet, arena.entries(sheet, names), turn, workers=2)
 
