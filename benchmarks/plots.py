@@ -24,6 +24,8 @@ FOLDER = Path(__file__).parent / "plots"
 BACK, INK, FAINT = "#fdfdfe", "#24292e", "#d0d4d8"
 OURS, OTHERS, FLOOR, BARE = "#2878c8", "#8a94a0", "#5aa469", "#b8bec5"
 DARK = {BACK: "#0d1117", INK: "#e0e4e8", FAINT: "#3a4048", OURS: "#58a6f0", OTHERS: "#7d8590", FLOOR: "#6cbf7d", BARE: "#565e68"}
+LEAST = 10.0
+"""Microseconds that a logarithmic axis begins at; what was there before COMMIT returned counts as 0."""
 LINES = {"identity": "-", "values": "--", "durable": "-.", "durable_values": ":"}
 mpl.rcParams |= {
     "svg.fonttype": "none", "svg.hashsalt": "sa_pgnotify", "font.size": 9, "figure.facecolor": BACK, "axes.facecolor": BACK,
@@ -146,23 +148,25 @@ def line(axes: Any, name: str, points: list[tuple[float, float]]) -> None:
 
 
 def latency(sheets: dict[str, Sheet]) -> Any:
-    figure, panels = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
-    for axes, task, title in zip(panels, ("asleep", "load"), ("asleep", "400 commits a second")):
-        if task not in sheets:
-            continue
-        sheet = sheets[task]
-        found = {name: samples for name in in_order(sheet) if (samples := sheet.samples(name, "sent"))}
-        for place, (name, samples) in enumerate(found.items()):
-            p50, p95, p99 = (percentile(samples, point) / 1e3 for point in (50, 95, 99))
+    tasks = [(task, title) for task, title in (("asleep", "asleep"), ("load", "400 commits a second")) if task in sheets]
+    if not tasks:
+        raise KeyError("asleep")
+    names = [name for name in BY_NAME if any(sheets[task].samples(name, "returned") for task, _ in tasks)]
+    figure, panels = plt.subplots(1, len(tasks), figsize=(11, 3.8), layout="constrained", sharey=True, squeeze=False)
+    for axes, (task, title) in zip(panels[0], tasks):
+        for place, name in enumerate(names):
+            if not (samples := sheets[task].samples(name, "returned")):
+                continue
+            p50, p95, p99 = (max(LEAST, percentile(samples, point)) / 1e3 for point in (50, 95, 99))
             axes.plot([p50, p99], [place, place], color=colour(name), linewidth=2)
             axes.plot([p50], [place], "o", color=colour(name))
             axes.plot([p95], [place], "|", color=colour(name), markersize=9)
             axes.plot([p99], [place], ">", color=colour(name), markersize=4)
-        axes.set_yticks(range(len(found)), [plain(name) for name in found])
-        axes.invert_yaxis()
         axes.set_xscale("log")
-        axes.set_title(f"ms from sending COMMIT to the loop's body, {title}")
+        axes.set_title(f"ms from COMMIT's return to the loop's body, {title}")
         axes.set_xlabel("● p50   | p95   ▸ p99 (log scale)")
+    panels[0][0].set_yticks(range(len(names)), [plain(name) for name in names])
+    panels[0][0].invert_yaxis()
     return figure
 
 
@@ -207,11 +211,11 @@ def overview(sheets: dict[str, Sheet]) -> Any:
     names = [n for n in BY_NAME if (n in sheet.series or n in sheet.failed) and n not in ("none", "hand_typed", "libpq")]
     written = {name: Spread.of(sheet.ratios(name, "INSERT", "none")) for name in names}
     rates = {name: Spread.of([rate / 1e3 for rate in sheet.samples(name, "delivered")]) for name in names}
-    delays = {name: Spread.of([delay / 1e3 for delay in late.samples(name, "sent")]) for name in names}
+    delays = {name: Spread.of([max(LEAST, delay) / 1e3 for delay in late.samples(name, "returned")]) for name in names}
     columns = (
         ("INSERT of 100,000 rows, no trigger = 1", written, "{:.2f}", False),
         ("delivered, thousand events a second", rates, "{:,.0f}", True),
-        ("ms from COMMIT to the handler, median", delays, "{:.2f}", True),
+        ("ms from COMMIT's return to the handler, median", delays, "{:.2f}", True),
     )
     for axes, (title, values, form, log) in zip(panels, columns):
         for place, name in enumerate(names):

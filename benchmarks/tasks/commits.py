@@ -43,7 +43,7 @@ def rounds_of(arena: Arena, sheet: Sheet, names: list[str], fsync: tuple[str, ..
                     name = f"{count} writer{'s' if count > 1 else ''}, fsync {mode}"
                     measure(arena, sheet, entry, name, count, seconds, listen=listen)
 
-            arena.take_turns(sheet, arena.entries(sheet, names), arena.rounds(1), turn, lambda _: None)
+            arena.take_turns(sheet, arena.entries(sheet, names), arena.rounds(2 if listen else 1), turn, lambda _: None)
     finally:
         arena.setting("ALTER SYSTEM RESET fsync")
 
