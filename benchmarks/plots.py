@@ -70,6 +70,10 @@ def plain(contestant: str) -> str:
     return re.sub(r"; psycopg2 loop.*|, each read and typed| \(default\)", "", title)
 
 
+def shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def colour(contestant: str) -> str:
     known = BY_NAME.get(contestant.partition(",")[0])
     if known is None or not known.module:
@@ -77,17 +81,17 @@ def colour(contestant: str) -> str:
     return OURS if known.is_ours else FLOOR if known.is_floor else OTHERS
 
 
-def bars(axes: Any, values: dict[str, Spread], title: str, failed: dict[str, str] | None = None, form: str = "{:.2f}") -> None:
+def bars(axes: Any, values: dict[str, Spread], title: str, failed: dict[str, str] | None = None) -> None:
     """Horizontal bars in the order given; a figure stands at the end of each."""
     names = [*values, *(failed or {})]
     for place, name in enumerate(names):
         spread = values.get(name)
         if spread is None:
-            axes.text(0, place, " failed", va="center", color=INK, fontsize=8)
+            axes.text(0.01, place, "failed", va="center", fontsize=8, transform=axes.get_yaxis_transform())
             continue
         error = [[max(0.0, spread.median - spread.low)], [max(0.0, spread.high - spread.median)]]
         axes.barh(place, spread.median, color=colour(name), xerr=error, error_kw={"ecolor": INK, "elinewidth": 0.8})
-        axes.text(spread.high, place, "  " + form.format(spread.median), va="center", fontsize=8, color=INK)
+        axes.text(spread.high, place, "  " + shown(spread.median), va="center", fontsize=8, color=INK)
     axes.set_yticks(range(len(names)), [plain(name) for name in names])
     axes.invert_yaxis()
     axes.set_title(title)
@@ -112,7 +116,7 @@ def bulk(sheets: dict[str, Sheet]) -> Any:
     written = ratios(sheet, "INSERT", "none")
     bars(left, written, "100,000 rows in one INSERT: time, no trigger = 1", failures(sheet, written))
     rates = {name: s for name in in_order(sheet) if (s := Spread.of([r / 1e3 for r in sheet.samples(name, "delivered")]))}
-    bars(right, rates, "delivered, thousand events a second (log scale)", failures(sheet, rates), "{:,.0f}")
+    bars(right, rates, "delivered, thousand events a second (log scale)", failures(sheet, rates))
     right.set_xscale("log")
     return figure
 
@@ -130,7 +134,7 @@ def commits(sheets: dict[str, Sheet]) -> Any:
             line(axes, name, points)
         axes.set_xscale("log", base=2)
         axes.set_xticks([1, 4, 16], ["1", "4", "16"])
-        axes.set_title(f"throughput of one-row transactions, fsync {fsync}; no trigger = 1")
+        axes.set_title(f"one-row commits, fsync {fsync}; no trigger = 1")
         axes.set_xlabel("writers; somebody listens")
         axes.set_ylim(0, None)
     panels[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
@@ -213,18 +217,18 @@ def overview(sheets: dict[str, Sheet]) -> Any:
     rates = {name: Spread.of([rate / 1e3 for rate in sheet.samples(name, "delivered")]) for name in names}
     delays = {name: Spread.of([max(LEAST, delay) / 1e3 for delay in late.samples(name, "returned")]) for name in names}
     columns = (
-        ("INSERT of 100,000 rows, no trigger = 1", written, "{:.2f}", False),
-        ("delivered, thousand events a second", rates, "{:,.0f}", True),
-        ("ms from COMMIT's return to the handler, median", delays, "{:.2f}", True),
+        ("INSERT of 100,000 rows, no trigger = 1", written, False),
+        ("delivered, thousand events a second", rates, True),
+        ("ms from COMMIT's return to the handler, median", delays, True),
     )
-    for axes, (title, values, form, log) in zip(panels, columns):
+    for axes, (title, values, log) in zip(panels, columns):
         for place, name in enumerate(names):
             spread = values[name]
             if spread is None:
                 axes.text(0.02, place, "failed", va="center", fontsize=8, transform=axes.get_yaxis_transform())
                 continue
             axes.barh(place, spread.median, color=colour(name))
-            axes.text(spread.median, place, " " + form.format(spread.median), va="center", fontsize=8)
+            axes.text(spread.median, place, " " + shown(spread.median), va="center", fontsize=8)
         if log:
             axes.set_xscale("log")
         axes.set_title(title)
