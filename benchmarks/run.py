@@ -7,6 +7,8 @@ one by one. All samples go into results/, and from there into README.md's tables
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -23,6 +25,8 @@ from sqlalchemy import URL
 from tasks import TASKS
 
 ROUNDS = 5
+LONGEST = 420
+"""Seconds after which a task is broken off, should something hang that has no time limit of its own."""
 
 
 def measure(maintenance: URL, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -45,17 +49,23 @@ def measure(maintenance: URL, options: argparse.Namespace, folder: Path) -> dict
             sheet = Sheet(title)
             say(f"{name}: {title}")
             since = time.monotonic()
+            signal.alarm(LONGEST)
             try:
                 task(arena, sheet)
             except Exception as error:
                 traceback.print_exc()
                 sheet.notes[""] = f"the task itself failed: {type(error).__name__}: {error}"
+            signal.alarm(0)
             sheet.seconds = time.monotonic() - since
             found["tasks"][name] = sheet.as_json()
     finally:
         arena.clear()
     found["minutes"] = round((time.monotonic() - started) / 60, 1)
     return found
+
+
+def too_long(*_: object) -> None:
+    raise TimeoutError(f"it took over {LONGEST} s")
 
 
 def say(what: str) -> None:
@@ -71,6 +81,8 @@ def main() -> None:
     parser.add_argument("--contestant", action="append", choices=BY_NAME, help="only this one, beside those it is compared with")
     parser.add_argument("--render", metavar="FILE", type=Path, help="measure nothing: make tables and plots of a result file")
     options = parser.parse_args()
+    signal.signal(signal.SIGALRM, too_long)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that databases and processes go
     if options.render:
         publish(results.load(options.render))
         return

@@ -52,9 +52,8 @@ def insert(arena: Arena, sheet: Sheet) -> None:
         found = delivered(entry, count)
         if not entry.contestant.slow:
             sheet.add(entry.name, "end to end", found["last"] - start)
-        sheet.add(
-            entry.name, "delivered", count / max(1e-6, found["cpu"], found["last"] - committed)
-        )  # some read before COMMIT has returned
+        taken = max(1e-6, found["cpu"], found["last"] - committed)  # some read before COMMIT has returned
+        sheet.add(entry.name, "delivered", count / taken)
         sheet.add(entry.name, "CPU", found["cpu"] / count * 1e6)
         if entry.contestant.slow:
             entry.stop()
