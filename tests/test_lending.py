@@ -1,6 +1,7 @@
 """The connection that is read by whoever waits for events: nothing is lost, doubled or held up by it, whatever falls in between."""
 
 import dis
+import gc
 import sys
 import threading
 import time
@@ -43,11 +44,13 @@ class At:
         self.met = False
 
     def __enter__(self):
+        gc.disable()  # what is closed because it is garbage, as other tests' listeners, is no place of this thread's: it comes anywhere
         sys.settrace(self._called)
         return self
 
     def __exit__(self, *_):
         sys.settrace(None)
+        gc.enable()
 
     def _called(self, frame, *_):
         # events() and get() have given the event away already: a caller may lose what is returned to him, as from any function.
