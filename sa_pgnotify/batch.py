@@ -30,10 +30,10 @@ class Batch:
     """Rows of one message, and what they need to become events."""
 
     __slots__ = (
-        "_changed", "_first", "_kind", "_layout", "_names", "_rows", "header", "logged", "new", "old", "since", "source"
+        "_changed", "_first", "_is_split", "_kind", "_layout", "_names", "_rows", "header", "logged", "new", "old", "since", "source"
     )  # fmt: skip
     new: Fields
-    """What the rows hold; of an update, after it. Both are there once they were split."""
+    """What the rows hold; of an update, after it. Both are split when one of them is asked for."""
     old: Fields
 
     def __init__(self, source: Source, rows: Rows, since: float, logged: LogRow | None = None, first: int = 0) -> None:
@@ -49,6 +49,7 @@ class Batch:
         self._rows = rows
         self._layout = source.layout(rows.header.shape)
         self._kind = _KINDS[rows.header.operation]
+        self._is_split = False
         self._changed: list[frozenset[int]] = []
         self._names: dict[tuple[Plan, frozenset[int]], frozenset[str]] = {}
 
@@ -76,6 +77,7 @@ class Batch:
             for place, row in enumerate(rows):
                 row.new = self.new.alone(place)
                 row.old = self.old.alone(place, row.new)
+                row._is_split = True
                 row._changed = self._changed[place : place + 1]
         return rows
 
@@ -120,6 +122,9 @@ class Batch:
             return [Truncated(self, plan, 0, None) for plan in source.emptied(layout)]
         plan = source.plan(layout, None)
         try:
+            if self._rows.size == 1 and layout.discriminator is None and not self._is_split:
+                identity = self._only_identity(plan)
+                return [kind(self, plan, 0, identity)] if plan.accepted else []
             self._split()
             identities = list(zip(*map(self.new.values, plan.key), strict=True))
         except (ValueError, UndecodableValue) as error:
@@ -129,9 +134,29 @@ class Batch:
         plans = [source.plan(layout, discriminator) for discriminator in self.new.columns[layout.discriminator]]
         return [kind(self, plan, row, identities[row]) for row, plan in enumerate(plans) if plan.accepted]
 
-    @property
-    def _is_split(self) -> bool:
-        return hasattr(self, "new")
+    def _only_identity(self, plan: Plan) -> Identity:
+        """The identity of the one row that there is: an event that comes alone is waited for, so the rest is split when it is asked for.
+
+        :raises ValueError: if it is not of the message's shape.
+        """
+        layout, source = self._layout, self.source
+        fields = self._rows.only()
+        start, width = 0, layout.fields
+        if self._kind is Updated:
+            start = layout.masks
+            changed = source.changed(layout, tuple(fields[:start]))
+            width += start + sum([place < layout.carried for place in changed])
+            self._changed = [changed]
+        if len(fields) != width:
+            raise ValueError(f"{len(fields)} fields in a row of {width}")
+        return tuple([source.decoder(layout.columns[place]).one(fields[start + place]) for place in plan.key])
+
+    def __getattr__(self, name: str) -> Fields:
+        """What is not there before the rows are split."""
+        if name not in ("new", "old"):
+            raise AttributeError(name)
+        self._split()
+        return self.new if name == "new" else self.old
 
     def _split(self) -> None:
         """
@@ -142,6 +167,7 @@ class Batch:
         new, old = self._updated() if self._kind is Updated else (dict(enumerate(self._rows.columns(self._layout.fields))), {})
         self.new = Fields(self.source.decoder, self._layout.columns, new)
         self.old = Fields(self.source.decoder, self._layout.columns, old, self.new)
+        self._is_split = True
 
     def _updated(self) -> tuple[_Columns, _Columns]:
         """The columns of updates, those before them behind: of these there are those that changed in some row.

@@ -19,7 +19,7 @@ from .waiting import Waiting
 
 __all__ = ["Lending"]
 
-LINGER = 0.05
+LINGER = 0.5
 """Seconds that a connection stays lent after an event was taken: whoever took it will mostly wait for the next one soon."""
 
 

@@ -34,15 +34,13 @@ __all__ = ["MASK_BITS", "RS", "Header", "Malformed", "MessageReader", "Rows", "l
 
 ESC, RS, US = "\x1b", "\x1e", "\x1f"
 MASK_BITS = 31
+_OPERATIONS = frozenset("IUDT")
 LONGEST_ROW = 1 << 30
 """Characters; PostgreSQL's own texts end there."""
 
 _PART = re.compile(r"sa1 ([0-9]{1,30}) ([0-9]{1,10}) ([01])\Z")
 _FAILED = "sa1 failed "
 MOVED = "sa1 moved"
-_HEADER_TEXT = r"([IUDT])\x1f([^\x1e\x1f]*)\x1f([0-9]{1,20})\x1f([0-9]{1,17})\x1f([^\x1e\x1f]*)\x1f([^\x1e\x1f]*)"
-_HEADER = re.compile(rf"{_HEADER_TEXT}\Z")
-_WHOLE = re.compile(rf"sa1 [0-9]{{1,10}} 0 1\x1e{_HEADER_TEXT}\x1e")
 
 
 class Header(NamedTuple):
@@ -77,6 +75,10 @@ class Rows(NamedTuple):
     def each(self) -> list[Rows]:
         """Each of them alone."""
         return [Rows(self.header, row, 1) for row in self.text.split(RS)]
+
+    def only(self) -> list[str | None]:
+        """The fields of the one row that there is, NULL as None."""
+        return _fields(self.text)
 
     def first(self, count: int) -> Rows:
         """The first ``count`` of them."""
@@ -151,11 +153,12 @@ class MessageReader:
 
     def whole(self, channel: str, payload: str, pid: int) -> Rows | None:
         """The rows of a notification that is a message in one piece, if nothing else is wrong; nothing changes by it."""
-        match = _WHOLE.match(payload)
-        if match is None or self._open is not None:
+        start, _, message = payload.partition(RS)
+        if self._open is not None or not (start.startswith("sa1 ") and start.endswith(" 0 1")):
             return None
-        text = payload[match.end() :]
-        return Rows(_header(channel, match, pid), text, text.count(RS) + 1)
+        head, separator, text = message.partition(RS)
+        header = _header(channel, head, pid)
+        return Rows(header, text, text.count(RS) + 1) if header and separator else None
 
     def reset(self) -> Malformed | None:
         """Forget the message that is not complete, as after a lost connection; tells whether there was one."""
@@ -179,8 +182,7 @@ class MessageReader:
         self._pieces, self._length = [rest], len(rest)
         if self._header is None:
             first, separator, text = text.partition(RS)
-            match = _HEADER.match(first)
-            self._header = None if match is None else _header(channel, match, pid)
+            self._header = _header(channel, first, pid)
             if self._header is None or (last and not separator):
                 return [self._broken("a message without a header")]
             if not separator:
@@ -191,9 +193,15 @@ class MessageReader:
         return [complete]
 
 
-def _header(channel: str, match: re.Match[str], pid: int) -> Header:
-    operation, relation, transaction, microseconds, shape, context = match.groups()
-    return Header(channel, operation, relation, int(transaction), int(microseconds), shape, (context and unescaped(context)) or "", pid)
+def _header(channel: str, text: str, pid: int) -> Header | None:
+    fields = text.split(US)
+    if len(fields) != 6 or RS in text:
+        return None
+    operation, relation, transaction, moment, shape, context = fields
+    numbers = transaction.isdecimal() and moment.isdecimal() and len(transaction) <= 20 and len(moment) <= 17
+    if operation not in _OPERATIONS or not numbers:
+        return None
+    return Header(channel, operation, relation, int(transaction), int(moment), shape, (context and unescaped(context)) or "", pid)
 
 
 def _failure(text: str) -> str:
@@ -202,9 +210,9 @@ def _failure(text: str) -> str:
 
 def logged_rows(header: str, text: str, pid: int) -> Rows | Malformed:
     """The changes that a row of the change log holds."""
-    match = _HEADER.match(header)
-    if match is not None:
-        return Rows(_header("", match, pid), text, text.count(RS) + 1)
+    found = _header("", header, pid)
+    if found is not None:
+        return Rows(found, text, text.count(RS) + 1)
     failed = _FAILED.removeprefix("sa1 ")
     return Malformed(_failure(header[len(failed) :]) if header.startswith(failed) else f"no change of ours in the log: {header[:80]!r}")
 
