@@ -26,6 +26,7 @@ class Handlers:
     def __init__(self, listener: str) -> None:
         self._listener = listener
         self._all: list[tuple[tuple[type, ...], list[Any], Callable[[Any], Any]]] = []
+        self._known: dict[tuple[Any, ...], list[Callable[[Any], Any]]] = {}
 
     def on(self, what: tuple[Any, ...], check: Callable[[Any], object]) -> Callable[[H], H]:
         """
@@ -44,16 +45,26 @@ class Handlers:
         def register(handler: H) -> H:
             check(handler)
             self._all.append((kinds, targets, handler))
+            self._known = {}  # a new one, as another thread may be about to add to the old one what was right before
             return handler
 
         return register
 
     def of(self, event: Event) -> list[Callable[[Any], Any]]:
         """Those that fit ``event``, in the order of registration."""
-        fitting = [handler for kinds, targets, handler in self._all if _fits(event, kinds, targets)]
-        if not fitting and isinstance(event, Gap):
-            logger.warning("%r, and no handler for it: register one with @listener.on(Gap)", event)
-        return fitting
+        if isinstance(event, Gap):
+            fitting = self._find(event)
+            if not fitting:
+                logger.warning("%r, and no handler for it: register one with @listener.on(Gap)", event)
+            return fitting
+        alike = (type(event), event.channel) if isinstance(event, Notification) else (type(event), event.entity, event.table)
+        known = self._known
+        if alike not in known:
+            known[alike] = self._find(event)
+        return known[alike]
+
+    def _find(self, event: Event) -> list[Callable[[Any], Any]]:
+        return [handler for kinds, targets, handler in self._all if _fits(event, kinds, targets)]
 
 
 def _fits(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:

@@ -243,7 +243,7 @@ class Listener(BaseListener):
                     if on_error is None:
                         raise
                     result = on_error(error, event)
-                if isinstance(result, Coroutine):  # of a lambda, say, which does not look async
+                if result is not None and isinstance(result, Coroutine):  # of a lambda, say, which does not look async
                     result.close()
                     raise _is_async(result)
 

@@ -118,16 +118,21 @@ def test_handlers_are_called_in_order_by_what_they_ask_for(engine, Listener):
     listener.on(Deleted, Inserted)(lambda e: calls.append((type(e).__name__, e.entity.__name__)))
     listener.on("bye")(lambda _: listener.stop())
     listener.on(Item.__table__)(lambda e: calls.append(("item's table", e.identity)))
+    listener.on(Item)(lambda _: listener.on(Updated)(lambda e: calls.append(("from now on", e.identity))))
     with listener:
-        run(engine, "INSERT INTO orders VALUES (1, '')", "INSERT INTO items VALUES (5)", "UPDATE orders SET status = 'x'", "NOTIFY bye")
+        run(engine, "INSERT INTO orders VALUES (1, '')", "UPDATE orders SET status = 'w'", "INSERT INTO items VALUES (5)",
+            "UPDATE orders SET status = 'x'", "NOTIFY bye")  # fmt: skip
         listener.run()
     assert calls == [
         ("order", (1,)),
         ("Inserted", "Order"),
+        ("updated order", (1,)),
+        ("order", (1,)),
         ("Inserted", "Item"),
         ("item's table", (5,)),
         ("updated order", (1,)),
         ("order", (1,)),
+        ("from now on", (1,)),
     ]
 
 
