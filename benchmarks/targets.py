@@ -48,6 +48,7 @@ def _bulk(sheets: dict[str, Sheet]) -> Iterator[Target]:
         ("UPDATE of 100,000 rows, all values, against no trigger", "update", "values", "UPDATE", "none", 1.6, True),
         ("delivery, identity, against the loop by hand", "bulk", "identity", "delivered", "hand_row", 5.0, False),
         ("delivery, all values typed, against the loop by hand", "bulk", "values", "delivered", "hand_row", 2.0, False),
+        ("the same, against the loop by hand that types them too", "bulk", "values", "delivered", "hand_typed", 2.0, False),
         ("end to end, identity, against the bare INSERT", "bulk", "identity", "end to end", "none", 1.3, True),
         ("end to end, all values typed, against the bare INSERT", "bulk", "values", "end to end", "none", 2.5, True),
     ]
