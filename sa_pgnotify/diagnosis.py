@@ -187,7 +187,7 @@ def _listeners(connection: Connection) -> Iterator[Finding]:
 
 def _triggers(connection: Connection) -> Iterator[Finding]:
     installation = read_installation(connection)
-    if not installation.sets and not installation.damaged:
+    if not installation.sets and not installation.damaged and not installation.hidden:
         mend = "Mark a model and run metadata.create_all(engine), or the migration that installs the triggers."
         yield Finding("note", "triggers", "No table of this database has our triggers.", mend)
     telling = [
@@ -200,6 +200,9 @@ def _triggers(connection: Connection) -> Iterator[Finding]:
     for name, function in sorted(installation.damaged.items()):
         text = f"The function {function.name} of {name} does not say what it was made from, or a newer sa_pgnotify made it."
         yield Finding("warning", "triggers", text, "Install that version, or run metadata.create_all(engine), or the migration, anew.")
+    if installation.hidden:
+        text = f"Installed on {', '.join(installation.hidden)} too, in schemas that this role may not use: it can neither see them nor listen."
+        yield Finding("note", "triggers", text, "GRANT USAGE ON SCHEMA of each TO this role, or ask as one that has it.")
     for function in installation.unused:
         text = f"The function {function.name} is run by no trigger."
         yield Finding("note", "triggers", text, f'DROP FUNCTION "{function.schema}"."{function.name}"(); unless a table is to get it back.')

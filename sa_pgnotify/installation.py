@@ -26,12 +26,14 @@ class Installation:
     :ivar sets: what was installed, by the full name of its table; ``found`` what is there of it now.
     :ivar damaged: trigger functions of tables whose comment does not tell, or that a newer version has made; ``unused`` those that no
         trigger runs.
+    :ivar hidden: tables that have triggers of ours, in schemas that this role may not use.
     """
 
     sets: dict[str, TriggerSet]
     found: dict[str, Installed]
     damaged: dict[str, Function]
     unused: list[Function]
+    hidden: list[str]
 
     def silent(self, name: str) -> list[str]:
         """The triggers of a table that do not fire, or are not there."""
@@ -78,4 +80,6 @@ def read_installation(connection: Connection) -> Installation:
             made = TriggerSet.made(function.table, schema, **said)
             sets[name] = made if made.function_name == function.name else replace(made, function=function.name)
     there = installed(execute, sets.values())
-    return Installation(sets, {name: there[triggers] for name, triggers in sets.items()}, damaged, unused)
+    found = {name: there[triggers] for name, triggers in sets.items() if triggers in there}
+    hidden = sorted(sets.keys() - found.keys())
+    return Installation({name: sets[name] for name in found}, found, damaged, unused, hidden)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from commands import MODULE
 from conftest import run
 from kinds import address
-from sqlalchemy import text
+from sqlalchemy import Column, Integer, MetaData, Table, text
 
-from sa_pgnotify import Consumer, Listener, sessions, subscribing
+from sa_pgnotify import Consumer, Listener, notify_on_change, sessions, subscribing
 from sa_pgnotify.diagnosis import diagnose
 
 CREATE = "Run metadata.create_all(engine), or the migration that installs the triggers."
@@ -80,8 +80,12 @@ def test_pooler_that_swallows_notifications(shop, proxied, proxy, monkeypatch):
 
 
 def test_privileges_that_lack(shop, engine, url, admin):
-    """A role that may do little is told what it cannot do, and no question that it may not ask ends the examination."""
+    """A role that may do little is told what it cannot do, and no question that it may not ask ends the examination; not even tables in
+    a schema that it may not use."""
     shop.create(engine)
+    run(engine, "CREATE SCHEMA walled")
+    secret = Table("secret", MetaData(), Column("id", Integer, primary_key=True), schema="walled")
+    notify_on_change(secret).metadata.create_all(engine)
     name = f"poor_{url.database}"
     run(engine, f"CREATE ROLE {name} LOGIN PASSWORD 'p'", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     try:
@@ -90,6 +94,7 @@ def test_privileges_that_lack(shop, engine, url, admin):
         lines = done.output.splitlines()
         assert any(line.startswith("note: privileges: This role may create nothing in the schema public") for line in lines)
         assert any("This role does not see what the sessions of other roles do" in line and "pg_read_all_stats" in line for line in lines)
+        assert any(line.startswith("note: triggers: Installed on walled.secret too, in schemas that this role may not use") for line in lines)
         assert any(line.startswith("warning: consumers: It could not be looked at: permission denied") for line in lines), done.output
     finally:
         run(engine, f"DROP ROLE {name}")

@@ -94,6 +94,8 @@ def _of_database(engine: Engine) -> Target:
         metadata = installation.tables(connection)
     for table in installation.damaged:
         say(f"{table} is left out: its trigger function does not say what it was made from, or is of a newer sa_pgnotify")
+    for table in installation.hidden:
+        say(f"{table} is left out: this role may not use its schema")
     for table in installation.sets:
         if silent := installation.silent(table):
             say(f"{table}: {', '.join(silent)} does not fire; see sa-pgnotify doctor")
