@@ -88,3 +88,13 @@ def test_needs_no_database(shop):
     done = shop.run("sql", TARGET, DATABASE_URL="postgresql://127.0.0.1:1/none")
     assert done.exit_code == 0
     assert done.stdout.startswith(f"-- Creates triggers and change log of {TARGET}: ")
+
+
+def test_title_stays_a_comment(shop):
+    """Whatever a table is called, no part of its name is a statement of the script."""
+    (shop.folder / "odd_names.py").write_text(
+        "from sqlalchemy import Column, Integer, MetaData, Table\nfrom sa_pgnotify import notify_on_change\nmetadata = MetaData()\n"
+        "notify_on_change(Table('a\\nDROP TABLE orders; --', metadata, Column('id', Integer, primary_key=True)))\n"
+    )
+    title, empty, rest, *_ = shop.run("sql", "odd_names:metadata").stdout.splitlines()
+    assert (title, empty, rest[:2]) == ("-- Creates triggers of odd_names:metadata: a\\nDROP TABLE orders; --", "", "DO")

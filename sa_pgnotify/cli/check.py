@@ -8,7 +8,7 @@ from rich.text import Text
 from ..reflection import check as drifts_of
 from .connecting import Url, connected
 from .failing import Debug
-from .screens import output
+from .screens import output, printable
 from .targets import TargetName, target
 
 __all__ = ["check"]
@@ -34,7 +34,7 @@ def check(name: TargetName, url: Url = None, debug: Debug = False) -> None:
         drifts = [drift for drift in drifts if drift.table in names]
     console = output()
     for drift in drifts:
-        console.print(Text.assemble((drift.kind, STYLES[drift.kind]), str(drift).removeprefix(drift.kind)))
+        console.print(Text.assemble((drift.kind, STYLES[drift.kind]), printable(str(drift).removeprefix(drift.kind))))
     if drifts:
         raise typer.Exit(1)
     count = len(models.tables)

@@ -10,7 +10,7 @@ from rich.text import Text
 from ..diagnosis import Finding, diagnose
 from .connecting import Url, connected
 from .failing import Debug
-from .screens import output, progress, say
+from .screens import output, printable, progress, say
 
 __all__ = ["doctor"]
 
@@ -39,14 +39,14 @@ def doctor(url: Url = None, debug: Debug = False) -> None:
 
 
 def _print(console: Console, finding: Finding) -> None:
-    mend = f" {finding.mend}" if finding.mend else ""
+    text, mend = printable(finding.text), printable(f" {finding.mend}" if finding.mend else "")
     style = STYLES[finding.severity]
     if not console.is_terminal:
-        console.print(f"{finding.severity}: {finding.subject}: {finding.text}{mend}", markup=False)
+        console.print(f"{finding.severity}: {finding.subject}: {text}{mend}", markup=False)
         return
     grid = Grid.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=7)
     grid.add_column(width=10)
     grid.add_column(overflow="fold")
-    grid.add_row(Text(finding.severity, style), finding.subject, Text.assemble(finding.text, (mend, "bold")))
+    grid.add_row(Text(finding.severity, style), finding.subject, Text.assemble(text, (mend, "bold")))
     console.print(grid)

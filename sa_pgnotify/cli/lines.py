@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapper
 
 from ..errors import UndecodableValue
 from ..events import Change, Deleted, Event, Gap, Inserted, Notification, Truncated, Updated
+from .screens import printable
 
 __all__ = ["print_event"]
 
@@ -63,12 +64,12 @@ def _rest(event: Event) -> Text:
             f"{event.reason}: events since {_clock(event.since)} may be missing{detail}. Read again what you keep a copy of", "bold red"
         )
     if isinstance(event, Notification):
-        return Text(f"{_printable(event.channel)} {event.payload!r}")
+        return Text(f"{printable(event.channel)} {event.payload!r}")
     return Text("  ").join([_subject(event), *_details(event)])
 
 
 def _subject(change: Change) -> Text:
-    name = getattr(change.entity, "__name__", None) or _printable(change.table.fullname)
+    name = getattr(change.entity, "__name__", None) or printable(change.table.fullname)
     if change.identity is None:
         return Text(name, "bold")
     return Text.assemble((name, "bold"), f"({', '.join(map(_value, change.identity))})")
@@ -82,7 +83,7 @@ def _details(change: Change) -> list[Text]:
             return [Text(f"was ({', '.join(map(_value, change.previous_identity))})"), *told] if change.previous_identity else told
         values = change.new if isinstance(change, Inserted) else change.old if isinstance(change, Deleted) else {}
         beside = values.keys() - _keys(change)
-        return [Text.assemble((f"{_printable(name)}=", "dim"), _value(value)) for name, value in values.items() if name in beside]
+        return [Text.assemble((f"{printable(name)}=", "dim"), _value(value)) for name, value in values.items() if name in beside]
     except UndecodableValue as error:
         return [Text(str(error), "red")]
 
@@ -98,15 +99,10 @@ def _keys(change: Change) -> set[str]:
 def _changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Text:
     """A name that changed, and from what to what, if that came along."""
     if name not in old or name not in new:
-        return Text(_printable(name))
-    return Text.assemble((f"{_printable(name)}=", "dim"), _value(old[name]), (" -> ", "dim"), _value(new[name]))
+        return Text(printable(name))
+    return Text.assemble((f"{printable(name)}=", "dim"), _value(old[name]), (" -> ", "dim"), _value(new[name]))
 
 
 def _value(value: Any) -> str:
     text = str(value) if isinstance(value, _PLAIN) else repr(value)
-    return _printable(text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}...")
-
-
-def _printable(text: str) -> str:
-    """``text`` without what a terminal would obey."""
-    return text if text.isprintable() else repr(text)[1:-1]
+    return printable(text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}...")

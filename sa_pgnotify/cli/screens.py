@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-__all__ = ["errors", "forget_output", "output", "progress", "say"]
+__all__ = ["errors", "forget_output", "output", "printable", "progress", "say"]
 
 UNBROKEN = 10_000
 """Columns of what is no terminal: programs read lines."""
@@ -25,9 +25,14 @@ def errors() -> Console:
     return Console(file=sys.stderr, width=None if sys.stderr.isatty() else UNBROKEN, highlight=False)
 
 
+def printable(text: str) -> str:
+    """``text`` without what a terminal would obey, on one line: names come from the database, and may hold anything."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def say(text: str) -> None:
     """Print one line beside the output, so that a file or a pipe holds nothing else."""
-    errors().print(text, style="dim", markup=False)
+    errors().print(printable(text), style="dim", markup=False)
 
 
 @contextmanager

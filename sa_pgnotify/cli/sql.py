@@ -12,6 +12,7 @@ from sqlalchemy import create_mock_engine
 
 from ..ddl import CreateNotifyTriggers, DropNotifyTriggers
 from .failing import Debug
+from .screens import printable
 from .targets import Target, TargetName, target
 
 __all__ = ["script", "sql"]
@@ -62,5 +63,5 @@ def script(models: Target, *, drop: bool = False, with_tables: bool = False) -> 
         if log is not None and drop and models.is_whole:  # other tables may write to it
             models.metadata.drop_all(engine, log.tables, checkfirst=False)
         about = "triggers and change log" if log else "triggers"
-    title = f"-- {'Drops' if drop else 'Creates'} {about} of {models.name}: {', '.join(models.tables)}\n"
-    return "\n".join([title, *statements])
+    title = printable(f"-- {'Drops' if drop else 'Creates'} {about} of {models.name}: {', '.join(models.tables)}")
+    return "\n".join([f"{title}\n", *statements])
