@@ -36,6 +36,7 @@ def refused(done) -> str:
         ("broken_shop:Base", "broken_shop cannot be imported: ZeroDivisionError: division by zero. --debug shows where"),
         ("needy_shop:Base", "needy_shop cannot be imported, because there is no module 'not_there_at_all': install what it needs"),
         ("exiting_shop:Base", "exiting_shop cannot be imported: SystemExit: 3. --debug shows where"),
+        ("rude_shop:it.Base", "RuntimeError: not now. --debug shows where"),
         (":Base", "'' is no module's name. TARGET is package.module:Base"),
         ("..shop:Base", "'..shop' is no module's name. TARGET is package.module:Base"),
     ],
@@ -45,6 +46,7 @@ def test_target_that_is_none_is_told_with_its_mend(shop, target, said):
     (shop.folder / "broken_shop.py").write_text("1 / 0")
     (shop.folder / "needy_shop.py").write_text("import not_there_at_all")
     (shop.folder / "exiting_shop.py").write_text("raise SystemExit(3)")
+    (shop.folder / "rude_shop.py").write_text("class It:\n    def __getattr__(self, name): raise RuntimeError('not now')\nit = It()")
     assert refused(shop.run("sql", target)).startswith(said)
 
 
@@ -91,6 +93,15 @@ def test_url_that_does_not_do(url, said, monkeypatch):
         assert "hun" not in done.output
         assert "ter2" not in done.output
     assert refused(CliRunner().invoke(app, ["doctor", "--url", url])).startswith(said)
+
+
+@pytest.mark.parametrize("typed", [["doctor"], ["watch", "command_shop:Base"], []])
+def test_url_without_its_option_is_not_quoted(typed):
+    """Who forgets --url is told so, and the password is not in the message."""
+    done = CliRunner().invoke(app, [*typed, "postgresql://ann:hunter 2@127.0.0.1/shop"])
+    assert done.exit_code == 2
+    assert "a URL is given as --url URL" in done.stderr
+    assert "hunter" not in done.output
 
 
 @pytest.mark.parametrize("driver", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+asyncpg"])

@@ -6,6 +6,7 @@ It stands around all commands, so that none of them needs to think of it.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ STATUS = 2
 """Of an error; 1 says that something was found."""
 _secrets: set[str] = set()
 _DEBUG = "sa_pgnotify.debug"
+_UsageError: Any = typer.BadParameter.__base__  # click's, or typer's own copy of it
 
 
 class CommandError(Exception):
@@ -63,8 +65,12 @@ class Program(TyperGroup):
         except BrokenPipeError:  # who read the output has seen enough
             forget_output()
             raise typer.Exit(0) from None
-        # Of the models' module, of a driver, of the server: whatever it is, whoever typed the command is to read it.
-        except (CommandError, SQLAlchemyError, OSError, ValueError, TypeError, LookupError, ImportError, AttributeError) as error:
+        except _UsageError as error:  # it quotes what was typed, and a URL may stand where none belongs
+            error.message = re.sub("://.*", "://...: a URL is given as --url URL", error.message, flags=re.DOTALL)
+            raise
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:  # of the models' module, a driver, the server: whoever typed the command is to read it
             if ctx.meta.get(_DEBUG):
                 errors().print(shown("".join(traceback.format_exception(error))), markup=False, highlight=False, end="")
             errors().print(f"sa-pgnotify: {shown(_line(error))}", markup=False, highlight=False, soft_wrap=True)
