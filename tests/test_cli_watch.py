@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -124,6 +125,19 @@ def test_entity_chooses(shop, engine):
         run(engine, "INSERT INTO orders VALUES (1, 'a', 1)", "INSERT INTO customers VALUES (1, 'a')")
         assert "Customer(1)" in program.line()
         assert ended(program).startswith("1 inserted in")
+
+
+def test_ctrl_c_while_it_connects():
+    """It ends at once also while a server takes a connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"postgresql://127.0.0.1:{mute.getsockname()[1]}/shop"
+        command = [sys.executable, "-c", START, "watch", "--url", address]
+        with subprocess.Popen(command, stderr=subprocess.PIPE) as program, mute.accept()[0]:
+            began = time.monotonic()
+            program.send_signal(signal.SIGINT)
+            assert program.wait(20) == 130
+            assert time.monotonic() - began < 3
+            assert b"Traceback" not in program.stderr.read()
 
 
 @pytest.mark.parametrize("silent", [True, False])

@@ -7,6 +7,7 @@ password, which must not be seen in any message, also when the URL cannot be rea
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -76,14 +77,31 @@ def connected(given: str | None, command: str) -> Iterator[Engine]:
     engine = create_engine(url)
     try:
         try:
-            with progress("connecting"), engine.connect():
-                pass
+            with progress("connecting"):
+                _connect(engine)
         except DBAPIError as error:
             why = str(error.orig).strip().partition("\n")[0]
             raise CommandError(f"cannot connect to {_place(url)}: {why}") from error
         yield engine
     finally:
         engine.dispose()
+
+
+def _connect(engine: Engine) -> None:
+    """Connect once, in a thread: libpq is deaf to signals while it does, and Ctrl-C is not to wait for a server that does not answer."""
+    failures: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            engine.connect().close()
+        except Exception as error:  # it is the caller's
+            failures.append(error)
+
+    thread = threading.Thread(target=attempt, name="sa_pgnotify connecting", daemon=True)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
 
 
 def _place(url: URL) -> str:
