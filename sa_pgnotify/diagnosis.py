@@ -201,7 +201,8 @@ def _triggers(connection: Connection) -> Iterator[Finding]:
         text = f"The function {function.name} of {name} does not say what it was made from, or a newer sa_pgnotify made it."
         yield Finding("warning", "triggers", text, "Install that version, or run metadata.create_all(engine), or the migration, anew.")
     if installation.hidden:
-        text = f"Installed on {', '.join(installation.hidden)} too, in schemas that this role may not use: it can neither see them nor listen."
+        hidden = ", ".join(installation.hidden)
+        text = f"Installed on {hidden} too, in schemas that this role may not use: it can neither see them nor listen."
         yield Finding("note", "triggers", text, "GRANT USAGE ON SCHEMA of each TO this role, or ask as one that has it.")
     for function in installation.unused:
         text = f"The function {function.name} is run by no trigger."

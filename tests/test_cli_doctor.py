@@ -94,7 +94,9 @@ def test_privileges_that_lack(shop, engine, url, admin):
         lines = done.output.splitlines()
         assert any(line.startswith("note: privileges: This role may create nothing in the schema public") for line in lines)
         assert any("This role does not see what the sessions of other roles do" in line and "pg_read_all_stats" in line for line in lines)
-        assert any(line.startswith("note: triggers: Installed on walled.secret too, in schemas that this role may not use") for line in lines)
+        assert any(
+            line.startswith("note: triggers: Installed on walled.secret too, in schemas that this role may not use") for line in lines
+        )
         assert any(line.startswith("warning: consumers: It could not be looked at: permission denied") for line in lines), done.output
     finally:
         run(engine, f"DROP ROLE {name}")
