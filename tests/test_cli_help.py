@@ -13,10 +13,12 @@ import pytest
 from commands import START
 from kinds import address
 from rich.console import Console
+from test_docs_cli import SCREENS
 from typer.testing import CliRunner
 
 from sa_pgnotify.cli import app
 from sa_pgnotify.cli.demo import tour
+from sa_pgnotify.cli.logs import told_of_logs
 
 COMMANDS = ("demo", "watch", "check", "sql", "doctor", "consumers", "prune")
 
@@ -77,10 +79,12 @@ def _read(leader: int) -> bytes:
         return b""
 
 
-def test_demo_tells_everything(url):
-    """The demo shows every kind of event, values and changed names included, and a cut connection as a Gap."""
+def test_demo_tells_everything(url, monkeypatch):
+    """The demo shows every kind of event, values and changed names included, and a cut connection as a Gap; all as the page shows it."""
     screen = io.StringIO()
-    tour(address(url), Console(file=screen, width=200))
+    monkeypatch.setattr(sys, "stderr", screen)
+    with told_of_logs():
+        tour(address(url), Console(file=screen, width=200))
     shown = screen.getvalue()
     for expected in (
         "Inserted  Order(1)  status='new'  total=40",
@@ -92,3 +96,9 @@ def test_demo_tells_everything(url):
     ):
         assert expected in shown, shown
     assert len(re.findall(r"(?m)^\d\d:\d\d:\d\d ", shown)) == 12
+    assert _words(shown) == _words(SCREENS["sa-pgnotify demo"])
+
+
+def _words(screen: str) -> set[str]:
+    """All that a screen says, but for moments and the breaks that its width makes."""
+    return set(re.sub(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|\d+\.\d s", "", screen).split())
