@@ -277,8 +277,27 @@ def test_the_error_lists_what_came(engine):
         with pytest.raises(AssertionError, match=r"and there came:\n  Inserted\(Order, \(1,\).*\n  Notification\("):
             captured.expect(Deleted, Order, timeout=0.01)
         assert captured.expect("plain").payload == "x"
-        with pytest.raises(NotifyConfigError, match="by name"):
-            captured.expect(Inserted, (1,))
+
+
+def test_a_question_that_nothing_could_answer_is_refused(engine):
+    """A slip of the pen would make none() pass for ever, and expect() wait in vain; so it is told at once."""
+    Order, Rush = models(engine)
+    with CapturedChanges(engine, Rush, "plain") as captured:
+        for what, fields, said in (
+            ((Inserted, (1,)), {}, r"\(1,\) is no kind of event.*by name"),
+            (("plane",), {}, "plane is not captured here"),
+            ((type("Customer", (), {}),), {}, "Customer is not captured here"),
+            ((), {"identiti": (1,)}, "no such event has an attribute 'identiti'"),
+            ((Inserted, Deleted), {"changed": set()}, "no such event has an attribute 'changed'"),
+        ):
+            for ask in (captured.none, captured.expect):
+                with pytest.raises(NotifyConfigError, match=said):
+                    ask(*what, **fields)
+        run(engine, "INSERT INTO orders VALUES (1, 'new', 'rush')", "NOTIFY plain")
+        with pytest.raises(AssertionError, match="there came:\n  Inserted"):
+            captured.none(Deleted, Inserted)
+        with pytest.raises(AssertionError, match="there came:\n  Inserted.*\n  Notification"):
+            captured.none(Order, "plain")
 
 
 # -- asyncio ----------------------------------------------------------------------------------------------------------

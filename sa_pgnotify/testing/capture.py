@@ -31,7 +31,7 @@ from ..errors import NotifyConfigError, PgNotifyError
 from ..events import Event, Notification
 from ..listener import Listener
 from ..quoting import literal
-from ..sources import expand
+from ..sources import Wanted, expand
 from ..spec import marking_of
 from .expecting import Caught, check_what
 from .transaction import Transaction
@@ -48,9 +48,9 @@ class _Fence:
         answer to that is behind, it has read.
     """
 
-    def __init__(self, sources: tuple[Any, ...]) -> None:
+    def __init__(self, wanted: Wanted) -> None:
         self.channel = f"sa_pgnotify_fence_{uuid4().hex}"
-        self.durable = any(marking is not None and marking.durable for marking in map(marking_of, expand(sources).tables))
+        self.durable = any(marking is not None and marking.durable for marking in map(marking_of, wanted.tables))
         self._sent = 0
 
     def send(self, connection: ListenConnection) -> None:
@@ -74,11 +74,12 @@ class _BaseCaptured:
         """
         self._bind = bind
         self._sources = sources
+        self._wanted = expand(sources)
         self._caught = Caught()
         self._transaction: Transaction | None = None
         self._listener: Any = None
         self._sender: ListenConnection | None = None
-        self._fence = _Fence(sources)
+        self._fence = _Fence(self._wanted)
 
     @property
     def events(self) -> list[Event]:
@@ -134,12 +135,13 @@ class CapturedChanges(_BaseCaptured):
     def expect(self, *what: Any, timeout: float = 5.0, **fields: Any) -> Any:
         """The first event that fits and was not expected before. It waits, if it has to; within a transaction it never has to.
 
-        :param what: a kind of event, an entity, or a plain channel, any of them or several: ``expect(Updated, Order)``.
+        :param what: a kind of event, an entity or plain channel, or both: ``expect(Updated, Order)``. Of several kinds any does, and of several
+            entities: ``expect(Inserted, Updated, Order)``.
         :param timeout: seconds that it may take.
         :param fields: what its attributes must be equal to: ``identity=(7,)``, ``changed={"status"}``.
         :raises AssertionError: if none comes; it lists what did.
         """
-        check_what(what)
+        check_what(self._wanted, what, fields)
         deadline = time.monotonic() + timeout
         if self._listener is None:
             self._read()
@@ -157,7 +159,7 @@ class CapturedChanges(_BaseCaptured):
         :param timeout: seconds that the server may take to answer; silence is not waited for.
         :raises AssertionError: if one does.
         """
-        check_what(what)
+        check_what(self._wanted, what, fields)
         self._up_to_now(timeout)
         self._caught.refuse(what, fields)
 
@@ -209,7 +211,7 @@ class AsyncCapturedChanges(_BaseCaptured):
 
     async def expect(self, *what: Any, timeout: float = 5.0, **fields: Any) -> Any:  # noqa: ASYNC109 (as the thread's)
         """As :meth:`CapturedChanges.expect`."""
-        check_what(what)
+        check_what(self._wanted, what, fields)
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
         if self._listener is None:
@@ -223,7 +225,7 @@ class AsyncCapturedChanges(_BaseCaptured):
 
     async def none(self, *what: Any, timeout: float = 5.0, **fields: Any) -> None:  # noqa: ASYNC109 (as the thread's)
         """As :meth:`CapturedChanges.none`."""
-        check_what(what)
+        check_what(self._wanted, what, fields)
         await self._up_to_now(timeout)
         self._caught.refuse(what, fields)
 

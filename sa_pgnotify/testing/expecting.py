@@ -1,7 +1,8 @@
 """What a test says of the events that it has caught, whichever way they came.
 
 It is hard to say that something did not happen: silence for a while proves little and costs the while. So whoever reads events can read
-up to now, and know that it has; and what fails names what did come, since that is what one looks for then.
+up to now, and know that it has; and what fails names what did come, since that is what one looks for then. A question that no event could
+answer, by a slip of the pen, would never fail either, and so is refused.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import NotifyConfigError
-from ..events import Change, Event, Gap, Notification
+from ..events import Change, Deleted, Event, Gap, Inserted, Notification, Truncated, Updated
+from ..sources import Wanted
 
 __all__ = ["Caught"]
 
 KINDS = (Change, Gap, Notification)
+ALL = (Inserted, Updated, Deleted, Truncated, Gap, Notification)
 SHOWN = 20
 """Events that a message lists."""
 
@@ -58,37 +61,66 @@ class Caught:
 
 
 def _fits(event: Event, what: tuple[Any, ...], fields: dict[str, Any]) -> bool:
-    for one in what:
-        if isinstance(one, type) and issubclass(one, KINDS):
-            if not isinstance(event, one):
-                return False
-        elif isinstance(event, Gap):
-            return False
-        elif isinstance(event, Notification):
-            if event.channel != one:
-                return False
-        elif not (event.table is one or event.entity is one or (isinstance(one, type) and _is_below(event.entity, one))):
-            return False
-    return all(getattr(event, name, fields) == value for name, value in fields.items())
+    kinds = _kinds(what)
+    others = [one for one in what if one not in kinds]
+    return (
+        (not kinds or isinstance(event, kinds))
+        and (not others or any(_is_of(event, one) for one in others))
+        and all(getattr(event, name, fields) == value for name, value in fields.items())
+    )
+
+
+def _kinds(what: tuple[Any, ...]) -> tuple[type, ...]:
+    return tuple(one for one in what if isinstance(one, type) and issubclass(one, KINDS))
+
+
+def _is_of(event: Event, one: Any) -> bool:
+    """Whether it is an event of an entity, or of a plain channel."""
+    if isinstance(event, Gap):
+        return False
+    if isinstance(event, Notification):
+        return bool(event.channel == one)
+    return event.table is one or event.entity is one or (isinstance(one, type) and _is_below(event.entity, one))
 
 
 def _is_below(entity: Any, one: type) -> bool:
     return isinstance(entity, type) and issubclass(entity, one)
 
 
-def check_what(what: tuple[Any, ...]) -> None:
+def check_what(wanted: Wanted, what: tuple[Any, ...], fields: dict[str, Any]) -> None:
     """
-    :raises NotifyConfigError: if one is a value, where a kind of event, an entity or a channel belongs.
+    :param wanted: what is captured.
+    :raises NotifyConfigError: if no event can fit: one is a value, where a kind of event, an entity or a channel belongs, or is not captured,
+        or has no such attribute.
     """
+    kinds = _kinds(what)
     for one in what:
         if not isinstance(one, type | str) and not hasattr(one, "columns"):
             raise NotifyConfigError(
                 "expect", f"{one!r} is no kind of event, no entity and no channel. Give values by name: identity=(1,), changed={{'status'}}"
             )
+        if one not in kinds and not _is_captured(wanted, one):
+            raise NotifyConfigError("expect", f"{_name(one)} is not captured here, so it would never come. Capture it too")
+    for name in fields:
+        if not any(hasattr(kind, name) for kind in ALL if issubclass(kind, kinds or KINDS)):
+            raise NotifyConfigError("expect", f"no such event has an attribute {name!r}, so none would fit. Values are in old and new")
+
+
+def _is_captured(wanted: Wanted, one: Any) -> bool:
+    if isinstance(one, str):
+        return one in wanted.channels
+    if not isinstance(one, type):
+        return one in wanted.tables
+    classes = [class_ for interest in wanted.tables.values() for class_ in interest.classes]
+    return any(issubclass(class_, one) or issubclass(one, class_) for class_ in classes)
+
+
+def _name(one: Any) -> str:
+    return str(getattr(one, "__name__", one))
 
 
 def _said(what: tuple[Any, ...], fields: dict[str, Any]) -> str:
-    parts = [str(getattr(one, "__name__", one)) for one in what] + [f"{name}={value!r}" for name, value in fields.items()]
+    parts = [_name(one) for one in what] + [f"{name}={value!r}" for name, value in fields.items()]
     return f"event ({', '.join(parts)})" if parts else "event"
 
 
