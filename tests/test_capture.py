@@ -199,6 +199,18 @@ def test_a_commit_is_refused(engine):
     assert catalog(engine) == before
 
 
+def test_a_session_that_gave_its_connection_back_is_told_how_to_be_bound(engine):
+    """Of a session with a transaction of its own, nothing can be read after that transaction."""
+    Order, _ = models(engine)
+    with Session(engine) as session, CapturedChanges(session, Order) as captured:
+        session.add(Order(id=1, status="new"))
+        session.flush()
+        captured.expect(Inserted)
+        session.rollback()
+        with pytest.raises(PgNotifyError, match='Bind the session to a connection.*join_transaction_mode="create_savepoint"'):
+            captured.none()
+
+
 def test_what_cannot_be_captured_is_refused(engine, outer):
     """No transaction, a plain channel in one, something else than a bind, missing triggers: each error names the mend."""
     Order, _ = models(engine)
