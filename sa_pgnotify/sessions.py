@@ -1,13 +1,15 @@
 """The sessions of a database, as far as they concern the notification queue.
 
 PostgreSQL does not show who listens. It shows what a session did last, and what waits: a session that LISTENs and is in a transaction, or
-whose program does not read its socket, keeps the queue from being emptied for all databases of the server.
+whose program does not read its socket, keeps the queue from being emptied for all databases of the server. Our own listeners show
+themselves to the writers by a lock, and so to all roles.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .presence import PRESENT
 from .reflection import Execute
 
 __all__ = ["Session", "sessions"]
@@ -53,13 +55,14 @@ class Session:
         return f"Process {self.pid} ({self.user}@{self.database}{named})"
 
 
-# A listener of ours asks for the usage of the queue at each heartbeat.
-_SESSIONS = """
-SELECT pid, coalesce(usename::text, ''), application_name, coalesce(datname::text, ''), coalesce(state, ''),
-  (query ~* '^\\s*(un)?listen\\M' OR query LIKE '%pg_notification_queue_usage()%' OR application_name = 'sa_pgnotify listener')::int,
+# A listener of ours asks for the usage of the queue at each heartbeat. What is not shown to this role is null.
+_SESSIONS = f"""
+SELECT pid, coalesce(usename::text, ''), coalesce(application_name, ''), coalesce(datname::text, ''), coalesce(state, ''),
+  (query ~* '^\\s*(un)?listen\\M' OR query LIKE '%pg_notification_queue_usage()%' OR application_name = 'sa_pgnotify listener'
+    OR pid IN (SELECT pid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND classid = {PRESENT} AND mode = 'ShareLock'))::int,
   pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - xact_start)::float8, (wait_event = 'ClientWrite')::int
 FROM pg_catalog.pg_stat_activity
-WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
+WHERE coalesce(backend_type, 'client backend') = 'client backend' AND datid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
 ORDER BY xact_start NULLS LAST, pid
 """
 

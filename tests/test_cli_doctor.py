@@ -89,10 +89,12 @@ def test_privileges_that_lack(shop, engine, url, admin):
     name = f"poor_{url.database}"
     run(engine, f"CREATE ROLE {name} LOGIN PASSWORD 'p'", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     try:
-        done = shop.run("doctor", DATABASE_URL=address(url.set(username=name, password="p")))
+        with shop.models() as models, Listener(engine, models.Order):
+            done = shop.run("doctor", DATABASE_URL=address(url.set(username=name, password="p")))
         assert done.exit_code == 0, done.output
         lines = done.output.splitlines()
         assert any(line.startswith("note: privileges: This role may create nothing in the schema public") for line in lines)
+        assert any(line.startswith("good: listeners: Process ") for line in lines)
         assert any("This role does not see what the sessions of other roles do" in line and "pg_read_all_stats" in line for line in lines)
         assert any(
             line.startswith("note: triggers: Installed on walled.secret too, in schemas that this role may not use") for line in lines
