@@ -135,8 +135,8 @@ class CapturedChanges(_BaseCaptured):
     def expect(self, *what: Any, timeout: float = 5.0, **fields: Any) -> Any:
         """The first event that fits and was not expected before. It waits, if it has to; within a transaction it never has to.
 
-        :param what: a kind of event, an entity or plain channel, or both: ``expect(Updated, Order)``. Of several kinds any does, and of several
-            entities: ``expect(Inserted, Updated, Order)``.
+        :param what: a kind of event, an entity or plain channel, or both: ``expect(Updated, Order)``. Of several kinds any does, and of
+            several entities: ``expect(Inserted, Updated, Order)``.
         :param timeout: seconds that it may take.
         :param fields: what its attributes must be equal to: ``identity=(7,)``, ``changed={"status"}``.
         :raises AssertionError: if none comes; it lists what did.

@@ -90,8 +90,8 @@ def _is_below(entity: Any, one: type) -> bool:
 def check_what(wanted: Wanted, what: tuple[Any, ...], fields: dict[str, Any]) -> None:
     """
     :param wanted: what is captured.
-    :raises NotifyConfigError: if no event can fit: one is a value, where a kind of event, an entity or a channel belongs, or is not captured,
-        or has no such attribute.
+    :raises NotifyConfigError: if no event can fit: one is a value, where a kind of event, an entity or a channel belongs, or is not
+        captured, or has no such attribute.
     """
     kinds = _kinds(what)
     for one in what:

@@ -121,8 +121,8 @@ class Transaction:
         """What came since the last time."""
         if self._connection.closed:
             raise PgNotifyError(
-                "the transaction that is captured has ended, and its session has given the connection back. Bind the session to a connection "
-                'whose transaction the test rolls back: Session(connection, join_transaction_mode="create_savepoint")'
+                "the transaction that is captured has ended, and its session has given the connection back. Bind the session to a "
+                'connection whose transaction the test rolls back: Session(connection, join_transaction_mode="create_savepoint")'
             )
         if not self._is_there():
             self._install()
