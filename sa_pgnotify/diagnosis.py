@@ -234,7 +234,8 @@ def _consumers(connection: Connection) -> Iterator[Finding]:
     for (schema,) in list(execute(f"{schemas} WHERE c.relname = {literal('sa_pgnotify_consumers')} AND c.relkind = 'r'")):
         log = state(execute, LogNames(schema))
         text = f"{str(log)[:1].upper()}{str(log)[1:]}."
-        yield Finding("warning" if log.is_held_up else "good", "log", text)
+        is_late = log.hindmost is None or log.holder is not None or log.seconds > LATE_SECONDS
+        yield Finding("warning" if log.is_held_up else "note" if is_late else "good", "log", text)
     for consumer in consumers(connection):
         yield _consumer(consumer)
 

@@ -22,7 +22,10 @@ def test_healthy_database(shop, engine):
     """Where all is well every line says so, and the exit status is 0; a listener is named."""
     shop.create(engine)
     with shop.models() as models, Listener(engine, models.Order):
-        done = shop.run("doctor")
+        unread = [severity for severity, text in about(engine, "log") if "nobody consumes it: run a Consumer" in text]
+        assert unread == ["note"]
+        with Consumer(engine, "billing", models.Payment):
+            done = shop.run("doctor")
     assert (done.exit_code, done.stderr) == (0, "0 problems, 0 warnings\n")
     lines = done.stdout.splitlines()
     assert {line.partition(":")[0] for line in lines} == {"good"}, done.output
