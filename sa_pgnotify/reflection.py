@@ -77,7 +77,8 @@ class Installed:
     :ivar relation: the table's name in messages; ``channel`` the channel that the function says it sends on, else the default one;
         ``log`` the change log that it says it writes to instead, or None.
     :ivar function_oid: of the function that the triggers run, or that has its name; ``has_its_name`` tells.
-    :ivar source: the function's source, or None if there is no such function; ``settings`` its SET clauses, ``comment`` its comment.
+    :ivar source: the function's source, or None if there is no such function; ``settings`` its SET clauses, ``comment`` its comment,
+        ``is_definer`` whether it runs with its owner's rights.
     :ivar columns: their names.
     :ivar types: column name to type OID, domains replaced by what they are made of.
     """
@@ -87,6 +88,7 @@ class Installed:
     log: LogNames | None
     function_oid: int | None
     has_its_name: bool
+    is_definer: bool
     source: str | None
     comment: str | None
     settings: dict[str, str]
@@ -110,7 +112,7 @@ def execute_on(connection: Connection) -> Execute:
 
 
 _INSTALLED = f"""
-SELECT w.place, f.oid::bigint, (f.oid = to_regprocedure(w.function))::int, f.prosrc, obj_description(f.oid, 'pg_proc'),
+SELECT w.place, f.oid::bigint, (f.oid = to_regprocedure(w.function))::int, f.prosecdef::int, f.prosrc, obj_description(f.oid, 'pg_proc'),
   (SELECT json_object_agg(lower(split_part(c, '=', 1)), substr(c, strpos(c, '=') + 1))::text FROM unnest(f.proconfig) AS c),
   r.name, {DEFAULT_CHANNEL.format(name="r.name")},
   (SELECT json_agg(json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text FROM pg_catalog.pg_trigger AS t
@@ -152,7 +154,7 @@ def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool 
     ]
     sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)), types=_TYPES if with_types else "NULL")
     result: dict[TriggerSet, Installed] = {}
-    for place, function, named, source, comment, settings, relation, channel, triggers, columns, types in execute(sql):
+    for place, function, named, definer, source, comment, settings, relation, channel, triggers, columns, types in execute(sql):
         found = [Trigger(*given) for given in json.loads(triggers or "[]")]
         by_name = {trigger.name: trigger for trigger in found}
         said = read_comment(comment) or {}
@@ -162,6 +164,7 @@ def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool 
             log=LogNames(said.get("log_schema")) if said.get("durable") else None,
             function_oid=function,
             has_its_name=bool(named),
+            is_definer=bool(definer),
             source=source,
             comment=comment,
             settings=json.loads(settings or "{}"),
@@ -185,7 +188,7 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     drifts = [Drift("outdated", table_name, f"column {name}", mend) for name in lacking]
     if found.source is None:
         drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
-    elif not found.has_its_name or (wanted.body, wanted.comment) != (found.source, found.comment) or not _set(wanted, found):
+    elif not found.has_its_name or not _is_as_wanted(wanted, found):
         drifts.append(Drift("outdated", table_name, f"function {wanted.function_name}", create))
     for operation, name in TRIGGER_NAMES.items():
         trigger = found.triggers.get(name)
@@ -202,8 +205,10 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     return drifts
 
 
-def _set(wanted: TriggerSet, found: Installed) -> bool:
-    """Whether the function's settings are what they should be; None stands for any value."""
+def _is_as_wanted(wanted: TriggerSet, found: Installed) -> bool:
+    """Whether the function is what it should be; a setting of None stands for any value."""
+    if (wanted.body, wanted.comment, wanted.marking.durable) != (found.source, found.comment, found.is_definer):
+        return False
     settings = wanted.settings
     return settings.keys() == found.settings.keys() and all(v is None or v == found.settings[n] for n, v in settings.items())
 

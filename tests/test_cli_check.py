@@ -25,6 +25,7 @@ DRIFTS = {
         "outdated: trigger sa_pgnotify_truncate of orders.",
     "ALTER TABLE customers DROP COLUMN name": "outdated: column name of customers.",
     "ALTER FUNCTION sa_pgnotify_customers() SET DateStyle = 'SQL'": "outdated: function sa_pgnotify_customers of customers.",
+    "ALTER FUNCTION sa_pgnotify_payments() SECURITY INVOKER": "outdated: function sa_pgnotify_payments of payments.",
     "CREATE TRIGGER sa_pgnotify_update AFTER UPDATE ON payments FOR EACH STATEMENT EXECUTE FUNCTION sa_pgnotify_payments()":
         "left over: trigger sa_pgnotify_update of payments.",
     "CREATE TRIGGER copied AFTER UPDATE ON payments FOR EACH STATEMENT EXECUTE FUNCTION sa_pgnotify_payments()":
