@@ -178,8 +178,9 @@ def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool 
 def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> list[Drift]:
     """How what is installed for a table differs from what its marking asks for."""
     create = "Run metadata.create_all(engine), or the migration that installs the triggers."
-    if found is None:
-        return [Drift("missing", table_name, "the table", create)]
+    if found is None:  # or in a schema that this role may not use, where it sees no table
+        grant = "" if wanted.schema is None else f" If it is there, GRANT USAGE ON SCHEMA {quote(wanted.schema)} TO this role."
+        return [Drift("missing", table_name, "the table", create + grant)]
     lacking = found.lacks(wanted)
     if lacking:  # create_all leaves such a table alone
         columns = ", ".join(f"column {name}" for name in lacking)

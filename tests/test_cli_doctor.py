@@ -5,9 +5,9 @@ from __future__ import annotations
 from commands import MODULE
 from conftest import run
 from kinds import address
-from sqlalchemy import Column, Integer, MetaData, Table, text
+from sqlalchemy import Column, Integer, MetaData, NullPool, Table, create_engine, text
 
-from sa_pgnotify import Consumer, Listener, notify_on_change, sessions, subscribing
+from sa_pgnotify import Consumer, Listener, check, notify_on_change, sessions, subscribing
 from sa_pgnotify.diagnosis import diagnose
 
 CREATE = "Run metadata.create_all(engine), or the migration that installs the triggers."
@@ -94,6 +94,9 @@ def test_privileges_that_lack(shop, engine, url, admin):
     try:
         with shop.models() as models, Listener(engine, models.Order):
             done = shop.run("doctor", DATABASE_URL=address(url.set(username=name, password="p")))
+            drift, *_ = check(create_engine(url.set(username=name, password="p"), poolclass=NullPool), secret.metadata)
+        assert str(drift).startswith("missing: the table of walled.secret. Run ")
+        assert str(drift).endswith(" If it is there, GRANT USAGE ON SCHEMA walled TO this role.")
         assert done.exit_code == 0, done.output
         lines = done.output.splitlines()
         assert any(line.startswith("note: privileges: This role may create nothing in the schema public") for line in lines)
