@@ -63,8 +63,7 @@ def diagnose(engine: Engine) -> list[Finding]:
     """
     findings: list[Finding] = []
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        is_standby = bool(_scalar(connection, "SELECT pg_catalog.pg_is_in_recovery()::int"))
-        findings += _server(connection, is_standby=is_standby)
+        findings += _server(connection)
         findings += [_listening(engine)]
         for examine in (_privileges, _queue, _triggers, _listeners, _consumers):
             try:
@@ -83,7 +82,7 @@ def _scalar(connection: Connection, sql: str) -> Any:
 # -- the connection ---------------------------------------------------------------------------------------------------
 
 
-def _server(connection: Connection, *, is_standby: bool) -> Iterator[Finding]:
+def _server(connection: Connection) -> Iterator[Finding]:
     number, name, database, user, replicated = connection.exec_driver_sql(
         "SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_database()::text,"
         " current_user::text, current_setting('session_replication_role')"
@@ -95,8 +94,6 @@ def _server(connection: Connection, *, is_standby: bool) -> Iterator[Finding]:
         yield Finding("problem", "server", text, "PostgreSQL 14 or newer is needed.")
     else:
         yield Finding("good", "server", text)
-    if is_standby:
-        yield Finding("problem", "standby", "This server is a standby, and a standby cannot LISTEN.", "Connect to the primary.")
     if replicated == "replica":
         mend = "Take it away where it was set: ALTER ROLE or ALTER DATABASE ... RESET session_replication_role."
         yield Finding(
@@ -111,7 +108,7 @@ def _driver_version(connection: Connection) -> str:
 
 
 def _listening(engine: Engine) -> Finding:
-    """Send a notification, and see whether it comes."""
+    """Send a notification, and see whether it comes; which a standby and a pooler do not let."""
     try:
         with closing(connect(engine)) as listening, closing(ThreadWaiting()) as waiting:
             greet(listening)

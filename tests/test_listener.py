@@ -30,6 +30,7 @@ from sa_pgnotify import (
     TriggersMissing,
     Updated,
 )
+from sa_pgnotify.diagnosis import diagnose
 
 
 def models(engine, **options):
@@ -618,6 +619,14 @@ def test_standby_is_refused(standby, Listener):
     with pytest.raises(ListenUnavailable, match="primary") as caught:
         Listener(create_engine(standby.url, poolclass=NullPool), "a").start()
     assert caught.value.reason == "standby"
+
+
+def test_standby_is_one_problem_for_the_doctor(standby):
+    """It is told once, with what to do, and ends the examination of nothing else."""
+    found = diagnose(create_engine(standby.url, poolclass=NullPool))
+    (problem,) = [finding for finding in found if finding.severity == "problem"]
+    assert (problem.subject, problem.mend) == ("listening", "Connect to the primary.")
+    assert {"server", "queue", "triggers"} <= {finding.subject for finding in found}
 
 
 def test_interrupted_while_decoding_it_loses_nothing(engine, monkeypatch, Listener):
