@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from .errors import NotifyConfigError
 
-__all__ = ["CHANNEL_BYTES", "CHANNEL_HASH", "DEFAULT_CHANNEL", "RELATION", "check_channel"]
+__all__ = ["CHANNEL_BYTES", "CHANNEL_HASH", "DEFAULT_CHANNEL", "HASHED", "RELATION", "check_channel"]
 
 CHANNEL_BYTES = 63
 """Channel names are identifiers: NAMEDATALEN - 1 bytes."""
+HASHED = "sa_pgnotify_"
+"""What a default channel begins with whose table's name is too long for one."""
 
 RELATION = (
     "CASE WHEN pg_catalog.translate(pg_catalog.concat({schema}, {table}), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = ''"
@@ -16,7 +18,7 @@ RELATION = (
     " E'\\x1b\\x1e\\x1f', '   ') END"
 )
 CHANNEL_HASH = (
-    "'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({name}, 'UTF8')), 'hex'), 1, 40)"
+    f"'{HASHED}' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({{name}}, 'UTF8')), 'hex'), 1, 40)"
 )
 """SQL for the name of a table in messages, which is its default channel too, and for what stands for it as a channel where it exceeds
 63 bytes. The trigger evaluates them when it fires and the listener when it listens, so that both agree in every schema; and not by

@@ -17,10 +17,11 @@ This module decides and never waits.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import inf
 from typing import Any
 
+from .channel import HASHED
 from .quoting import literal
 
 __all__ = ["PRESENT", "UNTOLD", "Presence", "door", "nobody_listens"]
@@ -35,21 +36,37 @@ PRESENT, UNTOLD = _lock_class("present"), _lock_class("untold")
 BUCKETS, DOORS = 8, 8
 """Channels that share a bucket share their listeners, so that one may be told of which nobody hears; and writers that come through
 the same door of it, by their process ids, may take each other for a listener, when they look in the same instant. A listener holds the
-locks of all doors: 64 at most, however many its tables, which is what PostgreSQL has room for for each connection
-(max_locks_per_transaction)."""
+locks of all doors of its channels' buckets, and of all buckets for a channel whose name does not tell which is its own: 64 at most, however
+many its tables, which is what PostgreSQL has room for for each connection (max_locks_per_transaction)."""
 LOOK, LONGEST_DOZE = 0.005, 1.0
 """Seconds between two looks for *untold*: a quarter of the time that it has taken already, within these."""
 
 Execute = Callable[[str], Sequence[tuple[Any, ...]]]
 
 
-def _bucket(channel: str) -> str:
-    return f'(pg_catalog.hashtext({channel} COLLATE "C") & {BUCKETS - 1}) * {DOORS}'
+def door(channel: str | None) -> str:
+    """SQL for the door that a trigger takes to a channel; None: to its table's default one.
+
+    The bucket is that of the table's name, which a trigger has at hand, where the channel's would cost more than all the rest.
+    """
+    table = "TG_TABLE_NAME" if channel is None else literal(_table(channel))
+    return f"{_bucket(table)} + (pg_catalog.pg_backend_pid() & {DOORS - 1})"
 
 
-def door(channel: str) -> str:
-    """SQL for the door that this session takes to a channel, given SQL for the channel's name."""
-    return f"{_bucket(channel)} + (pg_catalog.pg_backend_pid() & {DOORS - 1})"
+def _bucket(table: str) -> str:
+    return f"(pg_catalog.hashname({table}) & {BUCKETS - 1}) * {DOORS}"
+
+
+def _table(channel: str) -> str:
+    """The name of the table that a channel is the default one of; if it is none, all or some of its own."""
+    if channel.startswith('"'):
+        return channel.partition('"."')[2][:-1]
+    return channel.rpartition(".")[2]
+
+
+def _is_certain(channel: str) -> bool:
+    """Whether its name tells the table's: some are hashed; in some a quote is doubled, or a space stands for another character."""
+    return not channel.startswith(HASHED) and not set(_table(channel)) & {'"', " "}
 
 
 def nobody_listens(door: str) -> str:
@@ -86,12 +103,16 @@ class Presence:
             self.since = self.due = now
 
     @staticmethod
-    def _each(action: str, execute: Execute, channels: Iterable[str]) -> set[int]:
-        names = ", ".join(map(literal, channels))
-        if not names:
+    def _each(action: str, execute: Execute, channels: Collection[str]) -> set[int]:
+        tables = [literal(_table(channel)) for channel in channels if _is_certain(channel)]
+        others = sum(not _is_certain(channel) for channel in channels)
+        if not tables and not others:
             return set()
-        doors = f"generate_series(0, {DOORS - 1}) AS door"
-        places = f"SELECT {_bucket('name')} + door AS place FROM unnest(ARRAY[{names}]::text[]) AS name, {doors} OFFSET 0"
+        buckets = (
+            f"SELECT {_bucket('name')} FROM unnest(ARRAY[{', '.join(tables)}]::pg_catalog.name[]) AS name UNION ALL "
+            f"SELECT bucket * {DOORS} FROM generate_series(0, {BUCKETS - 1}) AS bucket, generate_series(1, {others})"
+        )
+        places = f"SELECT bucket + door AS place FROM ({buckets}) AS b (bucket), generate_series(0, {DOORS - 1}) AS door OFFSET 0"
         rows = execute(f"SELECT place, pg_catalog.pg_advisory_{action}_shared({PRESENT}, place)::text FROM ({places}) AS p")
         return {row[0] for row in rows}
 

@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import Any
 
 from .changelog import LogNames
-from .channel import DEFAULT_CHANNEL, RELATION
+from .channel import CHANNEL_BYTES, DEFAULT_CHANNEL, RELATION
 from .columns import FAMILIES, FIXED_SETTINGS, TriggerColumn, escaped, type_codes
 from .presence import door, nobody_listens
 from .quoting import literal, quote
@@ -79,15 +79,16 @@ class FunctionV1:
             f"  {'IF' if index == 0 else 'ELSIF'} TG_OP = '{operation.upper()}' THEN\n{branch}\n"
             for index, (operation, branch) in enumerate(told)
         )
-        relation = RELATION.format(schema="TG_TABLE_SCHEMA", table="TG_TABLE_NAME")
         if self.marking.durable:
-            return log_body(relation, chosen, LogNames(self.marking.log_schema))
-        given = self.marking.channel
+            return log_body(_RELATION_OF_LOG, _CONTEXT, chosen, LogNames(self.marking.log_schema))
+        given = None if self.marking.channel is None else literal(self.marking.channel)
+        channel = given or DEFAULT_CHANNEL.format(name="relation")
         return _BODY.format(
-            relation=relation,
-            channel=DEFAULT_CHANNEL.format(name="relation") if given is None else literal(given),
-            door=door("channel"),
+            door=door(self.marking.channel),
             nobody_listens=nobody_listens("door"),
+            names=_RELATION_AND_CHANNEL.format(usual_channel=given or "relation", channel=channel) + _CONTEXT,
+            full_relation=_FULL_RELATION,
+            channel=channel,
             chosen=chosen,
             part_bytes=PART_BYTES,
             random=RANDOM,
@@ -121,7 +122,7 @@ class FunctionV1:
                 "pg_catalog.pg_current_xact_id()",
                 MICROSECONDS,
                 literal(json.dumps(shape, ensure_ascii=False)),
-                escaped("pg_catalog.current_setting('sa_pgnotify.context', true)"),
+                "sa.context",
             ]
         )
 
@@ -143,8 +144,12 @@ class FunctionV1:
             # The absent row: NULLs of the right types, without asking for a privilege on the table.
             source += f" LEFT JOIN {rows} AS {absent} ON false\n      WHERE {self._condition}"
         fields = [c.text(c.of(row)) for c in self.carried] + self._looked_up(row)
-        values = [] if isinstance(self.marking.discriminator, Lookup) else [c.of(row) for c in self.carried]
-        return self._branch(self._gather(operation, source, _joined(fields, null_if_null=values)))
+        if fields == [c.of(row) for c in self.carried if c.family in ("integer", "uuid")] and len(fields) == 1:
+            text = f"coalesce({fields[0]}::text, '')"  # a key of one number, for half of what concat() takes
+        else:
+            values = [] if isinstance(self.marking.discriminator, Lookup) else [c.of(row) for c in self.carried]
+            text = _joined(fields, null_if_null=values)
+        return self._branch(self._gather(operation, source, text))
 
     def _update(self) -> str:
         """The branch that pairs OLD with NEW. A statement that changed one row, the most usual one, has a query of its own, without
@@ -276,24 +281,54 @@ def _unused(name: str, columns: Iterable[TriggerColumn]) -> str:
     return name
 
 
+_NAMES = "pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)"
+_FULL_RELATION = RELATION.format(schema="TG_TABLE_SCHEMA", table="TG_TABLE_NAME")
+_GIVEN_CONTEXT = "pg_catalog.current_setting('sa_pgnotify.context', true)"
+
+# PL/pgSQL makes each expression ready anew in each transaction, function by function. So the usual case has few of them, and what takes
+# many waits behind an IF. Where quote_ident() changes a name that needs no quotes (a keyword, say), no more than time is lost.
+_RELATION = f"""\
+  relation := CASE WHEN pg_catalog.quote_ident({_NAMES}) = {_NAMES}
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+"""
+_RELATION_OF_LOG = f"""\
+{_RELATION}  IF relation IS NULL THEN
+    relation := {_FULL_RELATION};
+  END IF;
+"""
+_RELATION_AND_CHANNEL = f"""\
+{_RELATION}  IF pg_catalog.octet_length(relation) <= {CHANNEL_BYTES} THEN
+    channel := {{usual_channel}};
+  ELSE
+    relation := {_FULL_RELATION};
+    channel := {{channel}};
+  END IF;
+"""
+_CONTEXT = f"""\
+  IF {_GIVEN_CONTEXT} <> '' THEN
+    context := {escaped(_GIVEN_CONTEXT)};
+  END IF;
+"""
 _BODY = """
 #variable_conflict use_column
 <<sa>>
 DECLARE
-  relation text := {relation};
-  channel text := {channel};
-  door int := {door};
+  door int;
+  relation text;
+  channel text;
+  context text;
   rows text;
   message text;
   bytes bytea;
   nonce text;
   total int;
-  start int := 1;
+  start int;
   stop int;
-  part int := 0;
+  part int;
 BEGIN
+  door := {door};
   IF {nobody_listens} THEN RETURN NULL; END IF;
-{chosen}  END IF;
+{names}{chosen}  END IF;
   -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
   IF pg_catalog.octet_length(message) + pg_catalog.octet_length(rows) < {part_bytes} THEN
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', {random}, ' 0 1', E'\\x1e', message, E'\\x1e', rows)) IS NULL
@@ -301,11 +336,11 @@ BEGIN
     RETURN NULL;
   END IF;
   nonce := pg_catalog.concat({random}, {microseconds});
-  message := pg_catalog.concat(message, E'\\x1e', rows);
+  bytes := pg_catalog.convert_to(message || E'\\x1e' || rows, 'UTF8');
   rows := NULL;
-  bytes := pg_catalog.convert_to(message, 'UTF8');
-  message := NULL;
   total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
   WHILE start <= total LOOP
     stop := start + {part_bytes};
     -- A byte whose top bits are 10 continues a character: do not cut before it.
@@ -326,6 +361,10 @@ EXCEPTION WHEN OTHERS THEN
     DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
   message := pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
   BEGIN
+    IF channel IS NULL THEN
+      relation := {full_relation};
+      channel := {channel};
+    END IF;
     PERFORM pg_catalog.pg_notify(channel, message);
   EXCEPTION WHEN OTHERS THEN
     RETURN NULL; -- nobody can be told: the writer may not even call pg_notify()

@@ -3,7 +3,8 @@
 It is hard because a row of the log can be written only outside of an exception block: in one, it would cost the transaction an id of
 its own for each statement, and sixty-four of these make every other session slower. So the block around it composes all that may fail,
 takes the row's number, and looks whether the slot that this falls in is there, and whether the number is free, which it is not where a
-restored database has its sequence behind its rows; what follows can fail only where the user's own write would.
+restored database has its sequence behind its rows; what follows can fail only where the user's own write would. The doorbell's key, which
+needs the log's head, is made in there too, and says by being there that all this was found.
 
 The changes of a statement are cut, at the ends of rows, into pieces that a reader can hold. Then a reader that sleeps is rung, if there is
 one: see :mod:`sa_pgnotify.doorbell`.
@@ -45,23 +46,26 @@ def doorbell_key(relation: str, oid: str) -> str:
     return f'pg_catalog.hashtextextended({relation} COLLATE "C", {oid}::bigint)'
 
 
-def log_body(relation: str, chosen: str, names: LogNames) -> str:
+def log_body(relation: str, context: str, chosen: str, log: LogNames) -> str:
     """The function's source.
 
-    :param relation: SQL for the table's name in messages; ``chosen`` the statements that compose the message, up to their END IF.
+    :param relation: the statements that set the variable of that name; ``context`` the same; ``chosen`` those that compose the message,
+        up to their END IF.
+    :param log: the names of the log's tables.
     """
-    oid = f"{literal(names.head)}::regclass::oid::bigint"
+    oid = f"{literal(log.head)}::regclass::oid::bigint"
     columns = ("id", "xid", "pid", "relation", "header", "rows")
     insert = f"INSERT INTO {{}} ({', '.join(columns)}) VALUES (place, {_XID}, pg_catalog.pg_backend_pid(), relation, message, "
     read = ", ".join(f"s.{column}" for column in columns)
-    looks = _in_slots(names, f"PERFORM {read} FROM {{}} AS s LEFT JOIN {names.head} ON false WHERE s.id = place;")
-    newest = " UNION ALL ".join(f"SELECT max(s.id) AS id FROM {name} AS s" for name in names.slots)
+    looks = _in_slots(log, f"PERFORM {read} FROM {{}} AS s WHERE s.id = place;")
+    newest = " UNION ALL ".join(f"SELECT max(s.id) AS id FROM {name} AS s" for name in log.slots)
     return _BODY.format(
         relation=relation,
+        context=context,
         chosen=chosen,
-        sequence=literal(names.sequence),
-        insert_all=_in_slots(names, f"{insert}rows);"),
-        insert_piece=_in_slots(names, f"{insert}piece);"),
+        sequence=literal(log.sequence),
+        insert_all=_in_slots(log, f"{insert}rows);"),
+        insert_piece=_in_slots(log, f"{insert}piece);"),
         looks=looks,
         newest=newest,
         piece_bytes=PIECE_BYTES,
@@ -89,18 +93,19 @@ _BODY = """
 #variable_conflict use_column
 <<sa>>
 DECLARE
-  relation text := {relation};
+  relation text;
+  context text;
   rows text;
   message text;
   bytes bytea;
   piece text;
   total int;
-  start int := 1;
+  start int;
   stop int;
   ahead int;
   place bigint;
   newest bigint;
-  there boolean := false;
+  key bigint;
 BEGIN
   BEGIN
     place := pg_catalog.nextval({sequence});
@@ -114,8 +119,8 @@ BEGIN
         place := pg_catalog.setval({sequence}, newest + 10000);
       END IF;
     END IF;
-    there := true;
-{chosen}  END IF;
+{relation}    key := {key};
+{context}{chosen}  END IF;
     IF pg_catalog.octet_length(rows) > {piece_bytes} OR pg_catalog.getdatabaseencoding() = 'SQL_ASCII' THEN
       IF pg_catalog.octet_length(rows) > {longest} THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'the changes of one statement exceed {longest} bytes';
@@ -128,7 +133,7 @@ BEGIN
     -- The user's write goes on. The readers of the log are told that something is missing.
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare tables and triggers with check().';
-    IF NOT there THEN RETURN NULL; END IF;
+    IF key IS NULL THEN RETURN NULL; END IF; -- there is no log to say it in
     message := pg_catalog.concat('failed ', SQLSTATE, ' ', CASE WHEN pg_catalog.getdatabaseencoding() <> 'SQL_ASCII'
       THEN pg_catalog.left(SQLERRM, 500) END);
     rows := '';
@@ -137,6 +142,7 @@ BEGIN
   IF bytes IS NULL THEN
 {insert_all}    END IF;
   ELSE
+    start := 1;
     LOOP
       stop := start + {piece_bytes};
       WHILE stop <= total LOOP
@@ -153,10 +159,8 @@ BEGIN
     END LOOP;
   END IF;
   -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock({key}) THEN pg_catalog.pg_advisory_unlock({key}) ELSE false END)
-    OR pg_catalog.current_setting({off}, true) = 'off' THEN
-    RETURN NULL;
-  END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN pg_catalog.pg_advisory_unlock(key) ELSE false END) THEN RETURN NULL; END IF;
+  IF pg_catalog.current_setting({off}, true) = 'off' THEN RETURN NULL; END IF;
   BEGIN
     PERFORM pg_catalog.pg_notify({channel}, 'sa1 ring');
   EXCEPTION WHEN OTHERS THEN

@@ -31,33 +31,46 @@ CREATE OR REPLACE FUNCTION "sa_pgnotify_orders"() RETURNS trigger LANGUAGE plpgs
 #variable_conflict use_column
 <<sa>>
 DECLARE
-  relation text := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
-  channel text := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
-  door int := (pg_catalog.hashtext(channel COLLATE "C") & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  door int;
+  relation text;
+  channel text;
+  context text;
   rows text;
   message text;
   bytes bytea;
   nonce text;
   total int;
-  start int := 1;
+  start int;
   stop int;
-  part int := 0;
+  part int;
 BEGIN
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := relation;
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
   IF TG_OP = 'INSERT' THEN
-    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(new_row.id), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(coalesce(new_row.id::text, ''), E'\x1e') INTO message, rows
       FROM sa_new_rows AS new_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
         FROM (SELECT r.id, r.status FROM sa_old_rows AS r) AS old_row
         CROSS JOIN (SELECT r.id, r.status FROM sa_new_rows AS r) AS new_row
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
     ELSE
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
         FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.status FROM sa_old_rows AS r) AS old_row
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.status FROM sa_new_rows AS r) AS new_row USING (position)
@@ -66,11 +79,11 @@ BEGIN
     END IF;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(old_row.id), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(coalesce(old_row.id::text, ''), E'\x1e') INTO message, rows
       FROM sa_old_rows AS old_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
-    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context);
     rows := '';
   END IF;
   -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
@@ -80,11 +93,11 @@ BEGIN
     RETURN NULL;
   END IF;
   nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
-  message := pg_catalog.concat(message, E'\x1e', rows);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
   rows := NULL;
-  bytes := pg_catalog.convert_to(message, 'UTF8');
-  message := NULL;
   total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
   WHILE start <= total LOOP
     stop := start + 7900;
     -- A byte whose top bits are 10 continues a character: do not cut before it.
@@ -105,6 +118,10 @@ EXCEPTION WHEN OTHERS THEN
     DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
   message := pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
   BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+    END IF;
     PERFORM pg_catalog.pg_notify(channel, message);
   EXCEPTION WHEN OTHERS THEN
     RETURN NULL; -- nobody can be told: the writer may not even call pg_notify()
@@ -146,7 +163,7 @@ END
 $sa_pgnotify$;
 
 -- template version 1: all families
--- sha256 of the function bd26cb88d2d1794c8701f65b0631836abf8188fc8886e170035226381354a02a;
+-- sha256 of the function 074f7f90800a33b19e43d1cf195add643c1d7f20fb16f82bbf1d10d398b0e399;
 
 -- template version 1: every option, awkward names
 DO $sa_pgnotify$
@@ -181,22 +198,35 @@ CREATE OR REPLACE FUNCTION "größe {0}"."sa_pgnotify_former name"() RETURNS tri
 #variable_conflict use_column
 <<sa>>
 DECLARE
-  relation text := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
-  channel text := 'orders'' 100% :changes	';
-  door int := (pg_catalog.hashtext(channel COLLATE "C") & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  door int;
+  relation text;
+  channel text;
+  context text;
   rows text;
   message text;
   bytes bytea;
   nonce text;
   total int;
-  start int := 1;
+  start int;
   stop int;
-  part int := 0;
+  part int;
 BEGIN
+  door := (pg_catalog.hashname('orders'' 100% :changes	') & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := 'orders'' 100% :changes	';
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := 'orders'' 100% :changes	';
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
   IF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', E'{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', E'{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END), E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row."a	b" IS DISTINCT FROM new_row."a	b" THEN 1 ELSE 0 END + CASE WHEN ROW(old_row."$$")::record *<> ROW(new_row."$$")::record THEN 2 ELSE 0 END + CASE WHEN old_row."%(c)s" COLLATE "C" IS DISTINCT FROM new_row."%(c)s" COLLATE "C" THEN 4 ELSE 0 END)::bigint AS mask0, new_row."a	b" AS new0, old_row."a	b" AS old0, new_row."$$" AS new1, old_row."$$" AS old1
         FROM (SELECT r."a	b", r."%(c)s", r."$$" FROM sa_old_rows AS r) AS old_row
         CROSS JOIN (SELECT r."a	b", r."%(c)s", r."$$" FROM sa_new_rows AS r) AS new_row
@@ -205,7 +235,7 @@ BEGIN
         OFFSET 0) AS pairs
       WHERE mask0 & 4 <> 0;
     ELSE
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', E'{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', E'{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) END, E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row."a	b" IS DISTINCT FROM new_row."a	b" THEN 1 ELSE 0 END + CASE WHEN ROW(old_row."$$")::record *<> ROW(new_row."$$")::record THEN 2 ELSE 0 END + CASE WHEN old_row."%(c)s" COLLATE "C" IS DISTINCT FROM new_row."%(c)s" COLLATE "C" THEN 4 ELSE 0 END)::bigint AS mask0, new_row."a	b" AS new0, old_row."a	b" AS old0, new_row."$$" AS new1, old_row."$$" AS old1
         FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r."a	b", r."%(c)s", r."$$" FROM sa_old_rows AS r) AS old_row
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r."a	b", r."%(c)s", r."$$" FROM sa_new_rows AS r) AS new_row USING (position)
@@ -216,7 +246,7 @@ BEGIN
     END IF;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', E'{"columns": ["a\\tb", "$$"], "carried": 2, "key": 1, "types": "in"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row."a	b", old_row."$$") = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row."a	b", old_row."$$") ELSE pg_catalog.concat(old_row."a	b", E'\x1f', old_row."$$") END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', E'{"columns": ["a\\tb", "$$"], "carried": 2, "key": 1, "types": "in"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row."a	b", old_row."$$") = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row."a	b", old_row."$$") ELSE pg_catalog.concat(old_row."a	b", E'\x1f', old_row."$$") END, E'\x1e') INTO message, rows
       FROM sa_old_rows AS old_row LEFT JOIN sa_old_rows AS new_row ON false
       WHERE (new_row."%(c)s" = '$function$ 100% :a'
       );
@@ -229,11 +259,11 @@ BEGIN
     RETURN NULL;
   END IF;
   nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
-  message := pg_catalog.concat(message, E'\x1e', rows);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
   rows := NULL;
-  bytes := pg_catalog.convert_to(message, 'UTF8');
-  message := NULL;
   total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
   WHILE start <= total LOOP
     stop := start + 7900;
     -- A byte whose top bits are 10 continues a character: do not cut before it.
@@ -254,6 +284,10 @@ EXCEPTION WHEN OTHERS THEN
     DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
   message := pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
   BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := 'orders'' 100% :changes	';
+    END IF;
     PERFORM pg_catalog.pg_notify(channel, message);
   EXCEPTION WHEN OTHERS THEN
     RETURN NULL; -- nobody can be told: the writer may not even call pg_notify()
@@ -327,21 +361,34 @@ CREATE OR REPLACE FUNCTION shop."sa_pgnotify_42f2d97335669f86846b721a8aa58551"()
 #variable_conflict use_column
 <<sa>>
 DECLARE
-  relation text := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
-  channel text := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
-  door int := (pg_catalog.hashtext(channel COLLATE "C") & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  door int;
+  relation text;
+  channel text;
+  context text;
   rows text;
   message text;
   bytes bytea;
   nonce text;
   total int;
-  start int := 1;
+  start int;
   stop int;
-  part int := 0;
+  part int;
 BEGIN
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := relation;
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
   IF TG_OP = 'INSERT' THEN
-    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["a", "b"], "carried": 2, "key": 2, "types": "dt"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.a, new_row.b) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.a, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.b COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.b IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.a, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.b COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.b IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["a", "b"], "carried": 2, "key": 2, "types": "dt"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.a, new_row.b) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.a, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.b COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.b IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.a, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.b COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.b IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
       FROM sa_new_rows AS new_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
   END IF;
@@ -352,11 +399,11 @@ BEGIN
     RETURN NULL;
   END IF;
   nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
-  message := pg_catalog.concat(message, E'\x1e', rows);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
   rows := NULL;
-  bytes := pg_catalog.convert_to(message, 'UTF8');
-  message := NULL;
   total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
   WHILE start <= total LOOP
     stop := start + 7900;
     -- A byte whose top bits are 10 continues a character: do not cut before it.
@@ -377,6 +424,10 @@ EXCEPTION WHEN OTHERS THEN
     DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
   message := pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
   BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+    END IF;
     PERFORM pg_catalog.pg_notify(channel, message);
   EXCEPTION WHEN OTHERS THEN
     RETURN NULL; -- nobody can be told: the writer may not even call pg_notify()
@@ -450,33 +501,46 @@ CREATE OR REPLACE FUNCTION "sa_pgnotify_orders"() RETURNS trigger LANGUAGE plpgs
 #variable_conflict use_column
 <<sa>>
 DECLARE
-  relation text := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
-  channel text := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
-  door int := (pg_catalog.hashtext(channel COLLATE "C") & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  door int;
+  relation text;
+  channel text;
+  context text;
   rows text;
   message text;
   bytes bytea;
   nonce text;
   total int;
-  start int := 1;
+  start int;
   stop int;
-  part int := 0;
+  part int;
 BEGIN
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := relation;
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
   IF TG_OP = 'INSERT' THEN
-    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
       FROM sa_new_rows AS new_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
         FROM (SELECT r.id, r.kind FROM sa_old_rows AS r) AS old_row
         CROSS JOIN (SELECT r.id, r.kind FROM sa_new_rows AS r) AS new_row
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
     ELSE
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END)), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END)), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) END, E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
         FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.kind FROM sa_old_rows AS r) AS old_row
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.kind FROM sa_new_rows AS r) AS new_row USING (position)
@@ -485,11 +549,11 @@ BEGIN
     END IF;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
       FROM sa_old_rows AS old_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
-    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', sa.context);
     rows := '';
   END IF;
   -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
@@ -499,11 +563,11 @@ BEGIN
     RETURN NULL;
   END IF;
   nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
-  message := pg_catalog.concat(message, E'\x1e', rows);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
   rows := NULL;
-  bytes := pg_catalog.convert_to(message, 'UTF8');
-  message := NULL;
   total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
   WHILE start <= total LOOP
     stop := start + 7900;
     -- A byte whose top bits are 10 continues a character: do not cut before it.
@@ -524,6 +588,10 @@ EXCEPTION WHEN OTHERS THEN
     DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
   message := pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
   BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+    END IF;
     PERFORM pg_catalog.pg_notify(channel, message);
   EXCEPTION WHEN OTHERS THEN
     RETURN NULL; -- nobody can be told: the writer may not even call pg_notify()
@@ -597,29 +665,42 @@ CREATE OR REPLACE FUNCTION "sa_pgnotify_rush"() RETURNS trigger LANGUAGE plpgsql
 #variable_conflict use_column
 <<sa>>
 DECLARE
-  relation text := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
-  channel text := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
-  door int := (pg_catalog.hashtext(channel COLLATE "C") & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  door int;
+  relation text;
+  channel text;
+  context text;
   rows text;
   message text;
   bytes bytea;
   nonce text;
   total int;
-  start int := 1;
+  start int;
   stop int;
-  part int := 0;
+  part int;
 BEGIN
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := relation;
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
   IF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', looked_up, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', looked_up, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.note COLLATE "C" IS DISTINCT FROM new_row.note COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, (SELECT coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(root.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN root.kind IS DISTINCT FROM NULL THEN E'\x1b0' END) FROM shop.orders AS root WHERE root.order_id = new_row.id) AS looked_up
         FROM (SELECT r.id, r.note FROM sa_old_rows AS r) AS old_row
         CROSS JOIN (SELECT r.id, r.note FROM sa_new_rows AS r) AS new_row
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
     ELSE
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, looked_up) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, looked_up), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', looked_up, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, looked_up) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, looked_up), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', looked_up, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.note COLLATE "C" IS DISTINCT FROM new_row.note COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, (SELECT coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(root.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN root.kind IS DISTINCT FROM NULL THEN E'\x1b0' END) FROM shop.orders AS root WHERE root.order_id = new_row.id) AS looked_up
         FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.note FROM sa_old_rows AS r) AS old_row
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.note FROM sa_new_rows AS r) AS new_row USING (position)
@@ -628,7 +709,7 @@ BEGIN
     END IF;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
-    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}', E'\x1f', sa.context);
     rows := '';
   END IF;
   -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
@@ -638,11 +719,11 @@ BEGIN
     RETURN NULL;
   END IF;
   nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
-  message := pg_catalog.concat(message, E'\x1e', rows);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
   rows := NULL;
-  bytes := pg_catalog.convert_to(message, 'UTF8');
-  message := NULL;
   total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
   WHILE start <= total LOOP
     stop := start + 7900;
     -- A byte whose top bits are 10 continues a character: do not cut before it.
@@ -663,6 +744,10 @@ EXCEPTION WHEN OTHERS THEN
     DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
   message := pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
   BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+    END IF;
     PERFORM pg_catalog.pg_notify(channel, message);
   EXCEPTION WHEN OTHERS THEN
     RETURN NULL; -- nobody can be told: the writer may not even call pg_notify()
@@ -736,28 +821,41 @@ CREATE OR REPLACE FUNCTION "sa_pgnotify_t"() RETURNS trigger LANGUAGE plpgsql SE
 #variable_conflict use_column
 <<sa>>
 DECLARE
-  relation text := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
-  channel text := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
-  door int := (pg_catalog.hashtext(channel COLLATE "C") & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  door int;
+  relation text;
+  channel text;
+  context text;
   rows text;
   message text;
   bytes bytea;
   nonce text;
   total int;
-  start int := 1;
+  start int;
   stop int;
-  part int := 0;
+  part int;
 BEGIN
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := relation;
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
   IF TG_OP = 'INSERT' THEN
-    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.twice) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, new_row.twice) ELSE pg_catalog.concat(new_row.id, E'\x1f', new_row.twice) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.twice) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, new_row.twice) ELSE pg_catalog.concat(new_row.id, E'\x1f', new_row.twice) END, E'\x1e') INTO message, rows
       FROM (SELECT r.id, (id * 2) AS twice FROM sa_new_rows AS r) AS new_row LEFT JOIN sa_new_rows AS old_row ON false
       WHERE (new_row.twice > 4
       );
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END), E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.twice IS DISTINCT FROM new_row.twice THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.twice AS new1, old_row.twice AS old1
         FROM (SELECT r.id, (id * 2) AS twice FROM sa_old_rows AS r) AS old_row
         CROSS JOIN (SELECT r.id, (id * 2) AS twice FROM sa_new_rows AS r) AS new_row
@@ -766,7 +864,7 @@ BEGIN
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
     ELSE
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) END, E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.twice IS DISTINCT FROM new_row.twice THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.twice AS new1, old_row.twice AS old1
         FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, (id * 2) AS twice FROM sa_old_rows AS r) AS old_row
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, (id * 2) AS twice FROM sa_new_rows AS r) AS new_row USING (position)
@@ -777,13 +875,13 @@ BEGIN
     END IF;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.twice) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, old_row.twice) ELSE pg_catalog.concat(old_row.id, E'\x1f', old_row.twice) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.twice) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, old_row.twice) ELSE pg_catalog.concat(old_row.id, E'\x1f', old_row.twice) END, E'\x1e') INTO message, rows
       FROM (SELECT r.id, (id * 2) AS twice FROM sa_old_rows AS r) AS old_row LEFT JOIN sa_old_rows AS new_row ON false
       WHERE (new_row.twice > 4
       );
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
-    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', sa.context);
     rows := '';
   END IF;
   -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
@@ -793,11 +891,11 @@ BEGIN
     RETURN NULL;
   END IF;
   nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
-  message := pg_catalog.concat(message, E'\x1e', rows);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
   rows := NULL;
-  bytes := pg_catalog.convert_to(message, 'UTF8');
-  message := NULL;
   total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
   WHILE start <= total LOOP
     stop := start + 7900;
     -- A byte whose top bits are 10 continues a character: do not cut before it.
@@ -818,6 +916,10 @@ EXCEPTION WHEN OTHERS THEN
     DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
   message := pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
   BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+    END IF;
     PERFORM pg_catalog.pg_notify(channel, message);
   EXCEPTION WHEN OTHERS THEN
     RETURN NULL; -- nobody can be told: the writer may not even call pg_notify()
@@ -899,29 +1001,30 @@ CREATE OR REPLACE FUNCTION "sa_pgnotify_orders"() RETURNS trigger LANGUAGE plpgs
 #variable_conflict use_column
 <<sa>>
 DECLARE
-  relation text := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+  relation text;
+  context text;
   rows text;
   message text;
   bytes bytea;
   piece text;
   total int;
-  start int := 1;
+  start int;
   stop int;
   ahead int;
   place bigint;
   newest bigint;
-  there boolean := false;
+  key bigint;
 BEGIN
   BEGIN
     place := pg_catalog.nextval('sa_pgnotify_log_id_seq');
     IF (place >> 15) & 3 = 0 THEN
-      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_0 AS s LEFT JOIN sa_pgnotify_log ON false WHERE s.id = place;
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_0 AS s WHERE s.id = place;
     ELSIF (place >> 15) & 3 = 1 THEN
-      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_1 AS s LEFT JOIN sa_pgnotify_log ON false WHERE s.id = place;
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_1 AS s WHERE s.id = place;
     ELSIF (place >> 15) & 3 = 2 THEN
-      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_2 AS s LEFT JOIN sa_pgnotify_log ON false WHERE s.id = place;
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_2 AS s WHERE s.id = place;
     ELSIF (place >> 15) & 3 = 3 THEN
-      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_3 AS s LEFT JOIN sa_pgnotify_log ON false WHERE s.id = place;
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM sa_pgnotify_log_3 AS s WHERE s.id = place;
     END IF;
     IF FOUND THEN
       PERFORM pg_catalog.pg_advisory_xact_lock(3943224283504836608 + 'sa_pgnotify_log'::regclass::oid::bigint);
@@ -932,21 +1035,29 @@ BEGIN
         place := pg_catalog.setval('sa_pgnotify_log_id_seq', newest + 10000);
       END IF;
     END IF;
-    there := true;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF relation IS NULL THEN
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+  END IF;
+    key := pg_catalog.hashtextextended(relation COLLATE "C", 'sa_pgnotify_log'::regclass::oid::bigint::bigint);
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
   IF TG_OP = 'INSERT' THEN
-    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(new_row.id), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(coalesce(new_row.id::text, ''), E'\x1e') INTO message, rows
       FROM sa_new_rows AS new_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
         FROM (SELECT r.id, r.status FROM sa_old_rows AS r) AS old_row
         CROSS JOIN (SELECT r.id, r.status FROM sa_new_rows AS r) AS new_row
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
     ELSE
-    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
         FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.status FROM sa_old_rows AS r) AS old_row
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.status FROM sa_new_rows AS r) AS new_row USING (position)
@@ -955,11 +1066,11 @@ BEGIN
     END IF;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END)), pg_catalog.string_agg(pg_catalog.concat(old_row.id), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(coalesce(old_row.id::text, ''), E'\x1e') INTO message, rows
       FROM sa_old_rows AS old_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
-    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context);
     rows := '';
   END IF;
     IF pg_catalog.octet_length(rows) > 60000 OR pg_catalog.getdatabaseencoding() = 'SQL_ASCII' THEN
@@ -974,7 +1085,7 @@ BEGIN
     -- The user's write goes on. The readers of the log are told that something is missing.
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare tables and triggers with check().';
-    IF NOT there THEN RETURN NULL; END IF;
+    IF key IS NULL THEN RETURN NULL; END IF; -- there is no log to say it in
     message := pg_catalog.concat('failed ', SQLSTATE, ' ', CASE WHEN pg_catalog.getdatabaseencoding() <> 'SQL_ASCII'
       THEN pg_catalog.left(SQLERRM, 500) END);
     rows := '';
@@ -991,6 +1102,7 @@ BEGIN
       INSERT INTO sa_pgnotify_log_3 (id, xid, pid, relation, header, rows) VALUES (place, pg_catalog.pg_current_xact_id()::text::bigint, pg_catalog.pg_backend_pid(), relation, message, rows);
     END IF;
   ELSE
+    start := 1;
     LOOP
       stop := start + 60000;
       WHILE stop <= total LOOP
@@ -1015,10 +1127,8 @@ BEGIN
     END LOOP;
   END IF;
   -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(relation COLLATE "C", 'sa_pgnotify_log'::regclass::oid::bigint::bigint)) THEN pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(relation COLLATE "C", 'sa_pgnotify_log'::regclass::oid::bigint::bigint)) ELSE false END)
-    OR pg_catalog.current_setting('sa_pgnotify.doorbell', true) = 'off' THEN
-    RETURN NULL;
-  END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN pg_catalog.pg_advisory_unlock(key) ELSE false END) THEN RETURN NULL; END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.doorbell', true) = 'off' THEN RETURN NULL; END IF;
   BEGIN
     PERFORM pg_catalog.pg_notify(pg_catalog.concat('sa_pgnotify_log_', 'sa_pgnotify_log'::regclass::oid::bigint), 'sa1 ring');
   EXCEPTION WHEN OTHERS THEN
@@ -1064,7 +1174,7 @@ END
 $sa_pgnotify$;
 
 -- template version 1: durable, the log elsewhere, a condition
--- sha256 of the function a84746fd7b4275c5b9d66e740d5ec8a47d1a58013739f9044f2f91c10ce2fd36;
+-- sha256 of the function 8b44ab5a24ae4626adfa4b0cb83f684bb0b4e0e686665f48859c0e485c1769d9;
 
 -- template version 1: more columns than a SELECT takes
--- sha256 of the function 81ab7b672cc8d9a7be260f6f96b05e35574eae30f028c2bc0ff737b1da65f4e5;
+-- sha256 of the function 9b81b4d54df0bf009e9e3f264884018581c54b1260a9ac1b498d241e23d37de8;

@@ -22,7 +22,7 @@ NAMES = [
     # not ASCII, and of PostgreSQL's greatest length
     "größe", "名前", "🎉", "\u200b", "e\u0301", "x" * 63, "ü" * 31, "'" * 63, '"' * 63, "x" * 62 + "%",
     # variables, aliases and tables of the trigger function, and of PL/pgSQL
-    "rows", "message", "channel", "part", "sequence", "relation", "position", "position_", "new_row", "old_row", "mask0", "new0", "old0", "n",
+    "rows", "message", "channel", "context", "door", "key", "part", "sequence", "relation", "position", "position_", "new_row", "old_row", "mask0", "new0", "old0", "n",
     "o", "r", "root", "pairs", "total", "start", "stop", "bytes", "looked_up", "sa_new_rows", "sa_old_rows", "sa_pgnotify_rows", "new", "old",
     "tg_op", "TG_OP", "TG_TABLE_NAME", "found", "sqlstate", "SQLERRM", "pg_catalog", "concat", "string_agg", "r.n",
     # PostgreSQL's own
