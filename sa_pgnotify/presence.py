@@ -54,7 +54,7 @@ def door(channel: str | None) -> str:
 
 
 def _bucket(table: str) -> str:
-    return f"(pg_catalog.hashname({table}) & {BUCKETS - 1}) * {DOORS}"
+    return f"(pg_catalog.hashname({table}) & {(BUCKETS - 1) * DOORS})"
 
 
 def _table(channel: str) -> str:

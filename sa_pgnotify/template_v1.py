@@ -349,8 +349,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8'))) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8')) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;

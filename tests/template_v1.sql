@@ -44,7 +44,7 @@ DECLARE
   stop int;
   part int;
 BEGIN
-  door := (pg_catalog.hashname(TG_TABLE_NAME) & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
@@ -106,8 +106,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8'))) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8')) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;
@@ -163,7 +163,7 @@ END
 $sa_pgnotify$;
 
 -- template version 1: all families
--- sha256 of the function 074f7f90800a33b19e43d1cf195add643c1d7f20fb16f82bbf1d10d398b0e399;
+-- sha256 of the function 7d32ec5349e25a327a335b35d15242599d7c821ca84260b3c567f5895d896f9a;
 
 -- template version 1: every option, awkward names
 DO $sa_pgnotify$
@@ -211,7 +211,7 @@ DECLARE
   stop int;
   part int;
 BEGIN
-  door := (pg_catalog.hashname('orders'' 100% :changes	') & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  door := (pg_catalog.hashname('orders'' 100% :changes	') & 56) + (pg_catalog.pg_backend_pid() & 7);
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
@@ -272,8 +272,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8'))) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8')) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;
@@ -374,7 +374,7 @@ DECLARE
   stop int;
   part int;
 BEGIN
-  door := (pg_catalog.hashname(TG_TABLE_NAME) & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
@@ -412,8 +412,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8'))) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8')) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;
@@ -514,7 +514,7 @@ DECLARE
   stop int;
   part int;
 BEGIN
-  door := (pg_catalog.hashname(TG_TABLE_NAME) & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
@@ -576,8 +576,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8'))) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8')) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;
@@ -678,7 +678,7 @@ DECLARE
   stop int;
   part int;
 BEGIN
-  door := (pg_catalog.hashname(TG_TABLE_NAME) & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
@@ -732,8 +732,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8'))) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8')) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;
@@ -834,7 +834,7 @@ DECLARE
   stop int;
   part int;
 BEGIN
-  door := (pg_catalog.hashname(TG_TABLE_NAME) & 7) * 8 + (pg_catalog.pg_backend_pid() & 7);
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
   IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
@@ -904,8 +904,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8'))) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8')) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;
@@ -1177,4 +1177,4 @@ $sa_pgnotify$;
 -- sha256 of the function 8b44ab5a24ae4626adfa4b0cb83f684bb0b4e0e686665f48859c0e485c1769d9;
 
 -- template version 1: more columns than a SELECT takes
--- sha256 of the function 9b81b4d54df0bf009e9e3f264884018581c54b1260a9ac1b498d241e23d37de8;
+-- sha256 of the function 822a2a00c8cfbca6396b8695d26509a68f0c4154bea8b4fb45bbc05bfa91d6cc;

@@ -118,6 +118,14 @@ def test_writer_who_may_not_notify(engine, stranger):
     assert rows(engine) == [(1, "b")]
 
 
+def test_writer_who_may_not_look_whether_somebody_listens(engine, stranger):
+    """Where an administrator took the advisory locks' functions from everybody, writes go on, and the listeners hear of it."""
+    Order = orders(engine)
+    run(engine, f"GRANT ALL ON orders TO {stranger}", "REVOKE EXECUTE ON FUNCTION pg_try_advisory_lock(int, int) FROM PUBLIC")
+    assert reasons(told(engine, Order, f"SET LOCAL ROLE {stranger}", *WRITES[:2])) == ["undecodable"]
+    assert rows(engine) == [(1, "b")]
+
+
 @pytest.mark.parametrize("when", [None, lambda old, new: func.coalesce(new.amount, old.amount) + 1 > 0], ids=["plain", "when"])
 def test_operators_and_functions_that_shadow(engine, when):
     """A writer whose search_path puts functions, operators and tables of his own in front changes no event and meets no error."""

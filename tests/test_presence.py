@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg2
 import pytest
@@ -14,7 +15,10 @@ from durables import model_of
 from kinds import address
 
 from sa_pgnotify import Gap, Inserted, Listener, NotifyOnChange
-from sa_pgnotify.presence import PRESENT, UNTOLD
+from sa_pgnotify.channel import DEFAULT_CHANNEL, RELATION
+from sa_pgnotify.presence import PRESENT, UNTOLD, Presence
+from sa_pgnotify.presence import door as door_to
+from sa_pgnotify.quoting import literal
 
 
 class Writer(NamedTuple):
@@ -151,6 +155,48 @@ def test_nobody_is_sure_while_somebody_may_commit_in_silence(doors):
 def test_the_model_finds_what_is_wrong(model):
     """Each part of the protocol is needed: without it there is an order in which a change is lost without a word."""
     assert any(state.missed for state in model().states((0, 0)))
+
+
+def test_a_listener_is_at_all_doors_that_triggers_take(engine):
+    """Whatever the names of schema and table: the trigger, which knows these, goes through a door that a listener keeps, who knows the
+    channel's name only; a given channel's too. And a listener leaves all doors that it came to."""
+    names = [
+        "items",
+        "user",
+        "Items",
+        "a.b",
+        ".",
+        '"',
+        '"."',
+        'x"."y',
+        '".',
+        "a b",
+        " ",
+        "\x1b\x1e\x1f",
+        "größe",
+        "x" * 63,
+        "sa_pgnotify_x",
+    ]
+    with engine.connect() as connection:
+        kept = f"SELECT objid FROM pg_locks WHERE classid = {PRESENT} AND pid = pg_backend_pid()"
+
+        def execute(sql: str) -> list[tuple[Any, ...]]:
+            return [tuple(row) for row in connection.exec_driver_sql(sql)]
+
+        def keeps(channel: str, taken: str) -> bool:
+            presence = Presence()
+            presence.show_on(execute, [channel], 0)
+            keeps = execute(f"SELECT {taken}")[0] in execute(kept)
+            presence.show_on(execute, [], 0)
+            return keeps
+
+        for schema, table in itertools.product(names, names):
+            relation = RELATION.format(schema="s", table="t")
+            named = f"(SELECT {literal(schema)}::name AS s, {literal(table)}::name AS t) AS n"
+            ((channel,),) = execute(f"SELECT {DEFAULT_CHANNEL.format(name='r')} FROM (SELECT {relation} AS r FROM {named}) AS r")
+            assert keeps(channel, door_to(None).replace("TG_TABLE_NAME", f"{literal(table)}::name")), (schema, table)
+        assert [name for name in names if not keeps(name, door_to(name))] == []
+        assert execute(kept) == []
 
 
 @pytest.fixture(name="Item")
