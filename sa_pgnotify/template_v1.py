@@ -144,12 +144,8 @@ class FunctionV1:
             # The absent row: NULLs of the right types, without asking for a privilege on the table.
             source += f" LEFT JOIN {rows} AS {absent} ON false\n      WHERE {self._condition}"
         fields = [c.text(c.of(row)) for c in self.carried] + self._looked_up(row)
-        if fields == [c.of(row) for c in self.carried if c.family in ("integer", "uuid")] and len(fields) == 1:
-            text = f"coalesce({fields[0]}::text, '')"  # a key of one number, for half of what concat() takes
-        else:
-            values = [] if isinstance(self.marking.discriminator, Lookup) else [c.of(row) for c in self.carried]
-            text = _joined(fields, null_if_null=values)
-        return self._branch(self._gather(operation, source, text))
+        values = [] if isinstance(self.marking.discriminator, Lookup) else [c.of(row) for c in self.carried]
+        return self._branch(self._gather(operation, source, _joined(fields, null_if_null=values)))
 
     def _update(self) -> str:
         """The branch that pairs OLD with NEW. A statement that changed one row, the most usual one, has a query of its own, without
@@ -349,8 +345,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8')) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;

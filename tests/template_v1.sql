@@ -58,7 +58,7 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
-    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(coalesce(new_row.id::text, ''), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(new_row.id), E'\x1e') INTO message, rows
       FROM sa_new_rows AS new_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
@@ -79,7 +79,7 @@ BEGIN
     END IF;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(coalesce(old_row.id::text, ''), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(old_row.id), E'\x1e') INTO message, rows
       FROM sa_old_rows AS old_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
@@ -106,8 +106,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8')) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;
@@ -163,7 +163,7 @@ END
 $sa_pgnotify$;
 
 -- template version 1: all families
--- sha256 of the function 7d32ec5349e25a327a335b35d15242599d7c821ca84260b3c567f5895d896f9a;
+-- sha256 of the function d2a343fdbf6666c7173cd213f7a276d4c08d50cae435f4f6f8fad40cd5b8dc7b;
 
 -- template version 1: every option, awkward names
 DO $sa_pgnotify$
@@ -272,8 +272,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8')) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;
@@ -412,8 +412,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8')) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;
@@ -576,8 +576,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8')) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;
@@ -732,8 +732,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8')) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;
@@ -904,8 +904,8 @@ BEGIN
       stop := stop - 1;
     END LOOP;
     IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
-        THEN ' 1' ELSE ' 0' END, E'\x1e') || pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
-        'UTF8')) IS NULL THEN NULL; END IF;
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
     start := stop;
     part := part + 1;
   END LOOP;
@@ -1045,7 +1045,7 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
-    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(coalesce(new_row.id::text, ''), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(new_row.id), E'\x1e') INTO message, rows
       FROM sa_new_rows AS new_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
@@ -1066,7 +1066,7 @@ BEGIN
     END IF;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(coalesce(old_row.id::text, ''), E'\x1e') INTO message, rows
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(old_row.id), E'\x1e') INTO message, rows
       FROM sa_old_rows AS old_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
@@ -1177,4 +1177,4 @@ $sa_pgnotify$;
 -- sha256 of the function 8b44ab5a24ae4626adfa4b0cb83f684bb0b4e0e686665f48859c0e485c1769d9;
 
 -- template version 1: more columns than a SELECT takes
--- sha256 of the function 822a2a00c8cfbca6396b8695d26509a68f0c4154bea8b4fb45bbc05bfa91d6cc;
+-- sha256 of the function c435cd353f27e3cfcab83feda91e9577352cd5ae478fb702c81721cd0889990d;
