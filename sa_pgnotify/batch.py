@@ -126,7 +126,7 @@ class Batch:
                 identity = self._only_identity(plan)
                 return [kind(self, plan, 0, identity)] if plan.accepted else []
             self._split()
-            identities = list(zip(*map(self.new.values, plan.key), strict=True))
+            identities = list(zip(*map(self.new.decoded, plan.key), strict=True))
         except (ValueError, UndecodableValue) as error:
             raise Undecodable(f"{source.table.name}: {error}") from error
         if layout.discriminator is None:

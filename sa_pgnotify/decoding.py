@@ -257,12 +257,15 @@ class Decoder:
         values: Any = texts
         try:
             if self._read is not None:
-                if None in texts:
-                    return [self.one(text) for text in texts]
-                values = self._read.all(values)
-            return values if self._process is None else [self._process(value) for value in values]
+                values = self._read.all(values) if None not in texts else self._between_nulls(self._read, texts)
+            return values if self._process is None else list(map(self._process, values))
         except Exception:  # a TypeDecorator may raise anything; which text it was, one() tells
             return [self.one(text) for text in texts]
+
+    @staticmethod
+    def _between_nulls(read: TextReader, texts: list[str | None]) -> list[Any]:
+        values = iter(read.all([text for text in texts if text is not None]))
+        return [None if text is None else next(values) for text in texts]
 
     def one(self, text: str | None) -> Any:
         """:raises UndecodableValue: if the text is not in the type's form."""

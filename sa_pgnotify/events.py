@@ -51,10 +51,16 @@ class Plan:
     accepted: bool
 
 
-class Held(Protocol):
-    """What rows hold (:class:`sa_pgnotify.fields.Fields`)."""
+class Row(Protocol):
+    """What each row holds, by its number."""
 
-    def of(self, plan: Plan, row: int) -> Mapping[str, Any]: ...
+    def __getitem__(self, row: int, /) -> Mapping[str, Any]: ...
+
+
+class Held(Protocol):
+    """What rows hold, by plan (:class:`sa_pgnotify.fields.Fields`)."""
+
+    def __getitem__(self, plan: Plan, /) -> Row: ...
 
 
 class Message(Protocol):
@@ -210,7 +216,7 @@ class Change:
         return made
 
     def _state(self) -> Mapping[str, Any]:
-        return self._message.new.of(self._plan, self._row)
+        return self._message.new[self._plan][self._row]
 
     def __repr__(self) -> str:
         name = getattr(self.entity, "__name__", None) or self.table.name
@@ -231,7 +237,7 @@ class Inserted(Change):
 
         :raises UndecodableValue: where a SELECT of the same column would raise.
         """
-        return self._message.new.of(self._plan, self._row)
+        return self._message.new[self._plan][self._row]
 
     def _details(self) -> str:
         return f", new={_shown(self._state)}"
@@ -245,12 +251,12 @@ class Updated(Change):
     @property
     def new(self) -> Mapping[str, Any]:
         """The values after the change, as :attr:`Inserted.new`."""
-        return self._message.new.of(self._plan, self._row)
+        return self._message.new[self._plan][self._row]
 
     @property
     def old(self) -> Mapping[str, Any]:
         """The values before the change, of the same attributes as ``new``."""
-        return self._message.old.of(self._plan, self._row)
+        return self._message.old[self._plan][self._row]
 
     @property
     def changed(self) -> frozenset[str]:
@@ -280,7 +286,7 @@ class Deleted(Change):
     @property
     def old(self) -> Mapping[str, Any]:
         """The values of the row that is gone, as :attr:`Inserted.new`."""
-        return self._message.new.of(self._plan, self._row)
+        return self._message.new[self._plan][self._row]
 
     def _details(self) -> str:
         return f", old={_shown(self._state)}"

@@ -7,6 +7,7 @@ column at a time, when the first value of them is wanted, and a row's mapping is
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from .decoding import Decoder
@@ -76,8 +77,8 @@ class _Items(ItemsView[str, Any]):
         return zip(self._mapping._positions, self._mapping._row)
 
 
-class Fields:
-    """The fields of rows, column by column.
+class Fields(dict[Plan, "list[Values] | _EachAlone"]):
+    """The fields of rows, column by column; and by plan, what each row holds of its attributes, made when it is first asked for.
 
     :param decoder: gives that of a column by its name.
     :param names: of the columns, by place.
@@ -85,7 +86,7 @@ class Fields:
     :param others: where the columns are that ``columns`` lacks: an update's rows before it are those after it, but for what changed.
     """
 
-    __slots__ = ("_decoder", "_known", "_names", "_others", "_rows", "columns")
+    __slots__ = ("_decoder", "_known", "_names", "_others", "columns")
 
     def __init__(
         self, decoder: Callable[[str], Decoder], names: Sequence[str], columns: Mapping[int, list[str | None]], others: Fields | None = None
@@ -95,13 +96,12 @@ class Fields:
         self._names = names
         self._others = others
         self._known: dict[int, Sequence[Any]] = {}
-        self._rows: dict[Plan, list[tuple[Any, ...]]] = {}
 
     def alone(self, row: int, others: Fields | None = None) -> Fields:
         """One of the rows."""
         return Fields(self._decoder, self._names, {place: column[row : row + 1] for place, column in self.columns.items()}, others)
 
-    def values(self, place: int) -> Sequence[Any]:
+    def decoded(self, place: int) -> Sequence[Any]:
         """The values of a column.
 
         :raises UndecodableValue: if one of its texts is not in the type's form.
@@ -109,7 +109,7 @@ class Fields:
         known = self._known.get(place)
         if known is None:
             if self._others is not None and place not in self.columns:
-                return self._others.values(place)
+                return self._others.decoded(place)
             known = self._known[place] = self._decoder(self._names[place]).all(self.columns[place])
         return known
 
@@ -122,16 +122,22 @@ class Fields:
             return self._others.value(place, row)
         return self._decoder(self._names[place]).one(self.columns[place][row])
 
-    def of(self, plan: Plan, row: int) -> Values:
-        """What a row holds of a plan's attributes.
+    def __missing__(self, plan: Plan) -> list[Values] | _EachAlone:
+        try:
+            rows: list[Values] | _EachAlone = list(map(Values, repeat(plan.positions), zip(*map(self.decoded, plan.places))))
+        except UndecodableValue:
+            rows = _EachAlone(self, plan)
+        self[plan] = rows
+        return rows
 
-        :raises UndecodableValue: if one of its texts is not in the type's form.
-        """
-        rows = self._rows.get(plan)
-        if rows is None:
-            try:
-                rows = list(zip(*map(self.values, plan.places), strict=True))
-            except UndecodableValue:
-                rows = []  # some row cannot be decoded, so each is decoded alone
-            self._rows[plan] = rows
-        return Values(plan.positions, rows[row] if rows else tuple([self.value(place, row) for place in plan.places]))
+
+class _EachAlone:
+    """What rows hold some of which cannot be decoded: each is decoded when it is asked for."""
+
+    def __init__(self, fields: Fields, plan: Plan) -> None:
+        self._fields = fields
+        self._plan = plan
+
+    def __getitem__(self, row: int) -> Values:
+        """:raises UndecodableValue: if it is such a row."""
+        return Values(self._plan.positions, tuple([self._fields.value(place, row) for place in self._plan.places]))

@@ -221,9 +221,7 @@ def _fields(text: str) -> list[str | None]:
     fields: list[Any] = text.split(US)
     if ESC in text:
         return [unescaped(field) for field in fields]
-    if US + US in text or text[:1] in ("", US) or text[-1] == US:
-        return [field or None for field in fields]
-    return fields
+    return fields if all(fields) else [field or None for field in fields]
 
 
 def unescaped(field: str) -> str | None:

@@ -17,7 +17,7 @@ LAYERS = [
     {"chunks"},
     {"tail"},
     {"drivers.interface"},
-    {"drivers.libpq"},
+    {"drivers.libpq", "drivers.quick"},
     {"drivers.psycopg2", "drivers.psycopg", "drivers.asyncpg"},
     {"drivers"},
     {"spec", "decoding", "waiting", "handlers"},
@@ -85,5 +85,5 @@ def test_the_core_that_decides_does_not_wait():
 
 def test_importing_needs_only_sqlalchemy():
     """Importing the package loads no driver, no Alembic and no event loop: they are extras."""
-    code = "import sys, sa_pgnotify; print(*sorted({'psycopg2', 'psycopg', 'asyncpg', 'alembic', 'rich', 'typer'} & set(sys.modules)))"
+    code = "import sys, sa_pgnotify; print(*sorted({'psycopg2', 'psycopg', 'asyncpg', 'msgspec', 'alembic', 'rich', 'typer'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""

@@ -22,7 +22,8 @@ from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.util import await_only
 
 from ..quoting import literal
-from .interface import INTEGERS, Arrived, ListenConnection, Read, TextReader
+from .interface import Arrived, ListenConnection, Read, TextReader
+from .quick import INTEGERS, JSON
 
 __all__ = ["ERRORS", "Connection", "abandon"]
 
@@ -65,7 +66,7 @@ _OURS = {
     23: _Type("23", int, INTEGERS),
     25: _text("a"),
     26: _Type("26", int, INTEGERS),
-    114: _whole('{"a": [1.10]}', json.loads),
+    114: _Type('{"a": [1.10]}', JSON.one, JSON),
     701: _whole("0.1", float),
     1042: _text("a "),
     1043: _text("a"),
@@ -75,7 +76,7 @@ _OURS = {
     1184: _Type("2024-02-29 12:34:56.7+00", datetime.fromisoformat),
     1700: _whole("120000", _numeric),
     2950: _whole("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", UUID),
-    3802: _whole('{"a": [1.10]}', json.loads),
+    3802: _Type('{"a": [1.10]}', JSON.one, JSON),
 }
 """By OID: bool, int8, int2, int4, text, oid, json, float8, bpchar, varchar, date, time, timestamp, timestamptz, numeric, uuid, jsonb.
 Python's dates and moments know neither infinity nor the years before 1 and after 9999: these are the server's to read."""

@@ -6,10 +6,9 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, NamedTuple
 
-__all__ = ["DECIMALS", "INTEGERS", "Arrived", "ListenConnection", "Read", "TextReader"]
+__all__ = ["Arrived", "ListenConnection", "Read", "TextReader"]
 
 Arrived = list[tuple[str, str, int]]
 """Notifications: channel, payload, process id of the sender."""
@@ -24,11 +23,6 @@ class TextReader(NamedTuple):
     one: Callable[[str], Any]
     all: Callable[[Sequence[str]], list[Any]]
     asks: int | None = None
-
-
-INTEGERS = TextReader(int, lambda texts: list(map(int, texts)))
-DECIMALS = TextReader(Decimal, lambda texts: list(map(Decimal, texts)))
-"""What the drivers make of these types, in the quickest way."""
 
 
 class Read(str):  # noqa: SLOT000 (a str cannot have slots with values)

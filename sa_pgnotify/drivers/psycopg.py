@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +10,14 @@ import psycopg
 from psycopg.adapt import AdaptersMap, Loader, Transformer
 from psycopg.pq import Format
 from psycopg.rows import tuple_row
+from psycopg.types.json import JsonbLoader, JsonLoader
 from psycopg.types.numeric import IntLoader, NumericLoader
 from psycopg.types.string import TextLoader
 from sqlalchemy.util import await_only
 
-from .interface import DECIMALS, INTEGERS, Arrived, TextReader
+from .interface import Arrived, TextReader
 from .libpq import LibpqConnection
+from .quick import DECIMALS, INTEGERS, JSON
 
 __all__ = ["ERRORS", "Connection", "abandon"]
 
@@ -72,6 +75,8 @@ class Connection(LibpqConnection):
         load = loader.load
         if type(loader) in _QUICKER:
             return _QUICKER[type(loader)]
+        if type(loader) in (JsonLoader, JsonbLoader) and getattr(loader, "_loads", None) is json.loads:
+            return JSON
         return TextReader(lambda text: load(text.encode()), lambda texts: [load(text.encode()) for text in texts])
 
     def _finish(self) -> None:

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import psycopg2
 from psycopg2 import _psycopg, extensions
 
-from .interface import DECIMALS, INTEGERS, Arrived, TextReader
+from .interface import Arrived, TextReader
 from .libpq import LibpqConnection
+from .quick import DECIMALS, INTEGERS, JSON
 
 __all__ = ["ERRORS", "Connection", "abandon"]
 
 ERRORS: tuple[type[Exception], ...] = (psycopg2.Error, OSError)
 """What a lost connection raises."""
-
-
-def _json_values(texts: Sequence[str]) -> list[Any]:
-    values: list[Any] = json.loads(f"[{','.join(texts)}]")
-    if len(values) != len(texts):  # a forged text such as "1,2"
-        return [json.loads(text) for text in texts]
-    return values
-
-
-_JSON = TextReader(json.loads, _json_values)
-"""What psycopg2's own casters of this type do, without their detour."""
+MUCH, ENOUGH = 4096, 1 << 18
+"""Characters: of which more is probably on its way, since libpq reads 16 kB at a time; and which are to be delivered before more is read.
+"""
 
 
 class Connection(LibpqConnection):
@@ -41,8 +34,8 @@ class Connection(LibpqConnection):
             (extensions.INTEGER, INTEGERS),
             (extensions.LONGINTEGER, INTEGERS),
             (extensions.DECIMAL, DECIMALS),
-            (extensions.JSON, _JSON),
-            (extensions.JSONB, _JSON),
+            (extensions.JSON, JSON),
+            (extensions.JSONB, JSON),
         ]
         raw.autocommit = True
         raw.set_client_encoding("UTF8")
@@ -64,9 +57,14 @@ class Connection(LibpqConnection):
                 if not inbox:  # what came before the loss is given first; the next call raises
                     raise
         taken: Arrived = []
+        size = 0
         while inbox:  # one by one: another thread's peek() may still be at work
             note = inbox.popleft()
             taken.append((note.channel, note.payload, note.pid))
+            size += len(note.payload)
+            if not inbox and MUCH < size < ENOUGH:
+                with suppress(self._raw.Error):  # the next call raises
+                    self._raw.poll()
         return taken
 
     def peek(self) -> tuple[str, str, int] | None:
