@@ -27,6 +27,7 @@ text>`` for a header; on the channel of its doorbell whatever comes but *moved* 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +38,9 @@ MASK_BITS = 31
 _OPERATIONS = frozenset("IUDT")
 LONGEST_ROW = 1 << 30
 """Characters; PostgreSQL's own texts end there."""
+TOGETHER = 300
+"""Rows that are given out at a time, about. Each becomes two objects or more that Python's garbage collector looks at in vain, when
+there are 700 new ones."""
 
 _PART = re.compile(r"sa1 ([0-9]{1,30}) ([0-9]{1,10}) ([01])\Z")
 _FAILED = "sa1 failed "
@@ -84,6 +88,14 @@ class Rows(NamedTuple):
         """The first ``count`` of them."""
         rows = self.text.split(RS, count)[:count]
         return Rows(self.header, RS.join(rows), len(rows))
+
+    def pieces(self, size: int) -> Iterator[Rows]:
+        """All of them in pieces of about ``size`` rows, if they are of about the same length."""
+        text, step, start = self.text, len(self.text) * size // self.size, 0
+        while (end := text.find(RS, start + step)) >= 0:
+            yield Rows(self.header, text[start:end], text.count(RS, start, end) + 1)
+            start = end + 1
+        yield Rows(self.header, text[start:], text.count(RS, start) + 1)
 
     def columns(self, width: int) -> list[list[str | None]]:
         """The fields of rows that have ``width`` fields each, column by column, NULL as None.
@@ -190,7 +202,7 @@ class MessageReader:
         complete = Rows(self._header, text, text.count(RS) + 1)
         if last:
             self._forget()
-        return [complete]
+        return list(complete.pieces(TOGETHER)) if complete.size > TOGETHER else [complete]
 
 
 def _header(channel: str, text: str, pid: int) -> Header | None:

@@ -94,6 +94,23 @@ def test_fields_of_rows(rows):
         assert given.first(count).split() == rows[:count]
 
 
+@given(ROWS, st.integers(1, 9))
+def test_pieces_of_rows(rows, size):
+    """Rows cut into pieces are the same rows in the same order, each counted once; a row is never cut."""
+    pieces = list(Rows(HEADER, RS.join(encoded_row(row) for row in rows), len(rows)).pieces(size))
+    assert [row for piece in pieces for row in piece.split()] == rows
+    assert all(len(piece.split()) == piece.size for piece in pieces)
+
+
+def test_a_message_of_many_rows_is_given_out_in_pieces():
+    """So few rows are given out at a time that their events do not set off Python's garbage collector."""
+    rows = [str(100_000 + i) for i in range(1100)]
+    (payload,) = cut(encoded_message(rows), [])
+    found = MessageReader().read("c", payload, 7)
+    assert [row for piece in found for row in piece.text.split(RS)] == rows
+    assert max(piece.size for piece in found) <= 301
+
+
 @pytest.mark.parametrize("rows", [[["1", "2"], ["3"]], [["1"], ["2"]], [["1", "2", "3"]]], ids=str)
 def test_rows_of_another_width_make_no_columns(rows):
     """Rows that do not have the fields that the message announces are refused."""
