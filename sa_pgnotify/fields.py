@@ -7,6 +7,7 @@ column at a time, when the first value of them is wanted, and a row's mapping is
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence
+from contextlib import suppress
 from itertools import repeat
 from typing import Any
 
@@ -123,12 +124,10 @@ class Fields(dict[Plan, "list[Values] | _EachAlone"]):
         return self._decoder(self._names[place]).one(self.columns[place][row])
 
     def __missing__(self, plan: Plan) -> list[Values] | _EachAlone:
-        try:
-            rows: list[Values] | _EachAlone = list(map(Values, repeat(plan.positions), zip(*map(self.decoded, plan.places))))
-        except UndecodableValue:
-            rows = _EachAlone(self, plan)
-        self[plan] = rows
-        return rows
+        rows: list[Values] = []
+        with suppress(UndecodableValue):
+            rows = list(map(Values, repeat(plan.positions), zip(*map(self.decoded, plan.places))))
+        return self.setdefault(plan, rows or _EachAlone(self, plan))
 
 
 class _EachAlone:
