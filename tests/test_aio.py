@@ -609,6 +609,22 @@ def test_the_programs_own_json_reader_is_used(engine, url):
     asyncio.run(main())
 
 
+def test_the_programs_own_json_reader_is_used_also_where_it_seldom_differs(engine, url):
+    """A json_deserializer that makes something else of some documents only, by an object_hook, reads the JSON of events."""
+    Thing = things(engine, a=pg.JSONB(), b=sa.JSON())
+    hook = {"object_hook": lambda found: Decimal(found["money"]) if "money" in found else found}
+    aengine = create_async_engine(driver_url(url, "asyncpg"), json_deserializer=lambda text: json.loads(text, **hook))
+
+    async def main():
+        async with AsyncListener(aengine, Thing) as listener:
+            await write(engine, """INSERT INTO things VALUES ('{"x": {"money": "1.10"}}', '{"y": [2.5]}', 1)""")
+            event = await listener.get(10)
+        assert dict(event.new) == {"a": {"x": Decimal("1.10")}, "b": {"y": [2.5]}, "id": 1}
+        await aengine.dispose()
+
+    asyncio.run(main())
+
+
 def test_the_programs_own_codecs_are_used(engine, url):
     """Codecs that the program sets for types on its connections make the values of events too."""
     Thing = things(engine, n=sa.Numeric(asdecimal=False), u=sa.Uuid(), e=sa.Enum("aB", "Ab", name="mixed"))

@@ -35,7 +35,9 @@ def connect(engine: Engine) -> ListenConnection:
         dbapi: Any = fairy.dbapi_connection
         fairy.detach()  # before anything that may be cancelled: the pool would complain of it
         dbapi.commit()  # a hook of the program's may have begun a transaction, with settings that are to stay
-        return module.Connection(getattr(dbapi, "driver_connection", dbapi))  # type: ignore[no-any-return]
+        connection: ListenConnection = module.Connection(getattr(dbapi, "driver_connection", dbapi))
+        connection.usual_json = getattr(engine.dialect, "_json_deserializer", None) is None
+        return connection
     except BaseException as error:
         for dbapi in made:
             module.abandon(getattr(dbapi, "driver_connection", dbapi))

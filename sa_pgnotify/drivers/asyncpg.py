@@ -163,7 +163,8 @@ class Connection(ListenConnection):
 
     def readers(self, oids: Iterable[int]) -> dict[int, TextReader | None]:
         if new := sorted(oid for oid in set(oids) if oid not in self._readers):
-            candidates = {oid: _OURS[oid] for oid in new if oid in _OURS}
+            # What a parser of the program's makes of other documents, a sample does not tell.
+            candidates = {oid: _OURS[oid] for oid in new if oid in _OURS and (self.usual_json or oid not in _JSON)}
             for oid, name, label in self.execute(_TYPES.format(oids=", ".join(map(str, new)))):
                 self._names[oid] = name
                 if label is not None:

@@ -46,6 +46,8 @@ class ListenConnection(ABC):
     lendable = False
     """Whether the driver puts what arrives in :attr:`inbox` in one step, between whose parts no signal comes, and any thread may
     :meth:`peek`."""
+    usual_json = True
+    """Whether the engine reads JSON as SQLAlchemy does by default; a driver that can see itself what is in use need not ask."""
     inbox: deque[Any]
 
     @abstractmethod
