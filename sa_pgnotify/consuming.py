@@ -116,12 +116,14 @@ class Worker:
 
     def _connect(self, *, strict: bool) -> None:
         connection = connect(self._engine)
+        patience = max(PROBE_SECONDS, self._heartbeat)
         try:
-            with self._waiting.deadline(connection, max(PROBE_SECONDS, self._heartbeat)):
+            with self._waiting.deadline(connection, patience):
                 greet(connection)
+            probe(connection, lambda: connect(self._engine), self._waiting, lambda: self.stopping)
+            with self._waiting.deadline(connection, patience):
                 self._listen(connection, strict=strict)
                 self._load(connection)
-            probe(connection, lambda: connect(self._engine), self._waiting, lambda: self.stopping)
         except BaseException:
             connection.close()
             raise

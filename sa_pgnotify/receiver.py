@@ -212,8 +212,9 @@ class Receiver:
         try:
             with self._waiting.deadline(connection, self._patience):
                 greet(connection)
+            probe(connection, self._open, self._waiting, lambda: self.stopping)
             missing = self._listen(connection, self._sources, strict=strict, anew=True)
-            self._early = probe(connection, self._open, self._waiting, lambda: self.stopping)
+            self._early = []  # of the connection before
         except BaseException:
             self._close(connection)
             raise

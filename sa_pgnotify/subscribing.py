@@ -1,7 +1,7 @@
-"""What is done on a new connection before its notifications are trusted: ask who it is, LISTEN, and see a notification arrive.
+"""What is done on a new connection before its notifications are trusted: ask who it is, see a notification arrive, and LISTEN.
 
 LISTEN succeeds where nothing will ever come: through a transaction pooler, on a table without triggers. Both look like peace, so both
-are looked for.
+are looked for; the pooler first, whose sessions keep what is done in them, LISTEN and locks, when the listener is long gone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from .columns import FAMILIES
 from .decoding import Source
-from .drivers import Arrived, ListenConnection
+from .drivers import ListenConnection
 from .errors import ListenUnavailable, NotifyConfigError, TriggersMissing
 from .presence import Presence
 from .protocol import Route
@@ -132,8 +132,8 @@ def _types(there: Installed) -> dict[str, str] | None:
 
 def probe(
     connection: ListenConnection, open_another: Callable[[], ListenConnection], waiting: Waiting, stopped: Callable[[], bool]
-) -> Arrived:
-    """Send a notification through another connection and wait for it; returns what else came meanwhile.
+) -> None:
+    """Send a notification through another connection and wait for it, on one that listens to nothing yet.
 
     Another connection, because a transaction pooler may well deliver what a client sends to itself.
     """
@@ -146,12 +146,9 @@ def probe(
             sender.execute(f"NOTIFY {channel}")
     finally:
         sender.close()
-    others: Arrived = []
     until = time.monotonic() + PROBE_SECONDS
     while not stopped():
-        arrived = connection.receive()
-        others += [note for note in arrived if note[0] != channel]
-        if any(note[0] == channel for note in arrived):
+        if any(heard == channel for heard, _, _ in connection.receive()):
             break
         left = until - time.monotonic()
         if left <= 0:
@@ -164,4 +161,3 @@ def probe(
         waiting.wait(connection, left)
     with waiting.deadline(connection, PROBE_SECONDS):
         connection.unlisten([channel])
-    return others

@@ -14,11 +14,12 @@ from conftest import run
 from durables import model_of
 from kinds import address
 
-from sa_pgnotify import Gap, Inserted, Listener, NotifyOnChange
+from sa_pgnotify import Gap, Inserted, Listener, ListenUnavailable, NotifyOnChange, subscribing
 from sa_pgnotify.channel import DEFAULT_CHANNEL, RELATION
 from sa_pgnotify.presence import PRESENT, UNTOLD, Presence
 from sa_pgnotify.presence import door as door_to
 from sa_pgnotify.quoting import literal
+from sa_pgnotify.waiting import ThreadWaiting
 
 
 class Writer(NamedTuple):
@@ -302,6 +303,36 @@ def test_who_wrote_while_the_connection_was_away_is_a_second_gap(engine, Item, p
         assert listener.get(30).reason == "reconnected"
         run(engine, "INSERT INTO items (id, n) VALUES (2, 0)")
         assert listener.get(10).identity == (2,)
+
+
+def test_a_start_that_finds_a_pooler_leaves_nothing_in_its_sessions(Item, proxy, proxied, monkeypatch):
+    """A pooler's session lives on: it keeps no LISTEN by which others would receive, and no lock by which writers would think that somebody
+    listens."""
+    proxy.censor_notifications = True
+    asked = "SELECT pg_listening_channels() UNION SELECT objid::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+    left: set[str] = set()
+
+    def look(_: object, connection: Any, *__: object) -> None:
+        left.update(name for (name,) in connection.execute(asked))
+
+    monkeypatch.setattr(subscribing, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(ThreadWaiting, "wait", look)
+    with pytest.raises(ListenUnavailable, match="pool_mode"):
+        Listener(proxied, Item).start()
+    assert [name[:18] for name in left] == ["sa_pgnotify_probe_"]
+
+
+def test_a_gap_is_since_the_first_that_is_waited_for():
+    """A table that is subscribed to while something is waited for makes no promise about what was written before."""
+    held = [(1,)]
+    presence = Presence()
+    presence.show_on(lambda _: held, ["public.a"], 10.0)
+    assert not presence.look(lambda _: held, 10.0)
+    presence.show_on(lambda _: held, ["public.a", "public.b"], 20.0)
+    assert (presence.since, presence.due) == (10.0, 20.0)
+    assert presence.look(lambda _: [], 20.0)
+    presence.show_on(lambda _: held, ["public.c"], 30.0)
+    assert (presence.since, presence.due) == (30.0, 30.0)
 
 
 def test_nothing_is_lost_while_listeners_come_and_go(engine, Item):
