@@ -84,12 +84,12 @@ class Presence:
     """What one connection of a listener shows, and what it waits for.
 
     :ivar due: when to look, by the clock that its methods are given; ``math.inf`` if there is nothing to wait for.
-    :ivar since: since when something is waited for.
+    :ivar since: since when something is waited for, the first of it.
     """
 
     def __init__(self) -> None:
         self.due = inf
-        self.since = 0.0
+        self.since = self._shown_at = 0.0
         self._shown: set[str] = set()
         self._doubtful: set[int] = set()
 
@@ -99,8 +99,9 @@ class Presence:
         new, old, self._shown = wanted - self._shown, self._shown - wanted, wanted
         self._each("unlock", execute, old)
         if new:
+            self.since = self.since if self._doubtful else now
             self._doubtful |= self._each("lock", execute, new)
-            self.since = self.due = now
+            self.due = self._shown_at = now
 
     @staticmethod
     def _each(action: str, execute: Execute, channels: Collection[str]) -> set[int]:
@@ -122,5 +123,5 @@ class Presence:
         free = f"CASE WHEN pg_catalog.pg_try_advisory_lock({keys}) THEN pg_catalog.pg_advisory_unlock({keys}) ELSE false END"
         places = f"unnest(ARRAY[{', '.join(map(str, sorted(self._doubtful)))}]) AS place"
         self._doubtful = {row[0] for row in execute(f"SELECT place FROM {places} WHERE NOT {free}")}
-        self.due = now + min(LONGEST_DOZE, max(LOOK, (now - self.since) / 4)) if self._doubtful else inf
+        self.due = now + min(LONGEST_DOZE, max(LOOK, (now - self._shown_at) / 4)) if self._doubtful else inf
         return not self._doubtful
