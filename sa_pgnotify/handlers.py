@@ -15,6 +15,8 @@ __all__ = ["Handlers"]
 
 logger = logging.getLogger("sa_pgnotify")
 
+MOST_KNOWN = 1000
+"""Of kinds of events whose handlers are remembered: names of channels may come and go, one for each visitor of a site."""
 H = TypeVar("H", bound=Callable[[Any], Any])
 
 
@@ -59,9 +61,13 @@ class Handlers:
             return fitting
         alike = (type(event), event.channel) if isinstance(event, Notification) else (type(event), event.entity, event.table)
         known = self._known
-        if alike not in known:
-            known[alike] = self._find(event)
-        return known[alike]
+        found = known.get(alike)
+        if found is None:
+            found = self._find(event)
+            if len(known) >= MOST_KNOWN:
+                known.clear()
+            known[alike] = found
+        return found
 
     def _find(self, event: Event) -> list[Callable[[Any], Any]]:
         return [handler for kinds, targets, handler in self._all if _fits(event, kinds, targets)]

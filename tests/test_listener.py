@@ -31,6 +31,7 @@ from sa_pgnotify import (
     Updated,
 )
 from sa_pgnotify.diagnosis import diagnose
+from sa_pgnotify.handlers import MOST_KNOWN, Handlers
 
 
 def models(engine, **options):
@@ -135,6 +136,16 @@ def test_handlers_are_called_in_order_by_what_they_ask_for(engine, Listener):
         ("order", (1,)),
         ("from now on", (1,)),
     ]
+
+
+def test_handlers_are_not_remembered_for_each_channel_that_ever_was():
+    """A listener that subscribes to channels that come and go, one for each visitor of a site, does not grow by them."""
+    handlers = Handlers("Listener")
+    handlers.on(("last",), lambda _: None)(print)
+    for number in range(2 * MOST_KNOWN):
+        assert handlers.of(Notification(str(number), "", 1)) == []
+    assert handlers.of(Notification("last", "", 1)) == [print]
+    assert len(handlers._known) <= MOST_KNOWN
 
 
 def test_a_handlers_exception_loses_no_later_event(engine, Listener):
