@@ -29,6 +29,10 @@ LONGEST = 420
 """Seconds after which a task is broken off, should something hang that has no time limit of its own."""
 
 
+class TooLong(BaseException):
+    """A task's time is over. That is no error of the contestant whose turn it is, which an Exception would be taken for."""
+
+
 def measure(maintenance: URL, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All figures of a run."""
     names = tuple(name for name in BY_NAME if not options.contestant or name in (*options.contestant, "none", "hand_key", "hand_row"))
@@ -52,10 +56,12 @@ def measure(maintenance: URL, options: argparse.Namespace, folder: Path) -> dict
             signal.alarm(LONGEST)
             try:
                 task(arena, sheet)
-            except Exception as error:
+            except (Exception, TooLong) as error:
                 traceback.print_exc()
                 sheet.notes[""] = f"the task itself failed: {type(error).__name__}: {error}"
-            signal.alarm(0)
+                arena.writers.close()  # they may be at work still
+            finally:
+                signal.alarm(0)
             sheet.seconds = time.monotonic() - since
             found["tasks"][name] = sheet.as_json()
     finally:
@@ -65,7 +71,7 @@ def measure(maintenance: URL, options: argparse.Namespace, folder: Path) -> dict
 
 
 def too_long(*_: object) -> None:
-    raise TimeoutError(f"it took over {LONGEST} s")
+    raise TooLong(f"it took over {LONGEST} s")
 
 
 def say(what: str) -> None:
