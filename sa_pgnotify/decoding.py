@@ -216,7 +216,10 @@ class Source:
                     raise Undecodable(f"{self.table.name}: {error}") from error
             else:  # a text looked up in the root table, whose type OIDs this source does not know
                 process = column.type.dialect_impl(self._dialect).result_processor(self._dialect, None)
-                value = discriminator if process is None else process(discriminator)
+                try:
+                    value = discriminator if process is None else process(discriminator)
+                except Exception as error:  # an Enum's, for a value that this program does not know
+                    raise Undecodable(f"{self.table.name}: {error}") from error
         by_value = {str(k): m for k, m in self._mapper.polymorphic_map.items()}
         found = self._mapper.polymorphic_map.get(value) or by_value.get(str(value), self._mapper)
         return found if found.isa(self._mapper) else self._mapper

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import run, take
-from sqlalchemy import Enum, Integer, text
+from sqlalchemy import Enum, ForeignKey, Integer, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sa_pgnotify import Change, Gap, Inserted, NotifyOnChange, NotifySpec, UndecodableValue
@@ -267,6 +267,34 @@ def test_a_forged_discriminator(engine, type_, operation, Listener):
             found += take(listener, 1)
     assert all(isinstance(event, Gap) or event.entity is Order for event in found)
     assert len(found) == 4
+
+
+def test_a_discriminator_looked_up_that_this_program_does_not_know(engine, Listener):
+    """A value that was added to the Enum of a discriminator in another table, by a newer program or a forger, is a Gap; what follows comes."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Parent(NotifyOnChange, Base):
+        __tablename__ = "parents"
+        __mapper_args__ = {"polymorphic_on": "kind"}
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[Kind]
+
+    class Child(Parent):
+        __tablename__ = "children"
+        __mapper_args__ = {"polymorphic_identity": Kind.PLAIN}
+        id: Mapped[int] = mapped_column(ForeignKey("parents.id"), primary_key=True)
+        name: Mapped[str | None]
+
+    type("Grandchild", (Child,), {"__mapper_args__": {"polymorphic_identity": Kind.SPECIAL}})
+    Base.metadata.create_all(engine)
+    run(engine, "ALTER TYPE kind ADD VALUE 'NEWER'")
+    run(engine, "INSERT INTO parents VALUES (1, 'NEWER'), (2, 'PLAIN')", "INSERT INTO children VALUES (1), (2)")
+    with Listener(engine, Child) as listener:
+        run(engine, *(f"UPDATE children SET name = 'a' WHERE id = {number}" for number in (1, 2)))
+        gap, updated = take(listener, 2)
+    assert (gap.reason, updated.entity, updated.identity) == ("undecodable", Child, (2,))
 
 
 def test_a_forged_message_of_many_rows(engine, Listener):
