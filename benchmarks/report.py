@@ -11,9 +11,12 @@ import results
 from contestants import BY_NAME
 from sheet import Measure, Sheet, Spread, percentile
 from targets import targets
+from tasks.commits import CONNECTIONS
 
 README = Path(__file__).parent / "README.md"
 POINTS = (50, 95, 99)
+SLOPES = {"rows": "µs a row", "columns": "µs a row and column", "tables": "a table", "subscribers": "µs a commit and subscriber"}
+"""Tasks whose figures grow with a number, and by what."""
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -98,15 +101,16 @@ def slopes(sheet: Sheet, what: str) -> str:
         points = []
         for measure in sheet.measures:
             samples = sheet.samples(contestant, measure.name)
-            if samples:
+            if samples and measure.unit != CONNECTIONS:
                 number = float(measure.name.rpartition(", ")[2].split()[0].replace(",", "")) if what == "tables" else _number(measure.name)
-                points.append((measure.name.rpartition(", ")[0] if what == "tables" else "", number, median(samples)))
+                cost = 1e6 / median(samples) if measure.unit == "/s" else median(samples)
+                points.append((measure.name.rpartition(", ")[0] if what == "tables" else "", number, cost))
         for kind in sorted({kind for kind, _, _ in points}):
             xs, ys = zip(*((x, y * (x if what == "rows" else 1)) for k, x, y in points if k == kind))
             if len(xs) < 2:
                 continue
             slope, intercept = linear_regression(xs, ys)
-            unit = {"rows": "µs a row", "columns": "µs a row and column", "tables": "a table"}[what]
+            unit = SLOPES[what]
             label = f"{title_of(contestant)}{f', {kind}' if kind else ''}"
             rows.append([label, f"{slope:.3g} {unit}", f"{intercept:,.3g}"])
     return table(["", "slope", "at zero"], rows)
@@ -142,7 +146,7 @@ def written(found: dict[str, Any]) -> str:
         if name in PLOTS:
             parts.append(f"![{sheet.title}](plots/postgresql-{major}-{PLOTS[name]}.svg)")
         parts.append(task_table(sheet))
-        if name in ("rows", "columns", "tables"):
+        if name in SLOPES:
             parts += [f"Slopes, by least squares over the medians ({name}):", slopes(sheet, name)]
         parts += ["\n".join(f"- {note}" for note in footnotes(sheet))]
     return "\n\n".join(part for part in parts if part) + "\n"

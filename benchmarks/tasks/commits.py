@@ -60,6 +60,8 @@ def unheard(arena: Arena, sheet: Sheet) -> None:
     rounds_of(arena, sheet, names, ("on", "off"), (4, 8), listen=False)
 
 
+CONNECTIONS = "that listen, of 100"
+"""A unit."""
 SUBSCRIBING = {
     "identity": {"handlers": True},
     "identity, a Listener each": {"handlers": False},
@@ -74,7 +76,7 @@ def subscribers(arena: Arena, sheet: Sheet) -> None:
     numbers = (0, 1, 100) if arena.quick else (0, 1, 10, 100)
     for number in numbers:
         sheet.measure(str(number), "/s", "own 0", more=True)
-    sheet.measure("connections", "that listen, of 100")
+    sheet.measure("connections", CONNECTIONS)
     sheet.notes[""] = "ratios are to the contestant's own throughput with no subscriber"
     seconds = 0.3 if arena.quick else 0.6
     arena.setting("ALTER SYSTEM SET fsync = off")
