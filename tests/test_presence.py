@@ -261,7 +261,7 @@ def test_who_has_written_before_is_waited_for(engine, Item):
             assert (type(event), event.identity, listener.stats.gaps) == (Inserted, (2,), 0)
 
 
-def test_what_a_long_transaction_did_not_tell_is_a_gap(engine, Item):
+def test_what_a_long_transaction_did_not_tell_is_a_gap(engine, Item, Listener):
     """A transaction that wrote while nobody listened, and commits long after: a Gap, once it has ended and so can be read. Until then, and
     after it, the others' changes are told."""
     with engine.connect() as early:
