@@ -39,7 +39,7 @@ the same door of it, by their process ids, may take each other for a listener, w
 locks of all doors of its channels' buckets, and of all buckets for a channel whose name does not tell which is its own: 64 at most, however
 many its tables, which is what PostgreSQL has room for for each connection (max_locks_per_transaction)."""
 LOOK, LONGEST_DOZE = 0.005, 1.0
-"""Seconds between two looks for *untold*: a quarter of the time that it has taken already, within these."""
+"""Seconds between two looks for *untold*: a quarter of the time that the last of them has taken already, within these."""
 
 Execute = Callable[[str], Sequence[tuple[Any, ...]]]
 
@@ -89,9 +89,9 @@ class Presence:
 
     def __init__(self) -> None:
         self.due = inf
-        self.since = self._shown_at = 0.0
+        self.since = 0.0
         self._shown: set[str] = set()
-        self._doubtful: set[int] = set()
+        self._doubtful: dict[int, float] = {}  # since when, by place
 
     def show_on(self, execute: Execute, channels: Iterable[str], now: float) -> None:
         """From now on, writers tell on these channels, and on no other. Then it is to be looked for what others have not told on them."""
@@ -100,8 +100,8 @@ class Presence:
         self._each("unlock", execute, old)
         if new:
             self.since = self.since if self._doubtful else now
-            self._doubtful |= self._each("lock", execute, new)
-            self.due = self._shown_at = now
+            self._doubtful = dict.fromkeys(self._each("lock", execute, new), now) | self._doubtful
+            self.due = now
 
     @staticmethod
     def _each(action: str, execute: Execute, channels: Collection[str]) -> set[int]:
@@ -122,6 +122,7 @@ class Presence:
         keys = f"{UNTOLD}, place"
         free = f"CASE WHEN pg_catalog.pg_try_advisory_lock({keys}) THEN pg_catalog.pg_advisory_unlock({keys}) ELSE false END"
         places = f"unnest(ARRAY[{', '.join(map(str, sorted(self._doubtful)))}]) AS place"
-        self._doubtful = {row[0] for row in execute(f"SELECT place FROM {places} WHERE NOT {free}")}
-        self.due = now + min(LONGEST_DOZE, max(LOOK, (now - self._shown_at) / 4)) if self._doubtful else inf
+        held = {row[0] for row in execute(f"SELECT place FROM {places} WHERE NOT {free}")}
+        self._doubtful = {place: since for place, since in self._doubtful.items() if place in held}
+        self.due = now + min(LONGEST_DOZE, max(LOOK, (now - max(self._doubtful.values())) / 4)) if self._doubtful else inf
         return not self._doubtful

@@ -16,9 +16,10 @@ from kinds import address
 
 from sa_pgnotify import Gap, Inserted, Listener, ListenUnavailable, NotifyOnChange, subscribing
 from sa_pgnotify.channel import DEFAULT_CHANNEL, RELATION
-from sa_pgnotify.presence import PRESENT, UNTOLD, Presence
+from sa_pgnotify.presence import LOOK, PRESENT, UNTOLD, Presence
 from sa_pgnotify.presence import door as door_to
 from sa_pgnotify.quoting import literal
+from sa_pgnotify.receiver import UNTOLD_SECONDS
 from sa_pgnotify.waiting import ThreadWaiting
 
 
@@ -333,6 +334,19 @@ def test_a_gap_is_since_the_first_that_is_waited_for():
     assert presence.look(lambda _: [], 20.0)
     presence.show_on(lambda _: held, ["public.c"], 30.0)
     assert (presence.since, presence.due) == (30.0, 30.0)
+
+
+def test_who_subscribes_does_not_wait_for_a_transaction_that_is_known_to_be_long():
+    """What has been waited for in vain when the listener started holds up no later subscription: only what is new there does."""
+    old, new = (1,), (2,)
+    presence = Presence()
+    presence.show_on(lambda _: [old], ["public.a"], 10.0)
+    presence.look(lambda _: [old], 15.0)
+    presence.show_on(lambda _: [new], ["public.b"], 20.0)
+    presence.look(lambda _: [old, new], 20.0)
+    assert presence.due == 20.0 + LOOK
+    presence.look(lambda _: [old], presence.due)
+    assert presence.due > 20.0 + UNTOLD_SECONDS
 
 
 def test_nothing_is_lost_while_listeners_come_and_go(engine, Item):
