@@ -85,11 +85,14 @@ class Presence:
 
     :ivar due: when to look, by the clock that its methods are given; ``math.inf`` if there is nothing to wait for.
     :ivar since: since when something is waited for, the first of it.
+    :ivar is_late: whether something has not ended when the listener was said to listen, so that a Gap is to tell the end; who has told
+        it sets that back.
     """
 
     def __init__(self) -> None:
         self.due = inf
         self.since = 0.0
+        self.is_late = False
         self._shown: set[str] = set()
         self._doubtful: dict[int, float] = {}  # since when, by place
 
@@ -99,7 +102,7 @@ class Presence:
         new, old, self._shown = wanted - self._shown, self._shown - wanted, wanted
         self._each("unlock", execute, old)
         if new:
-            self.since = self.since if self._doubtful else now
+            self.since = self.since if self.is_late else now
             self._doubtful = dict.fromkeys(self._each("lock", execute, new), now) | self._doubtful
             self.due = now
 
@@ -117,12 +120,20 @@ class Presence:
         rows = execute(f"SELECT place, pg_catalog.pg_advisory_{action}_shared({PRESENT}, place)::text FROM ({places}) AS p")
         return {row[0] for row in rows}
 
-    def look(self, execute: Execute, now: float) -> bool:
-        """Whether all transactions have ended that wrote and did not tell."""
+    def wait_no_longer(self) -> None:
+        """The listener is said to listen now, whatever has not ended."""
+        self.is_late |= bool(self._doubtful)
+
+    @property
+    def all_told(self) -> bool:
+        """Whether all transactions have ended that wrote and did not tell, as far as is known."""
+        return not self._doubtful
+
+    def look(self, execute: Execute, now: float) -> None:
+        """See which of them have ended."""
         keys = f"{UNTOLD}, place"
         free = f"CASE WHEN pg_catalog.pg_try_advisory_lock({keys}) THEN pg_catalog.pg_advisory_unlock({keys}) ELSE false END"
         places = f"unnest(ARRAY[{', '.join(map(str, sorted(self._doubtful)))}]) AS place"
         held = {row[0] for row in execute(f"SELECT place FROM {places} WHERE NOT {free}")}
         self._doubtful = {place: since for place, since in self._doubtful.items() if place in held}
         self.due = now + min(LONGEST_DOZE, max(LOOK, (now - max(self._doubtful.values())) / 4)) if self._doubtful else inf
-        return not self._doubtful

@@ -246,8 +246,11 @@ class Receiver:
             arrived, self._early = self._early or connection.receive(), []
             self._hand_over(connection, arrived)
             self._follow(connection)
-            if self._presence.due <= time.monotonic() and self._all_told(connection):
+            if self._presence.due <= time.monotonic():
+                self._look(connection)
+            if self._presence.is_late and self._presence.all_told:
                 self._deliver(connection, [self.protocol.untold(time.time() - (time.monotonic() - self._presence.since))])
+                self._presence.is_late = False
             if time.monotonic() >= next_beat and not connection.pending():  # what is pending is not yet delivered
                 self._beat(connection)
                 next_beat = time.monotonic() + self._heartbeat
@@ -342,10 +345,10 @@ class Receiver:
     def _sources_of(self, tail: Tail) -> dict[str, Source]:
         return next(route.sources for route in self.protocol.routes.values() if route.log == tail.names)
 
-    def _all_told(self, connection: ListenConnection) -> bool:
-        """Whether all that was written while nobody listened has been committed, or never will be."""
+    def _look(self, connection: ListenConnection) -> None:
+        """See whether what was written while nobody listened has been committed, or never will be."""
         with self._waiting.deadline(connection, self._patience):
-            return self._presence.look(connection.execute, time.monotonic())
+            self._presence.look(connection.execute, time.monotonic())
 
     def _listen(self, connection: ListenConnection, sources: list[Any], *, strict: bool, anew: bool = False) -> str:
         """LISTEN to all sources; what is missing, if ``strict`` does not refuse that. ``anew`` on a new connection."""
@@ -358,8 +361,10 @@ class Receiver:
             self._follow_logs(connection, anew=anew)
         patient_until = time.monotonic() + UNTOLD_SECONDS
         while not self.stopping and self._presence.due < patient_until:
-            if not self._all_told(connection):
+            self._look(connection)
+            if not self._presence.all_told:
                 self._waiting.wait(None, self._presence.due - time.monotonic())
+        self._presence.wait_no_longer()
         if missing is not None:
             self._states.tell("triggers missing", missing)
         return "" if missing is None else str(missing)

@@ -288,6 +288,21 @@ def test_a_table_subscribed_to_later_is_looked_after_as_well(engine, Item):
         assert (type(gap), gap.reason) == (Gap, "started")
 
 
+@pytest.mark.parametrize("change", ["subscribe", "unsubscribe"])
+def test_the_end_of_a_long_transaction_is_a_gap_whoever_notices_it(engine, Item, change):
+    """What ended since the last look, and is found to have ended while more, or less, is subscribed to, is told all the same."""
+    with engine.connect() as early:
+        early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
+        with Listener(engine, Item, "some") as listener:
+            run(engine, "INSERT INTO items (id, n) VALUES (2, 0)")
+            assert listener.get(10).identity == (2,)  # it has looked, and looks again some time later
+            early.commit()
+            getattr(listener, change)("some" if change == "unsubscribe" else "more")
+            gap = listener.get(10)
+            assert (type(gap), gap.reason) == (Gap, "started")
+            assert listener.get(0) is None
+
+
 def test_who_wrote_while_the_connection_was_away_is_a_second_gap(engine, Item, proxy, proxied):
     """After the Gap of a reconnect, a transaction that wrote meanwhile and commits later is told by another one."""
     with Listener(proxied, Item) as listener, engine.connect() as early:
@@ -328,10 +343,13 @@ def test_a_gap_is_since_the_first_that_is_waited_for():
     held = [(1,)]
     presence = Presence()
     presence.show_on(lambda _: held, ["public.a"], 10.0)
-    assert not presence.look(lambda _: held, 10.0)
+    presence.look(lambda _: held, 10.0)
+    presence.wait_no_longer()
     presence.show_on(lambda _: held, ["public.a", "public.b"], 20.0)
-    assert (presence.since, presence.due) == (10.0, 20.0)
-    assert presence.look(lambda _: [], 20.0)
+    assert (presence.since, presence.due, presence.all_told) == (10.0, 20.0, False)
+    presence.look(lambda _: [], 20.0)
+    assert (presence.is_late, presence.all_told) == (True, True)
+    presence.is_late = False  # as it is told
     presence.show_on(lambda _: held, ["public.c"], 30.0)
     assert (presence.since, presence.due) == (30.0, 30.0)
 
