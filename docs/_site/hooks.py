@@ -11,13 +11,13 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = ("README.md", "CHANGELOG.md", "benchmarks/README.md", "examples/migrations/README.md")
-PICTURES = ("examples/live_orders/screenshot.png",)
+PICTURES = ("examples/live_orders/screenshot.png", "benchmarks/plots/*.svg")
 PROGRAMS = ("examples/*.py", "examples/live_orders/app.py", "examples/migrations/*.py", "examples/migrations/migrations/versions/*.py")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    for name in (*PAGES, *PICTURES):
-        files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
+    for path in sorted(path for pattern in (*PAGES, *PICTURES) for path in ROOT.glob(pattern)):
+        files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     for path in sorted(path for pattern in PROGRAMS for path in ROOT.glob(pattern)):
         name = path.relative_to(ROOT)
         page = f"# {name}\n\n```python\n{path.read_text()}\n```\n"
