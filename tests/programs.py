@@ -58,6 +58,11 @@ class Output:
         return line
 
 
+def hear_ctrl_c() -> None:
+    """For a process that is about to be: where the tests run as a shell's background job, it would inherit that it ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Program:
     """A process of Python in its development mode, which tells of what was not closed. Left running, it is killed.
 
@@ -76,7 +81,7 @@ class Program:
             stderr=subprocess.STDOUT if merged else subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's background job ignores it
+            preexec_fn=hear_ctrl_c,
         )
         self._readers = [
             threading.Thread(target=self.output.read, args=(self.process.stdout,)),

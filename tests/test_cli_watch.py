@@ -13,6 +13,7 @@ import time
 import pytest
 from commands import MODULE, START
 from conftest import run
+from programs import hear_ctrl_c
 from sqlalchemy import MetaData, Table
 
 from sa_pgnotify import NotifySpec, notify_on_change
@@ -132,7 +133,7 @@ def test_ctrl_c_while_it_connects():
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"postgresql://127.0.0.1:{mute.getsockname()[1]}/shop"
         command = [sys.executable, "-c", START, "watch", "--url", address]
-        with subprocess.Popen(command, stderr=subprocess.PIPE) as program, mute.accept()[0]:
+        with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c) as program, mute.accept()[0]:
             began = time.monotonic()
             program.send_signal(signal.SIGINT)
             assert program.wait(20) == 130
