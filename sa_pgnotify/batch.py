@@ -140,7 +140,7 @@ class Batch:
         :raises ValueError: if it is not of the message's shape.
         """
         layout, source = self._layout, self.source
-        fields = self._rows.only()
+        (fields,) = self._rows.split()
         start, width = 0, layout.fields
         if self._kind is Updated:
             start = layout.masks

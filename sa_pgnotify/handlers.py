@@ -11,7 +11,7 @@ from sqlalchemy import Table
 from .errors import NotifyConfigError
 from .events import Change, Event, Gap, Notification
 
-__all__ = ["Handlers"]
+__all__ = ["Handlers", "concerns", "kinds_of"]
 
 logger = logging.getLogger("sa_pgnotify")
 
@@ -35,7 +35,7 @@ class Handlers:
         :param check: raises for a handler that cannot be called.
         :raises NotifyConfigError: if a part of ``what`` is nothing that an event could fit.
         """
-        kinds = tuple(w for w in what if isinstance(w, type) and issubclass(w, Change | Gap | Notification))
+        kinds = kinds_of(what)
         targets = [w for w in what if w not in kinds]
         for target in targets:
             if not isinstance(target, type | Table | str):
@@ -73,13 +73,19 @@ class Handlers:
         return [handler for kinds, targets, handler in self._all if _fits(event, kinds, targets)]
 
 
+def kinds_of(what: tuple[Any, ...]) -> tuple[type, ...]:
+    """Those of ``what`` that are kinds of events."""
+    return tuple(w for w in what if isinstance(w, type) and issubclass(w, Change | Gap | Notification))
+
+
 def _fits(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:
     if isinstance(event, Gap):  # it concerns whatever is listened to
         return Gap in kinds or not (kinds or targets)
-    return (not kinds or isinstance(event, kinds)) and (not targets or any(_concerns(event, target) for target in targets))
+    return (not kinds or isinstance(event, kinds)) and (not targets or any(concerns(event, target) for target in targets))
 
 
-def _concerns(event: Change | Notification, target: Any) -> bool:
+def concerns(event: Change | Notification, target: Any) -> bool:
+    """Whether it is an event of an entity, a class above it or a table, or of a plain channel."""
     if isinstance(event, Notification):
         return bool(event.channel == target)
     entity = event.entity

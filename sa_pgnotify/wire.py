@@ -80,10 +80,6 @@ class Rows(NamedTuple):
         """Each of them alone."""
         return [Rows(self.header, row, 1) for row in self.text.split(RS)]
 
-    def only(self) -> list[str | None]:
-        """The fields of the one row that there is, NULL as None."""
-        return _fields(self.text)
-
     def first(self, count: int) -> Rows:
         """The first ``count`` of them."""
         rows = self.text.split(RS, count)[:count]

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import NotifyConfigError
-from ..events import Change, Deleted, Event, Gap, Inserted, Notification, Truncated, Updated
+from ..events import Deleted, Event, Gap, Inserted, Notification, Truncated, Updated
+from ..handlers import concerns, kinds_of
 from ..sources import Wanted
 
 __all__ = ["Caught"]
 
-KINDS = (Change, Gap, Notification)
 ALL = (Inserted, Updated, Deleted, Truncated, Gap, Notification)
 SHOWN = 20
 """Events that a message lists."""
@@ -61,30 +61,13 @@ class Caught:
 
 
 def _fits(event: Event, what: tuple[Any, ...], fields: dict[str, Any]) -> bool:
-    kinds = _kinds(what)
+    kinds = kinds_of(what)
     others = [one for one in what if one not in kinds]
     return (
         (not kinds or isinstance(event, kinds))
-        and (not others or any(_is_of(event, one) for one in others))
+        and (not others or (not isinstance(event, Gap) and any(concerns(event, one) for one in others)))
         and all(getattr(event, name, fields) == value for name, value in fields.items())
     )
-
-
-def _kinds(what: tuple[Any, ...]) -> tuple[type, ...]:
-    return tuple(one for one in what if isinstance(one, type) and issubclass(one, KINDS))
-
-
-def _is_of(event: Event, one: Any) -> bool:
-    """Whether it is an event of an entity, or of a plain channel."""
-    if isinstance(event, Gap):
-        return False
-    if isinstance(event, Notification):
-        return bool(event.channel == one)
-    return event.table is one or event.entity is one or (isinstance(one, type) and _is_below(event.entity, one))
-
-
-def _is_below(entity: Any, one: type) -> bool:
-    return isinstance(entity, type) and issubclass(entity, one)
 
 
 def check_what(wanted: Wanted, what: tuple[Any, ...], fields: dict[str, Any]) -> None:
@@ -93,7 +76,7 @@ def check_what(wanted: Wanted, what: tuple[Any, ...], fields: dict[str, Any]) ->
     :raises NotifyConfigError: if no event can fit: one is a value, where a kind of event, an entity or a channel belongs, or is not
         captured, or has no such attribute.
     """
-    kinds = _kinds(what)
+    kinds = kinds_of(what)
     for one in what:
         if not isinstance(one, type | str) and not hasattr(one, "columns"):
             raise NotifyConfigError(
@@ -102,7 +85,7 @@ def check_what(wanted: Wanted, what: tuple[Any, ...], fields: dict[str, Any]) ->
         if one not in kinds and not _is_captured(wanted, one):
             raise NotifyConfigError("expect", f"{_name(one)} is not captured here, so it would never come. Capture it too")
     for name in fields:
-        if not any(hasattr(kind, name) for kind in ALL if issubclass(kind, kinds or KINDS)):
+        if not any(hasattr(kind, name) for kind in ALL if not kinds or issubclass(kind, kinds)):
             raise NotifyConfigError("expect", f"no such event has an attribute {name!r}, so none would fit. Values are in old and new")
 
 
