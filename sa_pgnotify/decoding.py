@@ -20,12 +20,11 @@ from sqlalchemy.orm.exc import UnmappedColumnError
 from .drivers import TextReader
 from .errors import UndecodableValue
 from .events import Plan
+from .memory import remember
 from .wire import MASK_BITS
 
 __all__ = ["Decoder", "Layout", "Source", "Undecodable"]
 
-_MOST_REMEMBERED = 1000
-"""Shapes and masks are remembered because they recur; who forges them must not fill the memory."""
 _LONGEST_SHAPE = 150_000
 """Characters; 1,600 columns with names of 63 come to less."""
 
@@ -118,7 +117,7 @@ class Source:
     def fits(self, layout: Layout) -> bool | None:
         """Whether the columns of a layout that the model has are of the types that this source knows; None if nothing tells."""
         if layout not in self._fits:
-            _remember(self._fits, layout, self._find_fits(layout))
+            remember(self._fits, layout, self._find_fits(layout))
         return self._fits[layout]
 
     def _find_fits(self, layout: Layout) -> bool | None:
@@ -136,21 +135,21 @@ class Source:
         known = self._plain.get(shape)
         if known is None:
             layout = self.layout(shape)
-            known = _remember(self._plain, shape, self.fits(layout) is True and not self.asks(layout))
+            known = remember(self._plain, shape, self.fits(layout) is True and not self.asks(layout))
         return bool(known)
 
     def layout(self, shape: str) -> Layout:
         """:raises Undecodable: if ``shape`` is not one."""
         known = self._layouts.get(shape)
         if known is None:
-            known = _remember(self._layouts, shape, Layout.read(shape))
+            known = remember(self._layouts, shape, Layout.read(shape))
         return known
 
     def plan(self, layout: Layout, discriminator: str | None) -> Plan:
         """:raises Undecodable: if the layout lacks a column of the identity, or the discriminator cannot be decoded."""
         known = self._plans.get((layout, discriminator))
         if known is None:
-            known = _remember(self._plans, (layout, discriminator), self._make_plan(layout, self._mapper_of(layout, discriminator)))
+            known = remember(self._plans, (layout, discriminator), self._make_plan(layout, self._mapper_of(layout, discriminator)))
         return known
 
     def changed(self, layout: Layout, masks: tuple[str | None, ...]) -> frozenset[int]:
@@ -166,7 +165,7 @@ class Source:
                 raise Undecodable(f"masks {masks!r}: {error}") from error
             if not 0 < bits < 1 << len(layout.columns):
                 raise Undecodable(f"masks {masks!r} of {len(layout.columns)} columns")
-            known = _remember(self._masks, (layout, masks), frozenset(i for i in range(len(layout.columns)) if bits >> i & 1))
+            known = remember(self._masks, (layout, masks), frozenset(i for i in range(len(layout.columns)) if bits >> i & 1))
         return known
 
     def emptied(self, layout: Layout) -> list[Plan]:
@@ -179,7 +178,7 @@ class Source:
         """The places of the fields that only the server can read, and their types' OIDs."""
         known = self._asks.get(layout)
         if known is None:
-            known = _remember(self._asks, layout, self._find_asks(layout))
+            known = remember(self._asks, layout, self._find_asks(layout))
         return known
 
     def _find_asks(self, layout: Layout) -> dict[int, int]:
@@ -277,10 +276,3 @@ class Decoder:
             return value if self._process is None else self._process(value)
         except Exception as error:  # a TypeDecorator may raise anything
             raise UndecodableValue(self._name, text) from error
-
-
-def _remember(memory: dict[Any, Any], key: Any, value: Any) -> Any:
-    if len(memory) >= _MOST_REMEMBERED:
-        memory.clear()
-    memory[key] = value
-    return value

@@ -10,13 +10,12 @@ from sqlalchemy import Table
 
 from .errors import NotifyConfigError
 from .events import Change, Event, Gap, Notification
+from .memory import remember
 
 __all__ = ["Handlers", "concerns", "kinds_of"]
 
 logger = logging.getLogger("sa_pgnotify")
 
-MOST_KNOWN = 1000
-"""Of kinds of events whose handlers are remembered: names of channels may come and go, one for each visitor of a site."""
 H = TypeVar("H", bound=Callable[[Any], Any])
 
 
@@ -63,10 +62,7 @@ class Handlers:
         known = self._known
         found = known.get(alike)
         if found is None:
-            found = self._find(event)
-            if len(known) >= MOST_KNOWN:
-                known.clear()
-            known[alike] = found
+            return remember(known, alike, self._find(event))
         return found
 
     def _find(self, event: Event) -> list[Callable[[Any], Any]]:

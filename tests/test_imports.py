@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
 LAYERS = [
-    {"errors", "doorbell", "states", "bell"},
+    {"errors", "doorbell", "states", "bell", "memory"},
     {"channel", "wire", "quoting"},
     {"changelog", "presence"},
     {"logreader"},

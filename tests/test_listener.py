@@ -31,7 +31,8 @@ from sa_pgnotify import (
     Updated,
 )
 from sa_pgnotify.diagnosis import diagnose
-from sa_pgnotify.handlers import MOST_KNOWN, Handlers
+from sa_pgnotify.handlers import Handlers
+from sa_pgnotify.memory import MOST_REMEMBERED
 
 
 def models(engine, **options):
@@ -142,10 +143,10 @@ def test_handlers_are_not_remembered_for_each_channel_that_ever_was():
     """A listener that subscribes to channels that come and go, one for each visitor of a site, does not grow by them."""
     handlers = Handlers("Listener")
     handlers.on(("last",), lambda _: None)(print)
-    for number in range(2 * MOST_KNOWN):
+    for number in range(2 * MOST_REMEMBERED):
         assert handlers.of(Notification(str(number), "", 1)) == []
     assert handlers.of(Notification("last", "", 1)) == [print]
-    assert len(handlers._known) <= MOST_KNOWN
+    assert len(handlers._known) <= MOST_REMEMBERED
 
 
 def test_a_handlers_exception_loses_no_later_event(engine, Listener):
