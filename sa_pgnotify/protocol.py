@@ -152,7 +152,7 @@ class Protocol:
         """The item of a notification that changes nothing here but figures: what a plain channel brings, or a message that is whole,
         of a table that is known as it is. None if it is no such, and :meth:`notified` has to see to it."""
         route = self.routes.get(channel)
-        if route is None or route.log is not None:
+        if route is None or route.log is not None or self._overflowing:  # whose end is to be told
             return None
         if route.plain:
             return None if route.sources else Notification(channel, payload, pid)
