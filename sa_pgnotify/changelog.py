@@ -54,6 +54,11 @@ class LogNames:
         return self.of(f"{PREFIX}_id_seq")
 
     @property
+    def lost(self) -> str:
+        """The sequence that counts the changes which a trigger could not write into any slot."""
+        return self.of(f"{PREFIX}_lost_seq")
+
+    @property
     def slots(self) -> list[str]:
         return [self.of(f"{PREFIX}_{slot}") for slot in range(SLOTS)]
 
@@ -162,6 +167,7 @@ def _head(metadata: MetaData, schema: str | None, settings: LogSettings) -> Tabl
         metadata,
         Column("id", BigInteger, Identity(), primary_key=True, comment="its sequence numbers the rows of the log"),
         Column("removed", BigInteger, nullable=False, comment="the greatest transaction id among the changes that were removed"),
+        Column("lost", BigInteger, Identity(), nullable=False, comment="its sequence counts the changes that could not be written"),
         schema=schema,
         info={INFO_KEY: settings},
     )

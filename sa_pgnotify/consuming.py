@@ -171,7 +171,7 @@ class Worker:
             if self._stored is not None and before == tail.origin:
                 raise self._forgotten()
             self._refuse_other_parts(connection)
-            execute(f"INSERT INTO {names.head} (id, removed) VALUES (0, 0) ON CONFLICT DO NOTHING")
+            execute(f"INSERT INTO {names.head} (id, removed, lost) VALUES (0, 0, 0) ON CONFLICT DO NOTHING")
             # One that had a place in a log that was made anew has lost it.
             start, origin = (self._start, tail.origin) if self._stored is None else ("now", "")
             execute(Stored(origin, where(execute, names, start), relations).create(names, self.key))

@@ -64,7 +64,7 @@ BEGIN
         -- What came between the look and the lock.
         EXECUTE pg_catalog.format('SELECT xid FROM %s ORDER BY xid DESC LIMIT 1', place) INTO last_xid;
         IF last_xid < horizon OR {exceeds} THEN
-          INSERT INTO {head} AS head (id, removed) VALUES (0, last_xid)
+          INSERT INTO {head} AS head (id, removed, lost) VALUES (0, last_xid, 0)
             ON CONFLICT (id) DO UPDATE SET removed = greatest(head.removed, excluded.removed);
           EXECUTE pg_catalog.format('TRUNCATE %s', place);
         END IF;
