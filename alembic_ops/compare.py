@@ -19,7 +19,7 @@ from sqlalchemy import MetaData, Table
 from sa_pgnotify.changelog import INFO_KEY as LOG_INFO_KEY
 from sa_pgnotify.reflection import Function, Installed, compare, execute_on, functions, installed
 from sa_pgnotify.spec import INFO_KEY, marking_of
-from sa_pgnotify.triggers import FUNCTION_PREFIX, TRIGGER_NAMES, TriggerSet, trigger_set
+from sa_pgnotify.triggers import FUNCTION_PREFIX, NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet, trigger_set
 
 from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, InTableOrder, NotifyTriggersOp, made
 
@@ -90,7 +90,7 @@ def _former(place: Place, function: Function, table: Table | None) -> TriggerSet
     """
     said = function.said
     if said is not None:
-        former = made(place[1], place[0], **{name: value for name, value in said.items() if name != "table"})
+        former = made(place[1], place[0], **{name: value for name, value in said.items() if name not in NOT_PARAMETERS})
         if table is None or all(c.name in table.columns for c in former.columns):
             return former if former.function_name == function.name else replace(former, function=function.name)
     what = "its comment is damaged" if said is None else "the table lacks a column that it was made for"
@@ -132,6 +132,8 @@ def _proposal(
         schema, table = place
         return DropNotifyTriggersOp(TriggerSet.only_named(table, schema), former)
     found = database.found.get(wanted)
+    if found is not None:
+        wanted = found.fitted(wanted)
     if present is None and (found is None or (found.source is None and not found.triggers)):
         return CreateNotifyTriggersOp(wanted)
     return AlterNotifyTriggersOp(wanted, former or wanted) if compare(wanted, found, wanted.table) else None

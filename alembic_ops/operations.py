@@ -38,7 +38,7 @@ class NotifyTriggersOp(MigrateOperation):
     """
 
     triggers: TriggerSet
-    statements: tuple[str, ...] = ("verify", "create_enabled")
+    statements: tuple[str, ...] = ("create_enabled",)
 
 
 class CreateNotifyTriggersOp(NotifyTriggersOp):
@@ -72,7 +72,7 @@ class CreateNotifyTriggersOp(NotifyTriggersOp):
         :param channel: the channel, if it is not the table's own.
         :param discriminator: the column that names the mapped class, or where it is found (dict of table, schema, column, key).
         :param durable: whether changes go into the change log, whose tables must be there; ``log_schema`` is its schema.
-        :param computed: dict of the virtual generated columns: name to expression.
+        :param virtual: list of the columns that PostgreSQL may compute when they are read (GENERATED ALWAYS AS ... VIRTUAL).
         :param function: the function's name, if it is not the one that goes with the table's.
         :raises RevisionError: (a NotifyConfigError) if the arguments contradict each other, or the template version is not known.
         :raises sqlalchemy.exc.DBAPIError: if the table, or a column of it, does not exist.

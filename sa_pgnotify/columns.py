@@ -7,7 +7,7 @@ where the type's own equality sees none. What is known of a type saves work; wha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Column
@@ -17,15 +17,19 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from .quoting import RENDERING, quote
 
-__all__ = ["FAMILIES", "FIXED_SETTINGS", "TriggerColumn", "escaped", "trigger_column", "type_codes"]
+__all__ = ["FAMILIES", "FIXED_SETTINGS", "TriggerColumn", "as_in_database", "escaped", "trigger_column", "type_codes"]
 
-FIXED_SETTINGS = {
+FIXED_SETTINGS: dict[str, str | None] = {
     "datestyle": "ISO",
     "timezone": "UTC",
     "intervalstyle": "postgres",
     "bytea_output": "hex",
     "extra_float_digits": "1",
+    "quote_all_identifiers": "off",
+    "lc_monetary": None,
 }
+"""The settings that output functions depend on, and the values for which a SELECT's text is decoded; None: the value that the role has
+which installs the trigger, since a SELECT of the same application has it as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,23 @@ FAMILIES = {
     "text": Family("t", False, '{o} COLLATE "C" IS DISTINCT FROM {n} COLLATE "C"'),
     "other": Family("o", False, settings=tuple(FIXED_SETTINGS)),
 }
+_FAMILY_OF_OID = {
+    oid: family
+    for family, oids in {
+        "integer": (20, 21, 23),
+        "boolean": (16,),
+        "uuid": (2950,),
+        "datetime": (1082, 1083, 1114, 1184, 1266),
+        "numeric": (1700,),
+        "float": (700, 701),
+        "interval": (1186,),
+        "bytes": (17,),
+        "json": (114, 3802),
+        "text": (25, 1043),
+    }.items()
+    for oid in oids
+}
+"""By pg_type.oid, which is fixed for built-in types; what is not listed is of the family "other"."""
 _TEXT_TYPES = {sqltypes.String, sqltypes.Text, sqltypes.Unicode, sqltypes.UnicodeText, sqltypes.VARCHAR, sqltypes.TEXT}
 _FAMILY_OF_TYPE: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
     (sqltypes.Enum, "other"),
@@ -81,6 +102,8 @@ def family_of(type_: TypeEngine[Any]) -> str:
     known = type_.dialect_impl(RENDERING)
     if isinstance(known, TypeDecorator):
         known = known.type_engine(RENDERING)
+    if isinstance(known, sqltypes.Uuid) and not known.native_uuid:
+        return "other"  # stored as char(32)
     if type(known) in _TEXT_TYPES:
         return "text"
     return next((family for class_, family in _FAMILY_OF_TYPE if isinstance(known, class_)), "other")
@@ -91,12 +114,13 @@ class TriggerColumn:
     """A column as the trigger's SQL knows it.
 
     :ivar family: a key of ``FAMILIES``.
-    :ivar computed: the expression of a virtual generated column, which PostgreSQL leaves NULL in transition tables.
+    :ivar virtual: whether PostgreSQL may compute it when it is read, and then leaves it NULL in transition tables: whether it does,
+        and from which expression, is looked up when the trigger is installed.
     """
 
     name: str
     family: str
-    computed: str | None = None
+    virtual: bool = False
 
     @property
     def quoted(self) -> str:
@@ -109,7 +133,11 @@ class TriggerColumn:
 
     def read(self, row: str) -> str:
         """SQL that reads the column, under its name, from a row of a transition table."""
-        return self.of(row) if self.computed is None else f"({self.computed}) AS {self.quoted}"
+        return f"{self.mark(row)} AS {self.quoted}" if self.virtual else self.of(row)
+
+    def mark(self, row: str) -> str:
+        """What the installing statement replaces by the column, or by the expression that it is computed from."""
+        return f"@the value of {self.of(row)}@"
 
     def differs(self, old: str, new: str) -> str:
         """An SQL condition: the column is not byte for byte the same in two rows. It is never NULL."""
@@ -127,11 +155,22 @@ class TriggerColumn:
 
 def trigger_column(column: Column[Any]) -> TriggerColumn:
     """What the trigger has to know of a column."""
-    computed = None
-    if column.computed is not None and not column.computed.persisted:
-        sql = column.computed.sqltext.compile(dialect=RENDERING, compile_kwargs={"literal_binds": True, "include_table": False})
-        computed = str(sql)
-    return TriggerColumn(column.name, family_of(column.type), computed)
+    virtual = column.computed is not None and not column.computed.persisted
+    return TriggerColumn(column.name, family_of(column.type), virtual)
+
+
+def as_in_database(column: TriggerColumn, type_oid: int | None, *, is_virtual: bool) -> TriggerColumn:
+    """The column as the database has it, where that differs from what its model says.
+
+    :param type_oid: of its type, domains replaced by what they are made of; None if the table does not have the column.
+    :param is_virtual: whether PostgreSQL computes it when it is read.
+    """
+    if type_oid is None:
+        return column
+    family = _FAMILY_OF_OID.get(type_oid, "other")
+    if FAMILIES[column.family].differ == FAMILIES["other"].differ and not FAMILIES[column.family].bare:
+        family = column.family  # it does with any type
+    return replace(column, family=family, virtual=column.virtual or is_virtual)
 
 
 def type_codes(families: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SAWarning
 
 from .reflection import Function, Installed, execute_on, functions, installed
 from .spec import INFO_KEY
-from .triggers import TRIGGER_NAMES, TriggerSet
+from .triggers import NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet
 
 __all__ = ["Installation", "read_installation"]
 
@@ -73,7 +73,7 @@ def read_installation(connection: Connection) -> Installation:
             continue
         schema = None if function.visible else function.table_schema
         name = function.table if schema is None else f"{schema}.{function.table}"
-        said = {argument: value for argument, value in (function.said or {}).items() if argument != "table"}
+        said = {argument: value for argument, value in (function.said or {}).items() if argument not in NOT_PARAMETERS}
         if "columns" not in said:
             damaged[name] = function
         elif function.trigger in TRIGGER_NAMES.values():

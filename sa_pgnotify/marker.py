@@ -251,16 +251,20 @@ def _install(connection: Any, tables: Iterable[Table], *, with_log: bool) -> Non
     :param with_log: whether the tables of the change log were among those that were created, or that were there.
     """
     marked = _marked(connection, tables)
+    statements = {table: CreateNotifyTriggers(table) for table in marked}
     if isinstance(connection, Connection) and marked:
         sets = marked_sets(marked, schema_translation(connection))
         found = installed(execute_on(connection), sets.values())
         marked = [t for t, wanted in sets.items() if _can_be_mended(t, wanted, found.get(wanted))]
+        for table, statement in statements.items():
+            if (there := found.get(sets[table])) is not None:
+                statement.triggers = there.fitted(statement.triggers)
     for metadata, schema in {t.metadata: marking.log_schema for t in marked if (marking := _durable(t)) is not None}.items():
         log = find_log(metadata)
         if log is None or not with_log:  # a table that was copied into another MetaData comes without one
             metadata.create_all(connection, (log or ChangeLog(metadata, schema=schema)).tables)
     for table in marked:
-        connection.execute(CreateNotifyTriggers(table))
+        connection.execute(statements[table])
 
 
 def _can_be_mended(table: Table, wanted: TriggerSet, found: Installed | None) -> bool:

@@ -17,7 +17,7 @@ from .spec import OPERATIONS, Lookup, Marking
 __all__ = ["OPTIONAL", "REQUIRED", "from_parameters", "to_parameters"]
 
 REQUIRED = {"columns", "key"}
-OPTIONAL = {"operations", "values", "update_of", "condition", "channel", "discriminator", "computed", "durable", "log_schema"}
+OPTIONAL = {"operations", "values", "update_of", "condition", "channel", "discriminator", "virtual", "durable", "log_schema"}
 """Names of the parameters."""
 
 
@@ -38,7 +38,7 @@ def to_parameters(marking: Marking, columns: Iterable[TriggerColumn]) -> dict[st
         "condition": marking.condition,
         "channel": marking.channel,
         "discriminator": discriminator,
-        "computed": {c.name: c.computed for c in columns if c.computed is not None},
+        "virtual": [c.name for c in columns if c.virtual],
         "durable": marking.durable,
         "log_schema": marking.log_schema,
     }
@@ -61,7 +61,7 @@ def from_parameters(
     condition: str | None = None,
     channel: str | None = None,
     discriminator: str | Mapping[str, Any] | None = None,
-    computed: Mapping[str, str] | None = None,
+    virtual: Iterable[str] = (),
     durable: bool = False,
     log_schema: str | None = None,
 ) -> tuple[Marking, tuple[TriggerColumn, ...]]:
@@ -98,9 +98,7 @@ def from_parameters(
         raise refused(f"condition={condition!r} is no SQL text; leave it out to tell every change")
     if channel is not None:
         check_channel(channel, subject)
-    if computed is not None and not (isinstance(computed, Mapping) and all(isinstance(sql, str) for sql in computed.values())):
-        raise refused(f"computed={computed!r} is no dict of columns and their expressions")
-    names("computed", computed or ())
+    generated = names("virtual", virtual)
     if type(durable) is not bool or not isinstance(log_schema, str | None) or (log_schema is not None and not durable):
         raise refused(f"durable={durable!r} and log_schema={log_schema!r} do not fit; the log's schema is given with durable=True")
     if durable and channel is not None:
@@ -118,7 +116,7 @@ def from_parameters(
         durable=durable,
         log_schema=log_schema,
     )
-    return marking, tuple(TriggerColumn(name, family, (computed or {}).get(name)) for name, family in columns.items())
+    return marking, tuple(TriggerColumn(name, family, name in generated) for name, family in columns.items())
 
 
 def _lookup(said: Mapping[str, Any], names: Callable[[str, Any], object], refused: Callable[[str], NotifyConfigError]) -> Lookup:

@@ -20,10 +20,12 @@ from .spec import marking_of
 from .triggers import (
     COMMENT_PREFIX,
     FUNCTION_PREFIX,
+    LOG,
     TRIGGER_NAMES,
     TRIGGER_SHAPE,
     TRIGGER_SHAPES,
     TRIGGERS,
+    VIRTUAL,
     TriggerSet,
     read_comment,
     trigger_set,
@@ -81,6 +83,8 @@ class Installed:
         ``is_definer`` whether it runs with its owner's rights.
     :ivar columns: their names.
     :ivar types: column name to type OID, domains replaced by what they are made of.
+    :ivar virtual: names of the columns that PostgreSQL computes when they are read, with what from, as SQL.
+    :ivar near_log: the schema of the change log that ``search_path`` gives, or None.
     """
 
     relation: str
@@ -95,10 +99,16 @@ class Installed:
     triggers: dict[str, Trigger]
     columns: frozenset[str]
     types: dict[str, int]
+    virtual: dict[str, str]
+    near_log: str | None
 
     def lacks(self, wanted: TriggerSet) -> list[str]:
         """The names of the columns that the triggers would need and the table does not have."""
         return [c.name for c in wanted.columns if c.name not in self.columns]
+
+    def fitted(self, wanted: TriggerSet) -> TriggerSet:
+        """``wanted`` for the types that the columns really have."""
+        return wanted.as_in_database(self.types, self.virtual)
 
 
 Execute = Callable[[str], Iterable[Any]]
@@ -117,30 +127,29 @@ SELECT w.place, f.oid::bigint, (f.oid = to_regprocedure(w.function))::int, f.pro
   r.name, {DEFAULT_CHANNEL.format(name="r.name")},
   (SELECT json_agg(json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text FROM pg_catalog.pg_trigger AS t
      WHERE t.tgrelid = c.oid AND t.tgparentid = 0 AND NOT t.tgisinternal AND (t.tgname IN ({TRIGGERS}) OR t.tgfoid = f.oid)),
-  (SELECT json_agg(a.attname)::text FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-  {{types}}
+  a.columns, a.types, a.virtual, (SELECT n.nspname FROM pg_catalog.pg_class AS l
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = l.relnamespace WHERE l.oid = pg_catalog.to_regclass({literal(LOG)}))
 FROM (SELECT * FROM json_to_recordset({{wanted}}::json) AS w (place int, schema text, "table" text, function text)
   WHERE schema IS NULL OR has_schema_privilege(to_regnamespace(schema), 'USAGE') OFFSET 0) AS w
 JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass(w."table")
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT {RELATION.format(schema="n.nspname", table="c.relname")} AS name) AS r
+CROSS JOIN LATERAL (SELECT json_agg(a.attname)::text AS columns, json_object_agg(a.attname, CASE WHEN y.typtype = 'd' THEN (
+       WITH RECURSIVE b (oid, base) AS (
+         SELECT y.oid, y.typbasetype
+         UNION ALL SELECT z.oid, z.typbasetype FROM b JOIN pg_catalog.pg_type AS z ON z.oid = b.base)
+       SELECT b.oid::bigint FROM b WHERE b.base = 0) ELSE a.atttypid::bigint END)::text AS types,
+     json_object_agg(a.attname, {VIRTUAL}) FILTER (WHERE a.attgenerated = 'v')::text AS virtual
+   FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
+     LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS a
 LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = coalesce(
   (SELECT t.tgfoid FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname IN ({TRIGGERS})
      ORDER BY t.tgfoid = to_regprocedure(w.function) DESC NULLS LAST, t.tgname LIMIT 1), to_regprocedure(w.function))
 ORDER BY 1
 """
 
-_TYPES = """
-  (SELECT json_object_agg(a.attname, (
-       WITH RECURSIVE b (oid, base) AS (
-         SELECT y.oid, y.typbasetype FROM pg_catalog.pg_type AS y WHERE y.oid = a.atttypid
-         UNION ALL SELECT y.oid, y.typbasetype FROM b JOIN pg_catalog.pg_type AS y ON y.oid = b.base)
-       SELECT b.oid::bigint FROM b WHERE b.base = 0))::text
-     FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
-"""
-
-
-def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool = False) -> dict[TriggerSet, Installed]:
+def installed(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, Installed]:
     """What the database has for each of ``sets``; those whose table does not exist are left out."""
     wanted = list(sets)
     asked = [
@@ -152,9 +161,10 @@ def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool 
         }
         for i, s in enumerate(wanted)
     ]
-    sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)), types=_TYPES if with_types else "NULL")
+    sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)))
     result: dict[TriggerSet, Installed] = {}
-    for place, function, named, definer, source, comment, settings, relation, channel, triggers, columns, types in execute(sql):
+    for place, function, named, definer, source, comment, settings, relation, channel, triggers, *about in execute(sql):
+        columns, types, virtual, near_log = about
         found = [Trigger(*given) for given in json.loads(triggers or "[]")]
         by_name = {trigger.name: trigger for trigger in found}
         said = read_comment(comment) or {}
@@ -171,6 +181,8 @@ def installed(execute: Execute, sets: Iterable[TriggerSet], *, with_types: bool 
             triggers=by_name,
             columns=frozenset(json.loads(columns or "[]")),
             types=json.loads(types or "{}"),
+            virtual=json.loads(virtual or "{}"),
+            near_log=near_log,
         )
     return result
 
@@ -185,6 +197,7 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     if lacking:  # create_all leaves such a table alone
         columns = ", ".join(f"column {name}" for name in lacking)
         create = f"First add {columns}, which the table lacks, by a migration; the triggers follow it."
+    wanted = found.fitted(wanted)
     mend = "Add it, by a migration; the triggers follow it."
     drifts = [Drift("outdated", table_name, f"column {name}", mend) for name in lacking]
     if found.source is None:
@@ -208,7 +221,13 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
 
 def _is_as_wanted(wanted: TriggerSet, found: Installed) -> bool:
     """Whether the function is what it should be; a setting of None stands for any value."""
-    if (wanted.body, wanted.comment, wanted.marking.durable) != (found.source, found.comment, found.is_definer):
+    said = read_comment(found.comment) or {}
+    resolved = said.pop("resolved", {})
+    if (said, found.is_definer) != (read_comment(wanted.comment), wanted.is_definer):
+        return False
+    if wanted.source(resolved, found.near_log) != found.source:
+        return False
+    if any(resolved.get(mark) != sql for mark, sql in wanted.virtual_marks(found.virtual).items()):
         return False
     settings = wanted.settings
     return settings.keys() == found.settings.keys() and all(v is None or v == found.settings[n] for n, v in settings.items())

@@ -66,7 +66,7 @@ def listen(
     """
     tables = sorted(wanted.tables, key=lambda table: table.fullname)
     sets = marked_sets(tables, schema_translation(engine))
-    found = installed(connection.execute, sets.values(), with_types=True)
+    found = installed(connection.execute, sets.values())
     silent: dict[str, list[str]] = {}
     for table, triggers in sets.items():
         for drift in compare(triggers, found.get(triggers), table.fullname):
@@ -115,7 +115,7 @@ def read_again(connection: ListenConnection, engine: Engine, sources: Iterable[S
     """``sources`` with the columns that their tables have by now, by the name in the message's header; without those that are gone."""
     of_table = {source.table: source for source in sources}
     sets = marked_sets(of_table, schema_translation(engine))
-    found = installed(connection.execute, sets.values(), with_types=True)
+    found = installed(connection.execute, sets.values())
     readers = connection.readers(oid for there in found.values() for oid in there.types.values())
     return {
         there.relation: of_table[table].with_types(there.types, readers, _types(there))

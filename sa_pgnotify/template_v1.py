@@ -1,13 +1,17 @@
 """The trigger functions of template version 1: what they read, and what they send.
 
-It is hard because the trigger runs inside somebody's write: whatever the names, types, sizes and number of rows, that write must
-not fail, and must cost little more. So: one statement-level trigger for each operation, which reads the statement's transition
-tables in one set-based query, static SQL (dynamic SQL costs seven times as much a row), and one exception block around it, out of
-which goes a *failed* message, that the listener turns into a ``Gap``, instead of an error.
+The trigger runs inside the user's write: whatever the names, types, sizes and number of rows, that write must not fail, and should cost
+little more. So there is one statement-level trigger for each operation, which reads the statement's transition tables in one set-based
+query, in static SQL (dynamic SQL costs seven times as much a row), with one exception block around it, which sends a *failed* message
+in place of an error; the listener turns that into a ``Gap``.
+
+A function's ``search_path`` holds nothing but ``pg_catalog``, so that nobody who may create operators and functions elsewhere can have
+theirs run. What needs another schema is named by it: where only the server knows which that is (the log's, a condition's functions), the
+body holds a mark, which the installing statement replaces.
 
 A message is laid out in :mod:`sa_pgnotify.wire`, which reads it. Migrations name this version: once released, its SQL stays as it
 is, and with it what it takes from columns.py, channel.py and quoting.py, and the triggers' definitions in triggers.py. A better one is
-version 2, in a file of its own. ``tests/template_v1.sql`` keeps watch.
+version 2, in a file of its own; ``tests/template_v1.sql`` records this one.
 """
 
 from __future__ import annotations
@@ -18,13 +22,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .changelog import LogNames
 from .channel import CHANNEL_BYTES, DEFAULT_CHANNEL, RELATION
 from .columns import FAMILIES, FIXED_SETTINGS, TriggerColumn, escaped, type_codes
 from .presence import door, nobody_listens
 from .quoting import literal, quote
 from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
-from .template_v1_log import log_body
+from .template_v1_log import LogSql, log_body
 from .wire import MASK_BITS
 
 __all__ = ["FunctionV1"]
@@ -35,6 +38,8 @@ FUNCTION_ARGUMENTS = 100
 """As many as PostgreSQL passes to a function."""
 PART_BYTES = 7900
 """A notification takes 7999 bytes; the rest is for the part's own header."""
+CONDITION_MARK = "@the condition@"
+CLASS_MARK = "@the class of {row}@"
 MICROSECONDS = "(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint"
 RANDOM = "(pg_catalog.random() * 1000000000::float8)::bigint"
 """Together they tell messages apart, whose header tells the microseconds: a clock may be set back, and random numbers be set anew."""
@@ -80,7 +85,7 @@ class FunctionV1:
             for index, (operation, branch) in enumerate(told)
         )
         if self.marking.durable:
-            return log_body(_RELATION_OF_LOG, _CONTEXT, chosen, LogNames(self.marking.log_schema))
+            return log_body(_RELATION_OF_LOG, _CONTEXT, chosen, self.log)
         given = None if self.marking.channel is None else literal(self.marking.channel)
         channel = given or DEFAULT_CHANNEL.format(name="relation")
         return _BODY.format(
@@ -96,16 +101,35 @@ class FunctionV1:
         )
 
     @property
+    def row_alias(self) -> str:
+        """The alias of a transition table's rows, which is not the name of a column."""
+        return _unused("r", self.columns)
+
+    @property
+    def log(self) -> LogSql:
+        """The log's names in the body."""
+        return LogSql(self.marking.log_schema)
+
+    @property
+    def expressions(self) -> dict[str, tuple[str, str]]:
+        """What the installing statement resolves: a mark in the body, the SQL over the two rows that it stands for, and its type."""
+        found = {}
+        if self.marking.condition is not None:
+            # On lines of its own, as it may end in a comment.
+            found[CONDITION_MARK] = (f"({self.marking.condition}\n      )", "bool")
+        if isinstance(self.marking.discriminator, Lookup):
+            for row in (NEW_ROW, OLD_ROW):
+                found[CLASS_MARK.format(row=row)] = (_looked_up(self.marking.discriminator, row), "text")
+        return found
+
+    @property
     def _condition(self) -> str:
-        # On lines of its own, as it may end in a comment.
-        return "" if self.marking.condition is None else f"({self.marking.condition}\n      )"
+        return "" if self.marking.condition is None else CONDITION_MARK
 
     @property
     def uses(self) -> list[str]:
         """SQL conditions over the two rows, which PostgreSQL refuses if the function would fail on their table."""
-        found = [c.differs(OLD_ROW, NEW_ROW) for c in self.columns] + [f"{sql} IS NULL" for sql in self._looked_up(NEW_ROW)]
-        found += [f"(SELECT {c.computed} FROM (SELECT {NEW_ROW}.*) AS r) IS NULL" for c in self.columns if c.computed is not None]
-        return found + ([self._condition] if self._condition else [])
+        return [c.differs(OLD_ROW, NEW_ROW) for c in self.columns]
 
     def _header(self, operation: str) -> str:
         columns = self.compared if operation == "UPDATE" else self.carried
@@ -161,12 +185,12 @@ class FunctionV1:
         The join is a FULL one, although every row has its partner, because a FULL join is never done by nested loops: the plan is
         kept from the session's first call, which may have had two rows where the next has a million.
         """
-        position, whole = _unused("position", self.columns), _unused("whole", self.columns)
+        position, whole, r = _unused("position", self.columns), _unused("whole", self.columns), self.row_alias
         wide = 2 * len(self.carried) > WIDEST_SELECT
         extra = "" if one else f"pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS {position}, "
-        extra += f"r AS {whole}, " if wide else ""
+        extra += f"{r} AS {whole}, " if wide else ""
         old_side, new_side = (
-            f"(SELECT {extra}{', '.join(c.read('r') for c in self.columns)} FROM {rows} AS r{' OFFSET 0' if wide else ''}) AS {row}"
+            f"(SELECT {extra}{', '.join(c.read(r) for c in self.columns)} FROM {rows} AS {r}{' OFFSET 0' if wide else ''}) AS {row}"
             for rows, row in (("sa_old_rows", OLD_ROW), ("sa_new_rows", NEW_ROW))
         )
         pairs = f"{old_side}\n        " + (f"CROSS JOIN {new_side}" if one else f"FULL JOIN {new_side} USING ({position})")
@@ -216,38 +240,42 @@ class FunctionV1:
 
     def _source(self, rows: str) -> str:
         """The transition table, with the virtual generated columns computed, which PostgreSQL leaves NULL in it."""
-        if not any(c.computed for c in self.columns):
+        if not any(c.virtual for c in self.columns):
             return rows
-        return f"(SELECT {', '.join(c.read('r') for c in self.columns)} FROM {rows} AS r)"
+        r = self.row_alias
+        return f"(SELECT {', '.join(c.read(r) for c in self.columns)} FROM {rows} AS {r})"
 
     def _looked_up(self, row: str) -> list[str]:
-        lookup = self.marking.discriminator
-        if not isinstance(lookup, Lookup):
-            return []
-        root = quote(lookup.table) if lookup.schema is None else f"{quote(lookup.schema)}.{quote(lookup.table)}"
-        match = " AND ".join(f"root.{quote(theirs)} = {row}.{quote(ours)}" for ours, theirs in lookup.keys)
-        name = f"root.{quote(lookup.discriminator)}"
-        return [f"(SELECT {escaped(f'pg_catalog.concat({name})', name)} FROM {root} AS root WHERE {match})"]
-
-    @property
-    def is_qualified(self) -> bool:
-        """Whether all that the function reads is named with its schema, the change log apart."""
-        other = any(c.family == "other" for c in self.carried)  # regclass writes a name as search_path has it
-        return self.marking.condition is None and not isinstance(self.marking.discriminator, Lookup) and not other
+        return [CLASS_MARK.format(row=row)] if isinstance(self.marking.discriminator, Lookup) else []
 
     @property
     def settings(self) -> dict[str, str | None]:
-        """The function's own settings, so that the writer's session cannot change an event; None: as whoever installs it has it."""
+        """The function's own settings, so that the writer's session cannot change an event; None: the value that the installing role has.
+
+        ``client_min_messages`` keeps our warnings in the server's log: sent to a client whose encoding lacks a character, they would make
+        the write fail.
+        """
         written = self.carried if self.marking.condition is None else self.columns  # whatever a condition makes of them
         needed = {setting for c in written for setting in FAMILIES[c.family].settings}
         fixed: dict[str, str | None] = {name: value for name, value in FIXED_SETTINGS.items() if name in needed}
         if "update" in self.marking.operations:
             fixed["jit"] = "off"  # the planner takes the pairs for the square of the rows, and would compile for that
-        if self.is_qualified:
-            log_is_near = self.marking.durable and self.marking.log_schema is None
-            return fixed | {"search_path": None if log_is_near else "pg_catalog, pg_temp"}
-        # The names in a condition mean what they mean to whoever installs it.
-        return fixed | {"search_path": None, "standard_conforming_strings": "on"}
+        if self.expressions:
+            fixed["standard_conforming_strings"] = "on"
+        return fixed | {"client_min_messages": "error", "search_path": "pg_catalog, pg_temp"}
+
+    @property
+    def is_definer(self) -> bool:
+        """Whether it runs with its owner's rights: for the log, and for the table in which the class is looked up."""
+        return self.marking.durable or isinstance(self.marking.discriminator, Lookup)
+
+
+def _looked_up(lookup: Lookup, row: str) -> str:
+    """SQL for the discriminator of a row of a child's table."""
+    root = quote(lookup.table) if lookup.schema is None else f"{quote(lookup.schema)}.{quote(lookup.table)}"
+    match = " AND ".join(f"root.{quote(theirs)} = {row}.{quote(ours)}" for ours, theirs in lookup.keys)
+    name = f"root.{quote(lookup.discriminator)}"
+    return f"(SELECT {escaped(f'pg_catalog.concat({name})', name)} FROM {root} AS root WHERE {match})"
 
 
 def _joined(fields: list[str], tail: Iterable[str] = (), *, null_if_null: Iterable[str] = ()) -> str:
@@ -352,18 +380,34 @@ BEGIN
   END LOOP;
   RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
-  -- The user's write goes on. Its listeners are told that something is missing.
-  RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not tell a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
-    DETAIL = pg_catalog.concat(SQLSTATE, ' ', SQLERRM), HINT = 'Your write is not affected. Compare table and trigger with check().';
-  message := pg_catalog.concat('sa1 failed ', SQLSTATE, ' ', pg_catalog.left(SQLERRM, 500));
+  -- The user's write goes on. Its listeners are informed that something is missing.
+  message := 'sa1 failed ' || SQLSTATE || ' ';
+  nonce := SQLERRM;
+  BEGIN
+    RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+      DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
+  EXCEPTION WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF {nobody_listens} THEN RETURN NULL; END IF;
+  EXCEPTION
+    WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
+    WHEN OTHERS THEN NULL;
+  END;
   BEGIN
     IF channel IS NULL THEN
       relation := {full_relation};
       channel := {channel};
     END IF;
+    -- Each is a Gap of its own, and identical payloads would be collapsed into one.
+    message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', {random}, ')');
+  EXCEPTION WHEN OTHERS THEN
+    channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
+  END;
+  BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
   EXCEPTION WHEN OTHERS THEN
-    RETURN NULL; -- nobody can be told: the writer may not even call pg_notify()
+    RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
 END

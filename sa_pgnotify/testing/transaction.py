@@ -22,7 +22,7 @@ from ..drivers import ListenConnection, connect
 from ..errors import NotifyConfigError, PgNotifyError, TriggersMissing
 from ..events import Event
 from ..protocol import Protocol
-from ..quoting import dollar_quoted, literal, quote_always
+from ..quoting import literal, quote_always
 from ..reflection import compare, execute_on, installed, marked_sets, schema_translation
 from ..sources import expand
 from ..triggers import TriggerSet
@@ -44,16 +44,21 @@ class _Catching(TriggerSet):
 
     @property
     def qualified_function(self) -> str:
-        said = hashlib.sha256(self.qualified_table.encode()).hexdigest()[:16]
-        return f"{TEMPORARY}.{quote_always(f'sa_pgnotify_caught_{said}')}"
+        return f"{TEMPORARY}.{self._quoted_function}"
 
-    def create_trigger(self, operation: str) -> str:
-        return super().create_trigger(operation).replace("TRIGGER sa_pgnotify_", "TRIGGER sa_pgnotify_caught_", 1)
+    @property
+    def _quoted_function(self) -> str:
+        said = hashlib.sha256(self.qualified_table.encode()).hexdigest()[:16]
+        return quote_always(f"sa_pgnotify_caught_{said}")
+
+    @property
+    def _home(self) -> str:
+        return literal(TEMPORARY)
 
     @property
     def install(self) -> str:
-        steps = [self.create_function, *map(self.create_trigger, self.marking.operations)]
-        return "DO " + dollar_quoted("\n".join(["", "BEGIN", *steps, "END", ""]), "sa_pgnotify")
+        triggers = [self.create_trigger(operation, f"sa_pgnotify_caught_{operation}") for operation in self.marking.operations]
+        return self.statement([*self.create_function, *triggers])
 
 
 class Transaction:
@@ -80,7 +85,7 @@ class Transaction:
         self._log = ChangeLog(MetaData(), schema=TEMPORARY)
         self._sources: dict[str, Source] = {}
         sets = marked_sets(wanted.tables, schema_translation(connection))
-        found = installed(self._execute, sets.values(), with_types=True)
+        found = installed(self._execute, sets.values())
         silent = {t: [str(d) for d in compare(s, found.get(s), t.fullname) if d.kind in ("missing", "disabled")] for t, s in sets.items()}
         if lines := {table.fullname: said for table, said in silent.items() if said}:
             raise TriggersMissing(tuple(lines), " ".join(line for said in lines.values() for line in said))
