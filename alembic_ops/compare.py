@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from alembic.autogenerate.api import AutogenContext
-from alembic.operations.ops import CreateTableOp, DropColumnOp, DropTableOp, MigrateOperation, ModifyTableOps, UpgradeOps
+from alembic.operations.ops import AlterColumnOp, CreateTableOp, DropColumnOp, DropTableOp, MigrateOperation, ModifyTableOps, UpgradeOps
 from sqlalchemy import MetaData, Table
 
 from sa_pgnotify.changelog import INFO_KEY as LOG_INFO_KEY
@@ -115,7 +115,8 @@ def compare_table(
     if (wanted is None and present is None) or not _included(context, FILTER_TYPE, conn_table, metadata_table):
         return
     former = None if present is None else _former((schema, name), present, conn_table)
-    op = _proposal(database, (schema, name), wanted, present, former)
+    altered = {op.column_name for op in modify_ops.ops if isinstance(op, AlterColumnOp) and op.modify_type is not None}
+    op = _proposal(database, (schema, name), wanted, present, former, altered)
     if op is not None:
         what = {CreateNotifyTriggersOp: "added", AlterNotifyTriggersOp: "changed", DropNotifyTriggersOp: "removed"}[type(op)]
         log.info("Detected %s notify triggers on table %r", what, f"{schema}.{name}" if schema else name)
@@ -123,20 +124,30 @@ def compare_table(
 
 
 def _proposal(
-    database: Database, place: Place, wanted: TriggerSet | None, present: Function | None, former: TriggerSet | None
+    database: Database,
+    place: Place,
+    wanted: TriggerSet | None,
+    present: Function | None,
+    former: TriggerSet | None,
+    altered: set[str],
 ) -> NotifyTriggersOp | None:
     """
-    :param present: the function that triggers of the table run, if it is ours; ``former`` what it was made from, if that is known.
+    :param present: the function that triggers of the table run, if it is ours.
+    :param former: what that was made from, if it is known.
+    :param altered: names of the columns whose types the same revision alters to those of the model; the others stay as they are.
     """
     if wanted is None:
         schema, table = place
         return DropNotifyTriggersOp(TriggerSet.only_named(table, schema), former)
     found = database.found.get(wanted)
+    fitted = wanted
     if found is not None:
-        wanted = found.fitted(wanted)
+        types = {name: oid for name, oid in found.types.items() if name not in altered}
+        fitted = wanted.as_in_database(types, found.virtual)
     if present is None and (found is None or (found.source is None and not found.triggers)):
-        return CreateNotifyTriggersOp(wanted)
-    return AlterNotifyTriggersOp(wanted, former or wanted) if compare(wanted, found, wanted.table) else None
+        return CreateNotifyTriggersOp(fitted)
+    differs = compare(wanted, found, wanted.table) or (found is not None and fitted != found.fitted(wanted))
+    return AlterNotifyTriggersOp(fitted, former or fitted) if differs else None
 
 
 def _included(context: AutogenContext, type_: Any, conn_table: Table | None, metadata_table: Table | None) -> bool:

@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from .quoting import RENDERING, quote
 
-__all__ = ["FAMILIES", "FIXED_SETTINGS", "TriggerColumn", "as_in_database", "escaped", "trigger_column", "type_codes"]
+__all__ = ["FAMILIES", "FIXED_SETTINGS", "TriggerColumn", "as_in_database", "escaped", "oids_of", "trigger_column", "type_codes"]
 
 FIXED_SETTINGS: dict[str, str | None] = {
     "datestyle": "ISO",
@@ -63,23 +63,20 @@ FAMILIES = {
     "text": Family("t", False, '{o} COLLATE "C" IS DISTINCT FROM {n} COLLATE "C"'),
     "other": Family("o", False, settings=tuple(FIXED_SETTINGS)),
 }
-_FAMILY_OF_OID = {
-    oid: family
-    for family, oids in {
-        "integer": (20, 21, 23),
-        "boolean": (16,),
-        "uuid": (2950,),
-        "datetime": (1082, 1083, 1114, 1184, 1266),
-        "numeric": (1700,),
-        "float": (700, 701),
-        "interval": (1186,),
-        "bytes": (17,),
-        "json": (114, 3802),
-        "text": (25, 1043),
-    }.items()
-    for oid in oids
+_OIDS = {
+    "integer": (20, 21, 23),
+    "boolean": (16,),
+    "uuid": (2950,),
+    "datetime": (1082, 1083, 1114, 1184, 1266),
+    "numeric": (1700,),
+    "float": (700, 701),
+    "interval": (1186,),
+    "bytes": (17,),
+    "json": (114, 3802),
+    "text": (25, 1043),
 }
-"""By pg_type.oid, which is fixed for built-in types; what is not listed is of the family "other"."""
+"""The types of a family by pg_type.oid, which is fixed for built-in types; all others are of the family "other"."""
+_FAMILY_OF_OID = {oid: family for family, oids in _OIDS.items() for oid in oids}
 _TEXT_TYPES = {sqltypes.String, sqltypes.Text, sqltypes.Unicode, sqltypes.UnicodeText, sqltypes.VARCHAR, sqltypes.TEXT}
 _FAMILY_OF_TYPE: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
     (sqltypes.Enum, "other"),
@@ -159,6 +156,11 @@ def trigger_column(column: Column[Any]) -> TriggerColumn:
     return TriggerColumn(column.name, family_of(column.type), virtual)
 
 
+def oids_of(family: str) -> tuple[int, ...]:
+    """The OIDs of the types that the SQL of a family fits; none if it fits every type."""
+    return _OIDS.get(family, ())
+
+
 def as_in_database(column: TriggerColumn, type_oid: int | None, *, is_virtual: bool) -> TriggerColumn:
     """The column as the database has it, where that differs from what its model says.
 
@@ -167,9 +169,7 @@ def as_in_database(column: TriggerColumn, type_oid: int | None, *, is_virtual: b
     """
     if type_oid is None:
         return column
-    family = _FAMILY_OF_OID.get(type_oid, "other")
-    if FAMILIES[column.family].differ == FAMILIES["other"].differ and not FAMILIES[column.family].bare:
-        family = column.family  # it does with any type
+    family = _FAMILY_OF_OID.get(type_oid, "other") if oids_of(column.family) else column.family
     return replace(column, family=family, virtual=column.virtual or is_virtual)
 
 

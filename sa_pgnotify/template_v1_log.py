@@ -96,6 +96,7 @@ def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
     """
     oid = f"{log.literal(log.names.head)}::regclass::oid::bigint"
     columns = "id, xid, pid, relation, header, rows"
+    read = ", ".join(f"s.{column}" for column in columns.split(", "))
     insert = f"INSERT INTO {{}} ({columns}) VALUES (place, xid, pid, relation, message, {{text}}) ON CONFLICT DO NOTHING;"
     return _BODY.format(
         relation=relation,
@@ -103,7 +104,7 @@ def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
         chosen=chosen,
         sequence=log.literal(log.names.sequence),
         lost=log.literal(log.names.lost),
-        lock=_in_slot(log, f"LOCK TABLE {{}} IN ROW EXCLUSIVE MODE NOWAIT;\n      PERFORM {columns} FROM {{}} WHERE false;", " " * 4),
+        lock=_in_slot(log, f"LOCK TABLE {{}} IN ROW EXCLUSIVE MODE NOWAIT;\n      PERFORM {read} FROM {{}} AS s WHERE false;", " " * 4),
         lock_other=_in_slot(log, "LOCK TABLE {} IN ROW EXCLUSIVE MODE NOWAIT;", " " * 8),
         insert_all=_in_slot(log, insert.replace("{text}", "rows"), " " * 4),
         insert_piece=_in_slot(log, insert.replace("{text}", "piece"), " " * 12),

@@ -23,7 +23,7 @@ from sqlalchemy import Table
 from .changelog import PREFIX as LOG
 from .changelog import SLOTS, LogNames, log_schema
 from .channel import DEFAULT_CHANNEL, RELATION
-from .columns import TriggerColumn, as_in_database, trigger_column
+from .columns import TriggerColumn, as_in_database, oids_of, trigger_column
 from .errors import NotifyConfigError
 from .parameters import OPTIONAL, REQUIRED, from_parameters, to_parameters
 from .quoting import dollar_quoted, literal, quote, quote_always
@@ -148,8 +148,8 @@ class TriggerSet:
 
     @property
     def _home(self) -> str:
-        """SQL for the quoted name of the schema in which the function is made."""
-        return "pg_catalog.quote_ident(pg_catalog.current_schema()::pg_catalog.text)" if self.schema is None else literal(quote(self.schema))
+        """A step that sets ``home`` to the quoted name of the schema in which the function is made: that of the table."""
+        return _HOME if self.schema is None else f"home := {literal(quote(self.schema))};"
 
     def as_in_database(self, types: Mapping[str, int], virtual: Iterable[str]) -> TriggerSet:
         """The same for the columns as the database has them, whose types may be others than their models say.
@@ -291,14 +291,20 @@ class TriggerSet:
 
         A trigger that somebody disabled stays disabled, unless it has to be replaced. The statement fails, and changes nothing, if the
         table, a column or something in the condition does not exist, or if another function has the name of ours."""
-        return self._create()
+        return self._create([self._fill(_NO_FIT, families=literal(json.dumps(self._type_oids)))])
 
     @property
     def create_enabled(self) -> str:
-        """The same, and triggers that do not fire are enabled."""
+        """The same, and triggers that do not fire are enabled. The columns' types may be others than the triggers are made for, since a
+        migration, or its downgrade, may yet alter them."""
         return self._create(enabled=True)
 
-    def _create(self, *, enabled: bool = False) -> str:
+    @property
+    def _type_oids(self) -> dict[str, tuple[int, ...]]:
+        """The OIDs of the types that the function's SQL fits, by column; columns whose SQL fits every type are left out."""
+        return {c.name: oids for c in self.columns if (oids := oids_of(c.family))}
+
+    def _create(self, checks: Iterable[str] = (), *, enabled: bool = False) -> str:
         given = self.marking.channel
         steps = [self._fill(_GIVE_WAY), *self.create_function, _CREATED, self._fill(_DROP_STRAY)]
         if self.marking.durable:
@@ -315,7 +321,7 @@ class TriggerSet:
                 enable = f"EXECUTE pg_catalog.concat('ALTER TABLE ', target, ' ENABLE TRIGGER {trigger}');"
                 steps.append(f"IF {silent} THEN\n  {enable}\nEND IF;")
         channel = _BELL if self.marking.durable else _CHANNEL.format(given="NULL" if given is None else literal(given))
-        return self._do(self._checks, steps, channel)
+        return self._do([*self._checks, *checks], steps, channel)
 
     @property
     def _checks(self) -> list[str]:
@@ -378,8 +384,8 @@ class TriggerSet:
 
     def statement(self, steps: Iterable[str]) -> str:
         """A ``DO`` statement that runs ``steps`` with nothing but ``pg_catalog`` on its ``search_path``."""
-        declared = self._fill(_DECLARED, home=self._home, name=literal(f".{self._quoted_function}"), near=literal(LOG))
-        lines = "\n".join([_SAFE, *steps, _AS_BEFORE])
+        declared = self._fill(_DECLARED, near=literal(LOG))
+        lines = "\n".join([_SAFE, self._home, self._fill(_PROCEDURE, name=literal(f".{self._quoted_function}")), *steps, _AS_BEFORE])
         return "DO " + dollar_quoted(f"\n#variable_conflict use_column\nDECLARE\n{declared}BEGIN\n{lines}\nEND\n", "sa_pgnotify")
 
 
@@ -431,11 +437,13 @@ _DECLARED = """\
   path pg_catalog.text := pg_catalog.current_setting('search_path');
   strings pg_catalog.text := pg_catalog.current_setting('standard_conforming_strings');
   target pg_catalog.regclass := pg_catalog.to_regclass({table});
-  existing pg_catalog.oid := pg_catalog.to_regprocedure({function});
+  visible pg_catalog.oid := pg_catalog.to_regprocedure({function});
+  existing pg_catalog.oid;
   head pg_catalog.regclass := pg_catalog.to_regclass({head});
   near_log pg_catalog.regclass := pg_catalog.to_regclass({near});
-  home pg_catalog.text := {home};
-  procedure pg_catalog.text := pg_catalog.concat(home, {name});
+  current pg_catalog.text := pg_catalog.current_schema();
+  home pg_catalog.text;
+  procedure pg_catalog.text;
   former pg_catalog.oid[];
   channels pg_catalog.text[];
   unused pg_catalog.oid;
@@ -452,6 +460,10 @@ _DECLARED = """\
 """
 _SAFE = """PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 PERFORM pg_catalog.set_config('standard_conforming_strings', 'on', true);"""
+_HOME = """home := pg_catalog.quote_ident(coalesce((SELECT n.nspname FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = target)::text, current));"""
+_PROCEDURE = """procedure := pg_catalog.concat(home, {name});
+existing := coalesce(pg_catalog.to_regprocedure(pg_catalog.concat(procedure, '()')), CASE WHEN target IS NULL THEN visible END);"""
 _AS_BEFORE = """PERFORM pg_catalog.set_config('standard_conforming_strings', strings, true);
 PERFORM pg_catalog.set_config('search_path', path, true);"""
 
@@ -501,6 +513,18 @@ _NO_COLUMN = """SELECT pg_catalog.string_agg(pg_catalog.quote_ident(name), ', ')
 IF absent IS NOT NULL THEN
   RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = 'sa_pgnotify: the table ' || {table} || ' has no column ' || absent,
     HINT = 'Add columns before the triggers that read them, and drop columns after.';
+END IF;"""
+
+_NO_FIT = """SELECT pg_catalog.string_agg(pg_catalog.format('column %I is of type %s', a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)),
+    ', ') INTO absent FROM pg_catalog.jsonb_each({families}::jsonb) AS f JOIN pg_catalog.pg_attribute AS a ON a.attname = f.key
+  WHERE a.attrelid = target AND NOT f.value @> pg_catalog.to_jsonb((WITH RECURSIVE b (oid, base) AS (
+      SELECT y.oid, y.typbasetype FROM pg_catalog.pg_type AS y WHERE y.oid = a.atttypid
+      UNION ALL SELECT y.oid, y.typbasetype FROM b JOIN pg_catalog.pg_type AS y ON y.oid = b.base)
+    SELECT b.oid::bigint FROM b WHERE b.base = 0));
+IF absent IS NOT NULL THEN
+  RAISE EXCEPTION USING ERRCODE = 'datatype_mismatch', MESSAGE = 'sa_pgnotify: triggers of ' || {table} || ' would fail: ' || absent
+      || ', and the model says otherwise',
+    HINT = 'Declare the types that the columns have, or install by metadata.create_all(engine), which looks them up.';
 END IF;"""
 
 # Only what is not there: types and new values of an enum may yet change, in this revision or, when it is undone, after this step.

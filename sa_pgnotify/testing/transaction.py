@@ -53,7 +53,7 @@ class _Catching(TriggerSet):
 
     @property
     def _home(self) -> str:
-        return literal(TEMPORARY)
+        return f"home := {literal(TEMPORARY)};"
 
     @property
     def install(self) -> str:
