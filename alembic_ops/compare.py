@@ -17,9 +17,10 @@ from alembic.operations.ops import AlterColumnOp, CreateTableOp, DropColumnOp, D
 from sqlalchemy import MetaData, Table
 
 from sa_pgnotify.changelog import INFO_KEY as LOG_INFO_KEY
+from sa_pgnotify.install_steps import FUNCTION_PREFIX
 from sa_pgnotify.reflection import Function, Installed, compare, execute_on, functions, installed
 from sa_pgnotify.spec import INFO_KEY, marking_of
-from sa_pgnotify.triggers import FUNCTION_PREFIX, NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet, trigger_set
+from sa_pgnotify.triggers import NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet, trigger_set
 
 from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, InTableOrder, NotifyTriggersOp, made
 

@@ -13,19 +13,17 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, MetaData, Table, text
 
+from .changelog import PREFIX as LOG
 from .changelog import LogNames, find_log
 from .channel import DEFAULT_CHANNEL, RELATION
+from .install_steps import COMMENT_PREFIX, FUNCTION_PREFIX, VIRTUAL
 from .quoting import literal, quote
 from .spec import marking_of
 from .triggers import (
-    COMMENT_PREFIX,
-    FUNCTION_PREFIX,
-    LOG,
     TRIGGER_NAMES,
     TRIGGER_SHAPE,
     TRIGGER_SHAPES,
     TRIGGERS,
-    VIRTUAL,
     TriggerSet,
     read_comment,
     trigger_set,

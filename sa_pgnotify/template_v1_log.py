@@ -18,8 +18,6 @@ A reader that sleeps is then woken up: see :mod:`sa_pgnotify.doorbell`.
 
 from __future__ import annotations
 
-import hashlib
-
 from .changelog import SLOT_BITS, SLOTS, LogNames
 from .quoting import literal
 

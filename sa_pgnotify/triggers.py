@@ -22,14 +22,43 @@ from sqlalchemy import Table
 
 from .changelog import PREFIX as LOG
 from .changelog import SLOTS, LogNames, log_schema
-from .channel import DEFAULT_CHANNEL, RELATION
 from .columns import TriggerColumn, as_in_database, oids_of, trigger_column
 from .errors import NotifyConfigError
+from .install_steps import (
+    AS_BEFORE,
+    AS_IT_IS,
+    BELL,
+    CHANNEL,
+    COMMENT,
+    COMMENT_PREFIX,
+    CREATED,
+    DECLARED,
+    DROP_STRAY,
+    DROP_UNUSED,
+    FORMER,
+    FUNCTION_PREFIX,
+    GIVE_WAY,
+    HOME,
+    NEAR_LITERAL,
+    NEAR_LOG,
+    NO_COLUMN,
+    NO_FIT,
+    NO_LOG,
+    NO_TABLE,
+    NO_USE,
+    NOT_OURS,
+    PROCEDURE,
+    REPORT_MOVED,
+    RESOLVE,
+    SAFE,
+    TRIGGER_EXISTS,
+    VIRTUAL,
+)
 from .parameters import OPTIONAL, REQUIRED, from_parameters, to_parameters
 from .quoting import dollar_quoted, literal, quote, quote_always
 from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
 from .template_v1 import FunctionV1
-from .template_v1_log import LogSql, bell_channel
+from .template_v1_log import LogSql
 from .wire import MOVED
 
 __all__ = ["TriggerSet", "read_comment", "trigger_set"]
@@ -52,8 +81,6 @@ TRIGGER_SHAPES = {
 }
 """SQL for the columns of pg_trigger that CREATE TRIGGER fills, and what they hold for ours: the bit of the operation (AFTER and FOR EACH
 STATEMENT have none), the transition tables, and no WHEN."""
-FUNCTION_PREFIX = "sa_pgnotify_"
-COMMENT_PREFIX = "sa_pgnotify "
 NOT_PARAMETERS = ("table", "resolved")
 """What a comment says beside the parameters: the table's name where the function's does not hold it, and what the server resolved."""
 
@@ -149,7 +176,7 @@ class TriggerSet:
     @property
     def _home(self) -> str:
         """A step that sets ``home`` to the quoted name of the schema in which the function is made: that of the table."""
-        return _HOME if self.schema is None else f"home := {literal(quote(self.schema))};"
+        return HOME if self.schema is None else f"home := {literal(quote(self.schema))};"
 
     def as_in_database(self, types: Mapping[str, int], virtual: Iterable[str]) -> TriggerSet:
         """The same for the columns as the database has them, whose types may be others than their models say.
@@ -232,7 +259,7 @@ class TriggerSet:
             f"comment := {literal(self.comment)};",
             *self._resolve_marks(),
             f"EXECUTE pg_catalog.concat('CREATE OR REPLACE FUNCTION ', procedure, {made}, pg_catalog.quote_literal(body));",
-            _COMMENT,
+            COMMENT,
         ]
         if self.is_definer:
             steps.append("EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');")
@@ -242,12 +269,14 @@ class TriggerSet:
         """The steps that replace the marks in the variable ``body``."""
         steps = []
         if self.marking.durable and self.marking.log_schema is None:
-            steps.append(_NEAR_LOG.format(mark=literal(LogSql.SCHEMA)))
-            for name in self._template.log.marked_literals:
-                steps.append(_NEAR_LITERAL.format(mark=literal(LogSql.mark(name)), name=literal(f".{name}")))
+            steps.append(NEAR_LOG.format(mark=literal(LogSql.SCHEMA)))
+            steps += (
+                NEAR_LITERAL.format(mark=literal(LogSql.mark(name)), name=literal(f".{name}"))
+                for name in self._template.log.marked_literals
+            )
         if virtual := self._virtual:
             names, marks = _array(c.name for c, _ in virtual), _array(c.mark(row) for c, row in virtual)
-            steps.append(_VIRTUAL.format(virtual=VIRTUAL, names=names, marks=marks, plain=_array(c.of(row) for c, row in virtual)))
+            steps.append(VIRTUAL.format(virtual=VIRTUAL, names=names, marks=marks, plain=_array(c.of(row) for c, row in virtual)))
         if expressions := self._template.expressions:
             end = "sa_end"
             while any(end in sql for sql, _ in expressions.values()):
@@ -255,7 +284,7 @@ class TriggerSet:
             columns = ", ".join(c.quoted for c in self.columns)
             steps.append(
                 self._fill(
-                    _RESOLVE,
+                    RESOLVE,
                     marks=_array(expressions),
                     given=_array(sql for sql, _ in expressions.values()),
                     kinds=_array(kind for _, kind in expressions.values()),
@@ -291,7 +320,7 @@ class TriggerSet:
 
         A trigger that somebody disabled stays disabled, unless it has to be replaced. The statement fails, and changes nothing, if the
         table, a column or something in the condition does not exist, or if another function has the name of ours."""
-        return self._create([self._fill(_NO_FIT, families=literal(json.dumps(self._type_oids)))])
+        return self._create([self._fill(NO_FIT, families=literal(json.dumps(self._type_oids)))])
 
     @property
     def create_enabled(self) -> str:
@@ -306,9 +335,9 @@ class TriggerSet:
 
     def _create(self, checks: Iterable[str] = (), *, enabled: bool = False) -> str:
         given = self.marking.channel
-        steps = [self._fill(_GIVE_WAY), *self.create_function, _CREATED, self._fill(_DROP_STRAY)]
+        steps = [self._fill(GIVE_WAY), *self.create_function, CREATED, self._fill(DROP_STRAY)]
         if self.marking.durable:
-            steps.insert(0, _AS_IT_IS.format(slots=_array(f"{LOG}_{slot}" for slot in range(SLOTS))))
+            steps.insert(0, AS_IT_IS.format(slots=_array(f"{LOG}_{slot}" for slot in range(SLOTS))))
         as_it_should = f" AND tgfoid = existing AND {TRIGGER_SHAPE} = "
         # What takes the stronger lock comes first: to want it later, while writers wait for the weaker one, is a deadlock.
         for operation, trigger in sorted(TRIGGER_NAMES.items(), key=lambda item: item[0] in self.marking.operations):
@@ -320,7 +349,7 @@ class TriggerSet:
                 silent = _exists(trigger, " AND tgenabled NOT IN ('O', 'A')")
                 enable = f"EXECUTE pg_catalog.concat('ALTER TABLE ', target, ' ENABLE TRIGGER {trigger}');"
                 steps.append(f"IF {silent} THEN\n  {enable}\nEND IF;")
-        channel = _BELL if self.marking.durable else _CHANNEL.format(given="NULL" if given is None else literal(given))
+        channel = BELL if self.marking.durable else CHANNEL.format(given="NULL" if given is None else literal(given))
         return self._do([*self._checks, *checks], steps, channel)
 
     @property
@@ -333,23 +362,23 @@ class TriggerSet:
             f"{literal(f') AS {OLD_ROW}, (SELECT {columns} FROM ')}, target, {uses})"
         )
         return [
-            self._fill(_NO_TABLE),
-            *([self._fill(_NO_LOG)] if self.marking.durable else []),
-            self._fill(_NOT_OURS),
-            self._fill(_NO_COLUMN, columns=_array(c.name for c in self.columns)),
-            self._fill(_NO_USE, query=query),
+            self._fill(NO_TABLE),
+            *([self._fill(NO_LOG)] if self.marking.durable else []),
+            self._fill(NOT_OURS),
+            self._fill(NO_COLUMN, columns=_array(c.name for c in self.columns)),
+            self._fill(NO_USE, query=query),
         ]
 
     @property
     def drop(self) -> str:
         """One statement that removes the triggers, if the table is there, and the function, if no other table uses it."""
         drops = [f"IF {_exists(trigger)} THEN {self.drop_trigger(operation)} END IF;" for operation, trigger in TRIGGER_NAMES.items()]
-        return self._do([], [self._fill(_DROP_STRAY), "\n  ".join(["IF target IS NOT NULL THEN", *drops]) + "\nEND IF;"])
+        return self._do([], [self._fill(DROP_STRAY), "\n  ".join(["IF target IS NOT NULL THEN", *drops]) + "\nEND IF;"])
 
     @property
     def verify_table(self) -> str:
         """One statement that fails if there is no such table."""
-        return self.statement([self._fill(_NO_TABLE)])
+        return self.statement([self._fill(NO_TABLE)])
 
     def _fill(self, step: str, **more: str) -> str:
         """One of the steps below, with the names of this table and its function."""
@@ -375,17 +404,17 @@ class TriggerSet:
             [
                 f"PERFORM pg_catalog.pg_advisory_xact_lock({INSTALL_LOCK});",
                 *checks,
-                self._fill(_FORMER),
+                self._fill(FORMER),
                 *steps,
-                self._fill(_DROP_UNUSED),
-                self._fill(_REPORT_MOVED, channel=channel),
+                self._fill(DROP_UNUSED),
+                self._fill(REPORT_MOVED, channel=channel),
             ]
         )
 
     def statement(self, steps: Iterable[str]) -> str:
         """A ``DO`` statement that runs ``steps`` with nothing but ``pg_catalog`` on its ``search_path``."""
-        declared = self._fill(_DECLARED, near=literal(LOG))
-        lines = "\n".join([_SAFE, self._home, self._fill(_PROCEDURE, name=literal(f".{self._quoted_function}")), *steps, _AS_BEFORE])
+        declared = self._fill(DECLARED, near=literal(LOG))
+        lines = "\n".join([SAFE, self._home, self._fill(PROCEDURE, name=literal(f".{self._quoted_function}")), *steps, AS_BEFORE])
         return "DO " + dollar_quoted(f"\n#variable_conflict use_column\nDECLARE\n{declared}BEGIN\n{lines}\nEND\n", "sa_pgnotify")
 
 
@@ -395,7 +424,7 @@ def _array(texts: Iterable[str]) -> str:
 
 
 def _exists(trigger: str, condition: str = "") -> str:
-    return _TRIGGER_EXISTS.format(trigger=trigger, condition=condition)
+    return TRIGGER_EXISTS.format(trigger=trigger, condition=condition)
 
 
 def trigger_set(table: Table, marking: Marking) -> TriggerSet:
@@ -426,232 +455,3 @@ def read_comment(comment: str | None) -> dict[str, Any] | None:
 
 def _is_function_name(name: str) -> bool:
     return name.startswith(FUNCTION_PREFIX) and len(name.encode()) <= 63
-
-
-_TRIGGER_EXISTS = (
-    "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = target AND tgname = '{trigger}' AND NOT tgisinternal{condition})"
-)
-
-# What is looked up by the installing role's search_path: the types have their schema, and the functions' arguments are exact.
-_DECLARED = """\
-  path pg_catalog.text := pg_catalog.current_setting('search_path');
-  strings pg_catalog.text := pg_catalog.current_setting('standard_conforming_strings');
-  target pg_catalog.regclass := pg_catalog.to_regclass({table});
-  visible pg_catalog.oid := pg_catalog.to_regprocedure({function});
-  existing pg_catalog.oid;
-  head pg_catalog.regclass := pg_catalog.to_regclass({head});
-  near_log pg_catalog.regclass := pg_catalog.to_regclass({near});
-  current pg_catalog.text := pg_catalog.current_schema();
-  home pg_catalog.text;
-  procedure pg_catalog.text;
-  former pg_catalog.oid[];
-  channels pg_catalog.text[];
-  unused pg_catalog.oid;
-  stray pg_catalog.text;
-  absent pg_catalog.text;
-  body pg_catalog.text;
-  comment pg_catalog.text;
-  resolved pg_catalog.jsonb := '{{}}';
-  probe pg_catalog.text;
-  query pg_catalog.text;
-  given pg_catalog.text[];
-  meant pg_catalog.text;
-  same pg_catalog.bool;
-"""
-_SAFE = """PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-PERFORM pg_catalog.set_config('standard_conforming_strings', 'on', true);"""
-_HOME = """home := pg_catalog.quote_ident(coalesce((SELECT n.nspname FROM pg_catalog.pg_class AS c
-  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = target)::text, current));"""
-_PROCEDURE = """procedure := pg_catalog.concat(home, {name});
-existing := coalesce(pg_catalog.to_regprocedure(pg_catalog.concat(procedure, '()')), CASE WHEN target IS NULL THEN visible END);"""
-_AS_BEFORE = """PERFORM pg_catalog.set_config('standard_conforming_strings', strings, true);
-PERFORM pg_catalog.set_config('search_path', path, true);"""
-
-_NO_TABLE = """IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = target AND relkind NOT IN ('r', 'p')) THEN
-  RAISE EXCEPTION USING ERRCODE = 'wrong_object_type', MESSAGE = 'sa_pgnotify: ' || {table} || ' is not a table',
-    HINT = 'Statement triggers that see the rows are for tables only: mark those that the view reads.';
-END IF;
-IF target IS NULL THEN
-  RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the table ' || {table} || ' does not exist',
-    HINT = 'Create the table before its triggers, and drop its triggers before the table.';
-END IF;"""
-
-# After ALTER TABLE ... RENAME, the triggers of that table run the function that the new table of the old name needs.
-_GIVE_WAY = """IF EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = existing AND tgrelid <> target) THEN
-  EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', existing::regprocedure, pg_catalog.concat({prefix}, existing));
-END IF;"""
-_CREATED = "existing := pg_catalog.to_regprocedure(pg_catalog.concat(procedure, '()'));"
-
-_DROP_STRAY = """FOR stray IN SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = target
-    AND tgfoid = existing AND tgname NOT IN ({triggers})
-    AND pg_catalog.starts_with(pg_catalog.obj_description(tgfoid, 'pg_proc'), {ours}) LOOP
-  EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', stray, target);
-END LOOP;"""
-
-_NOT_OURS = """IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = existing
-    AND NOT pg_catalog.starts_with(coalesce(pg_catalog.obj_description(f.oid, 'pg_proc'), ''), {ours})
-    AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = f.oid AND tgname IN ({triggers}))) THEN
-  RAISE EXCEPTION USING ERRCODE = 'duplicate_function', MESSAGE = 'sa_pgnotify: the function ' || {function} || ' is not ours',
-    HINT = 'Ours for this table needs its name: rename the other one.';
-END IF;"""
-
-_NO_LOG = """IF head IS NULL THEN
-  RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the change log ' || {head} || ' does not exist',
-    HINT = 'Durable changes are written there. Create all tables of the MetaData, or those of its ChangeLog, before the triggers.';
-END IF;"""
-
-# What SQLAlchemy's tables cannot say: texts are stored as they are, on the row's own page if it has room, for to compress them takes
-# longer than to write them.
-_AS_IT_IS = """FOR stray IN SELECT s.oid::regclass FROM pg_catalog.pg_class AS h JOIN pg_catalog.pg_class AS s USING (relnamespace)
-    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = s.oid
-    WHERE h.oid = head AND s.relname = ANY ({slots}) AND a.attname = 'rows' AND a.attstorage <> 'e' LOOP
-  EXECUTE pg_catalog.format('ALTER TABLE %s ALTER COLUMN rows SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160)', stray);
-END LOOP;"""
-
-_NO_COLUMN = """SELECT pg_catalog.string_agg(pg_catalog.quote_ident(name), ', ') INTO absent FROM pg_catalog.unnest({columns}) AS name
-  WHERE name NOT IN (SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped);
-IF absent IS NOT NULL THEN
-  RAISE EXCEPTION USING ERRCODE = 'undefined_column', MESSAGE = 'sa_pgnotify: the table ' || {table} || ' has no column ' || absent,
-    HINT = 'Add columns before the triggers that read them, and drop columns after.';
-END IF;"""
-
-_NO_FIT = """SELECT pg_catalog.string_agg(pg_catalog.format('column %I is of type %s', a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)),
-    ', ') INTO absent FROM pg_catalog.jsonb_each({families}::jsonb) AS f JOIN pg_catalog.pg_attribute AS a ON a.attname = f.key
-  WHERE a.attrelid = target AND NOT f.value @> pg_catalog.to_jsonb((WITH RECURSIVE b (oid, base) AS (
-      SELECT y.oid, y.typbasetype FROM pg_catalog.pg_type AS y WHERE y.oid = a.atttypid
-      UNION ALL SELECT y.oid, y.typbasetype FROM b JOIN pg_catalog.pg_type AS y ON y.oid = b.base)
-    SELECT b.oid::bigint FROM b WHERE b.base = 0));
-IF absent IS NOT NULL THEN
-  RAISE EXCEPTION USING ERRCODE = 'datatype_mismatch', MESSAGE = 'sa_pgnotify: triggers of ' || {table} || ' would fail: ' || absent
-      || ', and the model says otherwise',
-    HINT = 'Declare the types that the columns have, or install by metadata.create_all(engine), which looks them up.';
-END IF;"""
-
-# Only what is not there: types and new values of an enum may yet change, in this revision or, when it is undone, after this step.
-_NO_USE = """BEGIN
-  EXECUTE {query};
-EXCEPTION WHEN syntax_error OR undefined_column OR undefined_table OR grouping_error THEN
-  RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'sa_pgnotify: triggers of ' || {table} || ' would fail: ' || SQLERRM,
-    HINT = 'The columns do not fit the table as it is now.';
-WHEN datatype_mismatch OR undefined_function OR unsafe_new_enum_value_usage OR invalid_text_representation THEN
-  NULL;
-END;"""
-
-_LOG_SCHEMA = """(SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class AS c
-  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head)"""
-_NEAR_LOG = f"body := pg_catalog.replace(body, {{mark}}, {_LOG_SCHEMA});"
-_NEAR_LITERAL = f"body := pg_catalog.replace(body, {{mark}}, pg_catalog.quote_literal(pg_catalog.concat({_LOG_SCHEMA}, {{name}})));"
-
-# A virtual generated column is NULL in a transition table: it is computed from the table's own expression.
-VIRTUAL = (
-    "pg_catalog.format('((%s)::%s)', pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.format_type(a.atttypid, a.atttypmod))"
-)
-"""SQL for the value of a virtual generated column, given its rows ``a`` of pg_attribute and ``d`` of pg_attrdef."""
-_VIRTUAL = """FOR place IN 1 .. pg_catalog.cardinality({names}) LOOP
-  meant := (SELECT {virtual}
-    FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE a.attrelid = target AND a.attname = ({names})[place] AND a.attgenerated = 'v');
-  body := pg_catalog.replace(body, ({marks})[place], coalesce(meant, ({plain})[place]));
-  IF meant IS NOT NULL THEN
-    resolved := resolved || pg_catalog.jsonb_build_object(({marks})[place], meant);
-  END IF;
-END LOOP;"""
-
-# The names in a condition mean what they mean to the role that installs it, now and later: PostgreSQL binds them in the body of an SQL
-# function, and writes them with their schemas where pg_catalog alone would not find the same.
-_RESOLVE = """given := {given};
-FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
-  probe := pg_catalog.concat(home, '.', pg_catalog.quote_ident(pg_catalog.concat({prefix}, pg_catalog.gen_random_uuid())), '()');
-  query := pg_catalog.concat('FUNCTION ', probe, ' RETURNS pg_catalog.', ({kinds})[place], ' LANGUAGE sql BEGIN ATOMIC SELECT ',
-    given[place], ' AS {end}', {select}, target, {old}, target, {new}, '; END');
-  BEGIN
-    PERFORM pg_catalog.set_config('search_path', path, true);
-    EXECUTE pg_catalog.concat('CREATE ', query);
-    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
-        pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), r.rolname), ', ')
-      FROM pg_catalog.pg_depend AS d LEFT JOIN pg_catalog.pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
-      JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
-      JOIN pg_catalog.pg_roles AS r ON r.oid IN (f.proowner, o.oprowner)
-      WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_catalog.to_regprocedure(probe)
-        AND NOT r.rolsuper AND r.rolname <> current_user);
-    IF absent IS NOT NULL THEN
-      RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-        MESSAGE = 'sa_pgnotify: triggers of ' || {table} || ' would run ' || absent,
-        HINT = 'That role could change what it does. Cast the operands so that what pg_catalog has fits exactly, or let a superuser '
-          'or the role that installs the triggers own it.';
-    END IF;
-    meant := pg_catalog.pg_get_function_sqlbody(pg_catalog.to_regprocedure(probe));
-    BEGIN
-      EXECUTE pg_catalog.concat('CREATE OR REPLACE ', query);
-      same := pg_catalog.pg_get_function_sqlbody(pg_catalog.to_regprocedure(probe)) = meant;
-    EXCEPTION WHEN OTHERS THEN
-      same := false;
-    END;
-    IF NOT same THEN
-      given[place] := pg_catalog.substr(meant, pg_catalog.strpos(meant, 'SELECT ') + 7,
-        pg_catalog.strpos(meant, ' AS {end}') - pg_catalog.strpos(meant, 'SELECT ') - 7);
-      resolved := resolved || pg_catalog.jsonb_build_object(({marks})[place], given[place]);
-    END IF;
-    EXECUTE pg_catalog.concat('DROP FUNCTION ', probe);
-    -- Whether the role that installs, with whose rights the function runs, may read what it reads.
-    EXECUTE pg_catalog.concat('SELECT ', given[place], {select}, target, {old}, target, {new}, ' WHERE false');
-  EXCEPTION WHEN syntax_error OR undefined_column OR undefined_table OR grouping_error THEN
-    RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'sa_pgnotify: triggers of ' || {table} || ' would fail: ' || SQLERRM,
-      HINT = 'The condition does not fit the table as it is now.';
-  WHEN datatype_mismatch OR undefined_function OR unsafe_new_enum_value_usage OR invalid_text_representation
-      OR invalid_function_definition THEN
-    NULL; -- as for the columns, above
-  END;
-  body := pg_catalog.replace(body, ({marks})[place], given[place]);
-END LOOP;"""
-
-_COMMENT = """IF resolved <> '{}' THEN
-  comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
-END IF;
-EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));"""
-
-
-def _channel(given: str, schema: str, table: str) -> str:
-    """SQL for the channel of triggers: the given one, which may be NULL, or that of a table."""
-    return f"coalesce({given}, {DEFAULT_CHANNEL.format(name=RELATION.format(schema=schema, table=table))})"
-
-
-_CHANNEL = f"""SELECT {_channel("{given}", "n.nspname", "c.relname")} FROM pg_catalog.pg_class AS c
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = target"""
-
-_BELL = f"SELECT {bell_channel('head::oid')}"
-
-_NAMED_AFTER = f"coalesce(said.it ->> 'table', substr(f.proname, {len(FUNCTION_PREFIX) + 1}))"
-_LOG_OF_COMMENT = (
-    "CASE WHEN said.it ->> 'log_schema' IS NULL THEN near_log "
-    f"ELSE pg_catalog.to_regclass(pg_catalog.quote_ident(said.it ->> 'log_schema') || '.{LOG}') END"
-)
-# A function is named after its table, as it was called then; its comment tells what its name cannot.
-_FORMER = f"""former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
-  WHERE tgrelid = target AND tgname IN ({{triggers}}) AND NOT tgisinternal
-  UNION SELECT f.oid FROM pg_catalog.pg_proc AS f WHERE f.oid = existing
-    AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), {{ours}}));
-BEGIN
-  channels := ARRAY(SELECT CASE WHEN (said.it ->> 'durable')::boolean
-      THEN {bell_channel(f"({_LOG_OF_COMMENT})::oid")}
-      ELSE {_channel("said.it ->> 'channel'", "n.nspname", _NAMED_AFTER)} END
-    FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
-    CROSS JOIN LATERAL (SELECT substr(pg_catalog.obj_description(f.oid, 'pg_proc'), {len(COMMENT_PREFIX) + 1})::json AS it) AS said
-    WHERE f.oid = ANY (former) AND pg_catalog.starts_with(pg_catalog.obj_description(f.oid, 'pg_proc'), {{ours}}));
-EXCEPTION WHEN data_exception THEN
-  channels := ARRAY[]::text[]; -- a comment is damaged
-END;"""
-
-_DROP_UNUSED = """FOREACH unused IN ARRAY former LOOP
-  IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = unused AND pg_catalog.starts_with(f.proname, {prefix}))
-      AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = unused) THEN
-    EXECUTE pg_catalog.concat('DROP FUNCTION ', unused::regprocedure);
-  END IF;
-END LOOP;"""
-
-_REPORT_MOVED = """BEGIN
-  PERFORM pg_catalog.pg_notify(channel, {moved}) FROM pg_catalog.unnest(channels) AS channel WHERE channel IS DISTINCT FROM ({channel});
-EXCEPTION WHEN insufficient_privilege THEN
-  RAISE WARNING 'sa_pgnotify: running listeners do not hear that triggers changed, since pg_notify() is not allowed: restart them';
-END;"""

@@ -9,7 +9,7 @@ import re
 import uuid
 
 import pytest
-from conftest import run, until_end
+from conftest import run, told, until_end
 from logs import end_of_log, rows
 from logs import until_end as until_end_of_log
 from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, Text, func

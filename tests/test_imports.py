@@ -25,7 +25,7 @@ LAYERS = [
     {"batch"},
     {"protocol", "context"},
     {"columns", "buffer"},
-    {"template_v1", "parameters"},
+    {"template_v1", "parameters", "install_steps"},
     {"triggers"},
     {"ddl", "reflection"},
     {"marker"},

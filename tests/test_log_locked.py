@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from conftest import run
-from logs import SLOTS, TABLES, rows, told
+from logs import SLOTS, rows, told
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sa_pgnotify import NotifyOnChange, NotifySpec

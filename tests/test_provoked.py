@@ -108,7 +108,9 @@ def test_two_failures_of_one_transaction_are_two_gaps(engine):
     assert [event.reason for event in events] == ["undecodable"] * 2
 
 
-@pytest.mark.parametrize("name", ["r", "new_row", "old_row", "position", "whole", "pairs", "rows", "message", "sa", "mask0", "new0", "xid", "place"])
+@pytest.mark.parametrize(
+    "name", ["r", "new_row", "old_row", "position", "whole", "pairs", "rows", "message", "sa", "mask0", "new0", "xid", "place"]
+)
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("others", [2, 800], ids=["narrow", "wide"])
 def test_columns_named_like_ours(engine, name, durable, others):
@@ -121,7 +123,12 @@ def test_columns_named_like_ours(engine, name, durable, others):
     notify_on_change(table, NotifySpec(values="all", durable=durable))
     metadata.create_all(engine)
     with end_of_log(engine) as end, Listener(engine, table, "end_of_test", end) as listener:
-        run(engine, f'INSERT INTO orders (id, "{name}") VALUES (1, 1), (2, 2)', f'UPDATE orders SET "{name}" = 7', "DELETE FROM orders WHERE id = 1")
+        run(
+            engine,
+            f'INSERT INTO orders (id, "{name}") VALUES (1, 1), (2, 2)',
+            f'UPDATE orders SET "{name}" = 7',
+            "DELETE FROM orders WHERE id = 1",
+        )
         events = until_end_of_log(engine, listener, end) if durable else until_end(engine, listener)
     assert [event.identity for event in events] == [(1,), (2,), (1,), (2,), (1,)]
     assert [event.new[name] for event in events[:4]] == [1, 2, 7, 7]
