@@ -13,7 +13,7 @@ LAYERS = [
     {"channel", "wire", "quoting"},
     {"changelog", "presence"},
     {"logreader"},
-    {"events", "positions", "template_v1_log"},
+    {"events", "positions", "template_v1_log", "rights", "children"},
     {"chunks"},
     {"tail"},
     {"drivers.interface"},
