@@ -22,7 +22,7 @@ FOREIGN_CHILDREN = """
     SELECT n.nspname, c.relname FROM below JOIN pg_catalog.pg_class AS c ON c.oid = below.oid
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind = 'f'::"char"
 """
-"""A query for the schema and name of each foreign table below a table. ``{table}``: SQL for that table's OID (``regclass`` does as well)."""
+"""A query for the schema and name of each foreign table below a table. ``{table}``: SQL for that table's OID, or its ``regclass``."""
 
 HINT = (
     "Detach it (ALTER TABLE ... DETACH PARTITION, or NO INHERIT), or unmark the table, and mark instead the partitions that are ordinary "
@@ -30,8 +30,10 @@ HINT = (
 )
 
 REFUSE_FOREIGN_CHILDREN = f"""DECLARE
-  foreign_tables text := (SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', f.nspname, f.relname), ', ' ORDER BY f.nspname, f.relname)
-    FROM ({FOREIGN_CHILDREN}) AS f WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS p WHERE p.oid = {{table}}::oid AND p.relkind IN ({{kinds}})));
+  foreign_tables text := (
+    SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', f.nspname, f.relname), ', ' ORDER BY f.nspname, f.relname)
+    FROM ({FOREIGN_CHILDREN}) AS f
+    WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS p WHERE p.oid = {{table}}::oid AND p.relkind IN ({{kinds}})));
 BEGIN
   IF foreign_tables IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
@@ -42,7 +44,8 @@ BEGIN
 END;"""
 """A PL/pgSQL block that refuses to install triggers which would make writes fail.
 
-``{{table}}``: SQL for the table's ``regclass``; ``{{kinds}}``: what :func:`collecting_kinds` returns. If that is empty, leave the block out.
+``{table}``: SQL for the table's ``regclass``; ``{kinds}``: what :func:`collecting_kinds` returns. If that is empty, leave the block
+out.
 """
 
 

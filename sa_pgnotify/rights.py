@@ -45,7 +45,8 @@ LACKING_RIGHTS = f"""
       WHERE n.oid = {{schema}}::oid AND r.oid = {{role}}::oid
         AND NOT pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE')
       UNION ALL
-      SELECT CASE WHEN o.kind = 'TABLE' THEN 1 ELSE 2 END, pg_catalog.concat(o.privilege, ' on ', pg_catalog.string_agg(o.name, ', ' ORDER BY o.name)),
+      SELECT CASE WHEN o.kind = 'TABLE' THEN 1 ELSE 2 END,
+        pg_catalog.concat(o.privilege, ' on ', pg_catalog.string_agg(o.name, ', ' ORDER BY o.name)),
         pg_catalog.format('GRANT %s ON %s %s TO %I;', o.privilege, o.kind,
           pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, o.name), ', ' ORDER BY o.name), r.rolname)
       FROM (VALUES {_NEEDED}) AS o (name, kind, privilege)

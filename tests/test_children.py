@@ -70,7 +70,7 @@ def test_foreign_descendants_are_refused_where_writes_would_reach_them(engine, f
     assert refused(engine, "parent", ("insert", "truncate")) == ""
     with engine.connect() as connection:
         execute = execute_on(connection)
-        oids = {name: oid for name, oid in execute("SELECT relname, oid::bigint FROM pg_class WHERE relkind IN ('r', 'p')")}
+        oids = dict(execute("SELECT relname, oid::bigint FROM pg_class WHERE relkind IN ('r', 'p')"))
         found = foreign_children(execute, [oids["event"], oids["event_hot"], oids["parent"]])
         assert found == {oids["event"]: [("public", "Event cold")], oids["parent"]: [("public", "far")]}
         assert foreign_children(execute, []) == {}
