@@ -59,13 +59,21 @@ def collecting_kinds(operations: Collection[str]) -> str:
     return "'p'::\"char\"" if "insert" in operations else ""
 
 
-def foreign_children(execute: Execute, tables: Iterable[int]) -> dict[int, list[tuple[str, str]]]:
-    """Return the schemas and names of the foreign tables below each of ``tables`` (OIDs) that has some; of all kinds of table."""
-    wanted = ", ".join(f"({table}::oid)" for table in tables)
+def foreign_children(execute: Execute, tables: Iterable[tuple[str, str]]) -> dict[int, list[tuple[str, str]]]:
+    """Return the schemas and names of the foreign tables below tables, by the place of these in ``tables``; where there are none, nothing.
+
+    :param tables: of each, SQL for its name as a text, and what :func:`collecting_kinds` returns.
+    """
+    wanted = ", ".join(
+        f"({place}, pg_catalog.to_regclass({name})::oid, ARRAY[{kinds}])" for place, (name, kinds) in enumerate(tables) if kinds
+    )
     found: dict[int, list[tuple[str, str]]] = {}
     if wanted:
-        below = FOREIGN_CHILDREN.format(table="w.oid")
-        sql = f"SELECT w.oid::bigint, f.nspname::text, f.relname::text FROM (VALUES {wanted}) AS w (oid) CROSS JOIN LATERAL ({below}) AS f"
-        for table, schema, name in execute(f"{sql} ORDER BY 1, 2, 3"):
-            found.setdefault(table, []).append((schema, name))
+        sql = f"""
+SELECT w.place, f.nspname::text, f.relname::text FROM (VALUES {wanted}) AS w (place, oid, kinds)
+JOIN pg_catalog.pg_class AS p ON p.oid = w.oid AND pg_catalog.array_position(w.kinds, p.relkind) IS NOT NULL
+CROSS JOIN LATERAL ({FOREIGN_CHILDREN.format(table="w.oid")}) AS f ORDER BY 1, 2, 3
+"""
+        for place, schema, name in execute(sql):
+            found.setdefault(place, []).append((schema, name))
     return found

@@ -10,9 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine
@@ -21,6 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from .changelog import LogNames
 from .drivers import connect
 from .errors import ListenUnavailable
+from .findings import Finding, Severity
+from .hazards import hazards
 from .installation import Installation, read_installation
 from .overview import ConsumerStatus, consumers
 from .quoting import literal
@@ -33,27 +34,10 @@ from .waiting import ThreadWaiting
 
 __all__ = ["Finding", "diagnose"]
 
-Severity = Literal["good", "note", "warning", "problem"]
 OLDEST_SERVER = 140000
 """PostgreSQL 14 has CREATE OR REPLACE TRIGGER."""
 QUEUE_PROBLEM = 0.5
 """Share of the notification queue in use from which on it is a question of time that COMMIT fails."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    :ivar severity: ``"good"``; ``"note"``: worth knowing; ``"warning"``: it may become a problem; ``"problem"``: changes are not told, or
-        soon nobody can commit.
-    :ivar subject: what it is about, in a word: server, listening, queue, ...
-    :ivar text: what was found, and ``mend`` what to do about it, each in full sentences on one line; no mend if nothing is to be done.
-    """
-
-    severity: Severity
-    subject: str
-    text: str
-    mend: str = ""
 
 
 def diagnose(engine: Engine) -> list[Finding]:
@@ -201,6 +185,7 @@ def _triggers(connection: Connection) -> Iterator[Finding]:
         hidden = ", ".join(installation.hidden)
         text = f"Installed on {hidden} too, in schemas that this role may not use: it can neither see them nor listen."
         yield Finding("note", "triggers", text, "GRANT USAGE ON SCHEMA of each TO this role, or ask as one that has it.")
+    yield from hazards(execute_on(connection), installation)
     for function in installation.unused:
         text = f"The function {function.name} is run by no trigger."
         yield Finding("note", "triggers", text, f'DROP FUNCTION "{function.schema}"."{function.name}"(); unless a table is to get it back.')

@@ -13,7 +13,7 @@ from .targets import TargetName, target
 
 __all__ = ["check"]
 
-STYLES = {"missing": "bold red", "outdated": "yellow", "disabled": "bold red", "left over": "cyan"}
+STYLES = {"missing": "bold red", "outdated": "yellow", "disabled": "bold red", "conflicting": "bold red", "left over": "cyan"}
 
 
 def check(name: TargetName, url: Url = None, debug: Debug = False) -> None:
