@@ -41,7 +41,8 @@ def _rights(execute: Execute, installation: Installation) -> Iterator[Finding]:
             names[function] = name
     schemas = ((function, installation.sets[name].marking.log_schema) for function, name in names.items())
     for function, rights in lacking_rights(execute, schemas).items():
-        text = f"{rights.role}, which owns the trigger function of {names[function]}, cannot write to the change log: it lacks {rights.lacking}."
+        owner = f"{rights.role}, which owns the trigger function of {names[function]},"
+        text = f"{owner} cannot write to the change log: it lacks {rights.lacking}."
         yield Finding("problem", "triggers", text, f"As the owner of the log, run: {rights.grants}")
 
 
@@ -109,7 +110,7 @@ def _temporary_files(execute: Execute, installation: Installation) -> Iterator[F
     sql = """
 SELECT 'this role', pg_catalog.current_setting('temp_file_limit')
 UNION ALL
-SELECT pg_catalog.concat('the role ' || r.rolname::text, CASE WHEN r.oid IS NULL THEN 'all roles' END, ' in the database ' || d.datname::text),
+SELECT pg_catalog.concat('the role ' || r.rolname::text, CASE WHEN r.oid IS NULL THEN 'all roles' END),
   pg_catalog.substr(c.setting, 17)
 FROM pg_catalog.pg_db_role_setting AS s
 LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole

@@ -240,12 +240,12 @@ _FUNCTIONS = f"""
 SELECT n.nspname, f.proname, d.description, m.nspname, c.relname, t.tgname, pg_catalog.pg_table_is_visible(c.oid)
 FROM pg_catalog.pg_proc AS f
 JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
-LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = f.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass AND d.objsubid = 0
-LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = f.oid AND t.tgparentid = 0
+LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = f.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass::oid AND d.objsubid = 0
+LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = f.oid AND t.tgparentid = 0::oid
 LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 LEFT JOIN pg_catalog.pg_namespace AS m ON m.oid = c.relnamespace
-WHERE starts_with(f.proname, {literal(FUNCTION_PREFIX)})
-  AND (starts_with(d.description, {literal(COMMENT_PREFIX)}) OR t.tgname IN ({TRIGGERS}))
+WHERE pg_catalog.starts_with(f.proname::text, {literal(FUNCTION_PREFIX)})
+  AND (pg_catalog.starts_with(d.description, {literal(COMMENT_PREFIX)}) OR t.tgname IN ({TRIGGERS}))
 ORDER BY 1, 2, 6
 """
 
@@ -329,9 +329,10 @@ def _left_over(execute: Execute, known: set[tuple[str, str]], tables: set[tuple[
     """
     drifts: dict[tuple[str, str], Drift] = {}
     for f in functions(execute):
-        place = (f.table_schema, f.table) if f.table else (f.schema, (f.said or {}).get("table") or f.name.removeprefix(FUNCTION_PREFIX))
+        named_after = (f.said or {}).get("table") or f.name.removeprefix(FUNCTION_PREFIX)
+        place = (f.table_schema, f.table) if f.table else (f.schema, named_after)
         if (f.schema, f.name) not in known and place in tables:
-            mend = f'DROP FUNCTION "{f.schema}"."{f.name}"() CASCADE, unless another program marks the table: then give check() its MetaData too.'
+            mend = f'DROP FUNCTION "{f.schema}"."{f.name}"() CASCADE, unless another program marks the table: then check its MetaData too.'
             table = f"{f.table_schema}.{f.table}" if f.table else f.schema
             drifts[f.schema, f.name] = Drift("left over", table, f"function {f.name}", mend)
     return list(drifts.values())
