@@ -46,12 +46,16 @@ def diagnose(engine: Engine) -> list[Finding]:
     :raises sqlalchemy.exc.DBAPIError: if there is no connection.
     """
     findings: list[Finding] = []
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        findings += _server(connection)
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
+        with connection.begin():
+            findings += _server(connection)
         findings += [_listening(engine)]
-        for examine in (_privileges, _queue, _triggers, _listeners, _consumers):
+        for examine, needs_path in ((_privileges, True), (_queue, False), (_triggers, True), (_listeners, False), (_consumers, False)):
             try:
-                findings += examine(connection)
+                with connection.begin():
+                    if not needs_path:  # in a database whose users may create operators and functions, none of these is called
+                        connection.exec_driver_sql("SET LOCAL search_path = pg_catalog, pg_temp")
+                    findings += examine(connection)
             except DBAPIError as error:
                 said = str(error.orig).strip().partition("\n")[0]
                 subject = examine.__name__.strip("_")
@@ -68,8 +72,8 @@ def _scalar(connection: Connection, sql: str) -> Any:
 
 def _server(connection: Connection) -> Iterator[Finding]:
     number, name, database, user, replicated = connection.exec_driver_sql(
-        "SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_database()::text,"
-        " current_user::text, current_setting('session_replication_role')"
+        "SELECT pg_catalog.current_setting('server_version_num')::int, pg_catalog.current_setting('server_version'),"
+        " pg_catalog.current_database()::text, current_user::text, pg_catalog.current_setting('session_replication_role')"
     ).one()
     driver = connection.dialect.driver
     with_what = f"sa_pgnotify {version('sa_pgnotify')}, SQLAlchemy {sqlalchemy.__version__} and {driver} {_driver_version(connection)}"
@@ -107,8 +111,9 @@ def _listening(engine: Engine) -> Finding:
 
 def _privileges(connection: Connection) -> Iterator[Finding]:
     notify, schema, create, everyone = connection.exec_driver_sql(
-        "SELECT has_function_privilege('pg_catalog.pg_notify(text, text)', 'EXECUTE')::int, current_schema()::text,"
-        " coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)::int, pg_has_role('pg_read_all_stats', 'USAGE')::int"
+        "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_notify(text, text)', 'EXECUTE')::int, pg_catalog.current_schema()::text,"
+        " coalesce(pg_catalog.has_schema_privilege(pg_catalog.current_schema()::text, 'CREATE'), false)::int,"
+        " pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')::int"
     ).one()
     if not notify:
         mend = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_notify(text, text) TO this role."
