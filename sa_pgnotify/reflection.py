@@ -116,31 +116,36 @@ def execute_on(connection: Connection) -> Execute:
 
 
 _INSTALLED = f"""
-SELECT w.place, f.oid::bigint, (f.oid = to_regprocedure(w.function))::int, f.prosecdef::int, f.prosrc, obj_description(f.oid, 'pg_proc'),
-  (SELECT json_object_agg(lower(split_part(c, '=', 1)), substr(c, strpos(c, '=') + 1))::text FROM unnest(f.proconfig) AS c),
+SELECT w.place, f.oid::bigint, (f.oid = pg_catalog.to_regprocedure(w.function)::oid)::int, f.prosecdef::int, f.prosrc,
+  pg_catalog.obj_description(f.oid, 'pg_proc'),
+  (SELECT pg_catalog.json_object_agg(pg_catalog.lower(pg_catalog.split_part(c, '=', 1)), pg_catalog.substr(c, pg_catalog.strpos(c, '=') + 1))::text
+     FROM pg_catalog.unnest(f.proconfig) AS c),
   r.name, {DEFAULT_CHANNEL.format(name="r.name")},
-  (SELECT json_agg(json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text FROM pg_catalog.pg_trigger AS t
-     WHERE t.tgrelid = c.oid AND t.tgparentid = 0 AND NOT t.tgisinternal AND (t.tgname IN ({TRIGGERS}) OR t.tgfoid = f.oid)),
-  (SELECT json_agg(a.attname)::text FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+  (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text
+     FROM pg_catalog.pg_trigger AS t
+     WHERE t.tgrelid = c.oid AND t.tgparentid = 0::oid AND NOT t.tgisinternal AND (t.tgname IN ({TRIGGERS}) OR t.tgfoid = f.oid)),
+  (SELECT pg_catalog.json_agg(a.attname)::text FROM pg_catalog.pg_attribute AS a
+     WHERE a.attrelid = c.oid AND a.attnum > 0::int2 AND NOT a.attisdropped),
   {{types}}
-FROM (SELECT * FROM json_to_recordset({{wanted}}::json) AS w (place int, schema text, "table" text, function text)
-  WHERE schema IS NULL OR has_schema_privilege(to_regnamespace(schema), 'USAGE') OFFSET 0) AS w
-JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass(w."table")
+FROM (SELECT * FROM pg_catalog.json_to_recordset({{wanted}}::json) AS w (place int, schema text, "table" text, function text)
+  WHERE schema IS NULL OR pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace(schema)::oid, 'USAGE') OFFSET 0) AS w
+JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w."table")::oid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT {RELATION.format(schema="n.nspname", table="c.relname")} AS name) AS r
 LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = coalesce(
   (SELECT t.tgfoid FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname IN ({TRIGGERS})
-     ORDER BY t.tgfoid = to_regprocedure(w.function) DESC NULLS LAST, t.tgname LIMIT 1), to_regprocedure(w.function))
+     ORDER BY t.tgfoid = pg_catalog.to_regprocedure(w.function)::oid DESC NULLS LAST, t.tgname LIMIT 1),
+  pg_catalog.to_regprocedure(w.function)::oid)
 ORDER BY 1
 """
 
 _TYPES = """
-  (SELECT json_object_agg(a.attname, (
+  (SELECT pg_catalog.json_object_agg(a.attname, (
        WITH RECURSIVE b (oid, base) AS (
          SELECT y.oid, y.typbasetype FROM pg_catalog.pg_type AS y WHERE y.oid = a.atttypid
          UNION ALL SELECT y.oid, y.typbasetype FROM b JOIN pg_catalog.pg_type AS y ON y.oid = b.base)
-       SELECT b.oid::bigint FROM b WHERE b.base = 0))::text
-     FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+       SELECT b.oid::bigint FROM b WHERE b.base = 0::oid))::text
+     FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0::int2 AND NOT a.attisdropped)
 """
 
 
