@@ -118,7 +118,8 @@ def execute_on(connection: Connection) -> Execute:
 _INSTALLED = f"""
 SELECT w.place, f.oid::bigint, (f.oid = pg_catalog.to_regprocedure(w.function)::oid)::int, f.prosecdef::int, f.prosrc,
   pg_catalog.obj_description(f.oid, 'pg_proc'),
-  (SELECT pg_catalog.json_object_agg(pg_catalog.lower(pg_catalog.split_part(c, '=', 1)), pg_catalog.substr(c, pg_catalog.strpos(c, '=') + 1))::text
+  (SELECT pg_catalog.json_object_agg(pg_catalog.lower(pg_catalog.split_part(c, '=', 1)),
+       pg_catalog.substr(c, pg_catalog.strpos(c, '=') + 1))::text
      FROM pg_catalog.unnest(f.proconfig) AS c),
   r.name, {DEFAULT_CHANNEL.format(name="r.name")},
   (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text

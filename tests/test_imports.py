@@ -28,6 +28,7 @@ LAYERS = [
     {"template_v1", "parameters"},
     {"triggers"},
     {"ddl", "reflection"},
+    {"logusers"},
     {"marker"},
     {"sources"},
     {"subscribing", "lending"},
