@@ -43,7 +43,7 @@ LAYERS = [
     {"installation", "sessions", "findings"},
     {"hazards"},
     {"diagnosis"},
-    {"cli.screens", "cli.jsonlines"},
+    {"cli.screens", "cli.jsonlines", "cli.layout"},
     {"cli.lines"},
     {"cli.failing"},
     {"cli.connecting", "cli.targets", "cli.logs", "cli.version"},
