@@ -101,7 +101,7 @@ def test_script_is_what_create_all_runs(shop, engine):
     shown = [part for part in re.split(r"\n(?=-- The trigger function of )", script) if "DO $sa_pgnotify" in part]
     assert sorted(map(read, shown)) == sorted([*read(statement), ";"] for statement in made)
     for statement in made:
-        (function,) = re.findall(r"AS (\$function_*\$.*\$function_*\$);", statement, re.DOTALL)
+        (function,) = re.findall(r"(\$function_*\$\n.*\$function_*\$);", statement, re.DOTALL)
         assert function in script
 
 

@@ -20,9 +20,9 @@ STYLES = {"missing": "bold red", "outdated": "yellow", "disabled": "bold red", "
 def check(names: TargetNames, url: Url = None, debug: Debug = False) -> None:
     """Say where triggers differ from what the models say.
 
-    A line for each difference, with the fix: missing, outdated, disabled, conflicting or left over. Triggers of tables that TARGET does not
-    have are another program's; give several TARGETs where one program has several bases. It reads the catalog, and changes nothing. The exit
-    status is 1 if there is a difference, so that a deployment can wait for it.
+    A line for each difference, with the fix: missing, outdated, disabled, conflicting or left over. Triggers of tables that TARGET does
+    not have are another program's; give several TARGETs where one program has several bases. It reads the catalog, and changes nothing.
+    The exit status is 1 if there is a difference, so that a deployment can wait for it.
 
     \b
     Example:

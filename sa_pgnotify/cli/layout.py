@@ -45,14 +45,18 @@ _BEFORE = {
 }
 """Words before which a line is broken rather than elsewhere."""
 _PARTS = (
+    (r"PERFORM pg_catalog\.set_config\('search_path', 'pg_catalog", "Names mean pg_catalog's until the end of this statement."),
     (r"PERFORM pg_catalog\.pg_advisory_xact_lock", "One installation at a time."),
+    (r"IF EXISTS \(SELECT FROM pg_catalog\.pg_class WHERE oid = target", "What cannot work is refused before anything is changed."),
     (r"former := ", "The functions that triggers of this table run until now, and where those send."),
-    (r"CREATE OR REPLACE FUNCTION", "The trigger function. Replacing it locks no table."),
-    (r"COMMENT ON FUNCTION", "What the function was made from, for check() and Alembic."),
-    (r"REVOKE EXECUTE ON FUNCTION", "It is for its triggers only."),
+    (r"body := \$", "The source of the trigger function."),
+    (r"(?:EXECUTE pg_catalog\.concat\(')?CREATE OR REPLACE FUNCTION", "The trigger function. Replacing it locks no table."),
+    (r"(?:EXECUTE pg_catalog\.concat\(')?COMMENT ON FUNCTION", "What the function was made from, for check() and Alembic."),
+    (r"(?:EXECUTE pg_catalog\.concat\(')?REVOKE EXECUTE ON FUNCTION", "It is for its triggers only."),
     (r"IF (?:NOT )?EXISTS .*tgname = '(sa_pgnotify_\w+)'", "The trigger {0}, if it is not as it should be. That locks the table."),
     (r"FOREACH unused IN", "Functions that no trigger runs any more."),
 )
+"""How a part of the statement begins, and what it is for."""
 
 
 def tokens(sql: str) -> Iterator[tuple[str, str]]:
@@ -152,7 +156,7 @@ def _piece(piece: list[tuple[str, str]], width: int, indent: str) -> str:
 def _continued(literal: str, indent: str) -> str:
     """A literal in several parts, each on a line of its own, which PostgreSQL puts together."""
     parts, line = [], ""
-    for word in re.findall(r".*?(?:(?<=[^\\']), |$)", literal, re.DOTALL):
+    for word in re.findall(r"[^ ]* |[^ ]+", literal):
         if line and len(line) + len(word) > WIDTH - len(indent) - len(INDENT):
             parts.append(line)
             line = ""
