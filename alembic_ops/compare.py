@@ -22,6 +22,7 @@ from sa_pgnotify.reflection import Function, Installed, compare, execute_on, fun
 from sa_pgnotify.spec import INFO_KEY, marking_of
 from sa_pgnotify.triggers import NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet, trigger_set
 
+from .beside import keep_functions_and_triggers, keep_used_logs
 from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, InTableOrder, NotifyTriggersOp, made
 
 __all__ = ["FILTER_TYPE", "compare_schemas", "compare_table"]
@@ -41,13 +42,14 @@ class Database:
 
     :ivar wanted: the trigger sets of all marked tables; ``found`` what is there for those whose table exists.
     :ivar functions: of ours, by the table whose triggers run them.
-    :ivar idle: functions of ours that no trigger runs.
+    :ivar idle: functions of ours that no trigger runs; ``all`` those and all others, once for each trigger that runs them.
     """
 
     wanted: dict[Place, TriggerSet]
     found: dict[TriggerSet, Installed]
     functions: dict[Place, Function]
     idle: list[Function]
+    all: list[Function]
 
 
 _databases: WeakKeyDictionary[AutogenContext, Database] = WeakKeyDictionary()
@@ -60,8 +62,8 @@ def _database(context: AutogenContext) -> Database:
         execute = execute_on(context.connection)
         sets = (trigger_set(t, marking) for t in context.sorted_tables if (marking := marking_of(t)) is not None)
         wanted = {(_schema(context, s.schema), s.table): replace(s, schema=_schema(context, s.schema)) for s in sets}
-        known = Database(wanted, installed(execute, wanted.values()), {}, [])
-        for function in sorted(functions(execute), key=_stray):
+        known = Database(wanted, installed(execute, wanted.values()), {}, [], functions(execute))
+        for function in sorted(known.all, key=_stray):
             if function.table is None:
                 known.idle.append(function)
             else:
@@ -168,8 +170,19 @@ def compare_schemas(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: I
         if isinstance(op, CreateTableOp) and op.info:  # our notes on the table would be written into the script
             op.info = {key: value for key, value in op.info.items() if key not in (INFO_KEY, LOG_INFO_KEY)}
     if context.dialect is not None and context.dialect.name == "postgresql":
+        database = _database(context)
+        keep_functions_and_triggers(upgrade_ops, database.all)
+        keep_used_logs(upgrade_ops, _writers(context, database), lambda schema: _schema(context, schema))
         _put_in_order(context, upgrade_ops)
         upgrade_ops.ops.extend(_left_over(context, set(schemas)))
+
+
+def _writers(context: AutogenContext, database: Database) -> Iterator[tuple[Place, str | None]]:
+    """The tables whose triggers write to a change log, each with that log's schema."""
+    for function in database.all:
+        if function.table is not None and (function.said or {}).get("durable"):
+            place = (_schema(context, function.table_schema), function.table)
+            yield place, _schema(context, (function.said or {}).get("log_schema"))
 
 
 def _put_in_order(context: AutogenContext, upgrade_ops: UpgradeOps) -> None:

@@ -19,6 +19,7 @@ from .consumer import ChangeBatch, Consumer
 from .context import change_context
 from .ddl import CreateNotifyTriggers, DropNotifyTriggers
 from .errors import (
+    ChangeLogInUse,
     ConnectionLost,
     ListenUnavailable,
     NotifyConfigError,
@@ -45,6 +46,7 @@ __all__ = [
     "Change",
     "ChangeBatch",
     "ChangeLog",
+    "ChangeLogInUse",
     "ConnectionLost",
     "Consumer",
     "ConsumerStatus",

@@ -29,6 +29,10 @@ SLOT_BITS = 15
 """A slot takes 2**15 rows of the log before the next one is filled; a row has up to 64 KB, most have some hundred bytes."""
 PREFIX = "sa_pgnotify_log"
 INFO_KEY = "sa_pgnotify_log"
+CONSUMERS = "sa_pgnotify_consumers"
+PARKED = "sa_pgnotify_parked"
+TABLE_NAMES = frozenset({PREFIX, *(f"{PREFIX}_{slot}" for slot in range(SLOTS)), CONSUMERS, PARKED})
+"""The bare names of all tables of a change log."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,11 @@ class LogNames:
 
     @property
     def consumers(self) -> str:
-        return self.of("sa_pgnotify_consumers")
+        return self.of(CONSUMERS)
 
     @property
     def parked(self) -> str:
-        return self.of("sa_pgnotify_parked")
+        return self.of(PARKED)
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,7 @@ def _consumers(metadata: MetaData, schema: str | None) -> Table:
     return _table(
         metadata,
         schema,
-        "sa_pgnotify_consumers",
+        CONSUMERS,
         Column("name", Text, primary_key=True),
         Column("part", SmallInteger, primary_key=True, autoincrement=False),
         Column("parts", SmallInteger, primary_key=True, autoincrement=False),
@@ -214,7 +218,7 @@ def _parked(metadata: MetaData, schema: str | None) -> Table:
     return _table(
         metadata,
         schema,
-        "sa_pgnotify_parked",
+        PARKED,
         Column("id", BigInteger, Identity(), primary_key=True),
         Column("name", Text, nullable=False),
         Column("part", SmallInteger, nullable=False),

@@ -10,9 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine
@@ -21,6 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from .changelog import LogNames
 from .drivers import connect
 from .errors import ListenUnavailable
+from .findings import Finding, Severity
+from .hazards import hazards
 from .installation import Installation, read_installation
 from .overview import ConsumerStatus, consumers
 from .quoting import literal
@@ -33,27 +34,10 @@ from .waiting import ThreadWaiting
 
 __all__ = ["Finding", "diagnose"]
 
-Severity = Literal["good", "note", "warning", "problem"]
 OLDEST_SERVER = 140000
 """PostgreSQL 14 has CREATE OR REPLACE TRIGGER."""
 QUEUE_PROBLEM = 0.5
 """Share of the notification queue in use from which on it is a question of time that COMMIT fails."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    :ivar severity: ``"good"``; ``"note"``: worth knowing; ``"warning"``: it may become a problem; ``"problem"``: changes are not told, or
-        soon nobody can commit.
-    :ivar subject: what it is about, in a word: server, listening, queue, ...
-    :ivar text: what was found, and ``mend`` what to do about it, each in full sentences on one line; no mend if nothing is to be done.
-    """
-
-    severity: Severity
-    subject: str
-    text: str
-    mend: str = ""
 
 
 def diagnose(engine: Engine) -> list[Finding]:
@@ -62,12 +46,16 @@ def diagnose(engine: Engine) -> list[Finding]:
     :raises sqlalchemy.exc.DBAPIError: if there is no connection.
     """
     findings: list[Finding] = []
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        findings += _server(connection)
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
+        with connection.begin():
+            findings += _server(connection)
         findings += [_listening(engine)]
-        for examine in (_privileges, _queue, _triggers, _listeners, _consumers):
+        for examine, needs_path in ((_privileges, True), (_queue, False), (_triggers, True), (_listeners, False), (_consumers, False)):
             try:
-                findings += examine(connection)
+                with connection.begin():
+                    if not needs_path:  # in a database whose users may create operators and functions, none of these is called
+                        connection.exec_driver_sql("SET LOCAL search_path = pg_catalog, pg_temp")
+                    findings += examine(connection)
             except DBAPIError as error:
                 said = str(error.orig).strip().partition("\n")[0]
                 subject = examine.__name__.strip("_")
@@ -84,8 +72,8 @@ def _scalar(connection: Connection, sql: str) -> Any:
 
 def _server(connection: Connection) -> Iterator[Finding]:
     number, name, database, user, replicated = connection.exec_driver_sql(
-        "SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_database()::text,"
-        " current_user::text, current_setting('session_replication_role')"
+        "SELECT pg_catalog.current_setting('server_version_num')::int, pg_catalog.current_setting('server_version'),"
+        " pg_catalog.current_database()::text, current_user::text, pg_catalog.current_setting('session_replication_role')"
     ).one()
     driver = connection.dialect.driver
     with_what = f"sa_pgnotify {version('sa_pgnotify')}, SQLAlchemy {sqlalchemy.__version__} and {driver} {_driver_version(connection)}"
@@ -123,8 +111,9 @@ def _listening(engine: Engine) -> Finding:
 
 def _privileges(connection: Connection) -> Iterator[Finding]:
     notify, schema, create, everyone = connection.exec_driver_sql(
-        "SELECT has_function_privilege('pg_catalog.pg_notify(text, text)', 'EXECUTE')::int, current_schema()::text,"
-        " coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)::int, pg_has_role('pg_read_all_stats', 'USAGE')::int"
+        "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_notify(text, text)', 'EXECUTE')::int, pg_catalog.current_schema()::text,"
+        " coalesce(pg_catalog.has_schema_privilege(pg_catalog.current_schema()::text, 'CREATE'), false)::int,"
+        " pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')::int"
     ).one()
     if not notify:
         mend = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_notify(text, text) TO this role."
@@ -201,6 +190,7 @@ def _triggers(connection: Connection) -> Iterator[Finding]:
         hidden = ", ".join(installation.hidden)
         text = f"Installed on {hidden} too, in schemas that this role may not use: it can neither see them nor listen."
         yield Finding("note", "triggers", text, "GRANT USAGE ON SCHEMA of each TO this role, or ask as one that has it.")
+    yield from hazards(execute_on(connection), installation)
     for function in installation.unused:
         text = f"The function {function.name} is run by no trigger."
         yield Finding("note", "triggers", text, f'DROP FUNCTION "{function.schema}"."{function.name}"(); unless a table is to get it back.')

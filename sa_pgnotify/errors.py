@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy.exc import SQLAlchemyError
 
 __all__ = [
+    "ChangeLogInUse",
     "ConnectionLost",
     "ListenUnavailable",
     "NotifyConfigError",
@@ -53,6 +54,25 @@ class ListenUnavailable(PgNotifyError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class ChangeLogInUse(PgNotifyError):
+    """``drop_all`` would take away a change log that another program uses; nothing was dropped.
+
+    :ivar tables: the names of the tables (``schema.table``) whose triggers write to the log and that are not in the MetaData.
+    :ivar consumers: the names of the consumers that read changes of tables which are not in this MetaData.
+    """
+
+    def __init__(self, log: str, tables: tuple[str, ...], consumers: tuple[str, ...]) -> None:
+        users = [f"triggers of {', '.join(tables)}"] if tables else []
+        users += [f"consumers {', '.join(map(repr, consumers))} of other tables"] if consumers else []
+        super().__init__(
+            f"the change log {log} is still used by {' and '.join(users)}, and nothing was dropped. Drop those first, forget() the "
+            "consumers, or leave the log: metadata.drop_all(engine, tables=[...]) without its tables. "
+            "Programs that share a database can have a log each: ChangeLog(metadata, schema=...)"
+        )
+        self.tables = tables
+        self.consumers = consumers
 
 
 class ConnectionLost(PgNotifyError):

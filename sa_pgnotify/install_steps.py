@@ -123,6 +123,7 @@ WHEN datatype_mismatch OR undefined_function OR unsafe_new_enum_value_usage OR i
   NULL;
 END;"""
 
+LOG_NAMESPACE = "(SELECT c.relnamespace FROM pg_catalog.pg_class AS c WHERE c.oid = head)"
 LOG_SCHEMA = """(SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head)"""
 NEAR_LOG = f"body := pg_catalog.replace(body, {{mark}}, {LOG_SCHEMA});"
@@ -131,7 +132,7 @@ NEAR_LITERAL = f"body := pg_catalog.replace(body, {{mark}}, pg_catalog.quote_lit
 # A virtual generated column is NULL in a transition table: it is computed from the table's own expression.
 VIRTUAL = "pg_catalog.format('((%s)::%s)', pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.format_type(a.atttypid, a.atttypmod))"
 """SQL for the value of a virtual generated column, given its rows ``a`` of pg_attribute and ``d`` of pg_attrdef."""
-VIRTUAL = """FOR place IN 1 .. pg_catalog.cardinality({names}) LOOP
+RESOLVE_VIRTUAL = """FOR place IN 1 .. pg_catalog.cardinality({names}) LOOP
   meant := (SELECT {virtual}
     FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = target AND a.attname = ({names})[place] AND a.attgenerated = 'v');

@@ -22,6 +22,7 @@ from sqlalchemy.sql.ddl import SchemaDropper, SchemaGenerator
 from .changelog import ChangeLog, find_log, log_of
 from .ddl import CreateNotifyTriggers, DropNotifyTriggers
 from .errors import NotifyConfigError
+from .logusers import refuse_to_drop_a_shared_log
 from .reflection import Installed, compare, execute_on, installed, marked_sets, schema_translation
 from .spec import INFO_KEY, Lookup, Marking, NotifySpec, marking_of, resolve
 from .triggers import TriggerSet
@@ -228,9 +229,12 @@ def _created(table: Table, connection: Any, _ddl_runner: Any, _is_metadata_opera
 
 @event.listens_for(MetaData, "before_drop")
 def _drops_all(metadata: MetaData, connection: Any, _ddl_runner: Any, **_: Any) -> None:
-    # While their log is there, that whoever listens to it can be told.
     if isinstance(_ddl_runner, SchemaDropper):
-        _remove(connection, [t for t in _ddl_runner.tables or metadata.tables.values() if _durable(t)])
+        tables = list(_ddl_runner.tables or metadata.tables.values())
+        if isinstance(connection, Connection) and connection.dialect.name == "postgresql":
+            refuse_to_drop_a_shared_log(connection, metadata, tables, schema_translation(connection))
+        # While their log is there, so that its listeners can be notified.
+        _remove(connection, [t for t in tables if _durable(t)])
 
 
 @event.listens_for(MetaData, "after_drop")

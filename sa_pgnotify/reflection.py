@@ -7,7 +7,7 @@ columns, so that nothing has to be created, parsed or locked to compare them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,8 +16,11 @@ from sqlalchemy import Connection, Engine, MetaData, Table, text
 from .changelog import PREFIX as LOG
 from .changelog import LogNames, find_log
 from .channel import DEFAULT_CHANNEL, RELATION
+from .children import HINT as DETACH
+from .children import collecting_kinds, foreign_children
 from .install_steps import COMMENT_PREFIX, FUNCTION_PREFIX, VIRTUAL
 from .quoting import literal, quote
+from .rights import lacking_rights
 from .spec import marking_of
 from .triggers import (
     TRIGGER_NAMES,
@@ -36,14 +39,15 @@ __all__ = ["Drift", "Installed", "check", "compare", "installed", "schema_transl
 class Drift:
     """One difference between the models and the database.
 
-    :ivar kind: ``"missing"`` (no table, function or trigger), ``"outdated"`` (made from an other declaration, or altered by hand),
-        ``"disabled"`` (ALTER TABLE ... DISABLE TRIGGER) or ``"left over"`` (ours, but no marking asks for it).
+    :ivar kind: ``"missing"`` (no table, function or trigger, or no right to write to the change log), ``"outdated"`` (made from another
+        declaration, or altered by hand), ``"disabled"`` (ALTER TABLE ... DISABLE TRIGGER), ``"conflicting"`` (something in the database
+        makes writes fail because of the triggers) or ``"left over"`` (ours, but no marking asks for it).
     :ivar table: the table's name, as SQLAlchemy gives it (``schema.table``).
     :ivar object: what differs, e.g. ``"trigger sa_pgnotify_insert"``.
     :ivar mend: what to do, in one sentence.
     """
 
-    kind: Literal["missing", "outdated", "disabled", "left over"]
+    kind: Literal["missing", "outdated", "disabled", "conflicting", "left over"]
     table: str
     object: str
     mend: str
@@ -260,12 +264,12 @@ _FUNCTIONS = f"""
 SELECT n.nspname, f.proname, d.description, m.nspname, c.relname, t.tgname, pg_catalog.pg_table_is_visible(c.oid)
 FROM pg_catalog.pg_proc AS f
 JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
-LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = f.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass AND d.objsubid = 0
-LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = f.oid AND t.tgparentid = 0
+LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = f.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass::oid AND d.objsubid = 0
+LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = f.oid AND t.tgparentid = 0::oid
 LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 LEFT JOIN pg_catalog.pg_namespace AS m ON m.oid = c.relnamespace
-WHERE starts_with(f.proname, {literal(FUNCTION_PREFIX)})
-  AND (starts_with(d.description, {literal(COMMENT_PREFIX)}) OR t.tgname IN ({TRIGGERS}))
+WHERE pg_catalog.starts_with(f.proname::text, {literal(FUNCTION_PREFIX)})
+  AND (pg_catalog.starts_with(d.description, {literal(COMMENT_PREFIX)}) OR t.tgname IN ({TRIGGERS}))
 ORDER BY 1, 2, 6
 """
 
@@ -276,48 +280,86 @@ def functions(execute: Execute) -> list[Function]:
     return [f for f in rows if f.said is not None or f.trigger in TRIGGER_NAMES.values()]
 
 
-def _left_over(connection: Connection, known: set[tuple[str, str]], schemas: set[str]) -> list[Drift]:
-    """Functions of ours in ``schemas`` that no marked table of the metadata asks for."""
-    drifts: dict[tuple[str, str], Drift] = {}
-    for f in functions(execute_on(connection)):
-        if f.schema in schemas and (f.schema, f.name) not in known:
-            mend = f'DROP FUNCTION "{f.schema}"."{f.name}"() CASCADE, unless another program\'s metadata marks the table.'
-            table = f"{f.table_schema}.{f.table}" if f.table else f.schema
-            drifts[f.schema, f.name] = Drift("left over", table, f"function {f.name}", mend)
-    return list(drifts.values())
+def check(bind: Engine | Connection, metadata: MetaData | Sequence[MetaData]) -> list[Drift]:
+    """Return what is missing, outdated, disabled, conflicting or left over in the database; an empty list if it is as the models say.
 
-
-def check(bind: Engine | Connection, metadata: MetaData) -> list[Drift]:
-    """What is missing, outdated, disabled or left over in the database; an empty list if it is as the models say.
-
-    It reads ``pg_catalog`` and changes nothing.
+    It reads ``pg_catalog`` and changes nothing. Triggers of tables that are not in ``metadata`` are another program's, and not reported.
 
     :param bind: engine or connection; its ``schema_translate_map`` is honoured.
+    :param metadata: of the models; several if the database is shared by several declarative bases.
     """
     if isinstance(bind, Engine):
         with bind.connect() as connection:
             return check(connection, metadata)
     if bind.dialect.name != "postgresql":
         return []
+    every = [metadata] if isinstance(metadata, MetaData) else list(metadata)
     schema_of = schema_translation(bind)
-    sets = marked_sets(metadata.tables.values(), schema_of)
-    found = installed(execute_on(bind), sets.values())
-    drifts = [d for table, wanted in sets.items() for d in compare(wanted, found.get(wanted), table.fullname)]
-    drifts += _missing_log(bind, metadata, schema_of) if any(wanted.marking.durable for wanted in sets.values()) else []
-    default = bind.execute(text("SELECT current_schema()")).scalar() or "public"
-    schemas = {schema_of(t.schema) or default for t in metadata.tables.values()} | {default}
-    known = {(wanted.schema or default, wanted.function_name) for wanted in sets.values()}
-    return drifts + _left_over(bind, known, schemas)
+    execute = execute_on(bind)
+    marked = [(t, wanted) for one in every for t, wanted in marked_sets(one.tables.values(), schema_of).items()]
+    found = installed(execute, (wanted for _, wanted in marked))
+    drifts = [d for table, wanted in marked for d in compare(wanted, found.get(wanted), table.fullname)]
+    drifts += (d for one in every if _has_durable(one) for d in _missing_log(bind, one, schema_of))
+    names = {wanted: table.fullname for table, wanted in marked if wanted in found}
+    drifts += _lacking_rights(execute, names, found)
+    drifts += _foreign_children(execute, names)
+    default: str = bind.execute(text("SELECT pg_catalog.current_schema()")).scalar() or "public"
+    known = {(wanted.schema or default, wanted.function_name) for _, wanted in marked}
+    tables = {(schema_of(t.schema) or default, t.name) for one in every for t in one.tables.values()}
+    return [*dict.fromkeys(drifts), *_left_over(execute, known, tables)]
+
+
+def _has_durable(metadata: MetaData) -> bool:
+    return any((marking := marking_of(t)) is not None and marking.durable for t in metadata.tables.values())
 
 
 def _missing_log(connection: Connection, metadata: MetaData, schema_of: Callable[[str | None], str | None]) -> list[Drift]:
     """The tables of the change log that do not exist."""
     log = find_log(metadata)
     names = {} if log is None else {t.fullname: LogNames(schema_of(t.schema)).of(t.name) for t in log.tables}
-    absent = (
-        name for name, quoted in names.items() if not connection.execute(text("SELECT to_regclass(:name)"), {"name": quoted}).scalar()
-    )
+    sql = text("SELECT pg_catalog.to_regclass(:name)::oid::bigint")
+    absent = (name for name, quoted in names.items() if connection.execute(sql, {"name": quoted}).scalar() is None)
     return [Drift("missing", name, "the table", "Run metadata.create_all(engine), or the migration that makes it.") for name in absent]
+
+
+def _lacking_rights(execute: Execute, names: dict[TriggerSet, str], found: dict[TriggerSet, Installed]) -> Iterator[Drift]:
+    """What the owners of the functions of durable tables may not do with the log."""
+    functions = {function: w for w in names if w.marking.durable and (function := found[w].function_oid) is not None}
+    lacking = lacking_rights(execute, ((function, w.marking.log_schema) for function, w in functions.items()))
+    for function, rights in lacking.items():
+        mend = f"{rights.role} owns the trigger function and lacks {rights.lacking}. As the owner of the log, run: {rights.grants}"
+        yield Drift("missing", names[functions[function]], f"rights of the role {rights.role} on the change log", mend)
+
+
+def _foreign_children(execute: Execute, names: dict[TriggerSet, str]) -> Iterator[Drift]:
+    """The foreign tables below tables whose triggers collect the rows of all that is below them."""
+    for wanted, children in foreign_children_of(execute, names).items():
+        for schema, name in children:
+            mend = f"PostgreSQL cannot collect its changes for the triggers, and writes that reach it fail. {DETACH}"
+            yield Drift("conflicting", names[wanted], f"the foreign table {quote(schema)}.{quote(name)} below the triggers", mend)
+
+
+def foreign_children_of(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, list[tuple[str, str]]]:
+    """Return the foreign tables below the tables of ``sets`` that make writes fail, by schema and name."""
+    asked = [(s, kinds) for s in sets if (kinds := collecting_kinds(s.marking.operations))]
+    found = foreign_children(execute, ((literal(s.qualified_table), kinds) for s, kinds in asked))
+    return {asked[place][0]: children for place, children in found.items()}
+
+
+def _left_over(execute: Execute, known: set[tuple[str, str]], tables: set[tuple[str, str]]) -> list[Drift]:
+    """Functions of ours that work for tables of the metadata, and that no marking asks for.
+
+    :param known: schema and name of the functions that are asked for; ``tables`` schema and name of all tables of the metadata.
+    """
+    drifts: dict[tuple[str, str], Drift] = {}
+    for f in functions(execute):
+        named_after = (f.said or {}).get("table") or f.name.removeprefix(FUNCTION_PREFIX)
+        place = (f.table_schema, f.table) if f.table else (f.schema, named_after)
+        if (f.schema, f.name) not in known and place in tables:
+            mend = f'DROP FUNCTION "{f.schema}"."{f.name}"() CASCADE, unless another program marks the table: then check its MetaData too.'
+            table = f"{f.table_schema}.{f.table}" if f.table else f.schema
+            drifts[f.schema, f.name] = Drift("left over", table, f"function {f.name}", mend)
+    return list(drifts.values())
 
 
 def marked_sets(tables: Iterable[Table], schema_of: Callable[[str | None], str | None]) -> dict[Table, TriggerSet]:

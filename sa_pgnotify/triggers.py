@@ -22,6 +22,7 @@ from sqlalchemy import Table
 
 from .changelog import PREFIX as LOG
 from .changelog import SLOTS, LogNames, log_schema
+from .children import REFUSE_FOREIGN_CHILDREN, collecting_kinds
 from .columns import TriggerColumn, as_in_database, oids_of, trigger_column
 from .errors import NotifyConfigError
 from .install_steps import (
@@ -39,6 +40,7 @@ from .install_steps import (
     FUNCTION_PREFIX,
     GIVE_WAY,
     HOME,
+    LOG_NAMESPACE,
     NEAR_LITERAL,
     NEAR_LOG,
     NO_COLUMN,
@@ -50,12 +52,14 @@ from .install_steps import (
     PROCEDURE,
     REPORT_MOVED,
     RESOLVE,
+    RESOLVE_VIRTUAL,
     SAFE,
     TRIGGER_EXISTS,
     VIRTUAL,
 )
 from .parameters import OPTIONAL, REQUIRED, from_parameters, to_parameters
 from .quoting import dollar_quoted, literal, quote, quote_always
+from .rights import REFUSE_LACKING_RIGHTS
 from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
 from .template_v1 import FunctionV1
 from .template_v1_log import LogSql
@@ -276,7 +280,7 @@ class TriggerSet:
             )
         if virtual := self._virtual:
             names, marks = _array(c.name for c, _ in virtual), _array(c.mark(row) for c, row in virtual)
-            steps.append(VIRTUAL.format(virtual=VIRTUAL, names=names, marks=marks, plain=_array(c.of(row) for c, row in virtual)))
+            steps.append(RESOLVE_VIRTUAL.format(virtual=VIRTUAL, names=names, marks=marks, plain=_array(c.of(row) for c, row in virtual)))
         if expressions := self._template.expressions:
             end = "sa_end"
             while any(end in sql for sql, _ in expressions.values()):
@@ -361,9 +365,12 @@ class TriggerSet:
             f"pg_catalog.concat({literal(f'SELECT 1 FROM (SELECT {columns} FROM ')}, target, "
             f"{literal(f') AS {OLD_ROW}, (SELECT {columns} FROM ')}, target, {uses})"
         )
+        table, kinds = literal(self.qualified_table), collecting_kinds(self.marking.operations)
+        rights = REFUSE_LACKING_RIGHTS.format(table=table, function="existing", schema=LOG_NAMESPACE)
         return [
             self._fill(NO_TABLE),
-            *([self._fill(NO_LOG)] if self.marking.durable else []),
+            *([self._fill(NO_LOG), rights] if self.marking.durable else []),
+            *([REFUSE_FOREIGN_CHILDREN.format(table="target", kinds=kinds)] if kinds else []),
             self._fill(NOT_OURS),
             self._fill(NO_COLUMN, columns=_array(c.name for c in self.columns)),
             self._fill(NO_USE, query=query),

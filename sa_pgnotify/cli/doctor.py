@@ -42,7 +42,7 @@ def _print(console: Console, finding: Finding) -> None:
     text, mend = printable(finding.text), printable(f" {finding.mend}" if finding.mend else "")
     style = STYLES[finding.severity]
     if not console.is_terminal:
-        console.print(f"{finding.severity}: {finding.subject}: {text}{mend}", markup=False)
+        console.print(f"{finding.severity}: {finding.subject}: {text}{mend}")
         return
     grid = Grid.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=7)

@@ -72,8 +72,8 @@ class Program(TyperGroup):
             raise
         except Exception as error:  # of the models' module, a driver, the server: whoever typed the command is to read it
             if ctx.meta.get(_DEBUG):
-                errors().print(shown("".join(traceback.format_exception(error))), markup=False, highlight=False, end="")
-            errors().print(f"sa-pgnotify: {shown(_line(error))}", markup=False, highlight=False, soft_wrap=True)
+                errors().print(shown("".join(traceback.format_exception(error))), end="")
+            errors().print(f"sa-pgnotify: {shown(_line(error))}", soft_wrap=True)
             raise typer.Exit(STATUS) from error
 
 

@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 
-__all__ = ["errors", "forget_output", "output", "printable", "progress", "say"]
+__all__ = ["errors", "forget_output", "output", "printable", "progress", "say", "write_exactly"]
 
 UNBROKEN = 10_000
 """Columns of what is no terminal: programs read lines."""
@@ -17,12 +18,29 @@ UNBROKEN = 10_000
 
 def output() -> Console:
     """What a command was called for."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else UNBROKEN, highlight=False)
+    return _console(sys.stdout)
 
 
 def errors() -> Console:
     """What is to be said beside that."""
-    return Console(file=sys.stderr, width=None if sys.stderr.isatty() else UNBROKEN, highlight=False)
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    # Names of tables and values are printed as they are: rich would read [red] as a style, and :Package: as a picture.
+    return Console(file=file, width=None if file.isatty() else UNBROKEN, highlight=False, markup=False, emoji=False)
+
+
+def write_exactly(text: str) -> None:
+    """Write to stdout as UTF-8, byte for byte, as for a file that a program reads; a console would leave escape sequences out."""
+    binary = getattr(sys.stdout, "buffer", None)
+    if binary is None:  # replaced by something that takes text only
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    sys.stdout.flush()
+    binary.write(text.encode())
+    binary.flush()
 
 
 def printable(text: str) -> str:
@@ -32,7 +50,7 @@ def printable(text: str) -> str:
 
 def say(text: str) -> None:
     """Print one line beside the output, so that a file or a pipe holds nothing else."""
-    errors().print(printable(text), style="dim", markup=False)
+    errors().print(printable(text), style="dim")
 
 
 @contextmanager

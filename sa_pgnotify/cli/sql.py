@@ -1,6 +1,6 @@
 """``sql``: the statements that ``create_all`` and the migrations run, to be read before anybody runs them.
 
-They come from the same DDL elements, through an engine that connects to nothing and writes down what it is to execute.
+They come from the same DDL elements, through an engine that connects to nothing and writes down what it should execute.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import create_mock_engine
 
-from ..ddl import CreateNotifyTriggers, DropNotifyTriggers
+from ..changelog import CONSUMERS, PARKED, PREFIX, SLOTS
+from ..ddl import CreateNotifyTriggers, DropNotifyTriggers, TriggerStatement
 from .failing import Debug
-from .screens import printable
+from .layout import laid_out
+from .screens import printable, write_exactly
 from .targets import Target, TargetName, target
 
 __all__ = ["script", "sql"]
@@ -34,7 +36,7 @@ def sql(
       sa-pgnotify sql shop.models:Base | psql -v ON_ERROR_STOP=1 shop
       sa-pgnotify sql shop.models:Base --drop > remove.sql
     """
-    typer.echo(script(target(name), drop=drop, with_tables=tables), nl=False)
+    write_exactly(script(target(name), drop=drop, with_tables=tables))
 
 
 def script(models: Target, *, drop: bool = False, with_tables: bool = False) -> str:
@@ -45,7 +47,8 @@ def script(models: Target, *, drop: bool = False, with_tables: bool = False) -> 
         for condition in ("if_not_exists", "if_exists"):
             if hasattr(element, condition):
                 setattr(element, condition, True)
-        statements.append(str(element.compile(dialect=engine.dialect)).strip() + ";\n")
+        about = f"-- {printable(what)}\n" if (what := _about(element)) else ""
+        statements.append(f"{about}{laid_out(str(element.compile(dialect=engine.dialect)).strip())};\n")
 
     # "named": a dialect that doubles no percent signs, so that its text is what PostgreSQL is to read.
     engine = create_mock_engine("postgresql://", write, paramstyle="named")
@@ -64,4 +67,27 @@ def script(models: Target, *, drop: bool = False, with_tables: bool = False) -> 
             models.metadata.drop_all(engine, log.tables, checkfirst=False)
         about = "triggers and change log" if log else "triggers"
     title = printable(f"-- {'Drops' if drop else 'Creates'} {about} of {models.name}: {', '.join(models.tables)}")
-    return "\n".join([f"{title}\n", *statements])
+    text = "\n".join([f"{title}\n", *statements])
+    # psql would take the encoding of its surroundings for that of the file.
+    return text if text.isascii() else f"SET client_encoding TO 'UTF8';\n{text}"
+
+
+def _about(element: Any) -> str:
+    """What a statement does, in one line; empty if it says so itself."""
+    if isinstance(element, TriggerStatement):
+        triggers = element.triggers
+        if isinstance(element, DropNotifyTriggers):
+            return f"The triggers of {triggers.qualified_table} and their function go, if they are there."
+        operations = ", ".join(triggers.marking.operations)
+        return f"The trigger function of {triggers.qualified_table}, and its triggers for {operations}."
+    if type(element).__name__ != "CreateTable":
+        return ""
+    return _TABLES.get(str(element.element.name), "")
+
+
+_TABLES = {
+    PREFIX: "The head of the change log, whose sequence numbers the changes.",
+    **{f"{PREFIX}_{slot}": "A slot of the change log: they are filled in turn, and emptied as a whole." for slot in range(SLOTS)},
+    CONSUMERS: "The positions of the consumers.",
+    PARKED: "Changes that consumers have set aside because they failed.",
+}

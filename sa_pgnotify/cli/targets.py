@@ -23,9 +23,11 @@ from ..sources import Wanted, expand
 from ..spec import marking_of
 from .failing import CommandError
 
-__all__ = ["Target", "TargetName", "of_metadata", "target"]
+__all__ = ["Target", "TargetName", "TargetNames", "of_metadata", "target"]
 
-TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="Where the models are: package.module:Base, a MetaData, or one class.")]
+_HELP = "Where the models are: package.module:Base, a MetaData, or one class."
+TargetName = Annotated[str, typer.Argument(metavar="TARGET", help=_HELP)]
+TargetNames = Annotated[list[str], typer.Argument(metavar="TARGET...", help=_HELP)]
 
 
 @dataclass(frozen=True, slots=True)
