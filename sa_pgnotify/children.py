@@ -37,8 +37,8 @@ REFUSE_FOREIGN_CHILDREN = f"""DECLARE
 BEGIN
   IF foreign_tables IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
-      MESSAGE = pg_catalog.format('sa_pgnotify: with triggers on %s, writes that reach %s would fail: PostgreSQL cannot collect the '
-        'changes of foreign tables', {{table}}, foreign_tables),
+      MESSAGE = pg_catalog.format('sa_pgnotify: with triggers on %s, writes that reach %s would fail: '
+        'PostgreSQL cannot collect the changes of foreign tables', {{table}}, foreign_tables),
       HINT = 'Nothing was installed. {HINT}';
   END IF;
 END;"""
