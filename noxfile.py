@@ -1,8 +1,8 @@
-"""The matrix: Python 3.11 to 3.13 with SQLAlchemy 2.0 and 2.1; and Alembic 1.13 to 1.20 with both."""
+"""The matrix: Python 3.11 to 3.13 with SQLAlchemy 2.0 and 2.1, Alembic 1.13 to 1.20 with both, and PostgreSQL 15 to 18."""
 
 import nox
 
-nox.options.sessions = ["tests", "migrations"]
+nox.options.sessions = ["tests", "migrations", "postgres"]
 nox.options.default_venv_backend = "venv"
 
 
@@ -23,3 +23,12 @@ def migrations(session: nox.Session, alembic: str, sqlalchemy: str) -> None:
     session.install("--upgrade", "pip>=25.1")
     session.install("--group", "test", "-e", ".", f"sqlalchemy=={sqlalchemy}.*", f"alembic=={alembic}.*")
     session.run("python", "-m", "pytest", "--thorough", "-k", "alembic or migrations", *session.posargs)
+
+
+@nox.session(python="3.11")
+@nox.parametrize("version", ["15", "16", "17", "18"])
+def postgres(session: nox.Session, version: str) -> None:
+    """All tests on one server of each major version of PostgreSQL, that is started for it."""
+    session.install("--upgrade", "pip>=25.1")
+    session.install("--group", "test", "-e", ".")
+    session.run("python", "-m", "pytest", "--postgres", version, *session.posargs)

@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,10 @@ from sa_pgnotify import Event, Listener
 __all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
 
 GIVEN = "SA_PGNOTIFY_TEST_URL"
+UNDISTURBED = (
+    "undisturbed: of a module that gets a server of its own where all workers share one, because snapshots and transaction ids belong to "
+    "the whole server, and transactions in other databases hold up what may be removed from the log"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     sampling.configure(config)
+    config.addinivalue_line("markers", UNDISTURBED)
     version = config.getoption("postgres")
     if version is not None and not hasattr(config, "workerinput"):  # workers inherit the environment
         _start_for_all(config, version)
@@ -63,18 +68,34 @@ def _start_for_all(config: pytest.Config, version: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def server_url() -> Iterator[URL]:
-    """URL of the server's maintenance database."""
+def _worker_url() -> Iterator[URL]:
+    """URL of the server that the tests of this worker run on."""
     given = os.environ.get(GIVEN)
     if given:
         yield psycopg2_url(given)
         return
+    with _own_server() as url:
+        yield url
+
+
+@contextmanager
+def _own_server() -> Iterator[URL]:
     with data_folder() as data, Server(data) as server:
         server.hurry()
         yield server.url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def server_url(request: pytest.FixtureRequest) -> Iterator[URL]:
+    """URL of the server's maintenance database."""
+    if GIVEN in os.environ and request.node.get_closest_marker("undisturbed"):
+        with _own_server() as url:
+            yield url
+    else:
+        yield request.getfixturevalue("_worker_url")
+
+
+@pytest.fixture(scope="module")
 def admin(server_url: URL) -> Iterator[Engine]:
     """An autocommit engine on the maintenance database."""
     engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
@@ -170,6 +191,14 @@ def run(engine: Engine, *statements: str, **parameters: Any) -> None:
                 connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
+def install_extension(engine: Engine, name: str) -> None:
+    """Install one of PostgreSQL's extensions, or skip the test where the server was built without it."""
+    with engine.begin() as connection:
+        if not connection.scalar(text("SELECT count(*) FROM pg_available_extensions WHERE name = :name"), {"name": name}):
+            pytest.skip(f"this server was built without the extension {name}")
+        connection.exec_driver_sql(f"CREATE EXTENSION {name}")
+
+
 def terminate_listener(engine) -> None:
     """Kill the server process of the listener, as an administrator or a failover does."""
     run(
@@ -177,6 +206,10 @@ def terminate_listener(engine) -> None:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE application_name = 'sa_pgnotify listener' AND datname = current_database()",
     )
+
+
+HERE = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+"""Condition of the locks of pg_locks that are of this database: other tests may use the server meanwhile."""
 
 
 def sessions(engine: Engine) -> int:

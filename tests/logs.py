@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from conftest import run, take
+from conftest import HERE, run, take
 
 from sa_pgnotify import ChangeLog, Event, Listener, NotifySpec, notify_on_change
 
@@ -51,8 +51,8 @@ def told(engine: sa.Engine, source: Any, *statements: str, schema: str | None = 
 def sleepers(engine: sa.Engine, count: int = 1) -> None:
     """Wait until so many readers of logs show that they sleep; fails if that does not come about."""
     deadline = time.monotonic() + 20
-    shown = "SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock' AND granted AND database = "
-    while (now := rows(engine, f"{shown} (SELECT oid FROM pg_database WHERE datname = current_database())")[0][0]) != count:
+    shown = f"SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock' AND granted AND {HERE}"
+    while (now := rows(engine, shown)[0][0]) != count:
         assert time.monotonic() < deadline, f"{now} readers sleep, and not {count}"
         time.sleep(0.01)
 

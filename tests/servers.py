@@ -126,6 +126,8 @@ class Server:
         self._make_folder(data)
         source = f"host={self._data} user=postgres application_name=standby"
         self._run("pg_basebackup", "-D", str(data), "--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-d", source)
+        for ours in (".s.PGSQL.5432.lock", "log"):  # of the primary, copied since they lie beside its data
+            (data / ours).unlink()
         return Server(data, self._version)
 
     def promote(self) -> None:

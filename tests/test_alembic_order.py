@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run
+from conftest import HERE, run
 from conftest import told as told_of
 from revisions import apply, autogenerate, catalog, differences, upgrade
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -130,7 +130,7 @@ def test_an_alter_does_not_deadlock_with_writers(engine):
         writer.execute(sa.text("SELECT count(*) FROM orders"))  # its transaction holds the weakest lock
         thread = threading.Thread(target=migrate)
         thread.start()
-        waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'orders'::regclass")
+        waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'orders'::regclass AND " + HERE)
         while not observer.scalar(waiting) and thread.is_alive():
             observer.rollback()
         writer.execute(sa.text("INSERT INTO orders VALUES (1)"))

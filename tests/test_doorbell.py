@@ -8,7 +8,7 @@ from math import inf
 from typing import NamedTuple
 
 import pytest
-from conftest import run
+from conftest import HERE, run
 from durables import model_of
 from logs import sleepers
 from sqlalchemy import text
@@ -258,7 +258,9 @@ def test_look_does_as_the_model_does():
 
 def sleeps(engine) -> None:
     """Wait until a reader shows that it sleeps, and has looked once more."""
-    asked = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock' AND granted")
+    asked = text(
+        f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock' AND granted AND {HERE}"
+    )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         while not connection.scalar(asked):
             pass

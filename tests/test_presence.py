@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import psycopg2
 import pytest
 import sqlalchemy as sa
-from conftest import run
+from conftest import HERE, run
 from durables import model_of
 from kinds import address
 
@@ -239,7 +239,7 @@ def test_a_listener_holds_few_locks_and_leaves_none(engine):
     for number in range(60):
         type(f"T{number}", (NotifyOnChange, Base), {"__tablename__": f"t{number}", "id": sa.Column(sa.Integer, primary_key=True)})
     Base.metadata.create_all(engine)
-    held = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid IN ({PRESENT}, {UNTOLD})"
+    held = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid IN ({PRESENT}, {UNTOLD}) AND {HERE}"
     with Listener(engine, *Base.__subclasses__()) as listener, engine.connect() as connection:
         assert 0 < connection.scalar(sa.text(held)) <= 64
         listener.unsubscribe(*[c for c in Base.__subclasses__() if c.__name__ != "T1"])
@@ -309,7 +309,7 @@ def test_who_wrote_while_the_connection_was_away_is_a_second_gap(engine, Item, p
         proxy.refuse()
         proxy.cut()
         early.execute(sa.text("SELECT pg_advisory_lock(1)"))
-        held = sa.text(f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PRESENT}")
+        held = sa.text(f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PRESENT} AND {HERE}")
         while early.scalar(held):
             pass
         early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
