@@ -113,6 +113,10 @@ class Proxy:
         for pair in pairs:
             _close(*pair)
 
+    def lead_to(self, target: URL) -> None:
+        """Forward new connections to another server, as after a failover."""
+        self._target = target
+
     def refuse(self) -> None:
         """Close new connections as they come."""
         self._refusing = True

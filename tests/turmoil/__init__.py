@@ -1,0 +1,1 @@
+"""Delivery under chaos: see :mod:`turmoil.rounds`. ``benchmarks/chaos.py`` runs it for minutes, ``tests/test_chaos.py`` for seconds."""
