@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from commands import MODULE
 from conftest import run
 from kinds import address
@@ -9,6 +10,8 @@ from sqlalchemy import Column, Integer, MetaData, NullPool, Table, create_engine
 
 from sa_pgnotify import Consumer, Listener, check, notify_on_change, sessions, subscribing
 from sa_pgnotify.diagnosis import diagnose
+
+pytestmark = pytest.mark.undisturbed  # the doctor names the transactions of all databases
 
 CREATE = "Run metadata.create_all(engine), or the migration that installs the triggers."
 
