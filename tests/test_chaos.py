@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import Any
 
 import pytest
@@ -57,10 +56,10 @@ def gap(since: float, arrived: float, reason: str = "reconnected") -> Told:
     return Told(since, arrived, reason, "")
 
 
-def judged(*events: Any, journal: list[Entry] = JOURNAL, lossy: bool = False, **when: float) -> Line:
+def judged(*events: Any, journal: list[Entry] = JOURNAL, lossy: bool = False, started: float = 0.0, complete: bool = True) -> Line:
     """What is said of a listener that was given these events."""
     judge = Judge(journal, OUTCOMES, lossy=lossy, label="test")
-    judge.listener("it", [Stream(frozenset({"kept_0"}), when.get("started", 0.0), when.get("stopped"), list(events))])
+    judge.listener("it", [Stream(frozenset({"kept_0"}), started, complete, list(events))])
     return judge.verdict.lines["it"]
 
 
@@ -85,12 +84,10 @@ def test_what_is_wrong_with_a_listener_is_found(events, wrong):
 
 
 def test_what_a_listener_was_not_there_for_is_not_due():
-    """Only what was committed between its start and its stop, without doubt, must be given."""
-    assert judged(TWO, started=10.5, stopped=11.5) == Line(due=1, delivered=1)
-    unknown = {**OUTCOMES, NAMES[1]: Outcome(11.0, inf)}
-    judge = Judge(JOURNAL, unknown, lossy=False, label="test")
-    judge.listener("it", [Stream(frozenset({"kept_0"}), 10.5, 11.5, [])])
-    assert judge.verdict.lines["it"].due == 0
+    """Only what was committed after its start, and well before what it gave last, must be given."""
+    assert judged(TWO, THREE, started=10.5) == Line(due=2, delivered=2)
+    assert judged(TWO, started=10.5, complete=False) == Line(due=0)
+    assert judged(ONE, gap(12.0, 13.5), complete=False) == Line(due=3, delivered=1, covered=1, lost=1, gaps=1)
 
 
 def test_what_a_failover_took_away_may_have_been_delivered():

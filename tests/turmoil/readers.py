@@ -57,13 +57,13 @@ class Stream:
     """What one listener has given, from one start to one stop.
 
     :ivar events: changes and gaps in their order.
-    :ivar started: when start() had returned; ``stopped`` when stop() was called, None while it runs.
+    :ivar started: when start() had returned; ``complete`` whether the last row of each table has come.
     :ivar errors: what it raised.
     """
 
     relations: frozenset[str]
     started: float
-    stopped: float | None = None
+    complete: bool = False
     events: list[Change | Told] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -116,7 +116,6 @@ class Listening:
 
     def stop(self) -> None:
         if self._thread is not None:
-            self.streams[-1].stopped = time.time()
             self._listener.stop()
             self._thread.join(LEAVE)
             if self._thread.is_alive():
@@ -143,7 +142,8 @@ class Listening:
         """Whether each table's last row has come."""
         stream = self.streams[-1]
         ended = {event.relation for event in reversed(stream.events[-2000:]) if isinstance(event, Change) and event.token.startswith(END)}
-        return bool(stream.errors) or ended == stream.relations
+        stream.complete = ended == stream.relations
+        return bool(stream.errors) or stream.complete
 
 
 class Job(NamedTuple):

@@ -117,7 +117,10 @@ class Round:
                 return
             except TimeoutError:
                 if time.monotonic() > deadline:
-                    return  # what is missing is found by the comparison
+                    for listener in listeners:
+                        if not listener.has_ended():
+                            listener.streams[-1].errors.append(f"the last rows did not come within {self.patience} s")
+                    return  # what a consumer lacks is found by the comparison
 
     def _consumed(self, jobs: list[Job]) -> bool:
         """Whether each consumer has had as many changes as were made."""
