@@ -11,6 +11,7 @@ import argparse
 import logging
 import os
 import random
+import signal
 import sys
 import time
 from pathlib import Path
@@ -35,6 +36,7 @@ def main() -> int:
     from turmoil.verdict import Verdict
     from turmoil.world import World
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped
     logging.getLogger("sa_pgnotify").addHandler(logging.NullHandler())  # what is disturbed complains
     print(f"seed {options.seed}, PostgreSQL {options.postgres}", flush=True)
     total, number = Verdict(), 0
