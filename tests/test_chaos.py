@@ -26,7 +26,7 @@ SCHEDULE = (
 
 def passed(*schedule: str) -> None:
     with World(heartbeat=0.3) as world:
-        verdict = Round(world, "short", every=0.2, schedule=schedule, writers=3, heartbeat=0.3, patience=15.0, pause=0.1).run()
+        verdict = Round(world, "short", every=0.2, schedule=schedule, writers=3, heartbeat=0.3, patience=30.0, pause=0.1).run()
     print(verdict)
     assert verdict.is_right, "\n".join([str(verdict), *verdict.findings])
     assert min(verdict.ephemeral, verdict.durable, verdict.transactions) > 20
