@@ -70,11 +70,13 @@ class Outcome:
 
     :ivar earliest: when its COMMIT was first sent; ``latest`` when the answer had come, ``inf`` if none did.
     :ivar rolled_back: whether it is known not to have been committed.
+    :ivar repeated: whether it was committed again, where a commit of what was prepared had been lost.
     """
 
     earliest: float = inf
     latest: float = inf
     rolled_back: bool = False
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Writer:
         self._transactions = (f"{load.seed}.{number}.{i}" for i in count())
         self._blocks = count(number, load.writers)
         self._filled: list[tuple[str, int, int]] = []  # relation, first and last of rows that were inserted in one block
-        self._gid = f"{SCHEMA} {number}"
+        self._gid = f"{SCHEMA} {number} "  # and the transaction's name
         self._prepared: str | None = None
         self._held_since = 0.0
         self.errors: dict[str, int] = {}
@@ -142,12 +144,15 @@ class Writer:
             connection = self._load.connect()
             connection.autocommit = True
             with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '2s'")
+                self._prepared = self._left_prepared(cursor) or self._prepared
                 while not self._load.stop.is_set():
                     self._end_prepared(cursor)
                     self._transaction(cursor)
                     self._load.stop.wait(self._load.pause * self._chance.uniform(0.0, 2.0))
-                while self._is_prepared(cursor):
+                while self._prepared is not None:
                     self._end_prepared(cursor)
+                    time.sleep(0.01)
                 return True
         except psycopg2.Error as error:
             self._count(error)
@@ -179,7 +184,7 @@ class Writer:
                 lines.append(change)
         wait = self._load.longest * chance.uniform(0.3, 1.0) if long else 0.0
         if prepared:
-            ending = f"PREPARE TRANSACTION '{self._gid}'"
+            ending = f"PREPARE TRANSACTION '{self._gid}{name}'"
         return self._attempt(cursor, name, outcome, lines, ending, wait)
 
     def _attempt(self, cursor: Any, name: str, outcome: Outcome, lines: list[str], ending: str | None, wait: float = 0.0) -> None:
@@ -214,9 +219,11 @@ class Writer:
         kind = type(error).__name__
         self.errors[kind] = self.errors.get(kind, 0) + 1
 
-    def _is_prepared(self, cursor: Any) -> bool:
-        cursor.execute("SELECT count(*) FROM pg_prepared_xacts WHERE gid = %s", (self._gid,))
-        return bool(cursor.fetchone()[0])
+    def _left_prepared(self, cursor: Any) -> str | None:
+        """Return the name of what is prepared: also of what had been ended, where a crash or a failover has undone that."""
+        cursor.execute("SELECT gid FROM pg_prepared_xacts WHERE starts_with(gid, %s)", (self._gid,))
+        found = cursor.fetchone()
+        return found[0].removeprefix(self._gid) if found else None
 
     def _end_prepared(self, cursor: Any) -> None:
         """Finish what was prepared, some time after, and also if the connection or the server was lost meanwhile."""
@@ -224,15 +231,16 @@ class Writer:
         if self._prepared is None or held or time.monotonic() < self._held_since + 0.3 * self._chance.random():
             return
         outcome, name = self.outcomes[self._prepared], self._prepared
-        if not self._is_prepared(cursor):  # PREPARE or the commit was lost with its answer, or was made
+        if self._left_prepared(cursor) != name:  # PREPARE or the commit was lost with its answer, or was made
             self._prepared = None
             if outcome.earliest == inf:
                 outcome.rolled_back = True
             return
-        commit = outcome.earliest < inf or self._chance.random() < 0.75
+        commit = not outcome.rolled_back and (outcome.earliest < inf or self._chance.random() < 0.75)
         if commit:
-            outcome.earliest = time.time()  # an earlier attempt, if there was one, was lost
-        cursor.execute(f"{'COMMIT' if commit else 'ROLLBACK'} PREPARED '{self._gid}'")
+            outcome.repeated = outcome.earliest < inf
+            outcome.earliest = time.time()
+        cursor.execute(f"{'COMMIT' if commit else 'ROLLBACK'} PREPARED '{self._gid}{name}'")
         self._prepared = None
         if commit:
             self.outcomes[name].latest = time.time()

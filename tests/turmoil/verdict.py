@@ -205,18 +205,24 @@ class Judge:
         allowed = Counter(entry.change for entry in self._journal)
         for change, number in times.items():
             known = allowed[change]
-            if number > max(known, 1) and not may_repeat and (strict or not self._lossy or change.operation != "D"):
+            if number > max(known, 1) and not may_repeat and (strict or not self._may_come_again(change)):
                 line.doubled += 1
                 self._find(name, f"{number} times", change)
             if not known and (strict or not self._may_have_been_lost(change)):
                 line.made_up += 1
                 self._find(name, "never committed", change)
 
+    def _may_come_again(self, change: Change) -> bool:
+        """Whether it may have been delivered, been taken away, and been made once more; a DELETE bears another transaction's token."""
+        outcome = self._outcome_of(change)
+        return self._lossy and (change.operation == "D" or (outcome is not None and outcome.repeated))
+
     def _may_have_been_lost(self, change: Change) -> bool:
-        if not self._lossy:
-            return False
-        outcome = self._outcomes.get(change.token.rpartition(".")[0])
-        return change.operation == "D" or (outcome is not None and not outcome.rolled_back)
+        outcome = self._outcome_of(change)
+        return self._lossy and (change.operation == "D" or (outcome is not None and not outcome.rolled_back))
+
+    def _outcome_of(self, change: Change) -> Outcome | None:
+        return self._outcomes.get(change.token.rpartition(".")[0])
 
     def _order(self, name: str, line: Line, changes: Iterable[Change]) -> None:
         """Changes of one row come in the order in which they were made."""
