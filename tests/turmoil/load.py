@@ -97,7 +97,7 @@ class Load:
     pause: float = 0.2
     largest: int = 200
     hot_rows: int = 40
-    longest: float = 1.5
+    longest: float = 2.5
 
 
 def journaled(relation: str, operation: str, statement: str, transaction: str) -> str:
