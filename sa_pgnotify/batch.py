@@ -227,7 +227,7 @@ class Batch:
         """The identity before an update; None if it is the same."""
         if self._changed[row].isdisjoint(plan.key):
             return None
-        return tuple([self.old.value(place, row) for place in plan.key])
+        return tuple([self.old.value(plan, place, row) for place in plan.key])
 
     def position(self, row: int) -> Position | None:
         """The place in the change log behind a row; None if it was not read there."""

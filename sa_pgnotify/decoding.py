@@ -23,7 +23,7 @@ from .events import Plan
 from .memory import remember
 from .wire import MASK_BITS
 
-__all__ = ["Decoder", "Layout", "Source", "Undecodable"]
+__all__ = ["Decoder", "Layout", "Source", "Undecodable", "Unread"]
 
 _LONGEST_SHAPE = 150_000
 """Characters; 1,600 columns with names of 63 come to less."""
@@ -238,7 +238,7 @@ class Source:
         if known is None:
             column, oid = self._columns[name], self._oids.get(name, 0)
             process = column.type.dialect_impl(self._dialect).result_processor(self._dialect, oid)
-            known = self._decoders[name] = Decoder(name, self._readers.get(oid), process)
+            known = self._decoders[name] = Decoder(self.table.fullname, name, self._readers.get(oid), process)
         return known
 
 
@@ -247,21 +247,26 @@ class Decoder:
 
     :param read: the driver's part; None if the text stays as it is.
     :param process: SQLAlchemy's part; it sees NULL as well. None if there is nothing to do.
+    :ivar column: the column's name.
     """
 
-    def __init__(self, name: str, read: TextReader | None, process: Callable[[Any], Any] | None) -> None:
-        self._name = name
+    def __init__(self, table: str, column: str, read: TextReader | None, process: Callable[[Any], Any] | None) -> None:
+        self.column = column
+        self._table = table
         self._read = read
         self._process = process
 
     def all(self, texts: list[str | None]) -> Sequence[Any]:
-        """:raises UndecodableValue: for the first text that is not in the type's form."""
+        """Return the values of all texts, decoded together, or one by one if that fails.
+
+        :raises UndecodableValue: for the first text that is not in the type's form.
+        """
         values: Any = texts
         try:
             if self._read is not None:
                 values = self._read.all(values) if None not in texts else self._between_nulls(self._read, texts)
             return values if self._process is None else list(map(self._process, values))
-        except Exception:  # a TypeDecorator may raise anything; which text it was, one() tells
+        except Exception:  # a TypeDecorator may raise anything
             return [self.one(text) for text in texts]
 
     @staticmethod
@@ -269,10 +274,50 @@ class Decoder:
         values = iter(read.all([text for text in texts if text is not None]))
         return [None if text is None else next(values) for text in texts]
 
-    def one(self, text: str | None) -> Any:
-        """:raises UndecodableValue: if the text is not in the type's form."""
+    def each(self, texts: list[str | None]) -> list[Any]:
+        """Return the values of all texts, and an :class:`Unread` in the place of one that is not in the type's form."""
+        values: list[Any] = []
+        for text in texts:
+            try:
+                values.append(self.value(text))
+            except Exception:  # a TypeDecorator may raise anything, and does again when the value is asked for
+                values.append(Unread(self, text))
+        return values
+
+    def one(self, text: str | None, subject: str = "", attribute: str = "") -> Any:
+        """Return the value of a text.
+
+        :param subject: what an error names, and the ``attribute``; the table and the column if they are not given.
+        :raises UndecodableValue: if the text is not in the type's form.
+        """
         try:
-            value = text if self._read is None or text is None else self._read.one(text)
-            return value if self._process is None else self._process(value)
+            return self.value(text)
         except Exception as error:  # a TypeDecorator may raise anything
-            raise UndecodableValue(self._name, text) from error
+            said = None if text is None else str(text)
+            raise UndecodableValue(subject or self._table, attribute or self.column, self.column, said, error) from error
+
+    def value(self, text: str | None) -> Any:
+        """Return the value of a text.
+
+        :raises Exception: whatever the driver or the type raises if the text is not in the type's form.
+        """
+        value = text if self._read is None or text is None else self._read.one(text)
+        return value if self._process is None else self._process(value)
+
+
+class Unread:
+    """Stands for a value that cannot be decoded. Two are equal if their texts are."""
+
+    __slots__ = ("decoder", "text")
+
+    def __init__(self, decoder: Decoder, text: str | None) -> None:
+        self.decoder = decoder
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unread) and self.text == other.text
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<undecodable {self.text!r}>"

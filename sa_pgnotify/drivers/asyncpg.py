@@ -22,7 +22,7 @@ from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.util import await_only
 
 from ..quoting import literal
-from .interface import Arrived, ListenConnection, Read, TextReader
+from .interface import Arrived, ListenConnection, Read, Refused, TextReader
 from .quick import INTEGERS, JSON
 
 __all__ = ["ERRORS", "Connection", "abandon"]
@@ -90,7 +90,7 @@ FROM unnest('{{{oids}}}'::oid[]) AS t
 
 def _value(text: Any) -> Any:
     """
-    :raises AttributeError: if nobody could read the text.
+    :raises Exception: what a SELECT of the text raised, if nothing could read it.
     """
     return text.value
 
@@ -215,14 +215,14 @@ class Connection(ListenConnection):
         try:
             sql = f"SELECT {selected} FROM pg_catalog.json_to_recordset($1::text::json) AS t ({columns})"
             answers = self._wait(self._raw.fetch(sql, json.dumps(rows)))
-        except Exception:  # a codec of the program's may raise anything
+        except Exception as error:  # a codec of the program's may raise anything
             if self.closed:
                 raise
             if len(texts) > 1:
                 return {k: v for oid, column in texts.items() for k, v in self._read_there({oid: column}).items()}
             ((oid, column),) = texts.items()
             if len(column) == 1:
-                return {oid: column}  # nobody can read it
+                return {oid: [Refused.of(column[0], error)]}
             half = len(column) // 2
             return {oid: [text for part in (column[:half], column[half:]) for text in self._read_there({oid: part})[oid]]}
         return {oid: [Read.of(text, answer[i]) for text, answer in zip(column, answers)] for i, (oid, column) in enumerate(texts.items())}
