@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Column, Dialect, Table
 from sqlalchemy.orm import Mapper
@@ -20,13 +20,21 @@ from sqlalchemy.orm.exc import UnmappedColumnError
 from .drivers import TextReader
 from .errors import UndecodableValue
 from .events import Plan
-from .memory import remember
 from .wire import MASK_BITS
 
 __all__ = ["Decoder", "Layout", "Source", "Undecodable", "Unread"]
 
+_MOST_COLUMNS = 1600
+"""As many as a table of PostgreSQL may have."""
 _LONGEST_SHAPE = 150_000
-"""Characters; 1,600 columns with names of 63 come to less."""
+"""Characters; that of a table of as many columns, with names of 63 bytes, is shorter."""
+_MOST_REMEMBERED = 500_000
+"""How much a source remembers of the shapes, classes and masks that it has seen: characters and columns, of each of which at most 100
+bytes are held. The shapes of the widest table come to two thirds of it; forged ones are forgotten when they reach it."""
+_OVERHEAD = 50
+_LONGEST_MASK = len(str((1 << MASK_BITS) - 1))
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Undecodable(Exception):
@@ -55,6 +63,7 @@ class Layout:
             discriminator, types = given.get("discriminator"), given.get("types")
             valid = (
                 all(isinstance(name, str) for name in columns)
+                and len(set(columns)) == len(columns) <= _MOST_COLUMNS
                 and (types is None or (isinstance(types, str) and len(types) == carried))
                 and all(type(number) is int for number in (key, carried, discriminator or 0))
                 and 0 < key <= carried <= len(columns)
@@ -109,16 +118,35 @@ class Source:
         self._asks: dict[Layout, Mapping[int, int]] = {}
         self._fits: dict[Layout, bool | None] = {}
         self._plain: dict[str, bool] = {}
+        self._remembered = 0
 
     def with_types(self, oids: Mapping[str, int], readers: Mapping[int, TextReader | None], types: Mapping[str, str] | None) -> Source:
         """The same table, with the columns that it has by now."""
         return Source(self.table, self._mapper, self._accepts, self._key, self._dialect, oids, readers, types)
 
+    def _remember(self, memory: dict[K, V], key: K, value: V, size: int = 0) -> V:
+        """Put ``value`` into ``memory`` and return it; where too much is remembered, forget all else, because messages can be forged.
+
+        :param size: how many characters and columns it holds.
+        """
+        size += _OVERHEAD
+        if size > _MOST_REMEMBERED:
+            return value
+        self._remembered += size
+        if self._remembered > _MOST_REMEMBERED:
+            memories: tuple[dict[Any, Any], ...] = (self._layouts, self._plans, self._masks, self._asks, self._fits, self._plain)
+            for known in memories:
+                known.clear()
+            self._remembered = size
+        memory[key] = value
+        return value
+
     def fits(self, layout: Layout) -> bool | None:
         """Whether the columns of a layout that the model has are of the types that this source knows; None if nothing tells."""
-        if layout not in self._fits:
-            remember(self._fits, layout, self._find_fits(layout))
-        return self._fits[layout]
+        try:
+            return self._fits[layout]
+        except KeyError:
+            return self._remember(self._fits, layout, self._find_fits(layout))
 
     def _find_fits(self, layout: Layout) -> bool | None:
         if layout.types is None:
@@ -135,21 +163,22 @@ class Source:
         known = self._plain.get(shape)
         if known is None:
             layout = self.layout(shape)
-            known = remember(self._plain, shape, self.fits(layout) is True and not self.asks(layout))
+            known = self._remember(self._plain, shape, self.fits(layout) is True and not self.asks(layout))
         return bool(known)
 
     def layout(self, shape: str) -> Layout:
         """:raises Undecodable: if ``shape`` is not one."""
         known = self._layouts.get(shape)
         if known is None:
-            known = remember(self._layouts, shape, Layout.read(shape))
+            known = self._remember(self._layouts, shape, Layout.read(shape), len(shape))
         return known
 
     def plan(self, layout: Layout, discriminator: str | None) -> Plan:
         """:raises Undecodable: if the layout lacks a column of the identity, or the discriminator cannot be decoded."""
         known = self._plans.get((layout, discriminator))
         if known is None:
-            known = remember(self._plans, (layout, discriminator), self._make_plan(layout, self._mapper_of(layout, discriminator)))
+            made = self._make_plan(layout, self._mapper_of(layout, discriminator))
+            known = self._remember(self._plans, (layout, discriminator), made, len(layout.columns) + len(discriminator or ""))
         return known
 
     def changed(self, layout: Layout, masks: tuple[str | None, ...]) -> frozenset[int]:
@@ -159,13 +188,13 @@ class Source:
         """
         known = self._masks.get((layout, masks))
         if known is None:
-            try:
-                bits = sum(int(mask or "") << (MASK_BITS * i) for i, mask in enumerate(masks))
-            except ValueError as error:
-                raise Undecodable(f"masks {masks!r}: {error}") from error
-            if not 0 < bits < 1 << len(layout.columns):
-                raise Undecodable(f"masks {masks!r} of {len(layout.columns)} columns")
-            known = remember(self._masks, (layout, masks), frozenset(i for i in range(len(layout.columns)) if bits >> i & 1))
+            width = len(layout.columns)
+            if not all(mask is not None and mask.isdecimal() and len(mask) <= _LONGEST_MASK for mask in masks):
+                raise Undecodable(f"masks {masks!r}")
+            bits = sum(int(mask or "") << (MASK_BITS * i) for i, mask in enumerate(masks))
+            if not 0 < bits < 1 << width:
+                raise Undecodable(f"masks {masks!r} of {width} columns")
+            known = self._remember(self._masks, (layout, masks), frozenset(i for i in range(width) if bits >> i & 1), width)
         return known
 
     def emptied(self, layout: Layout) -> list[Plan]:
@@ -178,7 +207,7 @@ class Source:
         """The places of the fields that only the server can read, and their types' OIDs."""
         known = self._asks.get(layout)
         if known is None:
-            known = remember(self._asks, layout, self._find_asks(layout))
+            known = self._remember(self._asks, layout, self._find_asks(layout), layout.carried)
         return known
 
     def _find_asks(self, layout: Layout) -> dict[int, int]:
