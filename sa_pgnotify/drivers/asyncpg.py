@@ -81,6 +81,14 @@ _OURS = {
 """By OID: bool, int8, int2, int4, text, oid, json, float8, bpchar, varchar, date, time, timestamp, timestamptz, numeric, uuid, jsonb.
 Python's dates and moments know neither infinity nor the years before 1 and after 9999: these are the server's to read."""
 _JSON = (114, 3802)
+_WITHOUT_INPUT: dict[int, TextReader | None] = {
+    194: None,
+    3361: None,
+    3402: None,
+    5017: TextReader(lambda text: bytes.fromhex(text[2:]), lambda texts: [bytes.fromhex(text[2:]) for text in texts]),
+}
+"""By OID: pg_node_tree, pg_ndistinct, pg_dependencies, pg_mcv_list. The server writes their texts and reads none; asyncpg gives the first
+three as they are."""
 
 _TYPES = """
 SELECT t::bigint, pg_catalog.format_type(t, -1), (SELECT e.enumlabel::text FROM pg_catalog.pg_enum AS e WHERE e.enumtypid = t LIMIT 1)
@@ -171,7 +179,8 @@ class Connection(ListenConnection):
                     candidates[oid] = _text(label)
             ours = self._agreed(candidates)
             self._quick.update({oid: known.one for oid, known in ours.items()})
-            for oid in new:
+            self._readers.update({oid: _WITHOUT_INPUT[oid] for oid in new if oid in _WITHOUT_INPUT})
+            for oid in (oid for oid in new if oid not in _WITHOUT_INPUT):
                 known = ours.get(oid)
                 self._readers[oid] = (known and known.reader) or TextReader(_value, lambda texts: [_value(text) for text in texts], oid)
         return self._readers
