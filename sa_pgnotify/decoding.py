@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import Column, Dialect, Table
 from sqlalchemy.orm import Mapper
@@ -243,7 +243,7 @@ class Source:
                 except UndecodableValue as error:
                     raise Undecodable(f"{self.table.name}: {error}") from error
             else:  # a text looked up in the root table, whose type OIDs this source does not know
-                process = column.type.dialect_impl(self._dialect).result_processor(self._dialect, None)
+                process = self._processor(column, None)
                 try:
                     value = discriminator if process is None else process(discriminator)
                 except Exception as error:  # an Enum's, for a value that this program does not know
@@ -261,13 +261,23 @@ class Source:
         except UnmappedColumnError:
             return None
 
+    def _processor(self, column: Column[Any], oid: int | None) -> Callable[[Any], Any] | None:
+        """Return what SQLAlchemy makes of the driver's values of a column; None if it leaves them as they are."""
+        try:
+            return column.type.dialect_impl(self._dialect).result_processor(self._dialect, oid)
+        except Exception as error:  # a Numeric's, for a column that holds no numbers, and then of each SELECT
+
+            def refuse(_: Any, refused: Exception = error) -> NoReturn:
+                raise refused.with_traceback(None)
+
+            return refuse
+
     def decoder(self, name: str) -> Decoder:
         """:raises KeyError: if the model does not have the column."""
         known = self._decoders.get(name)
         if known is None:
             column, oid = self._columns[name], self._oids.get(name, 0)
-            process = column.type.dialect_impl(self._dialect).result_processor(self._dialect, oid)
-            known = self._decoders[name] = Decoder(self.table.fullname, name, self._readers.get(oid), process)
+            known = self._decoders[name] = Decoder(self.table.fullname, name, self._readers.get(oid), self._processor(column, oid))
         return known
 
 
