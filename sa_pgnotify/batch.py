@@ -30,7 +30,8 @@ class Batch:
     """Rows of one message, and what they need to become events."""
 
     __slots__ = (
-        "_changed", "_first", "_is_split", "_kind", "_layout", "_names", "_rows", "header", "logged", "new", "old", "since", "source"
+        "_changed", "_contexts", "_first", "_is_split", "_kind", "_layout", "_names", "_rows", "header", "logged", "new", "old", "since",
+        "source"
     )  # fmt: skip
     new: Fields
     """What the rows hold; of an update, after it. Both are split when one of them is asked for."""
@@ -50,6 +51,7 @@ class Batch:
         self._layout = source.layout(rows.header.shape)
         self._kind = _KINDS[rows.header.operation]
         self._is_split = False
+        self._contexts: list[Mapping[str, Any]] = []
         self._changed: list[frozenset[int]] = []
         self._names: dict[tuple[Plan, frozenset[int]], frozenset[str]] = {}
 
@@ -73,6 +75,8 @@ class Batch:
     def each(self) -> list[Batch]:
         """Each row alone."""
         rows = [Batch(self.source, row, self.since, self.logged, self._first + i) for i, row in enumerate(self._rows.each())]
+        for row in rows:
+            row._contexts = self._contexts
         if self._is_split:
             for place, row in enumerate(rows):
                 row.new = self.new.alone(place)
@@ -227,7 +231,7 @@ class Batch:
         """The identity before an update; None if it is the same."""
         if self._changed[row].isdisjoint(plan.key):
             return None
-        return tuple([self.old.value(place, row) for place in plan.key])
+        return tuple([self.old.value(plan, place, row) for place in plan.key])
 
     def position(self, row: int) -> Position | None:
         """The place in the change log behind a row; None if it was not read there."""
@@ -257,6 +261,11 @@ class Batch:
     def context(self) -> Mapping[str, Any]:
         if not self.header.context:
             return _EMPTY
+        if not self._contexts:  # read once for all rows, because there may be many of them, and much of it
+            self._contexts.append(self._read_context())
+        return self._contexts[0]
+
+    def _read_context(self) -> Mapping[str, Any]:
         try:
             given = json.loads(self.header.context)
         except (ValueError, RecursionError):

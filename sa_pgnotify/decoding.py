@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import Column, Dialect, Table
 from sqlalchemy.orm import Mapper
@@ -20,13 +20,21 @@ from sqlalchemy.orm.exc import UnmappedColumnError
 from .drivers import TextReader
 from .errors import UndecodableValue
 from .events import Plan
-from .memory import remember
 from .wire import MASK_BITS
 
-__all__ = ["Decoder", "Layout", "Source", "Undecodable"]
+__all__ = ["Decoder", "Layout", "Source", "Undecodable", "Unread"]
 
+_MOST_COLUMNS = 1600
+"""As many as a table of PostgreSQL may have."""
 _LONGEST_SHAPE = 150_000
-"""Characters; 1,600 columns with names of 63 come to less."""
+"""Characters; that of a table of as many columns, with names of 63 bytes, is shorter."""
+_MOST_REMEMBERED = 500_000
+"""How much a source remembers of the shapes, classes and masks that it has seen: characters and columns, of each of which at most 100
+bytes are held. The shapes of the widest table come to two thirds of it; forged ones are forgotten when they reach it."""
+_OVERHEAD = 50
+_LONGEST_MASK = len(str((1 << MASK_BITS) - 1))
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Undecodable(Exception):
@@ -55,6 +63,7 @@ class Layout:
             discriminator, types = given.get("discriminator"), given.get("types")
             valid = (
                 all(isinstance(name, str) for name in columns)
+                and len(set(columns)) == len(columns) <= _MOST_COLUMNS
                 and (types is None or (isinstance(types, str) and len(types) == carried))
                 and all(type(number) is int for number in (key, carried, discriminator or 0))
                 and 0 < key <= carried <= len(columns)
@@ -109,16 +118,35 @@ class Source:
         self._asks: dict[Layout, Mapping[int, int]] = {}
         self._fits: dict[Layout, bool | None] = {}
         self._plain: dict[str, bool] = {}
+        self._remembered = 0
 
     def with_types(self, oids: Mapping[str, int], readers: Mapping[int, TextReader | None], types: Mapping[str, str] | None) -> Source:
         """The same table, with the columns that it has by now."""
         return Source(self.table, self._mapper, self._accepts, self._key, self._dialect, oids, readers, types)
 
+    def _remember(self, memory: dict[K, V], key: K, value: V, size: int = 0) -> V:
+        """Put ``value`` into ``memory`` and return it; where too much is remembered, forget all else, because messages can be forged.
+
+        :param size: how many characters and columns it holds.
+        """
+        size += _OVERHEAD
+        if size > _MOST_REMEMBERED:
+            return value
+        self._remembered += size
+        if self._remembered > _MOST_REMEMBERED:
+            memories: tuple[dict[Any, Any], ...] = (self._layouts, self._plans, self._masks, self._asks, self._fits, self._plain)
+            for known in memories:
+                known.clear()
+            self._remembered = size
+        memory[key] = value
+        return value
+
     def fits(self, layout: Layout) -> bool | None:
         """Whether the columns of a layout that the model has are of the types that this source knows; None if nothing tells."""
-        if layout not in self._fits:
-            remember(self._fits, layout, self._find_fits(layout))
-        return self._fits[layout]
+        try:
+            return self._fits[layout]
+        except KeyError:
+            return self._remember(self._fits, layout, self._find_fits(layout))
 
     def _find_fits(self, layout: Layout) -> bool | None:
         if layout.types is None:
@@ -135,21 +163,22 @@ class Source:
         known = self._plain.get(shape)
         if known is None:
             layout = self.layout(shape)
-            known = remember(self._plain, shape, self.fits(layout) is True and not self.asks(layout))
+            known = self._remember(self._plain, shape, self.fits(layout) is True and not self.asks(layout))
         return bool(known)
 
     def layout(self, shape: str) -> Layout:
         """:raises Undecodable: if ``shape`` is not one."""
         known = self._layouts.get(shape)
         if known is None:
-            known = remember(self._layouts, shape, Layout.read(shape))
+            known = self._remember(self._layouts, shape, Layout.read(shape), len(shape))
         return known
 
     def plan(self, layout: Layout, discriminator: str | None) -> Plan:
         """:raises Undecodable: if the layout lacks a column of the identity, or the discriminator cannot be decoded."""
         known = self._plans.get((layout, discriminator))
         if known is None:
-            known = remember(self._plans, (layout, discriminator), self._make_plan(layout, self._mapper_of(layout, discriminator)))
+            made = self._make_plan(layout, self._mapper_of(layout, discriminator))
+            known = self._remember(self._plans, (layout, discriminator), made, len(layout.columns) + len(discriminator or ""))
         return known
 
     def changed(self, layout: Layout, masks: tuple[str | None, ...]) -> frozenset[int]:
@@ -159,13 +188,13 @@ class Source:
         """
         known = self._masks.get((layout, masks))
         if known is None:
-            try:
-                bits = sum(int(mask or "") << (MASK_BITS * i) for i, mask in enumerate(masks))
-            except ValueError as error:
-                raise Undecodable(f"masks {masks!r}: {error}") from error
-            if not 0 < bits < 1 << len(layout.columns):
-                raise Undecodable(f"masks {masks!r} of {len(layout.columns)} columns")
-            known = remember(self._masks, (layout, masks), frozenset(i for i in range(len(layout.columns)) if bits >> i & 1))
+            width = len(layout.columns)
+            if not all(mask is not None and mask.isdecimal() and len(mask) <= _LONGEST_MASK for mask in masks):
+                raise Undecodable(f"masks {masks!r}")
+            bits = sum(int(mask or "") << (MASK_BITS * i) for i, mask in enumerate(masks))
+            if not 0 < bits < 1 << width:
+                raise Undecodable(f"masks {masks!r} of {width} columns")
+            known = self._remember(self._masks, (layout, masks), frozenset(i for i in range(width) if bits >> i & 1), width)
         return known
 
     def emptied(self, layout: Layout) -> list[Plan]:
@@ -178,7 +207,7 @@ class Source:
         """The places of the fields that only the server can read, and their types' OIDs."""
         known = self._asks.get(layout)
         if known is None:
-            known = remember(self._asks, layout, self._find_asks(layout))
+            known = self._remember(self._asks, layout, self._find_asks(layout), layout.carried)
         return known
 
     def _find_asks(self, layout: Layout) -> dict[int, int]:
@@ -214,7 +243,7 @@ class Source:
                 except UndecodableValue as error:
                     raise Undecodable(f"{self.table.name}: {error}") from error
             else:  # a text looked up in the root table, whose type OIDs this source does not know
-                process = column.type.dialect_impl(self._dialect).result_processor(self._dialect, None)
+                process = self._processor(column, None)
                 try:
                     value = discriminator if process is None else process(discriminator)
                 except Exception as error:  # an Enum's, for a value that this program does not know
@@ -232,13 +261,23 @@ class Source:
         except UnmappedColumnError:
             return None
 
+    def _processor(self, column: Column[Any], oid: int | None) -> Callable[[Any], Any] | None:
+        """Return what SQLAlchemy makes of the driver's values of a column; None if it leaves them as they are."""
+        try:
+            return column.type.dialect_impl(self._dialect).result_processor(self._dialect, oid)
+        except Exception as error:  # a Numeric's, for a column that holds no numbers, and then of each SELECT
+
+            def refuse(_: Any, refused: Exception = error) -> NoReturn:
+                raise refused.with_traceback(None)
+
+            return refuse
+
     def decoder(self, name: str) -> Decoder:
         """:raises KeyError: if the model does not have the column."""
         known = self._decoders.get(name)
         if known is None:
             column, oid = self._columns[name], self._oids.get(name, 0)
-            process = column.type.dialect_impl(self._dialect).result_processor(self._dialect, oid)
-            known = self._decoders[name] = Decoder(name, self._readers.get(oid), process)
+            known = self._decoders[name] = Decoder(self.table.fullname, name, self._readers.get(oid), self._processor(column, oid))
         return known
 
 
@@ -247,21 +286,26 @@ class Decoder:
 
     :param read: the driver's part; None if the text stays as it is.
     :param process: SQLAlchemy's part; it sees NULL as well. None if there is nothing to do.
+    :ivar column: the column's name.
     """
 
-    def __init__(self, name: str, read: TextReader | None, process: Callable[[Any], Any] | None) -> None:
-        self._name = name
+    def __init__(self, table: str, column: str, read: TextReader | None, process: Callable[[Any], Any] | None) -> None:
+        self.column = column
+        self._table = table
         self._read = read
         self._process = process
 
     def all(self, texts: list[str | None]) -> Sequence[Any]:
-        """:raises UndecodableValue: for the first text that is not in the type's form."""
+        """Return the values of all texts, decoded together, or one by one if that fails.
+
+        :raises UndecodableValue: for the first text that is not in the type's form.
+        """
         values: Any = texts
         try:
             if self._read is not None:
                 values = self._read.all(values) if None not in texts else self._between_nulls(self._read, texts)
             return values if self._process is None else list(map(self._process, values))
-        except Exception:  # a TypeDecorator may raise anything; which text it was, one() tells
+        except Exception:  # a TypeDecorator may raise anything
             return [self.one(text) for text in texts]
 
     @staticmethod
@@ -269,10 +313,50 @@ class Decoder:
         values = iter(read.all([text for text in texts if text is not None]))
         return [None if text is None else next(values) for text in texts]
 
-    def one(self, text: str | None) -> Any:
-        """:raises UndecodableValue: if the text is not in the type's form."""
+    def each(self, texts: list[str | None]) -> list[Any]:
+        """Return the values of all texts, and an :class:`Unread` in the place of one that is not in the type's form."""
+        values: list[Any] = []
+        for text in texts:
+            try:
+                values.append(self.value(text))
+            except Exception:  # a TypeDecorator may raise anything, and does again when the value is asked for
+                values.append(Unread(self, text))
+        return values
+
+    def one(self, text: str | None, subject: str = "", attribute: str = "") -> Any:
+        """Return the value of a text.
+
+        :param subject: what an error names, and the ``attribute``; the table and the column if they are not given.
+        :raises UndecodableValue: if the text is not in the type's form.
+        """
         try:
-            value = text if self._read is None or text is None else self._read.one(text)
-            return value if self._process is None else self._process(value)
+            return self.value(text)
         except Exception as error:  # a TypeDecorator may raise anything
-            raise UndecodableValue(self._name, text) from error
+            said = None if text is None else str(text)
+            raise UndecodableValue(subject or self._table, attribute or self.column, self.column, said, error) from error
+
+    def value(self, text: str | None) -> Any:
+        """Return the value of a text.
+
+        :raises Exception: whatever the driver or the type raises if the text is not in the type's form.
+        """
+        value = text if self._read is None or text is None else self._read.one(text)
+        return value if self._process is None else self._process(value)
+
+
+class Unread:
+    """Stands for a value that cannot be decoded. Two are equal if their texts are."""
+
+    __slots__ = ("decoder", "text")
+
+    def __init__(self, decoder: Decoder, text: str | None) -> None:
+        self.decoder = decoder
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unread) and self.text == other.text
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<undecodable {self.text!r}>"

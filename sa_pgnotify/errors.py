@@ -5,6 +5,8 @@ Whoever already catches SQLAlchemy's errors catches these too; each one carries,
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy.exc import SQLAlchemyError
 
 __all__ = [
@@ -21,6 +23,17 @@ __all__ = [
 
 class PgNotifyError(SQLAlchemyError):
     """Base of every error that sa_pgnotify raises."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception's own would call the class with the message alone.
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(class_: type[PgNotifyError], args: tuple[Any, ...], attributes: dict[str, Any]) -> PgNotifyError:
+    """Return the error that another process pickled."""
+    error = class_.__new__(class_, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class NotifyConfigError(PgNotifyError):
@@ -91,16 +104,28 @@ class ValuesNotCarried(PgNotifyError):
 
 
 class UndecodableValue(PgNotifyError):
-    """A value of an event is not in the form that its column's type reads.
+    """A value of an event is not in the form that its column's type reads. The other values of the event can be read.
 
-    What a SELECT of the same column would raise in a ``TypeDecorator`` arrives here as ``__cause__``.
+    What a SELECT of the same column would raise, in the driver or in a ``TypeDecorator``, is the ``__cause__``.
 
-    :ivar attribute: name of the attribute.
+    :ivar subject: name of the mapped class, or of the table for Core, e.g. ``"Order"``.
+    :ivar attribute: name of the attribute; ``column`` that of its column.
     :ivar text: the value as PostgreSQL's output function wrote it.
     """
 
-    def __init__(self, attribute: str, text: str | None) -> None:
-        shown = text if text is None or len(text) <= 80 else text[:77] + "..."
-        super().__init__(f"cannot decode {attribute!r} from {shown!r}")
+    def __init__(self, subject: str, attribute: str, column: str, text: str | None, error: Exception) -> None:
+        super().__init__(
+            f"{subject}.{attribute} cannot be decoded: its column {column!r} holds {_short(repr(text), 80)}, and reading it raised "
+            f"{type(error).__name__}: {_short(str(error), 200)}. Compare the column's type with the model's; the event's other values "
+            "can be read"
+        )
+        self.subject = subject
         self.attribute = attribute
+        self.column = column
         self.text = text
+
+
+def _short(text: str, length: int) -> str:
+    """Return a text on one line, cut to so many characters."""
+    line = " ".join(text[: 2 * length].split())
+    return line if len(line) <= length else f"{line[: length - 3]}..."

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from reprlib import Repr
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self
 
 from sqlalchemy import Connection, Table, inspect, select
 from sqlalchemy.exc import InvalidRequestError
@@ -49,6 +49,11 @@ class Plan:
     places: tuple[int, ...]
     positions: Mapping[str, int]
     accepted: bool
+
+    @property
+    def subject(self) -> str:
+        """The entity's name in errors."""
+        return str(self.entity.fullname if self.mapper is None else self.entity.__name__)
 
 
 class Row(Protocol):
@@ -192,6 +197,7 @@ class Change:
         """A detached object of the entity, built from the event's values without SQL: from ``new``, for a deleted row from ``old``.
 
         :raises ValuesNotCarried: if the event does not hold all mapped columns; mark the class with ``NotifySpec(values="all")``.
+        :raises UndecodableValue: if a value cannot be decoded, as a SELECT of the object would fail.
         """
         mapper = self._plan.mapper
         if mapper is None:
@@ -218,6 +224,21 @@ class Change:
     def _state(self) -> Mapping[str, Any]:
         return self._message.new[self._plan][self._row]
 
+    def __copy__(self) -> Self:
+        return self  # it never changes
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """
+        :raises TypeError: always: an event belongs to the listener's message, and to its mappers.
+        """
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled, because it refers to the listener's message. Send what the receiver needs, such as "
+            "event.identity, dict(event.new) and event.changed"
+        )
+
     def __repr__(self) -> str:
         name = getattr(self.entity, "__name__", None) or self.table.name
         return f"{type(self).__name__}({name}, {self.identity!r}{self._details()})"
@@ -235,7 +256,8 @@ class Inserted(Change):
     def new(self) -> Mapping[str, Any]:
         """The values asked for by ``NotifySpec.values``, and the identity's, by attribute name; equal to what a SELECT gives.
 
-        :raises UndecodableValue: where a SELECT of the same column would raise.
+        Asking for a value that a SELECT could not read either raises :class:`UndecodableValue`, and so does ``dict()`` of them all; the
+        others can be read one by one.
         """
         return self._message.new[self._plan][self._row]
 
@@ -269,7 +291,10 @@ class Updated(Change):
         return self._message.previous_identity(self._plan, self._row)
 
     def _previous(self) -> Identity | None:
-        return self.previous_identity
+        try:
+            return self.previous_identity
+        except UndecodableValue:
+            return None  # no session holds an object whose key cannot be read
 
     def _stale(self, mapper: Mapper[Any]) -> frozenset[str]:
         return self.changed
@@ -356,11 +381,23 @@ _shortened.maxdict = _shortened.maxstring = _shortened.maxother = 60
 
 
 def _shown(values: Callable[[], Mapping[str, Any]]) -> str:
-    """Values for a repr, which must neither be long nor fail."""
+    """Return values for a repr, which must neither be long nor fail."""
+    held = values()
+    return _shortened.repr({name: _readable(held, name) for name in held})
+
+
+def _readable(values: Mapping[str, Any], name: str) -> Any:
     try:
-        return _shortened.repr(dict(values()))
+        return values[name]
     except UndecodableValue as error:
-        return f"<{error}>"
+        return _Bare(f"<undecodable {error.text!r}>")
+
+
+class _Bare(str):
+    """A text whose repr is the text itself."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
 
 
 def _pending(held: object) -> set[str]:

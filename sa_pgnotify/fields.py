@@ -1,17 +1,17 @@
 """The fields of rows, and the values that they become.
 
-It is hard because a row is given out as a mapping of its own, and what is done for each row in turn costs most: so texts are decoded a
-column at a time, when the first value of them is wanted, and a row's mapping is a view of what is there.
+A row is given out as a mapping of its own, and what is done for each row in turn costs most. So texts are decoded a column at a time,
+when the first value of them is wanted, and a row's mapping is a view of what is there. A value that cannot be decoded spoils neither its
+column nor its row: the column is decoded value by value, and the row's mapping raises where that value is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from itertools import repeat
 from typing import Any
 
-from .decoding import Decoder
+from .decoding import Decoder, Unread
 from .errors import UndecodableValue
 from .events import Plan
 
@@ -78,7 +78,49 @@ class _Items(ItemsView[str, Any]):
         return zip(self._mapping._positions, self._mapping._row)
 
 
-class Fields(dict[Plan, "list[Values] | _EachAlone"]):
+class PartlyRead(Values):
+    """What a row holds where a value of it cannot be decoded: asking for that value raises, and so does what takes all values.
+
+    :param subject: the name of the entity, for the error.
+    :raises UndecodableValue: by each method that meets such a value, but for ``==``, which compares its text, and ``repr()``.
+    """
+
+    __slots__ = ("_subject",)
+
+    def __init__(self, subject: str, positions: Mapping[str, int], row: tuple[Any, ...]) -> None:
+        super().__init__(positions, row)
+        self._subject = subject
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._row[self._positions[name]]
+        # Decoded again, so that the cause has its traceback and nothing keeps one alive.
+        return value.decoder.one(value.text, self._subject, name) if type(value) is Unread else value
+
+    def values(self) -> Any:
+        return ValuesView(self)
+
+    def items(self) -> ItemsView[str, Any]:
+        return ItemsView(self)
+
+    def copy(self) -> dict[str, Any]:
+        return {name: self[name] for name in self._positions}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PartlyRead) and self._shown() == other._shown()
+
+    __hash__ = None
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return Values, (dict(self._positions), tuple(self.copy().values()))
+
+    def __repr__(self) -> str:
+        return repr(self._shown())
+
+    def _shown(self) -> dict[str, Any]:
+        return dict(zip(self._positions, self._row))
+
+
+class Fields(dict[Plan, list[Values]]):
     """The fields of rows, column by column; and by plan, what each row holds of its attributes, made when it is first asked for.
 
     :param decoder: gives that of a column by its name.
@@ -114,29 +156,35 @@ class Fields(dict[Plan, "list[Values] | _EachAlone"]):
             known = self._known[place] = self._decoder(self._names[place]).all(self.columns[place])
         return known
 
-    def value(self, place: int, row: int) -> Any:
-        """One of them.
+    def value(self, plan: Plan, place: int, row: int) -> Any:
+        """Return one of them.
 
         :raises UndecodableValue: if it is this one.
         """
         if self._others is not None and place not in self.columns:
-            return self._others.value(place, row)
-        return self._decoder(self._names[place]).one(self.columns[place][row])
+            return self._others.value(plan, place, row)
+        return self._decoder(self._names[place]).one(self.columns[place][row], plan.subject, plan.names[place] or "")
 
-    def __missing__(self, plan: Plan) -> list[Values] | _EachAlone:
-        rows: list[Values] = []
-        with suppress(UndecodableValue):
+    def __missing__(self, plan: Plan) -> list[Values]:
+        try:
             rows = list(map(Values, repeat(plan.positions), zip(*map(self.decoded, plan.places))))
-        return self.setdefault(plan, rows or _EachAlone(self, plan))
+        except UndecodableValue:
+            rows = self._partly_read(plan)
+        return self.setdefault(plan, rows)
 
+    def _partly_read(self, plan: Plan) -> list[Values]:
+        """Return what rows hold some of which cannot be decoded whole."""
+        subject, positions = plan.subject, plan.positions
+        return [
+            PartlyRead(subject, positions, row) if Unread in map(type, row) else Values(positions, row)
+            for row in zip(*map(self._each, plan.places))
+        ]
 
-class _EachAlone:
-    """What rows hold some of which cannot be decoded: each is decoded when it is asked for."""
-
-    def __init__(self, fields: Fields, plan: Plan) -> None:
-        self._fields = fields
-        self._plan = plan
-
-    def __getitem__(self, row: int) -> Values:
-        """:raises UndecodableValue: if it is such a row."""
-        return Values(self._plan.positions, tuple([self._fields.value(place, row) for place in self._plan.places]))
+    def _each(self, place: int) -> Sequence[Any]:
+        """Return the values of a column, with an :class:`Unread` in the place of one that cannot be decoded."""
+        if self._others is not None and place not in self.columns:
+            return self._others._each(place)
+        try:
+            return self.decoded(place)
+        except UndecodableValue:
+            return self._decoder(self._names[place]).each(self.columns[place])

@@ -19,7 +19,7 @@ from .decoding import Source, Undecodable
 from .events import Event, Gap, Notification, Reason
 from .logreader import LogRow
 from .states import States
-from .wire import MOVED, Malformed, MessageReader, Rows, logged_rows
+from .wire import MOVED, Malformed, MessageReader, Rows, logged_rows, one_line
 
 __all__ = ["Item", "Protocol", "Route", "size_of"]
 
@@ -238,6 +238,7 @@ class Protocol:
         return [event for row in item.each() for event in self.events(row)]
 
     def undecodable(self, detail: str, since: float) -> Gap:
+        detail = one_line(detail)  # which may hold anything that was sent
         if time() >= self._undecodable_until:
             self._undecodable_until = time() + UNDECODABLE_SECONDS
             self._states.tell("undecodable", detail, missed=True)

@@ -1,7 +1,8 @@
 """The layout of a message, and how messages that came in parts are put together.
 
 A statement may change a million rows, a notification takes 7999 bytes, and anybody may send on our channels: so the reader takes
-rows as they are complete, keeps only the one that is not, and takes nothing on trust.
+rows as they are complete, keeps only the one that is not, and takes nothing on trust. It keeps bytes, because their number is what
+PostgreSQL bounds: of a Python text, one wide character makes each of the others take four bytes.
 
 The payload of one notification::
 
@@ -31,13 +32,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["MASK_BITS", "RS", "Header", "Malformed", "MessageReader", "Rows", "logged_rows"]
+__all__ = ["MASK_BITS", "RS", "Header", "Malformed", "MessageReader", "Rows", "logged_rows", "one_line"]
 
 ESC, RS, US = "\x1b", "\x1e", "\x1f"
 MASK_BITS = 31
 _OPERATIONS = frozenset("IUDT")
 LONGEST_ROW = 1 << 30
-"""Characters; PostgreSQL's own texts end there."""
+"""Bytes in UTF-8, the message's header included. A text or bytea of PostgreSQL ends there, and so does what a trigger sends in parts."""
+DETAIL = 500
+"""Characters of what is said about something that could not be read."""
 TOGETHER = 300
 """Rows that are given out at a time, about. Each becomes two objects or more that Python's garbage collector looks at in vain, when
 there are 700 new ones."""
@@ -117,6 +120,12 @@ class Rows(NamedTuple):
         return [_fields(row) for row in self.text.split(RS)]
 
 
+def one_line(text: str, length: int = DETAIL) -> str:
+    """Return the beginning of a text that anybody may have written, in one line of printable characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * length]).split())
+    return line if len(line) <= length else f"{line[: length - 3]}..."
+
+
 @dataclass(frozen=True, slots=True)
 class Malformed:
     """Something that could not be read, in one line."""
@@ -135,8 +144,7 @@ class MessageReader:
         self._open: tuple[str, int, str] | None = None  # channel, pid, nonce
         self._parts = 0
         self._header: Header | None = None
-        self._pieces: list[str] = []
-        self._length = 0
+        self._held = bytearray()
 
     def read(self, channel: str, payload: str, pid: int) -> list[Rows | Malformed]:
         """What one notification adds: rows, complaints, or nothing yet."""
@@ -179,15 +187,13 @@ class MessageReader:
         return Malformed(f"channel {channel!r}, pid {pid}: {detail}")
 
     def _add(self, channel: str, chunk: str, pid: int, last: bool) -> list[Rows | Malformed]:
-        self._length += len(chunk)
-        if not last and RS not in chunk:  # the middle of a long row
-            self._pieces.append(chunk)
-            return [self._broken("a row without end")] if self._length > LONGEST_ROW else []
-        self._pieces.append(chunk)
-        text, rest = "".join(self._pieces), ""
-        if not last:
-            text, _, rest = text.rpartition(RS)
-        self._pieces, self._length = [rest], len(rest)
+        end = len(chunk) if last else chunk.rfind(RS)
+        if end < 0:  # the middle of a long row
+            self._held += chunk.encode()
+            return [self._broken("a row without end")] if len(self._held) > LONGEST_ROW else []
+        text = self._held.decode()
+        self._held = bytearray(chunk[end + 1 :], "utf-8")
+        text += chunk[:end]  # in place, since nothing else refers to it
         if self._header is None:
             first, separator, text = text.partition(RS)
             self._header = _header(channel, first, pid)
@@ -213,7 +219,7 @@ def _header(channel: str, text: str, pid: int) -> Header | None:
 
 
 def _failure(text: str) -> str:
-    return f"a trigger failed: {text}"
+    return f"a trigger failed: {one_line(text)}"
 
 
 def logged_rows(header: str, text: str, pid: int) -> Rows | Malformed:

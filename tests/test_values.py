@@ -195,6 +195,8 @@ def same(got: Any, expected: Any) -> bool:
     """Whether two values are equal in type and value, NaN, negative zero and the values within containers included."""
     if type(got) is not type(expected):
         return False
+    if type(expected).__name__ == "Record":  # asyncpg's, of a composite type
+        return same(tuple(got), tuple(expected))
     if isinstance(expected, list | tuple):
         return len(got) == len(expected) and all(map(same, got, expected))
     if isinstance(expected, dict):

@@ -37,10 +37,10 @@ def _object(event: Event) -> dict[str, Any]:
         "table": event.table.fullname,
         "identity": None if event.identity is None else _json(event.identity),
     }
-    try:
-        told.update(_values(event))
-    except UndecodableValue as error:
-        told["undecodable"] = str(error)
+    undecodable: list[str] = []
+    told.update(_values(event, undecodable))
+    if undecodable:
+        told["undecodable"] = undecodable
     told.update(
         transaction_id=event.transaction_id,
         occurred_at=event.occurred_at.isoformat(),
@@ -50,18 +50,29 @@ def _object(event: Event) -> dict[str, Any]:
     return told
 
 
-def _values(change: Change) -> dict[str, Any]:
+def _values(change: Change, undecodable: list[str]) -> dict[str, Any]:
+    """Return the values that can be decoded, and append what is wrong with the others to ``undecodable``."""
+
+    def held(values: Mapping[str, Any]) -> dict[str, Any]:
+        readable = {}
+        for name in values:
+            try:
+                readable[name] = _json(values[name])
+            except UndecodableValue as error:
+                undecodable.append(str(error))
+        return readable
+
     if isinstance(change, Updated):
-        previous = change.previous_identity
-        return {
-            "changed": sorted(change.changed),
-            **({} if previous is None else {"previous_identity": _json(previous)}),
-            "old": _json(change.old),
-            "new": _json(change.new),
-        }
+        told: dict[str, Any] = {"changed": sorted(change.changed)}
+        try:
+            if change.previous_identity is not None:
+                told["previous_identity"] = _json(change.previous_identity)
+        except UndecodableValue as error:
+            undecodable.append(str(error))
+        return told | {"old": held(change.old), "new": held(change.new)}
     if isinstance(change, Inserted):
-        return {"new": _json(change.new)}
-    return {"old": _json(change.old)} if isinstance(change, Deleted) else {}
+        return {"new": held(change.new)}
+    return {"old": held(change.old)} if isinstance(change, Deleted) else {}
 
 
 def _json(value: Any) -> Any:

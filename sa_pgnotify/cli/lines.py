@@ -76,16 +76,28 @@ def _subject(change: Change) -> Text:
 
 
 def _details(change: Change) -> list[Text]:
+    if isinstance(change, Updated):
+        told = [_changed(name, change.old, change.new) for name in sorted(change.changed - _keys(change))]
+        return [*_previous(change), *told]
+    values = change.new if isinstance(change, Inserted) else change.old if isinstance(change, Deleted) else {}
+    keys = _keys(change)
+    return [Text.assemble((f"{printable(name)}=", "dim"), _held(values, name)) for name in values if name not in keys]
+
+
+def _previous(change: Updated) -> list[Text]:
     try:
-        if isinstance(change, Updated):
-            old, new = change.old, change.new
-            told = [_changed(name, old, new) for name in sorted(change.changed - _keys(change))]
-            return [Text(f"was ({', '.join(map(_value, change.previous_identity))})"), *told] if change.previous_identity else told
-        values = change.new if isinstance(change, Inserted) else change.old if isinstance(change, Deleted) else {}
-        beside = values.keys() - _keys(change)
-        return [Text.assemble((f"{printable(name)}=", "dim"), _value(value)) for name, value in values.items() if name in beside]
+        previous = change.previous_identity
     except UndecodableValue as error:
-        return [Text(str(error), "red")]
+        return [Text(printable(str(error)), "red")]
+    return [Text(f"was ({', '.join(map(_value, previous))})")] if previous else []
+
+
+def _held(values: Mapping[str, Any], name: str) -> Text:
+    """Return a value as it is shown; of one that cannot be decoded, the text that PostgreSQL wrote."""
+    try:
+        return Text(_value(values[name]))
+    except UndecodableValue as error:
+        return Text(f"<undecodable {_value(error.text)}>", "red")
 
 
 def _keys(change: Change) -> set[str]:
@@ -100,7 +112,7 @@ def _changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Text:
     """A name that changed, and from what to what, if that came along."""
     if name not in old or name not in new:
         return Text(printable(name))
-    return Text.assemble((f"{printable(name)}=", "dim"), _value(old[name]), (" -> ", "dim"), _value(new[name]))
+    return Text.assemble((f"{printable(name)}=", "dim"), _held(old, name), (" -> ", "dim"), _held(new, name))
 
 
 def _value(value: Any) -> str:

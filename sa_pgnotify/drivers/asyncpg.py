@@ -22,7 +22,7 @@ from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.util import await_only
 
 from ..quoting import literal
-from .interface import Arrived, ListenConnection, Read, TextReader
+from .interface import Arrived, ListenConnection, Read, Refused, TextReader
 from .quick import INTEGERS, JSON
 
 __all__ = ["ERRORS", "Connection", "abandon"]
@@ -81,6 +81,14 @@ _OURS = {
 """By OID: bool, int8, int2, int4, text, oid, json, float8, bpchar, varchar, date, time, timestamp, timestamptz, numeric, uuid, jsonb.
 Python's dates and moments know neither infinity nor the years before 1 and after 9999: these are the server's to read."""
 _JSON = (114, 3802)
+_WITHOUT_INPUT: dict[int, TextReader | None] = {
+    194: None,
+    3361: None,
+    3402: None,
+    5017: TextReader(lambda text: bytes.fromhex(text[2:]), lambda texts: [bytes.fromhex(text[2:]) for text in texts]),
+}
+"""By OID: pg_node_tree, pg_ndistinct, pg_dependencies, pg_mcv_list. The server writes their texts and reads none; asyncpg gives the first
+three as they are."""
 
 _TYPES = """
 SELECT t::bigint, pg_catalog.format_type(t, -1), (SELECT e.enumlabel::text FROM pg_catalog.pg_enum AS e WHERE e.enumtypid = t LIMIT 1)
@@ -90,7 +98,7 @@ FROM unnest('{{{oids}}}'::oid[]) AS t
 
 def _value(text: Any) -> Any:
     """
-    :raises AttributeError: if nobody could read the text.
+    :raises Exception: what a SELECT of the text raised, if nothing could read it.
     """
     return text.value
 
@@ -171,7 +179,8 @@ class Connection(ListenConnection):
                     candidates[oid] = _text(label)
             ours = self._agreed(candidates)
             self._quick.update({oid: known.one for oid, known in ours.items()})
-            for oid in new:
+            self._readers.update({oid: _WITHOUT_INPUT[oid] for oid in new if oid in _WITHOUT_INPUT})
+            for oid in (oid for oid in new if oid not in _WITHOUT_INPUT):
                 known = ours.get(oid)
                 self._readers[oid] = (known and known.reader) or TextReader(_value, lambda texts: [_value(text) for text in texts], oid)
         return self._readers
@@ -215,14 +224,14 @@ class Connection(ListenConnection):
         try:
             sql = f"SELECT {selected} FROM pg_catalog.json_to_recordset($1::text::json) AS t ({columns})"
             answers = self._wait(self._raw.fetch(sql, json.dumps(rows)))
-        except Exception:  # a codec of the program's may raise anything
+        except Exception as error:  # a codec of the program's may raise anything
             if self.closed:
                 raise
             if len(texts) > 1:
                 return {k: v for oid, column in texts.items() for k, v in self._read_there({oid: column}).items()}
             ((oid, column),) = texts.items()
             if len(column) == 1:
-                return {oid: column}  # nobody can read it
+                return {oid: [Refused.of(column[0], error)]}
             half = len(column) // 2
             return {oid: [text for part in (column[:half], column[half:]) for text in self._read_there({oid: part})[oid]]}
         return {oid: [Read.of(text, answer[i]) for text, answer in zip(column, answers)] for i, (oid, column) in enumerate(texts.items())}

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["Arrived", "ListenConnection", "Read", "TextReader"]
+__all__ = ["Arrived", "ListenConnection", "Read", "Refused", "TextReader"]
 
 Arrived = list[tuple[str, str, int]]
 """Notifications: channel, payload, process id of the sender."""
@@ -35,6 +35,25 @@ class Read(str):  # noqa: SLOT000 (a str cannot have slots with values)
         read = cls(text)
         read.value = value
         return read
+
+
+class Refused(str):  # noqa: SLOT000 (as above)
+    """A text that neither the server nor the driver could read.
+
+    :ivar error: what a SELECT of it raised.
+    """
+
+    error: Exception
+
+    @classmethod
+    def of(cls, text: str, error: Exception) -> Refused:
+        refused = cls(text)
+        refused.error = error.with_traceback(None)
+        return refused
+
+    @property
+    def value(self) -> Any:
+        raise self.error.with_traceback(None)
 
 
 class ListenConnection(ABC):
@@ -94,7 +113,7 @@ class ListenConnection(ABC):
         """What the driver makes of the texts of types, by OID; None if they stay as they are. May ask the server."""
 
     def read(self, texts: Mapping[int, list[str]]) -> Mapping[int, list[str]]:
-        """``texts`` by OID, of types whose reader asks, as :class:`Read` and in the same order; as they were where none can read them.
+        """``texts`` by OID, of types whose reader asks, as :class:`Read` and in the same order; :class:`Refused` where none can read them.
         Waits as :meth:`execute` does."""
         return texts
 

@@ -1,0 +1,107 @@
+"""Every built-in type of PostgreSQL: an event's values are what a SELECT through the ORM gives, and no setting of the writer's session
+changes them. Where a SELECT fails, asking for the event's value fails as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from conftest import run, take
+from everything import ROWS, create, literals, model
+from sqlalchemy.orm import Session
+from test_values import same
+
+from sa_pgnotify import Deleted, Inserted, UndecodableValue, Updated
+
+
+class Failed:
+    """Stands for a value whose SELECT failed."""
+
+    def __repr__(self) -> str:
+        return "<the SELECT failed>"
+
+
+FAILED = Failed()
+
+
+def selected(kind: Any, engine: Any, entity: Any) -> list[dict[str, Any]]:
+    """What a session loads, row by row, column by column where that fails."""
+    names = sa.inspect(entity).column_attrs.keys()
+
+    def load(connection: Any) -> list[dict[str, Any]]:
+        with Session(connection) as session:
+            try:
+                rows = session.execute(sa.select(*[getattr(entity, name) for name in names]).order_by(entity.id)).all()
+                return [dict(zip(names, row)) for row in rows]
+            except Exception:
+                session.rollback()
+            rows = [{"id": number} for number in session.scalars(sa.select(entity.id).order_by(entity.id))]
+            for name in names:
+                for row in rows:
+                    try:
+                        row[name] = session.execute(sa.select(getattr(entity, name)).where(entity.id == row["id"])).scalar_one()
+                    except Exception:
+                        session.rollback()
+                        row[name] = FAILED
+            return rows
+
+    return kind.select(engine, load)
+
+
+def differences(events: list[Any], side: str, rows: list[dict[str, Any]]) -> dict[tuple[int, str], tuple[Any, Any]]:
+    """(row, attribute) to what the event says and what the SELECT gave, where these differ."""
+    found = {}
+    for number, (event, row) in enumerate(zip(events, rows, strict=True)):
+        values = getattr(event, side)
+        for name, expected in row.items():
+            try:
+                got = values[name]
+            except UndecodableValue:
+                got = FAILED
+            if got is not expected and not same(got, expected):
+                found[number, name] = (got, expected)
+    return found
+
+
+@pytest.mark.kinds(3)
+@pytest.mark.parametrize("declared", [None, sa.Text()], ids=["its own type", "text"])
+def test_every_type(engine, url, kind, declared):
+    """A table with a column of each type comes through INSERT, UPDATE and DELETE, of ephemeral and durable entities, as it is selected:
+    where the model has the type that SQLAlchemy reflects, and where it says that all of it is text."""
+    values = literals(engine)
+    reader = kind.engine(url)
+    tables = {"every": False, "kept": True}
+    entities = {}
+    for table, durable in tables.items():
+        create(engine, table, values)
+        entities[table] = model(engine, table, declared=declared, durable=durable)
+        entities[table].metadata.create_all(engine)
+    names = ", ".join(f'"c {name}"' for name in values)
+    rows = [f"({row}, {', '.join(of[row] for of in values.values())})" for row in range(ROWS)]
+    told: dict[str, list[list[Any]]] = {table: [] for table in tables}
+    seen: dict[str, list[list[dict[str, Any]]]] = {table: [] for table in tables}
+    statements = [
+        [f"INSERT INTO {{0}} (id, {names}) VALUES {', '.join(rows)}", f"INSERT INTO {{0}} (id) VALUES ({ROWS})"],
+        [f"UPDATE {{0}} SET ({names}) = (SELECT {names} FROM {{0}} AS o WHERE o.id = ({{0}}.id + 1) % {ROWS + 1})"],
+        ["DELETE FROM {0}"],
+    ]
+    with kind.listener(reader, *entities.values()) as listener:
+        for step in statements:
+            run(engine, *(statement.replace("{0}", table) for table in tables for statement in step))
+            events = take(listener, 2 * (ROWS + 1))
+            for table, entity in entities.items():
+                own = [event for event in events if getattr(event, "table", None) is entity.__table__]
+                told[table].append(sorted(own, key=lambda event: event.identity))
+                seen[table].append(selected(kind, reader, entity))
+            assert [event for event in events if not hasattr(event, "table")] == []
+    for table in tables:
+        inserted, updated, deleted = told[table]
+        before, after, _ = seen[table]
+        assert [{type(event) for event in events} for events in told[table]] == [{Inserted}, {Updated}, {Deleted}]
+        assert differences(inserted, "new", before) == {}
+        assert differences(updated, "old", before) == {}
+        assert differences(updated, "new", after) == {}
+        assert differences(deleted, "old", after) == {}
+        for event, old, new in zip(updated, before, after):
+            assert event.changed >= {name for name in old if old[name] is not new[name] and not same(old[name], new[name])}
