@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from itertools import compress
+from itertools import compress, repeat
 from typing import Any
 
 from .events import Event
@@ -113,8 +113,9 @@ class Buffer:
         now, before = deque(self._protocol.events(item)), self._at_hand[0]
         at_hand = now, before[1] + queued, before[2] + (0 if queued else len(now))
         # Between the parts of this one call there comes neither a signal nor, where there is a GIL, another thread: if there is
-        # something in turn still, the first of source goes, and at_hand is there for it.
-        self._at_hand.extend(compress((at_hand,), zip(turn, iter(source.popleft, None))))
+        # something in turn still, the first of source goes, and at_hand is there for it. (Not iter(source.popleft, None), which
+        # compares what it took with None, by a method of Python's.)
+        self._at_hand.extend(compress((at_hand,), zip(turn, map(deque.popleft, repeat(source)))))
 
     def turn(self) -> list[None]:
         """What :meth:`take` wants; the turn before, of somebody who was interrupted in it, is over."""

@@ -92,6 +92,7 @@ class BaseListener:
         """
         if runs and not (self._receiver and self._receiver.stopping):
             raise PgNotifyError("this listener has been started already; stop() it first, or make another one")
+        self._handlers.kept.clear()
 
     def _started(self) -> Buffer:
         """What events are taken from.
