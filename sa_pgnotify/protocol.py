@@ -116,7 +116,7 @@ class Protocol:
         return [self._gap("reconnected", since, detail)]
 
     def untold(self, since: float) -> Gap:
-        """All transactions have ended that had written before somebody listened, and so told nothing."""
+        """Return the Gap for transactions that wrote while nobody listened, sent nothing, and have ended."""
         detail = "transactions that wrote while nobody listened have ended"
         state: Literal["reconnected", "connected"] = "reconnected" if self.reconnects else "connected"
         self._states.tell(state, detail, missed=True)

@@ -244,13 +244,12 @@ class Receiver:
         while not self.stopping:
             self._obey(connection)
             arrived, self._early = self._early or connection.receive(), []
+            if self._presence.due <= time.monotonic() or (arrived and self._presence.is_in_doubt):
+                self._look(connection)
+            if (since := self._presence.take_ended()) is not None:  # before later transactions, which may have arrived
+                self._deliver(connection, [self.protocol.untold(time.time() - (time.monotonic() - since))])
             self._hand_over(connection, arrived)
             self._follow(connection)
-            if self._presence.due <= time.monotonic():
-                self._look(connection)
-            if self._presence.is_late and self._presence.all_told:
-                self._deliver(connection, [self.protocol.untold(time.time() - (time.monotonic() - self._presence.since))])
-                self._presence.is_late = False
             if time.monotonic() >= next_beat and not connection.pending():  # what is pending is not yet delivered
                 self._beat(connection)
                 next_beat = time.monotonic() + self._heartbeat
@@ -261,7 +260,7 @@ class Receiver:
 
     def _delivered(self, connection: ListenConnection) -> bool:
         """Deliver what has arrived, as far as that needs nothing else; False if there is more to do."""
-        if self._early or connection.lendable:
+        if self._early or connection.lendable or self._presence.is_in_doubt:
             return False
         try:
             notes = connection.receive()
@@ -283,10 +282,10 @@ class Receiver:
             return None
 
     def _lend(self, connection: ListenConnection, seconds: float, *, few: bool) -> bool:
-        """Let who waits for events read the connection, if there is such a one, and there is no log to be looked at."""
+        """Let the thread that waits for events read the connection, if there is one, and if nothing else is to be looked at first."""
         if self.lending is None:
             return False
-        self.lending.calm = few and connection.lendable and not self._tails
+        self.lending.calm = few and connection.lendable and not self._tails and not self._presence.is_in_doubt
         return self.lending.lend(connection, seconds, lambda: self.stopping or not self._commands.empty())
 
     def _hand_over(self, connection: ListenConnection, notifications: Arrived) -> None:
@@ -336,7 +335,7 @@ class Receiver:
         return waiting == 0 or waiting + size_of(item) <= self._buffer_size
 
     def _due(self) -> list[float]:
-        """In how many seconds something is to be looked at: who has not told, and the logs."""
+        """In how many seconds to look at something: at open transactions, and at the logs."""
         untold = self._presence.due - time.monotonic()
         if self._logged:
             return [untold, 0.0 if self._has_room(self._logged[0]) else FULL_SECONDS]
@@ -346,7 +345,7 @@ class Receiver:
         return next(route.sources for route in self.protocol.routes.values() if route.log == tail.names)
 
     def _look(self, connection: ListenConnection) -> None:
-        """See whether what was written while nobody listened has been committed, or never will be."""
+        """See which of the transactions have ended that wrote while nobody listened."""
         with self._waiting.deadline(connection, self._patience):
             self._presence.look(connection.execute, time.monotonic())
 
@@ -360,9 +359,9 @@ class Receiver:
             self.protocol.routes, missing = listen(connection, self._engine, wanted, known, self._presence, self._states, strict=strict)
             self._follow_logs(connection, anew=anew)
         patient_until = time.monotonic() + UNTOLD_SECONDS
-        while not self.stopping and self._presence.due < patient_until:
+        while not self.stopping and self._presence.has_new and self._presence.due < patient_until:
             self._look(connection)
-            if not self._presence.all_told:
+            if self._presence.has_new:
                 self._waiting.wait(None, self._presence.due - time.monotonic())
         self._presence.wait_no_longer()
         if missing is not None:
@@ -392,7 +391,8 @@ class Receiver:
             usage = float(connection.execute("SELECT pg_catalog.pg_notification_queue_usage()")[0][0])
             for tail in self._tails.values():
                 tail.verify(connection.execute)
-        self.protocol.answered(asked)
+        if not self._presence.is_in_doubt:
+            self.protocol.answered(asked)
         for tail in self._tails.values():
             tail.rung()  # for those that write without ringing
         if usage >= QUEUE_WARNING > (self.queue_usage or 0.0):
@@ -416,6 +416,8 @@ class Receiver:
                 self._listen(connection, sources, strict=True)
             except PgNotifyError as error:
                 command.done.set_exception(error)
+                if isinstance(error, ListenUnavailable):  # half of it is done: connect anew
+                    raise
             except BaseException as error:
                 command.done.set_exception(ConnectionLost(f"the connection broke: {error}"))
                 raise

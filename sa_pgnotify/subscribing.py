@@ -15,9 +15,9 @@ from sqlalchemy import Engine
 
 from .columns import FAMILIES
 from .decoding import Source
-from .drivers import ListenConnection
+from .drivers import ListenConnection, sqlstate_of
 from .errors import ListenUnavailable, NotifyConfigError, TriggersMissing
-from .presence import Presence
+from .presence import Presence, holders
 from .protocol import Route
 from .reflection import Installed, compare, installed, marked_sets, schema_translation
 from .sources import Wanted
@@ -107,7 +107,16 @@ def listen(
     connection.listen([channel for channel in routes if channel not in listening])
     connection.unlisten([channel for channel in listening if channel not in routes])
     told_on = [channel for channel, route in routes.items() if route.log is None or route.plain]
-    presence.show_on(connection.execute, told_on, time.monotonic())
+    try:
+        presence.show_on(connection.execute, told_on, time.monotonic())
+    except Exception as error:
+        if sqlstate_of(error) != "55P03":  # lock_not_available
+            raise
+        raise ListenUnavailable(
+            "lock",
+            f"the advisory locks by which writers see a listener cannot be had: {holders(connection.execute) or 'a session'} holds them "
+            "exclusively. End that session by pg_terminate_backend()",
+        ) from error
     return routes, missing
 
 
