@@ -54,7 +54,7 @@ class Protocol:
 
     :param buffer_size: how many events may wait for the program.
     :param states: what tells of overflows, and of what cannot be read.
-    :ivar moved: triggers of a table went, or tell on another channel: LISTEN anew, as after a loss.
+    :ivar moved: a notification says that triggers of a table went, or send on another channel: look whether that is so.
     :ivar rung: there is something new in a change log.
     :ivar outdated: the sources, by relation, of which came a message whose trigger was made for other columns, or types: read their
         columns again, and give them to :meth:`renewed`.

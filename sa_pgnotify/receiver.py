@@ -34,6 +34,7 @@ from .sources import expand
 from .states import States
 from .subscribing import PROBE_SECONDS, greet, listen, probe, read_again
 from .tail import Tail
+from .trigger_watch import TriggerWatch
 from .waiting import Waiting
 
 __all__ = ["Receiver"]
@@ -42,6 +43,8 @@ UNTOLD_SECONDS = 1.0
 """How long to wait, before a listener is said to listen, for the end of transactions that wrote while nobody did."""
 FULL_SECONDS = 0.02
 """How long to wait before we look again whether the buffer has room for what was read in a log."""
+VERIFY_SECONDS = 0.25
+"""How often the catalog is looked at, at most, because a notification says that triggers have moved, which anybody may send."""
 FEW = 4096
 """Characters that notifications come to, of which it does not matter who reads them."""
 QUEUE_WARNING = 0.1
@@ -86,6 +89,8 @@ class Receiver:
         self.connecting = self.ended = self._begun = False
         self._early: Arrived = []
         self._presence = Presence()
+        self._watch = TriggerWatch()
+        self._verified = 0.0  # when
         self._tails: dict[LogNames, Tail] = {}
         self._logged: deque[Item] = deque()  # read in a log, and not yet in the buffer
 
@@ -213,7 +218,9 @@ class Receiver:
             with self._waiting.deadline(connection, self._patience):
                 greet(connection)
             probe(connection, self._open, self._waiting, lambda: self.stopping)
-            missing = self._listen(connection, self._sources, strict=strict, anew=True)
+            with self._waiting.deadline(connection, self._patience):
+                altered = self._watch.changes(connection.execute)
+            missing = self._listen(connection, self._sources, strict=strict, anew=True) or altered
             self._early = []  # of the connection before
         except BaseException:
             self._close(connection)
@@ -249,6 +256,8 @@ class Receiver:
             if (since := self._presence.take_ended()) is not None:  # before later transactions, which may have arrived
                 self._deliver(connection, [self.protocol.untold(time.time() - (time.monotonic() - since))])
             self._hand_over(connection, arrived)
+            if self.protocol.moved and self._verified + VERIFY_SECONDS <= time.monotonic():
+                self._verify(connection)
             self._follow(connection)
             if time.monotonic() >= next_beat and not connection.pending():  # what is pending is not yet delivered
                 self._beat(connection)
@@ -289,19 +298,27 @@ class Receiver:
         return self.lending.lend(connection, seconds, lambda: self.stopping or not self._commands.empty())
 
     def _hand_over(self, connection: ListenConnection, notifications: Arrived) -> None:
-        """Deliver what notifications tell; and where tables or triggers were altered since we listen, do what that asks for."""
+        """Deliver what notifications bring."""
         items = self.protocol.notified(notifications)
         self._deliver(connection, self._renewed(connection, items))
         if self.protocol.rung:
             self.protocol.rung = False
             for tail in self._tails.values():
                 tail.rung()
-        if self.protocol.moved:
-            self._states.tell("triggers moved", "they were dropped, or tell on another channel: listening anew")
+
+    def _verify(self, connection: ListenConnection) -> bool:
+        """Listen anew, with a Gap, if triggers are not what they were; returns whether they are."""
+        self.protocol.moved = False
+        with self._waiting.deadline(connection, self._patience):
+            altered = self._watch.changes(connection.execute)
+        self._verified = time.monotonic()
+        if altered:
+            self._states.tell("triggers moved", f"{altered}: listening anew")
             self.protocol.lost()
             asked = time.time()
             missing = self._listen(connection, self._sources, strict=False)
-            self._deliver(connection, self.protocol.connected(asked, missing or "the triggers of a table tell on another channel"))
+            self._deliver(connection, self.protocol.connected(asked, missing or altered))
+        return not altered
 
     def _renewed(self, connection: ListenConnection, items: list[Item]) -> list[Item]:
         """``items``; what came from newer triggers decoded with what is read anew about their tables."""
@@ -335,11 +352,13 @@ class Receiver:
         return waiting == 0 or waiting + size_of(item) <= self._buffer_size
 
     def _due(self) -> list[float]:
-        """In how many seconds to look at something: at open transactions, and at the logs."""
-        untold = self._presence.due - time.monotonic()
+        """In how many seconds to look at something: at open transactions, at the triggers, and at the logs."""
+        due = [self._presence.due - time.monotonic()]
+        if self.protocol.moved:
+            due.append(max(0.0, self._verified + VERIFY_SECONDS - time.monotonic()))
         if self._logged:
-            return [untold, 0.0 if self._has_room(self._logged[0]) else FULL_SECONDS]
-        return [untold, *(tail.due_in for tail in self._tails.values())]
+            return [*due, 0.0 if self._has_room(self._logged[0]) else FULL_SECONDS]
+        return [*due, *(tail.due_in for tail in self._tails.values())]
 
     def _sources_of(self, tail: Tail) -> dict[str, Source]:
         return next(route.sources for route in self.protocol.routes.values() if route.log == tail.names)
@@ -356,7 +375,9 @@ class Receiver:
         with self._waiting.deadline(connection, self._patience):
             known = self.protocol.routes
             wanted = expand(sources)
-            self.protocol.routes, missing = listen(connection, self._engine, wanted, known, self._presence, self._states, strict=strict)
+            self.protocol.routes, missing = listen(
+                connection, self._engine, wanted, known, self._presence, self._states, self._watch, strict=strict
+            )
             self._follow_logs(connection, anew=anew)
         patient_until = time.monotonic() + UNTOLD_SECONDS
         while not self.stopping and self._presence.has_new and self._presence.due < patient_until:
@@ -391,7 +412,7 @@ class Receiver:
             usage = float(connection.execute("SELECT pg_catalog.pg_notification_queue_usage()")[0][0])
             for tail in self._tails.values():
                 tail.verify(connection.execute)
-        if not self._presence.is_in_doubt:
+        if self._verify(connection) and not self._presence.is_in_doubt:
             self.protocol.answered(asked)
         for tail in self._tails.values():
             tail.rung()  # for those that write without ringing
@@ -412,6 +433,7 @@ class Receiver:
             if not command.done.set_running_or_notify_cancel():
                 continue  # who asked waits no longer
             try:
+                self._verify(connection)  # else what is found now would be relied on without a Gap
                 sources = command.change(self._sources)
                 self._listen(connection, sources, strict=True)
             except PgNotifyError as error:

@@ -23,6 +23,7 @@ from .reflection import Installed, compare, installed, marked_sets, schema_trans
 from .sources import Wanted
 from .states import States
 from .tail import Tail
+from .trigger_watch import TriggerWatch, states_of
 from .triggers import read_comment
 from .waiting import Waiting
 
@@ -55,17 +56,20 @@ def listen(
     known: Mapping[str, Route],
     presence: Presence,
     states: States,
+    watch: TriggerWatch,
     *,
     strict: bool,
 ) -> tuple[dict[str, Route], TriggersMissing | None]:
     """LISTEN to what is wanted and not yet listened to, show it to writers, and the reverse for the rest.
 
     :param known: what channels carried until now; of tables that are gone these are kept, since they may come back.
+    :param watch: what finds out later whether the triggers are still those that are found now.
     :param strict: whether to refuse tables without enabled triggers; otherwise the error is returned and not raised.
     :returns: what each channel carries from now on, and what was found missing.
     """
     tables = sorted(wanted.tables, key=lambda table: table.fullname)
     sets = marked_sets(tables, schema_translation(engine))
+    states_before = states_of(connection.execute, sets.values())
     found = installed(connection.execute, sets.values(), with_types=True)
     silent: dict[str, list[str]] = {}
     for table, triggers in sets.items():
@@ -117,6 +121,7 @@ def listen(
             f"the advisory locks by which writers see a listener cannot be had: {holders(connection.execute) or 'a session'} holds them "
             "exclusively. End that session by pg_terminate_backend()",
         ) from error
+    watch.rely_on(states_before, found, sets.values())
     return routes, missing
 
 

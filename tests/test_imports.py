@@ -29,7 +29,7 @@ LAYERS = [
     {"triggers"},
     {"ddl", "reflection"},
     {"marker"},
-    {"sources"},
+    {"sources", "trigger_watch"},
     {"subscribing", "lending"},
     {"receiver", "retention"},
     {"work", "taking", "overview"},
