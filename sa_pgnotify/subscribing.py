@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from uuid import uuid4
 
@@ -31,6 +32,10 @@ __all__ = ["PROBE_SECONDS", "greet", "listen", "probe", "read_again"]
 
 PROBE_SECONDS = 5.0
 """How long a notification to ourselves may take before we call it swallowed."""
+PROBE_CHANNEL = "sa_pgnotify_probe"
+"""One for all: what a pooler's session keeps of it, if that is not found again, is one LISTEN, however often a start is tried."""
+LEAVE_SECONDS, UNLISTEN_ATTEMPTS = 1.0, 50
+"""How long, and how often, a refused start looks for the session of a pooler that LISTENs for it."""
 _FIRST_QUESTION = """
 SELECT CASE WHEN pg_catalog.current_setting('application_name') = ''
   THEN pg_catalog.set_config('application_name', 'sa_pgnotify listener', false) END,
@@ -150,28 +155,49 @@ def probe(
     """Send a notification through another connection and wait for it, on one that listens to nothing yet.
 
     Another connection, because a transaction pooler may well deliver what a client sends to itself.
+
+    :raises ListenUnavailable: if it does not arrive.
     """
-    channel = f"sa_pgnotify_probe_{uuid4().hex}"
+    token = uuid4().hex
     with waiting.deadline(connection, PROBE_SECONDS):
-        connection.listen([channel])
-    sender = open_another()
+        connection.listen([PROBE_CHANNEL])
     try:
-        with waiting.deadline(sender, PROBE_SECONDS):
-            sender.execute(f"NOTIFY {channel}")
-    finally:
-        sender.close()
-    until = time.monotonic() + PROBE_SECONDS
-    while not stopped():
-        if any(heard == channel for heard, _, _ in connection.receive()):
-            break
-        left = until - time.monotonic()
-        if left <= 0:
-            raise ListenUnavailable(
-                "pooler",
-                f"LISTEN succeeded, but a notification did not arrive within {PROBE_SECONDS:.0f} s: a transaction pooler "
-                "(pgbouncer with pool_mode=transaction, say) stands in between. Give the listener an engine that connects "
-                "to PostgreSQL directly, or with session pooling",
-            )
-        waiting.wait(connection, left)
+        sender = open_another()
+        try:
+            with waiting.deadline(sender, PROBE_SECONDS):
+                sender.execute(f"NOTIFY {PROBE_CHANNEL}, '{token}'")
+        finally:
+            sender.close()
+        until = time.monotonic() + PROBE_SECONDS
+        while not stopped() and (PROBE_CHANNEL, token) not in [(channel, payload) for channel, payload, _ in connection.receive()]:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise ListenUnavailable(
+                    "pooler",
+                    f"LISTEN succeeded, but a notification did not arrive within {PROBE_SECONDS:.0f} s: a transaction pooler "
+                    "(pgbouncer with pool_mode=transaction, say) stands in between. Give the listener an engine that connects "
+                    "to PostgreSQL directly, or with session pooling",
+                )
+            waiting.wait(connection, left)
+    except Exception as error:
+        with suppress(Exception), waiting.deadline(connection, LEAVE_SECONDS):
+            if not _unlisten(connection) and isinstance(error, ListenUnavailable):
+                error.add_note(
+                    f"One of the pooler's sessions still LISTENs on {PROBE_CHANNEL}; it had no turn to UNLISTEN. It does no harm."
+                )
+        raise
     with waiting.deadline(connection, PROBE_SECONDS):
-        connection.unlisten([channel])
+        connection.unlisten([PROBE_CHANNEL])
+
+
+def _unlisten(connection: ListenConnection) -> bool:
+    """Take the probe's LISTEN back, in whichever of a pooler's sessions it is; returns whether that session was found."""
+    for _ in range(UNLISTEN_ATTEMPTS):
+        connection.execute("BEGIN")  # a pooler keeps its session for a transaction
+        found = connection.execute(f"SELECT 1 FROM pg_catalog.pg_listening_channels() AS c WHERE c = '{PROBE_CHANNEL}'")
+        if found:
+            connection.unlisten([PROBE_CHANNEL])
+        connection.execute("COMMIT")
+        if found:
+            return True
+    return False

@@ -24,8 +24,9 @@ __all__ = ["State", "TriggerWatch", "states_of"]
 _STATE = f"""
 SELECT w.place, json_build_array(c.oid::bigint, y.xmin::text,
     (SELECT i.inhparent::bigint FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = c.oid AND c.relispartition))::text,
-  (SELECT json_object_agg(i.inhrelid::bigint, i.xmin = p.xmin)::text FROM pg_catalog.pg_partition_tree(CASE c.relkind WHEN 'p' THEN c.oid END)
-     AS tree JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = tree.relid
+  (SELECT json_object_agg(i.inhrelid::bigint, i.xmin = p.xmin)::text
+     FROM pg_catalog.pg_partition_tree(CASE c.relkind WHEN 'p' THEN c.oid END) AS tree
+     JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = tree.relid
      JOIN pg_catalog.pg_type AS p ON p.typrelid = i.inhrelid WHERE tree.level > 0),
   (SELECT json_object_agg(t.tgname, json_build_array(t.oid::bigint, t.xmin::text, t.tgenabled, t.tgfoid::bigint, f.xmin::text))::text
      FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid

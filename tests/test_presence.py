@@ -15,9 +15,11 @@ import sqlalchemy as sa
 from conftest import run
 from durables import model_of
 from kinds import address
+from pooler import Pooler
 
 from sa_pgnotify import Gap, Inserted, Listener, ListenUnavailable, NotifyOnChange, subscribing
 from sa_pgnotify.channel import DEFAULT_CHANNEL, RELATION
+from sa_pgnotify.drivers.libpq import LibpqConnection
 from sa_pgnotify.presence import LOOK, PRESENT, UNTOLD, Presence
 from sa_pgnotify.presence import door as door_to
 from sa_pgnotify.quoting import literal
@@ -306,21 +308,47 @@ def test_who_wrote_while_the_connection_was_away_is_a_second_gap(engine, Item, p
         assert listener.get(10).identity == (2,)
 
 
-def test_a_start_that_finds_a_pooler_leaves_nothing_in_its_sessions(Item, proxy, proxied, monkeypatch):
-    """A pooler's session lives on: it keeps no LISTEN by which others would receive, and no lock by which writers would think that somebody
-    listens."""
+SHOWN = "SELECT pg_listening_channels() UNION SELECT objid::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+
+
+def test_a_start_that_finds_a_pooler_shows_itself_to_nobody(Item, proxy, proxied, monkeypatch):
+    """A pooler's session lives on: it gets no lock by which writers would think that somebody listens, and its LISTEN is taken back."""
     proxy.censor_notifications = True
-    asked = "SELECT pg_listening_channels() UNION SELECT objid::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
-    left: set[str] = set()
+    left: list[set[str]] = []
 
     def look(_: object, connection: Any, *__: object) -> None:
-        left.update(name for (name,) in connection.execute(asked))
+        left.append({name for (name,) in connection.execute(SHOWN)})
 
     monkeypatch.setattr(subscribing, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(ThreadWaiting, "wait", look)
+    closed: list[set[str]] = []
+    monkeypatch.setattr(LibpqConnection, "close", lambda self: closed.append({name for (name,) in self.execute(SHOWN)}))
     with pytest.raises(ListenUnavailable, match="pool_mode"):
         Listener(proxied, Item).start()
-    assert [name[:18] for name in left] == ["sa_pgnotify_probe_"]
+    assert left[0] == {"sa_pgnotify_probe"}
+    assert closed == [set(), set()]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_starts_behind_a_pooler_leave_no_listen(engine, url, busy, monkeypatch):
+    """However often a start is refused behind a transaction pooler, whose sessions take turns, none of them LISTENs afterwards; or each to
+    one channel at most, if the one that does is not given out in time: the error says so."""
+    monkeypatch.setattr(subscribing, "PROBE_SECONDS", 0.2)
+    if busy:
+        monkeypatch.setattr(subscribing, "UNLISTEN_ATTEMPTS", 0)
+    with Pooler(url) as pooler:
+        pooled = sa.create_engine(pooler.url, poolclass=sa.NullPool)
+        for _ in range(4):
+            with pytest.raises(ListenUnavailable) as raised:
+                Listener(pooled, "a").start()
+            assert raised.value.reason == "pooler"
+            assert bool(getattr(raised.value, "__notes__", ())) == busy
+        listening = []
+        with pooled.connect() as connection:
+            for _ in range(6):
+                listening += connection.execute(sa.text(SHOWN)).scalars()
+                connection.rollback()
+        assert set(listening) == ({"sa_pgnotify_probe"} if busy else set())
 
 
 class Server:
