@@ -18,6 +18,7 @@ import sa_pgnotify.presence
 import sa_pgnotify.receiver
 from sa_pgnotify import Gap, Inserted, ListenUnavailable, Updated
 from sa_pgnotify.presence import PRESENT, UNTOLD
+from sa_pgnotify.template_v1_log import doorbell_key
 
 pytestmark = pytest.mark.kinds(2)
 
@@ -129,6 +130,38 @@ def test_a_lock_that_keeps_listeners_away_is_named(engine, Item, Listener, stran
         run(engine, "INSERT INTO items (id, n) VALUES (1, 0)")
         while not isinstance(event := listener.get(20), Inserted):
             assert event.reason == "reconnected"
+
+
+def test_a_stranger_who_holds_the_doorbell_delays_nothing(engine, Listener, stranger):
+    """While any role holds the lock by which readers of the log sleep, changes come at once all the same, and looks are few; when it is
+    given back, the reader sleeps."""
+    Item = model_of(engine)
+    oid = stranger.exec_driver_sql("SELECT 'sa_pgnotify_log'::regclass::oid").scalar()
+    key = doorbell_key("'public.items'", str(oid))
+    with Listener(engine, Item) as listener:
+        wait_until(
+            lambda: (
+                stranger.exec_driver_sql(f"SELECT pg_try_advisory_lock({key})").scalar() or run(engine, "INSERT INTO items (n) VALUES (0)")
+            )
+        )
+        while listener.get(1) is not None:
+            pass
+        (tail,) = listener._receiver._tails.values()
+        assert not tail.asleep
+        for number in range(100, 105):
+            time.sleep(0.3)
+            begun = time.monotonic()
+            run(engine, f"INSERT INTO items (id, n) VALUES ({number}, 0)")
+            assert reasons(*take(listener, 1)) == [(number,)]
+            assert time.monotonic() - begun < 0.5
+        assert listener.get(2) is None
+        looks, look = [], tail.look
+        tail.look = lambda execute: looks.append(1) or look(execute)
+        time.sleep(1)
+        assert len(looks) <= 3
+        stranger.exec_driver_sql("SELECT pg_advisory_unlock_all()")
+        wait_until(lambda: tail.asleep)
+        assert (listener.stats.gaps, listener.stats.reconnects) == (0, 0)
 
 
 @pytest.fixture(scope="module")
