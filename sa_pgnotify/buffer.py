@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import compress, repeat
 from typing import Any
 
-from .events import Event
+from .events import Event, Gap, Reason
 from .protocol import Item, Protocol, size_of
 
 __all__ = ["Buffer"]
@@ -52,6 +52,14 @@ class Buffer:
         self._put += size_of(item)
         self._queue.append(item)
         self.tell()
+
+    def ends_with_gap(self, reason: Reason) -> bool:
+        """Whether the last item that waits is such a gap."""
+        try:
+            last = self._queue[-1]
+        except IndexError:
+            return False
+        return isinstance(last, Gap) and last.reason == reason
 
     def stop(self) -> None:
         """End every iteration now. From any thread, and from a signal handler."""

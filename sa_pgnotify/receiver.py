@@ -27,6 +27,7 @@ from .changelog import LogNames
 from .decoding import Source
 from .drivers import Arrived, ListenConnection, connect, errors_of
 from .errors import ConnectionLost, ListenUnavailable, PgNotifyError
+from .events import Gap
 from .lending import Lending
 from .presence import Presence
 from .protocol import Item, Protocol, size_of
@@ -299,8 +300,12 @@ class Receiver:
 
     def _hand_over(self, connection: ListenConnection, notifications: Arrived) -> None:
         """Deliver what notifications bring."""
-        items = self.protocol.notified(notifications)
-        self._deliver(connection, self._renewed(connection, items))
+        for item in self._renewed(connection, self.protocol.notified(notifications)):
+            # Any role may send what cannot be read, as fast as it likes. A program that takes the first of several gaps in a row, of
+            # which all have arrived, has them all behind it.
+            forged = isinstance(item, Gap) and item.reason == "undecodable"
+            if not (forged and self.buffer.ends_with_gap("undecodable")):
+                self._deliver(connection, [item])
         if self.protocol.rung:
             self.protocol.rung = False
             for tail in self._tails.values():
