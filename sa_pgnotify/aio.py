@@ -16,6 +16,7 @@ from sqlalchemy.util import greenlet_spawn
 from .buffer import Buffer
 from .errors import ConnectionLost, NotifyConfigError, PgNotifyError
 from .events import Event
+from .handlers import Turn
 from .listening import BaseListener, added, removed
 from .receiver import Receiver
 from .states import OnState
@@ -146,7 +147,8 @@ class AsyncListener(BaseListener):
             while True:
                 current = buffer.current  # another task may put the next one in its place
                 while current:
-                    event = current.popleft()
+                    event = current[0]
+                    del current[0]  # and not popleft(), after which a signal's handler might raise: the event would be lost
                     if buffer.stopped:
                         return
                     yield event
@@ -165,7 +167,8 @@ class AsyncListener(BaseListener):
             while True:
                 current = buffer.current
                 if current:
-                    event = current.popleft()
+                    event = current[0]
+                    del current[0]  # as in events()
                     return None if buffer.stopped else event
                 if not await _next_item(buffer, current, deadline, self._arrived):
                     return None
@@ -190,18 +193,32 @@ class AsyncListener(BaseListener):
         """Call the handlers that fit each event, in the order of registration, until :meth:`stop`. What they return is awaited,
         if it can be, before the next one is called.
 
-        What a handler raises goes to ``on_error``, by default out of this method; the next call goes on with the next event.
+        What a handler raises goes to ``on_error``, by default out of this method; the next call goes on with the handler after it.
         """
-        events, handlers, on_error = self.events(), self._handlers, self._on_error
+        events, handlers, on_error, buffer = self.events(), self._handlers, self._on_error, self._here()
         del self  # as in events()
-        async for event in events:
-            for handler in handlers.of(event):
-                try:
-                    await _done(handler(event))
-                except Exception as error:
-                    if on_error is None:
-                        raise
-                    await _done(on_error(error, event))
+        while True:
+            turn = Turn(handlers)
+            try:
+                if handlers.kept and not buffer.stopped:
+                    turn = handlers.kept[0]
+                    del handlers.kept[0]
+                else:
+                    async for event in events:
+                        turn.event = event
+                        break
+                    else:
+                        return
+                for handler in turn:
+                    try:
+                        await _done(handler(turn.event))
+                    except Exception as error:
+                        if on_error is None:
+                            raise
+                        assert turn.event is not None
+                        await _done(on_error(error, turn.event))
+            finally:
+                turn.end()
 
     # -- subscriptions ------------------------------------------------------------------------------------------------
 

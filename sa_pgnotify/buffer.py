@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from itertools import compress
+from itertools import compress, repeat
 from typing import Any
 
-from .events import Event
+from .events import Event, Gap, Reason
 from .protocol import Item, Protocol, size_of
 
 __all__ = ["Buffer"]
@@ -52,6 +52,14 @@ class Buffer:
         self._put += size_of(item)
         self._queue.append(item)
         self.tell()
+
+    def ends_with_gap(self, reason: Reason) -> bool:
+        """Whether the last item that waits is such a gap."""
+        try:
+            last = self._queue[-1]
+        except IndexError:
+            return False
+        return isinstance(last, Gap) and last.reason == reason
 
     def stop(self) -> None:
         """End every iteration now. From any thread, and from a signal handler."""
@@ -113,8 +121,9 @@ class Buffer:
         now, before = deque(self._protocol.events(item)), self._at_hand[0]
         at_hand = now, before[1] + queued, before[2] + (0 if queued else len(now))
         # Between the parts of this one call there comes neither a signal nor, where there is a GIL, another thread: if there is
-        # something in turn still, the first of source goes, and at_hand is there for it.
-        self._at_hand.extend(compress((at_hand,), zip(turn, iter(source.popleft, None))))
+        # something in turn still, the first of source goes, and at_hand is there for it. (Not iter(source.popleft, None), which
+        # compares what it took with None, by a method of Python's.)
+        self._at_hand.extend(compress((at_hand,), zip(turn, map(deque.popleft, repeat(source)))))
 
     def turn(self) -> list[None]:
         """What :meth:`take` wants; the turn before, of somebody who was interrupted in it, is over."""

@@ -36,6 +36,7 @@ from .states import OnState, States
 from .subscribing import PROBE_SECONDS, greet, listen, probe, read_again
 from .tail import LOST_TO_RESTORE, Tail
 from .taking import chunk_of
+from .trigger_watch import TriggerWatch
 from .waiting import Waiting
 from .wire import MOVED
 from .work import Judge, OnError, Work
@@ -46,6 +47,8 @@ TAKE_OVER_SECONDS = 1.0
 """How often a consumer that stands by asks whether the one that works is still there."""
 LOCKED_SECONDS = 0.2
 """How often it asks for a position that somebody else has locked."""
+VERIFY_SECONDS = 0.25
+"""How often the catalog is looked at, at most, because a notification says that triggers have moved, which anybody may send."""
 FILL_SECONDS = 1.0
 """How long a batch is read for at most, if most of what there is is not for this consumer."""
 
@@ -91,7 +94,8 @@ class Worker:
         self._stored: Position | None = None
         self._works = self._stands_by = self._begun = False
         self._in_transaction = 0
-        self._next_beat = 0.0
+        self._next_beat = self._beat_at = 0.0
+        self._watch, self._altered = TriggerWatch(), ""
         self._rows: deque[LogRow] = deque()  # read, and not yet decoded
         self._chunks: deque[Chunk] = deque()  # decoded, and not yet given out
         self._judge = Judge(engine, key, on_error, self._states)
@@ -132,7 +136,9 @@ class Worker:
 
     def _listen(self, connection: ListenConnection, *, strict: bool) -> None:
         known = self._protocol.routes
-        routes, missing = listen(connection, self._engine, expand(self._entities), known, Presence(), self._states, strict=strict)
+        self._altered = self._altered or self._watch.changes(connection.execute)
+        wanted, states, watch = expand(self._entities), self._states, self._watch
+        routes, missing = listen(connection, self._engine, wanted, known, Presence(), states, watch, strict=strict)
         logs = {route.log: route.sources for route in routes.values() if route.log is not None}
         silent = tuple(s.table.fullname for route in routes.values() if route.log is None for s in route.sources.values())
         if len(logs) != 1 or silent or missing is not None:
@@ -322,7 +328,7 @@ class Worker:
     def _hear(self, connection: ListenConnection) -> None:
         for _, payload, _ in connection.receive():
             if payload == MOVED:
-                self._listen(connection, strict=False)
+                self._next_beat = min(self._next_beat, self._beat_at + VERIFY_SECONDS)
             self.tail.rung()
 
     def _take_over(self, connection: ListenConnection) -> bool:
@@ -340,7 +346,10 @@ class Worker:
 
     def _beat(self, connection: ListenConnection) -> None:
         """What is to be done from time to time, and finds out a dead connection."""
-        self._next_beat = time.monotonic() + self._heartbeat
+        self._beat_at = time.monotonic()
+        self._next_beat = self._beat_at + self._heartbeat
+        if self._watch.changes(connection.execute):
+            self._listen(connection, strict=False)  # raises while triggers are missing
         stored = Stored.load(connection.execute, self._names, self.key)
         if stored is None:
             raise self._forgotten()
@@ -357,6 +366,10 @@ class Worker:
                 )
                 connection.execute(moved)
                 self._stored = passed  # if somebody has moved it meanwhile, that is found before the next batch
+        if self._altered:
+            at = self._rows[0].before if self._rows else self.tail.reader.position
+            self._chunks.append(self._lost(f"triggers were altered, and changes may be missing: {self._altered}", at))
+            self._altered = ""
         self._prune(connection)
 
     def _prune(self, connection: ListenConnection) -> None:

@@ -34,6 +34,8 @@ class Doorbell:
 
     :ivar due: when to look, by the clock that its methods are given; ``math.inf`` while it sleeps soundly.
     :ivar shown: whether it shows that it sleeps, and so must take it back.
+
+    Any role may hold the lock exclusively, and for ever. Then every writer rings, and the reader looks from time to time as well.
     """
 
     def __init__(self) -> None:
@@ -42,6 +44,7 @@ class Doorbell:
         self._quiet_since = inf
         self._shown_at = 0.0
         self._unsure_below = 0
+        self._refused = 0  # how often in a row
 
     def rung(self) -> None:
         """Somebody rang, or there is another reason to look now."""
@@ -59,12 +62,16 @@ class Doorbell:
         """Whether to show, before the next look, that it sleeps."""
         return not self.shown and now - self._quiet_since >= LINGER
 
+    def refuse(self) -> None:
+        """The lock cannot be had now: a writer has it for a moment, or another session for longer."""
+        self._refused += 1
+
     def show(self, next_id: int, now: float) -> None:
         """It shows that it sleeps: from now on, whoever writes rings.
 
         :param next_id: the transaction id that was to be given next, asked for after the lock was taken.
         """
-        self.shown, self._shown_at, self._unsure_below = True, now, next_id
+        self.shown, self._shown_at, self._unsure_below, self._refused = True, now, next_id, 0
 
     def looked(self, xmin: int, now: float, *, found: bool, more: bool = False) -> bool:
         """It has looked.
@@ -74,12 +81,12 @@ class Doorbell:
         :returns: whether to take back that it sleeps.
         """
         if found:
-            self._quiet_since, self.due = inf, 0.0 if more else now + LOOK
+            self._quiet_since, self.due, self._refused = inf, 0.0 if more else now + LOOK, 0
             awoken, self.shown = self.shown, False
             return awoken
         self._quiet_since = min(self._quiet_since, now)
         if not self.shown:
-            self.due = now + LOOK
+            self.due = now + min(LONGEST_DOZE, LOOK * 2 ** min(self._refused, 10))
             return False
         sure = xmin >= self._unsure_below
         self.due = inf if sure else now + min(LONGEST_DOZE, max(LOOK, (now - self._shown_at) / 4))

@@ -61,7 +61,8 @@ class TriggersMissing(PgNotifyError):
 class ListenUnavailable(PgNotifyError):
     """This connection cannot receive notifications: a standby, a transaction pooler, a driver we do not know.
 
-    :ivar reason: ``"connection"`` (there is none), ``"standby"``, ``"pooler"``, ``"driver"`` or ``"log"`` (there is no change log).
+    :ivar reason: ``"connection"`` (there is none), ``"standby"``, ``"pooler"``, ``"driver"``, ``"log"`` (there is no change log)
+        or ``"lock"`` (another session holds an advisory lock that the listener needs).
     """
 
     def __init__(self, reason: str, message: str) -> None:

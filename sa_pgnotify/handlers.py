@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from sqlalchemy import Table
@@ -12,7 +13,7 @@ from .errors import NotifyConfigError
 from .events import Change, Event, Gap, Notification
 from .memory import remember
 
-__all__ = ["Handlers", "concerns", "kinds_of"]
+__all__ = ["Handlers", "Turn", "concerns", "kinds_of"]
 
 logger = logging.getLogger("sa_pgnotify")
 
@@ -28,6 +29,8 @@ class Handlers:
         self._listener = listener
         self._all: list[tuple[tuple[type, ...], list[Any], Callable[[Any], Any]]] = []
         self._known: dict[tuple[Any, ...], list[Callable[[Any], Any]]] = {}
+        self.kept: deque[Turn] = deque()
+        """The turns that an exception has ended before their last call."""
 
     def on(self, what: tuple[Any, ...], check: Callable[[Any], object]) -> Callable[[H], H]:
         """
@@ -67,6 +70,35 @@ class Handlers:
 
     def _find(self, event: Event) -> list[Callable[[Any], Any]]:
         return [handler for kinds, targets, handler in self._all if _fits(event, kinds, targets)]
+
+
+class Turn:
+    """The calls that are due for one event, which is assigned to :attr:`event` after the turn was made.
+
+    A signal's handler may raise after any call, so that an event must not be the result of one; and so that it may be given to a list of
+    handlers of which it is known which have been called.
+    """
+
+    event: Event | None = None
+
+    def __init__(self, handlers: Handlers) -> None:
+        self._handlers = handlers
+        self._left: list[Callable[[Any], Any]] | None = None
+
+    def __iter__(self) -> Iterator[Callable[[Any], Any]]:
+        """Yield the handlers that are still to be called."""
+        if self._left is None and self.event is not None:
+            self._left = list(self._handlers.of(self.event))
+        left = self._left
+        while left:
+            handler = left[0]
+            del left[0]  # and not pop(), which is a call
+            yield handler
+
+    def end(self) -> None:
+        """Keep what is left for the next ``run()``."""
+        if self.event is not None and self._left != []:
+            self._handlers.kept.append(self)
 
 
 def kinds_of(what: tuple[Any, ...]) -> tuple[type, ...]:

@@ -11,6 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import wait
+from itertools import repeat
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from .bell import Bell
 from .buffer import Buffer
 from .errors import ConnectionLost, NotifyConfigError, PgNotifyError
 from .events import Event
+from .handlers import Turn
 from .lending import Lending
 from .listening import BaseListener, added, removed
 from .receiver import Receiver
@@ -151,15 +153,16 @@ class Listener(BaseListener):
         try:
             while True:
                 current = buffer.current  # another thread may put the next one in its place
-                while True:
-                    try:
-                        event = current.popleft()
-                    except IndexError:
-                        break
-                    if buffer.stopped:
-                        return
-                    yield event
-                    deadline = None if timeout is None else time.monotonic() + timeout
+                try:
+                    # A signal's handler may run after a call, and what the call returned would be lost if it raised. A step of a
+                    # for loop is not a call.
+                    for event in map(deque.popleft, repeat(current)):
+                        if buffer.stopped:
+                            return
+                        yield event
+                        deadline = None if timeout is None else time.monotonic() + timeout
+                except IndexError:  # there are no more
+                    pass
                 self._started()  # a loop may have been forked in the middle
                 if not self._next_item(buffer, current, deadline):
                     return
@@ -174,7 +177,9 @@ class Listener(BaseListener):
         """
         events = self.events(timeout)
         del self  # as in events()
-        return next(events, None)
+        for event in events:  # and not next(events): see there
+            return event
+        return None
 
     def fileno(self) -> int:
         """A descriptor that is readable while events may wait, for loops that watch descriptors (``select``, ``loop.add_reader``,
@@ -229,23 +234,37 @@ class Listener(BaseListener):
     def run(self) -> None:
         """Call the handlers that fit each event, in the order of registration, until :meth:`stop`.
 
-        What a handler raises goes to ``on_error``, by default out of this method; the next call goes on with the next event.
+        What a handler raises goes to ``on_error``, by default out of this method; the next call goes on with the handler after it.
 
         :raises NotifyConfigError: if a handler, or ``on_error``, turns out to be async.
         """
-        events, handlers, on_error = self.events(), self._handlers, self._on_error
+        events, handlers, on_error, buffer = self.events(), self._handlers, self._on_error, self._started()
         del self  # as in events()
-        for event in events:
-            for handler in handlers.of(event):
-                try:
-                    result = handler(event)
-                except Exception as error:
-                    if on_error is None:
-                        raise
-                    result = on_error(error, event)
-                if result is not None and isinstance(result, Coroutine):  # of a lambda, say, which does not look async
-                    result.close()
-                    raise _is_async(result)
+        while True:
+            turn = Turn(handlers)
+            try:
+                if handlers.kept and not buffer.stopped:
+                    turn = handlers.kept[0]
+                    del handlers.kept[0]
+                else:
+                    for event in events:
+                        turn.event = event
+                        break
+                    else:
+                        return
+                for handler in turn:
+                    try:
+                        result = handler(turn.event)
+                    except Exception as error:
+                        if on_error is None:
+                            raise
+                        assert turn.event is not None
+                        result = on_error(error, turn.event)
+                    if result is not None and isinstance(result, Coroutine):  # of a lambda, say, which does not look async
+                        result.close()
+                        raise _is_async(result)
+            finally:
+                turn.end()
 
     # -- subscriptions ------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ class Stats:
     :ivar received: events that came since the start, gaps and dropped ones included.
     :ivar delivered: events that the program took.
     :ivar buffered: events that wait for it.
-    :ivar gaps: how many were told.
+    :ivar gaps: how many there were; of those in a row that stand for unreadable payloads, the program may be given one.
     :ivar reconnects: how often a lost connection was made again.
     :ivar latency: seconds from the last message's statement to its arrival here, by two machines' clocks; None before the first.
     :ivar queue_usage: share of PostgreSQL's notification queue in use, 0 to 1, at the last heartbeat; None before the first.
@@ -92,6 +92,7 @@ class BaseListener:
         """
         if runs and not (self._receiver and self._receiver.stopping):
             raise PgNotifyError("this listener has been started already; stop() it first, or make another one")
+        self._handlers.kept.clear()
 
     def _started(self) -> Buffer:
         """What events are taken from.

@@ -54,7 +54,7 @@ class Protocol:
 
     :param buffer_size: how many events may wait for the program.
     :param states: what tells of overflows, and of what cannot be read.
-    :ivar moved: triggers of a table went, or tell on another channel: LISTEN anew, as after a loss.
+    :ivar moved: a notification says that triggers of a table went, or send on another channel: look whether that is so.
     :ivar rung: there is something new in a change log.
     :ivar outdated: the sources, by relation, of which came a message whose trigger was made for other columns, or types: read their
         columns again, and give them to :meth:`renewed`.
@@ -116,7 +116,7 @@ class Protocol:
         return [self._gap("reconnected", since, detail)]
 
     def untold(self, since: float) -> Gap:
-        """All transactions have ended that had written before somebody listened, and so told nothing."""
+        """Return the Gap for transactions that wrote while nobody listened, sent nothing, and have ended."""
         detail = "transactions that wrote while nobody listened have ended"
         state: Literal["reconnected", "connected"] = "reconnected" if self.reconnects else "connected"
         self._states.tell(state, detail, missed=True)

@@ -27,6 +27,7 @@ from .changelog import LogNames
 from .decoding import Source
 from .drivers import Arrived, ListenConnection, connect, errors_of
 from .errors import ConnectionLost, ListenUnavailable, PgNotifyError
+from .events import Gap
 from .lending import Lending
 from .presence import Presence
 from .protocol import Item, Protocol, size_of
@@ -34,6 +35,7 @@ from .sources import expand
 from .states import States
 from .subscribing import PROBE_SECONDS, greet, listen, probe, read_again
 from .tail import Tail
+from .trigger_watch import TriggerWatch
 from .waiting import Waiting
 
 __all__ = ["Receiver"]
@@ -42,6 +44,8 @@ UNTOLD_SECONDS = 1.0
 """How long to wait, before a listener is said to listen, for the end of transactions that wrote while nobody did."""
 FULL_SECONDS = 0.02
 """How long to wait before we look again whether the buffer has room for what was read in a log."""
+VERIFY_SECONDS = 0.25
+"""How often the catalog is looked at, at most, because a notification says that triggers have moved, which anybody may send."""
 FEW = 4096
 """Characters that notifications come to, of which it does not matter who reads them."""
 QUEUE_WARNING = 0.1
@@ -86,6 +90,8 @@ class Receiver:
         self.connecting = self.ended = self._begun = False
         self._early: Arrived = []
         self._presence = Presence()
+        self._watch = TriggerWatch()
+        self._verified = 0.0  # when
         self._tails: dict[LogNames, Tail] = {}
         self._logged: deque[Item] = deque()  # read in a log, and not yet in the buffer
 
@@ -213,7 +219,9 @@ class Receiver:
             with self._waiting.deadline(connection, self._patience):
                 greet(connection)
             probe(connection, self._open, self._waiting, lambda: self.stopping)
-            missing = self._listen(connection, self._sources, strict=strict, anew=True)
+            with self._waiting.deadline(connection, self._patience):
+                altered = self._watch.changes(connection.execute)
+            missing = self._listen(connection, self._sources, strict=strict, anew=True) or altered
             self._early = []  # of the connection before
         except BaseException:
             self._close(connection)
@@ -244,13 +252,14 @@ class Receiver:
         while not self.stopping:
             self._obey(connection)
             arrived, self._early = self._early or connection.receive(), []
-            self._hand_over(connection, arrived)
-            self._follow(connection)
-            if self._presence.due <= time.monotonic():
+            if self._presence.due <= time.monotonic() or (arrived and self._presence.is_in_doubt):
                 self._look(connection)
-            if self._presence.is_late and self._presence.all_told:
-                self._deliver(connection, [self.protocol.untold(time.time() - (time.monotonic() - self._presence.since))])
-                self._presence.is_late = False
+            if (since := self._presence.take_ended()) is not None:  # before later transactions, which may have arrived
+                self._deliver(connection, [self.protocol.untold(time.time() - (time.monotonic() - since))])
+            self._hand_over(connection, arrived)
+            if self.protocol.moved and self._verified + VERIFY_SECONDS <= time.monotonic():
+                self._verify(connection)
+            self._follow(connection)
             if time.monotonic() >= next_beat and not connection.pending():  # what is pending is not yet delivered
                 self._beat(connection)
                 next_beat = time.monotonic() + self._heartbeat
@@ -261,7 +270,7 @@ class Receiver:
 
     def _delivered(self, connection: ListenConnection) -> bool:
         """Deliver what has arrived, as far as that needs nothing else; False if there is more to do."""
-        if self._early or connection.lendable:
+        if self._early or connection.lendable or self._presence.is_in_doubt:
             return False
         try:
             notes = connection.receive()
@@ -283,26 +292,38 @@ class Receiver:
             return None
 
     def _lend(self, connection: ListenConnection, seconds: float, *, few: bool) -> bool:
-        """Let who waits for events read the connection, if there is such a one, and there is no log to be looked at."""
+        """Let the thread that waits for events read the connection, if there is one, and if nothing else is to be looked at first."""
         if self.lending is None:
             return False
-        self.lending.calm = few and connection.lendable and not self._tails
+        self.lending.calm = few and connection.lendable and not self._tails and not self._presence.is_in_doubt
         return self.lending.lend(connection, seconds, lambda: self.stopping or not self._commands.empty())
 
     def _hand_over(self, connection: ListenConnection, notifications: Arrived) -> None:
-        """Deliver what notifications tell; and where tables or triggers were altered since we listen, do what that asks for."""
-        items = self.protocol.notified(notifications)
-        self._deliver(connection, self._renewed(connection, items))
+        """Deliver what notifications bring."""
+        for item in self._renewed(connection, self.protocol.notified(notifications)):
+            # Any role may send what cannot be read, as fast as it likes. A program that takes the first of several gaps in a row, of
+            # which all have arrived, has them all behind it.
+            forged = isinstance(item, Gap) and item.reason == "undecodable"
+            if not (forged and self.buffer.ends_with_gap("undecodable")):
+                self._deliver(connection, [item])
         if self.protocol.rung:
             self.protocol.rung = False
             for tail in self._tails.values():
                 tail.rung()
-        if self.protocol.moved:
-            self._states.tell("triggers moved", "they were dropped, or tell on another channel: listening anew")
+
+    def _verify(self, connection: ListenConnection) -> bool:
+        """Listen anew, with a Gap, if triggers are not what they were; returns whether they are."""
+        self.protocol.moved = False
+        with self._waiting.deadline(connection, self._patience):
+            altered = self._watch.changes(connection.execute)
+        self._verified = time.monotonic()
+        if altered:
+            self._states.tell("triggers moved", f"{altered}: listening anew")
             self.protocol.lost()
             asked = time.time()
             missing = self._listen(connection, self._sources, strict=False)
-            self._deliver(connection, self.protocol.connected(asked, missing or "the triggers of a table tell on another channel"))
+            self._deliver(connection, self.protocol.connected(asked, missing or altered))
+        return not altered
 
     def _renewed(self, connection: ListenConnection, items: list[Item]) -> list[Item]:
         """``items``; what came from newer triggers decoded with what is read anew about their tables."""
@@ -336,17 +357,19 @@ class Receiver:
         return waiting == 0 or waiting + size_of(item) <= self._buffer_size
 
     def _due(self) -> list[float]:
-        """In how many seconds something is to be looked at: who has not told, and the logs."""
-        untold = self._presence.due - time.monotonic()
+        """In how many seconds to look at something: at open transactions, at the triggers, and at the logs."""
+        due = [self._presence.due - time.monotonic()]
+        if self.protocol.moved:
+            due.append(max(0.0, self._verified + VERIFY_SECONDS - time.monotonic()))
         if self._logged:
-            return [untold, 0.0 if self._has_room(self._logged[0]) else FULL_SECONDS]
-        return [untold, *(tail.due_in for tail in self._tails.values())]
+            return [*due, 0.0 if self._has_room(self._logged[0]) else FULL_SECONDS]
+        return [*due, *(tail.due_in for tail in self._tails.values())]
 
     def _sources_of(self, tail: Tail) -> dict[str, Source]:
         return next(route.sources for route in self.protocol.routes.values() if route.log == tail.names)
 
     def _look(self, connection: ListenConnection) -> None:
-        """See whether what was written while nobody listened has been committed, or never will be."""
+        """See which of the transactions have ended that wrote while nobody listened."""
         with self._waiting.deadline(connection, self._patience):
             self._presence.look(connection.execute, time.monotonic())
 
@@ -357,12 +380,14 @@ class Receiver:
         with self._waiting.deadline(connection, self._patience):
             known = self.protocol.routes
             wanted = expand(sources)
-            self.protocol.routes, missing = listen(connection, self._engine, wanted, known, self._presence, self._states, strict=strict)
+            self.protocol.routes, missing = listen(
+                connection, self._engine, wanted, known, self._presence, self._states, self._watch, strict=strict
+            )
             self._follow_logs(connection, anew=anew)
         patient_until = time.monotonic() + UNTOLD_SECONDS
-        while not self.stopping and self._presence.due < patient_until:
+        while not self.stopping and self._presence.has_new and self._presence.due < patient_until:
             self._look(connection)
-            if not self._presence.all_told:
+            if self._presence.has_new:
                 self._waiting.wait(None, self._presence.due - time.monotonic())
         self._presence.wait_no_longer()
         if missing is not None:
@@ -392,7 +417,8 @@ class Receiver:
             usage = float(connection.execute("SELECT pg_catalog.pg_notification_queue_usage()")[0][0])
             for tail in self._tails.values():
                 tail.verify(connection.execute)
-        self.protocol.answered(asked)
+        if self._verify(connection) and not self._presence.is_in_doubt:
+            self.protocol.answered(asked)
         for tail in self._tails.values():
             tail.rung()  # for those that write without ringing
         if usage >= QUEUE_WARNING > (self.queue_usage or 0.0):
@@ -412,10 +438,13 @@ class Receiver:
             if not command.done.set_running_or_notify_cancel():
                 continue  # who asked waits no longer
             try:
+                self._verify(connection)  # else what is found now would be relied on without a Gap
                 sources = command.change(self._sources)
                 self._listen(connection, sources, strict=True)
             except PgNotifyError as error:
                 command.done.set_exception(error)
+                if isinstance(error, ListenUnavailable):  # half of it is done: connect anew
+                    raise
             except BaseException as error:
                 command.done.set_exception(ConnectionLost(f"the connection broke: {error}"))
                 raise

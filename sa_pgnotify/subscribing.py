@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from uuid import uuid4
 
@@ -15,14 +16,15 @@ from sqlalchemy import Engine
 
 from .columns import FAMILIES
 from .decoding import Source
-from .drivers import ListenConnection
+from .drivers import ListenConnection, sqlstate_of
 from .errors import ListenUnavailable, NotifyConfigError, TriggersMissing
-from .presence import Presence
+from .presence import Presence, holders
 from .protocol import Route
 from .reflection import Installed, compare, installed, marked_sets, schema_translation
 from .sources import Wanted
 from .states import States
 from .tail import Tail
+from .trigger_watch import TriggerWatch, states_of
 from .triggers import read_comment
 from .waiting import Waiting
 
@@ -30,6 +32,10 @@ __all__ = ["PROBE_SECONDS", "greet", "listen", "probe", "read_again"]
 
 PROBE_SECONDS = 5.0
 """How long a notification to ourselves may take before we call it swallowed."""
+PROBE_CHANNEL = "sa_pgnotify_probe"
+"""One for all: what a pooler's session keeps of it, if that is not found again, is one LISTEN, however often a start is tried."""
+LEAVE_SECONDS, UNLISTEN_ATTEMPTS = 1.0, 50
+"""How long, and how often, a refused start looks for the session of a pooler that LISTENs for it."""
 _FIRST_QUESTION = """
 SELECT CASE WHEN pg_catalog.current_setting('application_name') = ''
   THEN pg_catalog.set_config('application_name', 'sa_pgnotify listener', false) END,
@@ -55,17 +61,20 @@ def listen(
     known: Mapping[str, Route],
     presence: Presence,
     states: States,
+    watch: TriggerWatch,
     *,
     strict: bool,
 ) -> tuple[dict[str, Route], TriggersMissing | None]:
     """LISTEN to what is wanted and not yet listened to, show it to writers, and the reverse for the rest.
 
     :param known: what channels carried until now; of tables that are gone these are kept, since they may come back.
+    :param watch: what finds out later whether the triggers are still those that are found now.
     :param strict: whether to refuse tables without enabled triggers; otherwise the error is returned and not raised.
     :returns: what each channel carries from now on, and what was found missing.
     """
     tables = sorted(wanted.tables, key=lambda table: table.fullname)
     sets = marked_sets(tables, schema_translation(engine))
+    states_before = states_of(connection.execute, sets.values())
     found = installed(connection.execute, sets.values())
     silent: dict[str, list[str]] = {}
     for table, triggers in sets.items():
@@ -107,7 +116,17 @@ def listen(
     connection.listen([channel for channel in routes if channel not in listening])
     connection.unlisten([channel for channel in listening if channel not in routes])
     told_on = [channel for channel, route in routes.items() if route.log is None or route.plain]
-    presence.show_on(connection.execute, told_on, time.monotonic())
+    try:
+        presence.show_on(connection.execute, told_on, time.monotonic())
+    except Exception as error:
+        if sqlstate_of(error) != "55P03":  # lock_not_available
+            raise
+        raise ListenUnavailable(
+            "lock",
+            f"the advisory locks by which writers see a listener cannot be had: {holders(connection.execute) or 'a session'} holds them "
+            "exclusively. End that session by pg_terminate_backend()",
+        ) from error
+    watch.rely_on(states_before, found, sets.values())
     return routes, missing
 
 
@@ -136,28 +155,49 @@ def probe(
     """Send a notification through another connection and wait for it, on one that listens to nothing yet.
 
     Another connection, because a transaction pooler may well deliver what a client sends to itself.
+
+    :raises ListenUnavailable: if it does not arrive.
     """
-    channel = f"sa_pgnotify_probe_{uuid4().hex}"
+    token = uuid4().hex
     with waiting.deadline(connection, PROBE_SECONDS):
-        connection.listen([channel])
-    sender = open_another()
+        connection.listen([PROBE_CHANNEL])
     try:
-        with waiting.deadline(sender, PROBE_SECONDS):
-            sender.execute(f"NOTIFY {channel}")
-    finally:
-        sender.close()
-    until = time.monotonic() + PROBE_SECONDS
-    while not stopped():
-        if any(heard == channel for heard, _, _ in connection.receive()):
-            break
-        left = until - time.monotonic()
-        if left <= 0:
-            raise ListenUnavailable(
-                "pooler",
-                f"LISTEN succeeded, but a notification did not arrive within {PROBE_SECONDS:.0f} s: a transaction pooler "
-                "(pgbouncer with pool_mode=transaction, say) stands in between. Give the listener an engine that connects "
-                "to PostgreSQL directly, or with session pooling",
-            )
-        waiting.wait(connection, left)
+        sender = open_another()
+        try:
+            with waiting.deadline(sender, PROBE_SECONDS):
+                sender.execute(f"NOTIFY {PROBE_CHANNEL}, '{token}'")
+        finally:
+            sender.close()
+        until = time.monotonic() + PROBE_SECONDS
+        while not stopped() and (PROBE_CHANNEL, token) not in [(channel, payload) for channel, payload, _ in connection.receive()]:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise ListenUnavailable(
+                    "pooler",
+                    f"LISTEN succeeded, but a notification did not arrive within {PROBE_SECONDS:.0f} s: a transaction pooler "
+                    "(pgbouncer with pool_mode=transaction, say) stands in between. Give the listener an engine that connects "
+                    "to PostgreSQL directly, or with session pooling",
+                )
+            waiting.wait(connection, left)
+    except Exception as error:
+        with suppress(Exception), waiting.deadline(connection, LEAVE_SECONDS):
+            if not _unlisten(connection) and isinstance(error, ListenUnavailable):
+                error.add_note(
+                    f"One of the pooler's sessions still LISTENs on {PROBE_CHANNEL}; it had no turn to UNLISTEN. It does no harm."
+                )
+        raise
     with waiting.deadline(connection, PROBE_SECONDS):
-        connection.unlisten([channel])
+        connection.unlisten([PROBE_CHANNEL])
+
+
+def _unlisten(connection: ListenConnection) -> bool:
+    """Take the probe's LISTEN back, in whichever of a pooler's sessions it is; returns whether that session was found."""
+    for _ in range(UNLISTEN_ATTEMPTS):
+        connection.execute("BEGIN")  # a pooler keeps its session for a transaction
+        found = connection.execute(f"SELECT 1 FROM pg_catalog.pg_listening_channels() AS c WHERE c = '{PROBE_CHANNEL}'")
+        if found:
+            connection.unlisten([PROBE_CHANNEL])
+        connection.execute("COMMIT")
+        if found:
+            return True
+    return False

@@ -85,14 +85,26 @@ class Tail:
     def leave(self, execute: Execute) -> None:
         """Follow it no more, on a connection that stays: nobody is to ring for it."""
         if self._doorbell.shown:
-            self._each_lock(execute, "unlock")
+            self._unlock(execute, self._shown)
         self._doorbell.reset()
 
-    def _each_lock(self, execute: Execute, action: str) -> None:
+    def _lock(self, execute: Execute) -> bool:
+        """Take the lock of each table, or none if one cannot be had: any role may hold it, so it is not waited for."""
+        had = self._each(execute, "try_advisory_lock_shared", self._shown)
+        if len(had) < len(self._shown):
+            self._unlock(execute, had)
+        return len(had) == len(self._shown)
+
+    def _unlock(self, execute: Execute, names: Iterable[str]) -> None:
+        self._each(execute, "advisory_unlock_shared", names)
+
+    def _each(self, execute: Execute, function: str, names: Iterable[str]) -> list[str]:
+        """For which names the lock function gave true."""
         assert self._origin is not None
         key = doorbell_key("name", self._origin.split(":")[1])
-        names = f"unnest(ARRAY[{', '.join(map(literal, self._shown))}]::text[]) AS name"
-        execute(f"SELECT count(pg_catalog.pg_advisory_{action}_shared({key})::text) FROM {names}")
+        listed = f"unnest(ARRAY[{', '.join(map(literal, names))}]::text[]) AS name"
+        done = execute(f"SELECT name FROM {listed} WHERE pg_catalog.pg_{function}({key})")
+        return [name for (name,) in done]
 
     @property
     def origin(self) -> str | None:
@@ -123,13 +135,15 @@ class Tail:
             self.leave(execute)  # it is for other tables now that it may sleep
         if bell.wants_to_sleep(monotonic()):
             self._shown = self.reader.relations
-            self._each_lock(execute, "lock")
-            ((next_id,),) = execute(_NEXT_ID)
-            bell.show(int(next_id), monotonic())
+            if self._lock(execute):
+                ((next_id,),) = execute(_NEXT_ID)
+                bell.show(int(next_id), monotonic())
+            else:
+                bell.refuse()
         rows = self.reader.read(execute)
         more = self.reader.position.target is not None
         if bell.looked(self.reader.snapshot.xmin, monotonic(), found=bool(rows), more=more):
-            self._each_lock(execute, "unlock")
+            self._unlock(execute, self._shown)
         return rows
 
     def lost_to_retention(self) -> str | None:

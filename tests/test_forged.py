@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from conftest import run, take
+from conftest import run, take, wait_until
 from sqlalchemy import Enum, ForeignKey, Integer, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -49,13 +49,13 @@ def send(engine, *payloads: str, channel: str = "public.orders") -> None:
             connection.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload})
 
 
-def until_real(engine, listener) -> list[Any]:
+def until_real(engine, listener, id_: int = 4711) -> list[Any]:
     """What came before a real event, which comes now."""
-    run(engine, "INSERT INTO orders VALUES (4711, 'real')")
+    run(engine, f"INSERT INTO orders VALUES ({id_}, 'real')")
     found = []
-    while not (isinstance(found[-1:] and found[-1], Inserted) and found[-1].identity == (4711,)):
+    while not (isinstance(found[-1:] and found[-1], Inserted) and found[-1].identity == (id_,)):
         found += take(listener, 1)
-    assert found[-1].new == {"id": 4711, "status": "real"}
+    assert found[-1].new == {"id": id_, "status": "real"}
     return found[:-1]
 
 
@@ -167,7 +167,7 @@ def test_truncated_copies_of_a_real_payload(engine, Listener):
     with Listener(engine, Order) as listener:
         send(engine, *(payload[:n] for n in range(len(payload))))
         events = until_real(engine, listener)
-        assert len(events) == len(payload)
+        assert len(events) <= len(payload)
         assert all(isinstance(event, Gap) or event.identity == (1,) for event in events)
         assert listener.stats.gaps > len(payload) - 20
 
@@ -189,7 +189,7 @@ def test_copies_of_parts_out_of_order(engine, order, Listener):
         events = until_real(engine, listener)
         assert events
         assert {getattr(event, "reason", None) for event in events} == {"undecodable"}
-        assert listener.stats.gaps == len(events)
+        assert listener.stats.gaps >= len(events)
 
 
 def test_real_messages_within_a_forged_one(engine, Listener):
@@ -313,10 +313,19 @@ def test_a_forged_message_of_many_rows(engine, Listener):
 
 
 def test_a_flood_of_forgeries(engine, Listener):
-    """Thousands of different forgeries do not keep a real change from arriving, and each is counted."""
+    """Thousands of different forgeries do not keep a real change from arriving, and each is counted; those that wait are one Gap, however
+    small the buffer is."""
     Order = orders(engine)
-    with Listener(engine, Order) as listener:
-        send(engine, *(f"forged {i}" for i in range(3000)), *(message(shape=SHAPE | {"columns": ["x", f"y{i}"]}) for i in range(3000)))
+    with Listener(engine, Order, buffer_size=2) as listener:
+        send(engine, *(f"forged {i}" for i in range(3000)))
+        wait_until(lambda: listener.stats.gaps == 3000)
+        assert listener.stats.buffered <= 2  # one may be at hand
         events = until_real(engine, listener)
-        assert [type(event) for event in events] == [Gap] * 6000
-        assert (listener.stats.gaps, listener.stats.buffered, listener.stats.delivered) == (6000, 0, 6001)
+        assert {getattr(event, "reason", None) for event in events} == {"undecodable"}
+        assert len(events) <= 2
+        assert (listener.stats.gaps, listener.stats.buffered, listener.stats.delivered) == (3000, 0, len(events) + 1)
+    with Listener(engine, Order) as listener:
+        send(engine, *(message(shape=SHAPE | {"columns": ["x", f"y{i}"]}) for i in range(3000)))
+        events = until_real(engine, listener, 4712)
+        assert {getattr(event, "reason", None) for event in events} == {"undecodable"}
+        assert (listener.stats.gaps, listener.stats.buffered, listener.stats.delivered) == (3000, 0, len(events) + 1)

@@ -30,7 +30,7 @@ LAYERS = [
     {"ddl", "reflection"},
     {"logusers"},
     {"marker"},
-    {"sources"},
+    {"sources", "trigger_watch"},
     {"subscribing", "lending"},
     {"receiver", "retention"},
     {"work", "taking", "overview"},

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import run, take, told, until_end
-from sqlalchemy import Engine, ForeignKey, Integer, String, Text, text
+from sqlalchemy import Engine, ForeignKey, Integer, String, Text, event, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sa_pgnotify import Deleted, Inserted, Listener, Notification, NotifyOnChange, NotifySpec, Updated
@@ -397,3 +397,26 @@ def test_the_plan_of_a_small_update_does_not_serve_a_large_one(engine):
         )
         events = until_end(engine, listener)
     assert sum(isinstance(event, Updated) for event in events) == 30_003
+
+
+def test_a_program_in_another_client_encoding_reads_every_payload(engine, kind):
+    """A program whose connections are in LATIN1 receives what LATIN1 cannot write: the listening connection is in UTF-8, and its driver
+    knows."""
+    Order = orders(engine, ALL)
+    own = kind.engine(engine.url)
+
+    @event.listens_for(own.sync_engine if kind.is_async else own, "connect")
+    def latin1(dbapi, _):
+        cursor = dbapi.cursor()
+        cursor.execute("SET client_encoding TO 'LATIN1'")
+        cursor.close()
+        dbapi.commit()
+
+    with kind.listener(own, Order) as listener:
+        run(engine, "INSERT INTO orders VALUES (1, '€ é 😀')")
+        (inserted,) = take(listener, 1)
+        assert inserted.new["status"] == "€ é 😀"
+        run(engine, "UPDATE orders SET status = 'é'")
+        (updated,) = take(listener, 1)
+        assert (updated.old["status"], updated.new["status"]) == ("€ é 😀", "é")
+        assert (listener.stats.gaps, listener.stats.reconnects) == (0, 0)

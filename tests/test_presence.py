@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Iterator
+from math import inf
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -13,9 +15,11 @@ import sqlalchemy as sa
 from conftest import HERE, run
 from durables import model_of
 from kinds import address
+from pooler import Pooler
 
 from sa_pgnotify import Gap, Inserted, Listener, ListenUnavailable, NotifyOnChange, subscribing
 from sa_pgnotify.channel import DEFAULT_CHANNEL, RELATION
+from sa_pgnotify.drivers.libpq import LibpqConnection
 from sa_pgnotify.presence import LOOK, PRESENT, UNTOLD, Presence
 from sa_pgnotify.presence import door as door_to
 from sa_pgnotify.quoting import literal
@@ -39,15 +43,13 @@ class Writer(NamedTuple):
 class Reader(NamedTuple):
     """A listener.
 
-    :ivar step: ``away``, ``listening``, ``shown`` (holds *present* of both doors), ``looking`` or ``sure`` that all others tell.
-    :ivar shows: the doors of which it holds *present*; ``doubts`` those of which somebody may not have told; ``looks`` that of which it
-        holds *untold* alone, for a moment.
+    :ivar step: ``away``, ``listening``, ``shown`` (holds *present* of both doors), ``started`` (others are said to be heard from now on).
+    :ivar shows: the doors of which it holds *present*; ``follows`` the writers whose end is a Gap.
     """
 
     step: str = "away"
     shows: frozenset[int] = frozenset()
-    doubts: frozenset[int] = frozenset()
-    looks: int = -1
+    follows: frozenset[int] = frozenset()
 
 
 class State(NamedTuple):
@@ -65,19 +67,15 @@ class State(NamedTuple):
 class Model:
     """The protocol, as the trigger functions and :class:`sa_pgnotify.presence.Presence` follow it."""
 
-    looks_twice = shares_untold = looks_after_showing = waits = True
+    looks_twice = shares_untold = looks_after_showing = looks = True
 
     def write(self, state: State, w: Writer) -> Iterator[Writer]:
-        held = any(r.looks == w.door for r in state.readers)
         if w.step == "new":
             yield w._replace(step="first" if state.alone_in(w.door) else "tells")
         elif w.step == "first":
             yield w._replace(step="alone")
         elif w.step == "alone":
-            if held or not self.shares_untold:
-                yield w._replace(step="tells" if held else "silent")
-            else:
-                yield w._replace(step="untold" if self.looks_twice else "silent", untold=True)
+            yield w._replace(step="untold" if self.looks_twice else "silent", untold=self.shares_untold)
         elif w.step == "untold":
             yield w._replace(step="second" if state.alone_in(w.door) else "tells")
         elif w.step == "second":
@@ -87,33 +85,22 @@ class Model:
 
     def read(self, state: State, r: Reader) -> Iterator[Reader]:
         doors = frozenset(w.door for w in state.writers)
+        open_now = frozenset(i for i, w in enumerate(state.writers) if w.untold) if self.looks else frozenset[int]()
         yield Reader()  # it stops, or its connection breaks
         if r.step == "away":
-            yield r._replace(step="listening", doubts=doors)
+            yield r._replace(step="listening", follows=frozenset() if self.looks_after_showing else open_now)
         elif r.step == "listening":
-            if not self.looks_after_showing and r.doubts:
-                yield from self.look(state, r)
             for door in doors - r.shows:
                 if not any(w.step in ("first", "second") and w.door == door for w in state.writers):
                     yield r._replace(shows=r.shows | {door}, step="shown" if r.shows | {door} == doors else r.step)
         elif r.step == "shown":
-            yield from self.look(state, r)
-            if not r.doubts or not self.waits:
-                yield r._replace(step="sure", looks=-1)
-
-    def look(self, state: State, r: Reader) -> Iterator[Reader]:
-        if r.looks >= 0:
-            yield r._replace(looks=-1, doubts=r.doubts - {r.looks})
-            return
-        for door in r.doubts:
-            if not any(w.untold and w.door == door for w in state.writers) and not any(o.looks == door for o in state.readers):
-                yield r._replace(looks=door)
+            yield r._replace(step="started", follows=open_now if self.looks_after_showing else r.follows)
 
     def next_to(self, state: State) -> Iterator[State]:
         for i, w in enumerate(state.writers):
             for after in self.write(state, w):
                 silent = w.step == "silent" and after.step == "ended"
-                missed = silent and any(r.step == "sure" for r in state.readers)
+                missed = silent and any(r.step == "started" and i not in r.follows for r in state.readers)
                 yield State((*state.writers[:i], after, *state.writers[i + 1 :]), state.readers, missed)
         for i, r in enumerate(state.readers):
             for one in self.read(state, r):
@@ -142,8 +129,8 @@ class LooksTooEarly(Model):
     looks_after_showing = False
 
 
-class NeverDoubts(Model):
-    waits = False
+class NeverLooks(Model):
+    looks = False
 
 
 @pytest.mark.parametrize("doors", [(0, 0), (0, 1)])
@@ -153,7 +140,7 @@ def test_nobody_is_sure_while_somebody_may_commit_in_silence(doors):
     assert not any(state.missed for state in Model().states(doors))
 
 
-@pytest.mark.parametrize("model", [LooksOnce, SharesNothing, LooksTooEarly, NeverDoubts])
+@pytest.mark.parametrize("model", [LooksOnce, SharesNothing, LooksTooEarly, NeverLooks])
 def test_the_model_finds_what_is_wrong(model):
     """Each part of the protocol is needed: without it there is an order in which a change is lost without a word."""
     assert any(state.missed for state in model().states((0, 0)))
@@ -321,50 +308,101 @@ def test_who_wrote_while_the_connection_was_away_is_a_second_gap(engine, Item, p
         assert listener.get(10).identity == (2,)
 
 
-def test_a_start_that_finds_a_pooler_leaves_nothing_in_its_sessions(Item, proxy, proxied, monkeypatch):
-    """A pooler's session lives on: it keeps no LISTEN by which others would receive, and no lock by which writers would think that somebody
-    listens."""
+SHOWN = "SELECT pg_listening_channels() UNION SELECT objid::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+
+
+def test_a_start_that_finds_a_pooler_shows_itself_to_nobody(Item, proxy, proxied, monkeypatch):
+    """A pooler's session lives on: it gets no lock by which writers would think that somebody listens, and its LISTEN is taken back."""
     proxy.censor_notifications = True
-    asked = "SELECT pg_listening_channels() UNION SELECT objid::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
-    left: set[str] = set()
+    left: list[set[str]] = []
 
     def look(_: object, connection: Any, *__: object) -> None:
-        left.update(name for (name,) in connection.execute(asked))
+        left.append({name for (name,) in connection.execute(SHOWN)})
 
     monkeypatch.setattr(subscribing, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(ThreadWaiting, "wait", look)
+    closed: list[set[str]] = []
+    monkeypatch.setattr(LibpqConnection, "close", lambda self: closed.append({name for (name,) in self.execute(SHOWN)}))
     with pytest.raises(ListenUnavailable, match="pool_mode"):
         Listener(proxied, Item).start()
-    assert [name[:18] for name in left] == ["sa_pgnotify_probe_"]
+    assert left[0] == {"sa_pgnotify_probe"}
+    assert closed == [set(), set()]
 
 
-def test_a_gap_is_since_the_first_that_is_waited_for():
-    """A table that is subscribed to while something is waited for makes no promise about what was written before."""
-    held = [(1,)]
-    presence = Presence()
-    presence.show_on(lambda _: held, ["public.a"], 10.0)
-    presence.look(lambda _: held, 10.0)
+@pytest.mark.parametrize("busy", [False, True])
+def test_starts_behind_a_pooler_leave_no_listen(engine, url, busy, monkeypatch):
+    """However often a start is refused behind a transaction pooler, whose sessions take turns, none of them LISTENs afterwards; or each to
+    one channel at most, if the one that does is not given out in time: the error says so."""
+    monkeypatch.setattr(subscribing, "PROBE_SECONDS", 0.2)
+    if busy:
+        monkeypatch.setattr(subscribing, "UNLISTEN_ATTEMPTS", 0)
+    with Pooler(url) as pooler:
+        pooled = sa.create_engine(pooler.url, poolclass=sa.NullPool)
+        for _ in range(4):
+            with pytest.raises(ListenUnavailable) as raised:
+                Listener(pooled, "a").start()
+            assert raised.value.reason == "pooler"
+            assert bool(getattr(raised.value, "__notes__", ())) == busy
+        listening = []
+        with pooled.connect() as connection:
+            for _ in range(6):
+                listening += connection.execute(sa.text(SHOWN)).scalars()
+                connection.rollback()
+        assert set(listening) == ({"sa_pgnotify_probe"} if busy else set())
+
+
+class Server:
+    """Answers the questions of a Presence.
+
+    :ivar open: the transactions that hold *untold*.
+    """
+
+    def __init__(self, *ids: int) -> None:
+        self.open = set(ids)
+
+    def __call__(self, sql: str) -> list[tuple[Any, ...]]:
+        if "advisory_lock_shared" in sql:
+            return [(1,)]
+        if "pg_locks" in sql:
+            return [(id_,) for id_ in self.open]
+        return [(id_,) for id_ in map(int, re.findall(r"\d+", sql.partition("ARRAY[")[2].partition("]")[0])) if id_ not in self.open]
+
+
+def test_each_end_is_a_gap_since_the_transaction_was_known():
+    """Whoever ends first is published first, since it was known; what ended before the listener was said to listen is none."""
+    server, presence = Server(1, 2, 3), Presence()
+    presence.show_on(server, ["public.a"], 10.0)
+    presence.look(server, 10.0)
+    server.open = {1, 2}
+    presence.look(server, 10.5)
     presence.wait_no_longer()
-    presence.show_on(lambda _: held, ["public.a", "public.b"], 20.0)
-    assert (presence.since, presence.due, presence.all_told) == (10.0, 20.0, False)
-    presence.look(lambda _: [], 20.0)
-    assert (presence.is_late, presence.all_told) == (True, True)
-    presence.is_late = False  # as it is told
-    presence.show_on(lambda _: held, ["public.c"], 30.0)
-    assert (presence.since, presence.due) == (30.0, 30.0)
+    assert (presence.take_ended(), presence.is_in_doubt, presence.has_new) == (None, True, False)
+    server.open = {1, 4}
+    presence.show_on(server, ["public.a", "public.b"], 20.0)
+    presence.look(server, 20.0)
+    assert (presence.take_ended(), presence.take_ended(), presence.has_new) == (10.0, None, True)
+    presence.wait_no_longer()
+    server.open = {1}
+    presence.look(server, 30.0)
+    assert presence.take_ended() == 20.0
+    server.open = set()
+    presence.look(server, 40.0)
+    assert (presence.take_ended(), presence.is_in_doubt, presence.due) == (10.0, False, inf)
 
 
-def test_who_subscribes_does_not_wait_for_a_transaction_that_is_known_to_be_long():
+def test_a_subscription_does_not_wait_for_a_transaction_that_is_known_to_be_long():
     """What has been waited for in vain when the listener started holds up no later subscription: only what is new there does."""
-    old, new = (1,), (2,)
-    presence = Presence()
-    presence.show_on(lambda _: [old], ["public.a"], 10.0)
-    presence.look(lambda _: [old], 15.0)
-    presence.show_on(lambda _: [new], ["public.b"], 20.0)
-    presence.look(lambda _: [old, new], 20.0)
-    assert presence.due == 20.0 + LOOK
-    presence.look(lambda _: [old], presence.due)
-    assert presence.due > 20.0 + UNTOLD_SECONDS
+    server, presence = Server(1), Presence()
+    presence.show_on(server, ["public.a"], 10.0)
+    presence.look(server, 15.0)
+    presence.wait_no_longer()
+    server.open = {1, 2}
+    presence.show_on(server, ["public.a", "public.b"], 20.0)
+    presence.look(server, 20.0)
+    assert (presence.due, presence.has_new) == (20.0 + LOOK, True)
+    server.open = {1}
+    presence.look(server, presence.due)
+    assert (presence.due > 20.0 + UNTOLD_SECONDS, presence.has_new) == (True, False)
 
 
 def test_nothing_is_lost_while_listeners_come_and_go(engine, Item):

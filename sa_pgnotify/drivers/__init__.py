@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event
 from ..errors import ListenUnavailable
 from .interface import Arrived, ListenConnection, Read, TextReader
 
-__all__ = ["Arrived", "ListenConnection", "Read", "TextReader", "connect", "errors_of"]
+__all__ = ["Arrived", "ListenConnection", "Read", "TextReader", "connect", "errors_of", "sqlstate_of"]
 
 BLOCKING, ASYNCIO = ("psycopg2", "psycopg"), ("psycopg", "asyncpg")
 """The drivers that we know, by the name that SQLAlchemy's URLs give them."""
@@ -51,6 +51,11 @@ def errors_of(engine: Engine) -> tuple[type[Exception], ...]:
     """What a lost connection of this engine's driver raises, or the attempt to make one."""
     errors: tuple[type[Exception], ...] = _module_of(engine).ERRORS
     return (*errors, ListenUnavailable)
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """PostgreSQL's code of an error that a driver raised; None if it has none."""
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
 
 
 def _module_of(engine: Engine) -> Any:

@@ -116,6 +116,8 @@ class Connection(ListenConnection):
         self._names: dict[int, str] = {}
         self._quick: dict[int, Callable[[str], Any]] = {}
         raw.add_termination_listener(self._on_termination)
+        if raw.get_settings().client_encoding.upper() not in ("UTF8", "UNICODE"):  # by server_settings, or a hook of the program's
+            self.execute("SET client_encoding TO 'UTF8'")
 
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self._wait(self._raw.fetch(sql))]

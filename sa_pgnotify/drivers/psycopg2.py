@@ -1,7 +1,12 @@
-"""psycopg2's connection."""
+"""psycopg2's connection.
+
+``poll()`` decodes each notification by a codec of Python's and swallows whatever is raised meanwhile, the notification included. Python's
+own UTF-8 codec is a Python function, in which a signal's handler may raise; so the connection is given one that is written in C.
+"""
 
 from __future__ import annotations
 
+import codecs
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,9 +24,19 @@ __all__ = ["ERRORS", "Connection", "abandon"]
 
 ERRORS: tuple[type[Exception], ...] = (psycopg2.Error, OSError)
 """What a lost connection raises."""
+ENCODING, CODEC = "UNICODE", "sa_pgnotify_utf_8"
+"""PostgreSQL's other name of UTF8, which psycopg2 knows as well, and the codec that psycopg2 uses for it from now on."""
 MUCH, ENOUGH = 4096, 1 << 18
 """Characters: of which more is probably on its way, since libpq reads 16 kB at a time; and which are to be delivered before more is read.
 """
+
+
+def _find_codec(name: str) -> codecs.CodecInfo | None:
+    return codecs.CodecInfo(codecs.utf_8_encode, codecs.utf_8_decode, name=CODEC) if name == CODEC else None
+
+
+codecs.register(_find_codec)
+extensions.encodings[ENCODING] = CODEC
 
 
 class Connection(LibpqConnection):
@@ -38,7 +53,7 @@ class Connection(LibpqConnection):
             (extensions.JSONB, JSON),
         ]
         raw.autocommit = True
-        raw.set_client_encoding("UTF8")
+        raw.set_client_encoding(ENCODING)
         self.inbox = raw.notifies = deque()
         self._cursor = raw.cursor(cursor_factory=extensions.cursor)
         self._quicker += [(caster, self._moments(caster)) for caster in (self._psycopg.DATETIME, self._psycopg.DATETIMETZ)]
