@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapper, registry
 
 from .channel import check_channel
 from .errors import NotifyConfigError
-from .marker import NotifyOnChange, general_mapper, tables_of
+from .marker import NotifyOnChange, general_mapper, spec_of, tables_of
 from .spec import marking_of
 
 __all__ = ["Wanted", "expand"]
@@ -101,7 +101,7 @@ def _add_tables(wanted: Wanted, tables: Iterable[Table], mappers: list[Mapper[An
         if mapper is not None:
             mapper.registry.configure()
             for m in mapper.self_and_descendants:
-                if issubclass(m.class_, NotifyOnChange):
+                if issubclass(m.class_, NotifyOnChange) or spec_of(m.class_) is not None:
                     _add(wanted, table, mapper, m.class_)
         else:
             mapper = next((m for m in mappers if m.local_table is table), None)

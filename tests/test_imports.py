@@ -9,8 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
 LAYERS = [
-    {"errors", "doorbell", "states", "bell", "memory"},
+    {"errors", "doorbell", "states", "bell", "memory", "truth"},
     {"channel", "wire", "quoting"},
+    {"column_kinds"},
     {"changelog", "presence"},
     {"logreader"},
     {"events", "positions", "template_v1_log", "rights", "children"},
@@ -27,8 +28,8 @@ LAYERS = [
     {"columns", "buffer"},
     {"template_v1", "parameters", "install_steps"},
     {"triggers"},
-    {"ddl", "reflection"},
-    {"logusers"},
+    {"ddl", "reflection", "mapped"},
+    {"logusers", "relations", "whole_metadata"},
     {"marker"},
     {"sources"},
     {"subscribing", "lending"},
