@@ -1,30 +1,29 @@
 """Marking the tables of a mapped class.
 
 Classes come about in many ways (declarative, dataclasses, imperative, reflected late, inherited three ways); what they share is that
-a mapper is constructed at the end, so that is where the marker acts. Several classes may use one table, and a notebook or a reload
-defines a class again: so each table remembers which class declared it, to know a new definition from a contradiction.
+a mapper is constructed at the end, so that is where the marker acts. Several classes may use one table, and one class several: what
+each may say of it, :mod:`~sa_pgnotify.declarations` keeps.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import Column, Table, event, inspect
 from sqlalchemy.orm import Mapper
-from sqlalchemy.orm.exc import UnmappedColumnError
 
 from .changelog import log_of
 from .column_kinds import is_system
+from .declarations import Declaration, attributes_of, declaration_of, declare, forget, in_force, marked_classes, there
 from .errors import NotifyConfigError
 from .quoting import catalog_name
 from .spec import Lookup, Marking, NotifySpec, TableUnfit, hidden, mark, marking_of, refuse_names, resolve
 
-__all__ = ["NotifyOnChange", "general_mapper", "is_marked_alone", "mark_class", "mark_table", "spec_of", "tables_of", "undone_by_errors"]
+__all__ = ["NotifyOnChange", "general_mapper", "mark_class", "mark_table", "spec_of", "tables_of"]
 
 
 class NotifyOnChange:
@@ -36,51 +35,16 @@ class NotifyOnChange:
     __notify__: ClassVar[NotifySpec | None] = NotifySpec()
 
 
-@dataclass
-class Declaration:
-    """What marked a table. Its references are weak, since classes and columns hold the table.
-
-    :ivar spec: what was said of it.
-    :ivar by: the classes that said it; empty if the Table itself was marked. ``users``: all marked classes whose rows are in it.
-    :ivar columns: those that it had, which ``Table(..., extend_existing=True)`` replaces.
-    :ivar general: whether it was said of a whole MetaData, so that what is said of the table alone counts for more.
-    """
-
-    spec: ref[NotifySpec]
-    by: list[ref[type]]
-    users: list[ref[type]]
-    columns: list[ref[Column[Any]]]
-    general: bool
-
-    def holds(self, table: Table, class_: type | None) -> bool:
-        """Return whether it still counts, now that ``class_``, or the Table itself, is declared; forget the classes that are gone."""
-        if not self.by:
-            return all((column := known()) is not None and table.columns.contains_column(column) for known in self.columns)
-        self.by, self.users = ([ref(c) for c in _there(known) if _is_live(c, class_)] for known in (self.by, self.users))
-        return bool(self.by)
-
-    def mapped(self, table: Table) -> set[str]:
-        """The names of the columns that marked classes map."""
-        mappers: list[Mapper[Any] | None] = [inspect(user, raiseerr=False) for user in _there(self.users)]
-        return {catalog_name(c.name) for mapper in mappers if mapper is not None for c in _attributes(mapper, table).values()}
-
-
-def _there(classes: list[ref[type]]) -> list[type]:
-    return [class_ for known in classes if (class_ := known()) is not None]
-
-
-_declarations: WeakKeyDictionary[Table, Declaration] = WeakKeyDictionary()
 _by_function: WeakKeyDictionary[type, NotifySpec] = WeakKeyDictionary()
 """What ``notify_on_change(class)`` said."""
 
 
 def general_mapper(table: Table) -> Mapper[Any] | None:
     """The mapper furthest up of those whose rows are in ``table``, if a marked class uses the table."""
-    declaration = _declarations.get(table)
-    for class_ in [] if declaration is None else _there(declaration.users):
+    for class_ in marked_classes(table):
         mapper: Mapper[Any] | None = inspect(class_, raiseerr=False)
         if mapper is not None:
-            return next(m for m in _lineage(mapper) if m.local_table is table)
+            return next((m for m in _lineage(mapper) if m.local_table is table), None)
     return None
 
 
@@ -105,23 +69,6 @@ def spec_of(class_: type) -> NotifySpec | None:
     return None
 
 
-def _is_live(class_: type, successor: type | None) -> bool:
-    """Return whether a class is mapped, and ``successor`` is neither it nor a class above it, defined again."""
-    return inspect(class_, raiseerr=False) is not None and not any(_is_again(above, successor) for above in class_.__mro__)
-
-
-def _is_again(class_: type, successor: type | None) -> bool:
-    """Return whether ``successor`` is the same class defined again, as a notebook or a reload does. What a function makes several
-    times, for children of one polymorphic class, has the same name and another identity."""
-    if successor is None or class_ is successor:
-        return False
-    if (class_.__module__, class_.__qualname__) != (successor.__module__, successor.__qualname__):
-        return False
-    old: Mapper[Any] | None = inspect(class_, raiseerr=False)
-    new: Mapper[Any] | None = inspect(successor, raiseerr=False)
-    return old is None or new is None or bool(old.polymorphic_identity == new.polymorphic_identity)
-
-
 # -- declared ---------------------------------------------------------------------------------------------------------
 
 
@@ -133,9 +80,9 @@ def _constructed(mapper: Mapper[Any], class_: type) -> None:
         return
     for ancestor in _lineage(mapper):  # defined again, it may have been marked before; a child without events may bring columns
         table = ancestor.local_table
-        if isinstance(table, Table) and (declaration := _declarations.get(table)) is not None:
+        if isinstance(table, Table) and (declaration := declaration_of(table)) is not None:
             if declaration.by and not declaration.holds(table, class_):
-                _forget(table)
+                forget(table)
             else:
                 _leave_out_unmapped(table, class_)
 
@@ -160,13 +107,13 @@ def mark_class(mapper: Mapper[Any], spec: NotifySpec, *, general: bool = False, 
 def mark_table(table: Table, spec: NotifySpec, *, general: bool = False) -> None:
     """Mark a table as it stands; its columns' keys serve as attribute names."""
     refuse_unfit(table)
-    declaration = _in_force(table, None, spec, general=general)
+    declaration = in_force(table, None, spec, general=general)
     if declaration is not None and general:
         return
     marking = resolve(spec, {c.key: c for c in table.columns}, table.primary_key, table.fullname, _log_schema(table, spec))
     known = marking_of(table)
     if known is None:
-        _declarations[table] = _declared(table, None, spec, general=general)
+        declare(table, None, spec, general=general)
         mark(table, marking)
     elif _essence(known) != _essence(marking):
         raise _already_marked(table)
@@ -183,50 +130,6 @@ def refuse_unfit(table: Table) -> None:
 def _log_schema(table: Table, spec: NotifySpec) -> str | None:
     """The schema of the change log that ``table`` needs, which is made here; None if it needs none."""
     return log_of(table.metadata).names.schema if spec.durable else None
-
-
-def _declared(table: Table, class_: type | None, spec: NotifySpec, *, general: bool) -> Declaration:
-    by = [] if class_ is None else [ref(class_)]
-    return Declaration(ref(spec), by, list(by), [ref(c) for c in table.columns], general)
-
-
-def _in_force(table: Table, class_: type | None, spec: NotifySpec, *, general: bool) -> Declaration | None:
-    """What was declared of a table and still counts beside what ``class_``, or the Table itself, declares now; the rest is forgotten."""
-    declaration = _declarations.get(table)
-    if declaration is None:
-        return None
-    if declaration.holds(table, class_) and (not declaration.general or (general and declaration.spec() == spec)):
-        return declaration
-    _forget(table)
-    return None
-
-
-def _forget(table: Table) -> None:
-    del _declarations[table]
-    mark(table, None)
-
-
-def is_marked_alone(table: Table) -> bool:
-    """Return whether something marked the table that was not said of a whole MetaData."""
-    declaration = _declarations.get(table)
-    return marking_of(table) is not None and (declaration is None or (not declaration.general and declaration.holds(table, None)))
-
-
-@contextmanager
-def undone_by_errors(tables: Iterable[Table]) -> Iterator[None]:
-    """Leave tables as they were if the block that marks them raises an error."""
-    known = [(t, marking_of(t), _declarations.get(t)) for t in tables]
-    before = [(t, marking, None if d is None else replace(d, by=[*d.by], users=[*d.users])) for t, marking, d in known]
-    try:
-        yield
-    except NotifyConfigError:
-        for table, marking, declaration in before:
-            mark(table, marking)
-            if declaration is None:
-                _declarations.pop(table, None)
-            else:
-                _declarations[table] = declaration
-        raise
 
 
 # -- the tables of one class ------------------------------------------------------------------------------------------
@@ -246,8 +149,8 @@ def _mark(mapper: Mapper[Any], class_: type, spec: NotifySpec, *, general: bool 
     for ancestor in lineage:
         table: Any = ancestor.local_table
         _mark_table(mapper, root, table, class_, spec, general=general)
-        declaration = _declarations[table]
-        if declaration.by and class_ not in _there(declaration.users):
+        declaration = declaration_of(table)
+        if declaration is not None and declaration.by and class_ not in there(declaration.users):
             declaration.users.append(ref(class_))
         _leave_out_unmapped(table, class_)
     for ancestor in lineage:
@@ -268,23 +171,23 @@ def _lineage(mapper: Mapper[Any]) -> list[Mapper[Any]]:
 
 
 def _mark_table(mapper: Mapper[Any], root: Mapper[Any], table: Table, class_: type, spec: NotifySpec, *, general: bool) -> None:
-    declaration = _in_force(table, class_, spec, general=general)
+    declaration = in_force(table, class_, spec, general=general)
     if declaration is not None:
-        is_inherited = table is not mapper.local_table and issubclass(class_, tuple(_there(declaration.by)))
+        is_inherited = table is not mapper.local_table and issubclass(class_, tuple(there(declaration.by)))
         if general or ((declaration.spec() == spec or is_inherited) and marking_of(table) is not None):
             return
     refuse_unfit(table)
     marking = _marking(mapper, root, table, class_, spec)
     if _contradicts(marking, table):
         gc.collect()  # a class that is gone may still be about, in a cycle
-        declaration = _in_force(table, class_, spec, general=general)
+        declaration = in_force(table, class_, spec, general=general)
         if _contradicts(marking, table):
             raise _contradicted(table, class_, declaration)
     if declaration is None or not declaration.by:
-        _declarations[table] = _declared(table, class_, spec, general=general)
-    elif class_ not in _there(declaration.by):
+        declare(table, class_, spec, general=general)
+    elif class_ not in there(declaration.by):
         declaration.by.append(ref(class_))
-    if marking is not None and (marking_of(table) is None or _declarations[table] is not declaration):
+    if marking is not None and (marking_of(table) is None or declaration_of(table) is not declaration):
         mark(table, marking)
 
 
@@ -299,7 +202,7 @@ def _essence(marking: Marking) -> Marking:
 
 
 def _contradicted(table: Table, class_: type, declaration: Declaration | None) -> NotifyConfigError:
-    others = [] if declaration is None else [by for by in _there(declaration.by) if by is not class_]
+    others = [] if declaration is None else [by for by in there(declaration.by) if by is not class_]
     if not others:
         return _already_marked(table)
     return NotifyConfigError(
@@ -315,9 +218,9 @@ def _already_marked(table: Table) -> NotifyConfigError:
 
 def _marking(mapper: Mapper[Any], root: Mapper[Any], table: Table, class_: type, spec: NotifySpec) -> Marking | None:
     """What ``spec`` means for one of the tables of a class; None if it asks for nothing there."""
-    attributes = _attributes(mapper, table)
+    attributes = attributes_of(mapper, table)
     key = [_local(mapper, column, table) for column in root.primary_key]
-    part = _part(spec, attributes, {name for t in tables_of(mapper) for name in _attributes(mapper, t)})
+    part = _part(spec, attributes, {name for t in tables_of(mapper) for name in attributes_of(mapper, t)})
     if table is root.local_table:
         marking = resolve(part, attributes, key, class_.__name__, _log_schema(table, spec))
         on = root.polymorphic_on
@@ -341,16 +244,6 @@ def _marking(mapper: Mapper[Any], root: Mapper[Any], table: Table, class_: type,
         ) from error
 
 
-def _attributes(mapper: Mapper[Any], table: Table) -> dict[str, Column[Any]]:
-    """The columns of a table by attribute name. (``mapper.column_attrs`` would configure all mappers, and it is too early for that:
-    a relationship may name a class that is yet to come.)"""
-    found = {}
-    for column in table.columns:
-        with suppress(UnmappedColumnError):
-            found[mapper.get_property_by_column(column).key] = column
-    return found
-
-
 def _part(spec: NotifySpec, attributes: Iterable[str], every: set[str]) -> NotifySpec:
     """The part of a declaration that is about one of several tables; names that no table has stay, to be refused."""
     mine = set(attributes)
@@ -371,8 +264,8 @@ def _leave_out_unmapped(table: Table, class_: type) -> None:
 
     :raises NotifyConfigError: if its condition names one of them.
     """
-    marking, declaration = marking_of(table), _declarations[table]
-    if marking is None or not declaration.by:
+    marking, declaration = marking_of(table), declaration_of(table)
+    if marking is None or declaration is None or not declaration.by:
         return
     needed = {*declaration.mapped(table), *marking.key, marking.discriminator}
     names = (catalog_name(c.name) for c in table.columns if not is_system(c))

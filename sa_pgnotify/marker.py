@@ -18,7 +18,7 @@ from .changelog import ChangeLog, find_log
 from .ddl import CreateNotifyTriggers, DropNotifyTriggers
 from .errors import NotifyConfigError
 from .logusers import refuse_to_drop_a_shared_log
-from .mapped import NotifyOnChange, general_mapper, mark_class, mark_table, spec_of, tables_of
+from .mapped import NotifyOnChange, general_mapper, mark_class, mark_table, tables_of
 from .reflection import Installed, compare, execute_on, installed, marked_sets, schema_translation
 from .relations import refuse_relations
 from .spec import Marking, NotifySpec, marking_of
@@ -27,7 +27,7 @@ from .whole_metadata import Skip, mark_metadata
 
 logger = logging.getLogger("sa_pgnotify")
 
-__all__ = ["NotifyOnChange", "general_mapper", "notify_on_change", "spec_of", "tables_of"]
+__all__ = ["NotifyOnChange", "general_mapper", "notify_on_change", "tables_of"]
 
 T = TypeVar("T")
 

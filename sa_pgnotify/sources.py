@@ -10,8 +10,9 @@ from sqlalchemy import MetaData, Table, inspect
 from sqlalchemy.orm import Mapper, registry
 
 from .channel import check_channel
+from .declarations import marked_classes
 from .errors import NotifyConfigError
-from .marker import NotifyOnChange, general_mapper, spec_of, tables_of
+from .marker import general_mapper, tables_of
 from .spec import marking_of
 
 __all__ = ["Wanted", "expand"]
@@ -100,8 +101,9 @@ def _add_tables(wanted: Wanted, tables: Iterable[Table], mappers: list[Mapper[An
         mapper = general_mapper(table)
         if mapper is not None:
             mapper.registry.configure()
+            marked = marked_classes(table)
             for m in mapper.self_and_descendants:
-                if issubclass(m.class_, NotifyOnChange) or spec_of(m.class_) is not None:
+                if m.class_ in marked:
                     _add(wanted, table, mapper, m.class_)
         else:
             mapper = next((m for m in mappers if m.local_table is table), None)

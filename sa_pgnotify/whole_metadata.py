@@ -15,8 +15,9 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.mapper import _all_registries
 
 from .changelog import find_log
+from .declarations import is_marked_alone, undone_by_errors
 from .errors import NotifyConfigError
-from .mapped import NotifyOnChange, is_marked_alone, mark_class, mark_table, spec_of, tables_of, undone_by_errors
+from .mapped import NotifyOnChange, mark_class, mark_table, spec_of
 from .spec import NotifySpec, TableUnfit, marking_of
 
 __all__ = ["Skip", "mark_metadata"]
@@ -40,7 +41,8 @@ def mark_metadata(metadata: MetaData, spec: NotifySpec, skip: Skip | Callable[[T
     with undone_by_errors(tables):
         mapped: set[Table] = set()
         for base in hierarchies:
-            mine = [t for t in tables if t not in reasons and any(t in tables_of(m) for m in base.self_and_descendants)]
+            own = {m.local_table for m in base.self_and_descendants}
+            mine = [t for t in tables if t in own and t not in reasons]
             mapped.update(mine)
             with _noting_unfit(mine, reasons):
                 mark_class(base, spec, general=True, only=mine)
@@ -69,7 +71,8 @@ def _hierarchies(metadata: MetaData) -> Iterator[Mapper[object]]:
     """The mappers above which there is none, of the classes whose rows are in tables of a MetaData."""
     for registry in _all_registries():
         for mapper in sorted(registry.mappers, key=lambda m: (m.class_.__module__, m.class_.__qualname__)):
-            if mapper.inherits is None and any(t.metadata is metadata for m in mapper.self_and_descendants for t in tables_of(m)):
+            own = [m.local_table for m in mapper.self_and_descendants]
+            if mapper.inherits is None and any(isinstance(t, Table) and t.metadata is metadata for t in own):
                 yield mapper
 
 
