@@ -177,16 +177,20 @@ class Change:
 
         Attributes with a pending change of the session's own stay as they are, so does the primary key, and an object that the session
         is about to delete stays whole: no later flush fails because of this. No SQL is sent. A ``version_id_col`` is read again as
-        well, unless the session has a pending change of an attribute that changed: then its flush finds out (``StaleDataError``).
+        well, unless the session has a pending change of an attribute that changed: then its flush finds the conflict
+        (``StaleDataError``).
         """
         mapper, held_by = self._plan.mapper, unscoped(session)
         if mapper is None:
             return
         # Under its former identity the row is gone.
-        for identity, names in ((self.identity, self._stale(mapper)), (self._previous(), _all(mapper))):
+        for identity, names, is_gone in (
+            (self.identity, self._stale(mapper), isinstance(self, Deleted)),
+            (self._previous(), _all(mapper), True),
+        ):
             key = None if identity is None else mapper.identity_key_from_primary_key(identity)
             if key is not None and (held := held_by.identity_map.get(key)) is not None:
-                _expire(held_by, held, names)
+                _expire(held_by, held, names, is_gone=is_gone)
 
     def _previous(self) -> Identity | None:
         return None
@@ -316,7 +320,7 @@ class Truncated(Change):
             return
         for held in list(held_by.identity_map.values()):
             if isinstance(held, mapper.class_):
-                _expire(held_by, held, self._stale(mapper))
+                _expire(held_by, held, self._stale(mapper), is_gone=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +400,7 @@ def _keys(mapper: Mapper[Any], columns: Iterable[Any]) -> set[str]:
     return found
 
 
-def _expire(session: Session, held: object, names: frozenset[str]) -> None:
+def _expire(session: Session, held: object, names: frozenset[str], *, is_gone: bool) -> None:
     mapper = inspect(held).mapper
     if held in session.deleted:
         return
@@ -408,7 +412,7 @@ def _expire(session: Session, held: object, names: frozenset[str]) -> None:
         if relationship.direction is RelationshipDirection.MANYTOONE and not names.isdisjoint(_keys(mapper, relationship.local_columns)):
             stale.add(relationship.key)
     kept = pending | _keys(mapper, mapper.primary_key)
-    if mapper.version_id_col is not None and names & pending:
+    if mapper.version_id_col is not None and (is_gone or names & pending):  # a flush may ask for it, also one that writes nothing
         kept |= _keys(mapper, [mapper.version_id_col])
     stale = (stale - kept) & set(mapper.attrs.keys())
     if stale:
