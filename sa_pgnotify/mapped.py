@@ -271,7 +271,7 @@ def _leave_out_unmapped(table: Table, class_: type) -> None:
     names = (catalog_name(c.name) for c in table.columns if not is_system(c))
     unmapped = tuple(name for name in names if name not in needed)
     if marking.condition is not None:
-        problem = "no column attribute of a marked class of its table. Map the column, or leave it out of the condition"
+        problem = "not a column attribute of a marked class of its table. Map the column, or leave it out of the condition"
         refuse_names(marking.condition, unmapped, class_.__name__, problem)
     if unmapped != marking.unmapped:
         mark(table, replace(marking, unmapped=unmapped))

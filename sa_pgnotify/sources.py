@@ -70,7 +70,7 @@ def expand(sources: Iterable[Any]) -> Wanted:
 
 def _require(marked: object, subject: str) -> None:
     if not marked:
-        raise NotifyConfigError(subject, "nothing of it is marked, so it tells nothing. Use NotifyOnChange, or notify_on_change(table)")
+        raise NotifyConfigError(subject, "nothing of it is marked, so it has no events. Use NotifyOnChange, or notify_on_change()")
 
 
 def _add_class(wanted: Wanted, class_: type) -> None:
@@ -86,7 +86,7 @@ def _add_class(wanted: Wanted, class_: type) -> None:
     mappers_of = getattr(class_, "registry", None)
     metadata = getattr(class_, "metadata", None)
     if not isinstance(mappers_of, registry) or not isinstance(metadata, MetaData):
-        raise NotifyConfigError(class_.__name__, "it is no mapped class and no declarative base. Map it before it is listened to")
+        raise NotifyConfigError(class_.__name__, "it is neither a mapped class nor a declarative base. Map it before you listen to it")
     mappers_of.configure()
     mappers = [m for m in mappers_of.mappers if issubclass(m.class_, class_)]
     marked = [t for m in mappers for t in tables_of(m) if marking_of(t) is not None]

@@ -32,14 +32,16 @@ NEW_ROW, OLD_ROW = "new_row", "old_row"
 
 @dataclass(frozen=True, kw_only=True)
 class NotifySpec:
-    """Which changes of a table are told, and what travels with them.
+    """Which changes of a table are published, and what travels with them.
 
-    :param operations: which of ``"insert"``, ``"update"``, ``"delete"`` and ``"truncate"`` are told; by default all.
-    :param values: names of the attributes whose values travel with each event, or ``"all"``. By default none: the identity
-        and the names of what changed travel, no data, because PostgreSQL's channels know no privileges.
-    :param update_of: names of attributes; an UPDATE is told only if it really changed one of them. Empty: any column.
-    :param when: ``lambda old, new: <SQL expression>``, evaluated in the database; a change is told when it is true. ``old`` is a
-        row of NULLs on INSERT, ``new`` on DELETE. A TRUNCATE is told without asking.
+    :param operations: which of ``"insert"``, ``"update"``, ``"delete"`` and ``"truncate"`` are published; by default all.
+    :param values: names of the attributes whose values travel with each event, or ``"all"`` that are mapped (but for those that a
+        SELECT reads through an expression). By default none: the identity and the names of what changed travel, no data, because
+        PostgreSQL's channels know no privileges.
+    :param update_of: names of attributes; an UPDATE is published only if it really changed one of them. Empty: any column.
+    :param when: ``lambda old, new: <SQL expression>``, evaluated in the database; a change is published when it is true. ``old`` is a
+        row of NULLs on INSERT, ``new`` on DELETE. A TRUNCATE is published without asking. Combine conditions by
+        ``&``, ``|`` and ``~``; Python's ``and``, ``or`` and ``not`` raise an error.
     :param channel: name of the channel, at most 63 bytes of UTF-8. Default: one for each table, from its schema and name.
     :param durable: changes are written into the change log, from which a :class:`~sa_pgnotify.Consumer` reads them, also those that were
         made while it did not run; a Listener reads them there too, so that it misses none across a lost connection.
@@ -59,13 +61,13 @@ class NotifySpec:
             if field == "values" and given == "all":
                 continue
             if isinstance(given, str) or not isinstance(given, Iterable):
-                raise _refused(f"{field}={given!r} is no tuple; write {field}=({given!r},)")
+                raise _refused(f"{field}={given!r} is not a tuple; write {field}=({given!r},)")
             object.__setattr__(self, field, tuple(given))
         unknown = set(self.operations) - set(OPERATIONS)
         if unknown:
             raise _refused(f"unknown operation {min(unknown, key=str)!r}; the operations are {', '.join(OPERATIONS)}")
         if not self.operations:
-            raise _refused("operations is empty; write __notify__ = None to tell nothing")
+            raise _refused("operations is empty; write __notify__ = None to publish nothing")
         if self.when is not None and not callable(self.when):
             raise _refused("when must be a function of (old, new) that returns an SQL expression")
         if self.channel is not None:
@@ -185,7 +187,7 @@ def _columns(names: tuple[str, ...], attributes: Mapping[str, Column[Any]], subj
     for name in names:
         if name not in attributes:
             raise NotifyConfigError(
-                subject, f"{field} names {name!r}, which is no column attribute of it. It has: {', '.join(sorted(attributes))}"
+                subject, f"{field} names {name!r}, which is not a column attribute of it. It has: {', '.join(sorted(attributes))}"
             )
         problem = hidden(attributes[name])
         if problem and (field == "values" or is_system(attributes[name])):
@@ -209,7 +211,7 @@ def _row(columns: Mapping[str, ColumnElement[Any]], system: set[str], subject: s
                 return columns[name]
             except KeyError:
                 raise NotifyConfigError(
-                    subject, f"when uses {name!r}, which is no column attribute of it. It has: {', '.join(sorted(columns))}"
+                    subject, f"when uses {name!r}, which is not a column attribute of it. It has: {', '.join(sorted(columns))}"
                 ) from None
 
     return Row()

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from conftest import run, told
+from kinds import driver_url
+from revisions import apply, catalog, differences, upgrade
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapped_column
 
 from sa_pgnotify import (
+    CreateNotifyTriggers,
     Inserted,
     NotifyConfigError,
     NotifyOnChange,
@@ -693,3 +696,49 @@ def test_several_views_are_named_at_once(engine):
         notify_on_change(sa.Table(name, metadata, key()))
     with pytest.raises(NotifyConfigError, match="v: .*; w is a view"):
         metadata.create_all(engine)
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+@pytest.mark.parametrize(("make", "problem"), RELATIONS.values(), ids=RELATIONS)
+def test_the_ddl_element_refuses_what_is_no_table(engine, make, problem, driver):
+    """By hand, and in a migration, where nothing is looked at before: PostgreSQL's word for it in one line, and nothing is changed."""
+    run(engine, make)
+    table = notify_on_change(sa.Table("v", sa.MetaData(), key()))
+    other = sa.create_engine(driver_url(engine.url, driver), poolclass=sa.NullPool)
+    with other.connect() as connection, pytest.raises(NotifyConfigError, match=r"^v: no triggers can be installed.*v.*Mark the") as caught:
+        connection.execute(CreateNotifyTriggers(table))
+    assert "\n" not in str(caught.value)
+
+
+# -- autogenerate -----------------------------------------------------------------------------------------------------
+
+
+def test_autogenerate_is_clean(engine):
+    """Of columns that stay at home nothing is in a revision: what it installs is what create_all does, and alembic check is content."""
+
+    class Base(DeclarativeBase):
+        __table_args__ = {"info": {"owner": "billing team"}}
+
+    class A(NotifyOnChange, Base):
+        __table__ = sa.Table("a", Base.metadata, key(), sa.Column("v", sa.Text), sa.Column("secret", sa.Text), sa.Column("x", Reversed()))
+        __notify__ = ALL
+        __mapper_args__ = {"exclude_properties": ["secret"]}
+
+    class B(NotifyOnChange, Base):
+        __tablename__ = "b"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    run(engine, "CREATE TABLE a (id serial PRIMARY KEY, v text, secret text, x text)")
+    revision = upgrade(engine, Base.metadata)
+    assert "secret" not in revision.upgrade
+    assert "'x': 'expression'" in revision.upgrade
+    assert differences(engine, Base.metadata) == []
+    installed = catalog(engine)
+    assert check(engine, Base.metadata) == []
+    Base.metadata.create_all(engine)
+    assert catalog(engine) == installed
+    (event,) = told(engine, A, "INSERT INTO a (v, secret, x) VALUES ('v', 'VERYSECRET', 'y')")
+    assert dict(event.new) == {"id": 1, "v": "v"}
+    apply(engine, revision.downgrade)
+    assert "b" not in sa.inspect(engine).get_table_names()
+    assert B.__table__.info["owner"] == "billing team"
