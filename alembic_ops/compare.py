@@ -18,6 +18,7 @@ from sqlalchemy import MetaData, Table
 
 from sa_pgnotify.changelog import INFO_KEY as LOG_INFO_KEY
 from sa_pgnotify.install_steps import FUNCTION_PREFIX
+from sa_pgnotify.quoting import catalog_name
 from sa_pgnotify.reflection import Function, Installed, compare, execute_on, functions, installed
 from sa_pgnotify.spec import INFO_KEY, marking_of
 from sa_pgnotify.triggers import NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet, trigger_set
@@ -77,7 +78,7 @@ def _database(context: AutogenContext) -> Database:
 def _schema(context: AutogenContext, name: str | None) -> str | None:
     """A schema as Alembic names it: None for the default one."""
     assert context.dialect is not None
-    return None if name == context.dialect.default_schema_name else name
+    return None if name is None or name == context.dialect.default_schema_name else catalog_name(name)
 
 
 def _stray(function: Function) -> tuple[bool, bool]:
@@ -113,7 +114,7 @@ def compare_table(
     if context.dialect is None or context.dialect.name != "postgresql":
         return
     database = _database(context)
-    wanted = None if metadata_table is None else database.wanted.get((schema, name))
+    wanted = None if metadata_table is None else database.wanted.get((_schema(context, schema), catalog_name(name)))
     present = database.functions.get((schema, name))
     if (wanted is None and present is None) or not _included(context, FILTER_TYPE, conn_table, metadata_table):
         return
@@ -205,7 +206,7 @@ def _put_in_order(context: AutogenContext, upgrade_ops: UpgradeOps) -> None:
                 found.append(ModifyTableOps(op.table_name, parts, schema=op.schema))
     before, triggers, after = stages
     if triggers:
-        order = {(_schema(context, t.schema), t.name): number for number, t in enumerate(context.sorted_tables)}
+        order = {(_schema(context, t.schema), catalog_name(t.name)): number for number, t in enumerate(context.sorted_tables)}
         triggers.sort(key=lambda op: order.get((op.schema, op.table_name), len(order)))
         upgrade_ops.ops[:] = [*before, InTableOrder(triggers), *after]
 

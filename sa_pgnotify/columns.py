@@ -15,7 +15,8 @@ from sqlalchemy import types as sqltypes
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from .quoting import RENDERING, quote
+from .column_kinds import is_read_by_expression
+from .quoting import RENDERING, catalog_name, quote
 
 __all__ = ["FAMILIES", "FIXED_SETTINGS", "TriggerColumn", "as_in_database", "escaped", "oids_of", "trigger_column", "type_codes"]
 
@@ -62,6 +63,8 @@ FAMILIES = {
     # Under the column's own collation, 'a' may equal 'A'.
     "text": Family("t", False, '{o} COLLATE "C" IS DISTINCT FROM {n} COLLATE "C"'),
     "other": Family("o", False, settings=tuple(FIXED_SETTINGS)),
+    # A SELECT gives another value than the stored one, so it is compared, and does not travel.
+    "expression": Family("x", False, settings=tuple(FIXED_SETTINGS)),
 }
 _OIDS = {
     "integer": (20, 21, 23),
@@ -96,6 +99,8 @@ _FAMILY_OF_TYPE: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
 
 def family_of(type_: TypeEngine[Any]) -> str:
     """The name of the family (a key of ``FAMILIES``) of a column type; ``"other"`` for what is not known well."""
+    if is_read_by_expression(type_):
+        return "expression"
     known = type_.dialect_impl(RENDERING)
     if isinstance(known, TypeDecorator):
         known = known.type_engine(RENDERING)
@@ -153,7 +158,7 @@ class TriggerColumn:
 def trigger_column(column: Column[Any]) -> TriggerColumn:
     """What the trigger has to know of a column."""
     virtual = column.computed is not None and not column.computed.persisted
-    return TriggerColumn(column.name, family_of(column.type), virtual)
+    return TriggerColumn(catalog_name(column.name), family_of(column.type), virtual)
 
 
 def oids_of(family: str) -> tuple[int, ...]:

@@ -30,6 +30,9 @@ ERROR_CHARACTERS = 60
 """How much of a statement is shown in an error: it may have thousands of characters, and none that the user has written."""
 
 
+_WRONG_OBJECT_TYPE = "42809"
+
+
 class TriggerStatement(ExecutableDDLElement):
     """One of the statements of a :class:`~sa_pgnotify.triggers.TriggerSet`, in the schemas that the connection is translated to.
 
@@ -46,6 +49,12 @@ class TriggerStatement(ExecutableDDLElement):
         try:
             return super()._execute_on_connection(connection, distilled_params, execution_options)  # type: ignore[no-untyped-call]
         except DBAPIError as error:
+            code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+            if code == _WRONG_OBJECT_TYPE:
+                what = str(error.orig).partition("\n")[0]
+                raise NotifyConfigError(
+                    self.triggers.table, f"no triggers can be installed, as PostgreSQL says: {what}. Mark the tables that it reads"
+                ) from error
             error.statement = f"{(error.statement or '')[:ERROR_CHARACTERS]} ... ({type(self).__name__})"
             raise
 

@@ -20,6 +20,7 @@ from sqlalchemy.orm.exc import UnmappedColumnError
 from .drivers import TextReader
 from .errors import UndecodableValue
 from .events import Plan
+from .quoting import catalog_name
 from .wire import MASK_BITS
 
 __all__ = ["Decoder", "Layout", "Source", "Undecodable", "Unread"]
@@ -110,7 +111,7 @@ class Source:
         self._oids = oids
         self._readers = readers
         self._types = types
-        self._columns = {column.name: column for column in table.columns}
+        self._columns = {catalog_name(column.name): column for column in table.columns}
         self._layouts: dict[str, Layout] = {}
         self._plans: dict[tuple[Layout, Any], Plan] = {}
         self._masks: dict[tuple[Layout, tuple[str | None, ...]], frozenset[int]] = {}
@@ -213,7 +214,7 @@ class Source:
     def _find_asks(self, layout: Layout) -> dict[int, int]:
         names = dict(enumerate(layout.columns[: layout.carried]))
         if layout.discriminator == layout.carried and self._mapper is not None and isinstance(self._mapper.polymorphic_on, Column):
-            names[layout.carried] = self._mapper.polymorphic_on.name
+            names[layout.carried] = catalog_name(self._mapper.polymorphic_on.name)
         readers = {place: self._readers.get(self._oids.get(name, 0)) for place, name in names.items() if name in self._columns}
         return {place: reader.asks for place, reader in readers.items() if reader is not None and reader.asks is not None}
 
@@ -237,9 +238,9 @@ class Source:
         column = self._mapper.polymorphic_on
         value: Any = discriminator
         if isinstance(column, Column):
-            if column.name in self._columns:
+            if (name := catalog_name(column.name)) in self._columns:
                 try:
-                    value = self.decoder(column.name).one(discriminator)
+                    value = self.decoder(name).one(discriminator)
                 except UndecodableValue as error:
                     raise Undecodable(f"{self.table.name}: {error}") from error
             else:  # a text looked up in the root table, whose type OIDs this source does not know

@@ -40,11 +40,13 @@ class NotifyConfigError(PgNotifyError):
     """A declaration that cannot work; the message names the class or table and the mend.
 
     :ivar subject: name of the class or table, e.g. ``"Order"``.
+    :ivar problem: the message without it.
     """
 
     def __init__(self, subject: str, problem: str) -> None:
         super().__init__(f"{subject}: {problem}")
         self.subject = subject
+        self.problem = problem
 
 
 class TriggersMissing(PgNotifyError):
@@ -93,8 +95,8 @@ class ConnectionLost(PgNotifyError):
     """The listening connection broke while a caller waited for an answer through it."""
 
 
-class ValuesNotCarried(PgNotifyError):
-    """The event does not hold the values that were asked of it.
+class ValuesNotCarried(PgNotifyError, KeyError):
+    """The event does not hold the values that were asked of it; a KeyError, too, as they are asked of a mapping.
 
     :ivar missing: the attribute names that the event does not hold.
     """

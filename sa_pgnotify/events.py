@@ -6,18 +6,21 @@ They are read-only: what they hold are properties over the message that brought 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self
 
-from sqlalchemy import Connection, Table, inspect, select
+from sqlalchemy import Column, Connection, Table, inspect, select
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Mapper, RelationshipDirection, Session, make_transient_to_detached, scoped_session
 from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.exc import UnmappedColumnError
 
+from .column_kinds import is_read_by_expression, is_system
 from .errors import UndecodableValue, ValuesNotCarried
 from .logreader import Position
 
@@ -177,24 +180,34 @@ class Change:
     def expire(self, session: Session | scoped_session[Any]) -> None:
         """Expire what changed on the object that the session holds, if it holds one: it is read again at its next use.
 
-        Attributes with a pending change of the session's own stay as they are. No SQL is sent.
+        Attributes with a pending change of the session's own stay as they are, so does the primary key, and an object that the session
+        is about to delete stays whole: no later flush fails because of this. No SQL is sent. A ``version_id_col`` is read again as
+        well, unless the session has a pending change of an attribute that changed: then its flush finds the conflict
+        (``StaleDataError``).
         """
         mapper, held_by = self._plan.mapper, unscoped(session)
         if mapper is None:
             return
-        for identity in {self.identity, self._previous()}:
+        # Under its former identity the row is gone.
+        for identity, names, is_gone in (
+            (self.identity, self._stale(mapper), isinstance(self, Deleted)),
+            (self._previous(), _all(mapper), True),
+        ):
             key = None if identity is None else mapper.identity_key_from_primary_key(identity)
             if key is not None and (held := held_by.identity_map.get(key)) is not None:
-                _expire(held_by, held, self._stale(mapper))
+                _expire(held_by, held, names, is_gone=is_gone)
 
     def _previous(self) -> Identity | None:
         return None
 
     def _stale(self, mapper: Mapper[Any]) -> frozenset[str]:
-        return frozenset(a.key for a in mapper.column_attrs)
+        return _all(mapper)
 
     def instance(self) -> Any:
         """A detached object of the entity, built from the event's values without SQL: from ``new``, for a deleted row from ``old``.
+
+        Attributes whose values no event carries (system columns, types with ``column_expression()``) are not loaded in it: they are read
+        when it is added to a session.
 
         :raises ValuesNotCarried: if the event does not hold all mapped columns; mark the class with ``NotifySpec(values="all")``.
         :raises UndecodableValue: if a value cannot be decoded, as a SELECT of the object would fail.
@@ -203,12 +216,12 @@ class Change:
         if mapper is None:
             raise ValuesNotCarried(f"{self.table.name} is a Core table: instance() needs a mapped class", ())
         values = self._state()
-        wanted = {a.key for a in mapper.column_attrs if isinstance(a.columns[0].table, Table)}
+        wanted = {a.key for a in mapper.column_attrs if isinstance(a.columns[0].table, Table) and not _is_hidden(a.columns[0])}
         missing = tuple(sorted(wanted - values.keys()))
         if missing:
             raise ValuesNotCarried(
                 f"this event of {mapper.class_.__name__} does not hold {', '.join(missing)}: mark the class with "
-                'NotifySpec(values="all"), or use load(session). (With joined inheritance, each table tells its own columns.)',
+                'NotifySpec(values="all"), or use load(session). (With joined inheritance, each table reports its own columns.)',
                 missing,
             )
         made = mapper.class_manager.new_instance()
@@ -332,7 +345,7 @@ class Truncated(Change):
             return
         for held in list(held_by.identity_map.values()):
             if isinstance(held, mapper.class_):
-                _expire(held_by, held, self._stale(mapper))
+                _expire(held_by, held, self._stale(mapper), is_gone=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,16 +418,39 @@ def _pending(held: object) -> set[str]:
     return set(inspect(held).committed_state)
 
 
-def _expire(session: Session, held: object, names: frozenset[str]) -> None:
+def _all(mapper: Mapper[Any]) -> frozenset[str]:
+    """Names of all column attributes."""
+    return frozenset(a.key for a in mapper.column_attrs)
+
+
+def _is_hidden(column: Any) -> bool:
+    """Whether no event carries the value of a column."""
+    return isinstance(column, Column) and (is_system(column) or is_read_by_expression(column.type))
+
+
+def _keys(mapper: Mapper[Any], columns: Iterable[Any]) -> set[str]:
+    """Names of the attributes of columns, of those that are mapped."""
+    found = set()
+    for column in columns:
+        with suppress(UnmappedColumnError):
+            found.add(mapper.get_property_by_column(column).key)
+    return found
+
+
+def _expire(session: Session, held: object, names: frozenset[str], *, is_gone: bool) -> None:
     mapper = inspect(held).mapper
-    stale = set(names)
+    if held in session.deleted:
+        return
+    pending, stale = _pending(held), set(names)
+    if names:  # PostgreSQL's own columns are of the row's version, and so never among those that changed
+        stale.update(a.key for a in mapper.column_attrs if isinstance(a.columns[0], Column) and is_system(a.columns[0]))
     for relationship in mapper.relationships:
         # An object that the changed foreign key pointed to is stale as well.
-        if relationship.direction is RelationshipDirection.MANYTOONE and any(
-            mapper.get_property_by_column(c).key in names for c in relationship.local_columns
-        ):
+        if relationship.direction is RelationshipDirection.MANYTOONE and not names.isdisjoint(_keys(mapper, relationship.local_columns)):
             stale.add(relationship.key)
-    stale -= _pending(held)
-    stale &= set(mapper.attrs.keys())
+    kept = pending | _keys(mapper, mapper.primary_key)
+    if mapper.version_id_col is not None and (is_gone or names & pending):  # a flush may ask for it, also one that writes nothing
+        kept |= _keys(mapper, [mapper.version_id_col])
+    stale = (stale - kept) & set(mapper.attrs.keys())
     if stale:
         session.expire(held, sorted(stale))

@@ -12,7 +12,7 @@ from itertools import repeat
 from typing import Any
 
 from .decoding import Decoder, Unread
-from .errors import UndecodableValue
+from .errors import UndecodableValue, ValuesNotCarried
 from .events import Plan
 
 __all__ = ["Fields", "Values"]
@@ -31,7 +31,15 @@ class Values(Mapping[str, Any]):
         self._row = row
 
     def __getitem__(self, name: str) -> Any:
-        return self._row[self._positions[name]]
+        """:raises ValuesNotCarried: a KeyError, if the value did not travel with the event."""
+        try:
+            return self._row[self._positions[name]]
+        except KeyError:
+            raise ValuesNotCarried(
+                f"the event does not carry {name!r}, but only {', '.join(self._positions)}. "
+                f"Add it to NotifySpec(values=...), or read the row: event.load(session)",
+                (name,),
+            ) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._positions)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, MetaData, Table
 from sqlalchemy.exc import SAWarning
 
 from .reflection import Function, Installed, execute_on, functions, installed
-from .spec import INFO_KEY
+from .spec import mark
 from .triggers import NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet
 
 __all__ = ["Installation", "read_installation"]
@@ -58,7 +58,7 @@ class Installation:
 
     def _mark(self, table: Table) -> None:
         marking, silent = self.sets[table.fullname].marking, self.silent(table.fullname)
-        table.info[INFO_KEY] = replace(marking, operations=tuple(o for o in marking.operations if TRIGGER_NAMES[o] not in silent))
+        mark(table, replace(marking, operations=tuple(o for o in marking.operations if TRIGGER_NAMES[o] not in silent)))
 
 
 def read_installation(connection: Connection) -> Installation:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import string
+
 from sqlalchemy import String
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
-__all__ = ["RENDERING", "dollar_quoted", "literal", "quote", "quote_always"]
+__all__ = ["RENDERING", "catalog_name", "dollar_quoted", "literal", "quote", "quote_always"]
 
 # "named": a dialect that neither doubles percent signs nor writes placeholders, so that its text is what PostgreSQL is to read.
 # Backslashes stay single, as standard_conforming_strings wants them, which the functions see to.
 RENDERING = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
 RENDERING._backslash_escapes = False
+_FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def catalog_name(name: str) -> str:
+    """The name under which PostgreSQL keeps what SQLAlchemy creates as ``name``.
+
+    A name with ``quote=False`` is written without quotes, and PostgreSQL folds its ASCII letters to lower case.
+    """
+    if getattr(name, "quote", None) is not False:
+        return str.__str__(name)
+    if len(name) > 1 and name[0] == name[-1] == '"':  # the program has quoted it itself
+        return name[1:-1].replace('""', '"')
+    return str.translate(name, _FOLDED)
 
 
 def quote(name: str) -> str:

@@ -10,8 +10,9 @@ from sqlalchemy import MetaData, Table, inspect
 from sqlalchemy.orm import Mapper, registry
 
 from .channel import check_channel
+from .declarations import marked_classes
 from .errors import NotifyConfigError
-from .marker import NotifyOnChange, general_mapper, tables_of
+from .marker import general_mapper, tables_of
 from .spec import marking_of
 
 __all__ = ["Wanted", "expand"]
@@ -69,7 +70,7 @@ def expand(sources: Iterable[Any]) -> Wanted:
 
 def _require(marked: object, subject: str) -> None:
     if not marked:
-        raise NotifyConfigError(subject, "nothing of it is marked, so it tells nothing. Use NotifyOnChange, or notify_on_change(table)")
+        raise NotifyConfigError(subject, "nothing of it is marked, so it has no events. Use NotifyOnChange, or notify_on_change()")
 
 
 def _add_class(wanted: Wanted, class_: type) -> None:
@@ -85,7 +86,7 @@ def _add_class(wanted: Wanted, class_: type) -> None:
     mappers_of = getattr(class_, "registry", None)
     metadata = getattr(class_, "metadata", None)
     if not isinstance(mappers_of, registry) or not isinstance(metadata, MetaData):
-        raise NotifyConfigError(class_.__name__, "it is no mapped class and no declarative base. Map it before it is listened to")
+        raise NotifyConfigError(class_.__name__, "it is neither a mapped class nor a declarative base. Map it before you listen to it")
     mappers_of.configure()
     mappers = [m for m in mappers_of.mappers if issubclass(m.class_, class_)]
     marked = [t for m in mappers for t in tables_of(m) if marking_of(t) is not None]
@@ -100,8 +101,9 @@ def _add_tables(wanted: Wanted, tables: Iterable[Table], mappers: list[Mapper[An
         mapper = general_mapper(table)
         if mapper is not None:
             mapper.registry.configure()
+            marked = marked_classes(table)
             for m in mapper.self_and_descendants:
-                if issubclass(m.class_, NotifyOnChange):
+                if m.class_ in marked:
                     _add(wanted, table, mapper, m.class_)
         else:
             mapper = next((m for m in mappers if m.local_table is table), None)

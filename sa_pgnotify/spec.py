@@ -6,6 +6,7 @@ found here, while the class or table that made it can still be named.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -15,10 +16,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import visitors
 
 from .channel import check_channel
+from .column_kinds import SYSTEM_COLUMNS, is_read_by_expression, is_system
 from .errors import NotifyConfigError
-from .quoting import RENDERING
+from .quoting import RENDERING, catalog_name
+from .truth import refusing
 
-__all__ = ["OPERATIONS", "Marking", "NotifySpec", "marking_of"]
+__all__ = ["OPERATIONS", "Marking", "NotifySpec", "mark", "marking_of"]
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
 
@@ -29,14 +32,16 @@ NEW_ROW, OLD_ROW = "new_row", "old_row"
 
 @dataclass(frozen=True, kw_only=True)
 class NotifySpec:
-    """Which changes of a table are told, and what travels with them.
+    """Which changes of a table are published, and what travels with them.
 
-    :param operations: which of ``"insert"``, ``"update"``, ``"delete"`` and ``"truncate"`` are told; by default all.
-    :param values: names of the attributes whose values travel with each event, or ``"all"``. By default none: the identity
-        and the names of what changed travel, no data, because PostgreSQL's channels know no privileges.
-    :param update_of: names of attributes; an UPDATE is told only if it really changed one of them. Empty: any column.
-    :param when: ``lambda old, new: <SQL expression>``, evaluated in the database; a change is told when it is true. ``old`` is a
-        row of NULLs on INSERT, ``new`` on DELETE. A TRUNCATE is told without asking.
+    :param operations: which of ``"insert"``, ``"update"``, ``"delete"`` and ``"truncate"`` are published; by default all.
+    :param values: names of the attributes whose values travel with each event, or ``"all"`` that are mapped (but for those that a
+        SELECT reads through an expression). By default none: the identity and the names of what changed travel, no data, because
+        PostgreSQL's channels know no privileges.
+    :param update_of: names of attributes; an UPDATE is published only if it really changed one of them. Empty: any column.
+    :param when: ``lambda old, new: <SQL expression>``, evaluated in the database; a change is published when it is true. ``old`` is a
+        row of NULLs on INSERT, ``new`` on DELETE. A TRUNCATE is published without asking. Combine conditions by
+        ``&``, ``|`` and ``~``; Python's ``and``, ``or`` and ``not`` raise an error.
     :param channel: name of the channel, at most 63 bytes of UTF-8. Default: one for each table, from its schema and name.
     :param durable: changes are written into the change log, from which a :class:`~sa_pgnotify.Consumer` reads them, also those that were
         made while it did not run; a Listener reads them there too, so that it misses none across a lost connection.
@@ -56,13 +61,13 @@ class NotifySpec:
             if field == "values" and given == "all":
                 continue
             if isinstance(given, str) or not isinstance(given, Iterable):
-                raise _refused(f"{field}={given!r} is no tuple; write {field}=({given!r},)")
+                raise _refused(f"{field}={given!r} is not a tuple; write {field}=({given!r},)")
             object.__setattr__(self, field, tuple(given))
         unknown = set(self.operations) - set(OPERATIONS)
         if unknown:
             raise _refused(f"unknown operation {min(unknown, key=str)!r}; the operations are {', '.join(OPERATIONS)}")
         if not self.operations:
-            raise _refused("operations is empty; write __notify__ = None to tell nothing")
+            raise _refused("operations is empty; write __notify__ = None to publish nothing")
         if self.when is not None and not callable(self.when):
             raise _refused("when must be a function of (old, new) that returns an SQL expression")
         if self.channel is not None:
@@ -99,6 +104,7 @@ class Marking:
     :ivar key: the columns of the identity, in the mapper's order.
     :ivar discriminator: the column, or the :class:`Lookup`, that names the mapped class; None without inheritance.
     :ivar durable: whether changes go into the change log; ``log_schema`` is its schema as declared, or None.
+    :ivar unmapped: the columns that no marked class of the table maps, which neither travel nor are compared.
     """
 
     operations: tuple[str, ...]
@@ -110,6 +116,7 @@ class Marking:
     discriminator: str | Lookup | None = None
     durable: bool = False
     log_schema: str | None = None
+    unmapped: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         # Alembic writes Table.info into revisions, unless alembic_ops takes it out: so that the NameError there names the mend.
@@ -122,53 +129,89 @@ def marking_of(table: Table) -> Marking | None:
     return found
 
 
+def mark(table: Table, marking: Marking | None) -> None:
+    """Mark a table; None takes its marking away.
+
+    ``Table.info`` may be a dict of the program's own that several tables share, so it is replaced and never written to.
+    """
+    if marking is None and INFO_KEY not in table.info:
+        return
+    kept = {key: value for key, value in table.info.items() if key != INFO_KEY}
+    table.info = kept if marking is None else kept | {INFO_KEY: marking}
+
+
+class TableUnfit(NotifyConfigError):
+    """No declaration can work on this table."""
+
+
 def resolve(
-    spec: NotifySpec, attributes: Mapping[str, Column[Any]], key: tuple[str, ...], subject: str, log_schema: str | None = None
+    spec: NotifySpec, attributes: Mapping[str, Column[Any]], key: Iterable[Column[Any]], subject: str, log_schema: str | None = None
 ) -> Marking:
     """What ``spec`` means for a table.
 
     :param attributes: attribute name to the table's column, for all columns of the table that have an attribute.
-    :param key: names of the identity's columns.
+    :param key: the identity's columns.
     :param subject: name of the class or table, for messages.
     :param log_schema: that of the change log, if the spec is durable.
-    :raises NotifyConfigError: if the table has no primary key, or the spec names what the table does not have.
+    :raises TableUnfit: if the table has no primary key, or one that a trigger cannot read.
+    :raises NotifyConfigError: if the spec names what the table does not have.
     """
+    key = tuple(key)
     if not key:
-        raise NotifyConfigError(
-            subject, "it has no primary key, so an event could not say which row changed. Give it a primary key to mark it"
-        )
+        raise TableUnfit(subject, "it has no primary key, so an event could not say which row changed. Give it a primary key to mark it")
+    for part in key:
+        if problem := hidden(part):
+            raise TableUnfit(subject, f"no event could say which row changed, as its primary key {part.name!r} {problem}. Unmark it")
     return Marking(
         operations=tuple(operation for operation in OPERATIONS if operation in spec.operations),
         values="all" if spec.values == "all" else _columns(spec.values, attributes, subject, "values"),
         update_of=_columns(spec.update_of, attributes, subject, "update_of"),
         condition=None if spec.when is None else _condition(spec.when, attributes, subject),
         channel=spec.channel,
-        key=key,
+        key=tuple(catalog_name(part.name) for part in key),
         durable=spec.durable,
         log_schema=log_schema,
     )
+
+
+def hidden(column: Column[Any]) -> str | None:
+    """Return why no event can carry the value of a column, to be put behind its name; None if one can."""
+    if is_system(column):
+        return "is a system column of PostgreSQL: no trigger can compare or read it"
+    if is_read_by_expression(column.type):
+        return "is read through an SQL expression (column_expression() of its type): a trigger sees only what is stored"
+    return None
 
 
 def _columns(names: tuple[str, ...], attributes: Mapping[str, Column[Any]], subject: str, field: str) -> tuple[str, ...]:
     for name in names:
         if name not in attributes:
             raise NotifyConfigError(
-                subject, f"{field} names {name!r}, which is no column attribute of it. It has: {', '.join(sorted(attributes))}"
+                subject, f"{field} names {name!r}, which is not a column attribute of it. It has: {', '.join(sorted(attributes))}"
             )
+        problem = hidden(attributes[name])
+        if problem and (field == "values" or is_system(attributes[name])):
+            mend = "Leave it out, and use event.load(session) for its value" if field == "values" else "Leave it out"
+            raise NotifyConfigError(subject, f"{field} names {name!r}, which {problem}. {mend}")
     chosen = {attributes[name].name for name in names}
-    return tuple(c.name for c in attributes.values() if c.name in chosen)  # in the table's order, whatever that of a set is
+    # In the table's order, whatever that of a set is.
+    return tuple(catalog_name(c.name) for c in attributes.values() if c.name in chosen)
 
 
-def _row(columns: Mapping[str, ColumnElement[Any]], subject: str) -> Any:
+def _row(columns: Mapping[str, ColumnElement[Any]], system: set[str], subject: str) -> Any:
     """What ``when`` gets for ``old`` and ``new``: columns by attribute name, and no attribute else that one could be named like."""
 
     class Row:
         def __getattr__(self, name: str) -> ColumnElement[Any]:
+            if name in system:
+                raise NotifyConfigError(
+                    subject, f"when uses {name!r}, which is a system column of PostgreSQL: no trigger can read it. Leave it out"
+                )
             try:
                 return columns[name]
             except KeyError:
                 raise NotifyConfigError(
-                    subject, f"when uses {name!r}, which is no column attribute of it. It has: {', '.join(sorted(columns))}"
+                    subject, f"when uses {name!r}, which is not a column attribute of it. It has: {', '.join(sorted(columns))}"
                 ) from None
 
     return Row()
@@ -176,18 +219,22 @@ def _row(columns: Mapping[str, ColumnElement[Any]], subject: str) -> Any:
 
 def _condition(when: Callable[[Any, Any], Any], attributes: Mapping[str, Column[Any]], subject: str) -> str:
     """The SQL text of ``when``, every value written into it as a literal."""
-    rows = table("sa_pgnotify_rows", *(column(c.name, c.type) for c in {c.name: c for c in attributes.values()}.values()))
+    system = {name for name, c in attributes.items() if is_system(c)}
+    named = {name: catalog_name(c.name) for name, c in attributes.items() if name not in system}
+    types = {catalog_name(c.name): c.type for c in attributes.values()}
+    rows = table("sa_pgnotify_rows", *(column(name, types[name]) for name in dict.fromkeys(named.values())))
     old, new = rows.alias(OLD_ROW), rows.alias(NEW_ROW)
-    arguments = [_row({name: alias.c[c.name] for name, c in attributes.items()}, subject) for alias in (old, new)]
+    arguments = [_row({name: alias.c[c] for name, c in named.items()}, system, subject) for alias in (old, new)]
     try:
-        expression = when(*arguments)
+        with refusing(lambda: NotifyConfigError(subject, _NO_TRUTH)):
+            expression = when(*arguments)
     except NotifyConfigError:
         raise
     except Exception as error:  # it is the developer's own code
         raise NotifyConfigError(
             subject,
-            f"when failed with {type(error).__name__}: {error}. It must be a function of (old, new), use & or and_() and not Python's "
-            "and, and take its columns from those of its arguments old and new",
+            f"when failed with {type(error).__name__}: {error}. It must be a function of (old, new) that combines conditions by & or "
+            "and_(), not by Python's and, and takes its columns from its arguments old and new",
         ) from error
     if not isinstance(expression, ColumnElement | TextClause):
         raise NotifyConfigError(subject, f"when returned {expression!r}; it must return an SQL expression such as new.qty > old.qty")
@@ -214,7 +261,27 @@ def _condition(when: Callable[[Any, Any], Any], attributes: Mapping[str, Column[
         raise NotifyConfigError(
             subject, "when uses columns of another table or of the class itself; use those of its arguments old and new"
         )
-    return text[len(prefix) :]
+    condition = text[len(prefix) :]
+    refuse_names(condition, SYSTEM_COLUMNS, subject, "a system column of PostgreSQL: no trigger can read it. Leave it out")
+    return condition
+
+
+_NO_TRUTH = (
+    "when asks an SQL comparison for its truth, by Python's and, or, not, if, in or a chained comparison, which would drop a part of "
+    "the condition. Use &, | and ~, or and_(), or_() and not_()"
+)
+
+
+def refuse_names(condition: str, names: Iterable[str], subject: str, problem: str) -> None:
+    """
+    :raises NotifyConfigError: if the SQL text of a condition names one of these columns of ``old_row`` or ``new_row``.
+    """
+    for name in names:
+        spelled = re.escape('"' + name.replace('"', '""') + '"')
+        if name == name.lower():
+            spelled += rf"|(?i:{re.escape(name)})(?![\w$])"
+        if re.search(rf"(?<![\w$])(?i:{OLD_ROW}|{NEW_ROW})\s*\.\s*(?:{spelled})", condition):
+            raise NotifyConfigError(subject, f"when names {name!r}, which is {problem}")
 
 
 def _refused(problem: str) -> NotifyConfigError:

@@ -61,7 +61,8 @@ class FunctionV1:
         names = list(self.marking.key)
         if isinstance(self.marking.discriminator, str):
             names.append(self.marking.discriminator)
-        names.extend([c.name for c in self.columns] if self.marking.values == "all" else self.marking.values)
+        every = [c.name for c in self.columns if c.family != "expression"]
+        names.extend(every if self.marking.values == "all" else self.marking.values)
         by_name = {c.name: c for c in self.columns}
         return tuple(by_name[name] for name in dict.fromkeys(names))
 

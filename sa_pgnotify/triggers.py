@@ -23,6 +23,7 @@ from sqlalchemy import Table
 from .changelog import PREFIX as LOG
 from .changelog import SLOTS, LogNames, log_schema
 from .children import REFUSE_FOREIGN_CHILDREN, collecting_kinds
+from .column_kinds import is_system
 from .columns import TriggerColumn, as_in_database, oids_of, trigger_column
 from .errors import NotifyConfigError
 from .install_steps import (
@@ -58,7 +59,7 @@ from .install_steps import (
     VIRTUAL,
 )
 from .parameters import OPTIONAL, REQUIRED, from_parameters, to_parameters
-from .quoting import dollar_quoted, literal, quote, quote_always
+from .quoting import catalog_name, dollar_quoted, literal, quote, quote_always
 from .rights import REFUSE_LACKING_RIGHTS
 from .spec import NEW_ROW, OLD_ROW, Lookup, Marking
 from .template_v1 import FunctionV1
@@ -148,12 +149,17 @@ class TriggerSet:
 
         :param schema_of: a declared schema to the schema in force (``schema_translate_map``).
         """
+
+        def in_force(schema: str | None) -> str | None:
+            found = schema_of(schema)
+            return None if found is None else catalog_name(found)
+
         marking, lookup = self.marking, self.marking.discriminator
         if isinstance(lookup, Lookup):
-            marking = replace(marking, discriminator=replace(lookup, schema=schema_of(lookup.schema)))
+            marking = replace(marking, discriminator=replace(lookup, schema=in_force(lookup.schema)))
         if marking.durable:
-            marking = replace(marking, log_schema=schema_of(marking.log_schema))
-        return replace(self, schema=schema_of(self.schema), marking=marking)
+            marking = replace(marking, log_schema=in_force(marking.log_schema))
+        return replace(self, schema=in_force(self.schema), marking=marking)
 
     @property
     def function_name(self) -> str:
@@ -436,13 +442,13 @@ def _exists(trigger: str, condition: str = "") -> str:
 
 def trigger_set(table: Table, marking: Marking) -> TriggerSet:
     """What makes the triggers of ``table``, marked as ``marking``, in the schemas that are declared."""
-    columns = tuple(trigger_column(c) for c in table.columns if not c.system)
+    columns = tuple(trigger_column(c) for c in table.columns if not is_system(c) and catalog_name(c.name) not in marking.unmapped)
     lookup = marking.discriminator
     if isinstance(lookup, Lookup) and lookup.beside:
         marking = replace(marking, discriminator=replace(lookup, schema=table.schema, beside=False))
     if marking.durable:
         marking = replace(marking, log_schema=log_schema(table.metadata, marking.log_schema))
-    return TriggerSet(table=table.name, schema=table.schema, marking=marking, columns=columns)
+    return TriggerSet(table=catalog_name(table.name), schema=table.schema, marking=marking, columns=columns)
 
 
 def read_comment(comment: str | None) -> dict[str, Any] | None:

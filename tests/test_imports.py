@@ -9,8 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
 LAYERS = [
-    {"errors", "doorbell", "states", "bell", "memory"},
+    {"errors", "doorbell", "states", "bell", "memory", "truth"},
     {"channel", "wire", "quoting"},
+    {"column_kinds"},
     {"changelog", "presence"},
     {"logreader"},
     {"events", "positions", "template_v1_log", "rights", "children"},
@@ -21,14 +22,14 @@ LAYERS = [
     {"drivers.psycopg2", "drivers.psycopg", "drivers.asyncpg"},
     {"drivers"},
     {"spec", "decoding", "waiting", "handlers"},
-    {"fields"},
-    {"batch"},
+    {"fields", "declarations"},
+    {"batch", "mapped"},
     {"protocol", "context"},
     {"columns", "buffer"},
     {"template_v1", "parameters", "install_steps"},
     {"triggers"},
     {"ddl", "reflection"},
-    {"logusers"},
+    {"logusers", "relations", "whole_metadata"},
     {"marker"},
     {"sources", "trigger_watch"},
     {"subscribing", "lending"},

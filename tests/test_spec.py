@@ -2,6 +2,7 @@
 
 import datetime as dt
 import decimal
+import threading
 from contextlib import nullcontext, suppress
 
 import pytest
@@ -95,6 +96,10 @@ class Elsewhere:
 
     status = sa.table("orders", sa.column("id"), sa.column("status")).c.status
 
+    @staticmethod
+    def both(one, other):
+        return one and other
+
 
 BAD_FOR_CLASS = {
     "no NotifySpec": ("insert", "NotifySpec"),
@@ -107,7 +112,29 @@ BAD_FOR_CLASS = {
     "when gives nothing": (NotifySpec(when=lambda old, new: None), "SQL expression"),
     "when gives a string": (NotifySpec(when=lambda old, new: "new.status = 'x'"), "SQL expression"),
     "when takes one argument": (NotifySpec(when=lambda new: new.status == "x"), "(old, new)"),
-    "when uses Python's and": (NotifySpec(when=lambda old, new: new.qty > 1 and old.qty > 1), "when"),
+    "when uses Python's and": (NotifySpec(when=lambda old, new: new.qty > 1 and old.qty > 1), "and_()"),
+    "and of ==": (NotifySpec(when=lambda old, new: new.qty == 1 and old.qty == 1), "and_()"),
+    "or of ==": (NotifySpec(when=lambda old, new: new.qty == 1 or old.qty == 1), "and_()"),
+    "and of !=": (NotifySpec(when=lambda old, new: new.qty != 1 and old.qty != 1), "and_()"),
+    "or of !=": (NotifySpec(when=lambda old, new: new.qty != 1 or old.qty != 1), "and_()"),
+    "not": (NotifySpec(when=lambda old, new: not (new.qty == 1)), "not_()"),
+    "chained ==": (NotifySpec(when=lambda old, new: new.qty == old.qty == 1), "and_()"),
+    "chained <": (NotifySpec(when=lambda old, new: 1 < new.qty < 5), "and_()"),
+    "in a tuple": (NotifySpec(when=lambda old, new: new.status in ("a", "b")), "and_()"),
+    "if": (NotifySpec(when=lambda old, new: new.qty > 1 if new.status == "a" else new.qty > 2), "and_()"),
+    "all()": (NotifySpec(when=lambda old, new: all([new.qty == 1, old.qty == 1])), "and_()"),
+    "filter()": (NotifySpec(when=lambda old, new: sa.and_(*filter(None, [new.qty != 1, new.qty == 2]))), "and_()"),
+    "and of functions": (NotifySpec(when=lambda old, new: sa.func.lower(new.status) == "x" and new.qty > 1), "and_()"),
+    "and of casts": (NotifySpec(when=lambda old, new: sa.cast(new.status, sa.Integer) == 1 and new.qty > 1), "and_()"),
+    "and of sums": (NotifySpec(when=lambda old, new: new.qty + old.qty + 1 != 1 and new.qty > 1), "and_()"),
+    "and of literals": (NotifySpec(when=lambda old, new: sa.literal(1) == new.qty and new.qty > 1), "and_()"),
+    "and of CASE": (NotifySpec(when=lambda old, new: sa.case((new.qty > 1, 1), else_=0) == 1 and new.qty > 1), "and_()"),
+    "and within a call": (NotifySpec(when=lambda old, new: sa.or_(new.qty == 1 and old.qty == 1, new.qty == 2)), "and_()"),
+    "and within a subquery": (
+        NotifySpec(when=lambda old, new: sa.exists(sa.select(1).where(Elsewhere.status == new.status and new.qty == 1))),
+        "and_()",
+    ),
+    "and in a helper": (NotifySpec(when=lambda old, new: Elsewhere.both(new.qty == 1, old.qty == 1)), "and_()"),
     "when uses another table": (NotifySpec(when=lambda old, new: Elsewhere.status == "x"), "old and new"),
     "when uses a class not yet made": (NotifySpec(when=lambda old, new: NotYet.status == "x"), "old and new"),  # noqa: F821
     "unbound parameter": (NotifySpec(when=lambda old, new: new.status == sa.bindparam("wanted")), "literal"),
@@ -124,6 +151,30 @@ def test_bad_spec_for_a_class_is_refused_with_the_class(spec, mend):
     assert caught.value.subject == "Order"
     assert str(caught.value).startswith("Order: ")
     assert mend in str(caught.value)
+
+
+def test_comparisons_have_a_truth_again_behind_when():
+    """Only while a condition is built, in its thread, is Python's ``and`` refused: a program's own comparisons are as ever, afterwards
+    and in other threads, and so are those of SQLAlchemy itself."""
+    a, b = sa.column("a"), sa.column("b")
+    heard = []
+
+    def when(old, new):
+        other = threading.Thread(target=lambda: heard.append(bool(a == b)))
+        other.start()
+        other.join()
+        assert len({new.qty, old.qty, new.status}) == 3
+        return sa.and_(sa.tuple_(new.qty, old.qty).in_([(1, 2)]), sa.select(a).where(a == new.qty).exists())
+
+    order(NotifySpec(when=when))
+    assert heard == [False]
+    answer = sa.BinaryExpression.__bool__
+    with suppress(NotifyConfigError):
+        order(NotifySpec(when=lambda old, new: new.qty == 1 and old.qty == 1))
+    assert bool(a == b) is False
+    assert bool(a != b) is True
+    assert answer is sa.BinaryExpression.__bool__
+    assert answer.__module__.startswith("sqlalchemy.")
 
 
 def test_when_with_the_tables_own_columns_is_refused():
@@ -175,11 +226,22 @@ def test_a_mapping_to_a_join_is_refused():
             id = sa.orm.column_property(a.c.id, b.c.id)
 
 
-def test_what_is_no_table_is_refused():
-    """notify_on_change takes a Table: a class given by mistake is refused with the mend, not with an AttributeError."""
-    Order = order(None)
-    with pytest.raises(NotifyConfigError, match="Order.*Table"):
-        notify_on_change(Order)
+NO_TARGETS = {
+    "a name": ("orders", "'orders': it is not a Table, a mapped class or a MetaData"),
+    "a class that is not mapped": (DeclarativeBase, "DeclarativeBase: it is not a Table"),
+    "an opted-out class": (lambda: order(None), "Order: its __notify__ is None, which opts it out"),
+}
+
+
+@pytest.mark.parametrize(("target", "problem"), NO_TARGETS.values(), ids=NO_TARGETS)
+def test_what_cannot_be_marked_is_refused(target, problem):
+    """notify_on_change says what it takes, and not AttributeError."""
+    with pytest.raises(NotifyConfigError, match=problem):
+        notify_on_change(target() if isinstance(target, type(lambda: 0)) else target)
+    with pytest.raises(NotifyConfigError, match="t: 'all' is not a NotifySpec. Write NotifySpec"):
+        notify_on_change(sa.Table("t", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True)), "all")
+    with pytest.raises(NotifyConfigError, match="t: skip leaves tables of a MetaData out"):
+        notify_on_change(sa.Table("t", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True)), skip=("t",))
 
 
 INSERTS, UPDATES = NotifySpec(operations=("insert",)), NotifySpec(operations=("update",))
@@ -483,7 +545,7 @@ def contexts(engine: sa.Engine, Order: type, work) -> list[dict]:
 
 @pytest.mark.parametrize("bound", [Session, sa.Connection])
 def test_context_nested_and_over_several_transactions(engine, Order, bound):
-    """The innermost context goes with each change; it ends with its block and never outlives its transaction."""
+    """The innermost context goes with each change, through every transaction of its block, and ends with it."""
 
     def work():
         with Session(engine, autoflush=False) if bound is Session else engine.connect() as bind:
@@ -509,7 +571,7 @@ def test_context_nested_and_over_several_transactions(engine, Order, bound):
             bind.commit()
 
     once = [{}, ANN, {"user": "bob"}, {}, ANN, {}]
-    assert contexts(engine, Order, work) == [*once, *once, ANN, {}]
+    assert contexts(engine, Order, work) == [*once, *once, ANN, ANN]
 
 
 def test_context_after_an_error_in_the_program(engine, Order):

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any, ClassVar, assert_type
 
 from sqlalchemy import Column, Engine, Integer, MetaData, Table
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, Session, mapped_column
 
 from sa_pgnotify import (
     AsyncListener,
@@ -52,6 +52,10 @@ def listens(engine: Engine, session: Session) -> None:
     """Everything a program does with a listener."""
     table = notify_on_change(Table("t", MetaData(), Column("id", Integer, primary_key=True)))
     assert_type(table.name, str)
+    assert_type(notify_on_change(Quiet, NotifySpec()), type[Quiet])
+    assert_type(notify_on_change(Quiet.__mapper__, NotifySpec()), Mapper[Any])
+    assert_type(notify_on_change(Base.metadata, NotifySpec(values="all"), skip=("t", table)), MetaData)
+    assert_type(notify_on_change(Base.metadata, skip=lambda table: table.schema == "audit"), MetaData)
     with Listener(engine, Order, table, "channel", buffer_size=10, heartbeat=1.5) as listener:
         for event in listener:
             assert_type(event, Event)
@@ -95,4 +99,6 @@ async def listens_in_a_loop(engine: AsyncEngine) -> None:
 
         await listener.run()
         await listener.stop()
+    async with AsyncSession(engine) as session, change_context(session, {"user": "ann"}):
+        await session.flush()
         assert_type(listener.stats, Stats)
