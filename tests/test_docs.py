@@ -1,6 +1,10 @@
 """Every block of code in the documentation runs, or says why it does not."""
 
+import importlib.util
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from pages import ROOT, Page, blocks, run_elsewhere
@@ -10,7 +14,7 @@ import sa_pgnotify
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 HERE = [page for page in PAGES if not run_elsewhere(page)]
-NOT_RUN = 11
+NOT_RUN = 13
 """How many blocks say why they are not run."""
 
 
@@ -85,3 +89,33 @@ def test_the_reference_has_everything():
         for name in re.findall(r"^::: sa_pgnotify\.(\w+)$", page.read_text(), re.MULTILINE)
     ]
     assert sorted([*shown, "Event"]) == sorted(sa_pgnotify.__all__)  # Event is the union of what the page of events shows
+
+
+def test_programs_of_the_readme_are_typed(tmp_path):
+    """The two programs that the README shows pass a strict type checker as they stand, each for itself."""
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    shown = [block for block in blocks(ROOT / "README.md") if block.language == "python" and block.mark == "in the background"]
+    assert len(shown) == 2
+    for number, block in enumerate(shown):
+        (tmp_path / f"program{number}.py").write_text(block.code)
+        command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", f"program{number}.py"]
+        environment = {**os.environ, "MYPYPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_text_for_the_package_index():
+    """On a package index nothing is at the paths that the README links to: its text there has no such link and no picture, and all else."""
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    readme = (ROOT / "README.md").read_text()
+    text = hook.index_text(readme)
+    assert [link for link in re.findall(r"\]\(([^)]*)\)", text) if "://" not in link] == []
+    assert "![" not in text
+    assert "<!--" not in text
+    assert re.findall("^#.*", text, re.MULTILINE) == re.findall("^#.*", readme, re.MULTILINE)
+    assert "tutorial (`docs/tutorial.md`)" in text
+    assert hook.index_text("[a](b.md#c), [d](#e), [f](https://g), ![h](i.svg)\n") == "a (`b.md`), d, [f](https://g), !h (`i.svg`)\n"
+    code = re.compile(r"^```python\n.*?^```$", re.DOTALL | re.MULTILINE)
+    assert code.findall(text) == code.findall(readme)

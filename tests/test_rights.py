@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 from conftest import run, take
 
-from sa_pgnotify import ChangeLog, Consumer, Inserted, Listener, NotifySpec, PgNotifyError, notify_on_change
+from sa_pgnotify import ChangeLog, Consumer, CreateNotifyTriggers, Inserted, Listener, NotifySpec, PgNotifyError, check, notify_on_change
 from sa_pgnotify.changelog import SLOT_BITS
+from sa_pgnotify.diagnosis import diagnose
 from sa_pgnotify.overview import prune
 from sa_pgnotify.reflection import execute_on
 from sa_pgnotify.rights import REFUSE_LACKING_RIGHTS, lacking_rights
@@ -233,3 +234,44 @@ def test_emptying_the_log(engine, app, role, lacking):
             prune(theirs, logged.metadata)
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM audit.sa_pgnotify_log_0").scalar() == (lacking is not None)
+
+
+def test_a_role_with_exactly_these_rights_installs_and_its_function_writes(engine, app, role):
+    """create_all by the owner of a table whose log is another's: refused, with nothing changed, while any of the rights is lacking; with
+    all of them changes arrive. What is revoked later is found by check and doctor."""
+    _, logged, theirs = app
+    run(
+        engine,
+        f"GRANT USAGE, CREATE ON SCHEMA app TO {role}",
+        f"CREATE TABLE app.mine (id int PRIMARY KEY); ALTER TABLE app.mine OWNER TO {role}",
+    )
+    metadata = sa.MetaData(schema="app")
+    ChangeLog(metadata, schema="audit")
+    mine = notify_on_change(sa.Table("mine", metadata, sa.Column("id", sa.Integer, primary_key=True)), NotifySpec(durable=True))
+    grants = {right: grant.format(role) for right, grant in GRANTS.items()}
+    for right in grants:
+        run(engine, *(grant for other, grant in grants.items() if other != right))
+        with pytest.raises(sa.exc.ProgrammingError) as refusal, theirs.begin() as connection:
+            connection.execute(CreateNotifyTriggers(mine))
+        if right != "USAGE on schema audit":  # without that, the role does not see whether there is a log
+            assert f"it lacks {right}" in str(refusal.value.orig)
+            assert grants[right] in str(refusal.value.orig)
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM pg_proc WHERE proname = 'sa_pgnotify_mine'").scalar() == 0
+        run(engine, *(grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM ") for grant in grants.values()))
+    run(engine, *grants.values())
+    with theirs.begin() as connection:
+        connection.execute(CreateNotifyTriggers(mine))
+    assert check(engine, metadata) == []
+    with Listener(engine, mine) as listener:
+        run(theirs, "INSERT INTO app.mine VALUES (1)")
+        assert [type(event) for event in take(listener, 1)] == [Inserted]
+    for right, grant in grants.items():
+        run(engine, grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM "))
+        (drift,) = check(engine, metadata)
+        assert (drift.kind, drift.table) == ("missing", "app.mine")
+        assert right in drift.mend
+        assert grant in drift.mend
+        (problem,) = [f for f in diagnose(engine) if f.severity == "problem"]
+        assert right in problem.text
+        run(engine, grant)

@@ -150,14 +150,21 @@ def _end(line: _Line, begin: int, width: int) -> int:
 
 
 def _piece(piece: list[tuple[str, str]], width: int, indent: str) -> str:
-    return "".join(_continued(text, indent) if kind == "literal" and len(text) > width else text for kind, text in piece)
+    text = ""
+    for number, (kind, token) in enumerate(piece):
+        length = len(text) + sum(len(rest) for _, rest in piece[number:])
+        text += _continued(token, indent, len(text)) if kind == "literal" and length > width else token
+    return text
 
 
-def _continued(literal: str, indent: str) -> str:
-    """A literal in several parts, each on a line of its own, which PostgreSQL puts together."""
+def _continued(literal: str, indent: str, offset: int) -> str:
+    """A literal in several parts, each on a line of its own, which PostgreSQL puts together.
+
+    :param offset: what stands before it on its line.
+    """
     parts, line = [], ""
     for word in re.findall(r"[^ ]* |[^ ]+", literal):
-        if line and len(line) + len(word) > WIDTH - len(indent) - len(INDENT):
+        if line and len(line) + len(word) > WIDTH - len(indent) - (len(INDENT) if parts else offset):
             parts.append(line)
             line = ""
         line += word
