@@ -112,7 +112,7 @@ class Worker:
             with self._waiting.deadline(connection, patience):
                 greet(connection)
                 # A session whose program has given it up should not wait for a lock on and on.
-                connection.execute(f"SELECT pg_catalog.set_config('lock_timeout', '{patience * 1000:.0f}', false)")
+                connection.execute(f"SELECT pg_catalog.set_config('lock_timeout', '{patience * 800:.0f}', false)")
             probe(connection, lambda: connect(self._engine), self._waiting, lambda: self.stopping)
             with self._waiting.deadline(connection, patience):
                 self._listen(connection, strict=strict)
