@@ -121,10 +121,11 @@ class Claim:
 
 def lock_holder(execute: Execute, names: LogNames, key: ConsumerKey) -> Holder | None:
     """The session whose transaction has locked the position; None if it is not known."""
+    row = f"SELECT xmax FROM {names.consumers} WHERE {key.condition}"
     found = execute(
-        f"SELECT l.pid, {_WHO} FROM {names.consumers} AS c JOIN pg_catalog.pg_locks AS l ON l.locktype = 'transactionid' AND l.granted "
-        f"AND l.transactionid = c.xmax LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid WHERE {key.condition} "
-        "AND l.pid <> pg_catalog.pg_backend_pid() LIMIT 1"
+        f"SELECT l.pid, {_WHO} FROM ({row}) AS c JOIN pg_catalog.pg_locks AS l ON l.locktype = 'transactionid' AND l.granted "
+        "AND l.transactionid = c.xmax LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid "
+        "WHERE l.pid <> pg_catalog.pg_backend_pid() LIMIT 1"
     )
     for pid, user, application, state in found:
         return Holder(pid, user, application, state)
