@@ -1,7 +1,7 @@
 """Changes that a consumer has read and not yet given out, and how they are cut into batches.
 
-It is hard because a batch is to be small, and a transaction is to stay whole, and a position may lie anywhere: so what is cut is a list
-of chunks, one for each row of the log, each of which knows the place behind any of its changes.
+A batch should be small, a transaction should stay whole, and a position may lie anywhere: so what is cut is a list of chunks, one for each
+row of the log, each of which knows the place behind any of its changes.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ class Chunk:
 
     :ivar events: one for each change; None for one that this consumer passes over.
     :ivar first: which of the row's changes is the first one here, counted from 0 in ``row.text``; ``until`` the first that is not.
+    :ivar frees: tables whose places go when it is passed; ``lost`` what is stored then of changes that are missing in the log.
     """
 
     row: LogRow
     events: Sequence[Change | Gap | None]
     first: int
     until: int
+    frees: tuple[str, ...] = ()
+    lost: int | None = None
 
     @property
     def after(self) -> Position:

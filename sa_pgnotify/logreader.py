@@ -1,9 +1,9 @@
 """Reading the change log: every committed change once, and those of a row in their order.
 
-It is hard because numbers are given when a row is written and seen when it is committed: whoever asks for "all that is newer than the
-last one" passes by what commits late (a sixth of the changes in our measurements, and more), and whoever waits until nothing older can
-commit waits for the longest transaction of the whole server. So a reader takes the difference of two snapshots: what is visible in the
-one of now and was not in the one before, as PgQ does, the queue of Skytools for which PostgreSQL got these snapshots.
+Rows of the log are numbered when they are written and become visible when they are committed. A reader that asks for "all rows newer
+than the last one" therefore misses what commits late (a sixth of the changes in our measurements, and more), and one that waits until
+nothing older can commit waits for the longest transaction of the whole server. So a reader takes the difference of two snapshots: what
+is visible in the one of now and was not in the one before, as PgQ does, the queue of Skytools for which PostgreSQL got these snapshots.
 
 Within such a window, transactions come in the order of their last changes: one that has changed a row after another one has waited for
 its lock, so that its last change has a greater number than all of the other's. And the changes of a transaction stay together.
@@ -13,103 +13,27 @@ This module decides and never waits; it is given a function that runs SQL.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from .changelog import LogNames
 from .quoting import literal
-from .wire import RS
+from .snapshots import HERE, Position, Snapshot, Tables, beginning
+from .wire import RS, US
 
-__all__ = ["LogReader", "LogRow", "Position", "Snapshot"]
+__all__ = ["LogReader", "LogRow", "Position", "Snapshot", "beginning"]
 
 Execute = Callable[[str], Iterable[Any]]
 
 PAGE = 1000
 """Rows of the log that are read at once, if they do not exceed so many bytes:"""
 PAGE_BYTES = 8 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Which transactions had ended at a moment (PostgreSQL's ``pg_snapshot``).
-
-    :ivar xmin: all below have ended; ``xmax``: none from here on has; ``running``: those between that had not.
-    """
-
-    xmin: int
-    xmax: int
-    running: tuple[int, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Snapshot:
-        """
-        >>> Snapshot.parse("10:14:10,12")
-        Snapshot(xmin=10, xmax=14, running=(10, 12))
-        """
-        xmin, xmax, running = text.split(":")
-        return cls(int(xmin), int(xmax), tuple(map(int, running.split(","))) if running else ())
-
-    def __str__(self) -> str:
-        return f"{self.xmin}:{self.xmax}:{','.join(map(str, self.running))}"
-
-    @property
-    def not_seen(self) -> str:
-        """An SQL condition on a transaction id: it is not visible in this snapshot."""
-        return f"(xid >= {self.xmax} OR xid = ANY ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
-
-    @property
-    def seen(self) -> str:
-        """An SQL condition on a transaction id: it is visible in this snapshot."""
-        return f"(xid < {self.xmax} AND xid <> ALL ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
-
-    def until(self, xid: int) -> Snapshot:
-        """The same, as if of the transactions from ``xid`` on none had ended.
-
-        >>> str(Snapshot.parse("10:14:10,12").until(12))
-        '10:12:10'
-        """
-        return self if xid >= self.xmax else Snapshot(min(self.xmin, xid), xid, tuple(x for x in self.running if x < xid))
-
-    def both(self, other: Snapshot) -> Snapshot:
-        """What had ended in either.
-
-        >>> str(Snapshot.parse("10:14:10,12").both(Snapshot.parse("11:13:11")))
-        '10:13:10,11,12'
-        """
-        xmax = min(self.xmax, other.xmax)
-        running = tuple(sorted(x for x in {*self.running, *other.running} if x < xmax))
-        return Snapshot(min(self.xmin, other.xmin), xmax, running)
-
-
-HERE = "xid < (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint)"
-"""An SQL condition on a transaction id: it is of this server. In a restored log are those of another one, which would seem new for long."""
-
-
-def beginning(removed: int) -> Snapshot:
-    """A snapshot in which no change of the log is visible, and none is missed that had been removed by then.
-
-    :param removed: the greatest transaction id among the changes that the log has removed.
-    """
-    return Snapshot(removed + 1, 1, ())
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place in the change log: all before it has been read, nothing after it.
-
-    :ivar last: the snapshot (PostgreSQL's text form) up to which all was read.
-    :ivar target: the one up to which it is being read; None between two.
-    :ivar tx_end: number of the last row of the log of the transaction that was reached; 0 if none was.
-    :ivar row_id: number of the row that was reached.
-    :ivar row_part: how many changes of that row lie before the place.
-    """
-
-    last: str
-    target: str | None = None
-    tx_end: int = 0
-    row_id: int = 0
-    row_part: int = 0
+WITNESSES = 1000
+"""Transactions read last that are looked up after a loss of the connection. A server that crashes, or a standby that takes over, loses the
+last commits, in the order of their records. A commit becomes visible after a later one only while its session waits for the disk or for a
+standby, and each session waits for one: so the last one that was read is among as many as there are sessions."""
 
 
 class LogRow(NamedTuple):
@@ -118,7 +42,6 @@ class LogRow(NamedTuple):
     :ivar tx_end: number of the last row of the transaction, which is ``row_id`` if this is it.
     :ivar text: the changes, laid out as in a message; ``skipped`` how many of them are left out here, since they were read before.
     :ivar start: where the page that it was read in begins; ``closing`` the place behind the row, if a window ends with it.
-    :ivar relations: the tables among whose changes its places are places.
     """
 
     tx_end: int
@@ -131,12 +54,11 @@ class LogRow(NamedTuple):
     skipped: int
     start: Position
     closing: Position | None = None
-    relations: tuple[str, ...] = ()
 
     @property
     def before(self) -> Position:
         """The place before it, behind what is skipped."""
-        return Position(self.start.last, self.start.target, self.tx_end, self.row_id, self.skipped)
+        return replace(self.start, tx_end=self.tx_end, row_id=self.row_id, row_part=self.skipped)
 
     @property
     def after(self) -> Position:
@@ -151,6 +73,18 @@ class LogRow(NamedTuple):
     def behind(self, change: int) -> Position:
         """The place behind one of its changes, which are counted from 0."""
         return self.after if change + 1 >= self.size else replace(self.before, row_part=self.skipped + change + 1)
+
+
+class _Witness(NamedTuple):
+    """A row of the log that was seen: it is there as long as the server has lost nothing that was committed before.
+
+    :ivar made: microseconds since 1970, as text; empty if the row does not say it.
+    """
+
+    row_id: int
+    xid: int
+    pid: int
+    made: str
 
 
 @dataclass(frozen=True)
@@ -169,71 +103,106 @@ class _Window:
 class LogReader:
     """Reads on from a position, a page at a time.
 
-    :param relations: the tables whose changes are wanted, by their names in messages.
+    :param relations: the tables whose changes are wanted, by their names in messages; None for those of the position.
     :ivar position: all before it was given out.
     :ivar snapshot: the newest that was read; before the first reading, the one of the position.
     :ivar lost: the greatest transaction id among the changes that the log has removed, once that may be one that was not read.
     """
 
-    def __init__(self, names: LogNames, relations: Iterable[str], position: Position) -> None:
+    def __init__(self, names: LogNames, relations: Iterable[str] | None, position: Position) -> None:
         self._log = names.rows
         self._removed = f"(SELECT removed FROM {names.head} WHERE id = 0)"
-        self._asked = tuple(sorted(relations))
-        self.lost: int | None = None
-        self._newest: int | None = None
+        self.position = position
+        self._asked = None if relations is None else _together(relations)
+        self._forget_witnesses()
         self.go_to(position)
+
+    def _forget_witnesses(self) -> None:
+        self._newest: _Witness | None = None
+        self._seen: deque[_Witness] = deque(maxlen=WITNESSES)
+        self._emptied = 0  # what the log had removed then
 
     @property
     def relations(self) -> tuple[str, ...]:
         """The tables whose changes are read. Others are taken over at the end of a window: within one, the order depends on them."""
-        return self._relations
+        return self.position.names
 
     @relations.setter
     def relations(self, names: Iterable[str]) -> None:
-        self._asked = tuple(sorted(names))
+        self._asked = _together(names)
         if self.position.target is None:
-            self._take(self._asked)
+            self.position = replace(self.position, tables=self._asked)
 
-    def _take(self, relations: tuple[str, ...]) -> None:
-        self._relations = relations
-        self._wanted = f"relation IN ({', '.join(map(literal, relations))})" if relations else "relation IS NULL"
-
-    def go_to(self, position: Position, relations: tuple[str, ...] | None = None) -> None:
-        """Read on from another place.
-
-        :param relations: the tables among whose changes it is a place, if they may be others.
-        """
-        self.position = position
+    def go_to(self, position: Position) -> None:
+        """Read on from another place."""
+        wanted = self._asked is not None and (position.target is None or not position.tables)
+        self.position = replace(position, tables=self._asked) if wanted and self._asked is not None else position
         self.snapshot = Snapshot.parse(position.target or position.last)
+        self.lost: int | None = None
         self._window: _Window | None = None
         self._finished = False
-        self._take(self._asked if position.target is None or relations is None else relations)
 
     def _ask_removed(self, execute: Execute) -> None:
         """To be asked after what it may have been removed from."""
         ((removed,),) = execute(f"SELECT {self._removed}")
         self._note(removed)
 
+    def begin(self, execute: Execute, position: Position) -> None:
+        """Read on from a place that has nothing to do with what was read before."""
+        self._forget_witnesses()
+        self.go_to(position)
+        self.look_around(execute)
+
     def look_around(self, execute: Execute) -> None:
         """Find out how far transaction ids are certain: see :meth:`resume`."""
-        ((newest,),) = execute(f"SELECT coalesce(max(xid), 0) FROM {self._log} AS l WHERE {HERE}")
-        self._newest = max(newest, self._newest or 0)
+        newest = f"SELECT id, xid, pid, {_made('header')} FROM {self._log} AS l WHERE {HERE} ORDER BY xid DESC, id DESC LIMIT 1"
+        for found in execute(newest):
+            self._saw(_Witness(*found))
+        ((removed,),) = execute(f"SELECT coalesce({self._removed}, 0)")
+        self._emptied = max(self._emptied, removed)
 
-    def resume(self, execute: Execute) -> None:
+    def _saw(self, witness: _Witness) -> None:
+        if self._newest is None or witness.xid > self._newest.xid:
+            self._newest = witness
+
+    def resume(self, execute: Execute) -> bool:
         """Read on after a loss of the connection.
 
-        A server that crashed gives the ids of transactions anew that had not yet written anything to the disk, while our snapshots may
-        say that these have ended. Certain are those up to the newest that was seen in the log; of the others nothing was given out.
+        A server that crashed gives the ids of transactions anew whose records it had not yet written to the disk, and so does a standby
+        that takes over without them, while our snapshots may say that these have ended. Certain are those up to the newest that was seen
+        in the log, if that is still there; of the others nothing was given out.
+
+        :returns: False if the server has lost what was read, so that no place is certain.
         """
-        at = self.position
-        if self._newest is None:
-            return
+        if self._lacks_witnesses(execute):
+            return False
+        at, newest = self.position, max(self._emptied, 0 if self._newest is None else self._newest.xid)
         ((now,),) = execute("SELECT pg_catalog.pg_current_snapshot()::text")
+
+        def certain(snapshot: str) -> str:
+            return str(Snapshot.parse(snapshot).until(newest + 1))
+
+        tables = tuple((name, None if since is None else certain(since)) for name, since in at.tables)
         target = None if at.target is None else str(Snapshot.parse(at.target).both(Snapshot.parse(now)))
-        self.go_to(replace(at, last=str(Snapshot.parse(at.last).until(self._newest + 1)), target=target))
+        self.go_to(replace(at, last=certain(at.last), target=target, tables=tables))
+        return True
+
+    def _lacks_witnesses(self, execute: Execute) -> bool:
+        ((removed,),) = execute(f"SELECT coalesce({self._removed}, 0)")
+        seen = {witness.row_id: witness for witness in (self._newest, *self._seen) if witness is not None}
+        if not seen or removed < self._emptied:
+            return bool(removed < self._emptied)
+        rows = ", ".join(f"({w.row_id}::bigint, {w.xid}::bigint, {w.pid}, {literal(w.made)})" for w in seen.values())
+        # With LATERAL and LIMIT, each row is looked up by the primary key. What retention removed was there, and went after it.
+        lacking = (
+            f"SELECT 1 FROM (VALUES {rows}) AS w (id, xid, pid, made) LEFT JOIN LATERAL (SELECT true AS there FROM {self._log} AS l "
+            f"WHERE l.id = w.id AND l.xid = w.xid AND l.pid = w.pid AND {_made('l.header')} = w.made LIMIT 1) AS found ON true "
+            f"WHERE there IS NULL AND w.xid > {removed} LIMIT 1"
+        )
+        return bool(list(execute(lacking)))
 
     def _note(self, removed: int | None) -> None:
-        if removed is not None and removed >= Snapshot.parse(self.position.last).xmin:
+        if removed is not None and removed >= self.position.oldest:
             self.lost = removed
 
     def read(self, execute: Execute) -> list[LogRow]:
@@ -261,13 +230,12 @@ class LogReader:
 
     def _open(self, execute: Execute) -> list[LogRow]:
         """A window from the last snapshot up to now: most are small, and are read at once."""
-        last = Snapshot.parse(self.position.last)
         found = list(
             execute(
                 f"SELECT now.snapshot, now.removed, l.id, l.xid, l.pid, l.relation, l.header, l.rows FROM (SELECT "
                 f"pg_catalog.pg_current_snapshot()::text AS snapshot, {self._removed} AS removed) AS now LEFT JOIN LATERAL "
                 f"(SELECT id, xid, pid, relation, header, CASE WHEN sum(octet_length(rows)) OVER () <= {PAGE_BYTES} THEN rows END AS rows "
-                f"FROM (SELECT * FROM {self._log} AS l WHERE {last.not_seen} AND {HERE} AND {self._wanted} LIMIT {PAGE + 1}) AS l) "
+                f"FROM (SELECT * FROM {self._log} AS l WHERE {self.position.unread} AND {HERE} LIMIT {PAGE + 1}) AS l) "
                 "AS l ON true"
             )
         )
@@ -276,7 +244,7 @@ class LogReader:
         if found[0][2] is None:
             self._close(target)
             return []
-        self.position = Position(self.position.last, str(target))
+        self.position = replace(self.position, target=str(target))
         if len(found) > PAGE or found[0][7] is None:
             return self.read(execute)
         ends: dict[int, int] = {}
@@ -286,13 +254,12 @@ class LogReader:
 
     def _reopened(self, execute: Execute, target: Snapshot) -> _Window:
         """A window that is longer than a page, or was begun before."""
-        ((low, until),) = execute(f"SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM {self._log} AS l WHERE {self._within(target)}")
+        at = self.position
+        ((low, until),) = execute(
+            f"SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM {self._log} AS l WHERE {at.ordered} AND {target.seen}"
+        )
         self._ask_removed(execute)
-        return _Window(target, until, max(low, self.position.tx_end), PAGE)
-
-    def _within(self, target: Snapshot) -> str:
-        """An SQL condition on a row of the log: it is wanted, and within the window up to ``target``."""
-        return f"{Snapshot.parse(self.position.last).not_seen} AND {target.seen} AND {self._wanted}"
+        return _Window(target, until, max(low, at.tx_end), PAGE)
 
     def _page(self, execute: Execute, window: _Window) -> list[tuple[Any, ...]]:
         """The rows of the transactions whose last changes are among the next numbers, in order, at most a page."""
@@ -302,12 +269,12 @@ class LogReader:
         return list(
             execute(
                 f"WITH ends AS MATERIALIZED (SELECT c.id, c.xid FROM (SELECT id, xid FROM {self._log} AS l WHERE id >= {window.low} "
-                f"AND id < {window.low + window.span} AND {self._within(window.target)}) AS c CROSS JOIN LATERAL "
-                f"(SELECT m.id FROM {self._log} AS m WHERE m.xid = c.xid AND m.{self._wanted} ORDER BY m.id DESC LIMIT 1) AS newest "
-                f"WHERE newest.id = c.id) "
+                f"AND id < {window.low + window.span} AND {at.ordered} AND {window.target.seen}) AS c CROSS JOIN LATERAL "
+                f"(SELECT m.id FROM {self._log} AS m WHERE m.xid = c.xid AND {at.within(ordered=True)} ORDER BY m.id DESC LIMIT 1) "
+                f"AS newest WHERE newest.id = c.id) "
                 f"SELECT * FROM (SELECT tx_end, id, xid, pid, relation, header, rows, count(*) OVER () AS of, sum(octet_length(rows)) OVER "
                 f"(ORDER BY tx_end, id) - octet_length(rows) AS bytes FROM (SELECT ends.id AS tx_end, t.* FROM ends CROSS JOIN LATERAL "
-                f"(SELECT * FROM {self._log} AS t WHERE t.xid = ends.xid AND t.{self._wanted} "
+                f"(SELECT * FROM {self._log} AS t WHERE t.xid = ends.xid AND {at.within(ordered=False)} "
                 f"AND t.id {'>' if self._finished else '>='} CASE WHEN ends.id = {at.tx_end} THEN {at.row_id} ELSE 0 END "
                 f"ORDER BY t.id LIMIT {PAGE}) AS t "
                 f"ORDER BY 1, 2 LIMIT {PAGE}) AS page) AS page WHERE bytes < {PAGE_BYTES} ORDER BY 1, 2"
@@ -331,8 +298,10 @@ class LogReader:
                     continue
                 skipped = start.row_part
                 text = text.split(RS, skipped)[skipped]  # noqa: PLW2901
-            self._newest = max(xid, self._newest or 0)
-            rows.append(LogRow(tx_end, row_id, xid, pid, relation, header, text, skipped, start, None, self._relations))
+            if not self._seen or self._seen[-1].xid != xid:
+                self._seen.append(_Witness(row_id, xid, pid, header.split(US, 4)[3] if header[1:2] == US else ""))
+                self._saw(self._seen[-1])
+            rows.append(LogRow(tx_end, row_id, xid, pid, relation, header, text, skipped, start))
         if closes:
             self._close(target)
             if rows:
@@ -342,5 +311,15 @@ class LogReader:
         return rows
 
     def _close(self, target: Snapshot) -> None:
-        self.position, self._window, self._finished = Position(str(target)), None, False
-        self._take(self._asked)
+        tables = _together(self.position.names) if self._asked is None else self._asked
+        self.position, self._window, self._finished = Position(str(target), tables=tables), None, False
+
+
+def _together(names: Iterable[str]) -> Tables:
+    """Tables that are read from one place."""
+    return tuple((name, None) for name in sorted(names))
+
+
+def _made(header: str) -> str:
+    """SQL for when a row was made, in microseconds, given SQL for its header; empty if that does not say it."""
+    return f"CASE WHEN {header} LIKE '_' || {literal(US)} || '%' THEN pg_catalog.split_part({header}, {literal(US)}, 4) ELSE '' END"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, Table
 
 from .changelog import LogNames, find_log
+from .channel import RELATION
 from .errors import PgNotifyError
 from .logreader import Execute, Position
-from .positions import ConsumerKey, Lag, Stored, lag, move, where
-from .quoting import literal
+from .places import without
+from .positions import ConsumerKey, Lag, Stored, arrange, lag, move, where
+from .quoting import literal, quote
 from .reflection import execute_on, schema_translation
 from .retention import LogState
 from .retention import prune as prune_log
@@ -36,6 +38,8 @@ class ConsumerStatus:
     :ivar failures: how often the change that it has come to has failed.
     :ivar parked: how many changes of its name are parked.
     :ivar log: the schema and name of its change log.
+    :ivar left_behind: tables, by schema and name, that have a place under this name and that the version which works does not read; and
+        how far behind each of them is. The log keeps their changes, until some version reads them, or :func:`forget` is given them.
     """
 
     name: str
@@ -45,6 +49,7 @@ class ConsumerStatus:
     failures: int
     parked: int
     log: str
+    left_behind: Mapping[str, Lag] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,26 +104,64 @@ def _load(execute: Execute, names: LogNames, key: ConsumerKey, lock: str = "") -
     return stored
 
 
+def _relations(execute: Execute, bind: Engine | Connection, known: Iterable[str], entities: Iterable[Any]) -> dict[str, str]:
+    """The names that ``entities`` have in messages, each with what it is called here.
+
+    :param known: names in messages, among which those are that are not in the database any more.
+    """
+    translated = schema_translation(bind)
+    named = {entity: entity for entity in entities if isinstance(entity, str)}
+    for table in expand([entity for entity in entities if not isinstance(entity, str)]).tables if len(named) < len(list(entities)) else ():
+        schema = translated(table.schema)
+        text = quote(table.name) if schema is None else f"{quote(schema)}.{quote(table.name)}"
+        name = RELATION.format(schema="n.nspname", table="c.relname")
+        there = f"c.oid = pg_catalog.to_regclass({literal(text)})"
+        found = [
+            str(name)
+            for (name,) in execute(
+                f"SELECT {name} FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE {there}"
+            )
+        ]
+        ending = text if schema is not None else f".{text}"
+        found = found or [name for name in known if name.endswith(ending)]
+        named.update(dict.fromkeys(found or [text], table.fullname))
+    return named
+
+
 def lag_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> Lag:
     """How far a consumer is behind."""
     with _connected(bind) as connection:
         execute, names = execute_on(connection), _names_of(bind, entities)
-        return lag(execute, names, _load(execute, names, key))
+        stored = _load(execute, names, key)
+        wanted = _relations(execute, bind, stored.known, entities) if stored.apart else {}
+        return _sum(lag(execute, names, at) for at in (stored.position, *(at for name, at in stored.apart.items() if name in wanted)))
+
+
+def _sum(lags: Iterable[Lag]) -> Lag:
+    each = list(lags)
+    return Lag(sum(one.events for one in each), max(one.seconds for one in each))
 
 
 def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str | Position) -> None:
-    """Move a consumer."""
+    """Move a consumer, with all tables that have a place under its name."""
     with _connected(bind) as connection:
         execute, names = execute_on(connection), _names_of(bind, entities)
         _load(execute, names, key, "FOR UPDATE")
-        execute(move(names, key, where(execute, names, place), origin=origin_of(execute, names)))
+        stored = replace(_load(execute, names, key), origin=origin_of(execute, names))
+        at = where(execute, names, place)
+        if not at.tables:
+            at = replace(at, tables=tuple((name, None) for name in stored.known))
+        # Tables that were not read with the change begin where its window did: nothing of theirs is passed by.
+        keep = {name: Position(at.last, tables=((name, None),)) for name in stored.known if name not in at.names}
+        list(execute(arrange(names, key, stored, at, keep=keep)))
+        execute(move(names, key, at, origin=stored.origin))
 
 
 def parked_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> list[Parked]:
     """What a consumer has parked."""
     with _connected(bind) as connection:
         names = _names_of(bind, entities)
-        sql = f"SELECT id, pid, header, rows, error, failures, parked_at FROM {names.parked} WHERE {key.condition} ORDER BY id"
+        sql = f"SELECT id, pid, header, rows, error, failures, parked_at FROM {names.parked} WHERE {key.every} ORDER BY id"
         found = []
         for number, pid, header, row, error, failures, parked_at in execute_on(connection)(sql):
             read: Any = getattr(logged_rows(header, row, pid), "header", None)  # a failed one has none
@@ -139,21 +182,53 @@ def consumers(bind: Engine | Connection) -> list[ConsumerStatus]:
 def _of_log(execute: Execute, names: LogNames) -> Iterator[ConsumerStatus]:
     parked = f"(SELECT count(*) FROM {names.parked} AS p WHERE p.name = c.name)"
     for name, part, parts, moved_at, failures, count in list(
-        execute(f"SELECT name, part, parts, moved_at, failures, {parked} FROM {names.consumers} AS c")
+        execute(f"SELECT name, part, parts, moved_at, failures, {parked} FROM {names.consumers} AS c WHERE relation = ''")
     ):
-        key = ConsumerKey(name, part, parts)
-        behind = lag(execute, names, _load(execute, names, key))
-        yield ConsumerStatus(name, (part, parts), behind, moved_at, failures, count, names.head)
+        stored = _load(execute, names, ConsumerKey(name, part, parts))
+        left = {table: lag(execute, names, at) for table, at in stored.apart.items()}
+        yield ConsumerStatus(name, (part, parts), lag(execute, names, stored.position), moved_at, failures, count, names.head, left)
 
 
-def forget(bind: Engine | Connection, metadata: MetaData, name: str) -> int:
+def forget(bind: Engine | Connection, metadata: MetaData, name: str, *entities: Any) -> int:
     """Forget the position of a consumer that will not come back, so that the log need not be kept for it.
 
-    :returns: how many positions that were, one for each part.
+    ::
+
+        forget(engine, Base.metadata, "billing")                    # the consumer
+        forget(engine, Base.metadata, "billing", "public.orders")   # one table, which no version of it will read again
+
+    :param entities: mapped classes or Tables, or names as :attr:`ConsumerStatus.left_behind` has them, if only the places of these should
+        go. A consumer that reads one of them all the same gives it a new place.
+    :returns: how many positions that were: one for each part, or of each table and part.
+    :raises PgNotifyError: if one of ``entities`` has no place under the name.
     """
     with _connected(bind) as connection:
-        sql = f"DELETE FROM {_names(bind, metadata).consumers} WHERE name = {literal(name)} RETURNING 1"
-        return len(list(execute_on(connection)(sql)))
+        execute, names = execute_on(connection), _names(bind, metadata)
+        if not entities:
+            rows = execute(f"DELETE FROM {names.consumers} WHERE name = {literal(name)} RETURNING relation")
+            return sum(not relation for (relation,) in rows)
+        keys = [
+            ConsumerKey(name, part, parts)
+            for part, parts in list(
+                execute(f"SELECT part, parts FROM {names.consumers} WHERE name = {literal(name)} AND relation = '' FOR UPDATE")
+            )
+        ]
+        stored = {key: _load(execute, names, key) for key in keys}
+        known = {table for one in stored.values() for table in one.known}
+        wanted = _relations(execute, connection, known, entities)
+        for relation, called in wanted.items():
+            if relation not in known:
+                listed = ", ".join(sorted(known)) or "no table"
+                raise PgNotifyError(f"{called} has no place under the name {name!r}, which knows {listed}")
+        count = 0
+        for key, one in stored.items():
+            count += sum(table in wanted for table in one.known)
+            at = without(one.position, wanted)
+            if at != one.position:
+                list(execute(arrange(names, key, one, at)))
+            listed = ", ".join(map(literal, wanted))
+            execute(f"DELETE FROM {names.consumers} WHERE {key.every} AND relation IN ({listed})")
+        return count
 
 
 def prune(bind: Engine | Connection, metadata: MetaData) -> LogState:

@@ -19,7 +19,7 @@ from .decoding import Source, Undecodable
 from .events import Event, Gap, Notification, Reason
 from .logreader import LogRow
 from .states import States
-from .wire import MOVED, Malformed, MessageReader, Rows, logged_rows, one_line
+from .wire import LOST, MOVED, Malformed, MessageReader, Rows, logged_rows, one_line
 
 __all__ = ["Item", "Protocol", "Route", "size_of"]
 
@@ -55,7 +55,7 @@ class Protocol:
     :param buffer_size: how many events may wait for the program.
     :param states: what tells of overflows, and of what cannot be read.
     :ivar moved: a notification says that triggers of a table went, or send on another channel: look whether that is so.
-    :ivar rung: there is something new in a change log.
+    :ivar rung: there is something new in a change log; ``missing``: something could not be written into it.
     :ivar outdated: the sources, by relation, of which came a message whose trigger was made for other columns, or types: read their
         columns again, and give them to :meth:`renewed`.
     """
@@ -70,7 +70,7 @@ class Protocol:
         self._lost_since: float | None = None
         self._complete_until = time()
         self._overflowing = False
-        self.moved = self.rung = False
+        self.moved = self.rung = self.missing = False
         self.outdated: dict[str, Source] = {}
         self._asked: dict[str, str] = {}
         self.received = self.gaps = self.reconnects = 0
@@ -144,6 +144,7 @@ class Protocol:
                 self.moved = True
             elif route.log:
                 self.rung = True
+                self.missing |= payload == LOST
             elif route.sources:
                 items.extend(self._changes(route.sources, channel, payload, pid))
         return items

@@ -307,9 +307,11 @@ class Receiver:
             if not (forged and self.buffer.ends_with_gap("undecodable")):
                 self._deliver(connection, [item])
         if self.protocol.rung:
-            self.protocol.rung = False
             for tail in self._tails.values():
                 tail.rung()
+                if self.protocol.missing:
+                    tail.losses.rung()
+            self.protocol.rung = self.protocol.missing = False
 
     def _verify(self, connection: ListenConnection) -> bool:
         """Listen anew, with a Gap, if triggers are not what they were; returns whether they are."""
@@ -337,15 +339,17 @@ class Receiver:
         """Read on in the change logs, as far as the buffer has room: what does not fit stays in the log, and is no loss."""
         for tail in self._tails.values():
             if not self._logged and tail.due_in <= 0:
-                place, relations = tail.reader.position, tail.reader.relations
+                place = tail.reader.position
                 try:
                     with self._waiting.deadline(connection, self._patience):
                         rows = tail.look(connection.execute)
                     items = self._renewed(connection, self.protocol.logged(rows, self._sources_of(tail)))
                 except BaseException:
-                    tail.reader.go_to(place, relations)  # what was read is read again
+                    tail.reader.go_to(place)  # what was read is read again
                     raise
-                if (lost := tail.lost_to_retention()) is not None:
+                if (problem := tail.losses.new_problem()) is not None:
+                    self._states.tell("losses unseen", problem)
+                if (lost := tail.lost()) is not None:
                     self._logged.append(self.protocol.lost_position(lost))
                 self._logged.extend(items)
         while self._logged and self._has_room(self._logged[0]):

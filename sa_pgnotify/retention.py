@@ -1,7 +1,7 @@
-"""Emptying the slots of the change log: what every consumer has passed goes, and what exceeds the limits goes too, and is told.
+"""Emptying the slots of the change log: what every consumer has passed goes, and what exceeds the limits goes too, and is reported.
 
-It is hard because to empty a table locks it alone, and whoever waits for that lock makes everybody behind it wait as well. So nothing
-waits here: a slot that somebody uses at this moment is left for the next time; the one that is being written to is left always.
+A table is emptied under a lock that excludes all others, and a session that waits for such a lock makes all behind it wait as well. So
+nothing waits here: a slot that is in use at this moment is left for the next time, and the one that is being written to is left always.
 """
 
 from __future__ import annotations
@@ -20,15 +20,21 @@ USUAL_SLOTS = 2
 LATE_SECONDS = 60.0
 """A consumer that has not moved for so long does not run, or is stuck."""
 
-# The horizon: below it, every transaction's changes have been read by every consumer. Who is at the beginning has read none: his xmax
-# is 1, and his xmin only says what was removed before he came.
+# The snapshots that something is read from: those of all positions, of the tables that have places of their own, and of those that came
+# to a position from another place.
+_PLACES = """
+(SELECT name, relation, last, moved_at FROM {consumers} WHERE relation = '' OR relations <> '{{}}'
+  UNION ALL SELECT c.name, c.relation, t.value, c.moved_at FROM {consumers} AS c
+    CROSS JOIN LATERAL pg_catalog.json_each_text(c.relations::json) AS t WHERE t.value IS NOT NULL)
+"""
+# Below this, a place has read all. One at the beginning has read nothing: its xmax is 1, and its xmin only says what was removed before.
+_XMIN = "least(pg_catalog.split_part(last, ':', 1)::bigint, pg_catalog.split_part(last, ':', 2)::bigint)"
 _PRUNE = """
 DO $prune$
 DECLARE
   slots text[] := {slots};
   newest bigint := (SELECT coalesce(max(id), 0) FROM {rows} AS log);
-  horizon bigint := (SELECT min(least(pg_catalog.split_part(last, ':', 1)::bigint, pg_catalog.split_part(last, ':', 2)::bigint))
-    FROM {consumers});
+  horizon bigint := (SELECT min({xmin}) FROM {places} AS places);
   slot int;
   place text;
   last_xid bigint;
@@ -43,6 +49,11 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state',
       MESSAGE = 'sa_pgnotify: the change log can be emptied in READ COMMITTED only',
       HINT = 'Another transaction does not see what was committed after its beginning, and would remove that unread.';
+  END IF;
+  -- Another one does the same, in a transaction that may be open for long, and whoever waited for it would hold locks meanwhile.
+  PERFORM FROM {head} WHERE id = 0 FOR UPDATE SKIP LOCKED;
+  IF NOT FOUND AND EXISTS (SELECT FROM {head} WHERE id = 0) THEN
+    RETURN;
   END IF;
   -- What a restore has brought from another server, where transaction ids were further on: it would seem new when ours come there.
   FOREACH place IN ARRAY slots LOOP
@@ -84,10 +95,9 @@ SELECT (SELECT sum(s) FROM unnest(ARRAY[{sizes}]) AS s)::bigint, {filled}, c.nam
   coalesce(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - c.moved_at), 0)::float8,
   (SELECT pg_catalog.format('process %s of %s (%s)', pid, usename, state) FROM pg_catalog.pg_stat_activity
    WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
-     AND backend_xid::text::bigint = c.xmin & 4294967295 ORDER BY xact_start LIMIT 1)
+     AND backend_xid::text::bigint = c.xmin & 4294967295 ORDER BY xact_start LIMIT 1), coalesce(c.relation, '')
 FROM (SELECT) AS one LEFT JOIN LATERAL (
-  SELECT name, least(pg_catalog.split_part(last, ':', 1)::bigint, pg_catalog.split_part(last, ':', 2)::bigint) AS xmin, moved_at
-  FROM {consumers} ORDER BY 2, 3 LIMIT 1) AS c ON true
+  SELECT name, relation, {xmin} AS xmin, moved_at FROM {places} AS places ORDER BY 3, 4 LIMIT 1) AS c ON true
 """
 
 
@@ -99,6 +109,7 @@ class LogState:
     :ivar filled: how many slots hold changes.
     :ivar hindmost: name of the consumer that holds up the removal, None if there is no consumer; ``seconds`` since it last moved.
     :ivar holder: what the transaction that holds up the removal is, if it is one: process id, user and state.
+    :ivar table: the schema and name of the table that has a place of its own under that name, and is not read; None if it is the consumer.
     """
 
     size: int
@@ -106,6 +117,7 @@ class LogState:
     hindmost: str | None
     seconds: float
     holder: str | None
+    table: str | None = None
 
     @property
     def is_held_up(self) -> bool:
@@ -118,6 +130,11 @@ class LogState:
             return f"{text}: {self.holder} has been open for long, and holds up the removal of what was read. End it"
         if self.hindmost is None:
             return f"{text}, and nobody consumes it: run a Consumer, or take durable=True away"
+        if self.table is not None:
+            return (
+                f"{text}: {self.table} has not been read under the name {self.hindmost!r} for {self.seconds:.0f} s, and holds up the "
+                f"removal. Run a version of that consumer which reads it, or forget(engine, metadata, {self.hindmost!r}, {self.table!r})"
+            )
         if self.seconds <= LATE_SECONDS:
             return f"{text}; its hindmost consumer is {self.hindmost!r}"
         return (
@@ -127,7 +144,7 @@ class LogState:
 
 
 def prune(execute: Execute, names: LogNames, settings: LogSettings) -> LogState:
-    """Empty the slots that may be emptied, and tell what is left.
+    """Empty the slots that may be emptied, and return what is left.
 
     :raises Exception: the driver's own, if the role may not empty them: it needs TRUNCATE on the slots, and INSERT and UPDATE on the
         head.
@@ -144,7 +161,8 @@ def prune(execute: Execute, names: LogNames, settings: LogSettings) -> LogState:
         _PRUNE.format(
             slots=f"ARRAY[{', '.join(map(literal, names.slots))}]",
             rows=names.rows,
-            consumers=names.consumers,
+            places=_PLACES.format(consumers=names.consumers),
+            xmin=_XMIN,
             head=names.head,
             count=SLOTS,
             bits=SLOT_BITS,
@@ -158,5 +176,6 @@ def state(execute: Execute, names: LogNames) -> LogState:
     """What the change log comes to now."""
     sizes = ", ".join(f"pg_catalog.pg_total_relation_size({literal(slot)}::regclass)" for slot in names.slots)
     filled = " + ".join(f"(pg_catalog.pg_relation_size({literal(slot)}::regclass) > 0)::int" for slot in names.slots)
-    ((size, slots, name, seconds, holder),) = execute(_STATE.format(sizes=sizes, filled=filled, consumers=names.consumers))
-    return LogState(int(size), int(slots), name, float(seconds), holder)
+    places = _PLACES.format(consumers=names.consumers)
+    ((size, slots, name, seconds, holder, table),) = execute(_STATE.format(sizes=sizes, filled=filled, places=places, xmin=_XMIN))
+    return LogState(int(size), int(slots), name, float(seconds), holder, table or None)

@@ -23,7 +23,7 @@ logger = logging.getLogger("sa_pgnotify")
 State = Literal[
     "connected", "lost", "reconnecting", "reconnected", "stopped", "failed", "overflow", "overflow ended", "queue fills", "queue emptied",
     "triggers missing", "triggers differ", "triggers moved", "undecodable", "lost position", "working", "standing by", "batch failed",
-    "change failed", "held up", "held up ended",
+    "change failed", "held up", "held up ended", "losses unseen",
 ]  # fmt: skip
 
 LEVELS: dict[str, int] = {
@@ -49,7 +49,8 @@ class StateChange:
         ``failed`` (its thread or task ended by an error), ``overflow`` and ``overflow ended``, ``queue fills`` and ``queue emptied``
         (PostgreSQL's), ``triggers missing``, ``triggers differ``, ``triggers moved``, ``undecodable`` (at most once a minute),
         ``lost position``; of a consumer also ``working``, ``standing by`` (another one of its name works), ``batch failed``,
-        ``change failed``, ``held up`` and ``held up ended`` (the log is not emptied).
+        ``change failed``, ``held up`` and ``held up ended`` (the log is not emptied); of all that read the log ``losses unseen`` (they
+        would not notice changes that a trigger could not log).
     :ivar who: ``"listener"``, or ``"consumer"`` and its name and part.
     :ivar detail: the rest of the line in the log, without the database's password; may be empty.
     :ivar seconds: until the next attempt; None but for ``reconnecting``.
@@ -88,15 +89,23 @@ class States:
         self._on_state = on_state
 
     def tell(
-        self, state: State, detail: object = "", *, seconds: float | None = None, missed: bool = False, error: BaseException | None = None
+        self,
+        state: State,
+        detail: object = "",
+        *,
+        seconds: float | None = None,
+        missed: bool = False,
+        error: BaseException | None = None,
+        level: int | None = None,
     ) -> None:
         """
         :param error: what is behind it, with its traceback in the log.
+        :param level: of the line in the log, if it is not the state's own.
         """
         said = str(detail).strip()
         for secret in self._secrets:
             said = said.replace(secret, "***")
-        level = LEVELS.get(state, logging.INFO if state == "reconnected" and not missed else logging.WARNING)
+        level = level or LEVELS.get(state, logging.INFO if state == "reconnected" and not missed else logging.WARNING)
         change = StateChange(state, self._who, said, seconds, missed, level)
         logger.log(level, "%s", change, exc_info=error)
         if self._on_state is not None:

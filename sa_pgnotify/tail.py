@@ -9,6 +9,7 @@ from .changelog import LogNames
 from .doorbell import Doorbell
 from .errors import ListenUnavailable
 from .logreader import Execute, LogReader, LogRow, Position, beginning
+from .losses import NEXT_ID, Losses
 from .quoting import literal
 from .template_v1_log import bell_channel, doorbell_key
 
@@ -16,11 +17,9 @@ __all__ = ["Tail", "origin_of"]
 
 LOST_TO_RETENTION = "the log has removed changes that were not read: they exceeded its max_age or max_size"
 LOST_TO_RESTORE = "the log is not the one that the position is of: it was restored, or its tables were made anew"
-
-# What PostgreSQL tells without giving one away: it counts ages from there, in 32 bits.
-_NEXT_ID = (
-    "SELECT xmax + pg_catalog.age((xmax % 4294967296)::text::xid) FROM "
-    "(SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS xmax OFFSET 0) AS now"
+LOST_TO_CRASH = (
+    "the server has lost changes that were committed and read: it crashed while synchronous_commit was off, or a standby took over that "
+    "had not received them"
 )
 
 
@@ -42,16 +41,19 @@ def origin_of(execute: Execute, names: LogNames) -> str:
 class Tail:
     """A reader of the log and its doorbell, on a connection in autocommit that LISTENs on :attr:`channel`.
 
-    :ivar reader: where it is.
+    :param relations: as of :class:`~sa_pgnotify.logreader.LogReader`.
+    :ivar reader: where it is; ``losses`` what it knows of changes that are missing in the log.
     """
 
-    def __init__(self, names: LogNames, relations: Iterable[str]) -> None:
+    def __init__(self, names: LogNames, relations: Iterable[str] | None) -> None:
         self.names = names
         self.reader = LogReader(names, relations, Position(str(beginning(0))))
+        self.losses = Losses(names)
         self._origin: str | None = None
         self._doorbell = Doorbell()
         self._shown: tuple[str, ...] = ()  # the tables for which it shows that it sleeps
         self._told_removed = -1
+        self._missing: str | None = None
 
     @staticmethod
     def channel(execute: Execute, names: LogNames) -> str:
@@ -64,14 +66,29 @@ class Tail:
 
         :returns: why the place was lost, if it was.
         """
-        self._doorbell.reset()
-        was, self._origin = self._origin, origin_of(execute, self.names)
-        if was == self._origin:
-            self.reader.resume(execute)
+        was = self._origin
+        self.attach(execute)
+        if was == self._origin and self.reader.resume(execute):
+            self.losses.rung()
             return None
-        self.reader.go_to(self.now(execute))
-        self.reader.look_around(execute)
-        return None if was is None else LOST_TO_RESTORE
+        self.losses.start(self.losses.before(execute))
+        self.reader.begin(execute, self.now(execute))
+        return None if was is None else LOST_TO_CRASH if was == self._origin else LOST_TO_RESTORE
+
+    def attach(self, execute: Execute) -> None:
+        """There is a new connection, for a reader that knows its place by other means."""
+        self._doorbell.reset()
+        self._origin = origin_of(execute, self.names)
+
+    def go_to(self, position: Position, seen: int) -> None:
+        """Read on from a place; what was reported since then is reported again.
+
+        :param seen: how many changes are known to be missing in the log, see :attr:`Losses.seen`.
+        """
+        self._told_removed, self._missing = -1, None
+        self.reader.go_to(position)
+        self.losses.start(seen)
+        self.rung()
 
     def verify(self, execute: Execute) -> None:
         """Find out whether the log is still the one that is followed: of another, its writers ring elsewhere.
@@ -81,6 +98,7 @@ class Tail:
         if origin_of(execute, self.names) != self._origin:
             raise ListenUnavailable("log", f"the tables of the change log {self.names.head} were made anew")
         self.reader.look_around(execute)
+        self.losses.rung()
 
     def leave(self, execute: Execute) -> None:
         """Follow it no more, on a connection that stays: nobody is to ring for it."""
@@ -126,17 +144,19 @@ class Tail:
     @property
     def due_in(self) -> float:
         """Seconds until :meth:`look` is to be called; ``math.inf`` until somebody rings."""
-        return max(0.0, self._doorbell.due - monotonic())
+        return max(0.0, min(self._doorbell.due, self.losses.due) - monotonic())
 
     def look(self, execute: Execute) -> list[LogRow]:
         """Read the next page; none if nothing is new."""
         bell = self._doorbell
+        if self.losses.due <= monotonic():
+            self._missing = self.losses.look(execute, monotonic()) or self._missing
         if bell.shown and self._shown != self.reader.relations:
             self.leave(execute)  # it is for other tables now that it may sleep
         if bell.wants_to_sleep(monotonic()):
             self._shown = self.reader.relations
             if self._lock(execute):
-                ((next_id,),) = execute(_NEXT_ID)
+                ((next_id,),) = execute(NEXT_ID)
                 bell.show(int(next_id), monotonic())
             else:
                 bell.refuse()
@@ -146,9 +166,10 @@ class Tail:
             self._unlock(execute, self._shown)
         return rows
 
-    def lost_to_retention(self) -> str | None:
-        """Why changes were lost before what :meth:`look` gave last, if they were; told once."""
-        if self.reader.lost is None or self.reader.lost <= self._told_removed:
-            return None
-        self._told_removed = self.reader.lost
-        return LOST_TO_RETENTION
+    def lost(self) -> str | None:
+        """Why changes are missing before what :meth:`look` gave last, if some are; each reason once."""
+        why, self._missing = self._missing, None
+        if self.reader.lost is not None and self.reader.lost > self._told_removed:
+            self._told_removed = self.reader.lost
+            return LOST_TO_RETENTION if why is None else f"{LOST_TO_RETENTION}; and {why}"
+        return why

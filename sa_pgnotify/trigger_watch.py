@@ -22,21 +22,23 @@ __all__ = ["State", "TriggerWatch", "states_of"]
 # Of each table: what it is (a RENAME and a SET SCHEMA make a new version of its row type), what it is a partition of, its partitions
 # and whether each was created as one, its triggers and those that partitions inherit from it, and its function's version.
 _STATE = f"""
-SELECT w.place, json_build_array(c.oid::bigint, y.xmin::text,
+SELECT w.place, pg_catalog.json_build_array(c.oid::bigint, y.xmin::text,
     (SELECT i.inhparent::bigint FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = c.oid AND c.relispartition))::text,
-  (SELECT json_object_agg(i.inhrelid::bigint, i.xmin = p.xmin)::text
+  (SELECT pg_catalog.json_object_agg(i.inhrelid::bigint, i.xmin = p.xmin)::text
      FROM pg_catalog.pg_partition_tree(CASE c.relkind WHEN 'p' THEN c.oid END) AS tree
-     JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = tree.relid
+     JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = tree.relid::oid
      JOIN pg_catalog.pg_type AS p ON p.typrelid = i.inhrelid WHERE tree.level > 0),
-  (SELECT json_object_agg(t.tgname, json_build_array(t.oid::bigint, t.xmin::text, t.tgenabled, t.tgfoid::bigint, f.xmin::text))::text
+  (SELECT pg_catalog.json_object_agg(t.tgname,
+     pg_catalog.json_build_array(t.oid::bigint, t.xmin::text, t.tgenabled, t.tgfoid::bigint, f.xmin::text))::text
      FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid
      WHERE t.tgrelid = c.oid AND t.tgname IN ({TRIGGERS})),
-  (SELECT json_object_agg(concat(t.tgname, ' ', t.tgrelid::bigint), json_build_array(t.oid::bigint, t.xmin::text))::text
+  (SELECT pg_catalog.json_object_agg(pg_catalog.concat(t.tgname, ' ', t.tgrelid::bigint),
+     pg_catalog.json_build_array(t.oid::bigint, t.xmin::text))::text
      FROM pg_catalog.pg_partition_tree(CASE c.relkind WHEN 'p' THEN c.oid END) AS tree
-     JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = tree.relid AND t.tgparentid <> 0 WHERE t.tgname IN ({TRIGGERS}))
-FROM (SELECT * FROM json_to_recordset({{wanted}}::json) AS w (place int, schema text, "table" text)
-  WHERE schema IS NULL OR has_schema_privilege(to_regnamespace(schema), 'USAGE') OFFSET 0) AS w
-JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass(w."table")
+     JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = tree.relid::oid AND t.tgparentid <> 0::oid WHERE t.tgname IN ({TRIGGERS}))
+FROM (SELECT * FROM pg_catalog.json_to_recordset({{wanted}}::json) AS w (place int, schema text, "table" text)
+  WHERE schema IS NULL OR pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace(schema)::oid, 'USAGE') OFFSET 0) AS w
+JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w."table")::oid
 JOIN pg_catalog.pg_type AS y ON y.oid = c.reltype
 """
 

@@ -48,6 +48,8 @@ there are 700 new ones."""
 _PART = re.compile(r"sa1 ([0-9]{1,30}) ([0-9]{1,10}) ([01])\Z")
 _FAILED = "sa1 failed "
 MOVED = "sa1 moved"
+LOST = "sa1 lost"
+"""On a log's channel: a change could not be written into the log."""
 
 
 class Header(NamedTuple):

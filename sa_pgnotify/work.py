@@ -1,6 +1,6 @@
 """A batch that a consumer has given out, and what becomes of a change in it that fails.
 
-It is hard to know which change fails: the error may come at the flush or at the commit, after all of the batch has been worked off. So
+Which change fails is not known at once: the error may come at the flush or at the commit, after all of the batch has been worked off. So
 when a batch fails its changes are tried one by one, each in a transaction of its own, until that batch is passed; and failures are
 counted in the database, as the next try may be that of another process.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from time import monotonic
 from typing import Any, Literal
 
 from sqlalchemy import Engine
@@ -27,6 +28,8 @@ from .wire import RS
 
 __all__ = ["Judge", "OnError", "Verdict", "Work"]
 
+OUT_OF_TIME = ("25P03", "25P04")
+"""The error codes of PostgreSQL's idle_in_transaction_session_timeout and transaction_timeout."""
 LONGEST_RETRY = 30.0
 """Seconds between two tries of a change that fails; the first come sooner."""
 
@@ -40,15 +43,20 @@ class Work:
 
     :ivar session: the program's own, with a transaction in which the position is locked.
     :ivar reached: the place before the batch.
+    :ivar pid: the server's process of the session; ``patience`` seconds after which PostgreSQL ends it within a transaction, 0.0 if it
+        does not.
     :ivar who: the thread or task that is within its block.
     """
 
-    def __init__(self, session: Any, chunks: list[Chunk], reached: Position) -> None:
+    def __init__(self, session: Any, chunks: list[Chunk], reached: Position, pid: int = 0, patience: float = 0.0) -> None:
         self.session = session
         self.sync: Any = getattr(session, "sync_session", session)
         self.transaction = self.sync.get_transaction()
         self.chunks = chunks
         self.reached = reached
+        self.pid = pid
+        self.patience = patience
+        self.begun = monotonic()
         self.who: object = None
 
     @property
@@ -64,6 +72,32 @@ class Work:
     def after(self) -> Position:
         """The place behind the batch."""
         return self.chunks[-1].after
+
+    @property
+    def frees(self) -> tuple[str, ...]:
+        """The tables whose places go with it."""
+        return tuple(name for chunk in self.chunks for name in chunk.frees)
+
+    @property
+    def lost(self) -> int | None:
+        """How many changes are known to be missing in the log once it is worked off; None if as many as before."""
+        return max((chunk.lost for chunk in self.chunks if chunk.lost is not None), default=None)
+
+    def out_of_time(self, error: BaseException) -> str | None:
+        """What to do about it if PostgreSQL has ended the session because the block took too long; None if that is not why it failed.
+
+        The settings are the operator's, who set them so that no transaction holds locks for long: so they are not switched off here.
+        """
+        if not isinstance(error, DBAPIError) or not self.patience:
+            return None
+        code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+        if code not in OUT_OF_TIME and not (error.connection_invalidated and monotonic() - self.begun >= self.patience):
+            return None
+        return (
+            f"PostgreSQL ended the batch's session, whose transaction may be idle, or last, for {self.patience:g} s. Take smaller batches "
+            "(batch_size), do what takes long outside of the block, or give the session more time: idle_in_transaction_session_timeout and "
+            "transaction_timeout, by ALTER ROLE ... SET or by the engine's connect_args"
+        )
 
     def events(self) -> Iterator[Change | Gap]:
         for chunk in self.chunks:
@@ -92,9 +126,13 @@ class Judge:
 
         :returns: seconds to wait before the iteration goes on; None if it does not, and the error is to be raised.
         """
+        late = work.out_of_time(error)
+        if late is not None:
+            error.add_note(late)
+            self._states.tell("batch failed", late)
         if self._on_error is None or not isinstance(error, Exception):
             return None
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
+        if isinstance(error, DBAPIError) and error.connection_invalidated and late is None:
             self._states.tell("batch failed", f"it lost its connection, and comes again: {error.orig}")
             return 0.0
         found = [(chunk.key(number), event) for chunk in work.chunks for number, event in enumerate(chunk.events) if event is not None]

@@ -264,8 +264,8 @@ def test_two_of_one_name(engine, Consumer):
     with Running(Consumer()) as first, Running(Consumer()) as second:
         insert(engine, 1)
         wait_for(engine, 1)
-        working, waiting = (first, second) if first.consumer._worker._works else (second, first)
-        assert not waiting.consumer._worker._works
+        working, waiting = (first, second) if first.consumer._worker._follower.works else (second, first)
+        assert not waiting.consumer._worker._follower.works
         working.consumer.stop()
         insert(engine, 2)
         wait_for(engine, 2)

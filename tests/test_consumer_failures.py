@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 import pytest
@@ -205,3 +206,40 @@ def test_a_gap_can_be_passed(engine, Consumer):
         parked = running.consumer.parked()
     assert [type(gap) for gap in gaps] == [Gap]
     assert [(p.operation, p.failures) for p in parked] == [("", 1)]
+
+
+def test_a_block_that_takes_too_long_for_the_server(engine, Consumer):
+    """Where idle_in_transaction_session_timeout ends a batch's session, the error says so and how to go on, and so does the state."""
+    name = engine.url.database
+    run(engine, f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '400ms'")
+    states = []
+    with Consumer(on_state=states.append) as consumer:
+        insert(engine, 1, 1)
+        with pytest.raises(Exception, match=r".") as raised:
+            for batch in consumer:
+                with batch as session:
+                    time.sleep(1.0)
+                    session.execute(text("SELECT 1"))
+        assert "whose transaction may be idle, or last, for 0.4 s. Take smaller batches" in " ".join(raised.value.__notes__)
+        (said,) = [state.detail for state in states if state.state == "batch failed"]
+        assert "idle_in_transaction_session_timeout" in said
+        assert numbers(consume(consumer, 1)) == [1]
+
+
+def test_a_batch_that_takes_too_long_is_divided(engine, Consumer):
+    """With on_error, the changes of a batch that PostgreSQL has ended for taking too long are tried one by one; and about one that takes too
+    long by itself on_error is asked, and not for ever the same."""
+    name = engine.url.database
+    run(engine, f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '600ms'")
+
+    def work(session, change):
+        time.sleep(1.0 if change.identity[0] == 5 else 0.2)
+        if change.identity[0] >= 4:
+            record(session, change)
+
+    asked = Asked("skip")
+    with Running(Consumer(on_error=asked), work):
+        insert(engine, 1, 6)
+        until(lambda: len(done(engine)) == 2)
+    assert [(identity, failures) for _, identity, failures in asked.told] == [(5, 1)]
+    assert done(engine) == ["Inserted 4", "Inserted 6"]

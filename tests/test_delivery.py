@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from servers import Server, data_folder
 from sqlalchemy import inspect
 
 import sa_pgnotify.tail
-from sa_pgnotify.logreader import LogReader, LogRow, Position, Snapshot
+from sa_pgnotify.logreader import LogReader, LogRow, Snapshot
 from sa_pgnotify.testing import DeliveryCheck, Report, Seen, Written
 from sa_pgnotify.wire import RS
 
@@ -101,7 +102,7 @@ class NumberReader(LogReader):
     condition, order = "id > {at.row_id}", "id"
 
     def read(self, execute: Any) -> list[LogRow]:
-        wanted = f"{self.condition.format(at=self.position)} AND {self._wanted}"
+        wanted = f"{self.condition.format(at=self.position)} AND {self.position.within(ordered=False)}"
         found = execute(
             f"SELECT id, xid, pid, relation, header, rows FROM {self._log} AS l WHERE {wanted} ORDER BY {self.order} LIMIT 1000"
         )
@@ -109,8 +110,9 @@ class NumberReader(LogReader):
         self.snapshot = Snapshot.parse(snapshot)
         rows = []
         for number, xid, pid, relation, header, text in found:
-            start, self.position = self.position, Position(self.position.last, None, xid, number, text.count(RS) + 1)
-            rows.append(LogRow(number, number, xid, pid, relation, header, text, 0, start, self.position, self.relations))
+            start = self.position
+            self.position = replace(start, tx_end=xid, row_id=number, row_part=text.count(RS) + 1)
+            rows.append(LogRow(number, number, xid, pid, relation, header, text, 0, start, self.position))
         return rows
 
 

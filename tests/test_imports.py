@@ -12,10 +12,10 @@ LAYERS = [
     {"errors", "doorbell", "states", "bell", "memory", "truth"},
     {"channel", "wire", "quoting"},
     {"column_kinds"},
-    {"changelog", "presence"},
+    {"changelog", "presence", "snapshots"},
     {"logreader"},
-    {"events", "positions", "template_v1_log", "rights", "children"},
-    {"chunks"},
+    {"events", "positions", "places", "template_v1_log", "rights", "children"},
+    {"chunks", "losses", "claiming"},
     {"tail"},
     {"drivers.interface"},
     {"drivers.libpq", "drivers.quick"},
@@ -35,7 +35,8 @@ LAYERS = [
     {"subscribing", "lending"},
     {"receiver", "retention"},
     {"work", "taking", "overview"},
-    {"listening", "consuming"},
+    {"listening", "following"},
+    {"consuming"},
     {"listener", "aio", "consumer", "testing.writers", "testing.expecting"},
     {"aio_consumer", "testing.readers", "testing.transaction"},
     {"testing.delivery", "testing.capture"},
@@ -80,7 +81,21 @@ def test_imports_point_down(module):
 def test_the_core_that_decides_does_not_wait():
     """wire, decoding, batch and protocol import nothing that waits, so that every kind of loop can drive them."""
     waiting = {"select", "selectors", "socket", "threading", "asyncio", "time", "queue"}
-    for module in ("wire", "decoding", "batch", "protocol", "logreader", "doorbell", "presence", "chunks"):
+    decides = (
+        "wire",
+        "decoding",
+        "batch",
+        "protocol",
+        "doorbell",
+        "presence",
+        "chunks",
+        "snapshots",
+        "logreader",
+        "places",
+        "losses",
+        "claiming",
+    )
+    for module in decides:
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())
         names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         assert names & waiting == set(), module

@@ -25,7 +25,7 @@ from sa_pgnotify import (
     Listener,
     NotifySpec,
     consumers,
-    consuming,
+    following,
     notify_on_change,
     prune,
     retention,
@@ -283,7 +283,7 @@ def test_a_role_that_may_not_is_warned_once(engine, admin, caplog, monkeypatch):
         tried.append(None)
         return retention.prune(*arguments)
 
-    monkeypatch.setattr(consuming, "prune", count)
+    monkeypatch.setattr(following, "prune", count)
     try:
         with caplog.at_level(logging.WARNING, "sa_pgnotify"), running(restricted, "a", table) as events:
             write(engine, 9)
