@@ -100,5 +100,5 @@ def test_demo_tells_everything(url, monkeypatch):
 
 
 def _words(screen: str) -> set[str]:
-    """All that a screen says, but for moments and the breaks that its width makes."""
-    return set(re.sub(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|\d+\.\d s", "", screen).split())
+    """All that a screen says, but for moments, the breaks that its width makes, and how the driver words the loss of a connection."""
+    return set(re.sub(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|\d+\.\d s|(?<=: lost: ).*", "", screen).split())

@@ -27,6 +27,10 @@ from .screens import output, progress
 
 __all__ = ["demo", "tour"]
 
+CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE application_name = 'sa_pgnotify listener' AND datname = current_database()"
+)
 STATEMENTS = (
     "INSERT INTO orders VALUES (1, 'new', 40), (2, 'new', 250)",
     "UPDATE orders SET status = 'paid' WHERE id = 2",
@@ -35,7 +39,7 @@ STATEMENTS = (
     "DELETE FROM orders WHERE id = 1",
     "INSERT INTO orders SELECT i, 'bulk', i FROM generate_series(10, 12) AS i",
     "TRUNCATE orders",
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sa_pgnotify listener'",
+    CUT,
     "INSERT INTO orders VALUES (3, 'after the cut', 7)",
 )
 PAUSE = 0.7
