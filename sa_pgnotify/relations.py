@@ -27,7 +27,7 @@ _KINDS = {
     "c": "is a composite type. Give its table another name",
 }
 _ASKED = """
-SELECT w.place, c.relkind FROM json_to_recordset({wanted}::json) AS w (place int, name text)
+SELECT w.place, c.relkind FROM pg_catalog.json_to_recordset({wanted}::pg_catalog.json) AS w (place int, name pg_catalog.text)
 JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w.name)
 WHERE c.relkind NOT IN ('r', 'p') ORDER BY 1
 """
