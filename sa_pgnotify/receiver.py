@@ -392,7 +392,7 @@ class Receiver:
         while not self.stopping and self._presence.has_new and self._presence.due < patient_until:
             self._look(connection)
             if self._presence.has_new:
-                self._waiting.wait(None, self._presence.due - time.monotonic())
+                self._waiting.wait(None, min(self._presence.due, patient_until) - time.monotonic())
         self._presence.wait_no_longer()
         if missing is not None:
             self._states.tell("triggers missing", missing)

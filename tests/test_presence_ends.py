@@ -21,6 +21,7 @@ from sa_pgnotify.presence import PRESENT, UNTOLD
 from sa_pgnotify.template_v1_log import doorbell_key
 
 pytestmark = pytest.mark.kinds(2)
+HERE = "(SELECT oid FROM pg_database WHERE datname = current_database())"
 
 
 @pytest.fixture(name="Item")
@@ -88,12 +89,17 @@ def test_a_stranger_who_holds_the_locks_hides_no_end(engine, Item, Listener, str
 def test_the_gap_comes_before_newer_events_of_the_same_row(engine, Item, Listener, monkeypatch):
     """A writer that waited for the row of a transaction that is followed comes after its Gap, however soon it commits."""
     monkeypatch.setattr(sa_pgnotify.receiver, "UNTOLD_SECONDS", 0.0)
+    for name in ("LOOK", "LONGEST_DOZE"):
+        monkeypatch.setattr(sa_pgnotify.presence, name, 60.0)  # so that the look from time to time does not find the end first
     run(engine, "INSERT INTO items (id, n) VALUES (1, 0)")
+    heard = sa.text(f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PRESENT} AND database = {HERE}")
     update = sa.text("UPDATE items SET n = n + 1")
-    waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-                    " OR NOT granted AND locktype = 'transactionid'")  # fmt: skip
+    waits = sa.text(
+        "SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) WHERE NOT granted AND datname = current_database()"
+    )
     for _ in range(10):
         with engine.connect() as early, engine.connect() as observer:
+            wait_until(lambda: not observer.scalar(heard))  # the session of the listener before ends in its own time
             early.execute(update)
             with Listener(engine, Item) as listener:
                 writers = [threading.Thread(target=run, args=(engine, "UPDATE items SET n = n + 1")) for _ in range(3)]
