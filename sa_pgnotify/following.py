@@ -118,6 +118,7 @@ class Follower:
         self.works, self._said = False, None
         before = self.tail.origin
         self.tail.attach(connection.execute)
+        self.tail.reader.look_around(connection.execute)  # a role that may not read the log finds out now
         self._load(connection, made_anew=before is not None and before != self.origin)
         self._claim.connected(connection.execute)
 

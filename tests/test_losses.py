@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from conftest import run, take, terminate_listener, wait_until
 from consumers import Running
-from logs import TABLES, sleepers
+from logs import SLOTS, TABLES, sleepers
 from sqlalchemy import NullPool, create_engine
 
 from sa_pgnotify import Consumer, Gap, Inserted, Listener
@@ -134,6 +134,22 @@ def test_one_that_begins_while_the_transaction_is_open(engine, Item):
         assert take(listener, 1)[0].reason == "lost_position"
     with Running(Consumer(engine, "late", Item, heartbeat=0.1), heard):
         wait_until(lambda: heard.gaps)
+
+
+def test_a_write_while_all_slots_are_locked(engine, Item):
+    """What the trigger itself does then is noticed by a running listener, by a running consumer, and by one that comes later."""
+    heard, later = Heard(), Heard()
+    with Consumer(engine, "later", Item):
+        pass
+    with Listener(engine, Item, heartbeat=0.1) as listener, Running(Consumer(engine, "c", Item, heartbeat=0.1), heard):
+        with engine.begin() as locking:
+            for slot in SLOTS:
+                locking.exec_driver_sql(f"LOCK TABLE {slot} IN SHARE MODE")
+            run(engine, "INSERT INTO items VALUES (1, 1)")
+            assert take(listener, 1)[0].reason == "lost_position"
+            wait_until(lambda: heard.gaps)
+    with Running(Consumer(engine, "later", Item, heartbeat=0.1), later):
+        wait_until(lambda: later.gaps)
 
 
 @pytest.mark.parametrize("lost", ["write", "retention"])
