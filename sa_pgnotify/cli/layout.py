@@ -162,7 +162,8 @@ def _continued(literal: str, indent: str, offset: int) -> str:
 
     :param offset: what stands before it on its line.
     """
-    parts, line = [], ""
+    parts: list[str] = []
+    line = ""
     for word in re.findall(r"[^ ]* |[^ ]+", literal):
         if line and len(line) + len(word) > WIDTH - len(indent) - (len(INDENT) if parts else offset):
             parts.append(line)
