@@ -249,13 +249,13 @@ def test_a_role_with_exactly_these_rights_installs_and_its_function_writes(engin
     ChangeLog(metadata, schema="audit")
     mine = notify_on_change(sa.Table("mine", metadata, sa.Column("id", sa.Integer, primary_key=True)), NotifySpec(durable=True))
     grants = {right: grant.format(role) for right, grant in GRANTS.items()}
-    for right, missing in grants.items():
-        run(engine, *(grant for other, grant in grants.items() if other != right))
+    for right, lacking in grants.items():
+        run(engine, *(grant for grant in grants.values() if grant != lacking))
         with pytest.raises(sa.exc.ProgrammingError) as refusal, theirs.begin() as connection:
             connection.execute(CreateNotifyTriggers(mine))
         if right != "USAGE on schema audit":  # without that, the role does not see whether there is a log
             assert f"it lacks {right}" in str(refusal.value.orig)
-            assert missing in str(refusal.value.orig)
+            assert lacking in str(refusal.value.orig)
         with engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT count(*) FROM pg_proc WHERE proname = 'sa_pgnotify_mine'").scalar() == 0
         run(engine, *(grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM ") for grant in grants.values()))
