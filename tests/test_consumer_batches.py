@@ -301,7 +301,8 @@ def test_a_column_of_another_type_is_a_gap(engine, kind):
 
 
 def test_another_set_of_entities(engine, kind):
-    """A table more in the middle of what is read: nothing comes twice, nothing is lost, and the new one's changes come from then on."""
+    """A table more in the middle of what is read: nothing comes twice, nothing is lost, and the new one's changes come from where the name
+    was when its window was begun."""
     Item = model_of(engine, more=("shared",))
     run(engine, "INSERT INTO shared VALUES (1, 0)")
     Shared = next(mapper.class_ for mapper in Item.registry.mappers if mapper.class_ is not Item)
@@ -318,6 +319,6 @@ def test_another_set_of_entities(engine, kind):
     with consumer_of(kind, engine, "c", Item, Shared, batch_size=1) as consumer:
         second = consume(consumer, 1)
         run(engine, "UPDATE shared SET n = 2")
-        (third,) = consume(consumer, 1)
+        rest = consume(consumer, 1) + consume(consumer, 1)
     assert sorted(numbers(first + second)) == [1, 2]
-    assert (third.entity, third.new["n"]) == (Shared, 2)
+    assert [(change.entity, change.new["n"]) for change in rest] == [(Shared, 1), (Shared, 2)]

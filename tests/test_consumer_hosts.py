@@ -15,7 +15,7 @@ from programs import Program
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from sa_pgnotify import AsyncConsumer, Consumer, NotifyConfigError, PgNotifyError, consuming, taking
+from sa_pgnotify import AsyncConsumer, Consumer, NotifyConfigError, PgNotifyError, following, taking
 from sa_pgnotify.positions import Stored
 
 
@@ -176,7 +176,7 @@ def test_a_seek_is_not_overwritten(engine, Item, monkeypatch):
 
         def seeks(execute, names, key, lock=""):
             stored = load(execute, names, key, lock)
-            if not lock and not sought and stored.position != consumer._worker.tail.reader.position:
+            if not lock and not sought and stored.position != consumer._worker._follower.tail.reader.position:
                 sought.append(True)
                 Consumer(engine, "c", Item).seek("beginning")
             return stored
@@ -189,7 +189,7 @@ def test_a_seek_is_not_overwritten(engine, Item, monkeypatch):
 
 def test_much_that_is_of_others(engine, Item, monkeypatch):
     """A batch is read for so long at most, and what was found until then is given out; what was read and not looked at is not lost."""
-    monkeypatch.setattr(consuming, "FILL_SECONDS", 0.0005)
+    monkeypatch.setattr(following, "FILL_SECONDS", 0.0005)
     run(engine, "ALTER TABLE done DROP CONSTRAINT done_what_key")
     with Consumer(engine, "c", Item, partition=(0, 50), heartbeat=0.05) as consumer:
         for first in range(0, 2000, 20):
