@@ -97,8 +97,9 @@ def test_the_gap_comes_before_newer_events_of_the_same_row(engine, Item, Listene
     waits = sa.text(
         "SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) WHERE NOT granted AND datname = current_database()"
     )
+    watching = engine.execution_options(isolation_level="AUTOCOMMIT")  # pg_stat_activity is read once in a transaction
     for _ in range(10):
-        with engine.connect() as early, engine.connect() as observer:
+        with engine.connect() as early, watching.connect() as observer:
             wait_until(lambda: not observer.scalar(heard))  # the session of the listener before ends in its own time
             early.execute(update)
             with Listener(engine, Item) as listener:
