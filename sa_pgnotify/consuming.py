@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from logging import WARNING
 from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from .changelog import LogSettings, find_log
-from .claiming import lock_holder
 from .drivers import ListenConnection, connect, errors_of
 from .errors import ListenUnavailable, NotifyConfigError, PgNotifyError, TriggersMissing
 from .following import LOCKED_SECONDS, Follower
@@ -42,8 +39,6 @@ __all__ = ["Worker", "settings_of"]
 
 TAKE_OVER_SECONDS = 1.0
 """How often a consumer that stands by asks whether the one that works is still there."""
-LOCKED_LONG = 5.0
-"""Seconds after which it says that somebody else has locked the position."""
 VERIFY_SECONDS = 0.25
 """How often the catalog is looked at, at most, because a notification says that triggers have moved, which any role may send."""
 
@@ -88,8 +83,6 @@ class Worker:
         self._in_transaction = 0
         self._next_beat = self._beat_at = 0.0
         self._watch, self._altered = TriggerWatch(), ""
-        self._locked_since: float | None = None
-        self._batches: deque[int] = deque(maxlen=16)  # the server's processes of batches that were given back
         self._judge = Judge(engine, key, on_error, self._states)
         self._work: Work | None = None
 
@@ -292,11 +285,11 @@ class Worker:
             if stored is None:
                 if Stored.load(run, names, self.key) is None:
                     raise follower.forgotten()
-                self._is_locked(run)
+                follower.is_locked(run)
                 sync.close()
                 self._waiting.wait(self._connection, LOCKED_SECONDS)
                 return None
-            self._locked_since = None
+            follower.is_free()
             self._refuse_autocommit(run)
             if stored.position != follower.stored:
                 sync.close()
@@ -310,23 +303,6 @@ class Worker:
         if self._work.is_empty:  # all of it is skipped, or not for this consumer
             self.commit(self._work)
         return self._work
-
-    def _is_locked(self, run: Callable[[str], Any]) -> None:
-        """Another session has the position: say so if it does not give it back, and end it if it is one of ours that was given up."""
-        now = time.monotonic()
-        since, self._locked_since = self._locked_since, self._locked_since or now
-        if since is None or now - since < LOCKED_LONG:
-            return
-        self._locked_since = float("inf")  # said once
-        holder = lock_holder(run, self._follower.names, self.key)
-        if holder is not None and holder.pid in self._batches:
-            run(f"SELECT pg_catalog.pg_terminate_backend({holder.pid})::int")
-            self._locked_since = None
-            return
-        who = "another session" if holder is None else str(holder)
-        self._states.tell(
-            "standing by", f"{who} has locked the position for more than {LOCKED_LONG:.0f} s. Have it end its transaction", level=WARNING
-        )
 
     # -- the end of a batch -------------------------------------------------------------------------------------------
 
@@ -404,8 +380,7 @@ class Worker:
         if self._work is None:
             return  # that is done
         self._work = None
-        self._batches.append(work.pid)
-        self._follower.give_back(work.chunks)
+        self._follower.give_back(work.chunks, work.pid)
         work.sync.close()
 
 

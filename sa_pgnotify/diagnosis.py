@@ -225,6 +225,11 @@ def _consumers(connection: Connection) -> Iterator[Finding]:
         yield Finding("warning" if log.is_held_up else "note" if is_late else "good", "log", text)
     for consumer in consumers(connection):
         yield _consumer(consumer)
+        for table, lag in consumer.left_behind.items():
+            waits = f"{lag.events} changes wait, and the log keeps them."
+            text = f"{table} has a place under the name {consumer.name!r} that is not read now: {waits}"
+            fix = f"Run a version of it that reads the table, or forget(engine, metadata, {consumer.name!r}, {table!r})."
+            yield Finding("warning" if lag.seconds > LATE_SECONDS else "note", "consumers", text, fix)
 
 
 def _consumer(consumer: ConsumerStatus) -> Finding:

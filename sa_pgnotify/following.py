@@ -14,16 +14,17 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from logging import WARNING
+from math import inf
 
 from sqlalchemy import Engine
 
 from .changelog import LogNames, LogSettings
 from .chunks import Chunk, cut
-from .claiming import Claim
+from .claiming import Claim, lock_holder
 from .decoding import Source
 from .drivers import ListenConnection, errors_of
 from .errors import NotifyConfigError, PgNotifyError
-from .logreader import LogRow, Position
+from .logreader import Execute, LogRow, Position
 from .places import arranged, is_arranged
 from .positions import ConsumerKey, Stored, arrange, free_places, gone, register, where
 from .protocol import Protocol
@@ -39,6 +40,8 @@ __all__ = ["LOCKED_SECONDS", "Follower"]
 
 LOCKED_SECONDS = 0.2
 """How often a consumer asks for a position that somebody else has locked."""
+LOCKED_LONG = 5.0
+"""Seconds after which it says that another session has locked the position."""
 FILL_SECONDS = 1.0
 """How long a batch is read for at most, if most of what there is is not for this consumer."""
 
@@ -78,6 +81,8 @@ class Follower:
         self._tail: Tail | None = None
         self._sources: dict[str, Source] = {}
         self._claim = Claim(key)
+        self._locked_since: float | None = None
+        self._given_up: deque[int] = deque(maxlen=16)  # the server's processes of batches that were given back
         self._doubtful = True  # whether tables that have a place may be gone
         self._gaps = 0
         self._said: str | None = None  # as what it stands by
@@ -209,9 +214,11 @@ class Follower:
             origin = "" if foreign and stored.origin == self.origin else None
             ((moved,),) = connection.execute(arrange(self.names, self._key, stored, position, keep=keep, origin=origin))
             if not moved:
+                self.is_locked(connection.execute)
                 self._waiting.wait(None, LOCKED_SECONDS)
                 self.tail.rung()
                 return False
+            self.is_free()
             self.stored = position
             self.tail.reader.go_to(position)
             self.tail.rung()
@@ -284,6 +291,27 @@ class Follower:
             self._states.tell("losses unseen", problem)
         self._prune(connection)
 
+    def is_free(self) -> None:
+        """The position could be locked."""
+        self._locked_since = None
+
+    def is_locked(self, execute: Execute) -> None:
+        """Another session has the position: say so if it does not give it back, and end it if it is one of ours that was given up."""
+        now = time.monotonic()
+        since, self._locked_since = self._locked_since, self._locked_since or now
+        if since is None or now - since < LOCKED_LONG:
+            return
+        holder = lock_holder(execute, self.names, self._key)
+        if holder is not None and holder.pid in self._given_up:
+            list(execute(f"SELECT pg_catalog.pg_terminate_backend({holder.pid})::int"))
+            self._locked_since = None
+            return
+        self._locked_since = inf  # said once
+        who = "another session" if holder is None else str(holder)
+        self._states.tell(
+            "standing by", f"{who} has locked the position for more than {LOCKED_LONG:.0f} s. Have it end its transaction", level=WARNING
+        )
+
     def _prune(self, connection: ListenConnection) -> None:
         try:
             state = prune(connection.execute, self.names, self._settings)
@@ -309,8 +337,12 @@ class Follower:
         """Take about so many changes, see :func:`sa_pgnotify.chunks.cut`."""
         return cut(self.chunks, size)
 
-    def give_back(self, chunks: Iterable[Chunk]) -> None:
-        """What was taken comes again."""
+    def give_back(self, chunks: Iterable[Chunk], pid: int) -> None:
+        """What was taken comes again.
+
+        :param pid: the server's process of the session in which the position was locked for it.
+        """
+        self._given_up.append(pid)
         self.chunks.extendleft(reversed(list(chunks)))
 
     def fill(self, connection: ListenConnection, size: int) -> None:

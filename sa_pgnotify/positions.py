@@ -253,7 +253,13 @@ def gone(execute: Execute, names: LogNames, places: Mapping[str, Position]) -> d
     if not places:
         return {}
     listed = ", ".join(map(literal, sorted(places)))
-    lacking = f"SELECT name FROM unnest(ARRAY[{listed}]::text[]) AS name WHERE pg_catalog.to_regclass(name) IS NULL"
+    # In a schema that this role may not use, to_regclass() fails.
+    schema = "pg_catalog.to_regnamespace(pg_catalog.quote_ident((pg_catalog.parse_ident(name))[1]))"
+    usable = f"pg_catalog.has_schema_privilege({schema}, 'USAGE') IS NOT FALSE"
+    lacking = (
+        f"SELECT name FROM unnest(ARRAY[{listed}]::text[]) AS name "
+        f"WHERE CASE WHEN {usable} THEN pg_catalog.to_regclass(name) IS NULL ELSE false END"
+    )
     found: dict[str, bool] = {}
     for (name,) in list(execute(lacking)):
         found[str(name)] = lag(execute, names, places[name]).events > 0

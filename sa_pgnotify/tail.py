@@ -71,6 +71,7 @@ class Tail:
         if was == self._origin and self.reader.resume(execute):
             self.losses.rung()
             return None
+        self._told_removed, self._missing = -1, None
         self.losses.start(self.losses.before(execute))
         self.reader.begin(execute, self.now(execute))
         return None if was is None else LOST_TO_CRASH if was == self._origin else LOST_TO_RESTORE

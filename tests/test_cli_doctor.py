@@ -8,7 +8,7 @@ from conftest import run
 from kinds import address
 from sqlalchemy import Column, Integer, MetaData, NullPool, Table, create_engine, text
 
-from sa_pgnotify import Consumer, Listener, check, notify_on_change, sessions, subscribing
+from sa_pgnotify import Consumer, Listener, NotifySpec, check, notify_on_change, sessions, subscribing
 from sa_pgnotify.diagnosis import diagnose
 
 pytestmark = pytest.mark.undisturbed  # the doctor names the transactions of all databases
@@ -134,3 +134,24 @@ def test_consumers_and_their_lag(shop, engine):
     assert row.split()[-2:] == ["3", "0"]
     done = shop.run("prune", f"{MODULE}:Base")
     assert (done.exit_code, done.output) == (0, "the change log takes 0 MB; its hindmost consumer is 'billing'\n")
+
+
+def test_an_entity_that_is_not_read_any_more(shop, engine):
+    """A place that no version of a consumer reads is named, with the way to free it, by ``doctor`` and by ``consumers``."""
+    shop.create(engine)
+    with shop.models() as models:
+        other = Table("others", models.Base.metadata, Column("id", Integer, primary_key=True))
+        notify_on_change(other, NotifySpec(durable=True))
+        models.Base.metadata.create_all(engine)
+        with Consumer(engine, "billing", models.Payment, other):
+            pass
+        run(engine, "INSERT INTO others VALUES (1)", "INSERT INTO payments VALUES (2)")
+        with Consumer(engine, "billing", models.Payment) as consumer:
+            for batch in consumer:
+                with batch:
+                    break
+        found = about(engine, "consumers")
+    assert [severity for severity, _ in found] == ["good", "note"]
+    assert found[1][1].startswith("public.others has a place under the name 'billing' that is not read now: 1 changes wait")
+    assert "forget(engine, metadata, 'billing', 'public.others')" in found[1][1]
+    assert shop.run("consumers").output.splitlines()[2] == "billing does not read public.others now: 1 changes wait for it"

@@ -49,6 +49,9 @@ def consumers(url: Url = None, debug: Debug = False) -> None:
             style=late,
         )
     console.print(grid)
+    for c in found:
+        for table, lag in c.left_behind.items():
+            console.print(printable(f"{c.name} does not read {table} now: {lag.events} changes wait for it"), markup=False)
 
 
 def prune(name: TargetName, url: Url = None, debug: Debug = False) -> None:
