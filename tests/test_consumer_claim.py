@@ -90,14 +90,16 @@ def test_one_that_is_replaced_stands_by(engine, Item):
 
 def test_its_own_session_that_is_stuck(engine, proxy, proxied, Item):
     """A consumer whose connection broke without the server's notice works on, and does not wait for the session that it has lost."""
-    with Consumer(proxied, "c", Item, heartbeat=60) as consumer, RunningOn(consumer):
+    states: list[Any] = []
+    with Consumer(proxied, "c", Item, heartbeat=60, on_state=states.append) as consumer, RunningOn(consumer):
         insert(engine, 1)
         proxy.hold_ends()
         consumer._worker._connection.interrupt()
-        insert(engine, 2)
+        wait_until(lambda: [state.state for state in states].count("working") == 2)
         sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'sa_pgnotify listener'"
         with engine.connect() as connection:
             assert connection.exec_driver_sql(sessions).scalar() == 2
+        insert(engine, 2)
         proxy.flow()
 
 

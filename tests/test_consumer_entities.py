@@ -317,12 +317,15 @@ def test_an_entity_that_was_removed_holds_the_log_and_is_forgotten(engine):
     assert read(engine, "worker", t["a"], t["b"], count=1) == [("b", 4)]
 
 
-def test_what_a_limit_took_of_an_entity_is_a_gap_when_it_is_read_again(engine, monkeypatch):
+def test_what_a_limit_took_of_an_entity_is_a_gap_when_it_is_read_again(engine):
     """A place that no version reads keeps the log only within the limits; beyond, the version that reads it again gets a Gap."""
     t = tables(engine)
     started(engine, "worker", t["a"], t["b"])
     insert(engine, ("b", 1), ("a", 2))
     assert read(engine, "worker", t["a"], count=1) == [("a", 2)]
+    snapshot = "SELECT pg_current_snapshot()::text"
+    wait_until(lambda: rows(engine, snapshot)[0][0].endswith(":"))  # nothing runs, also in other databases
+    run(engine, f"UPDATE sa_pgnotify_consumers SET last = ({snapshot}) WHERE relation = ''")
     run(engine, "UPDATE sa_pgnotify_log SET removed = (SELECT max(xid) FROM sa_pgnotify_log_0)", "TRUNCATE sa_pgnotify_log_0")
     insert(engine, ("a", 3))
     assert read(engine, "worker", t["a"], count=1) == [("a", 3)]
