@@ -80,8 +80,14 @@ def literals(engine: Engine) -> dict[str, list[str]]:
     for name, element in types.items():
         if element is not None and element not in unwritten:
             of = found[element]
-            found[name] = [f"ARRAY[{', '.join(values)}]" for values in ((of[0],), (of[1], "NULL", of[2]), (f"{of[2]}",))]
+            found[name] = [_array(name, *values) for values in ((of[0],), (of[1], "NULL", of[2]), (of[2],))]
     return found
+
+
+def _array(name: str, *values: str) -> str:
+    if name in ("_int2vector", "_oidvector"):  # before PostgreSQL 18 ARRAY[] of vectors is a vector
+        return f'ARRAY[{", ".join(f"{value}::text" for value in values)}]::pg_catalog."{name}"'
+    return f"ARRAY[{', '.join(values)}]"
 
 
 def _quoted(candidate: str) -> str:

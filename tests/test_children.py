@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, told
+from conftest import install_extension, run, told
 
 from sa_pgnotify import Deleted, Inserted, NotifySpec, Updated, check, notify_on_change
 from sa_pgnotify.children import REFUSE_FOREIGN_CHILDREN, collecting_kinds, foreign_children
@@ -19,9 +19,9 @@ def foreign(engine, url, admin):
     """A function that makes a foreign table which is really in the same database, as ``name``, with the given end of CREATE FOREIGN TABLE."""
     host = url.query.get("host", url.host)
     password = f", password '{url.password}'" if url.password else ""
+    install_extension(engine, "postgres_fdw")
     run(
         engine,
-        "CREATE EXTENSION postgres_fdw",
         f"CREATE SERVER itself FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '{host}', port '{url.port or 5432}', dbname '{url.database}')",
         f"CREATE USER MAPPING FOR CURRENT_USER SERVER itself OPTIONS (user '{url.username}', password_required 'false'{password})",
         "CREATE TABLE elsewhere (id int, v text)",

