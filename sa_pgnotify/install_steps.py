@@ -52,6 +52,18 @@ existing := coalesce(pg_catalog.to_regprocedure(pg_catalog.concat(procedure, '()
 AS_BEFORE = """PERFORM pg_catalog.set_config('standard_conforming_strings', strings, true);
 PERFORM pg_catalog.set_config('search_path', path, true);"""
 
+TAKE_LOCK = """FOR tenth IN 1 .. {seconds} * 10 LOOP
+  EXIT WHEN pg_catalog.pg_try_advisory_xact_lock({key});
+  IF tenth = {seconds} * 10 THEN
+    RAISE EXCEPTION USING ERRCODE = 'lock_not_available',
+      MESSAGE = pg_catalog.format('sa_pgnotify: process %s holds the advisory lock of installing triggers since more than {seconds} s',
+        (SELECT pid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+          AND (classid::bigint << 32) + objid::bigint = {key} LIMIT 1)),
+      HINT = 'Nothing was changed. Wait for its transaction to end, or end it by pg_terminate_backend(), and try again.';
+  END IF;
+  PERFORM pg_catalog.pg_sleep(0.1);
+END LOOP;"""
+
 NO_TABLE = """IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = target AND relkind NOT IN ('r', 'p')) THEN
   RAISE EXCEPTION USING ERRCODE = 'wrong_object_type', MESSAGE = 'sa_pgnotify: ' || {table} || ' is not a table',
     HINT = 'Statement triggers that see the rows are for tables only: mark those that the view reads.';

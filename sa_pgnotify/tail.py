@@ -162,6 +162,8 @@ class Tail:
             else:
                 bell.refuse()
         rows = self.reader.read(execute)
+        if rows:  # a change that could not be logged may be older than one of these, and its notification still on its way
+            self._missing = self.losses.look(execute, monotonic()) or self._missing
         more = self.reader.position.target is not None
         if bell.looked(self.reader.snapshot.xmin, monotonic(), found=bool(rows), more=more):
             self._unlock(execute, self._shown)

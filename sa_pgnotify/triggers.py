@@ -55,6 +55,7 @@ from .install_steps import (
     RESOLVE,
     RESOLVE_VIRTUAL,
     SAFE,
+    TAKE_LOCK,
     TRIGGER_EXISTS,
     VIRTUAL,
 )
@@ -74,6 +75,9 @@ VERSION = max(TEMPLATES)
 INSTALL_LOCK = int.from_bytes(hashlib.sha256(b"sa_pgnotify").digest()[:7], "big")
 """Key of the advisory lock under which processes that start at once install one after the other: concurrent
 CREATE OR REPLACE FUNCTION fails with "tuple concurrently updated"."""
+
+LOCK_SECONDS = 60
+"""How long a statement waits for that lock, which any role can hold."""
 
 TRIGGER_NAMES = {operation: f"sa_pgnotify_{operation}" for operation in ("insert", "update", "delete", "truncate")}
 TRIGGERS = ", ".join(literal(name) for name in TRIGGER_NAMES.values())
@@ -415,7 +419,7 @@ class TriggerSet:
         """
         return self.statement(
             [
-                f"PERFORM pg_catalog.pg_advisory_xact_lock({INSTALL_LOCK});",
+                TAKE_LOCK.format(key=INSTALL_LOCK, seconds=LOCK_SECONDS),
                 *checks,
                 self._fill(FORMER),
                 *steps,

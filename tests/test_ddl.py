@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from conftest import run, told
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from sa_pgnotify import CreateNotifyTriggers, DropNotifyTriggers, Inserted, NotifyConfigError, NotifySpec, Updated, check, notify_on_change
+from sa_pgnotify import triggers as installing
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
 INSERT = "INSERT INTO orders (status) VALUES ('new')"
@@ -474,3 +476,16 @@ def test_a_table_of_every_kind_of_column_is_clean_after_create_all(engine):
     sa.event.listen(engine, "before_cursor_execute", lambda c, k, statement, *_: statements.append(statement))
     table.metadata.create_all(engine)
     assert not any("CREATE" in statement for statement in statements)
+
+
+def test_an_install_does_not_wait_for_ever(engine, monkeypatch):
+    """A role that holds the advisory lock of installing, which any role can take, keeps nothing waiting without bound: the statement
+    fails, names the process, and changes nothing."""
+    monkeypatch.setattr(installing, "LOCK_SECONDS", 1)
+    metadata = orders()
+    with engine.connect() as holder:
+        pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        holder.exec_driver_sql(f"SELECT pg_advisory_lock({installing.INSTALL_LOCK})")
+        with pytest.raises(DBAPIError, match=f"process {pid} holds the advisory lock"):
+            metadata.create_all(engine)
+    assert objects(engine) == set()

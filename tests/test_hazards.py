@@ -30,7 +30,7 @@ def test_temp_file_limit(engine, url):
     table and not on another; without a limit nothing is said."""
     table_of(engine, "insert", "update")
     assert notes(engine) == []
-    run(engine, f'ALTER DATABASE "{url.database}" SET temp_file_limit = \'2MB\'')
+    run(engine, f"ALTER DATABASE \"{url.database}\" SET temp_file_limit = '2MB'")
     (note,) = notes(engine)
     assert note.startswith("note: temp_file_limit is 2MB for this role, 2MB for all roles. The triggers keep the rows of a statement")
     run(engine, "SET LOCAL work_mem = '64kB'", ROWS.format("plain"))
@@ -49,5 +49,5 @@ def test_temp_file_limit(engine, url):
 def test_a_table_whose_triggers_keep_no_rows(engine, url):
     """TRUNCATE alone keeps nothing, so a limit is of no interest."""
     table_of(engine, "truncate")
-    run(engine, f'ALTER DATABASE "{url.database}" SET temp_file_limit = \'2MB\'')
+    run(engine, f"ALTER DATABASE \"{url.database}\" SET temp_file_limit = '2MB'")
     assert notes(engine) == []
