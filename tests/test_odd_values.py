@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase
 from test_every_type import FAILED, differences, selected
 from test_values import Raw, same
 
-from sa_pgnotify import Deleted, Inserted, NotifyOnChange, NotifySpec, Updated
+from sa_pgnotify import Deleted, Inserted, NotifyOnChange, NotifySpec, UndecodableValue, Updated
 
 LABELS = ["a b", "a'b", 'a"b', "", " ", "é", "a,b", "NULL", "{}", "\\", "1"]
 MOMENTS = ["'infinity'", "'-infinity'", "'0044-03-15 BC'", "'12024-02-29'", "'0001-01-01'", "'9999-12-31'"]
@@ -194,3 +194,31 @@ def test_models_that_declare_other_types(engine, url, kind):
     read = compare(kind, engine, kind.engine(url), entities(engine, columns), [values, {"c0_boolean": "false"}])
     failed = [name for name, value in read[0].items() if value is FAILED]
     assert 20 < len(failed) < len(columns) // 2
+
+
+@pytest.mark.kinds(3)
+def test_names_in_the_database(engine, url, kind):
+    """Names of tables and functions are written as the reader's search_path has them; that of a table which is gone spoils nothing else."""
+    run(engine, "CREATE SCHEMA far", "CREATE TABLE near ()", "CREATE TABLE far.there ()", "CREATE TABLE gone ()",
+        "CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql AS 'SELECT 2 * $1'")  # fmt: skip
+    columns = {"a": ("regclass", pg.REGCLASS()), "b": ("regclass[]", Raw("regclass[]")), "c": ("regprocedure", Raw("regprocedure"))}
+    near = {"a": "'near'", "b": "array['near', 'far.there', NULL]::regclass[]", "c": "'twice(int)'"}
+    classes = entities(engine, columns)
+    reader = kind.engine(url)
+    compare(
+        kind,
+        engine,
+        reader,
+        classes,
+        [near, {"a": "'far.there'", "b": "'{}'", "c": "0"}, {"a": "4000000000", "b": "NULL", "c": "'pg_catalog.now()'"}],
+    )
+    with kind.listener(reader, classes["plain"]) as listener:
+        run(engine, "INSERT INTO plain VALUES (1, 'gone', '{near}', 0), (2, 'near', '{}', 0)", "DROP TABLE gone")
+        gone, there = take(listener, 2)
+    assert there.new["a"] == "near"
+    assert "near" in str(gone.new["b"])
+    if kind.driver == "asyncpg":
+        with pytest.raises(UndecodableValue, match="public.gone"):
+            gone.new["a"]
+    else:
+        assert gone.new["a"] == "public.gone"
