@@ -191,12 +191,6 @@ def run(engine: Engine, *statements: str, **parameters: Any) -> None:
                 connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
-def major_version(engine: Engine) -> int:
-    """Return the major version of the server."""
-    with engine.connect() as connection:
-        return int(connection.scalar(text("SELECT current_setting('server_version_num')")) or 0) // 10_000
-
-
 def install_extension(engine: Engine, name: str) -> None:
     """Install one of PostgreSQL's extensions, or skip the test where the server was built without it."""
     with engine.begin() as connection:
