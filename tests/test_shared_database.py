@@ -69,8 +69,10 @@ def test_drop_all_does_not_take_the_log_from_others(engine):
         first.drop_all(engine, [t for t in first.sorted_tables if t.name not in TABLES])
         assert tables(engine) == {"b", *TABLES}
         run(engine, "INSERT INTO b VALUES (1)")
-        gap, event = take(listener, 2)
-        assert (type(gap), type(event)) == (Gap, Inserted)  # triggers that wrote to its log are gone, whose the listener does not know
+        (event,) = take(listener, 1)
+        if isinstance(event, Gap):  # triggers that wrote to this log are gone, whose the listener need not know
+            (event,) = take(listener, 1)
+        assert type(event) is Inserted
     second.drop_all(engine)
     assert tables(engine) == set()
     second.drop_all(engine)  # nothing is there, and that is not an error
