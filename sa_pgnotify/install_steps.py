@@ -92,6 +92,30 @@ NOT_OURS = """IF EXISTS (SELECT FROM pg_catalog.pg_proc AS f WHERE f.oid = exist
     HINT = 'Ours for this table needs its name: rename the other one.';
 END IF;"""
 
+NOT_TRUSTED = """absent := (SELECT r.rolname FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_roles AS r ON r.oid = f.proowner
+  JOIN pg_catalog.pg_class AS c ON c.oid = target
+  WHERE f.oid = existing AND NOT r.rolsuper AND r.rolname <> current_user AND f.proowner <> c.relowner);
+IF absent IS NOT NULL THEN
+  RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+    MESSAGE = pg_catalog.format('sa_pgnotify: the function %s belongs to %I, who could replace it by code that runs as the writers of %s',
+      existing::regprocedure, absent, {table}),
+    HINT = pg_catalog.format('Nothing was installed. DROP FUNCTION %s CASCADE, or have the owner of the table own it.',
+      existing::regprocedure);
+END IF;"""
+# The log's owner could put a trigger on a slot, which would run with the rights of the function's owner.
+LOG_NOT_TRUSTED = """absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
+    c.oid::regclass, r.rolname), '; ')
+  FROM pg_catalog.pg_class AS h JOIN pg_catalog.pg_namespace AS n ON n.oid = h.relnamespace
+  JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = ANY ({names}) AND c.relkind IN ('r', 'S')
+  JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
+  WHERE h.oid = head AND NOT r.rolsuper AND r.rolname <> current_user AND r.oid NOT IN (n.nspowner, d.datdba));
+IF absent IS NOT NULL THEN
+  RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+    MESSAGE = 'sa_pgnotify: the change log is not to be trusted: ' || absent,
+    HINT = 'Nothing was installed. That role could run code with the rights of the role that installs. Change the owner, or use '
+      'ChangeLog(metadata, schema=...) with a schema of your own.';
+END IF;"""
+
 NO_LOG = """IF head IS NULL THEN
   RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the change log ' || {head} || ' does not exist',
     HINT = 'Durable changes are written there. Create all tables of the MetaData, or those of its ChangeLog, before the triggers.';

@@ -120,7 +120,7 @@ class Losses:
         held = self._is_held(execute)
         ((xmin,),) = execute("SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint")
         ended, self._busy = self._busy and not held, held
-        if not held and xmin >= self._next_id:
+        if xmin >= self._next_id:  # also if some role holds the lock for ever
             self._pending, self.seen, ended = False, self._reported, True
         else:
             self.due = now + min(LONGEST_DOZE, max(LOOK, (now - self._since) / 4))

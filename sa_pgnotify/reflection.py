@@ -86,6 +86,7 @@ class Installed:
     :ivar columns: their names.
     :ivar types: column name to type OID, domains replaced by what they are made of.
     :ivar virtual: names of the columns that PostgreSQL computes when they are read, with what from, as SQL.
+    :ivar owner: OID of the role that owns the function; ``stranger`` its name, if it is neither a superuser nor the table's owner.
     :ivar near_log: the schema of the change log that ``search_path`` gives, or None.
     """
 
@@ -103,6 +104,8 @@ class Installed:
     types: dict[str, int]
     virtual: dict[str, str]
     near_log: str | None
+    owner: int | None
+    stranger: str | None
 
     def lacks(self, wanted: TriggerSet) -> list[str]:
         """The names of the columns that the triggers would need and the table does not have."""
@@ -134,7 +137,8 @@ SELECT w.place, f.oid::bigint, (f.oid = pg_catalog.to_regprocedure(w.function)::
      FROM pg_catalog.pg_trigger AS t
      WHERE t.tgrelid = c.oid AND t.tgparentid = 0::oid AND NOT t.tgisinternal AND (t.tgname IN ({TRIGGERS}) OR t.tgfoid = f.oid)),
   a.columns, a.types, a.virtual, (SELECT m.nspname FROM pg_catalog.pg_class AS l
-    JOIN pg_catalog.pg_namespace AS m ON m.oid = l.relnamespace WHERE l.oid = pg_catalog.to_regclass({literal(LOG)})::oid)
+    JOIN pg_catalog.pg_namespace AS m ON m.oid = l.relnamespace WHERE l.oid = pg_catalog.to_regclass({literal(LOG)})::oid),
+  f.proowner::bigint, (SELECT s.rolname FROM pg_catalog.pg_roles AS s WHERE s.oid = f.proowner AND s.oid <> c.relowner AND NOT s.rolsuper)
 FROM (SELECT * FROM pg_catalog.json_to_recordset({{wanted}}::json) AS w (place int, schema text, "table" text, function text)
   WHERE schema IS NULL OR pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace(schema)::oid, 'USAGE') OFFSET 0) AS w
 JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w."table")::oid
@@ -173,7 +177,7 @@ def installed(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, 
     sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)))
     result: dict[TriggerSet, Installed] = {}
     for place, function, named, definer, source, comment, settings, relation, channel, triggers, *about in execute(sql):
-        columns, types, virtual, near_log = about
+        columns, types, virtual, near_log, owner, stranger = about
         found = [Trigger(*given) for given in json.loads(triggers or "[]")]
         by_name = {trigger.name: trigger for trigger in found}
         said = read_comment(comment) or {}
@@ -192,6 +196,8 @@ def installed(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, 
             types=json.loads(types or "{}"),
             virtual=json.loads(virtual or "{}"),
             near_log=near_log,
+            owner=owner,
+            stranger=stranger,
         )
     return result
 
@@ -213,6 +219,9 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
         drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
     elif not found.has_its_name or not _is_as_wanted(wanted, found):
         drifts.append(Drift("outdated", table_name, f"function {wanted.function_name}", create))
+    if found.stranger is not None:
+        fix = f"It could replace the function by code that runs as the writers. ALTER FUNCTION ... OWNER TO the owner of {table_name}."
+        drifts.append(Drift("conflicting", table_name, f"the role {found.stranger}, which owns function {wanted.function_name}", fix))
     for operation, name in TRIGGER_NAMES.items():
         trigger = found.triggers.get(name)
         if operation not in wanted.marking.operations:

@@ -108,7 +108,7 @@ def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
         insert_piece=_in_slot(log, insert.replace("{text}", "piece"), " " * 12),
         bits=SLOT_BITS,
         last=SLOTS - 1,
-        most_skipped=1 << SLOT_BITS,
+        most_skipped=SLOTS << SLOT_BITS,
         piece_bytes=PIECE_BYTES,
         longest=LONGEST_STATEMENT,
         window=WINDOW,
@@ -226,7 +226,8 @@ BEGIN
             EXIT WHEN FOUND;
             -- The sequence is behind the rows: skip more and more numbers.
             place := (SELECT max(pg_catalog.nextval({sequence})) FROM pg_catalog.generate_series(1, skipped));
-            skipped := least(skipped * 2, {most_skipped});
+            skipped := skipped * 2;
+            IF skipped > {most_skipped} THEN RAISE EXCEPTION 'no number of the log is free, or something else takes its rows'; END IF;
           END LOOP;
           EXIT WHEN bytes IS NULL OR start > total;
           place := pg_catalog.nextval({sequence});

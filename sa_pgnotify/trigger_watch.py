@@ -15,7 +15,7 @@ from typing import Any
 
 from .quoting import literal, quote
 from .reflection import Execute, Installed, installed
-from .triggers import TRIGGER_NAMES, TRIGGERS, TriggerSet, read_comment
+from .triggers import NOT_PARAMETERS, TRIGGER_NAMES, TRIGGERS, TriggerSet, read_comment
 
 __all__ = ["State", "TriggerWatch", "states_of"]
 
@@ -130,10 +130,14 @@ def _works_alike(triggers: TriggerSet, known: Installed | None, found: Installed
     """Whether the function that is there does for a listener what the one before did: it is the same, or another one of ours."""
     if known is None or found is None or (known.channel, known.log) != (found.channel, found.log):
         return known is found
+    if known.owner != found.owner and found.is_definer:
+        return False  # whether that role may write to the log is not known
     if (known.source, known.settings, known.is_definer) == (found.source, found.settings, found.is_definer):
         return True
     said = read_comment(found.comment) or {}
+    resolved = said.get("resolved", {})
     if known.source == found.source or "columns" not in said:
         return False
-    made = TriggerSet.made(triggers.table, triggers.schema, **{name: value for name, value in said.items() if name != "table"})
-    return (made.body, made.marking.durable) == (found.source, found.is_definer)
+    parameters = {name: value for name, value in said.items() if name not in NOT_PARAMETERS}
+    made = TriggerSet.made(triggers.table, triggers.schema, **parameters)
+    return (made.source(resolved, found.near_log), made.is_definer) == (found.source, found.is_definer)

@@ -42,6 +42,7 @@ from .install_steps import (
     GIVE_WAY,
     HOME,
     LOG_NAMESPACE,
+    LOG_NOT_TRUSTED,
     NEAR_LITERAL,
     NEAR_LOG,
     NO_COLUMN,
@@ -50,6 +51,7 @@ from .install_steps import (
     NO_TABLE,
     NO_USE,
     NOT_OURS,
+    NOT_TRUSTED,
     PROCEDURE,
     REPORT_MOVED,
     RESOLVE,
@@ -90,6 +92,8 @@ TRIGGER_SHAPES = {
 }
 """SQL for the columns of pg_trigger that CREATE TRIGGER fills, and what they hold for ours: the bit of the operation (AFTER and FOR EACH
 STATEMENT have none), the transition tables, and no WHEN."""
+LOG_RELATIONS = (LOG, *(f"{LOG}_{slot}" for slot in range(SLOTS)), f"{LOG}_id_seq", f"{LOG}_lost_seq")
+"""What a trigger function writes to."""
 NOT_PARAMETERS = ("table", "resolved")
 """What a comment says beside the parameters: the table's name where the function's does not hold it, and what the server resolved."""
 
@@ -379,9 +383,10 @@ class TriggerSet:
         rights = REFUSE_LACKING_RIGHTS.format(table=table, function="existing", schema=LOG_NAMESPACE)
         return [
             self._fill(NO_TABLE),
-            *([self._fill(NO_LOG), rights] if self.marking.durable else []),
-            *([REFUSE_FOREIGN_CHILDREN.format(table="target", kinds=kinds)] if kinds else []),
             self._fill(NOT_OURS),
+            self._fill(NOT_TRUSTED),
+            *([self._fill(NO_LOG), self._fill(LOG_NOT_TRUSTED, names=_array(LOG_RELATIONS)), rights] if self.marking.durable else []),
+            *([REFUSE_FOREIGN_CHILDREN.format(table="target", kinds=kinds)] if kinds else []),
             self._fill(NO_COLUMN, columns=_array(c.name for c in self.columns)),
             self._fill(NO_USE, query=query),
         ]
@@ -461,7 +466,7 @@ def read_comment(comment: str | None) -> dict[str, Any] | None:
     looked into."""
     if comment is None or not comment.startswith(COMMENT_PREFIX):
         return None
-    with suppress(ValueError, TypeError, NotifyConfigError):
+    with suppress(ValueError, TypeError, KeyError, AttributeError, NotifyConfigError):
         said = json.loads(comment[len(COMMENT_PREFIX) :])
         if type(said["version"]) is int and said["version"] not in TEMPLATES:
             return {"version": said["version"]}

@@ -20,10 +20,10 @@
 -- sha256 of the function 8fcf75c3d1c1fa1fc8c85622985f32d0166a5e0a57da79f4fa00031d401459ee;
 
 -- template version 1: durable
--- sha256 of the function 192b57cc9bd0d648db43662bd6e42ee814a57eb6dd9f51b35e8b8dc23e75c9f5;
+-- sha256 of the function 42d61d6072461aaf09b33d3616f21b19b60e0ee5836aaf09c2a6b50ffce3b293;
 
 -- template version 1: durable, the log elsewhere, a condition
--- sha256 of the function f81dc6048e1c12084d80059d732e26e162e8d3d1be30f3de8530300464334a93;
+-- sha256 of the function 55eda56987946e3cfc0d736e8d89f6ca1839560e746da6cab9e812d6c436327b;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function 68d9d5d6741c40bca242eaac743715a441179442cfe608b33d3854b7ee8e086d;

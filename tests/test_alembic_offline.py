@@ -17,7 +17,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations, ops
 from alembic.util import CommandError
-from conftest import HERE, run, told
+from conftest import run, told
 from revisions import Project, apply, catalog, marked, shop, together
 
 import alembic_ops
@@ -392,7 +392,7 @@ def test_two_processes(engine, url, tmp_path):
         alembic.env.write_text(alembic.env.read_text().replace("def run_migrations_offline", f"{only}def run_migrations_offline"))
     for alembic, process in [(a, a.start("revision", "--autogenerate", "-m", "first")) for a in programs.values()]:
         alembic.end(process)
-    waiting = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND {HERE}"
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
     with engine.connect() as holder:
         holder.exec_driver_sql(f"SELECT pg_advisory_lock({INSTALL_LOCK})")
         started = [alembic.start("upgrade", "head") for alembic in programs.values()]

@@ -162,7 +162,7 @@ def test_table_without_key_is_refused(url):
         code, printed, errors = program.end()
     assert (code, printed) == (1, [])
     assert errors == (
-        "NotifyConfigError: table1: it has no primary key, so an event could not say which row changed. Give it a primary key to mark it\n"
+        "TableUnfit: table1: it has no primary key, so an event could not say which row changed. Give it a primary key to mark it\n"
     )
 
 

@@ -259,3 +259,43 @@ def test_a_condition_means_what_it_meant_when_it_was_installed(engine, mallory):
     assert check(engine, Base.metadata) == []
     events = told(engine, Item, "SET LOCAL search_path = public, shop", "INSERT INTO items VALUES (1, 1), (2, 2)")
     assert [event.identity for event in events] == [(2,)]
+
+
+def test_a_function_that_another_role_has_made_is_refused(engine, mallory):
+    """A role that creates a function of our name, with our comment, before the triggers are installed would own the installed function
+    and could replace it: that is refused by name, also where check looks later."""
+    Base, _ = conditional(None)
+    Base.metadata.create_all(engine)
+    (comment,) = rows(engine, "SELECT obj_description(oid, 'pg_proc') FROM pg_proc WHERE proname = 'sa_pgnotify_items'")[0]
+    Base.metadata.drop_all(engine)
+    for said in (comment, "sa_pgnotify {}"):
+        run(
+            engine,
+            f"SET ROLE {mallory}",
+            "CREATE FUNCTION public.sa_pgnotify_items() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+            f"COMMENT ON FUNCTION public.sa_pgnotify_items() IS '{said}'",
+            "RESET ROLE",
+        )
+        with pytest.raises(
+            DBAPIError, match=rf"the function sa_pgnotify_items\(\) belongs to {mallory}|function public.sa_pgnotify_items\(\) belongs"
+        ):
+            Base.metadata.create_all(engine)
+        run(engine, "DROP FUNCTION sa_pgnotify_items() CASCADE")
+    Base.metadata.create_all(engine)
+    run(engine, f"ALTER FUNCTION sa_pgnotify_items() OWNER TO {mallory}")
+    assert [(drift.kind, mallory in drift.object) for drift in check(engine, Base.metadata)] == [("conflicting", True)]
+    run(engine, "ALTER FUNCTION sa_pgnotify_items() OWNER TO CURRENT_USER")
+
+
+def test_a_log_that_another_role_has_made_is_refused(engine, mallory):
+    """A role that makes the log's tables before the triggers are installed could put a trigger of its own on them, which would run with
+    the rights of the installing role: that is refused by name."""
+    theirs, _ = conditional(None, durable=True)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"SET LOCAL ROLE {mallory}")
+        theirs.metadata.create_all(connection)
+    Base, _ = conditional(None, durable=True)
+    run(engine, "DROP TABLE items CASCADE", "DROP FUNCTION sa_pgnotify_items")
+    with pytest.raises(DBAPIError, match=f"the change log is not to be trusted: .*sa_pgnotify_log, which belongs to {mallory}"):
+        Base.metadata.create_all(engine)
+    assert rows(engine, "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal") == []
