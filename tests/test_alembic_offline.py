@@ -393,7 +393,7 @@ def test_two_processes(engine, url, tmp_path):
     for alembic, process in [(a, a.start("revision", "--autogenerate", "-m", "first")) for a in programs.values()]:
         alembic.end(process)
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-    with engine.connect() as holder:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as holder:
         holder.exec_driver_sql(f"SELECT pg_advisory_lock({INSTALL_LOCK})")
         started = [alembic.start("upgrade", "head") for alembic in programs.values()]
         while holder.exec_driver_sql(waiting).scalar() < 2:
