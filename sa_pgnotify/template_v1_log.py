@@ -18,6 +18,8 @@ A reader that sleeps is then woken up: see :mod:`sa_pgnotify.doorbell`.
 
 from __future__ import annotations
 
+import hashlib
+
 from .changelog import SLOT_BITS, SLOTS, LogNames
 from .quoting import literal
 
@@ -30,6 +32,9 @@ LONGEST_STATEMENT = 1 << 29
 """Bytes. PostgreSQL's values end at 2**30, and a row of the log must be one."""
 WINDOW = 2048
 """Bytes in which the end of a row is looked for at a time."""
+ROOM = int.from_bytes(hashlib.sha256(b"sa_pgnotify room").digest()[:4], "big") >> 1
+"""The first key of an advisory lock that a writer takes and gives back, to see whether there is room for one more; its process id is the
+second."""
 DOORBELL_OFF = "sa_pgnotify.doorbell"
 """A setting; ``off`` in a session that uses two-phase commit, which NOTIFY forbids: readers then find its changes at their heartbeat."""
 
@@ -116,6 +121,7 @@ def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
         lost_key=lost_key(oid),
         channel=bell_channel(oid),
         off=literal(DOORBELL_OFF),
+        room=ROOM,
     )
 
 
@@ -175,7 +181,8 @@ BEGIN
     -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
     key := {key};
     asleep := CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN NOT pg_catalog.pg_advisory_unlock(key) ELSE true END;
-    ready := bytes IS NULL;
+    -- ON CONFLICT takes a lock of its own for each row: see whether the lock table has room for one.
+    ready := bytes IS NULL AND pg_catalog.pg_try_advisory_lock({room}, pid) AND pg_catalog.pg_advisory_unlock({room}, pid);
   EXCEPTION WHEN OTHERS THEN
     -- The user's write goes on. With a full lock table, a notification would make its COMMIT fail: readers look at their heartbeat.
     asleep := SQLSTATE <> '53200';

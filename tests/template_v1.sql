@@ -20,10 +20,10 @@
 -- sha256 of the function 8fcf75c3d1c1fa1fc8c85622985f32d0166a5e0a57da79f4fa00031d401459ee;
 
 -- template version 1: durable
--- sha256 of the function 42d61d6072461aaf09b33d3616f21b19b60e0ee5836aaf09c2a6b50ffce3b293;
+-- sha256 of the function df7b8e184f9abe998e98714bbea4ef363a565bf19010c8f3b37e6727066e3268;
 
 -- template version 1: durable, the log elsewhere, a condition
--- sha256 of the function 55eda56987946e3cfc0d736e8d89f6ca1839560e746da6cab9e812d6c436327b;
+-- sha256 of the function 32fb14caa73349d9b6b453f28e29c0e1c1d01488fd41ec50857aaa67980362e5;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function 68d9d5d6741c40bca242eaac743715a441179442cfe608b33d3854b7ee8e086d;
