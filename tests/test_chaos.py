@@ -113,3 +113,12 @@ def test_a_consumer_has_each_change_once_also_when_commits_were_lost(effects, wr
     judge = Judge(JOURNAL, OUTCOMES, lossy=True, label="test")
     judge.consumer("it", effects)
     assert [kind for kind in Line.WRONG if getattr(judge.verdict.lines["it"], kind)] == wrong
+
+
+def test_a_delete_that_was_made_again_says_nothing_of_the_stream_that_had_the_first():
+    """A crash takes a DELETE away after its delivery; that the same row is deleted later, for another listener, makes nothing before due."""
+    delete = Change("kept_0", "D", 5, "0.0.0.0")
+    again = {**OUTCOMES, "1.0.3": Outcome(90.0, 90.1)}
+    judge = Judge([*JOURNAL, Entry(delete, "1.0.3", False)], again, lossy=True, label="test")
+    judge.listener("it", [Stream(frozenset({"kept_0"}), 0.0, False, [ONE, delete])])
+    assert judge.verdict.lines["it"].is_right

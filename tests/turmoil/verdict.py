@@ -155,9 +155,8 @@ class Judge:
         """
         if stream.complete:
             return inf
-        given = [
-            self._outcomes[self._journal[place].transaction].earliest for place in map(self._places.get, stream.events) if place is not None
-        ]
+        known = [change for change in stream.events if isinstance(change, Change) and not self._may_come_again(change)]
+        given = [self._outcomes[self._journal[place].transaction].earliest for place in map(self._places.get, known) if place is not None]
         return max([*given, *(gap.arrived for gap in stream.gaps)], default=0.0) - TAIL
 
     def _was_due(self, entry: Entry, stream: Stream, until: float) -> bool:
