@@ -69,7 +69,7 @@ class Protocol:
         self._attempts = 0
         self._lost_since: float | None = None
         self._complete_until = time()
-        self._overflowing = False
+        self._overflowing = self._silent = False
         self.moved = self.rung = self.missing = False
         self.outdated: dict[str, Source] = {}
         self._asked: dict[str, str] = {}
@@ -96,13 +96,15 @@ class Protocol:
         """The connection does what it is for: the next loss is a new one."""
         self._attempts = 0
 
-    def connected(self, asked: float, detail: str = "") -> list[Item]:
+    def connected(self, asked: float, detail: str = "", *, silent: bool = False) -> list[Item]:
         """A connection listens and was probed: what is to be told before anything that it brings.
 
         :param asked: when it began to be made, by ``time.time()``.
         :param detail: what is known to be missing.
+        :param silent: whether a table has no enabled triggers, so that its changes are missing from now on, too.
         """
         self.settled()
+        self._silent = silent
         since, self._lost_since = self._lost_since, None
         self._complete_until = asked
         if since is None:
@@ -125,8 +127,11 @@ class Protocol:
     def answered(self, asked: float) -> None:
         """The server answered a question that was put at ``asked``: what was committed before that has been delivered.
 
-        Less a second, since a notification may still have been on its way to its backend when the question overtook it.
+        Less a second, since a notification may still have been on its way to its backend when the question overtook it. Not if a table
+        is silent: the Gap that reports its return covers all that was written meanwhile.
         """
+        if self._silent:
+            return
         self._complete_until = max(self._complete_until, asked - 1.0)
 
     # -- what it brings -----------------------------------------------------------------------------------------------

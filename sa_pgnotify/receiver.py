@@ -221,7 +221,7 @@ class Receiver:
             probe(connection, self._open, self._waiting, lambda: self.stopping)
             with self._waiting.deadline(connection, self._patience):
                 altered = self._watch.changes(connection.execute)
-            missing = self._listen(connection, self._sources, strict=strict, anew=True) or altered
+            missing = self._listen(connection, self._sources, strict=strict, anew=True)
             self._early = []  # of the connection before
         except BaseException:
             self._close(connection)
@@ -230,7 +230,7 @@ class Receiver:
         if strict:
             self._begun = True
             self._states.tell("connected", f"listening on {len(self.protocol.routes)} channels")
-        self._deliver(connection, self.protocol.connected(asked, missing))
+        self._deliver(connection, self.protocol.connected(asked, missing or altered, silent=bool(missing)))
 
     def _open(self) -> ListenConnection:
         """A new connection, which stop() can interrupt as soon as it is there."""
@@ -324,7 +324,7 @@ class Receiver:
             self.protocol.lost()
             asked = time.time()
             missing = self._listen(connection, self._sources, strict=False)
-            self._deliver(connection, self.protocol.connected(asked, missing or altered))
+            self._deliver(connection, self.protocol.connected(asked, missing or altered, silent=bool(missing)))
         return not altered
 
     def _renewed(self, connection: ListenConnection, items: list[Item]) -> list[Item]:

@@ -4,6 +4,7 @@ none, and neither is a forged notification."""
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -84,6 +85,19 @@ def test_what_silences_a_table_is_a_gap_and_so_is_its_return(engine, Item, Liste
         gap(listener)
         insert_is_heard(engine, listener, 2)
         assert listener.stats.gaps == 2
+
+
+def test_the_gap_of_the_return_covers_the_silence(engine, Item, Listener):
+    """Its ``since`` is before what was written between the two gaps, however many heartbeats were answered meanwhile."""
+    with Listener(engine, Item, heartbeat=0.1) as listener:
+        run(engine, "ALTER TABLE items DISABLE TRIGGER ALL")
+        gap(listener)
+        run(engine, "INSERT INTO items (id, n) VALUES (1, 0)")
+        written = datetime.now(UTC)
+        assert listener.get(2.0) is None  # heartbeats, of which one after a second would say that nothing is missing
+        run(engine, "ALTER TABLE items ENABLE TRIGGER ALL")
+        assert gap(listener).since <= written
+        insert_is_heard(engine, listener, 2)
 
 
 @pytest.mark.parametrize("way", AT_ONCE)
