@@ -371,8 +371,10 @@ def test_what_a_listener_does_not_know_the_types_of_is_a_gap(engine):
                 connection.execute(sa.text("INSERT INTO orders (id, note) VALUES (:id, 1)"), {"id": key})
                 connection.execute(sa.text("DELETE FROM orders"))
         events = until_end(engine, listener)
-    assert [type(event) for event in events] == [Gap, Gap, Inserted, Deleted]
-    assert events[2].new["note"] == Decimal(1)
+    gaps = [event for event in events if isinstance(event, Gap)]  # several in a row may be one
+    assert gaps and events[: len(gaps)] == gaps
+    assert [type(event) for event in events[len(gaps) :]] == [Inserted, Deleted]
+    assert events[len(gaps)].new["note"] == Decimal(1)
 
 
 def test_types_are_read_again_once(engine, monkeypatch):

@@ -137,7 +137,7 @@ def test_errors_are_short(engine):
         ("create_notify_triggers('nowhere', columns={'id': 'integer'}, key=['id'], version=1)", "the table nowhere does not exist"),
         ("create_notify_triggers('seen', columns={'id': 'integer'}, key=['id'], version=1)", "seen is not a table"),
     ):
-        with pytest.raises(DBAPIError, match=f"sa_pgnotify: {said}") as caught:
+        with pytest.raises((DBAPIError, NotifyConfigError), match=f"sa_pgnotify: {said}") as caught:
             apply(engine, f"op.{call}")
         assert len(str(caught.value)) < 600
     with pytest.raises(NotifyConfigError) as refused:
