@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, told
+from conftest import run, take, told
 from kinds import driver_url
 from logs import told as logged
 from revisions import apply, catalog, differences, upgrade
@@ -626,12 +626,16 @@ def test_names_without_quotes_are_folded_as_postgresql_folds_them(engine, durabl
 
     Base.metadata.create_all(engine)
     assert check(engine, Base.metadata) == []
-    inserted, updated, child = told(
-        engine, Legacy,
-        "INSERT INTO app.legacy VALUES (1, 'grandchild', 'v', 'k'), (2, 'child', 'x', 'k')",
-        "INSERT INTO app.child VALUES (1, 'w')", "INSERT INTO app.grandchild VALUES (1)",
-        "UPDATE app.legacy SET v = 'w' WHERE id = 1", "UPDATE app.child SET w = 'y'",
-    )  # fmt: skip
+    with Listener(engine, Legacy) as listener:
+        run(
+            engine,
+            "INSERT INTO app.legacy VALUES (1, 'grandchild', 'v', 'k'), (2, 'child', 'x', 'k')",
+            "INSERT INTO app.child VALUES (1, 'w')",
+            "INSERT INTO app.grandchild VALUES (1)",
+            "UPDATE app.legacy SET v = 'w' WHERE id = 1",
+            "UPDATE app.child SET w = 'y'",
+        )
+        inserted, updated, child = take(listener, 3)
     assert (inserted.entity, inserted.identity, dict(inserted.new)) == (
         Grandchild,
         (1,),
