@@ -16,6 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapp
 from sa_pgnotify import (
     CreateNotifyTriggers,
     Inserted,
+    Listener,
     NotifyConfigError,
     NotifyOnChange,
     NotifySpec,
