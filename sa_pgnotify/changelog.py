@@ -31,7 +31,10 @@ PREFIX = "sa_pgnotify_log"
 INFO_KEY = "sa_pgnotify_log"
 CONSUMERS = "sa_pgnotify_consumers"
 PARKED = "sa_pgnotify_parked"
-TABLE_NAMES = frozenset({PREFIX, *(f"{PREFIX}_{slot}" for slot in range(SLOTS)), CONSUMERS, PARKED})
+SLOT_NAMES = tuple(f"{PREFIX}_{slot}" for slot in range(SLOTS))
+ID_SEQUENCE, LOST_SEQUENCE = f"{PREFIX}_id_seq", f"{PREFIX}_lost_seq"
+"""The names that PostgreSQL gives to the sequences of the head's identity columns."""
+TABLE_NAMES = frozenset({PREFIX, *SLOT_NAMES, CONSUMERS, PARKED})
 """The bare names of all tables of a change log."""
 
 
@@ -55,16 +58,16 @@ class LogNames:
     @property
     def sequence(self) -> str:
         """The sequence that numbers the changes: that of the head's identity column."""
-        return self.of(f"{PREFIX}_id_seq")
+        return self.of(ID_SEQUENCE)
 
     @property
     def lost(self) -> str:
         """The sequence that counts the changes which a trigger could not write into any slot."""
-        return self.of(f"{PREFIX}_lost_seq")
+        return self.of(LOST_SEQUENCE)
 
     @property
     def slots(self) -> list[str]:
-        return [self.of(f"{PREFIX}_{slot}") for slot in range(SLOTS)]
+        return [self.of(name) for name in SLOT_NAMES]
 
     @property
     def rows(self) -> str:
@@ -178,7 +181,7 @@ def _head(metadata: MetaData, schema: str | None, settings: LogSettings) -> Tabl
 
 
 def _slot(metadata: MetaData, schema: str | None, number: int) -> Table:
-    name = f"{PREFIX}_{number}"
+    name = SLOT_NAMES[number]
     return _table(
         metadata,
         schema,

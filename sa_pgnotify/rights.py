@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .changelog import PREFIX, SLOTS
+from .changelog import ID_SEQUENCE, LOST_SEQUENCE, PREFIX, SLOT_NAMES
 from .logreader import Execute
 from .quoting import literal
 
@@ -22,9 +22,9 @@ __all__ = ["LACKING_RIGHTS", "OWNER_TO_BE", "REFUSE_LACKING_RIGHTS", "LackingRig
 _NEEDED = ", ".join(
     f"({literal(name)}, {literal(kind)}, {literal(privilege)})"
     for name, kind, privilege in (
-        *((f"{PREFIX}_{slot}", "TABLE", "INSERT") for slot in range(SLOTS)),
-        (f"{PREFIX}_id_seq", "SEQUENCE", "USAGE"),
-        (f"{PREFIX}_lost_seq", "SEQUENCE", "USAGE"),
+        *((name, "TABLE", "INSERT") for name in SLOT_NAMES),
+        (ID_SEQUENCE, "SEQUENCE", "USAGE"),
+        (LOST_SEQUENCE, "SEQUENCE", "USAGE"),
     )
 )
 
