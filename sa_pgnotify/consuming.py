@@ -30,7 +30,7 @@ from .sources import expand
 from .spec import marking_of
 from .states import OnState, States
 from .subscribing import PROBE_SECONDS, greet, listen, probe
-from .trigger_watch import TriggerWatch
+from .trigger_watch import VERIFY_SECONDS, TriggerWatch
 from .waiting import Waiting
 from .wire import LOST, MOVED
 from .work import Judge, OnError, Work
@@ -39,8 +39,6 @@ __all__ = ["Worker", "settings_of"]
 
 TAKE_OVER_SECONDS = 1.0
 """How often a consumer that stands by asks whether the one that works is still there."""
-VERIFY_SECONDS = 0.25
-"""How often the catalog is looked at, at most, because a notification says that triggers have moved, which any role may send."""
 
 
 class Worker:

@@ -35,7 +35,7 @@ from .sources import expand
 from .states import States
 from .subscribing import PROBE_SECONDS, greet, listen, probe, read_again
 from .tail import Tail
-from .trigger_watch import TriggerWatch
+from .trigger_watch import VERIFY_SECONDS, TriggerWatch
 from .waiting import Waiting
 
 __all__ = ["Receiver"]
@@ -44,8 +44,6 @@ UNTOLD_SECONDS = 1.0
 """How long to wait, before a listener is said to listen, for the end of transactions that wrote while nobody did."""
 FULL_SECONDS = 0.02
 """How long to wait before we look again whether the buffer has room for what was read in a log."""
-VERIFY_SECONDS = 0.25
-"""How often the catalog is looked at, at most, because a notification says that triggers have moved, which anybody may send."""
 FEW = 4096
 """Characters that notifications come to, of which it does not matter who reads them."""
 QUEUE_WARNING = 0.1

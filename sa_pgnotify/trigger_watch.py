@@ -17,7 +17,10 @@ from .quoting import literal, quote
 from .reflection import Execute, Installed, installed
 from .triggers import NOT_PARAMETERS, TRIGGER_NAMES, TRIGGERS, TriggerSet, read_comment
 
-__all__ = ["State", "TriggerWatch", "states_of"]
+__all__ = ["VERIFY_SECONDS", "State", "TriggerWatch", "states_of"]
+
+VERIFY_SECONDS = 0.25
+"""How often the catalog is looked at, at most, because a notification says that triggers have moved, which any role may send."""
 
 # Of each table: what it is (a RENAME and a SET SCHEMA make a new version of its row type), what it is a partition of, its partitions
 # and whether each was created as one, its triggers and those that partitions inherit from it, and its function's version.
