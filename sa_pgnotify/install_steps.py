@@ -56,8 +56,9 @@ TAKE_LOCK = """FOR tenth IN 1 .. {seconds} * 10 LOOP
   EXIT WHEN pg_catalog.pg_try_advisory_xact_lock({key});
   IF tenth = {seconds} * 10 THEN
     RAISE EXCEPTION USING ERRCODE = 'lock_not_available',
-      MESSAGE = pg_catalog.format('sa_pgnotify: process %s holds the advisory lock of installing triggers since more than {seconds} s',
+      MESSAGE = pg_catalog.format('sa_pgnotify: process %s holds the advisory lock of installing triggers, for more than {seconds} s',
         (SELECT pid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+          AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
           AND (classid::bigint << 32) + objid::bigint = {key} LIMIT 1)),
       HINT = 'Nothing was changed. Wait for its transaction to end, or end it by pg_terminate_backend(), and try again.';
   END IF;
@@ -97,7 +98,7 @@ NOT_TRUSTED = """absent := (SELECT r.rolname FROM pg_catalog.pg_proc AS f JOIN p
   WHERE f.oid = existing AND NOT r.rolsuper AND r.rolname <> current_user AND f.proowner <> c.relowner);
 IF absent IS NOT NULL THEN
   RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-    MESSAGE = pg_catalog.format('sa_pgnotify: the function %s belongs to %I, who could replace it by code that runs as the writers of %s',
+    MESSAGE = pg_catalog.format('sa_pgnotify: the function %s belongs to %I, which could replace it by code that runs as the writers of %s',
       existing::regprocedure, absent, {table}),
     HINT = pg_catalog.format('Nothing was installed. DROP FUNCTION %s CASCADE, or have the owner of the table own it.',
       existing::regprocedure);
@@ -136,13 +137,17 @@ IF absent IS NOT NULL THEN
     HINT = 'Add columns before the triggers that read them, and drop columns after.';
 END IF;"""
 
+BASE_TYPE = """CASE WHEN y.typtype = 'd' THEN (
+       WITH RECURSIVE b (oid, base) AS (
+         SELECT y.oid, y.typbasetype
+         UNION ALL SELECT z.oid, z.typbasetype FROM b JOIN pg_catalog.pg_type AS z ON z.oid = b.base)
+       SELECT b.oid::bigint FROM b WHERE b.base = 0::oid) ELSE y.oid::bigint END"""
+"""SQL for the OID of a type, of a domain's for what that is made of, given its row ``y`` of pg_type."""
 NO_FIT = """SELECT pg_catalog.string_agg(pg_catalog.format('column %I is of type %s', a.attname,
     pg_catalog.format_type(a.atttypid, a.atttypmod)), ', ')
   INTO absent FROM pg_catalog.jsonb_each({families}::jsonb) AS f JOIN pg_catalog.pg_attribute AS a ON a.attname = f.key
-  WHERE a.attrelid = target AND NOT f.value @> pg_catalog.to_jsonb((WITH RECURSIVE b (oid, base) AS (
-      SELECT y.oid, y.typbasetype FROM pg_catalog.pg_type AS y WHERE y.oid = a.atttypid
-      UNION ALL SELECT y.oid, y.typbasetype FROM b JOIN pg_catalog.pg_type AS y ON y.oid = b.base)
-    SELECT b.oid::bigint FROM b WHERE b.base = 0));
+  JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
+  WHERE a.attrelid = target AND NOT f.value @> pg_catalog.to_jsonb({base_type});
 IF absent IS NOT NULL THEN
   RAISE EXCEPTION USING ERRCODE = 'datatype_mismatch', MESSAGE = 'sa_pgnotify: triggers of ' || {table} || ' would fail: ' || absent
       || ', and the model says otherwise',
@@ -184,7 +189,7 @@ RESOLVE = """given := {given};
 FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
   probe := pg_catalog.concat(home, '.', pg_catalog.quote_ident(pg_catalog.concat({prefix}, pg_catalog.gen_random_uuid())), '()');
   query := pg_catalog.concat('FUNCTION ', probe, ' RETURNS pg_catalog.', ({kinds})[place], ' LANGUAGE sql BEGIN ATOMIC SELECT ',
-    given[place], ' AS {end}', {select}, target, {old}, target, {new}, '; END');
+    given[place], ' AS {end}', {rows}, '; END');
   BEGIN
     PERFORM pg_catalog.set_config('search_path', path, true);
     EXECUTE pg_catalog.concat('CREATE ', query);
@@ -216,7 +221,7 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
     END IF;
     EXECUTE pg_catalog.concat('DROP FUNCTION ', probe);
     -- Whether the role that installs, with whose rights the function runs, may read what it reads.
-    EXECUTE pg_catalog.concat('SELECT ', given[place], {select}, target, {old}, target, {new}, ' WHERE false');
+    EXECUTE pg_catalog.concat('SELECT ', given[place], {rows}, ' WHERE false');
   EXCEPTION WHEN syntax_error OR undefined_column OR undefined_table OR grouping_error THEN
     RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'sa_pgnotify: triggers of ' || {table} || ' would fail: ' || SQLERRM,
       HINT = 'The condition does not fit the table as it is now.';

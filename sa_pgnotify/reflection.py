@@ -18,7 +18,7 @@ from .changelog import LogNames, find_log
 from .channel import DEFAULT_CHANNEL, RELATION
 from .children import HINT as DETACH
 from .children import collecting_kinds, foreign_children
-from .install_steps import COMMENT_PREFIX, FUNCTION_PREFIX, VIRTUAL
+from .install_steps import BASE_TYPE, COMMENT_PREFIX, FUNCTION_PREFIX, VIRTUAL
 from .quoting import literal, quote
 from .rights import lacking_rights
 from .spec import marking_of
@@ -145,11 +145,7 @@ JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w."table")::oid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT {RELATION.format(schema="n.nspname", table="c.relname")} AS name) AS r
 CROSS JOIN LATERAL (SELECT pg_catalog.json_agg(a.attname)::text AS columns,
-     pg_catalog.json_object_agg(a.attname, CASE WHEN y.typtype = 'd' THEN (
-       WITH RECURSIVE b (oid, base) AS (
-         SELECT y.oid, y.typbasetype
-         UNION ALL SELECT z.oid, z.typbasetype FROM b JOIN pg_catalog.pg_type AS z ON z.oid = b.base)
-       SELECT b.oid::bigint FROM b WHERE b.base = 0::oid) ELSE a.atttypid::bigint END)::text AS types,
+     pg_catalog.json_object_agg(a.attname, {BASE_TYPE})::text AS types,
      (pg_catalog.json_object_agg(a.attname, {VIRTUAL}) FILTER (WHERE a.attgenerated = 'v'))::text AS virtual
    FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
      LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
