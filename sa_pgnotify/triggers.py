@@ -20,8 +20,8 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from .changelog import ID_SEQUENCE, LOST_SEQUENCE, SLOT_NAMES, LogNames, log_schema
 from .changelog import PREFIX as LOG
-from .changelog import SLOTS, LogNames, log_schema
 from .children import REFUSE_FOREIGN_CHILDREN, collecting_kinds
 from .column_kinds import is_system
 from .columns import TriggerColumn, as_in_database, oids_of, trigger_column
@@ -29,6 +29,7 @@ from .errors import NotifyConfigError
 from .install_steps import (
     AS_BEFORE,
     AS_IT_IS,
+    BASE_TYPE,
     BELL,
     CHANNEL,
     COMMENT,
@@ -92,7 +93,7 @@ TRIGGER_SHAPES = {
 }
 """SQL for the columns of pg_trigger that CREATE TRIGGER fills, and what they hold for ours: the bit of the operation (AFTER and FOR EACH
 STATEMENT have none), the transition tables, and no WHEN."""
-LOG_RELATIONS = (LOG, *(f"{LOG}_{slot}" for slot in range(SLOTS)), f"{LOG}_id_seq", f"{LOG}_lost_seq")
+LOG_RELATIONS = (LOG, *SLOT_NAMES, ID_SEQUENCE, LOST_SEQUENCE)
 """What a trigger function writes to."""
 NOT_PARAMETERS = ("table", "resolved")
 """What a comment says beside the parameters: the table's name where the function's does not hold it, and what the server resolved."""
@@ -299,7 +300,6 @@ class TriggerSet:
             end = "sa_end"
             while any(end in sql for sql, _ in expressions.values()):
                 end += "_"
-            columns = ", ".join(c.quoted for c in self.columns)
             steps.append(
                 self._fill(
                     RESOLVE,
@@ -307,12 +307,17 @@ class TriggerSet:
                     given=_array(sql for sql, _ in expressions.values()),
                     kinds=_array(kind for _, kind in expressions.values()),
                     end=end,
-                    select=literal(f" FROM (SELECT {columns} FROM "),
-                    old=literal(f") AS {OLD_ROW}, (SELECT {columns} FROM "),
-                    new=literal(f") AS {NEW_ROW}"),
+                    rows=self._both_rows,
                 )
             )
         return steps
+
+    @property
+    def _both_rows(self) -> str:
+        """The pieces of a FROM clause, to be joined by ``concat()``, of rows as the function's conditions see them."""
+        columns = ", ".join(c.quoted for c in self.columns)
+        old, new = literal(f" FROM (SELECT {columns} FROM "), literal(f") AS {OLD_ROW}, (SELECT {columns} FROM ")
+        return f"{old}, target, {new}, target, {literal(f') AS {NEW_ROW}')}"
 
     def create_trigger(self, operation: str, name: str | None = None) -> str:
         """A step that makes the trigger of an operation, under another name than the usual one if that is given."""
@@ -338,7 +343,7 @@ class TriggerSet:
 
         A trigger that somebody disabled stays disabled, unless it has to be replaced. The statement fails, and changes nothing, if the
         table, a column or something in the condition does not exist, or if another function has the name of ours."""
-        return self._create([self._fill(NO_FIT, families=literal(json.dumps(self._type_oids)))])
+        return self._create([self._fill(NO_FIT, families=literal(json.dumps(self._type_oids)), base_type=BASE_TYPE)])
 
     @property
     def create_enabled(self) -> str:
@@ -355,7 +360,7 @@ class TriggerSet:
         given = self.marking.channel
         steps = [self._fill(GIVE_WAY), *self.create_function, CREATED, self._fill(DROP_STRAY)]
         if self.marking.durable:
-            steps.insert(0, AS_IT_IS.format(slots=_array(f"{LOG}_{slot}" for slot in range(SLOTS))))
+            steps.insert(0, AS_IT_IS.format(slots=_array(SLOT_NAMES)))
         as_it_should = f" AND tgfoid = existing AND {TRIGGER_SHAPE} = "
         # What takes the stronger lock comes first: to want it later, while writers wait for the weaker one, is a deadlock.
         for operation, trigger in sorted(TRIGGER_NAMES.items(), key=lambda item: item[0] in self.marking.operations):
@@ -373,12 +378,8 @@ class TriggerSet:
     @property
     def _checks(self) -> list[str]:
         """Steps that fail if the table, its columns or its name for the function will not do."""
-        columns = ", ".join(c.quoted for c in self.columns)
-        uses = literal(f") AS {NEW_ROW} WHERE false AND ({' OR '.join(self._template.uses)})")
-        query = (
-            f"pg_catalog.concat({literal(f'SELECT 1 FROM (SELECT {columns} FROM ')}, target, "
-            f"{literal(f') AS {OLD_ROW}, (SELECT {columns} FROM ')}, target, {uses})"
-        )
+        uses = literal(f" WHERE false AND ({' OR '.join(self._template.uses)})")
+        query = f"pg_catalog.concat('SELECT 1', {self._both_rows}, {uses})"
         table, kinds = literal(self.qualified_table), collecting_kinds(self.marking.operations)
         rights = REFUSE_LACKING_RIGHTS.format(table=table, function="existing", schema=LOG_NAMESPACE)
         return [

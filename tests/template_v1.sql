@@ -1,29 +1,1517 @@
 -- template version 1: defaults
--- sha256 of the function 0e83a67a343e532859d77a2c3f83e37d25b155881aaa2325a10bf4addebbc084;
+body := $function$
+#variable_conflict use_column
+<<sa>>
+DECLARE
+  door int;
+  relation text;
+  channel text;
+  context text;
+  rows text;
+  message text;
+  bytes bytea;
+  nonce text;
+  total int;
+  start int;
+  stop int;
+  part int;
+BEGIN
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := relation;
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(new_row.id), E'\x1e') INTO message, rows
+      FROM sa_new_rows AS new_row;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'UPDATE' THEN
+    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
+        FROM (SELECT r.id, r.status FROM sa_old_rows AS r) AS old_row
+        CROSS JOIN (SELECT r.id, r.status FROM sa_new_rows AS r) AS new_row
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    ELSE
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
+        FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.status FROM sa_old_rows AS r) AS old_row
+        FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.status FROM sa_new_rows AS r) AS new_row USING (position)
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    END IF;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'DELETE' THEN
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(old_row.id), E'\x1e') INTO message, rows
+      FROM sa_old_rows AS old_row;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'TRUNCATE' THEN
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context);
+    rows := '';
+  END IF;
+  -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
+  IF pg_catalog.octet_length(message) + pg_catalog.octet_length(rows) < 7900 THEN
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, ' 0 1', E'\x1e', message, E'\x1e', rows)) IS NULL
+      THEN NULL; END IF;
+    RETURN NULL;
+  END IF;
+  nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
+  rows := NULL;
+  total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
+  WHILE start <= total LOOP
+    stop := start + 7900;
+    -- A byte whose top bits are 10 continues a character: do not cut before it.
+    WHILE stop <= total AND pg_catalog.get_byte(bytes, stop - 1) & 192
+        = 128 LOOP
+      stop := stop - 1;
+    END LOOP;
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
+    start := stop;
+    part := part + 1;
+  END LOOP;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  -- The user's write goes on. Its listeners are informed that something is missing.
+  message := 'sa1 failed ' || SQLSTATE || ' ';
+  nonce := SQLERRM;
+  BEGIN
+    RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+      DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
+  EXCEPTION WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  EXCEPTION
+    WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
+    WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+    END IF;
+    -- Each is a Gap of its own, and identical payloads would be collapsed into one.
+    message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
+  EXCEPTION WHEN OTHERS THEN
+    channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
+  END;
+  BEGIN
+    PERFORM pg_catalog.pg_notify(channel, message);
+  EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
+  END;
+  RETURN NULL;
+END
+$function$;
+comment := 'sa_pgnotify {"columns": {"id": "integer", "status": "text"}, "key": ["id"], "operations": ["insert", "update", "delete", "truncate"], "version": 1}';
+EXECUTE pg_catalog.concat('CREATE OR REPLACE FUNCTION ', procedure, '() RETURNS trigger LANGUAGE plpgsql SET jit TO ''off'' SET client_min_messages TO ''error'' SET search_path TO pg_catalog, pg_temp AS ', pg_catalog.quote_literal(body));
+IF resolved <> '{}' THEN
+  comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
+END IF;
+EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
+-- sha256 of the statement daa677a51b1b8b3ef9b3224fe457dd9bc2255a3af3f89f0e2e2adef5b2c31284;
 
 -- template version 1: all families
--- sha256 of the function 1eec33ec2a12f9338c7307ec89233560e4c375102e9f3b6cfac6a308f0de2a8d;
+body := $function$
+#variable_conflict use_column
+<<sa>>
+DECLARE
+  door int;
+  relation text;
+  channel text;
+  context text;
+  rows text;
+  message text;
+  bytes bytea;
+  nonce text;
+  total int;
+  start int;
+  stop int;
+  part int;
+BEGIN
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := relation;
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.a_uuid, new_row.a_integer, new_row.a_boolean, new_row.a_datetime, new_row.a_numeric, new_row.a_float, new_row.a_interval, new_row.a_bytes, new_row.a_json, new_row.a_text, new_row.a_other) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.a_uuid, new_row.a_integer, new_row.a_boolean, new_row.a_datetime, new_row.a_numeric, new_row.a_float, new_row.a_interval, new_row.a_bytes, new_row.a_json, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.a_uuid, E'\x1f', new_row.a_integer, E'\x1f', new_row.a_boolean, E'\x1f', new_row.a_datetime, E'\x1f', new_row.a_numeric, E'\x1f', new_row.a_float, E'\x1f', new_row.a_interval, E'\x1f', new_row.a_bytes, E'\x1f', new_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
+      FROM sa_new_rows AS new_row;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'UPDATE' THEN
+    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other", "a_expression"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, E'\x1f', new2, E'\x1f', new3, E'\x1f', new4, E'\x1f', new5, E'\x1f', new6, E'\x1f', new7, E'\x1f', new8, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new9 IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new10 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END, CASE WHEN mask0 & 4 <> 0 THEN pg_catalog.concat(E'\x1f', old2) END, CASE WHEN mask0 & 8 <> 0 THEN pg_catalog.concat(E'\x1f', old3) END, CASE WHEN mask0 & 16 <> 0 THEN pg_catalog.concat(E'\x1f', old4) END, CASE WHEN mask0 & 32 <> 0 THEN pg_catalog.concat(E'\x1f', old5) END, CASE WHEN mask0 & 64 <> 0 THEN pg_catalog.concat(E'\x1f', old6) END, CASE WHEN mask0 & 128 <> 0 THEN pg_catalog.concat(E'\x1f', old7) END, CASE WHEN mask0 & 256 <> 0 THEN pg_catalog.concat(E'\x1f', old8) END, CASE WHEN mask0 & 512 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old9 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, CASE WHEN mask0 & 1024 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old10 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.a_uuid IS DISTINCT FROM new_row.a_uuid THEN 1 ELSE 0 END + CASE WHEN old_row.a_integer IS DISTINCT FROM new_row.a_integer THEN 2 ELSE 0 END + CASE WHEN old_row.a_boolean IS DISTINCT FROM new_row.a_boolean THEN 4 ELSE 0 END + CASE WHEN old_row.a_datetime IS DISTINCT FROM new_row.a_datetime THEN 8 ELSE 0 END + CASE WHEN ROW(old_row.a_numeric)::record *<> ROW(new_row.a_numeric)::record THEN 16 ELSE 0 END + CASE WHEN ROW(old_row.a_float)::record *<> ROW(new_row.a_float)::record THEN 32 ELSE 0 END + CASE WHEN ROW(old_row.a_interval)::record *<> ROW(new_row.a_interval)::record THEN 64 ELSE 0 END + CASE WHEN old_row.a_bytes IS DISTINCT FROM new_row.a_bytes THEN 128 ELSE 0 END + CASE WHEN ROW(old_row.a_json)::record *<> ROW(new_row.a_json)::record THEN 256 ELSE 0 END + CASE WHEN old_row.a_text COLLATE "C" IS DISTINCT FROM new_row.a_text COLLATE "C" THEN 512 ELSE 0 END + CASE WHEN ROW(old_row.a_other)::record *<> ROW(new_row.a_other)::record THEN 1024 ELSE 0 END + CASE WHEN ROW(old_row.a_expression)::record *<> ROW(new_row.a_expression)::record THEN 2048 ELSE 0 END)::bigint AS mask0, new_row.a_uuid AS new0, old_row.a_uuid AS old0, new_row.a_integer AS new1, old_row.a_integer AS old1, new_row.a_boolean AS new2, old_row.a_boolean AS old2, new_row.a_datetime AS new3, old_row.a_datetime AS old3, new_row.a_numeric AS new4, old_row.a_numeric AS old4, new_row.a_float AS new5, old_row.a_float AS old5, new_row.a_interval AS new6, old_row.a_interval AS old6, new_row.a_bytes AS new7, old_row.a_bytes AS old7, new_row.a_json AS new8, old_row.a_json AS old8, new_row.a_text AS new9, old_row.a_text AS old9, new_row.a_other AS new10, old_row.a_other AS old10
+        FROM (SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression FROM sa_old_rows AS r) AS old_row
+        CROSS JOIN (SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression FROM sa_new_rows AS r) AS new_row
+        OFFSET 0) AS pairs
+      WHERE mask0 & 4095 <> 0;
+    ELSE
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other", "a_expression"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1, new2, new3, new4, new5, new6, new7, new8, new9, new10) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1, new2, new3, new4, new5, new6, new7, new8, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new9 IS DISTINCT FROM NULL THEN E'\x1b0' END), coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new10 IS DISTINCT FROM NULL THEN E'\x1b0' END)), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END, CASE WHEN mask0 & 4 <> 0 THEN pg_catalog.concat(E'\x1f', old2) END, CASE WHEN mask0 & 8 <> 0 THEN pg_catalog.concat(E'\x1f', old3) END, CASE WHEN mask0 & 16 <> 0 THEN pg_catalog.concat(E'\x1f', old4) END, CASE WHEN mask0 & 32 <> 0 THEN pg_catalog.concat(E'\x1f', old5) END, CASE WHEN mask0 & 64 <> 0 THEN pg_catalog.concat(E'\x1f', old6) END, CASE WHEN mask0 & 128 <> 0 THEN pg_catalog.concat(E'\x1f', old7) END, CASE WHEN mask0 & 256 <> 0 THEN pg_catalog.concat(E'\x1f', old8) END, CASE WHEN mask0 & 512 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old9 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, CASE WHEN mask0 & 1024 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old10 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, E'\x1f', new2, E'\x1f', new3, E'\x1f', new4, E'\x1f', new5, E'\x1f', new6, E'\x1f', new7, E'\x1f', new8, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new9 IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new10 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END, CASE WHEN mask0 & 4 <> 0 THEN pg_catalog.concat(E'\x1f', old2) END, CASE WHEN mask0 & 8 <> 0 THEN pg_catalog.concat(E'\x1f', old3) END, CASE WHEN mask0 & 16 <> 0 THEN pg_catalog.concat(E'\x1f', old4) END, CASE WHEN mask0 & 32 <> 0 THEN pg_catalog.concat(E'\x1f', old5) END, CASE WHEN mask0 & 64 <> 0 THEN pg_catalog.concat(E'\x1f', old6) END, CASE WHEN mask0 & 128 <> 0 THEN pg_catalog.concat(E'\x1f', old7) END, CASE WHEN mask0 & 256 <> 0 THEN pg_catalog.concat(E'\x1f', old8) END, CASE WHEN mask0 & 512 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old9 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, CASE WHEN mask0 & 1024 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old10 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) END, E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.a_uuid IS DISTINCT FROM new_row.a_uuid THEN 1 ELSE 0 END + CASE WHEN old_row.a_integer IS DISTINCT FROM new_row.a_integer THEN 2 ELSE 0 END + CASE WHEN old_row.a_boolean IS DISTINCT FROM new_row.a_boolean THEN 4 ELSE 0 END + CASE WHEN old_row.a_datetime IS DISTINCT FROM new_row.a_datetime THEN 8 ELSE 0 END + CASE WHEN ROW(old_row.a_numeric)::record *<> ROW(new_row.a_numeric)::record THEN 16 ELSE 0 END + CASE WHEN ROW(old_row.a_float)::record *<> ROW(new_row.a_float)::record THEN 32 ELSE 0 END + CASE WHEN ROW(old_row.a_interval)::record *<> ROW(new_row.a_interval)::record THEN 64 ELSE 0 END + CASE WHEN old_row.a_bytes IS DISTINCT FROM new_row.a_bytes THEN 128 ELSE 0 END + CASE WHEN ROW(old_row.a_json)::record *<> ROW(new_row.a_json)::record THEN 256 ELSE 0 END + CASE WHEN old_row.a_text COLLATE "C" IS DISTINCT FROM new_row.a_text COLLATE "C" THEN 512 ELSE 0 END + CASE WHEN ROW(old_row.a_other)::record *<> ROW(new_row.a_other)::record THEN 1024 ELSE 0 END + CASE WHEN ROW(old_row.a_expression)::record *<> ROW(new_row.a_expression)::record THEN 2048 ELSE 0 END)::bigint AS mask0, new_row.a_uuid AS new0, old_row.a_uuid AS old0, new_row.a_integer AS new1, old_row.a_integer AS old1, new_row.a_boolean AS new2, old_row.a_boolean AS old2, new_row.a_datetime AS new3, old_row.a_datetime AS old3, new_row.a_numeric AS new4, old_row.a_numeric AS old4, new_row.a_float AS new5, old_row.a_float AS old5, new_row.a_interval AS new6, old_row.a_interval AS old6, new_row.a_bytes AS new7, old_row.a_bytes AS old7, new_row.a_json AS new8, old_row.a_json AS old8, new_row.a_text AS new9, old_row.a_text AS old9, new_row.a_other AS new10, old_row.a_other AS old10
+        FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression FROM sa_old_rows AS r) AS old_row
+        FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression FROM sa_new_rows AS r) AS new_row USING (position)
+        OFFSET 0) AS pairs
+      WHERE mask0 & 4095 <> 0;
+    END IF;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'DELETE' THEN
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.a_uuid, old_row.a_integer, old_row.a_boolean, old_row.a_datetime, old_row.a_numeric, old_row.a_float, old_row.a_interval, old_row.a_bytes, old_row.a_json, old_row.a_text, old_row.a_other) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.a_uuid, old_row.a_integer, old_row.a_boolean, old_row.a_datetime, old_row.a_numeric, old_row.a_float, old_row.a_interval, old_row.a_bytes, old_row.a_json, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.a_uuid, E'\x1f', old_row.a_integer, E'\x1f', old_row.a_boolean, E'\x1f', old_row.a_datetime, E'\x1f', old_row.a_numeric, E'\x1f', old_row.a_float, E'\x1f', old_row.a_interval, E'\x1f', old_row.a_bytes, E'\x1f', old_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
+      FROM sa_old_rows AS old_row;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'TRUNCATE' THEN
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}', E'\x1f', sa.context);
+    rows := '';
+  END IF;
+  -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
+  IF pg_catalog.octet_length(message) + pg_catalog.octet_length(rows) < 7900 THEN
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, ' 0 1', E'\x1e', message, E'\x1e', rows)) IS NULL
+      THEN NULL; END IF;
+    RETURN NULL;
+  END IF;
+  nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
+  rows := NULL;
+  total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
+  WHILE start <= total LOOP
+    stop := start + 7900;
+    -- A byte whose top bits are 10 continues a character: do not cut before it.
+    WHILE stop <= total AND pg_catalog.get_byte(bytes, stop - 1) & 192
+        = 128 LOOP
+      stop := stop - 1;
+    END LOOP;
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
+    start := stop;
+    part := part + 1;
+  END LOOP;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  -- The user's write goes on. Its listeners are informed that something is missing.
+  message := 'sa1 failed ' || SQLSTATE || ' ';
+  nonce := SQLERRM;
+  BEGIN
+    RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+      DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
+  EXCEPTION WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  EXCEPTION
+    WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
+    WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+    END IF;
+    -- Each is a Gap of its own, and identical payloads would be collapsed into one.
+    message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
+  EXCEPTION WHEN OTHERS THEN
+    channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
+  END;
+  BEGIN
+    PERFORM pg_catalog.pg_notify(channel, message);
+  EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
+  END;
+  RETURN NULL;
+END
+$function$;
+comment := 'sa_pgnotify {"columns": {"a_integer": "integer", "a_boolean": "boolean", "a_uuid": "uuid", "a_datetime": "datetime", "a_numeric": "numeric", "a_float": "float", "a_interval": "interval", "a_bytes": "bytes", "a_json": "json", "a_text": "text", "a_other": "other", "a_expression": "expression"}, "key": ["a_uuid"], "operations": ["insert", "update", "delete", "truncate"], "values": "all", "version": 1}';
+EXECUTE pg_catalog.concat('CREATE OR REPLACE FUNCTION ', procedure, '() RETURNS trigger LANGUAGE plpgsql SET datestyle TO ''ISO'' SET timezone TO ''UTC'' SET intervalstyle TO ''postgres'' SET bytea_output TO ''hex'' SET extra_float_digits TO ''1'' SET quote_all_identifiers TO ''off'' SET lc_monetary FROM CURRENT SET jit TO ''off'' SET client_min_messages TO ''error'' SET search_path TO pg_catalog, pg_temp AS ', pg_catalog.quote_literal(body));
+IF resolved <> '{}' THEN
+  comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
+END IF;
+EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
+-- sha256 of the statement e5708f717dd1d73cbefc8ca015f47cd04737b2572512809cccbc757fabdb8aa4;
 
 -- template version 1: every option, awkward names
--- sha256 of the function fe73ebf1eafb726b6a75c1e45600eae9dbf27b9394172976cb0ed716a150c059;
+body := $function$
+#variable_conflict use_column
+<<sa>>
+DECLARE
+  door int;
+  relation text;
+  channel text;
+  context text;
+  rows text;
+  message text;
+  bytes bytea;
+  nonce text;
+  total int;
+  start int;
+  stop int;
+  part int;
+BEGIN
+  door := (pg_catalog.hashname('orders'' 100% :changes	') & 56) + (pg_catalog.pg_backend_pid() & 7);
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := 'orders'' 100% :changes	';
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := 'orders'' 100% :changes	';
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
+  IF TG_OP = 'UPDATE' THEN
+    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', E'{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END), E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row."a	b" IS DISTINCT FROM new_row."a	b" THEN 1 ELSE 0 END + CASE WHEN ROW(old_row."$$")::record *<> ROW(new_row."$$")::record THEN 2 ELSE 0 END + CASE WHEN old_row."%(c)s" COLLATE "C" IS DISTINCT FROM new_row."%(c)s" COLLATE "C" THEN 4 ELSE 0 END)::bigint AS mask0, new_row."a	b" AS new0, old_row."a	b" AS old0, new_row."$$" AS new1, old_row."$$" AS old1
+        FROM (SELECT r."a	b", r."%(c)s", r."$$" FROM sa_old_rows AS r) AS old_row
+        CROSS JOIN (SELECT r."a	b", r."%(c)s", r."$$" FROM sa_new_rows AS r) AS new_row
+        WHERE CASE WHEN @the condition@ THEN true ELSE false END
+        OFFSET 0) AS pairs
+      WHERE mask0 & 4 <> 0;
+    ELSE
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', E'{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) END, E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row."a	b" IS DISTINCT FROM new_row."a	b" THEN 1 ELSE 0 END + CASE WHEN ROW(old_row."$$")::record *<> ROW(new_row."$$")::record THEN 2 ELSE 0 END + CASE WHEN old_row."%(c)s" COLLATE "C" IS DISTINCT FROM new_row."%(c)s" COLLATE "C" THEN 4 ELSE 0 END)::bigint AS mask0, new_row."a	b" AS new0, old_row."a	b" AS old0, new_row."$$" AS new1, old_row."$$" AS old1
+        FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r."a	b", r."%(c)s", r."$$" FROM sa_old_rows AS r) AS old_row
+        FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r."a	b", r."%(c)s", r."$$" FROM sa_new_rows AS r) AS new_row USING (position)
+        WHERE CASE WHEN @the condition@ THEN true ELSE false END
+        OFFSET 0) AS pairs
+      WHERE mask0 & 4 <> 0;
+    END IF;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'DELETE' THEN
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', E'{"columns": ["a\\tb", "$$"], "carried": 2, "key": 1, "types": "in"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row."a	b", old_row."$$") = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row."a	b", old_row."$$") ELSE pg_catalog.concat(old_row."a	b", E'\x1f', old_row."$$") END, E'\x1e') INTO message, rows
+      FROM sa_old_rows AS old_row LEFT JOIN sa_old_rows AS new_row ON false
+      WHERE @the condition@;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  END IF;
+  -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
+  IF pg_catalog.octet_length(message) + pg_catalog.octet_length(rows) < 7900 THEN
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, ' 0 1', E'\x1e', message, E'\x1e', rows)) IS NULL
+      THEN NULL; END IF;
+    RETURN NULL;
+  END IF;
+  nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
+  rows := NULL;
+  total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
+  WHILE start <= total LOOP
+    stop := start + 7900;
+    -- A byte whose top bits are 10 continues a character: do not cut before it.
+    WHILE stop <= total AND pg_catalog.get_byte(bytes, stop - 1) & 192
+        = 128 LOOP
+      stop := stop - 1;
+    END LOOP;
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
+    start := stop;
+    part := part + 1;
+  END LOOP;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  -- The user's write goes on. Its listeners are informed that something is missing.
+  message := 'sa1 failed ' || SQLSTATE || ' ';
+  nonce := SQLERRM;
+  BEGIN
+    RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+      DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
+  EXCEPTION WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  EXCEPTION
+    WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
+    WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := 'orders'' 100% :changes	';
+    END IF;
+    -- Each is a Gap of its own, and identical payloads would be collapsed into one.
+    message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
+  EXCEPTION WHEN OTHERS THEN
+    channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
+  END;
+  BEGIN
+    PERFORM pg_catalog.pg_notify(channel, message);
+  EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
+  END;
+  RETURN NULL;
+END
+$function$;
+comment := E'sa_pgnotify {"columns": {"a\\tb": "integer", "%(c)s": "text", "$$": "numeric"}, "key": ["a\\tb"], "operations": ["update", "delete"], "values": ["$$"], "update_of": ["%(c)s"], "condition": "new_row.\\"%(c)s\\" = ''$function$ 100% :a''", "channel": "orders'' 100% :changes\\t", "version": 1}';
+given := ARRAY['(new_row."%(c)s" = ''$function$ 100% :a''
+      )']::text[];
+FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
+  probe := pg_catalog.concat(home, '.', pg_catalog.quote_ident(pg_catalog.concat('sa_pgnotify_', pg_catalog.gen_random_uuid())), '()');
+  query := pg_catalog.concat('FUNCTION ', probe, ' RETURNS pg_catalog.', (ARRAY['bool']::text[])[place], ' LANGUAGE sql BEGIN ATOMIC SELECT ',
+    given[place], ' AS sa_end', ' FROM (SELECT "a	b", "%(c)s", "$$" FROM ', target, ') AS old_row, (SELECT "a	b", "%(c)s", "$$" FROM ', target, ') AS new_row', '; END');
+  BEGIN
+    PERFORM pg_catalog.set_config('search_path', path, true);
+    EXECUTE pg_catalog.concat('CREATE ', query);
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
+        pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), r.rolname), ', ')
+      FROM pg_catalog.pg_depend AS d LEFT JOIN pg_catalog.pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+      JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
+      JOIN pg_catalog.pg_roles AS r ON r.oid IN (f.proowner, o.oprowner)
+      WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_catalog.to_regprocedure(probe)
+        AND NOT r.rolsuper AND r.rolname <> current_user);
+    IF absent IS NOT NULL THEN
+      RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+        MESSAGE = 'sa_pgnotify: triggers of ' || '"größe {0}"."it''s ""100%"" :t"' || ' would run ' || absent,
+        HINT = 'That role could change what it does. Cast the operands so that what pg_catalog has fits exactly, or let a superuser '
+          'or the role that installs the triggers own it.';
+    END IF;
+    meant := pg_catalog.pg_get_function_sqlbody(pg_catalog.to_regprocedure(probe));
+    BEGIN
+      EXECUTE pg_catalog.concat('CREATE OR REPLACE ', query);
+      same := pg_catalog.pg_get_function_sqlbody(pg_catalog.to_regprocedure(probe)) = meant;
+    EXCEPTION WHEN OTHERS THEN
+      same := false;
+    END;
+    IF NOT same THEN
+      given[place] := pg_catalog.substr(meant, pg_catalog.strpos(meant, 'SELECT ') + 7,
+        pg_catalog.strpos(meant, ' AS sa_end') - pg_catalog.strpos(meant, 'SELECT ') - 7);
+      resolved := resolved || pg_catalog.jsonb_build_object((ARRAY['@the condition@']::text[])[place], given[place]);
+    END IF;
+    EXECUTE pg_catalog.concat('DROP FUNCTION ', probe);
+    -- Whether the role that installs, with whose rights the function runs, may read what it reads.
+    EXECUTE pg_catalog.concat('SELECT ', given[place], ' FROM (SELECT "a	b", "%(c)s", "$$" FROM ', target, ') AS old_row, (SELECT "a	b", "%(c)s", "$$" FROM ', target, ') AS new_row', ' WHERE false');
+  EXCEPTION WHEN syntax_error OR undefined_column OR undefined_table OR grouping_error THEN
+    RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'sa_pgnotify: triggers of ' || '"größe {0}"."it''s ""100%"" :t"' || ' would fail: ' || SQLERRM,
+      HINT = 'The condition does not fit the table as it is now.';
+  WHEN datatype_mismatch OR undefined_function OR unsafe_new_enum_value_usage OR invalid_text_representation
+      OR invalid_function_definition THEN
+    NULL; -- as for the columns, above
+  END;
+  body := pg_catalog.replace(body, (ARRAY['@the condition@']::text[])[place], given[place]);
+END LOOP;
+EXECUTE pg_catalog.concat('CREATE OR REPLACE FUNCTION ', procedure, '() RETURNS trigger LANGUAGE plpgsql SET jit TO ''off'' SET standard_conforming_strings TO ''on'' SET client_min_messages TO ''error'' SET search_path TO pg_catalog, pg_temp AS ', pg_catalog.quote_literal(body));
+IF resolved <> '{}' THEN
+  comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
+END IF;
+EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
+-- sha256 of the statement f1617a5b52d21e099bfbdb0f90c03087d086be90f11103d5c699f2cab7731772;
 
 -- template version 1: hashed name, key of two, one operation
--- sha256 of the function 2e680668e7ed182158bf5525d00c701dc062848471c65a6495df641ae3f712bf;
+body := $function$
+#variable_conflict use_column
+<<sa>>
+DECLARE
+  door int;
+  relation text;
+  channel text;
+  context text;
+  rows text;
+  message text;
+  bytes bytea;
+  nonce text;
+  total int;
+  start int;
+  stop int;
+  part int;
+BEGIN
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := relation;
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["a", "b"], "carried": 2, "key": 2, "types": "dt"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.a, new_row.b) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.a, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.b COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.b IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.a, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.b COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.b IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
+      FROM sa_new_rows AS new_row;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  END IF;
+  -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
+  IF pg_catalog.octet_length(message) + pg_catalog.octet_length(rows) < 7900 THEN
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, ' 0 1', E'\x1e', message, E'\x1e', rows)) IS NULL
+      THEN NULL; END IF;
+    RETURN NULL;
+  END IF;
+  nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
+  rows := NULL;
+  total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
+  WHILE start <= total LOOP
+    stop := start + 7900;
+    -- A byte whose top bits are 10 continues a character: do not cut before it.
+    WHILE stop <= total AND pg_catalog.get_byte(bytes, stop - 1) & 192
+        = 128 LOOP
+      stop := stop - 1;
+    END LOOP;
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
+    start := stop;
+    part := part + 1;
+  END LOOP;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  -- The user's write goes on. Its listeners are informed that something is missing.
+  message := 'sa1 failed ' || SQLSTATE || ' ';
+  nonce := SQLERRM;
+  BEGIN
+    RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+      DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
+  EXCEPTION WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  EXCEPTION
+    WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
+    WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+    END IF;
+    -- Each is a Gap of its own, and identical payloads would be collapsed into one.
+    message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
+  EXCEPTION WHEN OTHERS THEN
+    channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
+  END;
+  BEGIN
+    PERFORM pg_catalog.pg_notify(channel, message);
+  EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
+  END;
+  RETURN NULL;
+END
+$function$;
+comment := 'sa_pgnotify {"columns": {"b": "text", "a": "datetime"}, "key": ["a", "b"], "operations": ["insert"], "version": 1, "table": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}';
+EXECUTE pg_catalog.concat('CREATE OR REPLACE FUNCTION ', procedure, '() RETURNS trigger LANGUAGE plpgsql SET datestyle TO ''ISO'' SET timezone TO ''UTC'' SET client_min_messages TO ''error'' SET search_path TO pg_catalog, pg_temp AS ', pg_catalog.quote_literal(body));
+IF resolved <> '{}' THEN
+  comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
+END IF;
+EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
+-- sha256 of the statement f86b213a995c5839083996cd0fe9d2517f4f76ed193777f8dc8fb128454815f1;
 
 -- template version 1: discriminator
--- sha256 of the function 926449ef4656ba620f24b9f6557e28acd71ba260c9eada5acd9c285cf976fc0f;
+body := $function$
+#variable_conflict use_column
+<<sa>>
+DECLARE
+  door int;
+  relation text;
+  channel text;
+  context text;
+  rows text;
+  message text;
+  bytes bytea;
+  nonce text;
+  total int;
+  start int;
+  stop int;
+  part int;
+BEGIN
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := relation;
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
+      FROM sa_new_rows AS new_row;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'UPDATE' THEN
+    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
+        FROM (SELECT r.id, r.kind FROM sa_old_rows AS r) AS old_row
+        CROSS JOIN (SELECT r.id, r.kind FROM sa_new_rows AS r) AS new_row
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    ELSE
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END)), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) END, E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
+        FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.kind FROM sa_old_rows AS r) AS old_row
+        FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.kind FROM sa_new_rows AS r) AS new_row USING (position)
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    END IF;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'DELETE' THEN
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
+      FROM sa_old_rows AS old_row;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'TRUNCATE' THEN
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}', E'\x1f', sa.context);
+    rows := '';
+  END IF;
+  -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
+  IF pg_catalog.octet_length(message) + pg_catalog.octet_length(rows) < 7900 THEN
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, ' 0 1', E'\x1e', message, E'\x1e', rows)) IS NULL
+      THEN NULL; END IF;
+    RETURN NULL;
+  END IF;
+  nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
+  rows := NULL;
+  total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
+  WHILE start <= total LOOP
+    stop := start + 7900;
+    -- A byte whose top bits are 10 continues a character: do not cut before it.
+    WHILE stop <= total AND pg_catalog.get_byte(bytes, stop - 1) & 192
+        = 128 LOOP
+      stop := stop - 1;
+    END LOOP;
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
+    start := stop;
+    part := part + 1;
+  END LOOP;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  -- The user's write goes on. Its listeners are informed that something is missing.
+  message := 'sa1 failed ' || SQLSTATE || ' ';
+  nonce := SQLERRM;
+  BEGIN
+    RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+      DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
+  EXCEPTION WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  EXCEPTION
+    WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
+    WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+    END IF;
+    -- Each is a Gap of its own, and identical payloads would be collapsed into one.
+    message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
+  EXCEPTION WHEN OTHERS THEN
+    channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
+  END;
+  BEGIN
+    PERFORM pg_catalog.pg_notify(channel, message);
+  EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
+  END;
+  RETURN NULL;
+END
+$function$;
+comment := 'sa_pgnotify {"columns": {"id": "integer", "kind": "text"}, "key": ["id"], "operations": ["insert", "update", "delete", "truncate"], "discriminator": "kind", "version": 1}';
+EXECUTE pg_catalog.concat('CREATE OR REPLACE FUNCTION ', procedure, '() RETURNS trigger LANGUAGE plpgsql SET jit TO ''off'' SET client_min_messages TO ''error'' SET search_path TO pg_catalog, pg_temp AS ', pg_catalog.quote_literal(body));
+IF resolved <> '{}' THEN
+  comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
+END IF;
+EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
+-- sha256 of the statement 563c499f4443aee506f8cdbdef328361330542b366f7460678d3943c6cedbf7e;
 
 -- template version 1: discriminator of another table
--- sha256 of the function c71c7edf00c5d55c3862ac70c3a848498cfdcfdea8b393f315156905e2db29ed;
+body := $function$
+#variable_conflict use_column
+<<sa>>
+DECLARE
+  door int;
+  relation text;
+  channel text;
+  context text;
+  rows text;
+  message text;
+  bytes bytea;
+  nonce text;
+  total int;
+  start int;
+  stop int;
+  part int;
+BEGIN
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := relation;
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
+  IF TG_OP = 'UPDATE' THEN
+    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', looked_up, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.note COLLATE "C" IS DISTINCT FROM new_row.note COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, @the class of new_row@ AS looked_up
+        FROM (SELECT r.id, r.note FROM sa_old_rows AS r) AS old_row
+        CROSS JOIN (SELECT r.id, r.note FROM sa_new_rows AS r) AS new_row
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    ELSE
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, looked_up) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, looked_up), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', looked_up, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.note COLLATE "C" IS DISTINCT FROM new_row.note COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, @the class of new_row@ AS looked_up
+        FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.note FROM sa_old_rows AS r) AS old_row
+        FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.note FROM sa_new_rows AS r) AS new_row USING (position)
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    END IF;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'TRUNCATE' THEN
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}', E'\x1f', sa.context);
+    rows := '';
+  END IF;
+  -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
+  IF pg_catalog.octet_length(message) + pg_catalog.octet_length(rows) < 7900 THEN
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, ' 0 1', E'\x1e', message, E'\x1e', rows)) IS NULL
+      THEN NULL; END IF;
+    RETURN NULL;
+  END IF;
+  nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
+  rows := NULL;
+  total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
+  WHILE start <= total LOOP
+    stop := start + 7900;
+    -- A byte whose top bits are 10 continues a character: do not cut before it.
+    WHILE stop <= total AND pg_catalog.get_byte(bytes, stop - 1) & 192
+        = 128 LOOP
+      stop := stop - 1;
+    END LOOP;
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
+    start := stop;
+    part := part + 1;
+  END LOOP;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  -- The user's write goes on. Its listeners are informed that something is missing.
+  message := 'sa1 failed ' || SQLSTATE || ' ';
+  nonce := SQLERRM;
+  BEGIN
+    RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+      DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
+  EXCEPTION WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  EXCEPTION
+    WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
+    WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+    END IF;
+    -- Each is a Gap of its own, and identical payloads would be collapsed into one.
+    message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
+  EXCEPTION WHEN OTHERS THEN
+    channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
+  END;
+  BEGIN
+    PERFORM pg_catalog.pg_notify(channel, message);
+  EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
+  END;
+  RETURN NULL;
+END
+$function$;
+comment := 'sa_pgnotify {"columns": {"id": "integer", "note": "text"}, "key": ["id"], "operations": ["update", "truncate"], "discriminator": {"table": "orders", "schema": "shop", "column": "kind", "key": {"id": "order_id"}}, "version": 1}';
+given := ARRAY[E'(SELECT coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(root.kind) COLLATE "C", E''\\x1b'', E''\\x1b1''), E''\\x1e'', E''\\x1b2''), E''\\x1f'', E''\\x1b3''), ''''), CASE WHEN root.kind IS DISTINCT FROM NULL THEN E''\\x1b0'' END) FROM shop.orders AS root WHERE root.order_id = new_row.id)', E'(SELECT coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(root.kind) COLLATE "C", E''\\x1b'', E''\\x1b1''), E''\\x1e'', E''\\x1b2''), E''\\x1f'', E''\\x1b3''), ''''), CASE WHEN root.kind IS DISTINCT FROM NULL THEN E''\\x1b0'' END) FROM shop.orders AS root WHERE root.order_id = old_row.id)']::text[];
+FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
+  probe := pg_catalog.concat(home, '.', pg_catalog.quote_ident(pg_catalog.concat('sa_pgnotify_', pg_catalog.gen_random_uuid())), '()');
+  query := pg_catalog.concat('FUNCTION ', probe, ' RETURNS pg_catalog.', (ARRAY['text', 'text']::text[])[place], ' LANGUAGE sql BEGIN ATOMIC SELECT ',
+    given[place], ' AS sa_end', ' FROM (SELECT id, note FROM ', target, ') AS old_row, (SELECT id, note FROM ', target, ') AS new_row', '; END');
+  BEGIN
+    PERFORM pg_catalog.set_config('search_path', path, true);
+    EXECUTE pg_catalog.concat('CREATE ', query);
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
+        pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), r.rolname), ', ')
+      FROM pg_catalog.pg_depend AS d LEFT JOIN pg_catalog.pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+      JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
+      JOIN pg_catalog.pg_roles AS r ON r.oid IN (f.proowner, o.oprowner)
+      WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_catalog.to_regprocedure(probe)
+        AND NOT r.rolsuper AND r.rolname <> current_user);
+    IF absent IS NOT NULL THEN
+      RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+        MESSAGE = 'sa_pgnotify: triggers of ' || 'rush' || ' would run ' || absent,
+        HINT = 'That role could change what it does. Cast the operands so that what pg_catalog has fits exactly, or let a superuser '
+          'or the role that installs the triggers own it.';
+    END IF;
+    meant := pg_catalog.pg_get_function_sqlbody(pg_catalog.to_regprocedure(probe));
+    BEGIN
+      EXECUTE pg_catalog.concat('CREATE OR REPLACE ', query);
+      same := pg_catalog.pg_get_function_sqlbody(pg_catalog.to_regprocedure(probe)) = meant;
+    EXCEPTION WHEN OTHERS THEN
+      same := false;
+    END;
+    IF NOT same THEN
+      given[place] := pg_catalog.substr(meant, pg_catalog.strpos(meant, 'SELECT ') + 7,
+        pg_catalog.strpos(meant, ' AS sa_end') - pg_catalog.strpos(meant, 'SELECT ') - 7);
+      resolved := resolved || pg_catalog.jsonb_build_object((ARRAY['@the class of new_row@', '@the class of old_row@']::text[])[place], given[place]);
+    END IF;
+    EXECUTE pg_catalog.concat('DROP FUNCTION ', probe);
+    -- Whether the role that installs, with whose rights the function runs, may read what it reads.
+    EXECUTE pg_catalog.concat('SELECT ', given[place], ' FROM (SELECT id, note FROM ', target, ') AS old_row, (SELECT id, note FROM ', target, ') AS new_row', ' WHERE false');
+  EXCEPTION WHEN syntax_error OR undefined_column OR undefined_table OR grouping_error THEN
+    RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'sa_pgnotify: triggers of ' || 'rush' || ' would fail: ' || SQLERRM,
+      HINT = 'The condition does not fit the table as it is now.';
+  WHEN datatype_mismatch OR undefined_function OR unsafe_new_enum_value_usage OR invalid_text_representation
+      OR invalid_function_definition THEN
+    NULL; -- as for the columns, above
+  END;
+  body := pg_catalog.replace(body, (ARRAY['@the class of new_row@', '@the class of old_row@']::text[])[place], given[place]);
+END LOOP;
+EXECUTE pg_catalog.concat('CREATE OR REPLACE FUNCTION ', procedure, '() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET jit TO ''off'' SET standard_conforming_strings TO ''on'' SET client_min_messages TO ''error'' SET search_path TO pg_catalog, pg_temp AS ', pg_catalog.quote_literal(body));
+IF resolved <> '{}' THEN
+  comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
+END IF;
+EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
+EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
+-- sha256 of the statement 5642a7940f66a80da74800a7e9edccd621a3be65bee6c0a59e57c22983a7b2ae;
 
 -- template version 1: computed
--- sha256 of the function 8fcf75c3d1c1fa1fc8c85622985f32d0166a5e0a57da79f4fa00031d401459ee;
+body := $function$
+#variable_conflict use_column
+<<sa>>
+DECLARE
+  door int;
+  relation text;
+  channel text;
+  context text;
+  rows text;
+  message text;
+  bytes bytea;
+  nonce text;
+  total int;
+  start int;
+  stop int;
+  part int;
+BEGIN
+  door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF pg_catalog.octet_length(relation) <= 63 THEN
+    channel := relation;
+  ELSE
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+    channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.twice) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, new_row.twice) ELSE pg_catalog.concat(new_row.id, E'\x1f', new_row.twice) END, E'\x1e') INTO message, rows
+      FROM (SELECT r.id, @the value of r.twice@ AS twice FROM sa_new_rows AS r) AS new_row LEFT JOIN sa_new_rows AS old_row ON false
+      WHERE @the condition@;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'UPDATE' THEN
+    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END), E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.twice IS DISTINCT FROM new_row.twice THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.twice AS new1, old_row.twice AS old1
+        FROM (SELECT r.id, @the value of r.twice@ AS twice FROM sa_old_rows AS r) AS old_row
+        CROSS JOIN (SELECT r.id, @the value of r.twice@ AS twice FROM sa_new_rows AS r) AS new_row
+        WHERE CASE WHEN @the condition@ THEN true ELSE false END
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    ELSE
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) END, E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.twice IS DISTINCT FROM new_row.twice THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.twice AS new1, old_row.twice AS old1
+        FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, @the value of r.twice@ AS twice FROM sa_old_rows AS r) AS old_row
+        FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, @the value of r.twice@ AS twice FROM sa_new_rows AS r) AS new_row USING (position)
+        WHERE CASE WHEN @the condition@ THEN true ELSE false END
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    END IF;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'DELETE' THEN
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.twice) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, old_row.twice) ELSE pg_catalog.concat(old_row.id, E'\x1f', old_row.twice) END, E'\x1e') INTO message, rows
+      FROM (SELECT r.id, @the value of r.twice@ AS twice FROM sa_old_rows AS r) AS old_row LEFT JOIN sa_old_rows AS new_row ON false
+      WHERE @the condition@;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'TRUNCATE' THEN
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}', E'\x1f', sa.context);
+    rows := '';
+  END IF;
+  -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
+  IF pg_catalog.octet_length(message) + pg_catalog.octet_length(rows) < 7900 THEN
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, ' 0 1', E'\x1e', message, E'\x1e', rows)) IS NULL
+      THEN NULL; END IF;
+    RETURN NULL;
+  END IF;
+  nonce := pg_catalog.concat((pg_catalog.random() * 1000000000::float8)::bigint, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint);
+  bytes := pg_catalog.convert_to(message || E'\x1e' || rows, 'UTF8');
+  rows := NULL;
+  total := pg_catalog.octet_length(bytes);
+  start := 1;
+  part := 0;
+  WHILE start <= total LOOP
+    stop := start + 7900;
+    -- A byte whose top bits are 10 continues a character: do not cut before it.
+    WHILE stop <= total AND pg_catalog.get_byte(bytes, stop - 1) & 192
+        = 128 LOOP
+      stop := stop - 1;
+    END LOOP;
+    IF pg_catalog.pg_notify(channel, pg_catalog.concat('sa1 ', nonce, ' ', part, CASE WHEN stop > total
+        THEN ' 1' ELSE ' 0' END, E'\x1e', pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start),
+        'UTF8'))) IS NULL THEN NULL; END IF;
+    start := stop;
+    part := part + 1;
+  END LOOP;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  -- The user's write goes on. Its listeners are informed that something is missing.
+  message := 'sa1 failed ' || SQLSTATE || ' ';
+  nonce := SQLERRM;
+  BEGIN
+    RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+      DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
+  EXCEPTION WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  EXCEPTION
+    WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
+    WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    IF channel IS NULL THEN
+      relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+      channel := CASE WHEN pg_catalog.octet_length(relation) <= 63 THEN relation ELSE 'sa_pgnotify_' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(relation, 'UTF8')), 'hex'), 1, 40) END;
+    END IF;
+    -- Each is a Gap of its own, and identical payloads would be collapsed into one.
+    message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
+  EXCEPTION WHEN OTHERS THEN
+    channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
+  END;
+  BEGIN
+    PERFORM pg_catalog.pg_notify(channel, message);
+  EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
+  END;
+  RETURN NULL;
+END
+$function$;
+comment := 'sa_pgnotify {"columns": {"id": "integer", "twice": "integer"}, "key": ["id"], "operations": ["insert", "update", "delete", "truncate"], "values": "all", "condition": "new_row.twice > 4", "virtual": ["twice"], "version": 1}';
+FOR place IN 1 .. pg_catalog.cardinality(ARRAY['twice']::text[]) LOOP
+  meant := (SELECT pg_catalog.format('((%s)::%s)', pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.format_type(a.atttypid, a.atttypmod))
+    FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = target AND a.attname = (ARRAY['twice']::text[])[place] AND a.attgenerated = 'v');
+  body := pg_catalog.replace(body, (ARRAY['@the value of r.twice@']::text[])[place], coalesce(meant, (ARRAY['r.twice']::text[])[place]));
+  IF meant IS NOT NULL THEN
+    resolved := resolved || pg_catalog.jsonb_build_object((ARRAY['@the value of r.twice@']::text[])[place], meant);
+  END IF;
+END LOOP;
+given := ARRAY['(new_row.twice > 4
+      )']::text[];
+FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
+  probe := pg_catalog.concat(home, '.', pg_catalog.quote_ident(pg_catalog.concat('sa_pgnotify_', pg_catalog.gen_random_uuid())), '()');
+  query := pg_catalog.concat('FUNCTION ', probe, ' RETURNS pg_catalog.', (ARRAY['bool']::text[])[place], ' LANGUAGE sql BEGIN ATOMIC SELECT ',
+    given[place], ' AS sa_end', ' FROM (SELECT id, twice FROM ', target, ') AS old_row, (SELECT id, twice FROM ', target, ') AS new_row', '; END');
+  BEGIN
+    PERFORM pg_catalog.set_config('search_path', path, true);
+    EXECUTE pg_catalog.concat('CREATE ', query);
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
+        pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), r.rolname), ', ')
+      FROM pg_catalog.pg_depend AS d LEFT JOIN pg_catalog.pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+      JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
+      JOIN pg_catalog.pg_roles AS r ON r.oid IN (f.proowner, o.oprowner)
+      WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_catalog.to_regprocedure(probe)
+        AND NOT r.rolsuper AND r.rolname <> current_user);
+    IF absent IS NOT NULL THEN
+      RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+        MESSAGE = 'sa_pgnotify: triggers of ' || 't' || ' would run ' || absent,
+        HINT = 'That role could change what it does. Cast the operands so that what pg_catalog has fits exactly, or let a superuser '
+          'or the role that installs the triggers own it.';
+    END IF;
+    meant := pg_catalog.pg_get_function_sqlbody(pg_catalog.to_regprocedure(probe));
+    BEGIN
+      EXECUTE pg_catalog.concat('CREATE OR REPLACE ', query);
+      same := pg_catalog.pg_get_function_sqlbody(pg_catalog.to_regprocedure(probe)) = meant;
+    EXCEPTION WHEN OTHERS THEN
+      same := false;
+    END;
+    IF NOT same THEN
+      given[place] := pg_catalog.substr(meant, pg_catalog.strpos(meant, 'SELECT ') + 7,
+        pg_catalog.strpos(meant, ' AS sa_end') - pg_catalog.strpos(meant, 'SELECT ') - 7);
+      resolved := resolved || pg_catalog.jsonb_build_object((ARRAY['@the condition@']::text[])[place], given[place]);
+    END IF;
+    EXECUTE pg_catalog.concat('DROP FUNCTION ', probe);
+    -- Whether the role that installs, with whose rights the function runs, may read what it reads.
+    EXECUTE pg_catalog.concat('SELECT ', given[place], ' FROM (SELECT id, twice FROM ', target, ') AS old_row, (SELECT id, twice FROM ', target, ') AS new_row', ' WHERE false');
+  EXCEPTION WHEN syntax_error OR undefined_column OR undefined_table OR grouping_error THEN
+    RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'sa_pgnotify: triggers of ' || 't' || ' would fail: ' || SQLERRM,
+      HINT = 'The condition does not fit the table as it is now.';
+  WHEN datatype_mismatch OR undefined_function OR unsafe_new_enum_value_usage OR invalid_text_representation
+      OR invalid_function_definition THEN
+    NULL; -- as for the columns, above
+  END;
+  body := pg_catalog.replace(body, (ARRAY['@the condition@']::text[])[place], given[place]);
+END LOOP;
+EXECUTE pg_catalog.concat('CREATE OR REPLACE FUNCTION ', procedure, '() RETURNS trigger LANGUAGE plpgsql SET jit TO ''off'' SET standard_conforming_strings TO ''on'' SET client_min_messages TO ''error'' SET search_path TO pg_catalog, pg_temp AS ', pg_catalog.quote_literal(body));
+IF resolved <> '{}' THEN
+  comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
+END IF;
+EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
+-- sha256 of the statement 2a7ec214a1306444cd2dbbc770a4c1896cb7dd14f570b0c817bd272ed303e48b;
 
 -- template version 1: durable
--- sha256 of the function df7b8e184f9abe998e98714bbea4ef363a565bf19010c8f3b37e6727066e3268;
+body := $function$
+#variable_conflict use_column
+<<sa>>
+DECLARE
+  relation text;
+  context text;
+  rows text;
+  message text;
+  bytes bytea;
+  piece text;
+  total int;
+  start int;
+  stop int;
+  ahead int;
+  place bigint;
+  slot int;
+  skipped int;
+  xid bigint;
+  pid int;
+  key bigint;
+  composed boolean;
+  ready boolean;
+  written boolean;
+  asleep boolean;
+  problem text;
+BEGIN
+  BEGIN
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF relation IS NULL THEN
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(new_row.id), E'\x1e') INTO message, rows
+      FROM sa_new_rows AS new_row;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'UPDATE' THEN
+    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
+        FROM (SELECT r.id, r.status FROM sa_old_rows AS r) AS old_row
+        CROSS JOIN (SELECT r.id, r.status FROM sa_new_rows AS r) AS new_row
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    ELSE
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
+        FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.status FROM sa_old_rows AS r) AS old_row
+        FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.status FROM sa_new_rows AS r) AS new_row USING (position)
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    END IF;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'DELETE' THEN
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(old_row.id), E'\x1e') INTO message, rows
+      FROM sa_old_rows AS old_row;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'TRUNCATE' THEN
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}', E'\x1f', sa.context);
+    rows := '';
+  END IF;
+    IF pg_catalog.octet_length(rows) > 60000 OR pg_catalog.getdatabaseencoding() = 'SQL_ASCII' THEN
+      IF pg_catalog.octet_length(rows) > 536870912 THEN
+        RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'the changes of one statement exceed 536870912 bytes';
+      END IF;
+      -- Bytes that are not text fail here, since no reader could read them.
+      IF pg_catalog.convert_to(message, 'UTF8') IS NOT NULL THEN bytes := pg_catalog.convert_to(rows, 'UTF8'); END IF;
+      total := pg_catalog.octet_length(bytes);
+    END IF;
+    composed := true;
+    -- The transaction has its id before it looks whether a reader sleeps: the doorbell depends on that.
+    xid := pg_catalog.pg_current_xact_id()::text::bigint;
+    pid := pg_catalog.pg_backend_pid();
+    place := pg_catalog.nextval(@the literal of sa_pgnotify_log_id_seq@);
+    slot := (place >> 15) & 3;
+    IF slot = 0 THEN
+      LOCK TABLE @the schema of the log@.sa_pgnotify_log_0 IN ROW EXCLUSIVE MODE NOWAIT;
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_0 AS s WHERE false;
+    ELSIF slot = 1 THEN
+      LOCK TABLE @the schema of the log@.sa_pgnotify_log_1 IN ROW EXCLUSIVE MODE NOWAIT;
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_1 AS s WHERE false;
+    ELSIF slot = 2 THEN
+      LOCK TABLE @the schema of the log@.sa_pgnotify_log_2 IN ROW EXCLUSIVE MODE NOWAIT;
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_2 AS s WHERE false;
+    ELSIF slot = 3 THEN
+      LOCK TABLE @the schema of the log@.sa_pgnotify_log_3 IN ROW EXCLUSIVE MODE NOWAIT;
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_3 AS s WHERE false;
+    END IF;
+    -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
+    key := pg_catalog.hashtextextended(relation COLLATE "C", @the literal of sa_pgnotify_log@::regclass::oid::bigint::bigint);
+    asleep := CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN NOT pg_catalog.pg_advisory_unlock(key) ELSE true END;
+    -- ON CONFLICT takes a lock of its own for each row: see whether the lock table has room for one.
+    ready := bytes IS NULL AND pg_catalog.pg_try_advisory_lock(674233087, pid) AND pg_catalog.pg_advisory_unlock(674233087, pid);
+  EXCEPTION WHEN OTHERS THEN
+    -- The user's write goes on. With a full lock table, a notification would make its COMMIT fail: readers look at their heartbeat.
+    asleep := SQLSTATE <> '53200';
+    IF composed IS NULL THEN
+      -- The readers of the log are informed that something is missing.
+      message := 'failed ' || SQLSTATE || ' ';
+      rows := '';
+      bytes := NULL;
+      problem := SQLERRM;
+      BEGIN
+        IF pg_catalog.getdatabaseencoding() <> 'SQL_ASCII' THEN message := message || pg_catalog.left(problem, 500); END IF;
+        RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+          DETAIL = message, HINT = 'Your write is not affected. Compare tables and triggers with check().';
+      EXCEPTION WHEN OTHERS THEN NULL;
+      END;
+    END IF;
+  END;
+  IF ready THEN
+    IF slot = 0 THEN
+      INSERT INTO @the schema of the log@.sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, rows) ON CONFLICT DO NOTHING;
+    ELSIF slot = 1 THEN
+      INSERT INTO @the schema of the log@.sa_pgnotify_log_1 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, rows) ON CONFLICT DO NOTHING;
+    ELSIF slot = 2 THEN
+      INSERT INTO @the schema of the log@.sa_pgnotify_log_2 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, rows) ON CONFLICT DO NOTHING;
+    ELSIF slot = 3 THEN
+      INSERT INTO @the schema of the log@.sa_pgnotify_log_3 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, rows) ON CONFLICT DO NOTHING;
+    END IF;
+    written := FOUND;
+  END IF;
+  IF written IS NOT TRUE THEN
+    relation := coalesce(relation, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
+    FOR step IN 0 .. 3 LOOP
+      BEGIN
+        xid := coalesce(xid, pg_catalog.pg_current_xact_id()::text::bigint);
+        pid := coalesce(pid, pg_catalog.pg_backend_pid());
+        place := pg_catalog.nextval(@the literal of sa_pgnotify_log_id_seq@);
+        slot := ((place >> 15) + step) & 3;
+        IF slot = 0 THEN
+          LOCK TABLE @the schema of the log@.sa_pgnotify_log_0 IN ROW EXCLUSIVE MODE NOWAIT;
+        ELSIF slot = 1 THEN
+          LOCK TABLE @the schema of the log@.sa_pgnotify_log_1 IN ROW EXCLUSIVE MODE NOWAIT;
+        ELSIF slot = 2 THEN
+          LOCK TABLE @the schema of the log@.sa_pgnotify_log_2 IN ROW EXCLUSIVE MODE NOWAIT;
+        ELSIF slot = 3 THEN
+          LOCK TABLE @the schema of the log@.sa_pgnotify_log_3 IN ROW EXCLUSIVE MODE NOWAIT;
+        END IF;
+        start := 1;
+        LOOP
+          piece := rows;
+          IF bytes IS NOT NULL THEN
+            stop := start + 60000;
+            WHILE stop <= total LOOP
+              ahead := position(E'\\x1e'::bytea IN pg_catalog.substr(bytes, stop, 2048));
+              stop := stop + CASE WHEN ahead > 0 THEN ahead - 1 ELSE 2048 END;
+              EXIT WHEN ahead > 0;
+            END LOOP;
+            stop := least(stop, total + 1);
+            piece := pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start), 'UTF8');
+            start := stop + 1;
+          END IF;
+          skipped := 1;
+          LOOP
+            IF slot = 0 THEN
+              INSERT INTO @the schema of the log@.sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, piece) ON CONFLICT DO NOTHING;
+            ELSIF slot = 1 THEN
+              INSERT INTO @the schema of the log@.sa_pgnotify_log_1 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, piece) ON CONFLICT DO NOTHING;
+            ELSIF slot = 2 THEN
+              INSERT INTO @the schema of the log@.sa_pgnotify_log_2 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, piece) ON CONFLICT DO NOTHING;
+            ELSIF slot = 3 THEN
+              INSERT INTO @the schema of the log@.sa_pgnotify_log_3 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, piece) ON CONFLICT DO NOTHING;
+            END IF;
+            EXIT WHEN FOUND;
+            -- The sequence is behind the rows: skip more and more numbers.
+            place := (SELECT max(pg_catalog.nextval(@the literal of sa_pgnotify_log_id_seq@)) FROM pg_catalog.generate_series(1, skipped));
+            skipped := skipped * 2;
+            IF skipped > 131072 THEN RAISE EXCEPTION 'no number of the log is free, or something else takes its rows'; END IF;
+          END LOOP;
+          EXIT WHEN bytes IS NULL OR start > total;
+          place := pg_catalog.nextval(@the literal of sa_pgnotify_log_id_seq@);
+        END LOOP;
+        written := true;
+        EXIT;
+      EXCEPTION WHEN OTHERS THEN
+        problem := SQLSTATE || ' ' || SQLERRM;
+        asleep := asleep AND SQLSTATE <> '53200';
+      END;
+    END LOOP;
+    IF written IS NOT TRUE THEN
+      BEGIN
+        RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+          DETAIL = problem, HINT = 'Your write is not affected. See who locks the change log, and what rights the function''s owner has.';
+      EXCEPTION WHEN OTHERS THEN NULL;
+      END;
+      -- Readers see the number, and by the lock whether this transaction has ended. The lock comes first.
+      BEGIN
+        PERFORM pg_catalog.pg_try_advisory_xact_lock_shared(pg_catalog.hashtextextended('sa_pgnotify lost'::text COLLATE "C", @the literal of sa_pgnotify_log@::regclass::oid::bigint::bigint));
+      EXCEPTION WHEN OTHERS THEN NULL;
+      END;
+      BEGIN
+        PERFORM pg_catalog.nextval(@the literal of sa_pgnotify_log_lost_seq@);
+      EXCEPTION WHEN OTHERS THEN NULL;
+      END;
+    END IF;
+  END IF;
+  IF NOT asleep THEN RETURN NULL; END IF;
+  BEGIN
+    IF pg_catalog.current_setting('sa_pgnotify.doorbell', true) = 'off' THEN RETURN NULL; END IF;
+    PERFORM pg_catalog.pg_notify(pg_catalog.concat('sa_pgnotify_log_', @the literal of sa_pgnotify_log@::regclass::oid::bigint), CASE WHEN written THEN 'sa1 ring' ELSE 'sa1 lost' END);
+  EXCEPTION WHEN OTHERS THEN
+    BEGIN
+      RAISE WARNING USING MESSAGE = 'sa_pgnotify could not wake the readers of the change log',
+        DETAIL = SQLSTATE || ' ' || SQLERRM, HINT = 'Your write is not affected. They find it at their heartbeat.';
+    EXCEPTION WHEN OTHERS THEN NULL;
+    END;
+  END;
+  RETURN NULL;
+END
+$function$;
+comment := 'sa_pgnotify {"columns": {"id": "integer", "status": "text"}, "key": ["id"], "operations": ["insert", "update", "delete", "truncate"], "durable": true, "version": 1}';
+body := pg_catalog.replace(body, '@the schema of the log@', (SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head));
+body := pg_catalog.replace(body, '@the literal of sa_pgnotify_log@', pg_catalog.quote_literal(pg_catalog.concat((SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head), '.sa_pgnotify_log')));
+body := pg_catalog.replace(body, '@the literal of sa_pgnotify_log_id_seq@', pg_catalog.quote_literal(pg_catalog.concat((SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head), '.sa_pgnotify_log_id_seq')));
+body := pg_catalog.replace(body, '@the literal of sa_pgnotify_log_lost_seq@', pg_catalog.quote_literal(pg_catalog.concat((SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head), '.sa_pgnotify_log_lost_seq')));
+EXECUTE pg_catalog.concat('CREATE OR REPLACE FUNCTION ', procedure, '() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET jit TO ''off'' SET client_min_messages TO ''error'' SET search_path TO pg_catalog, pg_temp AS ', pg_catalog.quote_literal(body));
+IF resolved <> '{}' THEN
+  comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
+END IF;
+EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
+EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
+-- sha256 of the statement 222cf171193e0ec7a0a1c2de6754d50ce2a00dc57501ad16e159d7efde664c8b;
 
 -- template version 1: durable, the log elsewhere, a condition
--- sha256 of the function 32fb14caa73349d9b6b453f28e29c0e1c1d01488fd41ec50857aaa67980362e5;
+body := $function$
+#variable_conflict use_column
+<<sa>>
+DECLARE
+  relation text;
+  context text;
+  rows text;
+  message text;
+  bytes bytea;
+  piece text;
+  total int;
+  start int;
+  stop int;
+  ahead int;
+  place bigint;
+  slot int;
+  skipped int;
+  xid bigint;
+  pid int;
+  key bigint;
+  composed boolean;
+  ready boolean;
+  written boolean;
+  asleep boolean;
+  problem text;
+BEGIN
+  BEGIN
+  relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
+  IF relation IS NULL THEN
+    relation := CASE WHEN pg_catalog.translate(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = '' THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) ELSE pg_catalog.translate(pg_catalog.concat('"', pg_catalog.replace(TG_TABLE_SCHEMA::text, '"', '""'), '"."', pg_catalog.replace(TG_TABLE_NAME::text, '"', '""'), '"'), E'\x1b\x1e\x1f', '   ') END;
+  END IF;
+  IF pg_catalog.current_setting('sa_pgnotify.context', true) <> '' THEN
+    context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    SELECT pg_catalog.concat('I', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
+      FROM sa_new_rows AS new_row LEFT JOIN sa_new_rows AS old_row ON false
+      WHERE @the condition@;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'UPDATE' THEN
+    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}', E'\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN ROW(old_row.kind)::record *<> ROW(new_row.kind)::record THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
+        FROM (SELECT r.id, r.kind FROM sa_old_rows AS r) AS old_row
+        CROSS JOIN (SELECT r.id, r.kind FROM sa_new_rows AS r) AS new_row
+        WHERE CASE WHEN @the condition@ THEN true ELSE false END
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    ELSE
+    SELECT pg_catalog.concat('U', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END)), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) END, E'\x1e') INTO message, rows
+      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN ROW(old_row.kind)::record *<> ROW(new_row.kind)::record THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
+        FROM (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.kind FROM sa_old_rows AS r) AS old_row
+        FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.kind FROM sa_new_rows AS r) AS new_row USING (position)
+        WHERE CASE WHEN @the condition@ THEN true ELSE false END
+        OFFSET 0) AS pairs
+      WHERE mask0 & 3 <> 0;
+    END IF;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'DELETE' THEN
+    SELECT pg_catalog.concat('D', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}', E'\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
+      FROM sa_old_rows AS old_row LEFT JOIN sa_old_rows AS new_row ON false
+      WHERE @the condition@;
+    IF rows IS NULL THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'TRUNCATE' THEN
+    message := pg_catalog.concat('T', E'\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f', '{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}', E'\x1f', sa.context);
+    rows := '';
+  END IF;
+    IF pg_catalog.octet_length(rows) > 60000 OR pg_catalog.getdatabaseencoding() = 'SQL_ASCII' THEN
+      IF pg_catalog.octet_length(rows) > 536870912 THEN
+        RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'the changes of one statement exceed 536870912 bytes';
+      END IF;
+      -- Bytes that are not text fail here, since no reader could read them.
+      IF pg_catalog.convert_to(message, 'UTF8') IS NOT NULL THEN bytes := pg_catalog.convert_to(rows, 'UTF8'); END IF;
+      total := pg_catalog.octet_length(bytes);
+    END IF;
+    composed := true;
+    -- The transaction has its id before it looks whether a reader sleeps: the doorbell depends on that.
+    xid := pg_catalog.pg_current_xact_id()::text::bigint;
+    pid := pg_catalog.pg_backend_pid();
+    place := pg_catalog.nextval('"Audit".sa_pgnotify_log_id_seq');
+    slot := (place >> 15) & 3;
+    IF slot = 0 THEN
+      LOCK TABLE "Audit".sa_pgnotify_log_0 IN ROW EXCLUSIVE MODE NOWAIT;
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_0 AS s WHERE false;
+    ELSIF slot = 1 THEN
+      LOCK TABLE "Audit".sa_pgnotify_log_1 IN ROW EXCLUSIVE MODE NOWAIT;
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_1 AS s WHERE false;
+    ELSIF slot = 2 THEN
+      LOCK TABLE "Audit".sa_pgnotify_log_2 IN ROW EXCLUSIVE MODE NOWAIT;
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_2 AS s WHERE false;
+    ELSIF slot = 3 THEN
+      LOCK TABLE "Audit".sa_pgnotify_log_3 IN ROW EXCLUSIVE MODE NOWAIT;
+      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_3 AS s WHERE false;
+    END IF;
+    -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
+    key := pg_catalog.hashtextextended(relation COLLATE "C", '"Audit".sa_pgnotify_log'::regclass::oid::bigint::bigint);
+    asleep := CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN NOT pg_catalog.pg_advisory_unlock(key) ELSE true END;
+    -- ON CONFLICT takes a lock of its own for each row: see whether the lock table has room for one.
+    ready := bytes IS NULL AND pg_catalog.pg_try_advisory_lock(674233087, pid) AND pg_catalog.pg_advisory_unlock(674233087, pid);
+  EXCEPTION WHEN OTHERS THEN
+    -- The user's write goes on. With a full lock table, a notification would make its COMMIT fail: readers look at their heartbeat.
+    asleep := SQLSTATE <> '53200';
+    IF composed IS NULL THEN
+      -- The readers of the log are informed that something is missing.
+      message := 'failed ' || SQLSTATE || ' ';
+      rows := '';
+      bytes := NULL;
+      problem := SQLERRM;
+      BEGIN
+        IF pg_catalog.getdatabaseencoding() <> 'SQL_ASCII' THEN message := message || pg_catalog.left(problem, 500); END IF;
+        RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+          DETAIL = message, HINT = 'Your write is not affected. Compare tables and triggers with check().';
+      EXCEPTION WHEN OTHERS THEN NULL;
+      END;
+    END IF;
+  END;
+  IF ready THEN
+    IF slot = 0 THEN
+      INSERT INTO "Audit".sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, rows) ON CONFLICT DO NOTHING;
+    ELSIF slot = 1 THEN
+      INSERT INTO "Audit".sa_pgnotify_log_1 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, rows) ON CONFLICT DO NOTHING;
+    ELSIF slot = 2 THEN
+      INSERT INTO "Audit".sa_pgnotify_log_2 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, rows) ON CONFLICT DO NOTHING;
+    ELSIF slot = 3 THEN
+      INSERT INTO "Audit".sa_pgnotify_log_3 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, rows) ON CONFLICT DO NOTHING;
+    END IF;
+    written := FOUND;
+  END IF;
+  IF written IS NOT TRUE THEN
+    relation := coalesce(relation, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
+    FOR step IN 0 .. 3 LOOP
+      BEGIN
+        xid := coalesce(xid, pg_catalog.pg_current_xact_id()::text::bigint);
+        pid := coalesce(pid, pg_catalog.pg_backend_pid());
+        place := pg_catalog.nextval('"Audit".sa_pgnotify_log_id_seq');
+        slot := ((place >> 15) + step) & 3;
+        IF slot = 0 THEN
+          LOCK TABLE "Audit".sa_pgnotify_log_0 IN ROW EXCLUSIVE MODE NOWAIT;
+        ELSIF slot = 1 THEN
+          LOCK TABLE "Audit".sa_pgnotify_log_1 IN ROW EXCLUSIVE MODE NOWAIT;
+        ELSIF slot = 2 THEN
+          LOCK TABLE "Audit".sa_pgnotify_log_2 IN ROW EXCLUSIVE MODE NOWAIT;
+        ELSIF slot = 3 THEN
+          LOCK TABLE "Audit".sa_pgnotify_log_3 IN ROW EXCLUSIVE MODE NOWAIT;
+        END IF;
+        start := 1;
+        LOOP
+          piece := rows;
+          IF bytes IS NOT NULL THEN
+            stop := start + 60000;
+            WHILE stop <= total LOOP
+              ahead := position(E'\\x1e'::bytea IN pg_catalog.substr(bytes, stop, 2048));
+              stop := stop + CASE WHEN ahead > 0 THEN ahead - 1 ELSE 2048 END;
+              EXIT WHEN ahead > 0;
+            END LOOP;
+            stop := least(stop, total + 1);
+            piece := pg_catalog.convert_from(pg_catalog.substr(bytes, start, stop - start), 'UTF8');
+            start := stop + 1;
+          END IF;
+          skipped := 1;
+          LOOP
+            IF slot = 0 THEN
+              INSERT INTO "Audit".sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, piece) ON CONFLICT DO NOTHING;
+            ELSIF slot = 1 THEN
+              INSERT INTO "Audit".sa_pgnotify_log_1 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, piece) ON CONFLICT DO NOTHING;
+            ELSIF slot = 2 THEN
+              INSERT INTO "Audit".sa_pgnotify_log_2 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, piece) ON CONFLICT DO NOTHING;
+            ELSIF slot = 3 THEN
+              INSERT INTO "Audit".sa_pgnotify_log_3 (id, xid, pid, relation, header, rows) VALUES (place, xid, pid, relation, message, piece) ON CONFLICT DO NOTHING;
+            END IF;
+            EXIT WHEN FOUND;
+            -- The sequence is behind the rows: skip more and more numbers.
+            place := (SELECT max(pg_catalog.nextval('"Audit".sa_pgnotify_log_id_seq')) FROM pg_catalog.generate_series(1, skipped));
+            skipped := skipped * 2;
+            IF skipped > 131072 THEN RAISE EXCEPTION 'no number of the log is free, or something else takes its rows'; END IF;
+          END LOOP;
+          EXIT WHEN bytes IS NULL OR start > total;
+          place := pg_catalog.nextval('"Audit".sa_pgnotify_log_id_seq');
+        END LOOP;
+        written := true;
+        EXIT;
+      EXCEPTION WHEN OTHERS THEN
+        problem := SQLSTATE || ' ' || SQLERRM;
+        asleep := asleep AND SQLSTATE <> '53200';
+      END;
+    END LOOP;
+    IF written IS NOT TRUE THEN
+      BEGIN
+        RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
+          DETAIL = problem, HINT = 'Your write is not affected. See who locks the change log, and what rights the function''s owner has.';
+      EXCEPTION WHEN OTHERS THEN NULL;
+      END;
+      -- Readers see the number, and by the lock whether this transaction has ended. The lock comes first.
+      BEGIN
+        PERFORM pg_catalog.pg_try_advisory_xact_lock_shared(pg_catalog.hashtextextended('sa_pgnotify lost'::text COLLATE "C", '"Audit".sa_pgnotify_log'::regclass::oid::bigint::bigint));
+      EXCEPTION WHEN OTHERS THEN NULL;
+      END;
+      BEGIN
+        PERFORM pg_catalog.nextval('"Audit".sa_pgnotify_log_lost_seq');
+      EXCEPTION WHEN OTHERS THEN NULL;
+      END;
+    END IF;
+  END IF;
+  IF NOT asleep THEN RETURN NULL; END IF;
+  BEGIN
+    IF pg_catalog.current_setting('sa_pgnotify.doorbell', true) = 'off' THEN RETURN NULL; END IF;
+    PERFORM pg_catalog.pg_notify(pg_catalog.concat('sa_pgnotify_log_', '"Audit".sa_pgnotify_log'::regclass::oid::bigint), CASE WHEN written THEN 'sa1 ring' ELSE 'sa1 lost' END);
+  EXCEPTION WHEN OTHERS THEN
+    BEGIN
+      RAISE WARNING USING MESSAGE = 'sa_pgnotify could not wake the readers of the change log',
+        DETAIL = SQLSTATE || ' ' || SQLERRM, HINT = 'Your write is not affected. They find it at their heartbeat.';
+    EXCEPTION WHEN OTHERS THEN NULL;
+    END;
+  END;
+  RETURN NULL;
+END
+$function$;
+comment := 'sa_pgnotify {"columns": {"id": "integer", "kind": "other"}, "key": ["id"], "operations": ["insert", "update", "delete", "truncate"], "values": "all", "condition": "new_row.id > 4", "durable": true, "log_schema": "Audit", "version": 1}';
+given := ARRAY['(new_row.id > 4
+      )']::text[];
+FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
+  probe := pg_catalog.concat(home, '.', pg_catalog.quote_ident(pg_catalog.concat('sa_pgnotify_', pg_catalog.gen_random_uuid())), '()');
+  query := pg_catalog.concat('FUNCTION ', probe, ' RETURNS pg_catalog.', (ARRAY['bool']::text[])[place], ' LANGUAGE sql BEGIN ATOMIC SELECT ',
+    given[place], ' AS sa_end', ' FROM (SELECT id, kind FROM ', target, ') AS old_row, (SELECT id, kind FROM ', target, ') AS new_row', '; END');
+  BEGIN
+    PERFORM pg_catalog.set_config('search_path', path, true);
+    EXECUTE pg_catalog.concat('CREATE ', query);
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
+        pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), r.rolname), ', ')
+      FROM pg_catalog.pg_depend AS d LEFT JOIN pg_catalog.pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+      JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
+      JOIN pg_catalog.pg_roles AS r ON r.oid IN (f.proowner, o.oprowner)
+      WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_catalog.to_regprocedure(probe)
+        AND NOT r.rolsuper AND r.rolname <> current_user);
+    IF absent IS NOT NULL THEN
+      RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+        MESSAGE = 'sa_pgnotify: triggers of ' || 'shop.orders' || ' would run ' || absent,
+        HINT = 'That role could change what it does. Cast the operands so that what pg_catalog has fits exactly, or let a superuser '
+          'or the role that installs the triggers own it.';
+    END IF;
+    meant := pg_catalog.pg_get_function_sqlbody(pg_catalog.to_regprocedure(probe));
+    BEGIN
+      EXECUTE pg_catalog.concat('CREATE OR REPLACE ', query);
+      same := pg_catalog.pg_get_function_sqlbody(pg_catalog.to_regprocedure(probe)) = meant;
+    EXCEPTION WHEN OTHERS THEN
+      same := false;
+    END;
+    IF NOT same THEN
+      given[place] := pg_catalog.substr(meant, pg_catalog.strpos(meant, 'SELECT ') + 7,
+        pg_catalog.strpos(meant, ' AS sa_end') - pg_catalog.strpos(meant, 'SELECT ') - 7);
+      resolved := resolved || pg_catalog.jsonb_build_object((ARRAY['@the condition@']::text[])[place], given[place]);
+    END IF;
+    EXECUTE pg_catalog.concat('DROP FUNCTION ', probe);
+    -- Whether the role that installs, with whose rights the function runs, may read what it reads.
+    EXECUTE pg_catalog.concat('SELECT ', given[place], ' FROM (SELECT id, kind FROM ', target, ') AS old_row, (SELECT id, kind FROM ', target, ') AS new_row', ' WHERE false');
+  EXCEPTION WHEN syntax_error OR undefined_column OR undefined_table OR grouping_error THEN
+    RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'sa_pgnotify: triggers of ' || 'shop.orders' || ' would fail: ' || SQLERRM,
+      HINT = 'The condition does not fit the table as it is now.';
+  WHEN datatype_mismatch OR undefined_function OR unsafe_new_enum_value_usage OR invalid_text_representation
+      OR invalid_function_definition THEN
+    NULL; -- as for the columns, above
+  END;
+  body := pg_catalog.replace(body, (ARRAY['@the condition@']::text[])[place], given[place]);
+END LOOP;
+EXECUTE pg_catalog.concat('CREATE OR REPLACE FUNCTION ', procedure, '() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET datestyle TO ''ISO'' SET timezone TO ''UTC'' SET intervalstyle TO ''postgres'' SET bytea_output TO ''hex'' SET extra_float_digits TO ''1'' SET quote_all_identifiers TO ''off'' SET lc_monetary FROM CURRENT SET jit TO ''off'' SET standard_conforming_strings TO ''on'' SET client_min_messages TO ''error'' SET search_path TO pg_catalog, pg_temp AS ', pg_catalog.quote_literal(body));
+IF resolved <> '{}' THEN
+  comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
+END IF;
+EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
+EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
+-- sha256 of the statement a8edcc0ed1fa4754edbb143644bfecb22bbdc7a5f83c6cb25f9c77fb60ff43d0;
 
 -- template version 1: more columns than a SELECT takes
--- sha256 of the function 68d9d5d6741c40bca242eaac743715a441179442cfe608b33d3854b7ee8e086d;
+-- sha256 of the function c29f647699f123eed11c3848abb519c031563ab661193bca79eed50b4ae89008
+-- sha256 of the statement 04d6fe7e555fa6d21622731407313d01531ddaf83c1918ee34e6cea8de722a7a;

@@ -359,13 +359,13 @@ FROZEN: dict[str, dict[str, Any]] = {
 
 
 def frozen(name: str) -> tuple[str, list[str]]:
-    """The statement for a trigger set of version 1, and what in it is the function, without its name; a hash where it is very long."""
+    """What makes the function of a trigger set of version 1, or a hash where it is very long, with a hash of the whole statement; and the
+    first alone."""
     made = TriggerSet.made(**FROZEN[name], version=1)
-    function = [made.body]
-    if len(made.create) < 20_000:
-        return made.create, function
-    digest = f"-- sha256 of the function {hashlib.sha256(''.join(function).encode()).hexdigest()}"
-    return digest, [digest]
+    function = "\n".join(made.create_function)
+    if len(function) > 60_000:
+        function = f"-- sha256 of the function {hashlib.sha256(function.encode()).hexdigest()}"
+    return f"{function}\n-- sha256 of the statement {hashlib.sha256(made.create.encode()).hexdigest()}", [function]
 
 
 def write() -> None:
