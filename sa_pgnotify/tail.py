@@ -150,8 +150,6 @@ class Tail:
     def look(self, execute: Execute) -> list[LogRow]:
         """Read the next page; none if nothing is new."""
         bell = self._doorbell
-        if self.losses.due <= monotonic():
-            self._missing = self.losses.look(execute, monotonic()) or self._missing
         if bell.shown and self._shown != self.reader.relations:
             self.leave(execute)  # it is for other tables now that it may sleep
         if bell.wants_to_sleep(monotonic()):
@@ -162,7 +160,8 @@ class Tail:
             else:
                 bell.refuse()
         rows = self.reader.read(execute)
-        if rows:  # a change that could not be logged may be older than one of these, and its notification still on its way
+        # A change that could not be logged may be older than one of these, and its notification still on its way.
+        if rows or self.losses.due <= monotonic():
             self._missing = self.losses.look(execute, monotonic()) or self._missing
         more = self.reader.position.target is not None
         if bell.looked(self.reader.snapshot.xmin, monotonic(), found=bool(rows), more=more):
