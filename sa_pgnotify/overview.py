@@ -115,7 +115,7 @@ def _relations(execute: Execute, bind: Engine | Connection, known: Iterable[str]
         schema = translated(table.schema)
         text = quote(table.name) if schema is None else f"{quote(schema)}.{quote(table.name)}"
         name = RELATION.format(schema="n.nspname", table="c.relname")
-        there = f"c.oid = pg_catalog.to_regclass({literal(text)})"
+        there = f"c.oid = pg_catalog.to_regclass({literal(text)})::oid"
         found = [
             str(name)
             for (name,) in execute(

@@ -28,7 +28,7 @@ _KINDS = {
 }
 _ASKED = """
 SELECT w.place, c.relkind FROM pg_catalog.json_to_recordset({wanted}::pg_catalog.json) AS w (place int, name pg_catalog.text)
-JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w.name)
+JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w.name)::oid
 WHERE c.relkind NOT IN ('r', 'p') ORDER BY 1
 """
 

@@ -46,7 +46,7 @@ _BEFORE = {
 """Words before which a line is broken rather than elsewhere."""
 _PARTS = (
     (r"PERFORM pg_catalog\.set_config\('search_path', 'pg_catalog", "Names mean pg_catalog's until the end of this statement."),
-    (r"PERFORM pg_catalog\.pg_advisory_xact_lock", "One installation at a time."),
+    (r"FOR tenth IN", "One installation at a time."),
     (r"IF EXISTS \(SELECT FROM pg_catalog\.pg_class WHERE oid = target", "What cannot work is refused before anything is changed."),
     (r"former := ", "The functions that triggers of this table run until now, and where those send."),
     (r"body := \$", "The source of the trigger function."),
