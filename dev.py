@@ -1,7 +1,8 @@
 """The project's commands, each with its own set-up: ``python3 dev.py test``; ``--help`` lists them.
 
-It makes a virtual environment in the checkout, installs the package with what the command needs, and runs it. Only the standard
-library is used here; the README gives the pip commands that this stands for.
+It makes a virtual environment in the checkout, installs the package with what the command needs,
+and runs it. Only the standard library is used here; the README gives the pip commands that this
+stands for.
 """
 
 import argparse
@@ -36,18 +37,29 @@ OLDEST = ["sqlalchemy==2.0.44", "alembic==1.13.0"]
 
 
 def environment(name: str, requirements: list[str]) -> Path:
-    """A virtual environment in the checkout with ``requirements`` in it; made again only when they change."""
+    """A virtual environment in the checkout with ``requirements`` in it; made again only when they
+    change."""
     folder = ROOT / name
     scripts = folder / ("Scripts" if os.name == "nt" else "bin")
-    wanted = hashlib.sha256("\0".join([sys.version, *requirements, (ROOT / "pyproject.toml").read_text()]).encode()).hexdigest()
+    wanted = hashlib.sha256(
+        "\0".join([sys.version, *requirements, (ROOT / "pyproject.toml").read_text()]).encode()
+    ).hexdigest()
     stamp = folder / f".installed-{wanted[:16]}"
     if not stamp.exists():
         if not scripts.exists():
             print(f"making {folder.name} with Python {sys.version.split()[0]}", flush=True)
             venv.create(folder, with_pip=True)
-        pip = [str(scripts / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        pip = [
+            str(scripts / "python"),
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "--quiet",
+        ]
         print("installing", *requirements, flush=True)
-        subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True, cwd=ROOT)  # dependency groups came with it
+        # dependency groups came with it
+        subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True, cwd=ROOT)
         subprocess.run([*pip, *requirements], check=True, cwd=ROOT)
         stamp.touch()
     return scripts
@@ -56,10 +68,17 @@ def environment(name: str, requirements: list[str]) -> Path:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("--oldest", action="store_true", help="an environment of its own with SQLAlchemy 2.0 and Alembic 1.13")
+    parser.add_argument(
+        "--oldest",
+        action="store_true",
+        help="an environment of its own with SQLAlchemy 2.0 and Alembic 1.13",
+    )
     options, rest = parser.parse_known_args()
     if sys.version_info < (3, 11):  # noqa: UP036 (it is started by whatever python3 is there)
-        print(f"sa_pgnotify needs Python 3.11 or newer, and this is {sys.version.split()[0]}: call me with python3.11", file=sys.stderr)
+        print(
+            f"sa_pgnotify needs Python 3.11 or newer, and this is {sys.version.split()[0]}: call me with python3.11",
+            file=sys.stderr,
+        )
         return 2
     requirements, runs = COMMANDS[options.command]
     name = ".venv"
@@ -70,7 +89,9 @@ def main() -> int:
     for program, *arguments in runs:
         filled = [argument.format(python=scripts / "python") for argument in arguments]
         given = rest if program == runs[-1][0] else []
-        status = subprocess.run([str(scripts / program), *filled, *given], cwd=ROOT, check=False).returncode
+        status = subprocess.run(
+            [str(scripts / program), *filled, *given], cwd=ROOT, check=False
+        ).returncode
         if status:
             return status
     return 0

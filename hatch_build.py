@@ -1,8 +1,9 @@
 """The text for the package index, made from the README when a distribution is built.
 
-In the checkout the README's links are paths, and so are its pictures. On a package index there is nothing at these paths, and the project
-has no web address yet that could stand in their place. So the text is the README without its pictures, and with the paths as text: they
-are right in the source distribution, which holds the pages.
+In the checkout the README's links are paths, and so are its pictures. On a package index there is
+nothing at these paths, and the project has no web address yet that could stand in their place. So
+the text is the README without its pictures, and with the paths as text: they are right in the
+source distribution, which holds the pages.
 """
 
 import re
@@ -11,14 +12,16 @@ from typing import Any
 
 try:
     from hatchling.metadata.plugin.interface import MetadataHookInterface
-except ImportError:  # it is there when a distribution is built; the tests call index_text() without it
+except ImportError:
+    # it is there when a distribution is built; the tests call index_text() without it
     MetadataHookInterface = object  # type: ignore[assignment,misc]
 
 SOURCE = "Paths such as `docs/limits.md` are those of the source distribution.\n\n"
 
 
 def index_text(readme: str) -> str:
-    """Return the README without comments, pictures and links that are paths; those that are web addresses stay."""
+    """Return the README without comments, pictures and links that are paths; those that are web
+    addresses stay."""
     text = re.sub(r"^<!--.*?-->\n", "", readme, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"^!\[[^\]]*\]\((?!https?://)[^)]*\)\n+", "", text, flags=re.MULTILINE)
     text = re.sub(r"\[([^\]]*)\]\((?!https?://)#[^)]*\)", r"\1", text)

@@ -1,4 +1,5 @@
-"""The matrix: Python 3.11 to 3.13 with SQLAlchemy 2.0 and 2.1, Alembic 1.13 to 1.20 with both, and PostgreSQL 15 to 18."""
+"""The matrix: Python 3.11 to 3.13 with SQLAlchemy 2.0 and 2.1, Alembic 1.13 to 1.20 with both, and
+PostgreSQL 15 to 18."""
 
 import nox
 
@@ -21,8 +22,12 @@ def tests(session: nox.Session, sqlalchemy: str) -> None:
 def migrations(session: nox.Session, alembic: str, sqlalchemy: str) -> None:
     """The tests of Alembic, with each minor version of it."""
     session.install("--upgrade", "pip>=25.1")
-    session.install("--group", "test", "-e", ".", f"sqlalchemy=={sqlalchemy}.*", f"alembic=={alembic}.*")
-    session.run("python", "-m", "pytest", "--thorough", "-k", "alembic or migrations", *session.posargs)
+    session.install(
+        "--group", "test", "-e", ".", f"sqlalchemy=={sqlalchemy}.*", f"alembic=={alembic}.*"
+    )
+    session.run(
+        "python", "-m", "pytest", "--thorough", "-k", "alembic or migrations", *session.posargs
+    )
 
 
 @nox.session(python="3.11")

@@ -2,8 +2,9 @@
 
     import alembic_ops
 
-From then on ``alembic revision --autogenerate`` writes ``op.create_notify_triggers``, ``op.alter_notify_triggers`` and
-``op.drop_notify_triggers`` for markers that were added, changed and removed, and ``alembic check`` tells what differs.
+From then on ``alembic revision --autogenerate`` writes ``op.create_notify_triggers``,
+``op.alter_notify_triggers`` and ``op.drop_notify_triggers`` for markers that were added, changed
+and removed, and ``alembic check`` tells what differs.
 """
 
 import inspect
@@ -23,7 +24,13 @@ from .operations import (
 )
 from .render import NAMES, render, render_all, render_lost
 
-__all__ = ["FILTER_TYPE", "AlterNotifyTriggersOp", "CreateNotifyTriggersOp", "DropNotifyTriggersOp", "RevisionError"]
+__all__ = [
+    "FILTER_TYPE",
+    "AlterNotifyTriggersOp",
+    "CreateNotifyTriggersOp",
+    "DropNotifyTriggersOp",
+    "RevisionError",
+]
 
 for _operation, _name in NAMES.items():
     Operations.register_operation(_name)(_operation)
@@ -34,7 +41,8 @@ renderers.dispatch_for(InTableOrder)(render_all)
 renderers.dispatch_for(LostNotifyTriggersOp)(render_lost)
 
 comparators.dispatch_for("table")(compare_table)
-# Since Alembic 1.18 comparators of schemas have a priority, without which this one would run before the tables are compared.
+# Since Alembic 1.18 comparators of schemas have a priority, without which this one would run before
+# the tables are compared.
 if "priority" in inspect.signature(comparators.dispatch_for).parameters:
     from alembic.util import DispatchPriority
 

@@ -1,8 +1,9 @@
 """What autogenerate proposes to drop although another program, or this library, still needs it.
 
-Alembic and its extensions compare the whole schema with one program's models, and propose to drop everything else that no filter
-excludes. Two things of ours are found by that: the functions and triggers, which alembic_utils sees as entities that nobody has
-registered, and a change log that only another program's tables write to.
+Alembic and its extensions compare the whole schema with one program's models, and propose to drop
+everything else that no filter excludes. Two things of ours are found by that: the functions and
+triggers, which alembic_utils sees as entities that nobody has registered, and a change log that
+only another program's tables write to.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 
 from alembic.operations.ops import DropTableOp, ModifyTableOps, UpgradeOps
 
-from sa_pgnotify.changelog import TABLE_NAMES
-from sa_pgnotify.reflection import Function
+from sa_pgnotify.log.tables import TABLE_NAMES
+from sa_pgnotify.triggers.catalog import Function
 
 from .operations import NotifyTriggersOp
 
@@ -26,25 +27,38 @@ Place = tuple[str | None, str]
 
 
 def keep_functions_and_triggers(upgrade_ops: UpgradeOps, ours: Iterable[Function]) -> None:
-    """Remove alembic_utils' proposals to drop our functions and triggers: they are managed by operations of their own."""
+    """Remove alembic_utils' proposals to drop our functions and triggers: they are managed by
+    operations of their own."""
     known: set[tuple[str | None, str]] = set()
     for function in ours:
-        known.add((function.schema, f"{function.name}()".replace('"', "")))  # as alembic_utils writes names
+        # as alembic_utils writes names
+        known.add((function.schema, f"{function.name}()".replace('"', "")))
         if function.trigger is not None:
             known.add((function.table_schema, function.trigger.replace('"', "")))
 
     def is_kept(op: Any) -> bool:
         target = getattr(op, "target", None)
-        dropped = type(op).__name__ == "DropOp" and type(op).__module__.partition(".")[0].startswith("alembic_utils")
-        return not (dropped and (getattr(target, "schema", None), getattr(target, "signature", None)) in known)
+        dropped = type(op).__name__ == "DropOp" and type(op).__module__.partition(".")[
+            0
+        ].startswith("alembic_utils")
+        return not (
+            dropped
+            and (getattr(target, "schema", None), getattr(target, "signature", None)) in known
+        )
 
     upgrade_ops.ops[:] = [op for op in upgrade_ops.ops if is_kept(op)]
 
 
-def keep_used_logs(upgrade_ops: UpgradeOps, writers: Iterable[tuple[Place, str | None]], schema_of: Callable[[Any], str | None]) -> None:
-    """Remove the proposals to drop a change log to which triggers write that stay after the migration.
+def keep_used_logs(
+    upgrade_ops: UpgradeOps,
+    writers: Iterable[tuple[Place, str | None]],
+    schema_of: Callable[[Any], str | None],
+) -> None:
+    """Remove the proposals to drop a change log to which triggers write that stay after the
+    migration.
 
-    :param writers: the durable tables of the database, each with the schema of its log; a schema of None is the default one.
+    :param writers: the durable tables of the database, each with the schema of its log; a schema of
+        None is the default one.
     :param schema_of: what gives the schema of an operation's table in the same way.
     """
     turned = {(schema_of(schema), table) for schema, table in _turned(upgrade_ops.ops)}
@@ -61,12 +75,17 @@ def keep_used_logs(upgrade_ops: UpgradeOps, writers: Iterable[tuple[Place, str |
     kept = [op for op in upgrade_ops.ops if is_kept(op)]
     if len(kept) < len(upgrade_ops.ops):
         for schema, (_, table) in used.items():
-            log.info("The change log%s is kept: triggers of the table %r write to it", f" in schema {schema!r}" if schema else "", table)
+            log.info(
+                "The change log%s is kept: triggers of the table %r write to it",
+                f" in schema {schema!r}" if schema else "",
+                table,
+            )
         upgrade_ops.ops[:] = kept
 
 
 def _turned(ops: Collection[Any]) -> Iterable[Place]:
-    """The tables whose triggers, as they are in the database, are gone or replaced after the operations."""
+    """The tables whose triggers, as they are in the database, are gone or replaced after the
+    operations."""
     for op in ops:
         if isinstance(op, NotifyTriggersOp):
             yield op.triggers.schema, op.triggers.table
@@ -76,5 +95,8 @@ def _turned(ops: Collection[Any]) -> Iterable[Place]:
 
 
 def _only_drops(op: Any) -> bool:
-    """Whether all of an operation is part of dropping a table, such as the removal of its indexes."""
-    return isinstance(op, DropTableOp) or all(type(part).__name__.startswith("Drop") for part in op.ops)
+    """Whether all of an operation is part of dropping a table, such as the removal of its
+    indexes."""
+    return isinstance(op, DropTableOp) or all(
+        type(part).__name__.startswith("Drop") for part in op.ops
+    )

@@ -1,7 +1,9 @@
-"""What autogenerate finds: the triggers that the marked tables should have, against those that the database has.
+"""What autogenerate finds: the triggers that the marked tables should have, against those that the
+database has.
 
-It is hard because a proposal that is wrong is run in production: what is not ours is never touched, whatever a filter leaves out is
-left alone, and what a proposal replaces is read back from the database, so that its downgrade restores it.
+It is hard because a proposal that is wrong is run in production: what is not ours is never touched,
+whatever a filter leaves out is left alone, and what a proposal replaces is read back from the
+database, so that its downgrade restores it.
 """
 
 from __future__ import annotations
@@ -13,25 +15,42 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from alembic.autogenerate.api import AutogenContext
-from alembic.operations.ops import AlterColumnOp, CreateTableOp, DropColumnOp, DropTableOp, MigrateOperation, ModifyTableOps, UpgradeOps
+from alembic.operations.ops import (
+    AlterColumnOp,
+    CreateTableOp,
+    DropColumnOp,
+    DropTableOp,
+    MigrateOperation,
+    ModifyTableOps,
+    UpgradeOps,
+)
 from sqlalchemy import MetaData, Table
 
-from sa_pgnotify.changelog import INFO_KEY as LOG_INFO_KEY
-from sa_pgnotify.install_steps import FUNCTION_PREFIX
-from sa_pgnotify.quoting import catalog_name
-from sa_pgnotify.reflection import Function, Installed, compare, execute_on, functions, installed
-from sa_pgnotify.spec import INFO_KEY, marking_of
-from sa_pgnotify.triggers import NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet, trigger_set
+from sa_pgnotify.log.tables import INFO_KEY as LOG_INFO_KEY
+from sa_pgnotify.marking.spec import INFO_KEY, marking_of
+from sa_pgnotify.sql import catalog_name, execute_on
+from sa_pgnotify.triggers.catalog import Function, Installed, functions, installed
+from sa_pgnotify.triggers.drift import compare
+from sa_pgnotify.triggers.install_steps import FUNCTION_PREFIX
+from sa_pgnotify.triggers.trigger_set import NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet, trigger_set
 
 from .beside import keep_functions_and_triggers, keep_used_logs
-from .operations import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp, InTableOrder, NotifyTriggersOp, made
+from .operations import (
+    AlterNotifyTriggersOp,
+    CreateNotifyTriggersOp,
+    DropNotifyTriggersOp,
+    InTableOrder,
+    NotifyTriggersOp,
+    made,
+)
 
 __all__ = ["FILTER_TYPE", "compare_schemas", "compare_table"]
 
 log = logging.getLogger("alembic.autogenerate.compare.notify_triggers")
 
 FILTER_TYPE: Any = "notify_triggers"
-"""What ``include_name`` and ``include_object`` are given as ``type_``; the name is that of the table."""
+"""What ``include_name`` and ``include_object`` are given as ``type_``; the name is that of the
+table."""
 
 Place = tuple[str | None, str]
 """Schema, None for the default one, and name of a table."""
@@ -41,9 +60,11 @@ Place = tuple[str | None, str]
 class Database:
     """What the database has, read once for a run of autogenerate.
 
-    :ivar wanted: the trigger sets of all marked tables; ``found`` what is there for those whose table exists.
+    :ivar wanted: the trigger sets of all marked tables; ``found`` what is there for those whose
+        table exists.
     :ivar functions: of ours, by the table whose triggers run them.
-    :ivar idle: functions of ours that no trigger runs; ``all`` those and all others, once for each trigger that runs them.
+    :ivar idle: functions of ours that no trigger runs; ``all`` those and all others, once for each
+        trigger that runs them.
     """
 
     wanted: dict[Place, TriggerSet]
@@ -61,14 +82,23 @@ def _database(context: AutogenContext) -> Database:
     if known is None:
         assert context.connection is not None
         execute = execute_on(context.connection)
-        sets = (trigger_set(t, marking) for t in context.sorted_tables if (marking := marking_of(t)) is not None)
-        wanted = {(_schema(context, s.schema), s.table): replace(s, schema=_schema(context, s.schema)) for s in sets}
+        sets = (
+            trigger_set(t, marking)
+            for t in context.sorted_tables
+            if (marking := marking_of(t)) is not None
+        )
+        wanted = {
+            (_schema(context, s.schema), s.table): replace(s, schema=_schema(context, s.schema))
+            for s in sets
+        }
         known = Database(wanted, installed(execute, wanted.values()), {}, [], functions(execute))
         for function in sorted(known.all, key=_stray):
             if function.table is None:
                 known.idle.append(function)
             else:
-                known.functions.setdefault((_schema(context, function.table_schema), function.table), function)
+                known.functions.setdefault(
+                    (_schema(context, function.table_schema), function.table), function
+                )
                 if function.visible:  # and so Alembic knows it without its schema
                     known.functions.setdefault((None, function.table), function)
         _databases[context] = known
@@ -78,27 +108,46 @@ def _database(context: AutogenContext) -> Database:
 def _schema(context: AutogenContext, name: str | None) -> str | None:
     """A schema as Alembic names it: None for the default one."""
     assert context.dialect is not None
-    return None if name is None or name == context.dialect.default_schema_name else catalog_name(name)
+    return (
+        None if name is None or name == context.dialect.default_schema_name else catalog_name(name)
+    )
 
 
 def _stray(function: Function) -> tuple[bool, bool]:
     """Sorts what triggers of a table run by how much it looks like its function."""
-    return function.trigger not in TRIGGER_NAMES.values(), function.name != f"{FUNCTION_PREFIX}{function.table}"
+    return (
+        function.trigger not in TRIGGER_NAMES.values(),
+        function.name != f"{FUNCTION_PREFIX}{function.table}",
+    )
 
 
 def _former(place: Place, function: Function, table: Table | None) -> TriggerSet | None:
-    """The trigger set that ``function``, which those of a table run, was made from; None if nothing tells, or if the table has not the
-    columns any more that it needs.
+    """The trigger set that ``function``, which those of a table run, was made from; None if nothing
+    tells, or if the table has not the columns any more that it needs.
 
     :raises RevisionError: if its template version is not known.
     """
     said = function.said
     if said is not None:
-        former = made(place[1], place[0], **{name: value for name, value in said.items() if name not in NOT_PARAMETERS})
+        former = made(
+            place[1],
+            place[0],
+            **{name: value for name, value in said.items() if name not in NOT_PARAMETERS},
+        )
         if table is None or all(c.name in table.columns for c in former.columns):
-            return former if former.function_name == function.name else replace(former, function=function.name)
-    what = "its comment is damaged" if said is None else "the table lacks a column that it was made for"
-    log.warning("The downgrade will not bring back what function %r is now: %s", function.name, what)
+            return (
+                former
+                if former.function_name == function.name
+                else replace(former, function=function.name)
+            )
+    what = (
+        "its comment is damaged"
+        if said is None
+        else "the table lacks a column that it was made for"
+    )
+    log.warning(
+        "The downgrade will not bring back what function %r is now: %s", function.name, what
+    )
     return None
 
 
@@ -110,20 +159,37 @@ def compare_table(
     conn_table: Table | None,
     metadata_table: Table | None,
 ) -> None:
-    """Propose what is to be done about the triggers of one table; called for those that are added, removed, and both here and there."""
+    """Propose what is to be done about the triggers of one table; called for those that are added,
+    removed, and both here and there."""
     if context.dialect is None or context.dialect.name != "postgresql":
         return
     database = _database(context)
-    wanted = None if metadata_table is None else database.wanted.get((_schema(context, schema), catalog_name(name)))
+    wanted = (
+        None
+        if metadata_table is None
+        else database.wanted.get((_schema(context, schema), catalog_name(name)))
+    )
     present = database.functions.get((schema, name))
-    if (wanted is None and present is None) or not _included(context, FILTER_TYPE, conn_table, metadata_table):
+    if (wanted is None and present is None) or not _included(
+        context, FILTER_TYPE, conn_table, metadata_table
+    ):
         return
     former = None if present is None else _former((schema, name), present, conn_table)
-    altered = {op.column_name for op in modify_ops.ops if isinstance(op, AlterColumnOp) and op.modify_type is not None}
+    altered = {
+        op.column_name
+        for op in modify_ops.ops
+        if isinstance(op, AlterColumnOp) and op.modify_type is not None
+    }
     op = _proposal(database, (schema, name), wanted, present, former, altered)
     if op is not None:
-        what = {CreateNotifyTriggersOp: "added", AlterNotifyTriggersOp: "changed", DropNotifyTriggersOp: "removed"}[type(op)]
-        log.info("Detected %s notify triggers on table %r", what, f"{schema}.{name}" if schema else name)
+        what = {
+            CreateNotifyTriggersOp: "added",
+            AlterNotifyTriggersOp: "changed",
+            DropNotifyTriggersOp: "removed",
+        }[type(op)]
+        log.info(
+            "Detected %s notify triggers on table %r", what, f"{schema}.{name}" if schema else name
+        )
         modify_ops.ops.append(op)
 
 
@@ -138,7 +204,8 @@ def _proposal(
     """
     :param present: the function that triggers of the table run, if it is ours.
     :param former: what that was made from, if it is known.
-    :param altered: names of the columns whose types the same revision alters to those of the model; the others stay as they are.
+    :param altered: names of the columns whose types the same revision alters to those of the model;
+        the others stay as they are.
     """
     if wanted is None:
         schema, table = place
@@ -150,30 +217,49 @@ def _proposal(
         fitted = wanted.as_in_database(types, found.virtual)
     if present is None and (found is None or (found.source is None and not found.triggers)):
         return CreateNotifyTriggersOp(fitted)
-    differs = compare(wanted, found, wanted.table) or (found is not None and fitted != found.fitted(wanted))
+    differs = compare(wanted, found, wanted.table) or (
+        found is not None and fitted != found.fitted(wanted)
+    )
     return AlterNotifyTriggersOp(fitted, former or fitted) if differs else None
 
 
-def _included(context: AutogenContext, type_: Any, conn_table: Table | None, metadata_table: Table | None) -> bool:
-    """What the user's ``include_name`` and ``include_object`` say of a table of the database, of the metadata, or of both."""
+def _included(
+    context: AutogenContext, type_: Any, conn_table: Table | None, metadata_table: Table | None
+) -> bool:
+    """What the user's ``include_name`` and ``include_object`` say of a table of the database, of
+    the metadata, or of both."""
     subject = metadata_table if metadata_table is not None else conn_table
     assert subject is not None
     if conn_table is not None:
         parents: Any = {"schema_name": conn_table.schema, "table_name": conn_table.name}
         if not context.run_name_filters(conn_table.name, type_, parents):
             return False
-    return context.run_object_filters(subject, subject.name, type_, metadata_table is None, None if subject is conn_table else conn_table)
+    return context.run_object_filters(
+        subject,
+        subject.name,
+        type_,
+        metadata_table is None,
+        None if subject is conn_table else conn_table,
+    )
 
 
-def compare_schemas(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Iterable[str | None]) -> None:
-    """Put the operations in order, and propose to drop what tables left; called once for all, after the tables."""
+def compare_schemas(
+    context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Iterable[str | None]
+) -> None:
+    """Put the operations in order, and propose to drop what tables left; called once for all, after
+    the tables."""
     for op in upgrade_ops.ops:
-        if isinstance(op, CreateTableOp) and op.info:  # our notes on the table would be written into the script
-            op.info = {key: value for key, value in op.info.items() if key not in (INFO_KEY, LOG_INFO_KEY)}
+        # our notes on the table would be written into the script
+        if isinstance(op, CreateTableOp) and op.info:
+            op.info = {
+                key: value for key, value in op.info.items() if key not in (INFO_KEY, LOG_INFO_KEY)
+            }
     if context.dialect is not None and context.dialect.name == "postgresql":
         database = _database(context)
         keep_functions_and_triggers(upgrade_ops, database.all)
-        keep_used_logs(upgrade_ops, _writers(context, database), lambda schema: _schema(context, schema))
+        keep_used_logs(
+            upgrade_ops, _writers(context, database), lambda schema: _schema(context, schema)
+        )
         _put_in_order(context, upgrade_ops)
         upgrade_ops.ops.extend(_left_over(context, set(schemas)))
 
@@ -187,7 +273,8 @@ def _writers(context: AutogenContext, database: Database) -> Iterator[tuple[Plac
 
 
 def _put_in_order(context: AutogenContext, upgrade_ops: UpgradeOps) -> None:
-    """First all that is created, added and altered, then the triggers, which may read other tables than their own, then what goes."""
+    """First all that is created, added and altered, then the triggers, which may read other tables
+    than their own, then what goes."""
     gone = {(op.schema, op.table_name) for op in upgrade_ops.ops if isinstance(op, DropTableOp)}
 
     def stage(op: MigrateOperation, *, of_table_gone: bool = False) -> int:
@@ -202,11 +289,16 @@ def _put_in_order(context: AutogenContext, upgrade_ops: UpgradeOps) -> None:
             continue
         of_table_gone = (op.schema, op.table_name) in gone
         for number, found in enumerate(stages):
-            if parts := [part for part in op.ops if stage(part, of_table_gone=of_table_gone) == number]:
+            if parts := [
+                part for part in op.ops if stage(part, of_table_gone=of_table_gone) == number
+            ]:
                 found.append(ModifyTableOps(op.table_name, parts, schema=op.schema))
     before, triggers, after = stages
     if triggers:
-        order = {(_schema(context, t.schema), catalog_name(t.name)): number for number, t in enumerate(context.sorted_tables)}
+        order = {
+            (_schema(context, t.schema), catalog_name(t.name)): number
+            for number, t in enumerate(context.sorted_tables)
+        }
         triggers.sort(key=lambda op: order.get((op.schema, op.table_name), len(order)))
         upgrade_ops.ops[:] = [*before, InTableOrder(triggers), *after]
 

@@ -1,7 +1,9 @@
-"""The operations that a revision calls: ``op.create_notify_triggers``, ``op.alter_notify_triggers``, ``op.drop_notify_triggers``.
+"""The operations that a revision calls: ``op.create_notify_triggers``,
+``op.alter_notify_triggers``, ``op.drop_notify_triggers``.
 
-A revision must do in five years what it does today, and must not import the application's models, which will have moved on. So an
-operation carries all that the trigger's SQL is made of, in plain words, and the version of the template that makes it.
+A revision must do in five years what it does today, and must not import the application's models,
+which will have moved on. So an operation carries all that the trigger's SQL is made of, in plain
+words, and the version of the template that makes it.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from alembic.operations.batch import BatchOperationsImpl
 from alembic.operations.ops import OpContainer
 from alembic.util import CommandError
 
-from sa_pgnotify.ddl import TriggerStatement
 from sa_pgnotify.errors import NotifyConfigError
-from sa_pgnotify.triggers import TriggerSet
+from sa_pgnotify.triggers.ddl import TriggerStatement
+from sa_pgnotify.triggers.trigger_set import TriggerSet
 
 __all__ = [
     "AlterNotifyTriggersOp",
@@ -48,48 +50,73 @@ class CreateNotifyTriggersOp(NotifyTriggersOp):
         self.triggers = triggers
 
     def reverse(self) -> DropNotifyTriggersOp:
-        return DropNotifyTriggersOp(TriggerSet.only_named(self.triggers.table, self.triggers.schema), self.triggers)
+        return DropNotifyTriggersOp(
+            TriggerSet.only_named(self.triggers.table, self.triggers.schema), self.triggers
+        )
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
-        return ("add_notify_triggers", self.triggers.schema, self.triggers.table, self.triggers.parameters)
+        return (
+            "add_notify_triggers",
+            self.triggers.schema,
+            self.triggers.table,
+            self.triggers.parameters,
+        )
 
     @classmethod
     def create_notify_triggers(
-        cls, operations: Operations, /, table_name: str, *, version: int, schema: str | None = None, **parameters: Any
+        cls,
+        operations: Operations,
+        /,
+        table_name: str,
+        *,
+        version: int,
+        schema: str | None = None,
+        **parameters: Any,
     ) -> None:
         """Install the trigger function and the triggers of a table, or replace what is there.
 
-        Replacing the function locks nothing. Creating or enabling a trigger locks the table for writers (SHARE ROW EXCLUSIVE); dropping
-        the one of an operation that is no longer told locks it for readers too (ACCESS EXCLUSIVE). Both happen only where needed.
+        Replacing the function locks nothing. Creating or enabling a trigger locks the table for
+        writers (SHARE ROW EXCLUSIVE); dropping the one of an operation that is no longer told locks
+        it for readers too (ACCESS EXCLUSIVE). Both happen only where needed.
 
         :param version: the template that makes the function; autogenerate writes the newest.
-        :param columns: dict of all columns of the table: name to family of its type (``"integer"``, ``"text"``, ``"other"``, ...).
+        :param columns: dict of all columns of the table: name to family of its type (``"integer"``,
+            ``"text"``, ``"other"``, ...).
         :param key: names of the columns of the identity, in order.
         :param operations: which are told; all four by default.
         :param values: names of the columns whose values travel, or ``"all"``.
         :param update_of: names of columns; an UPDATE is told only if one of them changed.
-        :param condition: SQL text over ``new_row`` and ``old_row``; a change is told when it is true.
+        :param condition: SQL text over ``new_row`` and ``old_row``; a change is told when it is
+            true.
         :param channel: the channel, if it is not the table's own.
-        :param discriminator: the column that names the mapped class, or where it is found (dict of table, schema, column, key).
-        :param durable: whether changes go into the change log, whose tables must be there; ``log_schema`` is its schema.
-        :param virtual: list of the columns that PostgreSQL may compute when they are read (GENERATED ALWAYS AS ... VIRTUAL).
+        :param discriminator: the column that names the mapped class, or where it is found (dict of
+            table, schema, column, key).
+        :param durable: whether changes go into the change log, whose tables must be there;
+            ``log_schema`` is its schema.
+        :param virtual: list of the columns that PostgreSQL may compute when they are read
+            (GENERATED ALWAYS AS ... VIRTUAL).
         :param function: the function's name, if it is not the one that goes with the table's.
-        :raises RevisionError: (a NotifyConfigError) if the arguments contradict each other, or the template version is not known.
+        :raises RevisionError: (a NotifyConfigError) if the arguments contradict each other, or the
+            template version is not known.
         :raises sqlalchemy.exc.DBAPIError: if the table, or a column of it, does not exist.
         """
         operations.invoke(cls(made(table_name, schema, version=version, **parameters)))
 
     @classmethod
-    def batch_create_notify_triggers(cls, operations: BatchOperations, /, *, version: int, **parameters: Any) -> None:
+    def batch_create_notify_triggers(
+        cls, operations: BatchOperations, /, *, version: int, **parameters: Any
+    ) -> None:
         """Install the triggers of the batch's table; see :meth:`create_notify_triggers`."""
         table, schema = _batch_table(operations)
         operations.invoke(cls(made(table, schema, version=version, **parameters)))
 
 
 class AlterNotifyTriggersOp(NotifyTriggersOp):
-    """Bring a table's trigger function and triggers from one state to another, or back to the state that they should be in.
+    """Bring a table's trigger function and triggers from one state to another, or back to the state
+    that they should be in.
 
-    :ivar former: what is replaced; None if it is not known, and then the operation cannot be reversed.
+    :ivar former: what is replaced; None if it is not known, and then the operation cannot be
+        reversed.
     """
 
     def __init__(self, triggers: TriggerSet, former: TriggerSet | None = None) -> None:
@@ -101,25 +128,43 @@ class AlterNotifyTriggersOp(NotifyTriggersOp):
         :raises ValueError: if what is replaced is not known.
         """
         if self.former is None:
-            raise ValueError("operation is not reversible; the triggers that it replaces are not known")
+            raise ValueError(
+                "operation is not reversible; the triggers that it replaces are not known"
+            )
         return AlterNotifyTriggersOp(self.former, self.triggers)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         former = self.former.parameters if self.former else None
-        return ("modify_notify_triggers", self.triggers.schema, self.triggers.table, former, self.triggers.parameters)
+        return (
+            "modify_notify_triggers",
+            self.triggers.schema,
+            self.triggers.table,
+            former,
+            self.triggers.parameters,
+        )
 
     @classmethod
     def alter_notify_triggers(
-        cls, operations: Operations, /, table_name: str, *, version: int, schema: str | None = None, **parameters: Any
+        cls,
+        operations: Operations,
+        /,
+        table_name: str,
+        *,
+        version: int,
+        schema: str | None = None,
+        **parameters: Any,
     ) -> None:
-        """Bring the trigger function and the triggers of a table to the state that the arguments tell of, whatever it was.
+        """Bring the trigger function and the triggers of a table to the state that the arguments
+        tell of, whatever it was.
 
         Arguments, locks and errors are those of ``create_notify_triggers``.
         """
         operations.invoke(cls(made(table_name, schema, version=version, **parameters)))
 
     @classmethod
-    def batch_alter_notify_triggers(cls, operations: BatchOperations, /, *, version: int, **parameters: Any) -> None:
+    def batch_alter_notify_triggers(
+        cls, operations: BatchOperations, /, *, version: int, **parameters: Any
+    ) -> None:
         """Alter the triggers of the batch's table; see :meth:`alter_notify_triggers`."""
         table, schema = _batch_table(operations)
         operations.invoke(cls(made(table, schema, version=version, **parameters)))
@@ -133,17 +178,28 @@ class DropNotifyTriggersOp(NotifyTriggersOp):
     :ivar if_exists: whether the table may be absent, and only its function left.
     """
 
-    def __init__(self, triggers: TriggerSet, former: TriggerSet | None = None, *, if_exists: bool = False) -> None:
+    def __init__(
+        self, triggers: TriggerSet, former: TriggerSet | None = None, *, if_exists: bool = False
+    ) -> None:
         self.triggers = triggers
         self.former = former
         self.if_exists = if_exists
         self.statements = ("drop",) if if_exists else ("verify_table", "drop")
 
     def reverse(self) -> MigrateOperation:
-        return LostNotifyTriggersOp(self) if self.former is None else CreateNotifyTriggersOp(self.former)
+        return (
+            LostNotifyTriggersOp(self)
+            if self.former is None
+            else CreateNotifyTriggersOp(self.former)
+        )
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
-        return ("remove_notify_triggers", self.triggers.schema, self.triggers.table, self.former and self.former.parameters)
+        return (
+            "remove_notify_triggers",
+            self.triggers.schema,
+            self.triggers.table,
+            self.former and self.former.parameters,
+        )
 
     @classmethod
     def drop_notify_triggers(
@@ -156,13 +212,17 @@ class DropNotifyTriggersOp(NotifyTriggersOp):
         if_exists: bool = False,
         function: str | None = None,
     ) -> None:
-        """Remove the triggers of a table (ACCESS EXCLUSIVE) and their function, as far as they are there.
+        """Remove the triggers of a table (ACCESS EXCLUSIVE) and their function, as far as they are
+        there.
 
         :param function: the function's name, if it is not the one that goes with the table's.
-        :param if_exists: do not fail if the table does not exist, and drop what a table of this name has left.
+        :param if_exists: do not fail if the table does not exist, and drop what a table of this
+            name has left.
         :raises sqlalchemy.exc.DBAPIError: if the table does not exist.
         """
-        operations.invoke(cls(TriggerSet.only_named(table_name, schema, function), if_exists=if_exists))
+        operations.invoke(
+            cls(TriggerSet.only_named(table_name, schema, function), if_exists=if_exists)
+        )
 
     @classmethod
     def batch_drop_notify_triggers(cls, operations: BatchOperations, /) -> None:
@@ -171,7 +231,8 @@ class DropNotifyTriggersOp(NotifyTriggersOp):
 
 
 class LostNotifyTriggersOp(MigrateOperation):
-    """What a downgrade does about triggers of which nothing tells what they were: nothing, and it says so."""
+    """What a downgrade does about triggers of which nothing tells what they were: nothing, and it
+    says so."""
 
     def __init__(self, removal: DropNotifyTriggersOp) -> None:
         self.removal = removal
@@ -181,15 +242,16 @@ class LostNotifyTriggersOp(MigrateOperation):
 
 
 class InTableOrder(OpContainer):
-    """Operations on the triggers of several tables, in the order in which a unit of work writes to them, up and down: their locks are
-    taken in that order too."""
+    """Operations on the triggers of several tables, in the order in which a unit of work writes to
+    them, up and down: their locks are taken in that order too."""
 
     def reverse(self) -> InTableOrder:
         return InTableOrder([op.reverse() for op in self.ops])
 
 
 class RevisionError(NotifyConfigError, CommandError):
-    """An operation whose arguments cannot work, or triggers that this library does not know; ``alembic`` prints it in one line."""
+    """An operation whose arguments cannot work, or triggers that this library does not know;
+    ``alembic`` prints it in one line."""
 
 
 def made(table: str, schema: str | None, **parameters: Any) -> TriggerSet:
@@ -208,8 +270,8 @@ def _batch_table(operations: BatchOperations) -> tuple[str, str | None]:
 
 
 def run(operations: Operations | BatchOperations, op: NotifyTriggersOp) -> None:
-    """Run an operation: at once, at its place in a batch, or into the script of ``--sql``. On other dialects it does nothing, as the
-    marker does.
+    """Run an operation: at once, at its place in a batch, or into the script of ``--sql``. On other
+    dialects it does nothing, as the marker does.
 
     :raises alembic.util.CommandError: in a batch that makes the table anew.
     """
@@ -218,8 +280,11 @@ def run(operations: Operations | BatchOperations, op: NotifyTriggersOp) -> None:
         return
     for name in op.statements:
         statement = TriggerStatement(op.triggers, name)
-        # Not execute() for a script: it turns tabs into spaces, and a name or a literal may hold one.
-        method, argument = ("static_output", f"{statement.sql()};") if context.as_sql else ("execute", statement)
+        # Not execute() for a script: it turns tabs into spaces, and a name or a literal may hold
+        # one.
+        method, argument = (
+            ("static_output", f"{statement.sql()};") if context.as_sql else ("execute", statement)
+        )
         if isinstance(operations.impl, BatchOperationsImpl):
             if operations.impl.recreate == "always":
                 raise CommandError(

@@ -1,4 +1,5 @@
-"""How the operations are written into a revision: one argument a line, only those that say something."""
+"""How the operations are written into a revision: one argument a line, only those that say
+something."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ WIDTH = 100
 
 def render(context: AutogenContext, op: NotifyTriggersOp) -> list[str] | str:
     """The call of ``op``, in lines."""
-    context.imports.add("import alembic_ops  # noqa: F401 (its operations)")  # the revision does not hang on env.py
+    # the revision does not hang on env.py
+    context.imports.add("import alembic_ops  # noqa: F401 (its operations)")
     prefix = prefix_of(context)
     call = f"{prefix}{NAMES[type(op)]}"
     place = []
@@ -44,7 +46,9 @@ def render(context: AutogenContext, op: NotifyTriggersOp) -> list[str] | str:
         if op.triggers.function is not None:
             place.append(f"function={op.triggers.function!r}")
         return f"{call}({', '.join(place)})"
-    arguments = [line for name, value in op.triggers.parameters.items() for line in _argument(name, value)]
+    arguments = [
+        line for name, value in op.triggers.parameters.items() for line in _argument(name, value)
+    ]
     return [f"{call}(", *(f"    {line}" for line in [*(f"{p}," for p in place), *arguments]), ")"]
 
 

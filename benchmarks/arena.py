@@ -1,7 +1,9 @@
-"""Where contestants meet: a database for each on one server, their processes, and rounds in which they take turns.
+"""Where contestants meet: a database for each on one server, their processes, and rounds in which
+they take turns.
 
-On a machine that others use too, only what was measured within the same seconds can be compared. So each round gives every contestant
-one short turn, in another order each time, and a ratio is of two turns of one round. Who fails is out for the rest of the task.
+On a machine that others use too, only what was measured within the same seconds can be compared. So
+each round gives every contestant one short turn, in another order each time, and a ratio is of two
+turns of one round. Who fails is out for the rest of the task.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class Entry:
         self.name = contestant.name
         self.driven: Driven | None = None
         self.started_in = 0.0
-        """Seconds from the command to listen, its process running and its packages imported, to its listening."""
+        """Seconds from the command to listen, its process running and its packages imported, to its
+        listening."""
         self.writer = connect(url, work_mem="64MB", statement_timeout="60s")
 
     @property
@@ -111,14 +114,22 @@ class Arena:
     :param names: of those that take part.
     """
 
-    def __init__(self, server: URL, folder: Path, names: tuple[str, ...], rounds: int, *, quick: bool) -> None:
-        self.server, self._folder, self.names, self._rounds, self.quick = server, folder, names, rounds, quick
+    def __init__(
+        self, server: URL, folder: Path, names: tuple[str, ...], rounds: int, *, quick: bool
+    ) -> None:
+        self.server, self._folder, self.names, self._rounds, self.quick = (
+            server,
+            folder,
+            names,
+            rounds,
+            quick,
+        )
         self._unfit: dict[str, str] = {}
         self._urls: dict[str, URL] = {}
         self._pythons: dict[str, str] = {}
         self.writers = Writers()
 
-    # -- databases ----------------------------------------------------------------------------------------------------
+    # -- databases ---------------------------------------------------------------------------------
 
     def prepare(self) -> dict[str, str]:
         """Make everybody's database and have their triggers installed; who could not, and why."""
@@ -161,15 +172,25 @@ class Arena:
     def install(self, contestant: Contestant, shapes: dict[str, dict[str, str]] = WATCHED) -> None:
         if contestant.module:
             with self.process(contestant) as process:
-                process.ask("install", within=INSTALLING, tables=[asdict(Table(name, columns)) for name, columns in shapes.items()])
+                process.ask(
+                    "install",
+                    within=INSTALLING,
+                    tables=[asdict(Table(name, columns)) for name, columns in shapes.items()],
+                )
 
     def process(self, contestant: Contestant) -> Driven:
         if contestant.name not in self._pythons:
             self._pythons[contestant.name] = python_of(contestant)
         url = self._urls[contestant.name]
         host = url.host or url.query.get("host", "localhost")
-        place = {"PGHOST": str(host), "PGPORT": str(url.port or url.query.get("port", 5432)), "PGDATABASE": str(url.database)}
-        place |= {"PGUSER": url.username or "postgres"} | ({"PGPASSWORD": str(url.password)} if url.password else {})
+        place = {
+            "PGHOST": str(host),
+            "PGPORT": str(url.port or url.query.get("port", 5432)),
+            "PGDATABASE": str(url.database),
+        }
+        place |= {"PGUSER": url.username or "postgres"} | (
+            {"PGPASSWORD": str(url.password)} if url.password else {}
+        )
         log = self._folder / f"{contestant.name}.log"
         return Driven(contestant, self._pythons[contestant.name], place, log)
 
@@ -177,7 +198,7 @@ class Arena:
     def pythons(self) -> dict[str, str]:
         return self._pythons
 
-    # -- turns --------------------------------------------------------------------------------------------------------
+    # -- turns -------------------------------------------------------------------------------------
 
     def rounds(self, fewer: int = 0) -> int:
         """How many, ``fewer`` than usual where a turn takes long."""
@@ -195,7 +216,9 @@ class Arena:
                 found.append(Entry(self, BY_NAME[name], self._urls[name]))
         return found
 
-    def take_turns(self, sheet: Sheet, entries: list[Entry], rounds: int, turn: Turn, begin: Turn = Entry.start) -> None:
+    def take_turns(
+        self, sheet: Sheet, entries: list[Entry], rounds: int, turn: Turn, begin: Turn = Entry.start
+    ) -> None:
         """Rounds in which each of ``entries`` has its turn; ``begin`` makes them ready."""
         try:
             for entry in entries:

@@ -1,8 +1,10 @@
-"""Which figures changed between two runs: ``make bench-compare``, or ``python benchmarks/compare.py [OLD NEW]``.
+"""Which figures changed between two runs: ``make bench-compare``, or ``python benchmarks/compare.py
+[OLD NEW]``.
 
-A figure has changed if its medians are further apart than the quartiles of either run. Where a measure has a contestant to be compared
-with, the ratio is what is compared, so that another day's machine does not count as a change. Without files: the newest result and
-the one before it, or the one that is committed.
+A figure has changed if its medians are further apart than the quartiles of either run. Where a
+measure has a contestant to be compared with, the ratio is what is compared, so that another day's
+machine does not count as a change. Without files: the newest result and the one before it, or the
+one that is committed.
 """
 
 from __future__ import annotations
@@ -18,12 +20,20 @@ from sheet import Measure, Sheet, Spread
 
 def figure(sheet: Sheet, contestant: str, measure: Measure) -> Spread | None:
     if measure.unit == "us percentiles":
-        ours, theirs = (_medians(sheet.samples(name, measure.name)) for name in (contestant, measure.against))
-        return Spread.of([a / max(1.0, b) for a, b in zip(ours, theirs)] if _is_ratio(contestant, measure) else ours)
+        ours, theirs = (
+            _medians(sheet.samples(name, measure.name)) for name in (contestant, measure.against)
+        )
+        return Spread.of(
+            [a / max(1.0, b) for a, b in zip(ours, theirs)]
+            if _is_ratio(contestant, measure)
+            else ours
+        )
     if not _is_ratio(contestant, measure):
         return Spread.of(sheet.samples(contestant, measure.name))
     if measure.against.startswith("own "):
-        return Spread.of(sheet.ratios(contestant, measure.name, contestant, measure.against.removeprefix("own ")))
+        return Spread.of(
+            sheet.ratios(contestant, measure.name, contestant, measure.against.removeprefix("own "))
+        )
     return Spread.of(sheet.ratios(contestant, measure.name, measure.against))
 
 
@@ -32,7 +42,8 @@ def _is_ratio(contestant: str, measure: Measure) -> bool:
 
 
 def _medians(samples: list[float]) -> list[float]:
-    """Those of tenths of the samples, which are in the order of time; the quartiles of all would hide too much."""
+    """Those of tenths of the samples, which are in the order of time; the quartiles of all would
+    hide too much."""
     each = max(1, len(samples) // 10)
     return [median(samples[start : start + each]) for start in range(0, len(samples), each)][:10]
 
@@ -46,17 +57,35 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str]]:
             continue
         for measure in sheet.measures:
             for contestant in sorted({*sheet.series, *before[name].series}):
-                was, now = figure(before[name], contestant, measure), figure(sheet, contestant, measure)
-                if was is None or now is None or abs(now.median - was.median) <= max(was.width, now.width):
+                was, now = (
+                    figure(before[name], contestant, measure),
+                    figure(sheet, contestant, measure),
+                )
+                if (
+                    was is None
+                    or now is None
+                    or abs(now.median - was.median) <= max(was.width, now.width)
+                ):
                     continue
-                unit = f"ratio to {measure.against}" if _is_ratio(contestant, measure) else measure.unit
+                unit = (
+                    f"ratio to {measure.against}"
+                    if _is_ratio(contestant, measure)
+                    else measure.unit
+                )
                 verdict = "better" if (now.median > was.median) == measure.more else "worse"
                 shown = f"{was.median:.4g} ({was.low:.4g} to {was.high:.4g}) -> {now.median:.4g} ({now.low:.4g} to {now.high:.4g})"
-                found.append((verdict, f"{name:12} {contestant:18} {measure.name:28} {shown}, {unit}"))
+                found.append(
+                    (verdict, f"{name:12} {contestant:18} {measure.name:28} {shown}, {unit}")
+                )
         for contestant in sorted({*sheet.failed} ^ {*before[name].failed}):
             now_fails = contestant in sheet.failed
             said = (sheet if now_fails else before[name]).failed[contestant]
-            found.append(("worse" if now_fails else "better", f"{name:12} {contestant:18} {'fails' if now_fails else 'failed'}: {said}"))
+            found.append(
+                (
+                    "worse" if now_fails else "better",
+                    f"{name:12} {contestant:18} {'fails' if now_fails else 'failed'}: {said}",
+                )
+            )
     return found
 
 

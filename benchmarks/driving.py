@@ -1,6 +1,8 @@
-"""The suite's side of the conversation with a contestant: a process that may crash, hang, or drown in its own events.
+"""The suite's side of the conversation with a contestant: a process that may crash, hang, or drown
+in its own events.
 
-It is the leader of a process group, which is killed at the end, or when an answer is overdue; whatever it does is one line of a table.
+It is the leader of a process group, which is killed at the end, or when an answer is overdue;
+whatever it does is one line of a table.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class Driven:
     :param log: a file for what it prints.
     """
 
-    def __init__(self, contestant: Contestant, python: str, place: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, contestant: Contestant, python: str, place: dict[str, str], log: Path
+    ) -> None:
         self.contestant = contestant
         self._log = log
         module, *arguments = contestant.module
@@ -57,7 +61,8 @@ class Driven:
         self.close()
 
     def ask(self, do: str, *, within: float, **fields: Any) -> dict[str, Any]:
-        """The answer to a command; Failed if it is an error, or overdue, or the process has ended."""
+        """The answer to a command; Failed if it is an error, or overdue, or the process has
+        ended."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({"do": do} | fields).encode() + b"\n")
@@ -87,7 +92,11 @@ class Driven:
     def _last_words(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2)
-        lines = [line for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        lines = [
+            line
+            for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.strip()
+        ]
         said = next((line for line in reversed(lines) if not line[0].isspace()), "and said nothing")
         return f"its process ended with status {self._process.poll()}: {said[:300]}"
 
@@ -99,7 +108,8 @@ class Driven:
         self.ask("expect", within=10, count=count)
 
     def wait(self, seconds: float, quiet: float = QUIET, enough: int = 1 << 40) -> dict[str, Any]:
-        """What it received since :meth:`expect`: all, or enough, or what came before it was silent."""
+        """What it received since :meth:`expect`: all, or enough, or what came before it was
+        silent."""
         return self.ask("wait", within=seconds + 20, seconds=seconds, quiet=quiet, enough=enough)
 
     def close(self) -> None:
@@ -119,7 +129,9 @@ def cpu_and_switches(pid: int) -> tuple[float, int]:
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):  # it has ended meanwhile
             lines = (thread / "status").read_text().splitlines()
-            switches += next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+            switches += next(
+                int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches")
+            )
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), switches
 
 

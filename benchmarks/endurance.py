@@ -1,8 +1,9 @@
 """Delivery under disturbances, for minutes: ``python benchmarks/endurance.py --minutes 3``.
 
-Rounds of half a minute, in turn with two names of consumers and with one that is divided into two parts. Each has a listener, and
-consumers in threads and in processes, that have their sessions ended, their connections cut, their processes killed and their server
-crashed. At the first finding it stops, with exit code 1.
+Rounds of half a minute, in turn with two names of consumers and with one that is divided into two
+parts. Each has a listener, and consumers in threads and in processes, that have their sessions
+ended, their connections cut, their processes killed and their server crashed. At the first finding
+it stops, with exit code 1.
 """
 
 from __future__ import annotations
@@ -28,11 +29,19 @@ SHAPES = ({"names": ("one", "two")}, {"names": ("divided",), "parts": 2})
 
 
 @contextmanager
-def crashing(given: str | None, command: str | None) -> Iterator[tuple[URL, Callable[[], object] | None]]:
-    """URL of a server, and what crashes it and brings it up again; that of a given one is a command."""
+def crashing(
+    given: str | None, command: str | None
+) -> Iterator[tuple[URL, Callable[[], object] | None]]:
+    """URL of a server, and what crashes it and brings it up again; that of a given one is a
+    command."""
     if given:
         with server.running(given) as url:
-            yield url, (lambda: subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL)) if command else None
+            yield (
+                url,
+                (lambda: subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL))
+                if command
+                else None,
+            )
         return
     from servers import Server, data_folder
 
@@ -53,14 +62,24 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=3.0)
-    parser.add_argument("--url", help="a superuser's URL of a server; default: one is started in a temporary directory")
-    parser.add_argument("--crash", help="a shell command that crashes the server of --url and starts it again")
+    parser.add_argument(
+        "--url",
+        help="a superuser's URL of a server; default: one is started in a temporary directory",
+    )
+    parser.add_argument(
+        "--crash", help="a shell command that crashes the server of --url and starts it again"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    logging.getLogger("sa_pgnotify").addHandler(logging.NullHandler())  # what is disturbed complains
+    # what is disturbed complains
+    logging.getLogger("sa_pgnotify").addHandler(logging.NullHandler())
     committed = transactions = 0
     made: Counter[str] = Counter()
-    with crashing(options.url, options.crash) as (maintenance, crash), server.database(maintenance) as url, Proxy(url) as proxy:
+    with (
+        crashing(options.url, options.crash) as (maintenance, crash),
+        server.database(maintenance) as url,
+        Proxy(url) as proxy,
+    ):
         print("PostgreSQL", server.described(url)["PostgreSQL"], flush=True)
         disturbances = {"cut": proxy.cut} | ({"crash": crash} if crash else {})
         until = time.monotonic() + 60 * options.minutes
@@ -82,9 +101,16 @@ def main() -> int:
             print(f"\nround {number}, {seconds:.0f} s\n{report}", flush=True)
             if not report.is_right:
                 return 1
-            committed, transactions, made = committed + report.committed, transactions + report.transactions, made + report.disturbances
+            committed, transactions, made = (
+                committed + report.committed,
+                transactions + report.transactions,
+                made + report.disturbances,
+            )
             number += 1
-    print(f"\n{committed} changes in {transactions} transactions, {made.total()} disturbances: each delivered once, in order", flush=True)
+    print(
+        f"\n{committed} changes in {transactions} transactions, {made.total()} disturbances: each delivered once, in order",
+        flush=True,
+    )
     return 0
 
 

@@ -1,7 +1,8 @@
-"""The peers' environments: one below .peers/ for each pinned package, made with pip when it is first asked for.
+"""The peers' environments: one below .peers/ for each pinned package, made with pip when it is
+first asked for.
 
-Some need a newer Python than the suite's. It is looked for on PATH and among pyenv's; where there is none, or pip fails, the peer is
-shown as failed with the reason.
+Some need a newer Python than the suite's. It is looked for on PATH and among pyenv's; where there
+is none, or pip fails, the peer is shown as failed with the reason.
 """
 
 from __future__ import annotations
@@ -37,23 +38,47 @@ def python_of(contestant: Contestant) -> str:
         print(f"installing {contestant.package}", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         _run([base, "-m", "venv", str(folder)])
-        _run([str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *requirements])
+        _run(
+            [
+                str(python),
+                "-m",
+                "pip",
+                "--disable-pip-version-check",
+                "install",
+                "--quiet",
+                *requirements,
+            ]
+        )
         (folder / wanted).touch()
     return str(python)
 
 
 def versions(python: str) -> list[str]:
     """What is installed there."""
-    found = subprocess.run([python, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, timeout=60, check=False)
+    found = subprocess.run(
+        [python, "-m", "pip", "list", "--format=freeze"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     return [line for line in found.stdout.splitlines() if "==" in line]
 
 
 def _interpreter(version: str) -> str:
     if not version or version == f"{sys.version_info[0]}.{sys.version_info[1]}":
         return sys.executable
-    candidates = [shutil.which(f"python{version}"), *sorted(map(str, _pyenv().glob(f"{version}.*/bin/python")), reverse=True)]
+    candidates = [
+        shutil.which(f"python{version}"),
+        *sorted(map(str, _pyenv().glob(f"{version}.*/bin/python")), reverse=True),
+    ]
     for candidate in candidates:
-        if candidate and subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:  # a shim may be empty
+        # a shim may be empty
+        if (
+            candidate
+            and subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode
+            == 0
+        ):
             return candidate
     raise Failed(f"it needs Python {version}, and there is none on PATH nor among pyenv's")
 
@@ -64,7 +89,9 @@ def _pyenv() -> Path:
 
 def _run(command: list[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
     except subprocess.TimeoutExpired:
         raise Failed(f"pip took over {PATIENCE:.0f} s") from None
     if done.returncode:

@@ -1,6 +1,8 @@
-"""What marked tables add to ``alembic revision --autogenerate``: ``python benchmarks/migrating.py``.
+"""What marked tables add to ``alembic revision --autogenerate``: ``python
+benchmarks/migrating.py``.
 
-Two databases hold the same tables, one with markers and triggers and one without; each round compares both with their models.
+Two databases hold the same tables, one with markers and triggers and one without; each round
+compares both with their models.
 """
 
 from __future__ import annotations
@@ -13,7 +15,19 @@ import alembic
 import server
 from alembic.autogenerate import produce_migrations
 from alembic.migration import MigrationContext
-from sqlalchemy import URL, Column, DateTime, Engine, Integer, MetaData, NullPool, Numeric, String, Table, create_engine
+from sqlalchemy import (
+    URL,
+    Column,
+    DateTime,
+    Engine,
+    Integer,
+    MetaData,
+    NullPool,
+    Numeric,
+    String,
+    Table,
+    create_engine,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 import alembic_ops  # noqa: F401 (finds markers)
@@ -46,12 +60,17 @@ def seconds(engine: Engine, metadata: MetaData) -> float:
     return taken
 
 
-def measure(maintenance: URL, tables: int, columns: int, rounds: int) -> tuple[list[float], list[float]]:
+def measure(
+    maintenance: URL, tables: int, columns: int, rounds: int
+) -> tuple[list[float], list[float]]:
     """Seconds of each round, without markers and with."""
     with server.database(maintenance) as plain, server.database(maintenance) as marked:
         sides = []
         for url in (plain, marked):
-            engine, metadata = create_engine(url, poolclass=NullPool), models(tables, columns, marked=url is marked)
+            engine, metadata = (
+                create_engine(url, poolclass=NullPool),
+                models(tables, columns, marked=url is marked),
+            )
             metadata.create_all(engine)
             seconds(engine, metadata)  # caches of SQLAlchemy and the server
             sides.append((engine, metadata, []))
@@ -63,18 +82,31 @@ def measure(maintenance: URL, tables: int, columns: int, rounds: int) -> tuple[l
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", help="a superuser's URL of a server; default: one is started in a temporary directory")
+    parser.add_argument(
+        "--url",
+        help="a superuser's URL of a server; default: one is started in a temporary directory",
+    )
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     with server.running(options.url) as maintenance:
         machine = server.described(maintenance)
-        print(f"Alembic {alembic.__version__}, SQLAlchemy {machine['SQLAlchemy']}, PostgreSQL {machine['PostgreSQL'].split()[0]}\n")
-        print("| tables | columns | not marked | marked | added | target |\n| ---: | ---: | ---: | ---: | ---: | --- |")
+        print(
+            f"Alembic {alembic.__version__}, SQLAlchemy {machine['SQLAlchemy']}, PostgreSQL {machine['PostgreSQL'].split()[0]}\n"
+        )
+        print(
+            "| tables | columns | not marked | marked | added | target |\n| ---: | ---: | ---: | ---: | ---: | --- |"
+        )
         for tables, columns in ((200, 6), (200, 20), (20, 6)):
             plain, marked = measure(maintenance, tables, columns, options.rounds)
             added = median(theirs - ours for ours, theirs in zip(plain, marked))
-            target = "" if tables != 200 else f"< {TARGET} s, {'met' if added < TARGET else '**missed**'}"
-            print(f"| {tables} | {columns} | {median(plain):.3f} s | {median(marked):.3f} s | {added:.3f} s | {target} |")
+            target = (
+                ""
+                if tables != 200
+                else f"< {TARGET} s, {'met' if added < TARGET else '**missed**'}"
+            )
+            print(
+                f"| {tables} | {columns} | {median(plain):.3f} s | {median(marked):.3f} s | {added:.3f} s | {target} |"
+            )
 
 
 if __name__ == "__main__":

@@ -23,9 +23,18 @@ from matplotlib import pyplot as plt
 FOLDER = Path(__file__).parent / "plots"
 BACK, INK, FAINT = "#fdfdfe", "#24292e", "#d0d4d8"
 OURS, OTHERS, FLOOR, BARE = "#2878c8", "#8a94a0", "#5aa469", "#b8bec5"
-DARK = {BACK: "#0d1117", INK: "#e0e4e8", FAINT: "#3a4048", OURS: "#58a6f0", OTHERS: "#7d8590", FLOOR: "#6cbf7d", BARE: "#565e68"}
+DARK = {
+    BACK: "#0d1117",
+    INK: "#e0e4e8",
+    FAINT: "#3a4048",
+    OURS: "#58a6f0",
+    OTHERS: "#7d8590",
+    FLOOR: "#6cbf7d",
+    BARE: "#565e68",
+}
 LEAST = 10.0
-"""Microseconds that a logarithmic axis begins at; what was there before COMMIT returned counts as 0."""
+"""Microseconds that a logarithmic axis begins at; what was there before COMMIT returned counts as
+0."""
 LINES = {"identity": "-", "values": "--", "durable": "-.", "durable_values": ":"}
 mpl.rcParams |= {
     "svg.fonttype": "none", "svg.hashsalt": "sa_pgnotify", "font.size": 9, "figure.facecolor": BACK, "axes.facecolor": BACK,
@@ -35,7 +44,8 @@ mpl.rcParams |= {
 
 
 def draw(found: dict[str, Any]) -> None:
-    """Every plot for which the run has figures; that of the newest PostgreSQL is the one for the main README, too."""
+    """Every plot for which the run has figures; that of the newest PostgreSQL is the one for the
+    main README, too."""
     FOLDER.mkdir(exist_ok=True)
     sheets, major = results.sheets(found), results.major(found)
     pictures: dict[str, Callable[[dict[str, Sheet]], Any]] = {
@@ -48,7 +58,9 @@ def draw(found: dict[str, Any]) -> None:
             continue
         save(figure, FOLDER / f"postgresql-{major}-{name}.svg")
         plt.close(figure)
-    versions = sorted(int(path.name.split("-")[1]) for path in FOLDER.glob("postgresql-*-overview.svg"))
+    versions = sorted(
+        int(path.name.split("-")[1]) for path in FOLDER.glob("postgresql-*-overview.svg")
+    )
     if versions:
         newest = FOLDER / f"postgresql-{versions[-1]}-overview.svg"
         (FOLDER / "overview.svg").write_text(newest.read_text(encoding="utf-8"), encoding="utf-8")
@@ -57,7 +69,9 @@ def draw(found: dict[str, Any]) -> None:
 def save(figure: Any, path: Path) -> None:
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
     rules = "".join(
-        f'[style*="{kind}: {light}"]{{{kind}:{dark} !important}}' for light, dark in DARK.items() for kind in ("fill", "stroke")
+        f'[style*="{kind}: {light}"]{{{kind}:{dark} !important}}'
+        for light, dark in DARK.items()
+        for kind in ("fill", "stroke")
     )
     text = path.read_text(encoding="utf-8")
     style = f"<style>@media (prefers-color-scheme: dark){{{rules}}}</style>"
@@ -81,17 +95,29 @@ def colour(contestant: str) -> str:
     return OURS if known.is_ours else FLOOR if known.is_floor else OTHERS
 
 
-def bars(axes: Any, values: dict[str, Spread], title: str, failed: dict[str, str] | None = None) -> None:
+def bars(
+    axes: Any, values: dict[str, Spread], title: str, failed: dict[str, str] | None = None
+) -> None:
     """Horizontal bars in the order given; a figure stands at the end of each."""
     names = [*values, *(failed or {})]
     for place, name in enumerate(names):
         spread = values.get(name)
         if spread is None:
-            axes.text(0.01, place, "failed", va="center", fontsize=8, transform=axes.get_yaxis_transform())
+            axes.text(
+                0.01, place, "failed", va="center", fontsize=8, transform=axes.get_yaxis_transform()
+            )
             continue
         error = [[max(0.0, spread.median - spread.low)], [max(0.0, spread.high - spread.median)]]
-        axes.barh(place, spread.median, color=colour(name), xerr=error, error_kw={"ecolor": INK, "elinewidth": 0.8})
-        axes.text(spread.high, place, "  " + shown(spread.median), va="center", fontsize=8, color=INK)
+        axes.barh(
+            place,
+            spread.median,
+            color=colour(name),
+            xerr=error,
+            error_kw={"ecolor": INK, "elinewidth": 0.8},
+        )
+        axes.text(
+            spread.high, place, "  " + shown(spread.median), va="center", fontsize=8, color=INK
+        )
     axes.set_yticks(range(len(names)), [plain(name) for name in names])
     axes.invert_yaxis()
     axes.set_title(title)
@@ -103,7 +129,11 @@ def in_order(sheet: Sheet) -> list[str]:
 
 
 def ratios(sheet: Sheet, measure: str, against: str) -> dict[str, Spread]:
-    return {name: spread for name in in_order(sheet) if (spread := Spread.of(sheet.ratios(name, measure, against)))}
+    return {
+        name: spread
+        for name in in_order(sheet)
+        if (spread := Spread.of(sheet.ratios(name, measure, against)))
+    }
 
 
 def failures(sheet: Sheet, shown: dict[str, Spread]) -> dict[str, str]:
@@ -114,8 +144,14 @@ def bulk(sheets: dict[str, Sheet]) -> Any:
     sheet = sheets["bulk"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     written = ratios(sheet, "INSERT", "none")
-    bars(left, written, "100,000 rows in one INSERT: time, no trigger = 1", failures(sheet, written))
-    rates = {name: s for name in in_order(sheet) if (s := Spread.of([r / 1e3 for r in sheet.samples(name, "delivered")]))}
+    bars(
+        left, written, "100,000 rows in one INSERT: time, no trigger = 1", failures(sheet, written)
+    )
+    rates = {
+        name: s
+        for name in in_order(sheet)
+        if (s := Spread.of([r / 1e3 for r in sheet.samples(name, "delivered")]))
+    }
     bars(right, rates, "delivered, thousand events a second (log scale)", failures(sheet, rates))
     right.set_xscale("log")
     return figure
@@ -148,15 +184,31 @@ def line(axes: Any, name: str, points: list[tuple[float, float]]) -> None:
         known = [other for other in BY_NAME if BY_NAME[other].module and not BY_NAME[other].is_ours]
         marker = "o" if ours else "svD^P*Xph<>d"[known.index(first) % 12] if first in known else "."
         style = ":" if rest else LINES.get(first, "-")
-        axes.plot(*zip(*points), style, marker=marker, color=colour(name), label=plain(name), linewidth=2.0 if ours else 1.0, markersize=4)
+        axes.plot(
+            *zip(*points),
+            style,
+            marker=marker,
+            color=colour(name),
+            label=plain(name),
+            linewidth=2.0 if ours else 1.0,
+            markersize=4,
+        )
 
 
 def latency(sheets: dict[str, Sheet]) -> Any:
-    tasks = [(task, title) for task, title in (("asleep", "asleep"), ("load", "400 commits a second")) if task in sheets]
+    tasks = [
+        (task, title)
+        for task, title in (("asleep", "asleep"), ("load", "400 commits a second"))
+        if task in sheets
+    ]
     if not tasks:
         raise KeyError("asleep")
-    names = [name for name in BY_NAME if any(sheets[task].samples(name, "returned") for task, _ in tasks)]
-    figure, panels = plt.subplots(1, len(tasks), figsize=(11, 3.8), layout="constrained", sharey=True, squeeze=False)
+    names = [
+        name for name in BY_NAME if any(sheets[task].samples(name, "returned") for task, _ in tasks)
+    ]
+    figure, panels = plt.subplots(
+        1, len(tasks), figsize=(11, 3.8), layout="constrained", sharey=True, squeeze=False
+    )
     for axes, (task, title) in zip(panels[0], tasks):
         for place, name in enumerate(names):
             if not (samples := sheets[task].samples(name, "returned")):
@@ -175,14 +227,24 @@ def latency(sheets: dict[str, Sheet]) -> Any:
 
 
 def rows(sheets: dict[str, Sheet]) -> Any:
-    panels = [(task, what) for task, what in (("rows", "rows in the statement"), ("columns", "columns")) if task in sheets]
+    panels = [
+        (task, what)
+        for task, what in (("rows", "rows in the statement"), ("columns", "columns"))
+        if task in sheets
+    ]
     if not panels:
         raise KeyError("rows")
-    figure, every = plt.subplots(1, len(panels), figsize=(11, 3.6), layout="constrained", squeeze=False)
+    figure, every = plt.subplots(
+        1, len(panels), figsize=(11, 3.6), layout="constrained", squeeze=False
+    )
     for axes, (task, what) in zip(every[0], panels):
         sheet = sheets[task]
         for name in in_order(sheet):
-            points = [(float(m.name.split()[0].replace(",", "")), median(s)) for m in sheet.measures if (s := sheet.samples(name, m.name))]
+            points = [
+                (float(m.name.split()[0].replace(",", "")), median(s))
+                for m in sheet.measures
+                if (s := sheet.samples(name, m.name))
+            ]
             line(axes, name, points)
         if task == "rows":
             axes.set_xscale("log")
@@ -197,7 +259,11 @@ def subscribers(sheets: dict[str, Sheet]) -> Any:
     sheet = sheets["subscribers"]
     figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
     for name in sheet.series:
-        points = [(int(m.name), median(r)) for m in sheet.measures if m.name.isdigit() and (r := sheet.ratios(name, m.name, name, "0"))]
+        points = [
+            (int(m.name), median(r))
+            for m in sheet.measures
+            if m.name.isdigit() and (r := sheet.ratios(name, m.name, name, "0"))
+        ]
         line(axes, name, points)
     axes.set_xscale("symlog")
     axes.set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
@@ -209,13 +275,23 @@ def subscribers(sheets: dict[str, Sheet]) -> Any:
 
 
 def overview(sheets: dict[str, Sheet]) -> Any:
-    """Three things that people choose by: the writer's price, the reader's speed, and the time between the two."""
+    """Three things that people choose by: the writer's price, the reader's speed, and the time
+    between the two."""
     sheet, late = sheets["bulk"], sheets["asleep"]
     figure, panels = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained", sharey=True)
-    names = [n for n in BY_NAME if (n in sheet.series or n in sheet.failed) and n not in ("none", "hand_typed", "libpq")]
+    names = [
+        n
+        for n in BY_NAME
+        if (n in sheet.series or n in sheet.failed) and n not in ("none", "hand_typed", "libpq")
+    ]
     written = {name: Spread.of(sheet.ratios(name, "INSERT", "none")) for name in names}
-    rates = {name: Spread.of([rate / 1e3 for rate in sheet.samples(name, "delivered")]) for name in names}
-    delays = {name: Spread.of([max(LEAST, delay) / 1e3 for delay in late.samples(name, "returned")]) for name in names}
+    rates = {
+        name: Spread.of([rate / 1e3 for rate in sheet.samples(name, "delivered")]) for name in names
+    }
+    delays = {
+        name: Spread.of([max(LEAST, delay) / 1e3 for delay in late.samples(name, "returned")])
+        for name in names
+    }
     columns = (
         ("INSERT of 100,000 rows, no trigger = 1", written, False),
         ("delivered, thousand events a second", rates, True),
@@ -225,7 +301,14 @@ def overview(sheets: dict[str, Sheet]) -> Any:
         for place, name in enumerate(names):
             spread = values[name]
             if spread is None:
-                axes.text(0.02, place, "failed", va="center", fontsize=8, transform=axes.get_yaxis_transform())
+                axes.text(
+                    0.02,
+                    place,
+                    "failed",
+                    va="center",
+                    fontsize=8,
+                    transform=axes.get_yaxis_transform(),
+                )
                 continue
             axes.barh(place, spread.median, color=colour(name))
             axes.text(spread.median, place, " " + shown(spread.median), va="center", fontsize=8)

@@ -1,4 +1,5 @@
-"""Results as tables, and the part of README.md that they replace: one part for each major version of PostgreSQL."""
+"""Results as tables, and the part of README.md that they replace: one part for each major version
+of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,13 +16,20 @@ from tasks.commits import CONNECTIONS
 
 README = Path(__file__).parent / "README.md"
 POINTS = (50, 95, 99)
-SLOPES = {"rows": "µs a row", "columns": "µs a row and column", "tables": "a table", "subscribers": "µs a commit and subscriber"}
+SLOPES = {
+    "rows": "µs a row",
+    "columns": "µs a row and column",
+    "tables": "a table",
+    "subscribers": "µs a commit and subscriber",
+}
 """Tasks whose figures grow with a number, and by what."""
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def title_of(contestant: str) -> str:
@@ -51,11 +59,21 @@ def cell(sheet: Sheet, contestant: str, measure: Measure) -> str:
         return ""
     shown = amount(spread.median, measure.unit)
     if measure.against.startswith("own "):
-        ratios = Spread.of(sheet.ratios(contestant, measure.name, contestant, measure.against.removeprefix("own ")))
+        ratios = Spread.of(
+            sheet.ratios(contestant, measure.name, contestant, measure.against.removeprefix("own "))
+        )
     else:
-        ratios = Spread.of(sheet.ratios(contestant, measure.name, measure.against)) if measure.against else None
+        ratios = (
+            Spread.of(sheet.ratios(contestant, measure.name, measure.against))
+            if measure.against
+            else None
+        )
     if ratios is None:
-        return shown if not spread.width else f"{shown} ({amount(spread.low, measure.unit)} to {amount(spread.high, measure.unit)})"
+        return (
+            shown
+            if not spread.width
+            else f"{shown} ({amount(spread.low, measure.unit)} to {amount(spread.high, measure.unit)})"
+        )
     return f"{shown} · **{ratios.median:.2f}** ({ratios.low:.2f} to {ratios.high:.2f})"
 
 
@@ -70,13 +88,23 @@ def task_table(sheet: Sheet) -> str:
         if measure.unit == "us percentiles":
             head += [f"{measure.name}: p50", "p95", "p99"]
         else:
-            unit = f", {measure.unit}" if measure.unit and not measure.unit.startswith(("s", "/s")) else ""
+            unit = (
+                f", {measure.unit}"
+                if measure.unit and not measure.unit.startswith(("s", "/s"))
+                else ""
+            )
             head.append(f"{measure.name}{unit}")
     texts = sorted({name for said in sheet.texts.values() for name in said})
     rows = []
     for contestant in _order(sheet):
         if contestant in sheet.failed and contestant not in sheet.series:
-            rows.append([title_of(contestant), f"**failed**: {sheet.failed[contestant]}", *("" for _ in [*head[2:], *texts])])
+            rows.append(
+                [
+                    title_of(contestant),
+                    f"**failed**: {sheet.failed[contestant]}",
+                    *("" for _ in [*head[2:], *texts]),
+                ]
+            )
             continue
         row = [title_of(contestant)]
         for measure in sheet.measures:
@@ -95,18 +123,27 @@ def _order(sheet: Sheet) -> list[str]:
 
 
 def slopes(sheet: Sheet, what: str) -> str:
-    """How a cost grows along the columns whose names begin with a number: by least squares, per step of one."""
+    """How a cost grows along the columns whose names begin with a number: by least squares, per
+    step of one."""
     rows = []
     for contestant in _order(sheet):
         points = []
         for measure in sheet.measures:
             samples = sheet.samples(contestant, measure.name)
             if samples and measure.unit != CONNECTIONS:
-                number = float(measure.name.rpartition(", ")[2].split()[0].replace(",", "")) if what == "tables" else _number(measure.name)
+                number = (
+                    float(measure.name.rpartition(", ")[2].split()[0].replace(",", ""))
+                    if what == "tables"
+                    else _number(measure.name)
+                )
                 cost = 1e6 / median(samples) if measure.unit == "/s" else median(samples)
-                points.append((measure.name.rpartition(", ")[0] if what == "tables" else "", number, cost))
+                points.append(
+                    (measure.name.rpartition(", ")[0] if what == "tables" else "", number, cost)
+                )
         for kind in sorted({kind for kind, _, _ in points}):
-            xs, ys = zip(*((x, y * (x if what == "rows" else 1)) for k, x, y in points if k == kind))
+            xs, ys = zip(
+                *((x, y * (x if what == "rows" else 1)) for k, x, y in points if k == kind)
+            )
             if len(xs) < 2:
                 continue
             slope, intercept = linear_regression(xs, ys)
@@ -152,12 +189,19 @@ def written(found: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-PLOTS = {"bulk": "bulk", "commits": "commits", "asleep": "latency", "rows": "rows", "subscribers": "subscribers"}
+PLOTS = {
+    "bulk": "bulk",
+    "commits": "commits",
+    "asleep": "latency",
+    "rows": "rows",
+    "subscribers": "subscribers",
+}
 """Tasks that have a picture, and the name of its file."""
 
 
 def replace_in_readme(found: dict[str, Any]) -> None:
-    """Put a run's tables in the place of those of the same major version of PostgreSQL; the rest of the text stays."""
+    """Put a run's tables in the place of those of the same major version of PostgreSQL; the rest of
+    the text stays."""
     major = results.major(found)
     begin, end = f"<!-- PostgreSQL {major} -->", f"<!-- end of PostgreSQL {major} -->"
     section = f"{begin}\n### PostgreSQL {major}\n\n{written(found)}{end}"

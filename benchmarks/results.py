@@ -1,4 +1,5 @@
-"""Result files: one for each major version of PostgreSQL, kept in git, and the one before it, which is not."""
+"""Result files: one for each major version of PostgreSQL, kept in git, and the one before it, which
+is not."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def save(found: dict[str, Any], *, whole: bool) -> Path:
     if path.exists():
         path.replace(path.with_suffix(".previous.json"))
     text = json.dumps(_rounded(found), indent=1, ensure_ascii=False)
-    text = re.sub(r"\[[^\[\]{}\"]*\]", lambda numbers: re.sub(r"\s+", " ", numbers.group()), text)  # samples on one line
+    # samples on one line
+    text = re.sub(r"\[[^\[\]{}\"]*\]", lambda numbers: re.sub(r"\s+", " ", numbers.group()), text)
     path.write_text(text + "\n", encoding="utf-8")
     return path
 
@@ -58,7 +60,13 @@ def before(path: Path) -> dict[str, Any]:
     previous = path.with_suffix(".previous.json")
     if previous.exists():
         return load(previous)
-    shown = subprocess.run(["git", "show", f"HEAD:./{path.name}"], cwd=path.parent, capture_output=True, text=True, check=False)
+    shown = subprocess.run(
+        ["git", "show", f"HEAD:./{path.name}"],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if shown.returncode:
         raise SystemExit(f"there is nothing to compare {path.name} with: give two files")
     committed: dict[str, Any] = json.loads(shown.stdout)

@@ -1,7 +1,8 @@
 """Everything side by side, on this machine: ``make bench``, or ``python benchmarks/run.py``.
 
-Starts a PostgreSQL in a temporary directory, or takes that of ``--url``; gives each contestant a database and a process; takes the tasks
-one by one. All samples go into results/, and from there into README.md's tables and plots/. Nothing that a contestant does ends the run.
+Starts a PostgreSQL in a temporary directory, or takes that of ``--url``; gives each contestant a
+database and a process; takes the tasks one by one. All samples go into results/, and from there
+into README.md's tables and plots/. Nothing that a contestant does ends the run.
 """
 
 from __future__ import annotations
@@ -26,27 +27,42 @@ from tasks import TASKS
 
 ROUNDS = 5
 LONGEST = 420
-"""Seconds after which a task is broken off, should something hang that has no time limit of its own."""
+"""Seconds after which a task is broken off, should something hang that has no time limit of its
+own."""
 
 
 class TooLong(BaseException):
-    """A task's time is over. That is no error of the contestant whose turn it is, which an Exception would be taken for."""
+    """A task's time is over. That is no error of the contestant whose turn it is, which an
+    Exception would be taken for."""
 
 
 def measure(maintenance: URL, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All figures of a run."""
-    names = tuple(name for name in BY_NAME if not options.contestant or name in (*options.contestant, "none", "hand_key", "hand_row"))
+    names = tuple(
+        name
+        for name in BY_NAME
+        if not options.contestant or name in (*options.contestant, "none", "hand_key", "hand_row")
+    )
     rounds = options.rounds or (2 if options.quick else ROUNDS)
     arena = Arena(maintenance, folder, names, rounds, quick=options.quick)
-    found: dict[str, Any] = {"machine": server.described(maintenance), "at": time.strftime("%Y-%m-%d %H:%M"), "rounds": rounds}
+    found: dict[str, Any] = {
+        "machine": server.described(maintenance),
+        "at": time.strftime("%Y-%m-%d %H:%M"),
+        "rounds": rounds,
+    }
     found |= {"quick": options.quick, "tasks": {}}
     started = time.monotonic()
     arena.clear()  # of a run that was killed
     try:
         say("databases and environments")
         arena.prepare()
-        found["versions"] = {python: versions(python) for python in sorted(set(arena.pythons.values()))}
-        found["versions"] = {f"environment {i}": value for i, value in enumerate(found["versions"].values())}  # no path of this machine
+        found["versions"] = {
+            python: versions(python) for python in sorted(set(arena.pythons.values()))
+        }
+        # no path of this machine
+        found["versions"] = {
+            f"environment {i}": value for i, value in enumerate(found["versions"].values())
+        }
         for name, (title, task) in TASKS.items():
             if options.task and name not in options.task:
                 continue
@@ -80,19 +96,42 @@ def say(what: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", help="a superuser's URL of a server on this machine, whose fsync is switched off and on again")
+    parser.add_argument(
+        "--url",
+        help="a superuser's URL of a server on this machine, whose fsync is switched off and on again",
+    )
     parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}")
-    parser.add_argument("--quick", action="store_true", help="2 short rounds, to see that all works; README.md is left as it is")
-    parser.add_argument("--task", action="append", choices=TASKS, help="only this one; may be given several times")
-    parser.add_argument("--contestant", action="append", choices=BY_NAME, help="only this one, beside those it is compared with")
-    parser.add_argument("--render", metavar="FILE", type=Path, help="measure nothing: make tables and plots of a result file")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="2 short rounds, to see that all works; README.md is left as it is",
+    )
+    parser.add_argument(
+        "--task", action="append", choices=TASKS, help="only this one; may be given several times"
+    )
+    parser.add_argument(
+        "--contestant",
+        action="append",
+        choices=BY_NAME,
+        help="only this one, beside those it is compared with",
+    )
+    parser.add_argument(
+        "--render",
+        metavar="FILE",
+        type=Path,
+        help="measure nothing: make tables and plots of a result file",
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, too_long)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that databases and processes go
+    # so that databases and processes go
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     if options.render:
         publish(results.load(options.render))
         return
-    with tempfile.TemporaryDirectory(prefix="benchmark") as logs, server.running(options.url) as maintenance:
+    with (
+        tempfile.TemporaryDirectory(prefix="benchmark") as logs,
+        server.running(options.url) as maintenance,
+    ):
         found = measure(maintenance, options, Path(logs))
     whole = not (options.quick or options.task or options.contestant)
     path = results.save(found, whole=whole)

@@ -1,4 +1,5 @@
-"""The server that is measured, a database of its own for the run, and the description of both and of the machine."""
+"""The server that is measured, a database of its own for the run, and the description of both and
+of the machine."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ CONNECTIONS = 300
 
 @contextmanager
 def running(given: str | None) -> Iterator[URL]:
-    """URL of the server's maintenance database: the given one, or that of a server started in a temporary directory."""
+    """URL of the server's maintenance database: the given one, or that of a server started in a
+    temporary directory."""
     if given:
         yield make_url(given).set(drivername="postgresql+psycopg2")
         return
@@ -37,7 +39,11 @@ def running(given: str | None) -> Iterator[URL]:
             admin.autocommit = True
             admin.cursor().execute(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}")
             admin.close()
-            pg_ctl(["-w", "-m", "fast", "-l", str(data / "log"), "restart"], pgdata=data, user=server.system_user)
+            pg_ctl(
+                ["-w", "-m", "fast", "-l", str(data / "log"), "restart"],
+                pgdata=data,
+                user=server.system_user,
+            )
             yield url
 
 
@@ -45,7 +51,8 @@ def running(given: str | None) -> Iterator[URL]:
 def database(server: URL) -> Iterator[URL]:
     """URL of a new database, dropped at the end."""
     name = f"benchmark_{uuid.uuid4().hex[:12]}"
-    admin = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)  # who measures may crash the server
+    # who measures may crash the server
+    admin = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     try:
         with admin.connect() as connection:
             connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
@@ -58,7 +65,9 @@ def database(server: URL) -> Iterator[URL]:
 
 def connect(url: URL, **settings: str) -> Any:
     """A plain psycopg2 connection, with settings of the session."""
-    connection = psycopg2.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
+    connection = psycopg2.connect(
+        url.set(drivername="postgresql").render_as_string(hide_password=False)
+    )
     connection.autocommit = True
     with connection.cursor() as cursor:
         for name, value in settings.items():
@@ -98,4 +107,8 @@ def _cpu() -> str:
         return platform.processor()
     facts = dict(line.replace("\t", "").split(": ", 1) for line in lines if ": " in line)
     name = facts.get("model name", platform.processor())
-    return f"{name} (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else name
+    return (
+        f"{name} (family {facts['cpu family']}, model {facts['model']})"
+        if "cpu family" in facts
+        else name
+    )

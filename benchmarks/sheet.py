@@ -1,4 +1,5 @@
-"""A task's result: samples by contestant and measure, who failed and why. It is what the JSON files hold, and what tables are made of."""
+"""A task's result: samples by contestant and measure, who failed and why. It is what the JSON files
+hold, and what tables are made of."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ class Measure:
     """What a column holds.
 
     :ivar unit: ``s``, ``/s``, ``us``, ``MB``, ``%`` or anything else, shown as it is.
-    :ivar against: the contestant whose sample of the same round each one is compared with; empty where only the figure counts.
+    :ivar against: the contestant whose sample of the same round each one is compared with; empty
+        where only the figure counts.
     :ivar more: whether more is better.
     """
 
@@ -29,7 +31,8 @@ class Sheet:
     """One task's samples, one a round; None where a round brought none.
 
     :ivar failed: contestants that could not do it, and what they said.
-    :ivar notes: what a reader of the figures must know, by contestant, or of all under the empty name.
+    :ivar notes: what a reader of the figures must know, by contestant, or of all under the empty
+        name.
     """
 
     title: str

@@ -30,15 +30,29 @@ class Target:
 
     def row(self) -> list[str]:
         figure = "failed" if isnan(self.figure) else f"{self.figure:.2f}"
-        return [self.what, f"{'≤' if self.at_most else '≥'} {self.bound:.2f}", figure, "met" if self.met else "**missed**"]
+        return [
+            self.what,
+            f"{'≤' if self.at_most else '≥'} {self.bound:.2f}",
+            figure,
+            "met" if self.met else "**missed**",
+        ]
 
 
 def targets(sheets: dict[str, Sheet]) -> list[Target]:
     """Those for which the run has figures, and those in which ours failed."""
-    return [target for find in (_bulk, _latency, _throughput, _rows, _ahead) for target in find(sheets)]
+    return [
+        target for find in (_bulk, _latency, _throughput, _rows, _ahead) for target in find(sheets)
+    ]
 
 
-def _ratio(sheets: dict[str, Sheet], task: str, contestant: str, measure: str, against: str, other: str = "") -> float | None:
+def _ratio(
+    sheets: dict[str, Sheet],
+    task: str,
+    contestant: str,
+    measure: str,
+    against: str,
+    other: str = "",
+) -> float | None:
     if task in sheets and contestant in sheets[task].failed:
         return nan
     ratios = sheets[task].ratios(contestant, measure, against, other) if task in sheets else []
@@ -47,15 +61,87 @@ def _ratio(sheets: dict[str, Sheet], task: str, contestant: str, measure: str, a
 
 def _bulk(sheets: dict[str, Sheet]) -> Iterator[Target]:
     wanted = [
-        ("INSERT of 100,000 rows, identity, against no trigger", "bulk", "identity", "INSERT", "none", 1.15, True),
-        ("INSERT of 100,000 rows, all values, against no trigger", "bulk", "values", "INSERT", "none", 1.6, True),
-        ("UPDATE of 100,000 rows, identity, against no trigger", "update", "identity", "UPDATE", "none", 1.15, True),
-        ("UPDATE of 100,000 rows, all values, against no trigger", "update", "values", "UPDATE", "none", 1.6, True),
-        ("delivery, identity, against the loop by hand", "bulk", "identity", "delivered", "hand_row", 5.0, False),
-        ("delivery, all values typed, against the loop by hand", "bulk", "values", "delivered", "hand_row", 2.0, False),
-        ("the same, against the loop by hand that types them too", "bulk", "values", "delivered", "hand_typed", 2.0, False),
-        ("end to end, identity, against the bare INSERT", "bulk", "identity", "end to end", "none", 1.3, True),
-        ("end to end, all values typed, against the bare INSERT", "bulk", "values", "end to end", "none", 2.5, True),
+        (
+            "INSERT of 100,000 rows, identity, against no trigger",
+            "bulk",
+            "identity",
+            "INSERT",
+            "none",
+            1.15,
+            True,
+        ),
+        (
+            "INSERT of 100,000 rows, all values, against no trigger",
+            "bulk",
+            "values",
+            "INSERT",
+            "none",
+            1.6,
+            True,
+        ),
+        (
+            "UPDATE of 100,000 rows, identity, against no trigger",
+            "update",
+            "identity",
+            "UPDATE",
+            "none",
+            1.15,
+            True,
+        ),
+        (
+            "UPDATE of 100,000 rows, all values, against no trigger",
+            "update",
+            "values",
+            "UPDATE",
+            "none",
+            1.6,
+            True,
+        ),
+        (
+            "delivery, identity, against the loop by hand",
+            "bulk",
+            "identity",
+            "delivered",
+            "hand_row",
+            5.0,
+            False,
+        ),
+        (
+            "delivery, all values typed, against the loop by hand",
+            "bulk",
+            "values",
+            "delivered",
+            "hand_row",
+            2.0,
+            False,
+        ),
+        (
+            "the same, against the loop by hand that types them too",
+            "bulk",
+            "values",
+            "delivered",
+            "hand_typed",
+            2.0,
+            False,
+        ),
+        (
+            "end to end, identity, against the bare INSERT",
+            "bulk",
+            "identity",
+            "end to end",
+            "none",
+            1.3,
+            True,
+        ),
+        (
+            "end to end, all values typed, against the bare INSERT",
+            "bulk",
+            "values",
+            "end to end",
+            "none",
+            2.5,
+            True,
+        ),
     ]
     for what, task, contestant, measure, against, bound, at_most in wanted:
         if (found := _ratio(sheets, task, contestant, measure, against)) is not None:
@@ -70,21 +156,34 @@ def _latency(sheets: dict[str, Sheet]) -> Iterator[Target]:
         failed = "identity" in sheets[task].failed
         if failed or (ours and theirs):
             figure = nan if failed else percentile(ours, 50) / max(1.0, percentile(theirs, 50))
-            yield Target(f"latency p50 {when}, from COMMIT's return, against the loop by hand", figure, 1.5)
+            yield Target(
+                f"latency p50 {when}, from COMMIT's return, against the loop by hand", figure, 1.5
+            )
 
 
 def _throughput(sheets: dict[str, Sheet]) -> Iterator[Target]:
     found = _ratio(sheets, "subscribers", "identity", "100", "identity", "0")
     if found is not None:
-        yield Target("4 writers, 100 subscribers in a process, against none", found, 0.65, at_most=False)
-    connections = sheets["subscribers"].samples("identity", "connections") if "subscribers" in sheets else []
+        yield Target(
+            "4 writers, 100 subscribers in a process, against none", found, 0.65, at_most=False
+        )
+    connections = (
+        sheets["subscribers"].samples("identity", "connections") if "subscribers" in sheets else []
+    )
     if connections:
         yield Target("connections of a process with 100 subscribers", median(connections), 1.0)
     for writers in (4, 8):
         for fsync in ("on", "off"):
-            found = _ratio(sheets, "unheard", "identity", f"{writers} writers, fsync {fsync}", "none")
+            found = _ratio(
+                sheets, "unheard", "identity", f"{writers} writers, fsync {fsync}", "none"
+            )
             if found is not None:
-                yield Target(f"{writers} writers, nobody listens, fsync {fsync}, against no trigger", found, 0.9, at_most=False)
+                yield Target(
+                    f"{writers} writers, nobody listens, fsync {fsync}, against no trigger",
+                    found,
+                    0.9,
+                    at_most=False,
+                )
 
 
 def _rows(sheets: dict[str, Sheet]) -> Iterator[Target]:
@@ -92,12 +191,17 @@ def _rows(sheets: dict[str, Sheet]) -> Iterator[Target]:
         points = [
             median(samples)
             for number in ("10,000", "100,000", "1,000,000")
-            if "rows" in sheets and (samples := sheets["rows"].samples(contestant, f"{number} rows"))
+            if "rows" in sheets
+            and (samples := sheets["rows"].samples(contestant, f"{number} rows"))
         ]
         failed = "rows" in sheets and contestant in sheets["rows"].failed
         if failed or len(points) == 3:
             figure = nan if failed else max(points) / min(points)
-            yield Target(f"time per row from 10,000 to 1,000,000 rows, {what}: dearest against cheapest", figure, 1.2)
+            yield Target(
+                f"time per row from 10,000 to 1,000,000 rows, {what}: dearest against cheapest",
+                figure,
+                1.2,
+            )
 
 
 AHEAD = ("bulk", "update", "statements", "commits", "unheard", "asleep", "load")
@@ -105,7 +209,8 @@ AHEAD = ("bulk", "update", "statements", "commits", "unheard", "asleep", "load")
 
 
 def _ahead(sheets: dict[str, Sheet]) -> Iterator[Target]:
-    """Against all that do the same work, in each task by the measure and the other in which we are least ahead; 1 is as good."""
+    """Against all that do the same work, in each task by the measure and the other in which we are
+    least ahead; 1 is as good."""
     for task in AHEAD:
         for ours in ("identity", "values"):
             sheet = sheets.get(task)
@@ -118,9 +223,16 @@ def _ahead(sheets: dict[str, Sheet]) -> Iterator[Target]:
                 if other in BY_NAME and _does_the_same(other, ours, measure.name)
                 for times in _times_as_good(sheet, measure, ours, other)
             ]
-            least, where = (nan, "it failed") if ours in sheet.failed else min(found, default=(None, ""))
+            least, where = (
+                (nan, "it failed") if ours in sheet.failed else min(found, default=(None, ""))
+            )
             if least is not None:
-                yield Target(f"ahead in {task}, {ours}: times as good as the others, at least ({where})", least, 1.0, at_most=False)
+                yield Target(
+                    f"ahead in {task}, {ours}: times as good as the others, at least ({where})",
+                    least,
+                    1.0,
+                    at_most=False,
+                )
 
 
 def _times_as_good(sheet: Sheet, measure: Measure, ours: str, other: str) -> Iterator[float]:

@@ -27,8 +27,10 @@ class Writers:
 
     def _running(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(MOST, mp_context=multiprocessing.get_context("spawn"))  # a fork copies connections
-            for ready in [self._pool.submit(time.sleep, 2.0) for _ in range(MOST)]:  # all of them, for each is busy
+            # a fork copies connections
+            self._pool = ProcessPoolExecutor(MOST, mp_context=multiprocessing.get_context("spawn"))
+            # all of them, for each is busy
+            for ready in [self._pool.submit(time.sleep, 2.0) for _ in range(MOST)]:
                 ready.result(60)
         return self._pool
 
@@ -36,16 +38,22 @@ class Writers:
         """Transactions a second of ``count`` writers at once, and how many rows they wrote."""
         pool = self._running()
         start = time.monotonic() + 0.1 + 0.02 * count
-        done = self._results([pool.submit(commit_until, url, start, start + seconds) for _ in range(count)], seconds)
+        done = self._results(
+            [pool.submit(commit_until, url, start, start + seconds) for _ in range(count)], seconds
+        )
         return sum(done) / seconds, sum(done) + count  # one each to warm up
 
     def paced(self, url: URL, count: int, pause: float, seconds: float) -> list[Stamp]:
         """``count`` writers take turns, one row each ``pause`` seconds."""
         pool, start = self._running(), time.monotonic() + 0.3
         each = max(2, int(seconds / pause / count))
-        moments = [[start + (turn * count + w) * pause for turn in range(each)] for w in range(count)]
+        moments = [
+            [start + (turn * count + w) * pause for turn in range(each)] for w in range(count)
+        ]
         found: list[Stamp] = []
-        for stamps in self._results([pool.submit(commit_at, url, mine) for mine in moments], seconds):
+        for stamps in self._results(
+            [pool.submit(commit_at, url, mine) for mine in moments], seconds
+        ):
             found += stamps
         return found
 
@@ -65,7 +73,8 @@ class Writers:
 
 
 def commit_until(url: URL, start: float, end: float) -> int:
-    """Runs in a writer: how many rows were committed between two moments of the machine's monotonic clock."""
+    """Runs in a writer: how many rows were committed between two moments of the machine's monotonic
+    clock."""
     connection = connect(url, statement_timeout="30s")
     connection.autocommit = True
     done = 0

@@ -1,6 +1,7 @@
 """A worker that does jobs as soon as they are inserted. Run as many as you like.
 
-Run it (it needs ``asyncpg`` or ``psycopg``, and makes the tables), and in psql on the same database what follows::
+Run it (it needs ``asyncpg`` or ``psycopg``, and makes the tables), and in psql on the same database
+what follows::
 
     python examples/asyncio_worker.py postgresql+asyncpg:///shop
 
@@ -8,9 +9,10 @@ Run it (it needs ``asyncpg`` or ``psycopg``, and makes the tables), and in psql 
     INSERT INTO jobs (account_id, amount) SELECT 1, 10 FROM generate_series(1, 100);
     SELECT balance FROM accounts;                        -- 1000, with any number of workers, however often they were cut off
 
-An event only says that there may be something to do. The row says whether the job is still open, its lock whose it is, and the job's
-effect commits together with its end: so it is done once, whoever is told how often. Each start and each Gap reads what is open; so
-does each minute, for jobs that failed. SIGTERM and Ctrl-C end the worker when it has finished the job at hand.
+An event only says that there may be something to do. The row says whether the job is still open,
+its lock whose it is, and the job's effect commits together with its end: so it is done once,
+whoever is told how often. Each start and each Gap reads what is open; so does each minute, for jobs
+that failed. SIGTERM and Ctrl-C end the worker when it has finished the job at hand.
 """
 
 import asyncio
@@ -46,22 +48,35 @@ class Job(NotifyOnChange, Base):
 
 async def do(number: int, session: AsyncSession) -> None:
     """Do a job, unless it is done or another worker has it."""
-    job = await session.scalar(select(Job).where(Job.id == number, ~Job.done).with_for_update(skip_locked=True))
+    job = await session.scalar(
+        select(Job).where(Job.id == number, ~Job.done).with_for_update(skip_locked=True)
+    )
     if job is not None:
         print(f"job {number} begun")
-        await session.execute(update(Account).where(Account.id == job.account_id).values(balance=Account.balance + job.amount))
+        await session.execute(
+            update(Account)
+            .where(Account.id == job.account_id)
+            .values(balance=Account.balance + job.amount)
+        )
         job.done = True
         await session.commit()
         print(f"job {number} done")
 
 
 async def main(url: str = "postgresql+asyncpg:///shop") -> None:
-    engine = create_async_engine(url, pool_pre_ping=True)  # when the listener's connection was lost, the pool's may be as well
+    # when the listener's connection was lost, the pool's may be as well
+    engine = create_async_engine(url, pool_pre_ping=True)
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
-    loop, stopping, listener = asyncio.get_running_loop(), asyncio.Event(), AsyncListener(engine, Job)
+    loop, stopping, listener = (
+        asyncio.get_running_loop(),
+        asyncio.Event(),
+        AsyncListener(engine, Job),
+    )
     for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, lambda: (print("stopping"), stopping.set(), listener.stop()))
+        loop.add_signal_handler(
+            signum, lambda: (print("stopping"), stopping.set(), listener.stop())
+        )
     todo: deque[int] = deque()
     look = loop.time()  # when to read which jobs are open
     async with listener:
@@ -73,7 +88,9 @@ async def main(url: str = "postgresql+asyncpg:///shop") -> None:
                         await do(todo.popleft(), session)
                     elif loop.time() >= look:
                         look = loop.time() + 60
-                        todo.extend(await session.scalars(select(Job.id).where(~Job.done).order_by(Job.id)))
+                        todo.extend(
+                            await session.scalars(select(Job.id).where(~Job.done).order_by(Job.id))
+                        )
                     else:
                         match await listener.get(timeout=look - loop.time()):
                             case Inserted(_, (number,)):

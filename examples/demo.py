@@ -1,4 +1,5 @@
-"""The five-minute tour, ``sa-pgnotify demo``: its code is in ``sa_pgnotify/cli/demo.py``. ``make demo`` runs it too."""
+"""The five-minute tour, ``sa-pgnotify demo``: its code is in ``sa_pgnotify/cli/demo.py``. ``make
+demo`` runs it too."""
 
 from sa_pgnotify.cli import app
 

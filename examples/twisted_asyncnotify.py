@@ -1,4 +1,5 @@
-"""The classic asyncnotify program: a Twisted reactor tells what happens to two tables, and what comes on plain channels.
+"""The classic asyncnotify program: a Twisted reactor tells what happens to two tables, and what
+comes on plain channels.
 
 Run it (it needs Twisted, and makes the tables), and in psql, on the same database, what follows::
 
@@ -10,9 +11,10 @@ Run it (it needs Twisted, and makes the tables), and in psql, on the same databa
     DELETE FROM table1;
     NOTIFY quit;
 
-The reactor watches the listener's descriptor, and never waits for the database: what has to, does so in the thread pool. A lost server
-is told as a gap, and the listener comes back by itself. An error stops everything, with its message and exit code 1. So it is with
-``--without-key``, which marks table1 as the original program had it.
+The reactor watches the listener's descriptor, and never waits for the database: what has to, does
+so in the thread pool. A lost server is told as a gap, and the listener comes back by itself. An
+error stops everything, with its message and exit code 1. So it is with ``--without-key``, which
+marks table1 as the original program had it.
 """
 
 import argparse
@@ -45,7 +47,8 @@ class Table2(NotifyOnChange, Base):
 class ReactorListener:
     """A Listener that the reactor drives. Override :meth:`notified`.
 
-    :ivar finished: fires when it ends: its callback after :meth:`stop` or at the reactor's end, its errback after an error.
+    :ivar finished: fires when it ends: its callback after :meth:`stop` or at the reactor's end, its
+        errback after an error.
     """
 
     def __init__(self, engine: Engine, *sources: object) -> None:
@@ -77,7 +80,8 @@ class ReactorListener:
 
     def doRead(self) -> None:  # noqa: N802 (Twisted's name)
         try:
-            for event in islice(self._listener.events(timeout=0), 100):  # while there are more, the reactor comes back
+            # while there are more, the reactor comes back
+            for event in islice(self._listener.events(timeout=0), 100):
                 self.notified(event)
         except Exception as error:
             self.stop(error)
@@ -108,12 +112,16 @@ async def main(_: object, options: argparse.Namespace) -> None:
         if options.without_key:
             notify_on_change(Table("table1", MetaData(), Column("message", Text)))
         engine = create_engine(options.url)
-        printer = Printer(engine, "test1", "test2", "quit", Table1, Table2)  # which refuses an engine that would not do
+        # which refuses an engine that would not do
+        printer = Printer(engine, "test1", "test2", "quit", Table1, Table2)
         await deferToThread(Base.metadata.create_all, engine)
         await printer.start()
         print("listening to test1, test2, quit, table1, table2")
         removal = task.deferLater(reactor, options.delay, printer.unsubscribe, "test2")
-        removal.addCallbacks(lambda _: print("test2: unsubscribed"), lambda why: print("test2: still subscribed:", why.value))
+        removal.addCallbacks(
+            lambda _: print("test2: unsubscribed"),
+            lambda why: print("test2: still subscribed:", why.value),
+        )
         await printer.finished
         print("stopped")
     except Exception as error:  # react() then stops the reactor, tells this, and exits with 1
@@ -122,7 +130,21 @@ async def main(_: object, options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("url", nargs="?", default="postgresql+psycopg2:///shop", help="the database, default %(default)s")
-    parser.add_argument("--delay", type=float, default=15.0, help="seconds until test2 is unsubscribed, default %(default)s")
-    parser.add_argument("--without-key", action="store_true", help="show how a table without a primary key is refused")
+    parser.add_argument(
+        "url",
+        nargs="?",
+        default="postgresql+psycopg2:///shop",
+        help="the database, default %(default)s",
+    )
+    parser.add_argument(
+        "--delay",
+        type=float,
+        default=15.0,
+        help="seconds until test2 is unsubscribed, default %(default)s",
+    )
+    parser.add_argument(
+        "--without-key",
+        action="store_true",
+        help="show how a table without a primary key is refused",
+    )
     task.react(main, [parser.parse_args()])

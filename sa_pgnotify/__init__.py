@@ -11,13 +11,11 @@
             print(event)
 """
 
-from .aio import AsyncListener
-from .aio_consumer import AsyncChangeBatch, AsyncConsumer
-from .changelog import ChangeLog
-from .chunks import TransactionPart
-from .consumer import ChangeBatch, Consumer
-from .context import change_context
-from .ddl import CreateNotifyTriggers, DropNotifyTriggers
+from .consuming.admin import ConsumerStatus, Parked, consumers, forget, prune
+from .consuming.async_consumer import AsyncChangeBatch, AsyncConsumer
+from .consuming.chunks import TransactionPart
+from .consuming.consumer import ChangeBatch, Consumer
+from .consuming.positions import Lag
 from .errors import (
     ChangeLogInUse,
     ConnectionLost,
@@ -28,16 +26,24 @@ from .errors import (
     UndecodableValue,
     ValuesNotCarried,
 )
-from .events import Change, Deleted, Event, Gap, Inserted, Notification, Truncated, Updated
-from .listener import Listener
-from .listening import Stats
-from .logreader import Position
-from .marker import NotifyOnChange, notify_on_change
-from .overview import ConsumerStatus, Parked, consumers, forget, prune
-from .positions import Lag
-from .reflection import Drift, check
-from .spec import NotifySpec
+from .events.changes import Change, Deleted, Event, Gap, Inserted, Notification, Truncated, Updated
+from .listening.async_listener import AsyncListener
+from .listening.interface import Stats
+from .listening.listener import Listener
+from .log.snapshots import Position
+from .log.tables import ChangeLog
+from .marking.context import change_context
+from .marking.mapped_classes import (
+    NotifyOnChange,
+)
+from .marking.marker import (
+    notify_on_change,
+)
+from .marking.spec import NotifySpec
 from .states import StateChange
+from .triggers import hooks as _hooks  # noqa: F401 (so that create_all and drop_all have them)
+from .triggers.ddl import CreateNotifyTriggers, DropNotifyTriggers
+from .triggers.drift import Drift, check
 
 __all__ = [
     "AsyncChangeBatch",

@@ -1,6 +1,7 @@
 """The exceptions of sa_pgnotify, one tree under ``sqlalchemy.exc.SQLAlchemyError``.
 
-Whoever already catches SQLAlchemy's errors catches these too; each one carries, as attributes, what its handler needs.
+Whoever already catches SQLAlchemy's errors catches these too; each one carries, as attributes, what
+its handler needs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class PgNotifyError(SQLAlchemyError):
         return _remade, (type(self), self.args, self.__dict__)
 
 
-def _remade(class_: type[PgNotifyError], args: tuple[Any, ...], attributes: dict[str, Any]) -> PgNotifyError:
+def _remade(
+    class_: type[PgNotifyError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> PgNotifyError:
     """Return the error that another process pickled."""
     error = class_.__new__(class_, *args)
     error.__dict__.update(attributes)
@@ -61,10 +64,12 @@ class TriggersMissing(PgNotifyError):
 
 
 class ListenUnavailable(PgNotifyError):
-    """This connection cannot receive notifications: a standby, a transaction pooler, a driver we do not know.
+    """This connection cannot receive notifications: a standby, a transaction pooler, a driver we do
+    not know.
 
-    :ivar reason: ``"connection"`` (there is none), ``"standby"``, ``"pooler"``, ``"driver"``, ``"log"`` (there is no change log)
-        or ``"lock"`` (another session holds an advisory lock that the listener needs).
+    :ivar reason: ``"connection"`` (there is none), ``"standby"``, ``"pooler"``, ``"driver"``,
+        ``"log"`` (there is no change log) or ``"lock"`` (another session holds an advisory lock
+        that the listener needs).
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -75,13 +80,17 @@ class ListenUnavailable(PgNotifyError):
 class ChangeLogInUse(PgNotifyError):
     """``drop_all`` would take away a change log that another program uses; nothing was dropped.
 
-    :ivar tables: the names of the tables (``schema.table``) whose triggers write to the log and that are not in the MetaData.
-    :ivar consumers: the names of the consumers that read changes of tables which are not in this MetaData.
+    :ivar tables: the names of the tables (``schema.table``) whose triggers write to the log and
+        that are not in the MetaData.
+    :ivar consumers: the names of the consumers that read changes of tables which are not in this
+        MetaData.
     """
 
     def __init__(self, log: str, tables: tuple[str, ...], consumers: tuple[str, ...]) -> None:
         users = [f"triggers of {', '.join(tables)}"] if tables else []
-        users += [f"consumers {', '.join(map(repr, consumers))} of other tables"] if consumers else []
+        users += (
+            [f"consumers {', '.join(map(repr, consumers))} of other tables"] if consumers else []
+        )
         super().__init__(
             f"the change log {log} is still used by {' and '.join(users)}, and nothing was dropped. Drop those first, forget() the "
             "consumers, or leave the log: metadata.drop_all(engine, tables=[...]) without its tables. "
@@ -96,7 +105,8 @@ class ConnectionLost(PgNotifyError):
 
 
 class ValuesNotCarried(PgNotifyError, KeyError):
-    """The event does not hold the values that were asked of it; a KeyError, too, as they are asked of a mapping.
+    """The event does not hold the values that were asked of it; a KeyError, too, as they are asked
+    of a mapping.
 
     :ivar missing: the attribute names that the event does not hold.
     """
@@ -107,16 +117,20 @@ class ValuesNotCarried(PgNotifyError, KeyError):
 
 
 class UndecodableValue(PgNotifyError):
-    """A value of an event is not in the form that its column's type reads. The other values of the event can be read.
+    """A value of an event is not in the form that its column's type reads. The other values of the
+    event can be read.
 
-    What a SELECT of the same column would raise, in the driver or in a ``TypeDecorator``, is the ``__cause__``.
+    What a SELECT of the same column would raise, in the driver or in a ``TypeDecorator``, is the
+    ``__cause__``.
 
     :ivar subject: name of the mapped class, or of the table for Core, e.g. ``"Order"``.
     :ivar attribute: name of the attribute; ``column`` that of its column.
     :ivar text: the value as PostgreSQL's output function wrote it.
     """
 
-    def __init__(self, subject: str, attribute: str, column: str, text: str | None, error: Exception) -> None:
+    def __init__(
+        self, subject: str, attribute: str, column: str, text: str | None, error: Exception
+    ) -> None:
         super().__init__(
             f"{subject}.{attribute} cannot be decoded: its column {column!r} holds {_short(repr(text), 80)}, and reading it raised "
             f"{type(error).__name__}: {_short(str(error), 200)}. Compare the column's type with the model's; the event's other values "

@@ -1,8 +1,9 @@
-"""Changes of state of listeners and consumers: one line each in the log ``sa_pgnotify``, and one record to the program's callback.
+"""Changes of state of listeners and consumers: one line each in the log ``sa_pgnotify``, and one
+record to the program's callback.
 
-It is hard to be heard and not to flood: whoever is woken at night wants one line for what happened, and a connection that is lost may
-come with a thousand events that fail. So only changes of state are told, none for each event; what goes on is told when it begins and
-when it ends.
+It is hard to be heard and not to flood: whoever is woken at night wants one line for what happened,
+and a connection that is lost may come with a thousand events that fail. So only changes of state
+are told, none for each event; what goes on is told when it begins and when it ends.
 """
 
 from __future__ import annotations
@@ -45,12 +46,14 @@ LEVELS: dict[str, int] = {
 class StateChange:
     """Something about a listener or consumer is now otherwise than before.
 
-    :ivar state: what it is; of a listener ``connected``, ``lost``, ``reconnecting`` (before each attempt), ``reconnected``, ``stopped``,
-        ``failed`` (its thread or task ended by an error), ``overflow`` and ``overflow ended``, ``queue fills`` and ``queue emptied``
-        (PostgreSQL's), ``triggers missing``, ``triggers differ``, ``triggers moved``, ``undecodable`` (at most once a minute),
-        ``lost position``; of a consumer also ``working``, ``standing by`` (another one of its name works), ``batch failed``,
-        ``change failed``, ``held up`` and ``held up ended`` (the log is not emptied); of all that read the log ``losses unseen`` (they
-        would not notice changes that a trigger could not log).
+    :ivar state: what it is; of a listener ``connected``, ``lost``, ``reconnecting`` (before each
+        attempt), ``reconnected``, ``stopped``, ``failed`` (its thread or task ended by an error),
+        ``overflow`` and ``overflow ended``, ``queue fills`` and ``queue emptied`` (PostgreSQL's),
+        ``triggers missing``, ``triggers differ``, ``triggers moved``, ``undecodable`` (at most once
+        a minute), ``lost position``; of a consumer also ``working``, ``standing by`` (another one
+        of its name works), ``batch failed``, ``change failed``, ``held up`` and ``held up ended``
+        (the log is not emptied); of all that read the log ``losses unseen`` (they would not notice
+        changes that a trigger could not log).
     :ivar who: ``"listener"``, or ``"consumer"`` and its name and part.
     :ivar detail: the rest of the line in the log, without the database's password; may be empty.
     :ivar seconds: until the next attempt; None but for ``reconnecting``.
@@ -73,7 +76,8 @@ class StateChange:
 
 
 OnState = Callable[[StateChange], object]
-"""The program's callback. It is called where the change is noticed, in the thread or loop that reads, and must not block."""
+"""The program's callback. It is called where the change is noticed, in the thread or loop that
+reads, and must not block."""
 
 
 class States:
@@ -82,10 +86,13 @@ class States:
     :param engine: whose password is in no message.
     """
 
-    def __init__(self, who: str = "listener", engine: Engine | None = None, on_state: OnState | None = None) -> None:
+    def __init__(
+        self, who: str = "listener", engine: Engine | None = None, on_state: OnState | None = None
+    ) -> None:
         self._who = who
         password = "" if engine is None else str(engine.url.password or "")
-        self._secrets = [password, quote(password, safe=" +")] if password else []  # as it is, and as URLs have it
+        # as it is, and as URLs have it
+        self._secrets = [password, quote(password, safe=" +")] if password else []
         self._on_state = on_state
 
     def tell(
@@ -105,7 +112,9 @@ class States:
         said = str(detail).strip()
         for secret in self._secrets:
             said = said.replace(secret, "***")
-        level = level or LEVELS.get(state, logging.INFO if state == "reconnected" and not missed else logging.WARNING)
+        level = level or LEVELS.get(
+            state, logging.INFO if state == "reconnected" and not missed else logging.WARNING
+        )
         change = StateChange(state, self._who, said, seconds, missed, level)
         logger.log(level, "%s", change, exc_info=error)
         if self._on_state is not None:

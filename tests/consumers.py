@@ -1,4 +1,5 @@
-"""Consumers of each kind and driver, with the face of the blocking :class:`sa_pgnotify.Consumer`."""
+"""Consumers of each kind and driver, with the face of the blocking
+:class:`sa_pgnotify.Consumer`."""
 
 from __future__ import annotations
 
@@ -15,7 +16,11 @@ from sa_pgnotify import AsyncConsumer, Consumer
 def consumer_of(kind: Kind, engine: Engine, *arguments: Any, **options: Any) -> Any:
     """A consumer on an engine of the kind, for the database of ``engine``."""
     made = kind.engine(engine.url)
-    return BlockingConsumer(kind, AsyncConsumer(made, *arguments, **options)) if kind.is_async else Consumer(made, *arguments, **options)
+    return (
+        BlockingConsumer(kind, AsyncConsumer(made, *arguments, **options))
+        if kind.is_async
+        else Consumer(made, *arguments, **options)
+    )
 
 
 class BlockingConsumer:
@@ -90,12 +95,16 @@ class BlockingSession:
         self._session = session
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *arguments: self._kind.wait(self._session.run_sync(lambda session: getattr(session, name)(*arguments)))
+        return lambda *arguments: self._kind.wait(
+            self._session.run_sync(lambda session: getattr(session, name)(*arguments))
+        )
 
 
 def record(session: Any, change: Any) -> None:
     """Some work: a row in the table ``done``, for each change and in order."""
-    session.execute(text(f"INSERT INTO done (what) VALUES ('{type(change).__name__} {change.identity[0]}')"))
+    session.execute(
+        text(f"INSERT INTO done (what) VALUES ('{type(change).__name__} {change.identity[0]}')")
+    )
 
 
 def done(engine: Engine) -> list[str]:

@@ -12,7 +12,8 @@ from sa_pgnotify import NotifyOnChange, NotifySpec
 
 
 def model_of(engine: Engine, *, more: Iterable[str] = (), **options: Any) -> Any:
-    """A mapped class of the durable table ``items``, which is made in the database; and with it one for each name of ``more``."""
+    """A mapped class of the durable table ``items``, which is made in the database; and with it one
+    for each name of ``more``."""
 
     class Base(DeclarativeBase):
         pass
@@ -22,6 +23,8 @@ def model_of(engine: Engine, *, more: Iterable[str] = (), **options: Any) -> Any
         id: Mapped[int] = mapped_column(primary_key=True)
         n: Mapped[int]
 
-    made = [type(name.title(), (Columns, Base), {"__tablename__": name}) for name in ("items", *more)]
+    made = [
+        type(name.title(), (Columns, Base), {"__tablename__": name}) for name in ("items", *more)
+    ]
     Base.metadata.create_all(engine)
     return made[0]

@@ -1,4 +1,5 @@
-"""A table with a column of every built-in type of PostgreSQL, and literals of each, which the server itself chooses from a list."""
+"""A table with a column of every built-in type of PostgreSQL, and literals of each, which the
+server itself chooses from a list."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ CANDIDATES = [
 WITHOUT_LITERALS = {
     "gtsvector", "pg_brin_bloom_summary", "pg_brin_minmax_multi_summary", "pg_dependencies", "pg_mcv_list", "pg_ndistinct", "pg_node_tree",
 }  # fmt: skip
-"""Types of which nobody can write a value. A column of them may hold NULL, or what was taken from a catalog."""
+"""Types of which nobody can write a value. A column of them may hold NULL, or what was taken from a
+catalog."""
 _VALUES_OF = {
     "pg_node_tree": "(SELECT ev_action FROM pg_catalog.pg_rewrite LIMIT 1)",
     "pg_ndistinct": "(SELECT stxdndistinct FROM pg_catalog.pg_statistic_ext_data)",
@@ -71,16 +73,21 @@ def literals(engine: Engine) -> dict[str, list[str]]:
         scalars = [name for name, element in types.items() if element is None]
         taken = dict(connection.execute(asked, {"types": scalars, "candidates": CANDIDATES}).all())
     unwritten = set(scalars) - taken.keys()
-    assert unwritten <= WITHOUT_LITERALS | {"xml"}, unwritten  # a server may be built without libxml
+    # a server may be built without libxml
+    assert unwritten <= WITHOUT_LITERALS | {"xml"}, unwritten
     found: dict[str, list[str]] = {}
     for name in scalars:
-        accepted = [f'{_quoted(candidate)}::pg_catalog."{name}"' for candidate in taken.get(name, [])]
+        accepted = [
+            f'{_quoted(candidate)}::pg_catalog."{name}"' for candidate in taken.get(name, [])
+        ]
         accepted = accepted or [_VALUES_OF.get(name, "NULL")]
         found[name] = [accepted[len(accepted) * row // ROWS] for row in range(ROWS)]
     for name, element in types.items():
         if element is not None and element not in unwritten:
             of = found[element]
-            found[name] = [_array(name, *values) for values in ((of[0],), (of[1], "NULL", of[2]), (of[2],))]
+            found[name] = [
+                _array(name, *values) for values in ((of[0],), (of[1], "NULL", of[2]), (of[2],))
+            ]
     return found
 
 
@@ -103,7 +110,8 @@ def create(engine: Engine, table: str, values: dict[str, list[str]]) -> None:
 def model(engine: Engine, table: str, *, declared: Any = None, durable: bool = False) -> Any:
     """A mapped class of the table.
 
-    :param declared: the type that the model has for every column; None for the types that SQLAlchemy reflects.
+    :param declared: the type that the model has for every column; None for the types that
+        SQLAlchemy reflects.
     """
 
     class Base(DeclarativeBase):
@@ -114,5 +122,8 @@ def model(engine: Engine, table: str, *, declared: Any = None, durable: bool = F
         reflected = sa.inspect(engine).get_columns(table)
     columns = [sa.Column("id", sa.Integer, primary_key=True)]
     columns += [sa.Column(c["name"], declared or c["type"]) for c in reflected if c["name"] != "id"]
-    body = {"__table__": sa.Table(table, Base.metadata, *columns), "__notify__": NotifySpec(values="all", durable=durable)}
+    body = {
+        "__table__": sa.Table(table, Base.metadata, *columns),
+        "__notify__": NotifySpec(values="all", durable=durable),
+    }
     return type("Every", (NotifyOnChange, Base), body)

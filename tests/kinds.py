@@ -1,4 +1,5 @@
-"""The listeners and drivers that the behavioural tests run over, each with the face of the blocking :class:`sa_pgnotify.Listener`."""
+"""The listeners and drivers that the behavioural tests run over, each with the face of the blocking
+:class:`sa_pgnotify.Listener`."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def address(url: URL, driver: str = "psycopg2") -> str:
 class Kind:
     """
     :ivar name: one of :data:`NAMES`; ``driver`` SQLAlchemy's name of the driver.
-    :ivar loop: the event loop of an asyncio kind, which runs in a thread of its own; None for the others.
+    :ivar loop: the event loop of an asyncio kind, which runs in a thread of its own; None for the
+        others.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,7 +47,9 @@ class Kind:
                 self.loop = uvloop.new_event_loop()
             else:
                 self.loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=self.loop.run_forever, name="the test's event loop", daemon=True)
+            self._thread = threading.Thread(
+                target=self.loop.run_forever, name="the test's event loop", daemon=True
+            )
             self._thread.start()
 
     @property
@@ -58,10 +62,19 @@ class Kind:
         return make(driver_url(url, self.driver), **{"poolclass": NullPool, **options})
 
     def listener(self, engine: Any, *sources: Any, **options: Any) -> Any:
-        """A listener on the engine, or on one of this kind for the same database if it is psycopg2's."""
-        if isinstance(engine, Engine) and engine.dialect.driver == "psycopg2" and self.driver + str(self.is_async) != "psycopg2False":
+        """A listener on the engine, or on one of this kind for the same database if it is
+        psycopg2's."""
+        if (
+            isinstance(engine, Engine)
+            and engine.dialect.driver == "psycopg2"
+            and self.driver + str(self.is_async) != "psycopg2False"
+        ):
             engine = self.engine(engine.url)
-        return Blocking(self, engine, *sources, **options) if self.is_async else Listener(engine, *sources, **options)
+        return (
+            Blocking(self, engine, *sources, **options)
+            if self.is_async
+            else Listener(engine, *sources, **options)
+        )
 
     def wait(self, result: Any) -> Any:
         """What a call gives, which for an asyncio kind is awaited in the loop."""

@@ -18,10 +18,13 @@ TABLES = {"sa_pgnotify_log", *SLOTS, "sa_pgnotify_consumers", "sa_pgnotify_parke
 
 @contextmanager
 def end_of_log(engine: sa.Engine, schema: str | None = None) -> Iterator[sa.Table]:
-    """A durable table of the log in ``schema``, whose changes mark an end; gone after the block, when the log stays."""
+    """A durable table of the log in ``schema``, whose changes mark an end; gone after the block,
+    when the log stays."""
     metadata = sa.MetaData()
     ChangeLog(metadata, schema=schema)
-    end = sa.Table("end_of_log", metadata, sa.Column("id", sa.Integer, primary_key=True), schema=schema)
+    end = sa.Table(
+        "end_of_log", metadata, sa.Column("id", sa.Integer, primary_key=True), schema=schema
+    )
     notify_on_change(end, NotifySpec(durable=True)).create(engine)
     try:
         yield end
@@ -41,7 +44,9 @@ def until_end(engine: sa.Engine, listener: Any, end: sa.Table) -> list[Event]:
         events.append(event)
 
 
-def told(engine: sa.Engine, source: Any, *statements: str, schema: str | None = None) -> list[Event]:
+def told(
+    engine: sa.Engine, source: Any, *statements: str, schema: str | None = None
+) -> list[Event]:
     """The events that ``statements``, run in one transaction, cause in the log in ``schema``."""
     with end_of_log(engine, schema) as end, Listener(engine, source, end) as listener:
         run(engine, *statements)
@@ -49,7 +54,8 @@ def told(engine: sa.Engine, source: Any, *statements: str, schema: str | None = 
 
 
 def sleepers(engine: sa.Engine, count: int = 1) -> None:
-    """Wait until so many readers of logs show that they sleep; fails if that does not come about."""
+    """Wait until so many readers of logs show that they sleep; fails if that does not come
+    about."""
     deadline = time.monotonic() + 20
     shown = f"SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock' AND granted AND {HERE}"
     while (now := rows(engine, shown)[0][0]) != count:

@@ -1,15 +1,18 @@
-"""The pages of the documentation as the tests run them: their blocks, in order, in one namespace and one database for each page.
+"""The pages of the documentation as the tests run them: their blocks, in order, in one namespace
+and one database for each page.
 
-It is hard because most programs of the pages never end, and because readers shall not see what a test needs. So comments, which no
-reader sees, say what is special of the block below them, and hold code of the test's own:
+It is hard because most programs of the pages never end, and because readers shall not see what a
+test needs. So comments, which no reader sees, say what is special of the block below them, and hold
+code of the test's own:
 
-    <!-- hidden ... -->             Python that is run and not shown
-    <!-- in the background -->      the block below runs until the next Python that is shown, or the page's end
-    <!-- not run: why -->           the block below is not run
-    <!-- run by tests/test_x.py --> the blocks of the whole page are run there
+    <!-- hidden ... -->             Python that is run and not shown <!-- in the background -->
+    the block below runs until the next Python that is shown, or the page's end <!-- not run: why
+    -->           the block below is not run <!-- run by tests/test_x.py --> the blocks of the whole
+    page are run there
 
-``python`` is executed, or written to a file if it begins with ``# name.py``; ``sql`` is run, one statement after the other; ``sh`` is
-run line by line in a folder of the page's own; ``text`` is what was printed since the last such block.
+``python`` is executed, or written to a file if it begins with ``# name.py``; ``sql`` is run, one
+statement after the other; ``sh`` is run line by line in a folder of the page's own; ``text`` is
+what was printed since the last such block.
 """
 
 from __future__ import annotations
@@ -32,7 +35,10 @@ from sqlalchemy import URL, Engine, text
 import sa_pgnotify
 
 ROOT = Path(__file__).parent.parent
-PIECE = re.compile(r"^<!-- (?P<comment>.*?)-->\n|^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+PIECE = re.compile(
+    r"^<!-- (?P<comment>.*?)-->\n|^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^ *```$",
+    re.MULTILINE | re.DOTALL,
+)
 STATEMENT = re.compile(r"(?=[^;\s])(?:\$\$.*?\$\$|'[^']*'|[^;])*", re.DOTALL)
 DRIVERS = ("psycopg2", "psycopg", "asyncpg")
 
@@ -41,7 +47,8 @@ DRIVERS = ("psycopg2", "psycopg", "asyncpg")
 class Block:
     """A fenced block, or hidden code.
 
-    :ivar language: as the fence names it, or ``"hidden"``; ``mark`` is the comment above it, or empty.
+    :ivar language: as the fence names it, or ``"hidden"``; ``mark`` is the comment above it, or
+        empty.
     :ivar line: the number of its fence's line in the page.
     """
 
@@ -62,7 +69,9 @@ def blocks(page: Path) -> list[Block]:
     for piece in PIECE.finditer(text):
         comment, line = piece["comment"], text.count("\n", 0, piece.start()) + 1
         if comment is None:
-            assert not piece["indent"], f"{page.name}:{line} is indented: the tests and other readers of Markdown do not agree on such"
+            assert not piece["indent"], (
+                f"{page.name}:{line} is indented: the tests and other readers of Markdown do not agree on such"
+            )
             found.append(Block(piece["language"], piece["code"], mark, line))
             mark = ""
         elif comment.startswith("hidden\n"):
@@ -81,11 +90,14 @@ def run_elsewhere(page: Path) -> str | None:
 class Page:
     """A page that is being run.
 
-    :ivar names: what hidden code finds besides the page's own: ``run`` (statements, in one transaction), ``query``, ``wait_until``,
-        ``printed`` (the next lines that were printed), ``rows`` of the last SELECT, ``status`` of the last command.
+    :ivar names: what hidden code finds besides the page's own: ``run`` (statements, in one
+        transaction), ``query``, ``wait_until``, ``printed`` (the next lines that were printed),
+        ``rows`` of the last SELECT, ``status`` of the last command.
     """
 
-    def __init__(self, path: Path, url: URL, engine: Engine, folder: Path, monkeypatch: Any) -> None:
+    def __init__(
+        self, path: Path, url: URL, engine: Engine, folder: Path, monkeypatch: Any
+    ) -> None:
         self.path, self.url, self.engine, self.folder = path, url, engine, folder
         self.lines: list[str] = []
         module = ModuleType("page")
@@ -102,7 +114,12 @@ class Page:
         self._started: list[Any] = []
         self._errors: list[BaseException] = []
         monkeypatch.syspath_prepend(folder)
-        for kind in (sa_pgnotify.Listener, sa_pgnotify.AsyncListener, sa_pgnotify.Consumer, sa_pgnotify.AsyncConsumer):
+        for kind in (
+            sa_pgnotify.Listener,
+            sa_pgnotify.AsyncListener,
+            sa_pgnotify.Consumer,
+            sa_pgnotify.AsyncConsumer,
+        ):
             monkeypatch.setattr(kind, "start", self._watched(kind.start))
 
     def run(self) -> None:
@@ -139,7 +156,9 @@ class Page:
             assert self.lines == expected, f"{self.path.name}:{block.line}"
             self.lines.clear()
         else:
-            raise AssertionError(f"{self.path.name}:{block.line}: nobody knows how to run {block.language!r}; say why it is not run")
+            raise AssertionError(
+                f"{self.path.name}:{block.line}: nobody knows how to run {block.language!r}; say why it is not run"
+            )
 
     def _here(self, code: str) -> str:
         """The code, on this page's database."""
@@ -148,7 +167,12 @@ class Page:
         return code
 
     def _execute(self, block: Block) -> None:
-        exec(compile("\n" * block.line + self._here(block.code), self.path, "exec", dont_inherit=True), self.names)
+        exec(
+            compile(
+                "\n" * block.line + self._here(block.code), self.path, "exec", dont_inherit=True
+            ),
+            self.names,
+        )
 
     def _begin(self, block: Block) -> None:
         """Start it, and wait until it listens or consumes."""
@@ -199,11 +223,25 @@ class Page:
 
     def _shell(self, block: Block) -> None:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder), "DATABASE_URL": address(self.url), "COLUMNS": "80"}
+        environment = {
+            **os.environ,
+            "PATH": path,
+            "PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}",
+            "DATABASE_URL": address(self.url),
+            "COLUMNS": "80",
+        }
         for line in block.code.splitlines():
             command = shlex.split(self._here(line), comments=True)
             if command:
-                done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+                done = subprocess.run(
+                    command,
+                    cwd=self.folder,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    check=False,
+                )
                 self.names["status"] = done.returncode
                 self.lines += (done.stdout + done.stderr).splitlines()
 

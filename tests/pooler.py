@@ -1,4 +1,5 @@
-"""A transaction pooler between a test and its server: a server session serves a client for one transaction, then the next one in turn."""
+"""A transaction pooler between a test and its server: a server session serves a client for one
+transaction, then the next one in turn."""
 
 from __future__ import annotations
 
@@ -13,9 +14,11 @@ from sqlalchemy import URL
 
 
 class Pooler(Proxy):
-    """Keeps some sessions, which it opens as its first client asks for, and gives them out in turn, by transaction.
+    """Keeps some sessions, which it opens as its first client asks for, and gives them out in turn,
+    by transaction.
 
-    It understands the simple query protocol, and passes no notification on. What is done in a session stays there.
+    It understands the simple query protocol, and passes no notification on. What is done in a
+    session stays there.
     """
 
     def __init__(self, target: URL, sessions: int = 3) -> None:

@@ -35,7 +35,8 @@ class Output:
         self._printed.put(None)
 
     def wait_for(self, wanted: str) -> str:
-        """The next line in which the regular expression ``wanted`` is found; fails if a program ends without one."""
+        """The next line in which the regular expression ``wanted`` is found; fails if a program
+        ends without one."""
         while (line := self._next()) is not None:
             if re.search(wanted, line):
                 return line
@@ -59,23 +60,36 @@ class Output:
 
 
 def hear_ctrl_c() -> None:
-    """For a process that is about to be: where the tests run as a shell's background job, it would inherit that it ignores SIGINT."""
+    """For a process that is about to be: where the tests run as a shell's background job, it would
+    inherit that it ignores SIGINT."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Program:
-    """A process of Python in its development mode, which tells of what was not closed. Left running, it is killed.
+    """A process of Python in its development mode, which tells of what was not closed. Left
+    running, it is killed.
 
     :param output: where its lines go; by default to one of its own.
     :param merged: whether what it complains of comes among its lines, as servers log.
     """
 
-    def __init__(self, *arguments: str | Path, output: Output | None = None, merged: bool = False, **environment: str) -> None:
+    def __init__(
+        self,
+        *arguments: str | Path,
+        output: Output | None = None,
+        merged: bool = False,
+        **environment: str,
+    ) -> None:
         self.output = output or Output()
         self.errors: list[str] = []
         self.process = subprocess.Popen(
             [sys.executable, "-X", "dev", *arguments],
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(EXAMPLES), **environment},
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONPATH": f"{EXAMPLES}{os.pathsep}{ROOT}",
+                **environment,
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if merged else subprocess.PIPE,
@@ -93,7 +107,12 @@ class Program:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self._close()
@@ -126,7 +145,8 @@ class Program:
         return self.output.wait_for(wanted)
 
     def end(self) -> tuple[int, list[str], str]:
-        """Its exit code, the lines that nobody has taken, and what it complained of; its input ends here."""
+        """Its exit code, the lines that nobody has taken, and what it complained of; its input ends
+        here."""
         self.process.stdin.close()
         rest = self.output.rest()
         self._close()

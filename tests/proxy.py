@@ -1,4 +1,5 @@
-"""A TCP proxy between a test and its server, so that connections break the ways they do in the field."""
+"""A TCP proxy between a test and its server, so that connections break the ways they do in the
+field."""
 
 from __future__ import annotations
 
@@ -16,9 +17,12 @@ from sqlalchemy import URL
 class Proxy:
     """Forwards every connection to the server of ``target``, until told otherwise.
 
-    - :meth:`cut` closes what is open (new connections work); :meth:`refuse` lets no new one through until :meth:`accept`.
-    - :meth:`stall` stops forwarding without closing anything, as a half-open connection does, until :meth:`flow`.
-    - :meth:`hold_ends` does not pass on that one side has closed its connection, until :meth:`flow`.
+    - :meth:`cut` closes what is open (new connections work); :meth:`refuse` lets no new one through
+        until :meth:`accept`.
+    - :meth:`stall` stops forwarding without closing anything, as a half-open connection does, until
+        :meth:`flow`.
+    - :meth:`hold_ends` does not pass on that one side has closed its connection, until
+        :meth:`flow`.
     - ``censor_notifications = True`` swallows NotificationResponse, as a transaction pooler does.
     """
 
@@ -38,7 +42,9 @@ class Proxy:
 
     @property
     def url(self) -> URL:
-        query = {key: value for key, value in self._target.query.items() if key not in {"host", "port"}}
+        query = {
+            key: value for key, value in self._target.query.items() if key not in {"host", "port"}
+        }
         query |= {"sslmode": "disable", "gssencmode": "disable"}  # so that the bytes can be read
         return self._target.set(host="127.0.0.1", port=self._server.getsockname()[1], query=query)
 
@@ -59,7 +65,12 @@ class Proxy:
         threading.Thread(target=self._accept_loop, daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._server.close()
         self.flow()
         self.cut()
@@ -139,14 +150,16 @@ class Proxy:
 def _close(*ends: socket.socket) -> None:
     for end in ends:
         try:
-            end.shutdown(socket.SHUT_RDWR)  # close() alone would wait for the thread that selects on it
+            # close() alone would wait for the thread that selects on it
+            end.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # closed already
         end.close()
 
 
 class _Censor:
-    """Takes the server's bytes apart into protocol messages, to drop those of type 'A' (NotificationResponse)."""
+    """Takes the server's bytes apart into protocol messages, to drop those of type 'A'
+    (NotificationResponse)."""
 
     def __init__(self) -> None:
         self._rest = b""

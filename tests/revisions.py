@@ -1,4 +1,5 @@
-"""Alembic as the tests use it: what autogenerate writes is run as it is written, and the catalog is compared before and after."""
+"""Alembic as the tests use it: what autogenerate writes is run as it is written, and the catalog is
+compared before and after."""
 
 from __future__ import annotations
 
@@ -28,18 +29,32 @@ class Revision:
 
 
 def autogenerate(engine: sa.Engine, metadata: Any, **options: Any) -> Revision:
-    """What autogenerate writes to bring the database to ``metadata`` (one, or a list), given options of ``context.configure()``."""
+    """What autogenerate writes to bring the database to ``metadata`` (one, or a list), given
+    options of ``context.configure()``."""
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"target_metadata": metadata, **options})
+        context = MigrationContext.configure(
+            connection, opts={"target_metadata": metadata, **options}
+        )
         script = produce_migrations(context, metadata)
         batch = options.get("render_as_batch", False)
-        return Revision(*(render_python_code(ops, render_as_batch=batch) for ops in (script.upgrade_ops, script.downgrade_ops)))
+        return Revision(
+            *(
+                render_python_code(ops, render_as_batch=batch)
+                for ops in (script.upgrade_ops, script.downgrade_ops)
+            )
+        )
 
 
 def apply(engine: sa.Engine, code: str) -> None:
     """Run the body of an ``upgrade`` or ``downgrade`` in one transaction."""
-    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)) as op:
-        exec(f"import sqlalchemy as sa\nfrom sqlalchemy.dialects import postgresql\nif True:\n    {code}", {"op": op})
+    with (
+        engine.begin() as connection,
+        Operations.context(MigrationContext.configure(connection)) as op,
+    ):
+        exec(
+            f"import sqlalchemy as sa\nfrom sqlalchemy.dialects import postgresql\nif True:\n    {code}",
+            {"op": op},
+        )
 
 
 def upgrade(engine: sa.Engine, metadata: Any, **options: Any) -> Revision:
@@ -52,7 +67,10 @@ def upgrade(engine: sa.Engine, metadata: Any, **options: Any) -> Revision:
 def differences(engine: sa.Engine, metadata: sa.MetaData, **options: Any) -> list[Any]:
     """What ``alembic check`` would name; empty if the database is as the models say."""
     with engine.connect() as connection:
-        return compare_metadata(MigrationContext.configure(connection, opts={"target_metadata": metadata, **options}), metadata)
+        return compare_metadata(
+            MigrationContext.configure(connection, opts={"target_metadata": metadata, **options}),
+            metadata,
+        )
 
 
 _CATALOG = {
@@ -67,29 +85,46 @@ _CATALOG = {
 
 
 def catalog(engine: sa.Engine) -> dict[str, set[tuple[Any, ...]]]:
-    """The tables' columns, the functions and the triggers that the database holds, in full; without Alembic's own table."""
+    """The tables' columns, the functions and the triggers that the database holds, in full; without
+    Alembic's own table."""
     with engine.connect() as connection:
         return {
-            kind: {tuple(row) for row in connection.execute(sa.text(sql)) if "alembic_version" not in str(row[0])}
+            kind: {
+                tuple(row)
+                for row in connection.execute(sa.text(sql))
+                if "alembic_version" not in str(row[0])
+            }
             for kind, sql in _CATALOG.items()
         }
 
 
 class Project:
-    """A folder as ``alembic init`` leaves it, but for an env.py that takes its metadata and options of ``configure()`` from the test."""
+    """A folder as ``alembic init`` leaves it, but for an env.py that takes its metadata and options
+    of ``configure()`` from the test."""
 
-    def __init__(self, folder: Path, url: sa.URL, *, template: str = "generic", **options: Any) -> None:
+    def __init__(
+        self, folder: Path, url: sa.URL, *, template: str = "generic", **options: Any
+    ) -> None:
         folder.mkdir(exist_ok=True)
         command.init(Config(str(folder / "alembic.ini")), str(folder / "alembic"), template)
         env = folder / "alembic" / "env.py"
         text = env.read_text().replace(
-            "target_metadata = None", 'import alembic_ops  # noqa: F401\ntarget_metadata = config.attributes["metadata"]'
+            "target_metadata = None",
+            'import alembic_ops  # noqa: F401\ntarget_metadata = config.attributes["metadata"]',
         )
-        env.write_text(text.replace("target_metadata=target_metadata", 'target_metadata=target_metadata, **config.attributes["options"]'))
-        # Without the name of the file, so that env.py does not set up logging for the whole process.
+        env.write_text(
+            text.replace(
+                "target_metadata=target_metadata",
+                'target_metadata=target_metadata, **config.attributes["options"]',
+            )
+        )
+        # Without the name of the file, so that env.py does not set up logging for the whole
+        # process.
         self.config = Config(stdout=io.StringIO())
         self.config.set_main_option("script_location", str(folder / "alembic").replace("%", "%%"))
-        self.config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
+        self.config.set_main_option(
+            "sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%")
+        )
         self.config.attributes.update(metadata=sa.MetaData(), options=options)
 
     def revise(self, metadata: Any = None) -> str:
@@ -117,13 +152,24 @@ class Project:
 
 
 def shop(
-    *names: str, spec: NotifySpec | None = NotifySpec(), schema: str | None = None, more: tuple[str, ...] = (), **options: Any
+    *names: str,
+    spec: NotifySpec | None = NotifySpec(),
+    schema: str | None = None,
+    more: tuple[str, ...] = (),
+    **options: Any,
 ) -> sa.MetaData:
     """Tables ``names``, marked with ``spec`` if there is one."""
     metadata = sa.MetaData()
     for name in names or ("orders",):
         columns = [sa.Column(column, sa.Text) for column in ("status", *more)]
-        table = sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True), *columns, schema=schema, **options)
+        table = sa.Table(
+            name,
+            metadata,
+            sa.Column("id", sa.Integer, primary_key=True),
+            *columns,
+            schema=schema,
+            **options,
+        )
         if spec is not None:
             notify_on_change(table, spec)
     return metadata

@@ -1,8 +1,11 @@
-"""Which of the tests run by default, and which with ``--thorough`` only, as ``make matrix`` runs them.
+"""Which of the tests run by default, and which with ``--thorough`` only, as ``make matrix`` runs
+them.
 
-Many tests run for each kind of listener, and for dozens of parameters, though it is one path through the code that they protect. The
-default run must end in minutes, so it takes a part of these: always the same part, but another one for each test, so that over the whole
-suite every kind, and every pair of kind and feature that a hash can reach, is seen. A test that is named (``file.py::test``) runs whole.
+Many tests run for each kind of listener, and for dozens of parameters, though it is one path
+through the code that they protect. The default run must end in minutes, so it takes a part of
+these: always the same part, but another one for each test, so that over the whole suite every kind,
+and every pair of kind and feature that a hash can reach, is seen. A test that is named
+(``file.py::test``) runs whole.
 """
 
 from __future__ import annotations
@@ -28,11 +31,20 @@ FAMILIES = {
 """Of each family, a test takes one kind."""
 
 for name, examples in {"default": 25, "thorough": 200}.items():
-    settings.register_profile(name, deadline=None, max_examples=examples, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    settings.register_profile(
+        name,
+        deadline=None,
+        max_examples=examples,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
 
 
 def add_option(parser: pytest.Parser) -> None:
-    parser.addoption("--thorough", action="store_true", help="run every test for every kind of listener and with all parameters")
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="run every test for every kind of listener and with all parameters",
+    )
 
 
 def configure(config: pytest.Config) -> None:
@@ -51,13 +63,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_sampled(item: pytest.Item) -> bool:
     sample = item.get_closest_marker("sample")
-    return item.get_closest_marker("thorough") is None and (sample is None or _turn(item.nodeid, sample.args[0]) == 0)
+    return item.get_closest_marker("thorough") is None and (
+        sample is None or _turn(item.nodeid, sample.args[0]) == 0
+    )
 
 
 def _of_each_kind(items: Iterator[pytest.Item]) -> Iterator[pytest.Item]:
     alike: dict[str, dict[str, pytest.Item]] = defaultdict(dict)
     for item in items:
-        kind = item.callspec.params.get("kind") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+        kind = (
+            item.callspec.params.get("kind")
+            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+            else None
+        )
         if kind in NAMES:
             alike[item.nodeid.replace(kind, "", 1)][kind] = item
         else:

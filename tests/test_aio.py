@@ -1,5 +1,5 @@
-"""AsyncListener in its loop: cancelling, stopping, closing, several tasks. What it shares with Listener is in test_listener and
-test_failures, which run over both."""
+"""AsyncListener in its loop: cancelling, stopping, closing, several tasks. What it shares with
+Listener is in test_listener and test_failures, which run over both."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def backends(engine) -> int:
 async def nothing_left(engine) -> None:
     """Wait until no task but this one is there, and no session; fails if they stay."""
     async with asyncio.timeout(10):
-        while (left := asyncio.all_tasks() - {asyncio.current_task()}) or await asyncio.to_thread(backends, engine):  # noqa: ASYNC110
+        while (  # noqa: ASYNC110
+            left := asyncio.all_tasks() - {asyncio.current_task()}
+        ) or await asyncio.to_thread(backends, engine):
             await asyncio.sleep(0.01)  # sessions end on the server's side
     assert not left
 
@@ -89,7 +91,8 @@ async def write(engine, *statements) -> None:
 
 
 def test_cancelling_start_at_any_await(engine, aengine):
-    """A start() that is cancelled, wherever it is, leaves no task and no connection, and the listener can be started later."""
+    """A start() that is cancelled, wherever it is, leaves no task and no connection, and the
+    listener can be started later."""
 
     async def main():
         listener = AsyncListener(aengine, "a")
@@ -118,7 +121,8 @@ def test_cancelling_start_at_any_await(engine, aengine):
 
 @pytest.mark.parametrize("way", ["get", "events", "async for"])
 def test_cancelling_a_consumer_loses_no_event(engine, aengine, way):
-    """However often and wherever who takes events is cancelled, each event is taken once, in order."""
+    """However often and wherever who takes events is cancelled, each event is taken once, in
+    order."""
     Order = orders(engine)
     taken: list[int] = []
 
@@ -137,7 +141,13 @@ def test_cancelling_a_consumer_loses_no_event(engine, aengine, way):
     async def main():
         async with AsyncListener(aengine, Order) as listener:
             writing = asyncio.create_task(
-                write(engine, *(f"INSERT INTO orders SELECT i FROM generate_series({n * 10 + 1}, {n * 10 + 10}) AS i" for n in range(50)))
+                write(
+                    engine,
+                    *(
+                        f"INSERT INTO orders SELECT i FROM generate_series({n * 10 + 1}, {n * 10 + 10}) AS i"
+                        for n in range(50)
+                    ),
+                )
             )
             turns = 0
             while len(taken) < 500:
@@ -157,7 +167,8 @@ def test_cancelling_a_consumer_loses_no_event(engine, aengine, way):
 
 
 def test_cancelling_subscribe_at_any_await(engine, aengine):
-    """A subscribe() that is cancelled was made or was not; the listener goes on, and it can be made again."""
+    """A subscribe() that is cancelled was made or was not; the listener goes on, and it can be made
+    again."""
     Order = orders(engine)
 
     async def main():
@@ -204,7 +215,8 @@ def test_two_tasks_share_the_events(engine, aengine):
 
 
 def test_stop_any_number_of_times_and_from_anywhere(engine, aengine):
-    """stop() before a start, twice, without await, from a callback of the loop and from another thread: it ends what waits, quietly."""
+    """stop() before a start, twice, without await, from a callback of the loop and from another
+    thread: it ends what waits, quietly."""
 
     async def main():
         listener = AsyncListener(aengine, "a")
@@ -227,7 +239,8 @@ def test_stop_any_number_of_times_and_from_anywhere(engine, aengine):
             await nothing_left(engine)
         await listener.start()
         asyncio.current_task().cancel()
-        with pytest.raises(asyncio.CancelledError):  # who gives up waiting for its end has stopped it all the same
+        # who gives up waiting for its end has stopped it all the same
+        with pytest.raises(asyncio.CancelledError):
             await listener.stop()
         assert await listener.get() is None
         await nothing_left(engine)
@@ -237,7 +250,8 @@ def test_stop_any_number_of_times_and_from_anywhere(engine, aengine):
 
 
 def test_started_again_after_a_stop_that_nobody_awaited(engine, aengine):
-    """start() after a mere stop() begins anew, also in the middle of the first start(), whose end or cancelling is then its own affair."""
+    """start() after a mere stop() begins anew, also in the middle of the first start(), whose end
+    or cancelling is then its own affair."""
 
     async def main():
         listener = AsyncListener(aengine, "a")
@@ -273,7 +287,8 @@ def test_stopped_in_the_middle_of_a_start(engine, aengine):
                 await asyncio.sleep(0)
             await listener.stop()
             assert await asyncio.wait_for(task, 10) is listener
-            assert await listener.get(1) is None or turns == 0  # then it was stopped before it was started
+            # then it was stopped before it was started
+            assert await listener.get(1) is None or turns == 0
             await listener.stop()
         await nothing_left(engine)
 
@@ -281,7 +296,8 @@ def test_stopped_in_the_middle_of_a_start(engine, aengine):
 
 
 def test_signal_handlers(url):
-    """A program that stops its listener in a signal handler, the loop's or the interpreter's, ends its loop and exits cleanly."""
+    """A program that stops its listener in a signal handler, the loop's or the interpreter's, ends
+    its loop and exits cleanly."""
     program = """
 import asyncio, signal, sys
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -306,7 +322,8 @@ asyncio.run(main(), debug=True)
 
 
 def test_handlers_may_be_async_or_plain(engine, aengine):
-    """run() awaits what handlers and on_error return, one after the other, in order; what one raises loses no later event."""
+    """run() awaits what handlers and on_error return, one after the other, in order; what one
+    raises loses no later event."""
     Order = orders(engine)
     calls = []
 
@@ -337,14 +354,20 @@ def test_handlers_may_be_async_or_plain(engine, aengine):
 
 
 def test_cancelling_a_start_that_has_failed(engine):
-    """A start() that is cancelled when it has just failed leaves no complaint of an error that nobody retrieved."""
+    """A start() that is cancelled when it has just failed leaves no complaint of an error that
+    nobody retrieved."""
     complaints = []
 
     async def main():
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
-        listener = AsyncListener(create_async_engine("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"), "a")
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: complaints.append(context["message"])
+        )
+        listener = AsyncListener(
+            create_async_engine("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"), "a"
+        )
         task = asyncio.create_task(listener.start())
-        while listener._task is None or not listener._task.done():  # noqa: ASYNC110 (start() would wake too late)
+        # start() would wake too late
+        while listener._task is None or not listener._task.done():  # noqa: ASYNC110
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -356,14 +379,17 @@ def test_cancelling_a_start_that_has_failed(engine):
 
 
 def test_interrupted_at_any_await_it_is_a_lost_connection(aengine):
-    """A question that takes too long is broken off, wherever it is, and that is a lost connection, not the end of the listener."""
+    """A question that takes too long is broken off, wherever it is, and that is a lost connection,
+    not the end of the listener."""
     errors = errors_of(aengine.sync_engine)
 
     async def main():
         lost = 0
         for turns in range(400):
             connection = await greenlet_spawn(connect, aengine.sync_engine)
-            task = asyncio.create_task(greenlet_spawn(connection.execute, f"SELECT {turns}, pg_sleep(0.001)"))
+            task = asyncio.create_task(
+                greenlet_spawn(connection.execute, f"SELECT {turns}, pg_sleep(0.001)")
+            )
             for _ in range(turns):
                 await asyncio.sleep(0)
             connection.interrupt()
@@ -378,7 +404,8 @@ def test_interrupted_at_any_await_it_is_a_lost_connection(aengine):
 
 
 def test_a_program_that_never_waits_does_not_stop_the_reading(engine, aengine):
-    """A loop body without an await, over many events, lets the receiver read on: heartbeats are answered, nothing overflows."""
+    """A loop body without an await, over many events, lets the receiver read on: heartbeats are
+    answered, nothing overflows."""
     Order = orders(engine)
 
     async def main():
@@ -397,11 +424,12 @@ def test_a_program_that_never_waits_does_not_stop_the_reading(engine, aengine):
     asyncio.run(main())
 
 
-# -- the wrong engine, the wrong place --------------------------------------------------------------------------------
+# -- the wrong engine, the wrong place -------------------------------------------------------------
 
 
 def test_the_wrong_engine_names_the_right_class(engine, url, aengine):
-    """An AsyncEngine given to Listener, and the reverse, is refused where it is given, with the class that takes it."""
+    """An AsyncEngine given to Listener, and the reverse, is refused where it is given, with the
+    class that takes it."""
     with pytest.raises(NotifyConfigError, match="Use AsyncListener"):
         Listener(aengine, "a")
     with pytest.raises(NotifyConfigError, match="Use AsyncListener"):
@@ -430,7 +458,8 @@ def test_async_handlers_of_a_thread_are_refused(engine):
 
 @pytest.mark.parametrize("way", ["lambda", "object", "on_error"])
 def test_async_handlers_that_do_not_look_it(engine, way):
-    """A handler of Listener's that gives a coroutine ends run() by an error that names it, not by a warning that it was never awaited."""
+    """A handler of Listener's that gives a coroutine ends run() by an error that names it, not by a
+    warning that it was never awaited."""
 
     class Handler:
         async def __call__(self, *_):
@@ -438,14 +467,21 @@ def test_async_handlers_that_do_not_look_it(engine, way):
 
     handler = Handler()
     with Listener(engine, "a", on_error=handler if way == "on_error" else None) as listener:
-        listener.on("a")({"lambda": lambda event: handler(event), "object": handler, "on_error": lambda _: 1 / 0}[way])
+        listener.on("a")(
+            {
+                "lambda": lambda event: handler(event),
+                "object": handler,
+                "on_error": lambda _: 1 / 0,
+            }[way]
+        )
         run(engine, "NOTIFY a")
         with pytest.raises(NotifyConfigError, match=r"Handler.__call__ is async.*AsyncListener"):
             listener.run()
 
 
 def test_life_cycle(engine, aengine):
-    """Not started, started twice, in another loop: errors that say what to do. Then it works all the same."""
+    """Not started, started twice, in another loop: errors that say what to do. Then it works all
+    the same."""
     listener = AsyncListener(aengine, "a")
 
     async def first():
@@ -500,11 +536,12 @@ def test_missing_triggers_and_servers_are_told(url, engine, aengine):
     asyncio.run(main())
 
 
-# -- the loop goes away -----------------------------------------------------------------------------------------------
+# -- the loop goes away ----------------------------------------------------------------------------
 
 
 def test_a_loop_that_ends_takes_the_listener_along(engine, aengine):
-    """asyncio.run() that returns while a listener runs closes its connection, and the next loop can start it again."""
+    """asyncio.run() that returns while a listener runs closes its connection, and the next loop can
+    start it again."""
     listener = AsyncListener(aengine, "a")
 
     async def forgetful():
@@ -525,7 +562,8 @@ def test_a_loop_that_ends_takes_the_listener_along(engine, aengine):
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_loop_closed_under_a_listener(url, engine, driver):
-    """After loop.close() without a stop(), stop() raises nothing and ends the session, and another loop can start the listener."""
+    """After loop.close() without a stop(), stop() raises nothing and ends the session, and another
+    loop can start the listener."""
     program = """
 import asyncio, sys
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -551,7 +589,8 @@ asyncio.run(again())
 
 
 def test_a_task_that_somebody_cancels_is_not_silence(engine, aengine):
-    """If somebody cancels all tasks of the loop, the listener's as well, who takes events is told, and the connection is closed."""
+    """If somebody cancels all tasks of the loop, the listener's as well, who takes events is told,
+    and the connection is closed."""
 
     async def main():
         listener = await AsyncListener(aengine, "a").start()
@@ -578,7 +617,7 @@ def test_a_listener_that_nobody_holds_ends(engine, aengine):
     asyncio.run(main())
 
 
-# -- values that only the server can read -----------------------------------------------------------------------------
+# -- values that only the server can read ----------------------------------------------------------
 
 
 def things(engine, **columns):
@@ -588,7 +627,11 @@ def things(engine, **columns):
         pass
 
     body = {name: mapped_column(type_) for name, type_ in columns.items()}
-    body |= {"__tablename__": "things", "__notify__": NotifySpec(values="all"), "id": mapped_column(sa.Integer, primary_key=True)}
+    body |= {
+        "__tablename__": "things",
+        "__notify__": NotifySpec(values="all"),
+        "id": mapped_column(sa.Integer, primary_key=True),
+    }
     Thing = type("Thing", (NotifyOnChange, Base), body)
     Thing.metadata.create_all(engine)
     return Thing
@@ -597,27 +640,42 @@ def things(engine, **columns):
 def test_the_programs_own_json_reader_is_used(engine, url):
     """An engine's json_deserializer reads the JSON of events as it reads that of a SELECT."""
     Thing = things(engine, a=pg.JSONB(), b=sa.JSON())
-    aengine = create_async_engine(driver_url(url, "asyncpg"), json_deserializer=lambda s: json.loads(s, parse_float=Decimal))
+    aengine = create_async_engine(
+        driver_url(url, "asyncpg"), json_deserializer=lambda s: json.loads(s, parse_float=Decimal)
+    )
 
     async def main():
         async with AsyncListener(aengine, Thing) as listener:
-            await write(engine, """INSERT INTO things VALUES ('{"x": [1.10]}', '{"y": 2.20}', 1), ('"\\u001e"', 'null', 2)""")
+            await write(
+                engine,
+                """INSERT INTO things VALUES ('{"x": [1.10]}', '{"y": 2.20}', 1), ('"\\u001e"', 'null', 2)""",
+            )
             first, second = await listener.get(10), await listener.get(10)
-        assert dict(first.new) == {"a": {"x": [Decimal("1.10")]}, "b": {"y": Decimal("2.20")}, "id": 1}
+        assert dict(first.new) == {
+            "a": {"x": [Decimal("1.10")]},
+            "b": {"y": Decimal("2.20")},
+            "id": 1,
+        }
         assert dict(second.new) == {"a": "\x1e", "b": None, "id": 2}
 
     asyncio.run(main())
 
 
 def test_the_programs_own_json_reader_is_used_also_where_it_seldom_differs(engine, url):
-    """A json_deserializer that makes something else of some documents only, by an object_hook, reads the JSON of events."""
+    """A json_deserializer that makes something else of some documents only, by an object_hook,
+    reads the JSON of events."""
     Thing = things(engine, a=pg.JSONB(), b=sa.JSON())
     hook = {"object_hook": lambda found: Decimal(found["money"]) if "money" in found else found}
-    aengine = create_async_engine(driver_url(url, "asyncpg"), json_deserializer=lambda text: json.loads(text, **hook))
+    aengine = create_async_engine(
+        driver_url(url, "asyncpg"), json_deserializer=lambda text: json.loads(text, **hook)
+    )
 
     async def main():
         async with AsyncListener(aengine, Thing) as listener:
-            await write(engine, """INSERT INTO things VALUES ('{"x": {"money": "1.10"}}', '{"y": [2.5]}', 1)""")
+            await write(
+                engine,
+                """INSERT INTO things VALUES ('{"x": {"money": "1.10"}}', '{"y": [2.5]}', 1)""",
+            )
             event = await listener.get(10)
         assert dict(event.new) == {"a": {"x": Decimal("1.10")}, "b": {"y": [2.5]}, "id": 1}
         await aengine.dispose()
@@ -627,12 +685,16 @@ def test_the_programs_own_json_reader_is_used_also_where_it_seldom_differs(engin
 
 def test_the_programs_own_codecs_are_used(engine, url):
     """Codecs that the program sets for types on its connections make the values of events too."""
-    Thing = things(engine, n=sa.Numeric(asdecimal=False), u=sa.Uuid(), e=sa.Enum("aB", "Ab", name="mixed"))
+    Thing = things(
+        engine, n=sa.Numeric(asdecimal=False), u=sa.Uuid(), e=sa.Enum("aB", "Ab", name="mixed")
+    )
     aengine = create_async_engine(driver_url(url, "asyncpg"))
     number = uuid.uuid4()
 
     async def codecs(raw):
-        await raw.set_type_codec("numeric", encoder=str, decoder=lambda text: float(text) * 2, schema="pg_catalog")
+        await raw.set_type_codec(
+            "numeric", encoder=str, decoder=lambda text: float(text) * 2, schema="pg_catalog"
+        )
         await raw.set_type_codec("mixed", encoder=str, decoder=str.swapcase, schema="public")
 
     event.listen(aengine.sync_engine, "connect", lambda dbapi, _: dbapi.run_async(codecs))
@@ -649,7 +711,8 @@ def test_the_programs_own_codecs_are_used(engine, url):
 
 
 def test_one_text_that_nobody_can_read(engine, url):
-    """A value that the driver cannot read fails when it is asked for, as a SELECT of it does; all others of the message are there."""
+    """A value that the driver cannot read fails when it is asked for, as a SELECT of it does; all
+    others of the message are there."""
     Thing = things(engine, d=sa.Date(), r=pg.INT4RANGE())
     aengine = create_async_engine(driver_url(url, "asyncpg"))
 
@@ -670,10 +733,23 @@ def test_one_text_that_nobody_can_read(engine, url):
 
 
 def test_forged_texts_are_asked_for_and_refused(engine, url):
-    """A forged message with texts that are none of their type's costs its own rows only; nothing of it is run as SQL."""
+    """A forged message with texts that are none of their type's costs its own rows only; nothing of
+    it is run as SQL."""
     Thing = things(engine, r=pg.INT4RANGE(), i=pg.INET())
     aengine = create_async_engine(driver_url(url, "asyncpg"))
-    texts = ["[1,2)", "'; DROP TABLE things; --", "[1,2)}", '"', "", "\\", "[9,1)", "{}", "null", "é" * 100, "[3,4)"]
+    texts = [
+        "[1,2)",
+        "'; DROP TABLE things; --",
+        "[1,2)}",
+        '"',
+        "",
+        "\\",
+        "[9,1)",
+        "{}",
+        "null",
+        "é" * 100,
+        "[3,4)",
+    ]
     shape = json.dumps({"columns": ["id", "r", "i"], "carried": 3, "key": 1})
     rows = "\x1e".join(f"{number}\x1f{text_}\x1f10.0.0.1" for number, text_ in enumerate(texts))
     header = "\x1f".join(["I", "public.things", "1", "1", shape, ""])
@@ -684,7 +760,9 @@ def test_forged_texts_are_asked_for_and_refused(engine, url):
             def forge():
                 with engine.begin() as connection:
                     payload = f"sa1 1 0 1\x1e{header}\x1e{rows}"
-                    connection.execute(text("SELECT pg_notify('public.things', :payload)"), {"payload": payload})
+                    connection.execute(
+                        text("SELECT pg_notify('public.things', :payload)"), {"payload": payload}
+                    )
 
             await asyncio.to_thread(forge)
             events = [await listener.get(10) for _ in texts]
@@ -694,7 +772,9 @@ def test_forged_texts_are_asked_for_and_refused(engine, url):
                     readable.append(change.new["r"])
                 except UndecodableValue as error:
                     assert error.attribute == "r"
-            assert [change.identity for change in events] == [(number,) for number in range(len(texts))]
+            assert [change.identity for change in events] == [
+                (number,) for number in range(len(texts))
+            ]
             assert [r and r.lower for r in readable] == [1, None, 3]  # "" is NULL
             await write(engine, "INSERT INTO things VALUES ('[5,6)', '::1', 1)")
             assert (await listener.get(10)).new["r"].lower == 5
@@ -714,7 +794,11 @@ def test_a_connection_lost_while_the_server_is_asked(engine, proxy):
             from sa_pgnotify.drivers.asyncpg import Connection
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(Connection, "_read_there", lambda self, texts: (proxy.cut(), self.execute("SELECT 1")))
+                patch.setattr(
+                    Connection,
+                    "_read_there",
+                    lambda self, texts: (proxy.cut(), self.execute("SELECT 1")),
+                )
                 await write(engine, "INSERT INTO things VALUES ('[2,3)', 2)")
                 assert isinstance(await listener.get(10), Gap)
             await write(engine, "INSERT INTO things VALUES ('[3,4)', 3)")
@@ -725,12 +809,15 @@ def test_a_connection_lost_while_the_server_is_asked(engine, proxy):
 
 @pytest.mark.parametrize("kind", ["psycopg-asyncio", "asyncpg"], indirect=True)
 def test_what_needs_nothing_else_is_delivered_at_once(engine, kind, monkeypatch):
-    """A notification goes to who waits for it in the same turn of the loop: to resume the listener's task first takes as long again."""
+    """A notification goes to who waits for it in the same turn of the loop: to resume the
+    listener's task first takes as long again."""
     resumed = []
     with kind.listener(engine, "a") as listener:
         protocol = listener._receiver.protocol
         notified = protocol.notified
-        monkeypatch.setattr(protocol, "notified", lambda notes: resumed.extend(notes) or notified(notes))
+        monkeypatch.setattr(
+            protocol, "notified", lambda notes: resumed.extend(notes) or notified(notes)
+        )
         assert listener.get(0.1) is None
         run(engine, "NOTIFY a, '1'", "NOTIFY a, '2'")
         assert [event.payload for event in take(listener, 2)] == ["1", "2"]
@@ -739,7 +826,8 @@ def test_what_needs_nothing_else_is_delivered_at_once(engine, kind, monkeypatch)
 
 @pytest.mark.parametrize("kind", ["psycopg-asyncio", "asyncpg"], indirect=True)
 def test_interrupted_in_a_callback_it_tells_a_gap(engine, kind, monkeypatch, caplog):
-    """What is raised in the loop's callback, between a notification and the buffer, leaves a Gap in the place of what it took."""
+    """What is raised in the loop's callback, between a notification and the buffer, leaves a Gap in
+    the place of what it took."""
     caplog.set_level("CRITICAL")
     with kind.listener(engine, "a") as listener:
         assert listener.get(0.1) is None

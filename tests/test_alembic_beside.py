@@ -1,4 +1,5 @@
-"""Autogenerate beside other programs: alembic_utils in the same env.py, and another service's change log in the same database."""
+"""Autogenerate beside other programs: alembic_utils in the same env.py, and another service's
+change log in the same database."""
 
 from __future__ import annotations
 
@@ -19,19 +20,24 @@ from revisions import autogenerate, differences, shop
 
 from alembic_ops.beside import keep_functions_and_triggers
 from sa_pgnotify import NotifySpec, notify_on_change
-from sa_pgnotify.reflection import execute_on, functions
+from sa_pgnotify.sql import execute_on
+from sa_pgnotify.triggers.catalog import functions
 
 
 def service(name: str, *, durable: bool = True) -> sa.MetaData:
     """The models of one service: a table."""
     metadata = sa.MetaData()
-    notify_on_change(sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True)), NotifySpec(durable=durable))
+    notify_on_change(
+        sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True)),
+        NotifySpec(durable=durable),
+    )
     return metadata
 
 
 def test_the_log_of_another_service_is_not_dropped(engine):
-    """Services of which one is durable: the other's autogenerate, which leaves the first one's table out by any filter, does not propose to
-    drop the log that its triggers write to; its own work is proposed as ever."""
+    """Services of which one is durable: the other's autogenerate, which leaves the first one's
+    table out by any filter, does not propose to drop the log that its triggers write to; its own
+    work is proposed as ever."""
     service("theirs").create_all(engine)
     mine = service("mine", durable=False)
 
@@ -51,7 +57,8 @@ def test_the_log_of_another_service_is_not_dropped(engine):
 
 
 def test_a_log_that_nobody_writes_to_any_more_is_dropped(engine):
-    """Where no filter leaves the durable table out, it goes, and its log with it; so it does where it stays and is no longer durable."""
+    """Where no filter leaves the durable table out, it goes, and its log with it; so it does where
+    it stays and is no longer durable."""
     theirs = service("theirs")
     theirs.create_all(engine)
     for wanted in (sa.MetaData(), service("theirs", durable=False)):
@@ -61,10 +68,14 @@ def test_a_log_that_nobody_writes_to_any_more_is_dropped(engine):
 
 @pytest.mark.parametrize("package", ["alembic_utils", "alembic_utils_extended"])
 def test_proposals_to_drop_what_is_ours_are_removed(engine, package):
-    """Of entities to drop, those that are our functions and triggers are left out; those of others, of names like ours too, stay. (What
-    alembic_utils itself proposes is tried by the next test, where it is installed.)"""
+    """Of entities to drop, those that are our functions and triggers are left out; those of others,
+    of names like ours too, stay. (What alembic_utils itself proposes is tried by the next test,
+    where it is installed.)"""
     shop("orders", 'odd "name"').create_all(engine)
-    run(engine, "CREATE FUNCTION sa_pgnotify_theirs() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    run(
+        engine,
+        "CREATE FUNCTION sa_pgnotify_theirs() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    )
 
     class Entity:
         def __init__(self, signature: str, schema: str) -> None:
@@ -75,8 +86,17 @@ def test_proposals_to_drop_what_is_ours_are_removed(engine, package):
             self.target = Entity(signature, schema)
 
     DropOp.__module__ = f"{package}.reversible_op"
-    ours = ["sa_pgnotify_orders()", "sa_pgnotify_odd name()", "sa_pgnotify_insert", "sa_pgnotify_truncate"]
-    others = [DropOp("sa_pgnotify_theirs()"), DropOp("touch()"), DropOp("sa_pgnotify_orders()", "elsewhere")]
+    ours = [
+        "sa_pgnotify_orders()",
+        "sa_pgnotify_odd name()",
+        "sa_pgnotify_insert",
+        "sa_pgnotify_truncate",
+    ]
+    others = [
+        DropOp("sa_pgnotify_theirs()"),
+        DropOp("touch()"),
+        DropOp("sa_pgnotify_orders()", "elsewhere"),
+    ]
     ops = UpgradeOps([*map(DropOp, ours), *others])
     with engine.connect() as connection:
         keep_functions_and_triggers(ops, functions(execute_on(connection)))
@@ -131,12 +151,17 @@ assert text.count("op.drop_entity") == 1 and "touch_it" in text and "sa_pgnotify
 
 
 def test_alembic_utils(url, tmp_path: Path):
-    """With entities of alembic_utils registered, autogenerate proposes nothing about our triggers, and alembic_utils' own work as ever:
-    entities that are new, and one that is no longer registered."""
-    pytest.importorskip("alembic_utils", reason="alembic_utils is not installed")  # a program of its own: it registers itself for good
+    """With entities of alembic_utils registered, autogenerate proposes nothing about our triggers,
+    and alembic_utils' own work as ever: entities that are new, and one that is no longer
+    registered."""
+    # a program of its own: it registers itself for good
+    pytest.importorskip("alembic_utils", reason="alembic_utils is not installed")
     (tmp_path / "entities.py").write_text(ENTITIES)
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
-        [sys.executable, tmp_path / "entities.py", address(url)], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+        [sys.executable, tmp_path / "entities.py", address(url)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr

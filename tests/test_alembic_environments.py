@@ -1,4 +1,5 @@
-"""Alembic environments as people have them: made by ``alembic init``, with schemas, filters, other programs and other drivers about."""
+"""Alembic environments as people have them: made by ``alembic init``, with schemas, filters, other
+programs and other drivers about."""
 
 from __future__ import annotations
 
@@ -10,25 +11,50 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.util import CommandError
 from conftest import run, told
-from revisions import Project, apply, autogenerate, catalog, differences, marked, shop, together, upgrade
+from revisions import (
+    Project,
+    apply,
+    autogenerate,
+    catalog,
+    differences,
+    marked,
+    shop,
+    together,
+    upgrade,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import alembic_ops
-from sa_pgnotify import NotifyConfigError, NotifyOnChange, NotifySpec, Updated, check, notify_on_change
+from sa_pgnotify import (
+    NotifyConfigError,
+    NotifyOnChange,
+    NotifySpec,
+    Updated,
+    check,
+    notify_on_change,
+)
 
-# -- revisions and checks ---------------------------------------------------------------------------------------------
+# -- revisions and checks --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"render_as_batch": True}, {"transaction_per_migration": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"render_as_batch": True}, {"transaction_per_migration": True}], ids=str
+)
 def test_base_to_head_to_base(engine, url, tmp_path, options):
-    """Each of several revisions leaves nothing for the next to do, and each step down leaves the catalog as the step up found it."""
+    """Each of several revisions leaves nothing for the next to do, and each step down leaves the
+    catalog as the step up found it."""
     project, left = Project(tmp_path, url, **options), []
     every = NotifySpec(values="all", when=lambda old, new: new.status != "draft", channel="Orders")
     for metadata in (
         shop(spec=None),
         shop(),
         shop("orders", "customers", spec=every),
-        shop("orders", "customers", spec=NotifySpec(operations=("update",), update_of=("status",)), more=("note",)),
+        shop(
+            "orders",
+            "customers",
+            spec=NotifySpec(operations=("update",), update_of=("status",)),
+            more=("note",),
+        ),
         together(shop("orders", spec=None), shop("customers")),
         shop("orders", spec=None),
         shop("items"),
@@ -46,7 +72,8 @@ def test_base_to_head_to_base(engine, url, tmp_path, options):
 
 
 def test_check_says_what_differs(engine, url, tmp_path, capsys):
-    """``alembic check`` names the table and what it lacks, and only that; after the upgrade it says that there is nothing."""
+    """``alembic check`` names the table and what it lacks, and only that; after the upgrade it says
+    that there is nothing."""
     project = Project(tmp_path, url)
     project.upgrade(shop(spec=None))
     project.config.attributes["metadata"] = shop()
@@ -58,41 +85,60 @@ def test_check_says_what_differs(engine, url, tmp_path, capsys):
         "operations": ["insert", "update", "delete", "truncate"],
         "version": 1,
     }
-    assert str(caught.value) == f"New upgrade operations detected: [('add_notify_triggers', None, 'orders', {parameters})]"
+    assert (
+        str(caught.value)
+        == f"New upgrade operations detected: [('add_notify_triggers', None, 'orders', {parameters})]"
+    )
     project.upgrade()
     command.check(project.config)
-    assert "No new upgrade operations detected." in project.config.stdout.getvalue() + capsys.readouterr().out
+    assert (
+        "No new upgrade operations detected."
+        in project.config.stdout.getvalue() + capsys.readouterr().out
+    )
 
 
 def test_diff_tuples(engine):
-    """``compare_metadata`` tells what is added, changed and removed in tuples: kind, schema, table, former and new parameters."""
+    """``compare_metadata`` tells what is added, changed and removed in tuples: kind, schema, table,
+    former and new parameters."""
     run(engine, "CREATE SCHEMA audit")
     plain, options = shop(spec=None, schema="audit"), {"include_schemas": True}
     plain.create_all(engine)
     (added,) = differences(engine, shop(schema="audit"), **options)
     assert added[:3] == ("add_notify_triggers", "audit", "orders") and added[3]["key"] == ["id"]
     upgrade(engine, shop(schema="audit"), **options)
-    (changed,) = differences(engine, shop(schema="audit", spec=NotifySpec(channel="Changes")), **options)
-    assert changed == ("modify_notify_triggers", "audit", "orders", added[3], {**added[3], "channel": "Changes"})
+    (changed,) = differences(
+        engine, shop(schema="audit", spec=NotifySpec(channel="Changes")), **options
+    )
+    assert changed == (
+        "modify_notify_triggers",
+        "audit",
+        "orders",
+        added[3],
+        {**added[3], "channel": "Changes"},
+    )
     (removed,) = differences(engine, plain, **options)
     assert removed == ("remove_notify_triggers", "audit", "orders", added[3])
 
 
 def test_table_info(engine, url, tmp_path):
-    """Our note in ``Table.info`` is not written into revisions and causes no drift; the user's own keys are written as ever."""
+    """Our note in ``Table.info`` is not written into revisions and causes no drift; the user's own
+    keys are written as ever."""
     project = Project(tmp_path, url)
     text = project.upgrade(together(shop("orders", info={"owner": "sales"}), shop("customers")))
     assert text.count("info=") == 1 and "info={'owner': 'sales'}" in text
     metadata = shop("orders", info={"owner": "sales"})
     autogenerate(engine, metadata)
-    assert set(metadata.tables["orders"].info) == {"owner", "sa_pgnotify"}, "the model itself keeps both"
+    assert set(metadata.tables["orders"].info) == {"owner", "sa_pgnotify"}, (
+        "the model itself keeps both"
+    )
 
 
-# -- schemas ----------------------------------------------------------------------------------------------------------
+# -- schemas ---------------------------------------------------------------------------------------
 
 
 def test_two_schemas(engine, url, tmp_path):
-    """Tables of one name in two schemas, and a class joined across them, get triggers of their own, with Alembic's table in a third."""
+    """Tables of one name in two schemas, and a class joined across them, get triggers of their own,
+    with Alembic's table in a third."""
     run(engine, "CREATE SCHEMA sales", "CREATE SCHEMA hr", "CREATE SCHEMA meta")
     before = catalog(engine)
     project = Project(tmp_path, url, include_schemas=True, version_table_schema="meta")
@@ -132,9 +178,14 @@ def test_two_schemas(engine, url, tmp_path):
 
 @pytest.mark.parametrize("default", ["public", "app", "ünder \"score'"])
 def test_default_schema_by_name(engine, url, tmp_path, default):
-    """A model that names the default schema, whichever that is, is the same as one that does not: no drift, nothing proposed twice."""
+    """A model that names the default schema, whichever that is, is the same as one that does not:
+    no drift, nothing proposed twice."""
     quoted = sa.dialects.postgresql.dialect().identifier_preparer.quote(default)
-    run(engine, f"CREATE SCHEMA IF NOT EXISTS {quoted}", f"ALTER DATABASE {url.database} SET search_path = {quoted}")
+    run(
+        engine,
+        f"CREATE SCHEMA IF NOT EXISTS {quoted}",
+        f"ALTER DATABASE {url.database} SET search_path = {quoted}",
+    )
     before = catalog(engine)
     for i, include_schemas in enumerate((False, True)):
         project = Project(tmp_path / str(i), url, include_schemas=include_schemas)
@@ -144,7 +195,14 @@ def test_default_schema_by_name(engine, url, tmp_path, default):
         assert differences(fresh, shop(), include_schemas=include_schemas) == []
         text = project.upgrade(shop(spec=NotifySpec(values="all")))
         assert text.count("alter_notify_triggers(") == 2, "one in upgrade and one in downgrade"
-        assert differences(fresh, shop(spec=NotifySpec(values="all"), schema=default), include_schemas=include_schemas) == []
+        assert (
+            differences(
+                fresh,
+                shop(spec=NotifySpec(values="all"), schema=default),
+                include_schemas=include_schemas,
+            )
+            == []
+        )
         text = project.upgrade(shop(spec=None, schema=default))
         assert text.count("drop_notify_triggers(") == 1
         project.downgrade()
@@ -153,7 +211,8 @@ def test_default_schema_by_name(engine, url, tmp_path, default):
 
 
 def test_table_further_on_the_search_path(engine, url, tmp_path):
-    """A table that is found through the search path, but is not in its first schema, has its triggers changed and dropped like any."""
+    """A table that is found through the search path, but is not in its first schema, has its
+    triggers changed and dropped like any."""
     run(engine, "CREATE SCHEMA app", "CREATE TABLE orders (id serial PRIMARY KEY, status text)")
     run(engine, f"ALTER DATABASE {url.database} SET search_path = app, public")
     project, left = Project(tmp_path, url), []
@@ -167,7 +226,8 @@ def test_table_further_on_the_search_path(engine, url, tmp_path):
 
 
 def test_tenants(engine, url, tmp_path):
-    """One history run for each tenant's schema, as Alembic's cookbook has it, installs and removes what is the tenant's alone."""
+    """One history run for each tenant's schema, as Alembic's cookbook has it, installs and removes
+    what is the tenant's alone."""
     run(engine, "CREATE SCHEMA one", "CREATE SCHEMA two")
     project = Project(tmp_path, url)
     env = tmp_path / "alembic" / "env.py"
@@ -196,25 +256,35 @@ def test_tenants(engine, url, tmp_path):
 
 
 def test_left_over_of_another_schema(engine):
-    """What a dropped table left in another schema is proposed to be dropped only where other schemas are looked at."""
+    """What a dropped table left in another schema is proposed to be dropped only where other
+    schemas are looked at."""
     run(engine, "CREATE SCHEMA other")
     shop(schema="other").create_all(engine)
     run(engine, "DROP TABLE other.orders")
     assert differences(engine, sa.MetaData()) == []
     revision = upgrade(engine, sa.MetaData(), include_schemas=True)
     assert "op.drop_notify_triggers('orders', schema='other', if_exists=True)" in revision.upgrade
-    assert differences(engine, sa.MetaData(), include_schemas=True) == [] and not catalog(engine)["functions"]
+    assert (
+        differences(engine, sa.MetaData(), include_schemas=True) == []
+        and not catalog(engine)["functions"]
+    )
 
 
-# -- what is not ours -------------------------------------------------------------------------------------------------
+# -- what is not ours ------------------------------------------------------------------------------
 
 
 def _name(keep: Callable[..., bool]) -> dict[str, Any]:
-    return {"include_name": lambda name, type_, parents: keep(name, type_, parents.get("schema_name"))}
+    return {
+        "include_name": lambda name, type_, parents: keep(name, type_, parents.get("schema_name"))
+    }
 
 
 def _object(keep: Callable[..., bool]) -> dict[str, Any]:
-    return {"include_object": lambda item, name, type_, reflected, compare_to: keep(name, type_, getattr(item, "schema", None))}
+    return {
+        "include_object": lambda item, name, type_, reflected, compare_to: keep(
+            name, type_, getattr(item, "schema", None)
+        )
+    }
 
 
 def by_table(name, type_, schema):
@@ -230,39 +300,58 @@ def by_our_type(name, type_, schema):
 
 
 @pytest.mark.parametrize("how", [_name, _object], ids=["include_name", "include_object"])
-@pytest.mark.parametrize(("keep", "schema"), [(by_table, None), (by_schema, "other"), (by_our_type, None), (by_our_type, "other")])
+@pytest.mark.parametrize(
+    ("keep", "schema"),
+    [(by_table, None), (by_schema, "other"), (by_our_type, None), (by_our_type, "other")],
+)
 def test_filters(engine, how, keep, schema):
-    """Triggers that a filter leaves out are not changed, not dropped with their marker, and not dropped when only their function is
-    left; those beside them are."""
+    """Triggers that a filter leaves out are not changed, not dropped with their marker, and not
+    dropped when only their function is left; those beside them are."""
     run(engine, "CREATE SCHEMA other")
     options = {"include_schemas": True, **how(keep)}
 
     def models(spec: NotifySpec | None) -> sa.MetaData:
-        # Alembic proposes to create a table that is in the metadata while include_name keeps it from being looked for.
+        # Alembic proposes to create a table that is in the metadata while include_name keeps it
+        # from being looked for.
         absent = how is _name and keep is not by_our_type
-        return together(shop("ours", spec=spec), sa.MetaData() if absent else shop("theirs", spec=spec, schema=schema))
+        return together(
+            shop("ours", spec=spec),
+            sa.MetaData() if absent else shop("theirs", spec=spec, schema=schema),
+        )
 
     together(shop("ours"), shop("theirs", schema=schema)).create_all(engine)
     for spec in (NotifySpec(values="all"), None):
         found = differences(engine, models(spec), **options)
         assert [diff[2] for diff in found if "notify" in diff[0]] == ["ours"]
     sql = "DROP TRIGGER sa_pgnotify_{0} ON ours; DROP TRIGGER sa_pgnotify_{0} ON {1}theirs"
-    run(engine, *(sql.format(operation, "other." * bool(schema)) for operation in ("insert", "update", "delete", "truncate")))
+    run(
+        engine,
+        *(
+            sql.format(operation, "other." * bool(schema))
+            for operation in ("insert", "update", "delete", "truncate")
+        ),
+    )
     found = differences(engine, models(None), **options)
-    assert [diff[2] for diff in found if "notify" in diff[0]] == ["ours"], "their function is left alone, ours is not"
+    assert [diff[2] for diff in found if "notify" in diff[0]] == ["ours"], (
+        "their function is left alone, ours is not"
+    )
 
 
 @pytest.mark.parametrize("how", [_name, _object], ids=["include_name", "include_object"])
 def test_filter_of_our_type(engine, how):
-    """A filter of our own type is asked by the table's name, and leaves the table itself to Alembic: made, without triggers."""
+    """A filter of our own type is asked by the table's name, and leaves the table itself to
+    Alembic: made, without triggers."""
     revision = upgrade(engine, shop("ours", "theirs"), **_object(by_our_type))
     assert revision.upgrade.count("create_table(") == 2 and marked(engine) == {"ours"}
     assert differences(engine, shop("ours", "theirs"), **how(by_our_type)) == []
-    assert [diff[2] for diff in differences(engine, shop("ours", "theirs"))] == ["theirs"], "the filter is what kept it out"
+    assert [diff[2] for diff in differences(engine, shop("ours", "theirs"))] == ["theirs"], (
+        "the filter is what kept it out"
+    )
 
 
 def test_filter_arguments(engine):
-    """A filter is given the name of the table, its schema, and whether it stands in the database, in the models or in both."""
+    """A filter is given the name of the table, its schema, and whether it stands in the database,
+    in the models or in both."""
     asked = []
 
     def include_name(name, type_, parents):
@@ -272,7 +361,9 @@ def test_filter_arguments(engine):
 
     def include_object(item, name, type_, reflected, compare_to):
         if type_ == alembic_ops.FILTER_TYPE:
-            asked.append((item.name, name, reflected, None if compare_to is None else compare_to.name))
+            asked.append(
+                (item.name, name, reflected, None if compare_to is None else compare_to.name)
+            )
         return True
 
     options = {"include_name": include_name, "include_object": include_object}
@@ -290,11 +381,15 @@ def test_filter_arguments(engine):
 @pytest.mark.parametrize("how", [_name, _object], ids=["include_name", "include_object"])
 @pytest.mark.parametrize("spec", [NotifySpec(values="all"), None], ids=["changed", "removed"])
 def test_filter_of_what_is_not_known(engine, how, spec):
-    """A filter is asked first: triggers of another program, made by a newer library, are no error where they are left out."""
+    """A filter is asked first: triggers of another program, made by a newer library, are no error
+    where they are left out."""
     shop("theirs").create_all(engine)
     run(engine, """COMMENT ON FUNCTION sa_pgnotify_theirs() IS 'sa_pgnotify {"version": 99}'""")
     assert differences(engine, shop("theirs", spec=spec), **how(by_our_type)) == []
-    with pytest.raises(NotifyConfigError, match="theirs: its triggers are of template version 99, and this sa_pgnotify knows 1"):
+    with pytest.raises(
+        NotifyConfigError,
+        match="theirs: its triggers are of template version 99, and this sa_pgnotify knows 1",
+    ):
         differences(engine, shop("theirs", spec=spec))
 
 
@@ -303,19 +398,28 @@ def test_several_metadata(engine, url, tmp_path):
     project = Project(tmp_path, url)
     text = project.upgrade([shop("orders"), shop("customers", spec=NotifySpec(values="all"))])
     assert text.count("create_notify_triggers(") == 2
-    text = project.upgrade([shop("orders", spec=None), shop("customers", spec=NotifySpec(values="all"))])
+    text = project.upgrade(
+        [shop("orders", spec=None), shop("customers", spec=NotifySpec(values="all"))]
+    )
     assert text.count("notify_triggers(") == 2 and marked(engine) == {"customers"}
 
 
 def test_two_programs(engine, url, tmp_path):
-    """Programs that share a database, each with its metadata, its version table and a filter, leave each other's triggers alone."""
+    """Programs that share a database, each with its metadata, its version table and a filter, leave
+    each other's triggers alone."""
     first, second = shop("orders"), shop("customers", spec=NotifySpec(values="all"))
 
     def program(name: str, mine: sa.MetaData) -> Project:
         def include_object(item, name, type_, reflected, compare_to):
-            return not (type_ == "table" and reflected and compare_to is None)  # as many have it: drop no unknown table
+            # as many have it: drop no unknown table
+            return not (type_ == "table" and reflected and compare_to is None)
 
-        return Project(tmp_path / name, url, version_table=f"alembic_version_{name}", include_object=include_object)
+        return Project(
+            tmp_path / name,
+            url,
+            version_table=f"alembic_version_{name}",
+            include_object=include_object,
+        )
 
     one, two = program("one", first), program("two", second)
     one.upgrade(first)
@@ -345,7 +449,8 @@ CREATE TRIGGER sa_pgnotify_said AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTI
 
 
 def test_foreign_triggers(engine, url, tmp_path):
-    """Functions and triggers that are not ours, even those named alike, outlive every step up and down of the tables that they are on."""
+    """Functions and triggers that are not ours, even those named alike, outlive every step up and
+    down of the tables that they are on."""
     run(engine, FOREIGN)
     project = Project(tmp_path, url)
     plain = sa.MetaData()
@@ -370,9 +475,12 @@ def test_foreign_triggers(engine, url, tmp_path):
     assert catalog(engine) == before
 
 
-@pytest.mark.parametrize("call", ["drop_notify_triggers('idle', if_exists=True)", "drop_notify_triggers('mine')"])
+@pytest.mark.parametrize(
+    "call", ["drop_notify_triggers('idle', if_exists=True)", "drop_notify_triggers('mine')"]
+)
 def test_drop_by_hand_spares_what_is_not_ours(engine, call):
-    """A drop takes what its table has of ours, and leaves a function named like ours that somebody else wrote."""
+    """A drop takes what its table has of ours, and leaves a function named like ours that somebody
+    else wrote."""
     run(engine, FOREIGN)
     before = catalog(engine)
     apply(engine, f"op.{call}")

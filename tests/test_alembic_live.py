@@ -1,4 +1,5 @@
-"""Migrations beside the program's traffic: what they lock, and what listeners of the older and of the newer model see."""
+"""Migrations beside the program's traffic: what they lock, and what listeners of the older and of
+the newer model see."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from conftest import run, take, told, until_end
 from revisions import apply, autogenerate, catalog, differences, upgrade
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-import sa_pgnotify.receiver as receiver_module
+import sa_pgnotify.listening.receiver as receiver_module
 from sa_pgnotify import (
     Change,
     Deleted,
@@ -40,7 +41,12 @@ STRONG = {"AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "Shar
 
 def orders(spec: NotifySpec | None) -> sa.MetaData:
     metadata = sa.MetaData()
-    table = sa.Table("orders", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("status", sa.Text))
+    table = sa.Table(
+        "orders",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("status", sa.Text),
+    )
     if spec is not None:
         notify_on_change(table, spec)
     return metadata
@@ -48,7 +54,8 @@ def orders(spec: NotifySpec | None) -> sa.MetaData:
 
 @contextmanager
 def migrating(engine: sa.Engine, code: str):
-    """The body of a revision has run, and its transaction is open; gives its connection. It would not have waited for a lock."""
+    """The body of a revision has run, and its transaction is open; gives its connection. It would
+    not have waited for a lock."""
     with engine.connect() as connection, connection.begin() as transaction:
         connection.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")
         with Operations.context(MigrationContext.configure(connection)) as op:
@@ -68,7 +75,7 @@ def hurried(engine: sa.Engine, *statements: str) -> None:
     run(engine, "SET LOCAL lock_timeout = '100ms'", *statements)
 
 
-# -- locks ------------------------------------------------------------------------------------------------------------
+# -- locks -----------------------------------------------------------------------------------------
 
 BODY_ONLY = {
     "values": NotifySpec(values="all"),
@@ -78,11 +85,15 @@ BODY_ONLY = {
 }
 
 
-@pytest.mark.parametrize("statement", ["INSERT INTO orders VALUES (1, 'idle')", "SELECT * FROM orders"], ids=["wrote", "read"])
+@pytest.mark.parametrize(
+    "statement",
+    ["INSERT INTO orders VALUES (1, 'idle')", "SELECT * FROM orders"],
+    ids=["wrote", "read"],
+)
 @pytest.mark.parametrize("spec", BODY_ONLY.values(), ids=BODY_ONLY.keys())
 def test_replacing_the_function_waits_for_nobody(engine, statement, spec):
-    """Where only the function's body changes, an idle transaction on the table does not hold up the migration, nor the migration anyone:
-    readers and writers go on while it is open."""
+    """Where only the function's body changes, an idle transaction on the table does not hold up the
+    migration, nor the migration anyone: readers and writers go on while it is open."""
     upgrade(engine, orders(NotifySpec()))
     revision = autogenerate(engine, orders(spec))
     with engine.connect() as idle:
@@ -90,7 +101,12 @@ def test_replacing_the_function_waits_for_nobody(engine, statement, spec):
         for code in (revision.upgrade, revision.downgrade):
             with migrating(engine, code) as migration:
                 assert not locks(migration) & STRONG
-                hurried(engine, "SELECT * FROM orders", "INSERT INTO orders VALUES (2, 'busy')", "DELETE FROM orders WHERE id = 2")
+                hurried(
+                    engine,
+                    "SELECT * FROM orders",
+                    "INSERT INTO orders VALUES (2, 'busy')",
+                    "DELETE FROM orders WHERE id = 2",
+                )
         idle.commit()
     apply(engine, revision.upgrade)
     assert differences(engine, orders(spec)) == []
@@ -104,7 +120,8 @@ ADDED = {
 
 @pytest.mark.parametrize(("before", "after"), ADDED.values(), ids=ADDED.keys())
 def test_adding_a_trigger_does_not_block_readers(engine, before, after):
-    """A trigger that has to be added waits for writers and makes writers wait, but neither for nor of readers."""
+    """A trigger that has to be added waits for writers and makes writers wait, but neither for nor
+    of readers."""
     upgrade(engine, orders(before))
     code = autogenerate(engine, orders(after)).upgrade
     with engine.connect() as idle:
@@ -117,23 +134,29 @@ def test_adding_a_trigger_does_not_block_readers(engine, before, after):
         idle.exec_driver_sql("SELECT * FROM orders")
     assert differences(engine, orders(after)) == []
     (table,) = orders(after).tables.values()
-    assert [type(event) for event in told(engine, table, "INSERT INTO orders VALUES (1, 'x')")] == [Inserted]
+    assert [type(event) for event in told(engine, table, "INSERT INTO orders VALUES (1, 'x')")] == [
+        Inserted
+    ]
 
 
 def test_an_alter_that_cannot_lock_changes_nothing(engine):
-    """Where a trigger must be added and a writer is idle in its transaction, lock_timeout ends the migration, and nothing has changed."""
+    """Where a trigger must be added and a writer is idle in its transaction, lock_timeout ends the
+    migration, and nothing has changed."""
     upgrade(engine, orders(NotifySpec(operations=("insert",))))
     after = orders(NotifySpec(operations=("insert", "update"), values="all"))
     proposed = autogenerate(engine, after).upgrade
     with engine.connect() as idle:
         idle.exec_driver_sql("INSERT INTO orders VALUES (1, 'idle')")
-        with pytest.raises(sa.exc.OperationalError, match="lock timeout"), migrating(engine, proposed):
+        with (
+            pytest.raises(sa.exc.OperationalError, match="lock timeout"),
+            migrating(engine, proposed),
+        ):
             pass
     assert differences(engine, orders(NotifySpec(operations=("insert",)))) == []
     assert autogenerate(engine, after).upgrade == proposed
 
 
-# -- two versions of a model ------------------------------------------------------------------------------------------
+# -- two versions of a model -----------------------------------------------------------------------
 
 
 def model(**columns: Any) -> tuple[type, sa.MetaData]:
@@ -142,8 +165,17 @@ def model(**columns: Any) -> tuple[type, sa.MetaData]:
     class Base(DeclarativeBase):
         pass
 
-    body = {"__tablename__": "orders", "__notify__": ALL, "__annotations__": {"id": Mapped[int]}, "id": mapped_column(primary_key=True)}
-    return type("Order", (NotifyOnChange, Base), {**body, **{name: sa.Column(type_) for name, type_ in columns.items()}}), Base.metadata
+    body = {
+        "__tablename__": "orders",
+        "__notify__": ALL,
+        "__annotations__": {"id": Mapped[int]},
+        "id": mapped_column(primary_key=True),
+    }
+    return type(
+        "Order",
+        (NotifyOnChange, Base),
+        {**body, **{name: sa.Column(type_) for name, type_ in columns.items()}},
+    ), Base.metadata
 
 
 CHANGES = (
@@ -164,7 +196,8 @@ def shown(events: list[Any]) -> list[Any]:
 
 
 def values(event: Change, which: str) -> dict[str, Any]:
-    """The values before or after; only the identity's if there is one that this listener cannot decode."""
+    """The values before or after; only the identity's if there is one that this listener cannot
+    decode."""
     try:
         return dict(getattr(event, which))
     except UndecodableValue as error:
@@ -183,32 +216,49 @@ def expected(old: dict[str, Any], new: dict[str, Any], changed: set[str]) -> lis
 
 def with_using(code: str) -> str:
     """What a developer adds by hand to a change of type that PostgreSQL does not make by itself."""
-    return re.sub(r"(type_=sa\.(\w+)\(\)),", lambda m: f"{m[1]}, postgresql_using='note::{m[2]}',", code)
+    return re.sub(
+        r"(type_=sa\.(\w+)\(\)),", lambda m: f"{m[1]}, postgresql_using='note::{m[2]}',", code
+    )
 
 
-def told_to_all(engine: sa.Engine, listeners: list[Listener], name: str, first: str, second: str) -> list[list[Any]]:
+def told_to_all(
+    engine: sa.Engine, listeners: list[Listener], name: str, first: str, second: str
+) -> list[list[Any]]:
     """Change a row in three transactions, and give what each listener said of it."""
     for statement in CHANGES:
         run(engine, statement.format(name, first, second))
     run(engine, "NOTIFY end_of_test")
-    return [shown(list(takewhile(lambda event: not isinstance(event, Notification), listener))) for listener in listeners]
+    return [
+        shown(list(takewhile(lambda event: not isinstance(event, Notification), listener)))
+        for listener in listeners
+    ]
 
 
-def steps(engine: sa.Engine, old: Any, new: Any, name: str, written: list[tuple[str, str]]) -> list[list[list[Any]]]:
-    """Upgrade and downgrade under traffic. Gives what was told, by state of the database (before, upgraded, downgraded), to listeners in
-    this order: old model, new model, both running since before the upgrade; then old and new, started in that state.
+def steps(
+    engine: sa.Engine, old: Any, new: Any, name: str, written: list[tuple[str, str]]
+) -> list[list[list[Any]]]:
+    """Upgrade and downgrade under traffic. Gives what was told, by state of the database (before,
+    upgraded, downgraded), to listeners in this order: old model, new model, both running since
+    before the upgrade; then old and new, started in that state.
 
-    :param written: the two values, as SQL, that are written to the column ``name``, by state; as many as states are wanted.
+    :param written: the two values, as SQL, that are written to the column ``name``, by state; as
+        many as states are wanted.
     """
     (old_class, old_metadata), (new_class, new_metadata) = old, new
     upgrade(engine, old_metadata)
     revision = autogenerate(engine, new_metadata)
     said = []
-    with Listener(engine, old_class, "end_of_test") as old_listener, Listener(engine, new_class, "end_of_test") as new_listener:
+    with (
+        Listener(engine, old_class, "end_of_test") as old_listener,
+        Listener(engine, new_class, "end_of_test") as new_listener,
+    ):
         for code, pair in zip((None, revision.upgrade, revision.downgrade), written, strict=False):
             if code is not None:
                 apply(engine, with_using(code))
-            with Listener(engine, old_class, "end_of_test") as old_late, Listener(engine, new_class, "end_of_test") as new_late:
+            with (
+                Listener(engine, old_class, "end_of_test") as old_late,
+                Listener(engine, new_class, "end_of_test") as new_late,
+            ):
                 everyone = [old_listener, new_listener, old_late, new_late]
                 said.append(told_to_all(engine, everyone, name, *pair))
             assert [listener.stats.gaps for listener in everyone] == [0] * 4
@@ -216,7 +266,8 @@ def steps(engine: sa.Engine, old: Any, new: Any, name: str, written: list[tuple[
 
 
 def test_a_column_that_is_added(engine):
-    """The older model is told of the table as it knows it; an update of the new column alone is told with nothing changed that it has."""
+    """The older model is told of the table as it knows it; an update of the new column alone is
+    told with nothing changed that it has."""
     old, new = model(status=sa.Text), model(status=sa.Text, note=sa.Integer)
     before, upgraded, downgraded = steps(engine, old, new, "status", [("'a'", "'b'")] * 3)
     without = expected({"status": "a"}, {"status": "b"}, {"status"})
@@ -226,18 +277,23 @@ def test_a_column_that_is_added(engine):
 
 
 def test_an_update_of_a_column_that_only_the_newer_model_knows(engine):
-    """Nothing is lost: the older model is told that the row changed, and that nothing it knows of did."""
+    """Nothing is lost: the older model is told that the row changed, and that nothing it knows of
+    did."""
     old, new = model(status=sa.Text), model(status=sa.Text, note=sa.Integer)
     upgrade(engine, old[1])
     upgrade(engine, new[1])
-    with Listener(engine, old[0], "end_of_test") as old_listener, Listener(engine, new[0], "end_of_test") as new_listener:
+    with (
+        Listener(engine, old[0], "end_of_test") as old_listener,
+        Listener(engine, new[0], "end_of_test") as new_listener,
+    ):
         for_old, for_new = told_to_all(engine, [old_listener, new_listener], "note", "5", "6")
     assert for_old == expected({"status": None}, {"status": None}, set())
     assert for_new == expected({"status": None, "note": 5}, {"status": None, "note": 6}, {"note"})
 
 
 def test_a_carried_column_that_is_dropped(engine):
-    """The older model goes on without the column: ``old`` and ``new`` do not hold it, rather than hold a None that nobody wrote."""
+    """The older model goes on without the column: ``old`` and ``new`` do not hold it, rather than
+    hold a None that nobody wrote."""
     old, new = model(status=sa.Text, note=sa.Integer), model(status=sa.Text)
     before, upgraded, downgraded = steps(engine, old, new, "status", [("'a'", "'b'")] * 3)
     without = expected({"status": "a"}, {"status": "b"}, {"status"})
@@ -247,17 +303,28 @@ def test_a_carried_column_that_is_dropped(engine):
 
 
 RETYPED = {
-    "integer to numeric": (sa.Integer, sa.Numeric, ("5", "6"), ("5.5", "6.5"), (Decimal("5.5"), Decimal("6.5"))),
+    "integer to numeric": (
+        sa.Integer,
+        sa.Numeric,
+        ("5", "6"),
+        ("5.5", "6.5"),
+        (Decimal("5.5"), Decimal("6.5")),
+    ),
     "integer to text": (sa.Integer, sa.Text, ("5", "6"), ("'x'", "'y'"), ("x", "y")),
     "integer to text of digits": (sa.Integer, sa.Text, ("5", "6"), ("'5'", "'6'"), ("5", "6")),
     "text to integer": (sa.Text, sa.Integer, ("'5'", "'6'"), ("7", "8"), (7, 8)),
 }
-retyped = pytest.mark.parametrize(("before", "after", "old_texts", "new_texts", "new_values"), RETYPED.values(), ids=RETYPED.keys())
+retyped = pytest.mark.parametrize(
+    ("before", "after", "old_texts", "new_texts", "new_values"),
+    RETYPED.values(),
+    ids=RETYPED.keys(),
+)
 
 
 @retyped
 def test_a_carried_column_that_is_retyped(engine, before, after, old_texts, new_texts, new_values):
-    """One revision retypes the column and its trigger, in an order that works in the upgrade and in the downgrade."""
+    """One revision retypes the column and its trigger, in an order that works in the upgrade and in
+    the downgrade."""
     (_, old), (_, new) = model(note=before), model(note=after)
     upgrade(engine, old)
     run(engine, f"INSERT INTO orders (id, note) VALUES (10, {old_texts[0]})")
@@ -270,41 +337,60 @@ def test_a_carried_column_that_is_retyped(engine, before, after, old_texts, new_
 
 
 @retyped
-def test_no_event_is_lost_while_a_column_is_retyped(engine, before, after, old_texts, new_texts, new_values):
-    """Every listener is told each change, without a gap, and what changed, whether or not it can read the value."""
+def test_no_event_is_lost_while_a_column_is_retyped(
+    engine, before, after, old_texts, new_texts, new_values
+):
+    """Every listener is told each change, without a gap, and what changed, whether or not it can
+    read the value."""
     said = steps(engine, model(note=before), model(note=after), "note", [old_texts, new_texts])
     for events in (events for state in said for events in state):
-        assert [(event[0], event[1]) for event in events] == [("inserted", (1,)), ("updated", (1,)), ("deleted", (1,))]
+        assert [(event[0], event[1]) for event in events] == [
+            ("inserted", (1,)),
+            ("updated", (1,)),
+            ("deleted", (1,)),
+        ]
         assert events[1][-1] == {"note"}
 
 
 @retyped
 @pytest.mark.parametrize("since", ["before", "after"])
-def test_the_values_of_a_column_that_is_retyped(engine, before, after, old_texts, new_texts, new_values, since):
-    """Both models' listeners give the values that a SELECT through their model gives, whether they were started before the upgrade or
-    after it."""
+def test_the_values_of_a_column_that_is_retyped(
+    engine, before, after, old_texts, new_texts, new_values, since
+):
+    """Both models' listeners give the values that a SELECT through their model gives, whether they
+    were started before the upgrade or after it."""
     old, new = model(note=before), model(note=after)
     _, upgraded = steps(engine, old, new, "note", [old_texts, new_texts])
     run(engine, f"INSERT INTO orders (id, note) VALUES (2, {new_texts[0]})")
     with engine.connect() as connection:
-        assert [connection.scalar(sa.select(cls.note)) for cls, _ in (old, new)] == [new_values[0]] * 2
+        assert [connection.scalar(sa.select(cls.note)) for cls, _ in (old, new)] == [
+            new_values[0]
+        ] * 2
     told_of = expected({"note": new_values[0]}, {"note": new_values[1]}, {"note"})
     assert (upgraded[:2] if since == "before" else upgraded[2:]) == [told_of] * 2
 
 
 @pytest.mark.parametrize("channel", [None, "shop"])
 def test_a_table_that_was_renamed_before_its_triggers_were_altered(engine, caplog, channel):
-    """Its triggers go on telling, on their channel; a listener that knows the new name hears them, and warns of the function."""
+    """Its triggers go on telling, on their channel; a listener that knows the new name hears them,
+    and warns of the function."""
     spec = NotifySpec(channel=channel)
     upgrade(engine, orders(spec))
     run(engine, "ALTER TABLE orders RENAME TO purchases")
-    purchases = sa.Table("purchases", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("status", sa.Text))
-    events = told(engine, notify_on_change(purchases, spec), "INSERT INTO purchases VALUES (1, 'new')")
+    purchases = sa.Table(
+        "purchases",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("status", sa.Text),
+    )
+    events = told(
+        engine, notify_on_change(purchases, spec), "INSERT INTO purchases VALUES (1, 'new')"
+    )
     assert [(type(event), event.identity) for event in events] == [(Inserted, (1,))]
     assert "outdated: function sa_pgnotify_purchases" in caplog.text
 
 
-# -- listeners that run through it ------------------------------------------------------------------------------------
+# -- listeners that run through it -----------------------------------------------------------------
 
 
 def gap(event: Any) -> tuple[str, str]:
@@ -314,7 +400,8 @@ def gap(event: Any) -> tuple[str, str]:
 
 @pytest.mark.parametrize(("former", "later"), [(None, "shop"), ("shop", None), ("shop", "Shop 2")])
 def test_a_channel_that_changes_is_told(engine, former, later):
-    """A running listener is told of a gap when the triggers begin to tell on another channel, and hears them there."""
+    """A running listener is told of a gap when the triggers begin to tell on another channel, and
+    hears them there."""
     before, after = orders(NotifySpec(channel=former)), orders(NotifySpec(channel=later))
     upgrade(engine, before)
     with Listener(engine, before.tables["orders"]) as listener:
@@ -332,13 +419,16 @@ def test_a_channel_that_changes_is_told(engine, former, later):
 
 
 def test_triggers_that_go_are_told(engine):
-    """A running listener is told, and why, when the triggers of its table are dropped; and hears them when they are back."""
+    """A running listener is told, and why, when the triggers of its table are dropped; and hears
+    them when they are back."""
     marked = orders(NotifySpec())
     upgrade(engine, marked)
     with Listener(engine, marked.tables["orders"]) as listener:
         revision = upgrade(engine, orders(None))
         reason, detail = gap(take(listener, 1)[0])
-        assert reason == "reconnected" and "missing: function sa_pgnotify_orders of orders" in detail
+        assert (
+            reason == "reconnected" and "missing: function sa_pgnotify_orders of orders" in detail
+        )
         apply(engine, revision.downgrade)
         run(engine, "INSERT INTO orders VALUES (1)")
         assert take(listener, 1)[0].identity == (1,)
@@ -349,18 +439,28 @@ def test_other_changes_are_no_gap(engine):
     marked = orders(NotifySpec())
     upgrade(engine, marked)
     with Listener(engine, marked.tables["orders"], "end_of_test") as listener:
-        for spec in (ALL, NotifySpec(operations=("update",)), NotifySpec(update_of=("status",)), NotifySpec()):
+        for spec in (
+            ALL,
+            NotifySpec(operations=("update",)),
+            NotifySpec(update_of=("status",)),
+            NotifySpec(),
+        ):
             upgrade(engine, orders(spec))
         run(engine, "INSERT INTO orders VALUES (1)")
         assert [type(event) for event in until_end(engine, listener)] == [Inserted]
 
 
 def test_what_a_listener_does_not_know_the_types_of_is_a_gap(engine):
-    """A message that was sent between two alterations is not decoded with the types of the second: it is a gap."""
+    """A message that was sent between two alterations is not decoded with the types of the second:
+    it is a gap."""
     versions = [model(note=type_)[1] for type_ in (sa.Text, sa.Integer, sa.Numeric)]
     upgrade(engine, versions[0])
-    with Listener(engine, versions[0].tables["orders"], "end_of_test", heartbeat=30.0) as listener, engine.connect() as connection:
-        # As if the listener were slow: both alterations, and the change between them, come to it at once.
+    with (
+        Listener(engine, versions[0].tables["orders"], "end_of_test", heartbeat=30.0) as listener,
+        engine.connect() as connection,
+    ):
+        # As if the listener were slow: both alterations, and the change between them, come to it at
+        # once.
         with connection.begin():
             for key, metadata in enumerate(versions[1:]):
                 context = MigrationContext.configure(connection, opts={"target_metadata": metadata})
@@ -368,7 +468,9 @@ def test_what_a_listener_does_not_know_the_types_of_is_a_gap(engine):
                 with Operations.context(context) as op:
                     code = with_using(render_python_code(script.upgrade_ops))
                     exec(f"import sqlalchemy as sa\nif True:\n    {code}", {"op": op})
-                connection.execute(sa.text("INSERT INTO orders (id, note) VALUES (:id, 1)"), {"id": key})
+                connection.execute(
+                    sa.text("INSERT INTO orders (id, note) VALUES (:id, 1)"), {"id": key}
+                )
                 connection.execute(sa.text("DELETE FROM orders"))
         events = until_end(engine, listener)
     gaps = [event for event in events if isinstance(event, Gap)]  # several in a row may be one
@@ -378,12 +480,15 @@ def test_what_a_listener_does_not_know_the_types_of_is_a_gap(engine):
 
 
 def test_types_are_read_again_once(engine, monkeypatch):
-    """Where nothing tells the types, as after a restore without comments, they are asked for once and not with each message."""
+    """Where nothing tells the types, as after a restore without comments, they are asked for once
+    and not with each message."""
     _, metadata = model(note=sa.Integer)
     upgrade(engine, metadata)
     run(engine, "COMMENT ON FUNCTION sa_pgnotify_orders() IS NULL")
     asked = []
-    monkeypatch.setattr(receiver_module, "read_again", lambda *given: asked.append(1) or read_again(*given))
+    monkeypatch.setattr(
+        receiver_module, "read_again", lambda *given: asked.append(1) or read_again(*given)
+    )
     statements = [f"INSERT INTO orders (id, note) VALUES ({i}, {i})" for i in range(5)]
     with Listener(engine, metadata.tables["orders"], "end_of_test") as listener:
         for statement in statements:
@@ -393,7 +498,8 @@ def test_types_are_read_again_once(engine, monkeypatch):
 
 
 def test_reading_types_again_leaves_other_tables_alone(engine):
-    """A table that is away for a moment, while another one's types are read again, is heard when it is back."""
+    """A table that is away for a moment, while another one's types are read again, is heard when it
+    is back."""
     (_, before), (_, after) = model(), model(more=sa.Numeric)
     others = sa.Table("others", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
     notify_on_change(others)
@@ -401,7 +507,14 @@ def test_reading_types_again_leaves_other_tables_alone(engine):
     others.metadata.create_all(engine)
     with Listener(engine, after.tables["orders"], others, "end_of_test") as listener:
         run(engine, "ALTER TABLE others RENAME TO away")
-        apply(engine, autogenerate(engine, after, include_object=lambda o, name, *_: name == "orders" or name in ("id", "more")).upgrade)
+        apply(
+            engine,
+            autogenerate(
+                engine,
+                after,
+                include_object=lambda o, name, *_: name == "orders" or name in ("id", "more"),
+            ).upgrade,
+        )
         run(engine, "INSERT INTO orders (id, more) VALUES (1, 1.5)")
         assert take(listener, 1)[0].new["more"] == Decimal("1.5")
         run(engine, "ALTER TABLE away RENAME TO others", "INSERT INTO others VALUES (7)")

@@ -1,4 +1,5 @@
-"""Migrations of durable tables: the log's tables before the triggers that write there, and after them when they go."""
+"""Migrations of durable tables: the log's tables before the triggers that write there, and after
+them when they go."""
 
 from __future__ import annotations
 
@@ -25,18 +26,27 @@ def durable(*names: str, spec: NotifySpec = DURABLE, log_schema: str | None = No
     if log_schema is not None:
         ChangeLog(metadata, schema=log_schema)
     for name in names or ("orders",):
-        table = sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("status", sa.Text))
+        table = sa.Table(
+            name,
+            metadata,
+            sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("status", sa.Text),
+        )
         notify_on_change(table, spec)
     return metadata
 
 
 def steps(code: str) -> list[str]:
     """The operations that a revision calls, in order, with what they are about."""
-    return [f"{name} {subject}" for name, subject in re.findall(r"op\.(\w+)\(\s*(?:op\.f\()?'(\w+)'", code)]
+    return [
+        f"{name} {subject}"
+        for name, subject in re.findall(r"op\.(\w+)\(\s*(?:op\.f\()?'(\w+)'", code)
+    ]
 
 
 def test_there_and_back(engine):
-    """The first durable table: the log comes before the triggers, the check is clean afterwards, and the downgrade leaves nothing."""
+    """The first durable table: the log comes before the triggers, the check is clean afterwards,
+    and the downgrade leaves nothing."""
     before = catalog(engine)
     metadata = durable()
     revision = upgrade(engine, metadata)
@@ -53,21 +63,27 @@ def test_there_and_back(engine):
 
 
 def test_the_migration_makes_what_create_all_makes(engine):
-    """After create_all there is nothing to migrate; and after the migration the catalog is the same."""
+    """After create_all there is nothing to migrate; and after the migration the catalog is the
+    same."""
     metadata = durable()
     metadata.create_all(engine)
     assert differences(engine, metadata, compare_server_default=True) == []
     made = catalog(engine)
     indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
     options = "SELECT relname, reloptions::text, obj_description(oid) FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
-    comments = (
-        "SELECT objoid::regclass::text, objsubid, description FROM pg_description WHERE classoid = 'pg_class'::regclass ORDER BY 1, 2"
-    )
+    comments = "SELECT objoid::regclass::text, objsubid, description FROM pg_description WHERE classoid = 'pg_class'::regclass ORDER BY 1, 2"
 
     def rest() -> list[Any]:
         with engine.connect() as connection:
             found = [connection.exec_driver_sql(sql).all() for sql in (indexes, options)]
-            return [*found, [row for row in connection.exec_driver_sql(comments) if row[0].startswith("sa_pgnotify")]]
+            return [
+                *found,
+                [
+                    row
+                    for row in connection.exec_driver_sql(comments)
+                    if row[0].startswith("sa_pgnotify")
+                ],
+            ]
 
     others = rest()
     metadata.drop_all(engine)
@@ -78,8 +94,12 @@ def test_the_migration_makes_what_create_all_makes(engine):
 
 @pytest.mark.parametrize("values", [(), "all", ("status",)])
 def test_switching_durable_on_and_off(engine, values):
-    """A table becomes durable and is no longer: each way, and back by the downgrade, triggers are never without the log they write to."""
-    plain, logged = shop(spec=NotifySpec(values=values)), durable(spec=NotifySpec(values=values, durable=True))
+    """A table becomes durable and is no longer: each way, and back by the downgrade, triggers are
+    never without the log they write to."""
+    plain, logged = (
+        shop(spec=NotifySpec(values=values)),
+        durable(spec=NotifySpec(values=values, durable=True)),
+    )
     upgrade(engine, plain)
     first = catalog(engine)
     on = upgrade(engine, logged)
@@ -89,7 +109,9 @@ def test_switching_durable_on_and_off(engine, values):
     assert differences(engine, logged) == []
     off = upgrade(engine, plain)
     assert steps(off.upgrade)[0] == "alter_notify_triggers orders"
-    assert {step for step in steps(off.upgrade)[1:] if step.startswith("drop_table")} == {f"drop_table {name}" for name in TABLES}
+    assert {step for step in steps(off.upgrade)[1:] if step.startswith("drop_table")} == {
+        f"drop_table {name}" for name in TABLES
+    }
     assert steps(off.downgrade)[-1] == "alter_notify_triggers orders"
     assert differences(engine, plain) == []
     assert catalog(engine) == first
@@ -114,8 +136,8 @@ def test_one_of_two_durable_tables_goes(engine):
 
 
 def test_a_durable_table_beside_another(engine):
-    """In one revision: a table that becomes durable, one that is new and durable, one that is not; triggers in table order, after all
-    tables."""
+    """In one revision: a table that becomes durable, one that is new and durable, one that is not;
+    triggers in table order, after all tables."""
     upgrade(engine, shop("orders", "plain"))
     metadata = together(durable("orders", "added"), shop("plain"))
     revision = upgrade(engine, metadata)
@@ -142,13 +164,18 @@ def test_a_log_in_a_schema_of_its_own(engine):
 
 
 def test_moving_the_log(engine):
-    """A log that is moved to another schema is made anew before the triggers turn to it, and the old one goes after."""
+    """A log that is moved to another schema is made anew before the triggers turn to it, and the
+    old one goes after."""
     run(engine, "CREATE SCHEMA audit")
     upgrade(engine, durable(), include_schemas=True)
     moved = durable(log_schema="audit")
     revision = upgrade(engine, moved, include_schemas=True)
     kinds = [step.split()[0] for step in steps(revision.upgrade)]
-    assert kinds.index("create_table") < kinds.index("alter_notify_triggers") < kinds.index("drop_table")
+    assert (
+        kinds.index("create_table")
+        < kinds.index("alter_notify_triggers")
+        < kinds.index("drop_table")
+    )
     assert differences(engine, moved, include_schemas=True) == []
     apply(engine, revision.downgrade)
     assert differences(engine, durable(), include_schemas=True) == []
@@ -167,7 +194,8 @@ def test_what_a_log_lacks_is_found(engine):
 
 
 def test_offline(tmp_path, engine, url):
-    """What `alembic upgrade --sql` prints makes the same, run as a script; and its downgrade undoes it."""
+    """What `alembic upgrade --sql` prints makes the same, run as a script; and its downgrade undoes
+    it."""
     before = catalog(engine)
     project = Project(tmp_path / "project", url)
     text = project.revise(durable())

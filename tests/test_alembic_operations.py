@@ -1,4 +1,5 @@
-"""The operations as they are written by hand: what they refuse, how they are reversed and written down, and where they run."""
+"""The operations as they are written by hand: what they refuse, how they are reversed and written
+down, and where they run."""
 
 from __future__ import annotations
 
@@ -22,10 +23,10 @@ from sqlalchemy.exc import DBAPIError
 
 from alembic_ops import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp
 from sa_pgnotify import Inserted, NotifyConfigError, notify_on_change
-from sa_pgnotify.columns import FAMILIES, TriggerColumn
-from sa_pgnotify.parameters import from_parameters, to_parameters
-from sa_pgnotify.spec import OPERATIONS, Lookup, Marking
-from sa_pgnotify.triggers import TriggerSet, read_comment
+from sa_pgnotify.marking.spec import OPERATIONS, Lookup, Marking
+from sa_pgnotify.triggers.column_sql import FAMILIES, TriggerColumn
+from sa_pgnotify.triggers.parameters import from_parameters, to_parameters
+from sa_pgnotify.triggers.trigger_set import TriggerSet, read_comment
 
 GIVEN = {"columns": {"id": "integer", "status": "text"}, "key": ["id"], "version": 1}
 CREATE = f"op.create_notify_triggers('orders', **{GIVEN!r})"
@@ -64,7 +65,9 @@ def project(tmp_path: Path, engine: sa.Engine) -> Any:
         present = len(list((tmp_path / "versions").glob("*.py")))
         for number, body in enumerate(bodies, present):
             indented = "".join(f"    {line}\n" for line in body.splitlines())
-            text = REVISION.format(revision=f"r{number}", before=f"r{number - 1}" if number else None, body=indented)
+            text = REVISION.format(
+                revision=f"r{number}", before=f"r{number - 1}" if number else None, body=indented
+            )
             (tmp_path / "versions" / f"r{number}.py").write_text(text)
         command.upgrade(config, "head")
 
@@ -78,11 +81,18 @@ def version(engine: sa.Engine) -> str | None:
 
 def orders() -> sa.MetaData:
     metadata = sa.MetaData()
-    notify_on_change(sa.Table("orders", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("status", sa.Text)))
+    notify_on_change(
+        sa.Table(
+            "orders",
+            metadata,
+            sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("status", sa.Text),
+        )
+    )
     return metadata
 
 
-# -- bad input --------------------------------------------------------------------------------------------------------
+# -- bad input -------------------------------------------------------------------------------------
 
 LOOKUP = {"table": "orders", "schema": None, "column": "status", "key": {"id": "id"}}
 
@@ -94,7 +104,10 @@ REFUSED = {
     "misspelled argument": ({"operation": ["insert"]}, "have an unknown 'operation'"),
     "no key": ({"key": ...}, "lack 'key'"),
     "no columns": ({"columns": ...}, "lack 'columns'"),
-    "unknown family": ({"columns": {"id": "int"}}, "'id' is of the family 'int'; the families are integer,"),
+    "unknown family": (
+        {"columns": {"id": "int"}},
+        "'id' is of the family 'int'; the families are integer,",
+    ),
     "family in a list": ({"columns": {"id": ["integer"]}}, "'id' is of the family"),
     "columns as list": ({"columns": ["id", "status"]}, "is no dict of columns; write columns="),
     "columns empty": ({"columns": {}}, "is no dict of columns; write columns="),
@@ -107,7 +120,10 @@ REFUSED = {
         {"operations": ["insert", "upsert"]},
         "operations names 'upsert', which is none of insert, update, delete, truncate",
     ),
-    "operations empty": ({"operations": []}, "operations is empty; to tell nothing, drop the triggers"),
+    "operations empty": (
+        {"operations": []},
+        "operations is empty; to tell nothing, drop the triggers",
+    ),
     "operations as text": ({"operations": "insert"}, r"write operations=\['insert'\]"),
     "operations None": ({"operations": None}, "operations=None"),
     "values as text": ({"values": "status"}, r"write values=\['status'\]"),
@@ -115,23 +131,44 @@ REFUSED = {
     "values unknown": ({"values": ["no"]}, "values names 'no'"),
     "update_of as text": ({"update_of": "status"}, r"write update_of=\['status'\]"),
     "update_of unknown": ({"update_of": ["no"]}, "update_of names 'no'"),
-    "channel too long": ({"channel": "é" * 32}, "channel .* is 64 bytes; PostgreSQL takes 1 to 63.* Choose a shorter one"),
+    "channel too long": (
+        {"channel": "é" * 32},
+        "channel .* is 64 bytes; PostgreSQL takes 1 to 63.* Choose a shorter one",
+    ),
     "channel empty": ({"channel": ""}, "channel '' is 0 bytes"),
     "channel as number": ({"channel": 5}, "channel 5"),
     "condition empty": ({"condition": ""}, "condition='' is no SQL text"),
     "condition that is a number": ({"condition": 5}, "condition=5 is no SQL text"),
     "discriminator unknown": ({"discriminator": "no"}, "discriminator names 'no'"),
-    "discriminator half": ({"discriminator": {"table": "orders"}}, "a dict of table, schema, column and key"),
-    "discriminator's key": ({"discriminator": {**LOOKUP, "key": {"no": "id"}}}, "discriminator's key names 'no'"),
+    "discriminator half": (
+        {"discriminator": {"table": "orders"}},
+        "a dict of table, schema, column and key",
+    ),
+    "discriminator's key": (
+        {"discriminator": {**LOOKUP, "key": {"no": "id"}}},
+        "discriminator's key names 'no'",
+    ),
     "discriminator's key as list": ({"discriminator": {**LOOKUP, "key": ["id"]}}, "discriminator"),
     "virtual unknown": ({"virtual": ["no"]}, "virtual names 'no'"),
     "virtual as text": ({"virtual": "status"}, "virtual='status' is no list"),
 }
 FAILING = {
-    "no such table": ({"table": "nowhere"}, "the table nowhere does not exist(.|\n)*Create the table before its triggers"),
-    "no such schema": ({"schema": "nowhere"}, "the table nowhere.orders does not exist(.|\n)*Create the table before"),
-    "no such column": ({"columns": {**GIVEN["columns"], "No%:x": "text"}}, 'has no column "No%:x"(.|\n)*Add columns before the triggers'),
-    "condition of no column": ({"condition": "new_row.nowhere > 0"}, "new_row.nowhere does not exist(.|\n)*condition"),
+    "no such table": (
+        {"table": "nowhere"},
+        "the table nowhere does not exist(.|\n)*Create the table before its triggers",
+    ),
+    "no such schema": (
+        {"schema": "nowhere"},
+        "the table nowhere.orders does not exist(.|\n)*Create the table before",
+    ),
+    "no such column": (
+        {"columns": {**GIVEN["columns"], "No%:x": "text"}},
+        'has no column "No%:x"(.|\n)*Add columns before the triggers',
+    ),
+    "condition of no column": (
+        {"condition": "new_row.nowhere > 0"},
+        "new_row.nowhere does not exist(.|\n)*condition",
+    ),
     "condition that is no SQL": ({"condition": "new_row.id >"}, "syntax error(.|\n)*condition"),
     "discriminator in no table": ({"discriminator": {**LOOKUP, "table": "nowhere"}}, "nowhere"),
     "discriminator in no column": ({"discriminator": {**LOOKUP, "column": "nowhere"}}, "nowhere"),
@@ -140,7 +177,8 @@ FAILING = {
 
 @pytest.mark.parametrize(
     ("wrong", "said", "error"),
-    [(*case, NotifyConfigError) for case in REFUSED.values()] + [(*case, DBAPIError) for case in FAILING.values()],
+    [(*case, NotifyConfigError) for case in REFUSED.values()]
+    + [(*case, DBAPIError) for case in FAILING.values()],
     ids=[*REFUSED, *FAILING],
 )
 def test_bad_arguments_are_refused(engine, wrong, said, error):
@@ -165,7 +203,8 @@ def test_bad_arguments_are_refused(engine, wrong, said, error):
     "op.drop_notify_triggers('orders', if_exist=True)",
 ])  # fmt: skip
 def test_a_mistake_in_the_last_step_undoes_the_whole_revision(engine, project, bad):
-    """All that the revision did before is rolled back: tables, triggers and the version are what they were."""
+    """All that the revision did before is rolled back: tables, triggers and the version are what
+    they were."""
     project(f"op.execute({TABLE!r})\n{CREATE}")
     before = catalog(engine)
     with pytest.raises((NotifyConfigError, DBAPIError, TypeError)):
@@ -173,31 +212,44 @@ def test_a_mistake_in_the_last_step_undoes_the_whole_revision(engine, project, b
             "op.create_table('ledger', sa.Column('id', sa.Integer, primary_key=True))\n"
             "op.create_notify_triggers('ledger', columns={'id': 'integer'}, key=['id'], version=1)\n"
             "op.add_column('orders', sa.Column('note', sa.Text))\n"
-            "op.alter_notify_triggers('orders', columns={'id': 'integer', 'note': 'text'}, key=['id'], values='all', version=1)\n" + bad
+            "op.alter_notify_triggers('orders', columns={'id': 'integer', 'note': 'text'}, key=['id'], values='all', version=1)\n"
+            + bad
         )
     assert version(engine) == "r0"
     assert catalog(engine) == before
     assert differences(engine, orders()) == []
 
 
-# -- running twice, and elsewhere -------------------------------------------------------------------------------------
+# -- running twice, and elsewhere ------------------------------------------------------------------
 
 
 def test_operations_can_run_twice(engine):
-    """A create, an alter of an unmarked table, and a drop reach the same state however often they run."""
+    """A create, an alter of an unmarked table, and a drop reach the same state however often they
+    run."""
     run(engine, TABLE)
     bare = catalog(engine)
     alter, drop = CREATE.replace("create", "alter"), "op.drop_notify_triggers('orders')"
     apply(engine, CREATE)
     created = catalog(engine)
-    assert [type(event) for event in told(engine, orders().tables["orders"], "INSERT INTO orders VALUES (1, 'x')")] == [Inserted]
-    for code, state in ((CREATE, created), (alter, created), (drop, bare), (drop, bare), (alter, created), (alter, created)):
+    assert [
+        type(event)
+        for event in told(engine, orders().tables["orders"], "INSERT INTO orders VALUES (1, 'x')")
+    ] == [Inserted]
+    for code, state in (
+        (CREATE, created),
+        (alter, created),
+        (drop, bare),
+        (drop, bare),
+        (alter, created),
+        (alter, created),
+    ):
         apply(engine, code)
         assert catalog(engine) == state
 
 
 def test_drop_if_exists(engine):
-    """Without ``if_exists`` a table that is not there is an error; with it, what the table has or has left is dropped."""
+    """Without ``if_exists`` a table that is not there is an error; with it, what the table has or
+    has left is dropped."""
     drop = "op.drop_notify_triggers('orders', if_exists=True)"
     apply(engine, drop)
     with pytest.raises(DBAPIError, match="the table orders does not exist"):
@@ -215,28 +267,44 @@ def test_drop_if_exists(engine):
 
 
 def test_a_schema_translate_map_is_honoured(engine):
-    """On a connection that translates schemas, the operations act in the schema that is in force, and in no other."""
-    run(engine, "CREATE SCHEMA shop", "CREATE SCHEMA hall", *(TABLE.replace("orders", f"{s}.orders") for s in ("public", "shop", "hall")))
+    """On a connection that translates schemas, the operations act in the schema that is in force,
+    and in no other."""
+    run(
+        engine,
+        "CREATE SCHEMA shop",
+        "CREATE SCHEMA hall",
+        *(TABLE.replace("orders", f"{s}.orders") for s in ("public", "shop", "hall")),
+    )
     bare = catalog(engine)
     with engine.begin() as connection:
-        translated = connection.execution_options(schema_translate_map={None: "shop", "declared": "hall"})
+        translated = connection.execution_options(
+            schema_translate_map={None: "shop", "declared": "hall"}
+        )
         with Operations.context(MigrationContext.configure(translated)) as op:
             op.create_notify_triggers("orders", **GIVEN)
             op.alter_notify_triggers("orders", schema="declared", **GIVEN)
     triggers = {(table, function) for table, _, function, *_ in catalog(engine)["triggers"]}
-    assert triggers == {(f"{schema}.orders", f"{schema}.sa_pgnotify_orders()") for schema in ("shop", "hall")}
+    assert triggers == {
+        (f"{schema}.orders", f"{schema}.sa_pgnotify_orders()") for schema in ("shop", "hall")
+    }
     with engine.begin() as connection:
-        translated = connection.execution_options(schema_translate_map={None: "shop", "declared": "hall"})
+        translated = connection.execution_options(
+            schema_translate_map={None: "shop", "declared": "hall"}
+        )
         with Operations.context(MigrationContext.configure(translated)) as op:
             op.drop_notify_triggers("orders")
             op.drop_notify_triggers("orders", schema="declared")
-            with pytest.raises(DBAPIError, match="the table nowhere.orders does not exist"), connection.begin_nested():
+            with (
+                pytest.raises(DBAPIError, match="the table nowhere.orders does not exist"),
+                connection.begin_nested(),
+            ):
                 op.drop_notify_triggers("orders", schema="nowhere")
     assert catalog(engine) == bare
 
 
 def test_operations_run_in_an_autocommit_block(engine, project):
-    """There each operation is committed at once, so that a mistake after the block leaves what it did."""
+    """There each operation is committed at once, so that a mistake after the block leaves what it
+    did."""
     project(f"op.execute({TABLE!r})")
     block = f"with op.get_context().autocommit_block():\n    {CREATE}\n    {CREATE.replace('create', 'alter')}\n"
     with pytest.raises(DBAPIError, match="nowhere"):
@@ -245,7 +313,7 @@ def test_operations_run_in_an_autocommit_block(engine, project):
     assert differences(engine, orders()) == []
 
 
-# -- reverse, and the diff of compare_metadata ------------------------------------------------------------------------
+# -- reverse, and the diff of compare_metadata -----------------------------------------------------
 
 FIRST = TriggerSet.made("orders", "shop", **GIVEN)
 SECOND = TriggerSet.made("orders", "shop", **GIVEN, values="all", operations=["insert"])
@@ -256,41 +324,88 @@ def parts(op: Any) -> tuple[Any, ...]:
 
 
 def test_reverse_of_each_operation():
-    """Create and drop reverse to each other, an alter to the former state, and twice reversed is what it was."""
+    """Create and drop reverse to each other, an alter to the former state, and twice reversed is
+    what it was."""
     here = TriggerSet.only_named("orders", "shop")
-    create, alter, drop = CreateNotifyTriggersOp(FIRST), AlterNotifyTriggersOp(SECOND, FIRST), DropNotifyTriggersOp(here, FIRST)
+    create, alter, drop = (
+        CreateNotifyTriggersOp(FIRST),
+        AlterNotifyTriggersOp(SECOND, FIRST),
+        DropNotifyTriggersOp(here, FIRST),
+    )
     assert parts(create.reverse()) == parts(drop)
     assert parts(drop.reverse()) == parts(create)
     assert parts(alter.reverse()) == (AlterNotifyTriggersOp, FIRST, SECOND)
-    assert [parts(op.reverse().reverse()) for op in (create, alter, drop)] == [parts(op) for op in (create, alter, drop)]
+    assert [parts(op.reverse().reverse()) for op in (create, alter, drop)] == [
+        parts(op) for op in (create, alter, drop)
+    ]
 
 
 def test_what_cannot_be_reversed_says_so():
-    """An alter that does not know what it replaces refuses to be reversed, as Alembic's own do; a drop that does not know what it removes
-    is reversed by a statement that does nothing and says why."""
-    with pytest.raises(ValueError, match="operation is not reversible; the triggers that it replaces are not known"):
+    """An alter that does not know what it replaces refuses to be reversed, as Alembic's own do; a
+    drop that does not know what it removes is reversed by a statement that does nothing and says
+    why."""
+    with pytest.raises(
+        ValueError, match="operation is not reversible; the triggers that it replaces are not known"
+    ):
         AlterNotifyTriggersOp(FIRST).reverse()
     drop = DropNotifyTriggersOp(TriggerSet.only_named("orders", "shop"), if_exists=True)
     assert drop.reverse().reverse() is drop
     code = render_python_code(DowngradeOps([drop.reverse()]))
-    assert "    pass  # the triggers of 'orders' cannot be brought back: nothing tells what they were\n" in code
+    assert (
+        "    pass  # the triggers of 'orders' cannot be brought back: nothing tells what they were\n"
+        in code
+    )
 
 
 def test_to_diff_tuple():
     """``compare_metadata`` gives verb, schema, table and parameters, in Alembic's manner."""
-    assert CreateNotifyTriggersOp(FIRST).to_diff_tuple() == ("add_notify_triggers", "shop", "orders", FIRST.parameters)
+    assert CreateNotifyTriggersOp(FIRST).to_diff_tuple() == (
+        "add_notify_triggers",
+        "shop",
+        "orders",
+        FIRST.parameters,
+    )
     here = TriggerSet.only_named("orders", "shop")
-    assert DropNotifyTriggersOp(here, FIRST).to_diff_tuple() == ("remove_notify_triggers", "shop", "orders", FIRST.parameters)
-    assert DropNotifyTriggersOp(here).to_diff_tuple() == ("remove_notify_triggers", "shop", "orders", None)
+    assert DropNotifyTriggersOp(here, FIRST).to_diff_tuple() == (
+        "remove_notify_triggers",
+        "shop",
+        "orders",
+        FIRST.parameters,
+    )
+    assert DropNotifyTriggersOp(here).to_diff_tuple() == (
+        "remove_notify_triggers",
+        "shop",
+        "orders",
+        None,
+    )
     modify = ("modify_notify_triggers", "shop", "orders")
-    assert AlterNotifyTriggersOp(SECOND, FIRST).to_diff_tuple() == (*modify, FIRST.parameters, SECOND.parameters)
+    assert AlterNotifyTriggersOp(SECOND, FIRST).to_diff_tuple() == (
+        *modify,
+        FIRST.parameters,
+        SECOND.parameters,
+    )
     assert AlterNotifyTriggersOp(SECOND).to_diff_tuple() == (*modify, None, SECOND.parameters)
 
 
-# -- written down and read back ---------------------------------------------------------------------------------------
+# -- written down and read back --------------------------------------------------------------------
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
-awkward = st.sampled_from(['a"b', "it's", "a\tb\nc", "%(x)s", ":name", "$function$", "\\", "all", "table", "é" * 31, "x" * 63, "{}"])
+awkward = st.sampled_from(
+    [
+        'a"b',
+        "it's",
+        "a\tb\nc",
+        "%(x)s",
+        ":name",
+        "$function$",
+        "\\",
+        "all",
+        "table",
+        "é" * 31,
+        "x" * 63,
+        "{}",
+    ]
+)
 words = texts | awkward
 functions = words.map("sa_pgnotify_{}".format).filter(lambda name: len(name.encode()) <= 63)
 
@@ -299,7 +414,9 @@ functions = words.map("sa_pgnotify_{}".format).filter(lambda name: len(name.enco
 def trigger_sets(draw: st.DrawFn) -> TriggerSet:
     """Any that a revision may carry."""
     families = draw(st.dictionaries(words, st.sampled_from(list(FAMILIES)), min_size=1, max_size=6))
-    columns = tuple(TriggerColumn(name, family, draw(st.booleans())) for name, family in families.items())
+    columns = tuple(
+        TriggerColumn(name, family, draw(st.booleans())) for name, family in families.items()
+    )
     some = st.lists(st.sampled_from(list(families)), unique=True).map(tuple)
     key = tuple(draw(st.lists(st.sampled_from(list(families)), unique=True, min_size=1)))
     told_of = draw(st.sets(st.sampled_from(OPERATIONS), min_size=1))
@@ -317,26 +434,42 @@ def trigger_sets(draw: st.DrawFn) -> TriggerSet:
         discriminator=draw(st.none() | st.sampled_from(list(families)) | lookups),
     )
     return TriggerSet(
-        table=draw(words), schema=draw(st.none() | words), marking=marking, columns=columns, function=draw(st.none() | functions)
+        table=draw(words),
+        schema=draw(st.none() | words),
+        marking=marking,
+        columns=columns,
+        function=draw(st.none() | functions),
     )
 
 
 @given(trigger_sets())
 def test_parameters_round_trip(triggers):
     """What a revision says of triggers makes the same triggers, directly and through JSON."""
-    assert from_parameters("x", **to_parameters(triggers.marking, triggers.columns)) == (triggers.marking, triggers.columns)
+    assert from_parameters("x", **to_parameters(triggers.marking, triggers.columns)) == (
+        triggers.marking,
+        triggers.columns,
+    )
     for said in (triggers.parameters, json.loads(json.dumps(triggers.parameters))):
         again = TriggerSet.made(triggers.table, triggers.schema, **said)
         assert again == triggers
-        assert (again.body, again.settings, again.comment) == (triggers.body, triggers.settings, triggers.comment)
+        assert (again.body, again.settings, again.comment) == (
+            triggers.body,
+            triggers.settings,
+            triggers.comment,
+        )
 
 
 @given(trigger_sets())
 def test_the_comment_on_the_function_is_read_back(triggers):
-    """What a downgrade restores from, the function's comment, says all of the triggers but where they are."""
+    """What a downgrade restores from, the function's comment, says all of the triggers but where
+    they are."""
     said = read_comment(triggers.comment)
     table = said.pop("table", None)
-    assert table == triggers.table if table is not None else triggers.function_name in (triggers.function, f"sa_pgnotify_{triggers.table}")
+    assert (
+        table == triggers.table
+        if table is not None
+        else triggers.function_name in (triggers.function, f"sa_pgnotify_{triggers.table}")
+    )
     made = TriggerSet.made(triggers.table, triggers.schema, function=triggers.function, **said)
     assert made == triggers
     assert made.body == triggers.body
@@ -344,9 +477,12 @@ def test_the_comment_on_the_function_is_read_back(triggers):
 
 @given(trigger_sets())
 def test_rendered_code_evaluates_to_the_same_parameters(triggers):
-    """Whatever the names, the code in a revision is Python, and calls the operation with what made it."""
+    """Whatever the names, the code in a revision is Python, and calls the operation with what made
+    it."""
     alter = AlterNotifyTriggersOp(triggers, triggers)
-    code = render_python_code(UpgradeOps([CreateNotifyTriggersOp(triggers), alter, DropNotifyTriggersOp(triggers)]))
+    code = render_python_code(
+        UpgradeOps([CreateNotifyTriggersOp(triggers), alter, DropNotifyTriggersOp(triggers)])
+    )
     calls: list[Any] = []
 
     class Recorder:

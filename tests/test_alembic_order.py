@@ -1,4 +1,5 @@
-"""The order of a revision's steps among several tables: what is read is there when it is needed, and locks are taken as writers take them."""
+"""The order of a revision's steps among several tables: what is read is there when it is needed,
+and locks are taken as writers take them."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from sa_pgnotify import Inserted, NotifyOnChange, NotifySpec, Updated, check, no
 
 
 def hierarchy(*, told: bool, below: bool = True) -> sa.MetaData:
-    """``party`` and, below it, ``account`` and ``gold``, whose triggers look up the class in ``party`` if ``told`` there."""
+    """``party`` and, below it, ``account`` and ``gold``, whose triggers look up the class in
+    ``party`` if ``told`` there."""
 
     class Base(DeclarativeBase):
         pass
@@ -50,12 +52,22 @@ def hierarchy(*, told: bool, below: bool = True) -> sa.MetaData:
 def asking(*, limits: bool) -> sa.MetaData:
     """A table whose condition asks a table that sorts after it."""
     metadata = sa.MetaData()
-    orders = sa.Table("a_orders", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("total", sa.Integer))
+    orders = sa.Table(
+        "a_orders",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("total", sa.Integer),
+    )
     if not limits:
         notify_on_change(orders)
         return metadata
     table = sa.Table("z_limits", metadata, sa.Column("most", sa.Integer))
-    notify_on_change(orders, NotifySpec(when=lambda old, new: new.total > sa.select(sa.func.max(table.c.most)).scalar_subquery()))
+    notify_on_change(
+        orders,
+        NotifySpec(
+            when=lambda old, new: new.total > sa.select(sa.func.max(table.c.most)).scalar_subquery()
+        ),
+    )
     return metadata
 
 
@@ -81,11 +93,15 @@ STEPS = [
 
 @pytest.mark.parametrize(("before", "after"), STEPS, ids=[f"{a}-{b}" for a, b in STEPS])
 def test_triggers_that_read_other_tables(engine, before, after):
-    """Whatever a revision makes and drops of the tables that a trigger reads, its own and others, both directions run through."""
+    """Whatever a revision makes and drops of the tables that a trigger reads, its own and others,
+    both directions run through."""
     first = upgrade(engine, STATES[before]())
     declared = catalog(engine)
     revision = autogenerate(engine, STATES[after]())
-    code = revision.upgrade.replace("sa.Column('kind', sa.String(), nullable=False)", "sa.Column('kind', sa.String(), server_default='')")
+    code = revision.upgrade.replace(
+        "sa.Column('kind', sa.String(), nullable=False)",
+        "sa.Column('kind', sa.String(), server_default='')",
+    )
     apply(engine, code)
     assert check(engine, STATES[after]()) == []
     apply(engine, revision.downgrade)
@@ -96,22 +112,29 @@ def test_triggers_that_read_other_tables(engine, before, after):
 
 
 def test_parents_come_before_children(engine):
-    """Triggers are made, and dropped again, in the order in which a unit of work inserts, so that their locks cannot cross."""
+    """Triggers are made, and dropped again, in the order in which a unit of work inserts, so that
+    their locks cannot cross."""
     plain, marked = sa.MetaData(), sa.MetaData()
     for metadata in (plain, marked):
         parent = sa.Table("z_parent", metadata, sa.Column("id", sa.Integer, primary_key=True))
-        child = sa.Table("a_child", metadata, sa.Column("id", sa.ForeignKey("z_parent.id"), primary_key=True))
+        child = sa.Table(
+            "a_child", metadata, sa.Column("id", sa.ForeignKey("z_parent.id"), primary_key=True)
+        )
     for table in (parent, child):
         notify_on_change(table)
     plain.create_all(engine)
     revision = autogenerate(engine, marked)
     for code in (revision.upgrade, revision.downgrade):
-        assert 0 < code.index("notify_triggers('z_parent'" if "drop" in code else "'z_parent'") < code.index("'a_child'")
+        assert (
+            0
+            < code.index("notify_triggers('z_parent'" if "drop" in code else "'z_parent'")
+            < code.index("'a_child'")
+        )
 
 
 def test_an_alter_does_not_deadlock_with_writers(engine):
-    """A migration that makes triggers and drops others takes the strongest lock first: a transaction that has read and wants to write
-    waits for it, and neither is killed."""
+    """A migration that makes triggers and drops others takes the strongest lock first: a
+    transaction that has read and wants to write waits for it, and neither is killed."""
     table = sa.Table("orders", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
     notify_on_change(table, NotifySpec(operations=("delete", "truncate")))
     upgrade(engine, table.metadata)
@@ -127,10 +150,14 @@ def test_an_alter_does_not_deadlock_with_writers(engine):
             failed.append(error)
 
     with engine.connect() as writer, engine.connect() as observer:
-        writer.execute(sa.text("SELECT count(*) FROM orders"))  # its transaction holds the weakest lock
+        # its transaction holds the weakest lock
+        writer.execute(sa.text("SELECT count(*) FROM orders"))
         thread = threading.Thread(target=migrate)
         thread.start()
-        waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'orders'::regclass AND " + HERE)
+        waiting = sa.text(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'orders'::regclass AND "
+            + HERE
+        )
         while not observer.scalar(waiting) and thread.is_alive():
             observer.rollback()
         writer.execute(sa.text("INSERT INTO orders VALUES (1)"))
@@ -141,30 +168,68 @@ def test_an_alter_does_not_deadlock_with_writers(engine):
 
 
 def test_a_new_table_takes_the_name_of_a_renamed_one(engine):
-    """The renamed table's triggers keep their function, under another name, when a new table needs the one that they had."""
+    """The renamed table's triggers keep their function, under another name, when a new table needs
+    the one that they had."""
     before = sa.MetaData()
-    notify_on_change(sa.Table("orders", before, sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.Integer)))
+    notify_on_change(
+        sa.Table(
+            "orders",
+            before,
+            sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("a", sa.Integer),
+        )
+    )
     upgrade(engine, before)
     run(engine, "ALTER TABLE orders RENAME TO orders_old")
     after = sa.MetaData()
-    new = notify_on_change(sa.Table("orders", after, sa.Column("id", sa.Integer, primary_key=True), sa.Column("b", sa.Integer)))
-    old = sa.Table("orders_old", after, sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.Integer))
+    new = notify_on_change(
+        sa.Table(
+            "orders",
+            after,
+            sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("b", sa.Integer),
+        )
+    )
+    old = sa.Table(
+        "orders_old",
+        after,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("a", sa.Integer),
+    )
     script = autogenerate(engine, after)
     apply(engine, script.upgrade)  # only the new table: the old one is not marked any more
-    assert [type(e) for e in told_of(engine, new, "INSERT INTO orders VALUES (1, 1)", "UPDATE orders SET b = 2")] == [Inserted, Updated]
+    assert [
+        type(e)
+        for e in told_of(engine, new, "INSERT INTO orders VALUES (1, 1)", "UPDATE orders SET b = 2")
+    ] == [Inserted, Updated]
     notify_on_change(old)
     upgrade(engine, after)
-    assert [type(e) for e in told_of(engine, old, "INSERT INTO orders_old VALUES (1, 1)", "UPDATE orders_old SET a = 2")] == [
+    assert [
+        type(e)
+        for e in told_of(
+            engine, old, "INSERT INTO orders_old VALUES (1, 1)", "UPDATE orders_old SET a = 2"
+        )
+    ] == [
         Inserted,
         Updated,
     ]
-    assert {row[0] for row in catalog(engine)["functions"]} == {"sa_pgnotify_orders()", "sa_pgnotify_orders_old()"}
+    assert {row[0] for row in catalog(engine)["functions"]} == {
+        "sa_pgnotify_orders()",
+        "sa_pgnotify_orders_old()",
+    }
 
 
 def test_both_live_while_the_new_table_has_the_name(engine):
     """Between the two revisions nothing that the old table's triggers tell is broken."""
     before = sa.MetaData()
-    notify_on_change(sa.Table("orders", before, sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.Integer)))
+    notify_on_change(
+        sa.Table(
+            "orders",
+            before,
+            sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("a", sa.Integer),
+        )
+    )
     upgrade(engine, before)
     apply(
         engine,
@@ -172,6 +237,13 @@ def test_both_live_while_the_new_table_has_the_name(engine):
         "    op.execute('CREATE TABLE orders (id int PRIMARY KEY, b int)')\n"
         "    op.create_notify_triggers('orders', columns={'id': 'integer', 'b': 'integer'}, key=['id'], version=1)",
     )
-    old = notify_on_change(sa.Table("orders_old", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.Integer)))
+    old = notify_on_change(
+        sa.Table(
+            "orders_old",
+            sa.MetaData(),
+            sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("a", sa.Integer),
+        )
+    )
     statements = ("INSERT INTO orders_old VALUES (1, 1)", "UPDATE orders_old SET a = 2")
     assert [type(event) for event in told_of(engine, old, *statements)] == [Inserted, Updated]

@@ -1,4 +1,5 @@
-"""Every way from one state of a marker to another, by what autogenerate writes: there, the events that are told there, and back.
+"""Every way from one state of a marker to another, by what autogenerate writes: there, the events
+that are told there, and back.
 
 And the SQL that template version 1 makes, which revisions name, stays as it is.
 """
@@ -25,10 +26,18 @@ from revisions import Revision, apply, autogenerate, catalog, differences
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import configure_mappers, registry
 
-from sa_pgnotify import Change, Listener, NotifyOnChange, NotifySpec, Updated, check, notify_on_change
-from sa_pgnotify.columns import FAMILIES
-from sa_pgnotify.spec import OPERATIONS
-from sa_pgnotify.triggers import TriggerSet
+from sa_pgnotify import (
+    Change,
+    Listener,
+    NotifyOnChange,
+    NotifySpec,
+    Updated,
+    check,
+    notify_on_change,
+)
+from sa_pgnotify.marking.spec import OPERATIONS
+from sa_pgnotify.triggers.column_sql import FAMILIES
+from sa_pgnotify.triggers.trigger_set import TriggerSet
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +59,7 @@ def emptied(engine: sa.Engine) -> dict[str, Any]:
     return catalog(engine)
 
 
-# -- states, and what is told in them ---------------------------------------------------------------------------------
+# -- states, and what is told in them --------------------------------------------------------------
 
 TYPES: dict[str, tuple[Any, tuple[Any, Any, Any]]] = {
     "integer": (sa.Integer(), (5, 50, 60)),
@@ -60,14 +69,16 @@ TYPES: dict[str, tuple[Any, tuple[Any, Any, Any]]] = {
     "text": (sa.Text(), ("new", "100% :a\t'", "")),
     "kind": (sa.String(20), ("order", "rush", None)),
 }
-"""A column's type, its values in the first and in the second row, and what an UPDATE sets it to, if it does."""
+"""A column's type, its values in the first and in the second row, and what an UPDATE sets it to, if
+it does."""
 
 
 @dataclass(frozen=True)
 class State:
     """A table, and how it is marked.
 
-    :ivar columns: name to key of ``TYPES``; the first is the primary key. One of type ``kind`` tells two mapped classes apart.
+    :ivar columns: name to key of ``TYPES``; the first is the primary key. One of type ``kind``
+        tells two mapped classes apart.
     :ivar spec: None if the table is not marked.
     """
 
@@ -85,7 +96,9 @@ class State:
 
     def define(self, metadata: sa.MetaData) -> Any:
         """Add the table to ``metadata``, marked; gives what a listener listens to, or None."""
-        key = sa.Column(self.key, TYPES[self.columns[self.key]][0], primary_key=True, autoincrement=False)
+        key = sa.Column(
+            self.key, TYPES[self.columns[self.key]][0], primary_key=True, autoincrement=False
+        )
         others = [sa.Column(n, TYPES[t][0]) for n, t in self.columns.items() if n != self.key]
         table = sa.Table(self.table, metadata, key, *others)
         if self.spec is None:
@@ -94,13 +107,18 @@ class State:
             return notify_on_change(table, self.spec)
         mapped = registry(metadata=metadata)
         Order = type("Order", (NotifyOnChange,), {"__notify__": self.spec})
-        mapped.map_imperatively(Order, table, polymorphic_on=table.c[self.kind], polymorphic_identity="order")
-        mapped.map_imperatively(type("Rush", (Order,), {}), inherits=Order, polymorphic_identity="rush")
+        mapped.map_imperatively(
+            Order, table, polymorphic_on=table.c[self.kind], polymorphic_identity="order"
+        )
+        mapped.map_imperatively(
+            type("Rush", (Order,), {}), inherits=Order, polymorphic_identity="rush"
+        )
         configure_mappers()
         return Order
 
     def changes(self) -> Iterator[tuple[str, dict[str, Any] | None, dict[str, Any] | None]]:
-        """What is done to the table: operation, old row, new row. Two rows come, one changes column by column, one goes."""
+        """What is done to the table: operation, old row, new row. Two rows come, one changes column
+        by column, one goes."""
         if not self.columns:
             return
         one, two = ({n: TYPES[t][1][row] for n, t in self.columns.items()} for row in (0, 1))
@@ -119,30 +137,48 @@ class State:
         if self.spec is None:
             return []
         events: list[tuple[Any, ...]] = []
-        carried = list(self.columns) if self.spec.values == "all" else [self.key, self.kind, *self.spec.values]
+        carried = (
+            list(self.columns)
+            if self.spec.values == "all"
+            else [self.key, self.kind, *self.spec.values]
+        )
         for operation, old, new in self.changes():
             row = new or old or {}
             changed = {n for n in self.columns if old and new and old[n] != new[n]}
             watched = set(self.spec.update_of or self.columns)
-            if operation not in self.spec.operations or (operation == "update" and not changed & watched):
+            if operation not in self.spec.operations or (
+                operation == "update" and not changed & watched
+            ):
                 continue
             if operation != "truncate" and not self._is_told(old, new):
                 continue
-            entity = self.table if self.kind is None else {"rush": "Rush"}.get(row.get(self.kind), "Order")
+            entity = (
+                self.table
+                if self.kind is None
+                else {"rush": "Rush"}.get(row.get(self.kind), "Order")
+            )
             identity = (row[self.key],) if row else None
-            values = [None if r is None else {n: v for n, v in r.items() if n in carried} for r in (old, new)]
+            values = [
+                None if r is None else {n: v for n, v in r.items() if n in carried}
+                for r in (old, new)
+            ]
             events.append((operation, entity, identity, changed, *values))
         return events
 
     def _is_told(self, old: dict[str, Any] | None, new: dict[str, Any] | None) -> bool:
         absent = dict.fromkeys(self.columns)
         try:
-            return self.spec is None or self.spec.when is None or self.spec.when(*(SimpleNamespace(**(r or absent)) for r in (old, new)))
+            return (
+                self.spec is None
+                or self.spec.when is None
+                or self.spec.when(*(SimpleNamespace(**(r or absent)) for r in (old, new)))
+            )
         except TypeError:  # NULL is not greater than anything
             return False
 
     def statements(self) -> Iterator[str]:
-        """:meth:`changes` as SQL text; not with parameters, since SQLAlchemy 2.0 gives columns " " and "_" the same one."""
+        """:meth:`changes` as SQL text; not with parameters, since SQLAlchemy 2.0 gives columns " "
+        and "_" the same one."""
         dialect = postgresql.dialect(paramstyle="named")  # which leaves percent signs as they are
         rows = sa.table(self.table, *(sa.column(n, TYPES[t][0]) for n, t in self.columns.items()))
         for operation, old, new in self.changes():
@@ -158,7 +194,8 @@ class State:
             yield str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
     def heard(self, engine: sa.Engine, source: Any) -> list[tuple[Any, ...]]:
-        """What is told of :meth:`changes`, in the form of :meth:`expected`; of a table that is not marked, what comes on its channels."""
+        """What is told of :meth:`changes`, in the form of :meth:`expected`; of a table that is not
+        marked, what comes on its channels."""
         sources = [source] if self.spec else ["public.orders", CHANNEL]
         with Listener(engine, *sources, "end_of_test") as listener:
             run(engine, *self.statements())
@@ -168,24 +205,36 @@ class State:
 def summary(event: Any) -> tuple[Any, ...]:
     if not isinstance(event, Change):
         return (event,)
-    operation = {"Inserted": "insert", "Updated": "update", "Deleted": "delete", "Truncated": "truncate"}[type(event).__name__]
+    operation = {
+        "Inserted": "insert",
+        "Updated": "update",
+        "Deleted": "delete",
+        "Truncated": "truncate",
+    }[type(event).__name__]
     entity = getattr(event.entity, "__name__", None) or event.table.name
     changed = set(event.changed) if isinstance(event, Updated) else set()
-    values = [dict(row) if (row := getattr(event, name, None)) is not None else None for name in ("old", "new")]
+    values = [
+        dict(row) if (row := getattr(event, name, None)) is not None else None
+        for name in ("old", "new")
+    ]
     return (operation, entity, event.identity, changed, *values)
 
 
-# -- going from one to another ----------------------------------------------------------------------------------------
+# -- going from one to another ---------------------------------------------------------------------
 
 
 def reach(engine: sa.Engine, states: Iterable[State]) -> tuple[Revision, list[Any]]:
-    """Bring the database to ``states`` by what autogenerate writes, and see that nothing is left to do; also gives what to listen to."""
+    """Bring the database to ``states`` by what autogenerate writes, and see that nothing is left to
+    do; also gives what to listen to."""
     metadata = sa.MetaData()
     sources = [state.define(metadata) for state in states if state.columns]
     revision = autogenerate(engine, metadata)
     # As a developer does: PostgreSQL does not cast text to a number by itself.
     number = r"op.alter_column\([^,]+, '(\w+)',\s+existing_type=sa\.(?i:TEXT)\(\),(?=\s+type_=sa\.(?i:INTEGER|NUMERIC)\()"
-    edited = [re.sub(number, r"\g<0> postgresql_using='\1::numeric',", code) for code in (revision.upgrade, revision.downgrade)]
+    edited = [
+        re.sub(number, r"\g<0> postgresql_using='\1::numeric',", code)
+        for code in (revision.upgrade, revision.downgrade)
+    ]
     revision = Revision(*edited)
     apply(engine, revision.upgrade)
     assert differences(engine, metadata) == [], revision.upgrade
@@ -227,7 +276,8 @@ STATES = {
 @pytest.mark.parametrize("after", STATES)
 @pytest.mark.parametrize("before", STATES)
 def test_every_pair_of_states(database, before, after):
-    """From any state to any other: nothing but what is needed in the script, nothing left to do, exactly the events declared, and all the way back."""
+    """From any state to any other: nothing but what is needed in the script, nothing left to do,
+    exactly the events declared, and all the way back."""
     empty = emptied(database)
     first, _ = reach(database, [STATES[before]])
     there = catalog(database)
@@ -247,7 +297,7 @@ def test_every_pair_of_states(database, before, after):
     assert catalog(database) == empty
 
 
-# -- sequences --------------------------------------------------------------------------------------------------------
+# -- sequences -------------------------------------------------------------------------------------
 
 
 def short(name: str) -> str:
@@ -255,10 +305,13 @@ def short(name: str) -> str:
     return name.encode()[:63].decode(errors="ignore")
 
 
-characters = st.sampled_from([*"aZ_1 .,;:%'\"\\$@?!/-()[]{}\t\n", "%(a)s", "$$", "--", "ü", "名", "🎉", "\u200b", "e\u0301"])
+characters = st.sampled_from(
+    [*"aZ_1 .,;:%'\"\\$@?!/-()[]{}\t\n", "%(a)s", "$$", "--", "ü", "名", "🎉", "\u200b", "e\u0301"]
+)
 texts = st.lists(characters, min_size=1, max_size=6).map("".join)
 names = st.builds(lambda text, times: short(text * times), texts, st.sampled_from([1, 1, 1, 63]))
-# SQLAlchemy itself takes "a\n" for a name that needs no quotes; PostgreSQL finds no name for the array type of a table "___..." of 63.
+# SQLAlchemy itself takes "a\n" for a name that needs no quotes; PostgreSQL finds no name for the
+# array type of a table "___..." of 63.
 names = names.filter(lambda name: not name.endswith("\n") and name.strip("_"))
 
 
@@ -283,7 +336,8 @@ def markers(draw: st.DrawFn, columns: dict[str, str]) -> NotifySpec | None:
 
 @st.composite
 def sequences(draw: st.DrawFn) -> list[list[State]]:
-    """States of a database: the same few names of tables and columns again and again; their types only as far as PostgreSQL casts them."""
+    """States of a database: the same few names of tables and columns again and again; their types
+    only as far as PostgreSQL casts them."""
     tables = draw(st.lists(names, min_size=1, max_size=2, unique=True))
     key, number, text = draw(st.lists(names, min_size=3, max_size=3, unique=True))
 
@@ -294,7 +348,10 @@ def sequences(draw: st.DrawFn) -> list[list[State]]:
                 columns[name] = draw(st.sampled_from(types))
         return State(columns, draw(markers(columns)), table) if draw(st.integers(0, 5)) else None
 
-    return [[s for table in tables if (s := state(table)) is not None] for _ in range(draw(st.integers(2, 4)))]
+    return [
+        [s for table in tables if (s := state(table)) is not None]
+        for _ in range(draw(st.integers(2, 4)))
+    ]
 
 
 @pytest.mark.timeout(400)  # a failure takes time to be made smaller
@@ -302,7 +359,8 @@ def sequences(draw: st.DrawFn) -> list[list[State]]:
 @given(sequences())
 @example([[State({"id": "integer"}, NotifySpec(), "1\n")], []])
 def test_sequences_of_states(database, sequence):
-    """Any sequence of states, whatever the names: each step leaves nothing to do and tells what is declared, each step back restores."""
+    """Any sequence of states, whatever the names: each step leaves nothing to do and tells what is
+    declared, each step back restores."""
     catalogs, revisions = [emptied(database)], []
     for states in sequence:
         revision, sources = reach(database, states)
@@ -317,7 +375,7 @@ def test_sequences_of_states(database, sequence):
     assert catalog(database) == catalogs.pop()
 
 
-# -- template version 1 -----------------------------------------------------------------------------------------------
+# -- template version 1 ----------------------------------------------------------------------------
 
 FILE = Path(__file__).with_name("template_v1.sql")
 HEADER = "-- template version 1: "
@@ -359,25 +417,31 @@ FROZEN: dict[str, dict[str, Any]] = {
 
 
 def frozen(name: str) -> tuple[str, list[str]]:
-    """What makes the function of a trigger set of version 1, or a hash where it is very long, with a hash of the whole statement; and the
-    first alone."""
+    """What makes the function of a trigger set of version 1, or a hash where it is very long, with
+    a hash of the whole statement; and the first alone."""
     made = TriggerSet.made(**FROZEN[name], version=1)
     function = "\n".join(made.create_function)
     if len(function) > 60_000:
         function = f"-- sha256 of the function {hashlib.sha256(function.encode()).hexdigest()}"
-    return f"{function}\n-- sha256 of the statement {hashlib.sha256(made.create.encode()).hexdigest()}", [function]
+    return (
+        f"{function}\n-- sha256 of the statement {hashlib.sha256(made.create.encode()).hexdigest()}",
+        [function],
+    )
 
 
 def write() -> None:
-    FILE.write_bytes("\n\n".join(f"{HEADER}{name}\n{frozen(name)[0]};" for name in FROZEN).encode() + b"\n")
+    FILE.write_bytes(
+        "\n\n".join(f"{HEADER}{name}\n{frozen(name)[0]};" for name in FROZEN).encode() + b"\n"
+    )
 
 
 @pytest.mark.parametrize("name", FROZEN)
 def test_template_version_1_is_frozen(name):
     """What version 1 makes is byte for byte what it was when revisions were written that name it.
 
-    The record is ``template_v1.sql``; ``python tests/test_alembic_states.py`` writes it anew, which is right for a case that was added
-    here, and for a change of the statement around the function, in ``triggers.py``; never for one of the function, once it is released.
+    The record is ``template_v1.sql``; ``python tests/test_alembic_states.py`` writes it anew, which
+    is right for a case that was added here, and for a change of the statement around the function,
+    in ``triggers.py``; never for one of the function, once it is released.
     """
     recorded = dict(part.split("\n", 1) for part in FILE.read_bytes().decode().split(HEADER)[1:])
     assert name in recorded, f"the case is new: {test_template_version_1_is_frozen.__doc__}"
@@ -389,7 +453,16 @@ def test_template_version_1_is_frozen(name):
             if all(part in was for part in function)
             else "Version 1 is frozen, since revisions name it. A function that differs is a new template version, in a file of its own"
         )
-        diff = "\n".join(difflib.unified_diff(was.split("\n"), f"{statement};".split("\n"), "as recorded", "as made", lineterm="", n=0))
+        diff = "\n".join(
+            difflib.unified_diff(
+                was.split("\n"),
+                f"{statement};".split("\n"),
+                "as recorded",
+                "as made",
+                lineterm="",
+                n=0,
+            )
+        )
         pytest.fail(f"{what}:\n{diff}", pytrace=False)
 
 

@@ -10,10 +10,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sa_pgnotify import ChangeLog, Consumer, Gap, NotifyOnChange, NotifySpec, forget, prune
-from sa_pgnotify.changelog import LogNames
-from sa_pgnotify.logreader import LogReader
-from sa_pgnotify.reflection import execute_on
-from sa_pgnotify.tail import Tail
+from sa_pgnotify.log.reader import LogReader
+from sa_pgnotify.log.tables import LogNames
+from sa_pgnotify.log.tail import Tail
+from sa_pgnotify.sql import execute_on
 
 SLOT = 1 << 15
 
@@ -40,14 +40,17 @@ def next_slot(engine: Engine, slot: int) -> None:
 
 
 def read(consumer: Consumer, count: int) -> list[Any]:
-    """What its next batches bring: keys, and the reasons of gaps; less, if no more comes for long."""
+    """What its next batches bring: keys, and the reasons of gaps; less, if no more comes for
+    long."""
     found: list[Any] = []
     watchdog = threading.Timer(20.0, consumer.stop)
     watchdog.daemon = True
     watchdog.start()
     for batch in consumer:
         with batch:
-            found += [change.reason if isinstance(change, Gap) else change.identity[0] for change in batch]
+            found += [
+                change.reason if isinstance(change, Gap) else change.identity[0] for change in batch
+            ]
         if len(found) >= count:
             break
     watchdog.cancel()
@@ -62,8 +65,8 @@ def was_there(engine: Engine, item: Any) -> None:
 
 
 def test_what_went_before_is_not_missed(engine):
-    """A consumer that begins where the log begins gets what is there, and no gap for what was removed before it came; one for what is
-    removed before it has read it."""
+    """A consumer that begins where the log begins gets what is there, and no gap for what was
+    removed before it came; one for what is removed before it has read it."""
     item = items(engine, max_size=1)
     was_there(engine, item)
     run(engine, "INSERT INTO items VALUES (1)")
@@ -80,7 +83,8 @@ def test_what_went_before_is_not_missed(engine):
 
 
 def test_the_unread_is_kept_for_who_is_at_the_beginning(engine):
-    """What a new consumer has not read is not removed because its transaction is older than others that were removed."""
+    """What a new consumer has not read is not removed because its transaction is older than others
+    that were removed."""
     item = items(engine, max_size=None)
     was_there(engine, item)
     with engine.connect() as slow:
@@ -90,7 +94,11 @@ def test_the_unread_is_kept_for_who_is_at_the_beginning(engine):
         slow.execute(text("INSERT INTO items VALUES (2)"))
         slow.commit()
     next_slot(engine, 2)
-    run(engine, "UPDATE sa_pgnotify_log SET removed = (SELECT max(xid) FROM sa_pgnotify_log_0)", "TRUNCATE sa_pgnotify_log_0")
+    run(
+        engine,
+        "UPDATE sa_pgnotify_log SET removed = (SELECT max(xid) FROM sa_pgnotify_log_0)",
+        "TRUNCATE sa_pgnotify_log_0",
+    )
     with Consumer(engine, "late", item, start="beginning") as consumer:
         run(engine, "INSERT INTO items VALUES (3)")
         prune(engine, item.metadata)
@@ -98,7 +106,8 @@ def test_the_unread_is_kept_for_who_is_at_the_beginning(engine):
 
 
 def test_what_is_removed_is_told_where_nobody_consumes(engine):
-    """Also in a log that no consumer has ever read, what a limit removes is known to be lost by those who follow it."""
+    """Also in a log that no consumer has ever read, what a limit removes is known to be lost by
+    those who follow it."""
     item = items(engine, max_size=1)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         execute = execute_on(connection)

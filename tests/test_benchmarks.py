@@ -1,4 +1,5 @@
-"""What the benchmarks make of figures: what failed is no target met, the worst measure counts, and another machine is no change."""
+"""What the benchmarks make of figures: what failed is no target met, the worst measure counts, and
+another machine is no change."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,42 +20,63 @@ def _suite(monkeypatch):
 
         @staticmethod
         def bulk(**series):
-            """A sheet of three rounds: by contestant, seconds of the INSERT, and events a second."""
+            """A sheet of three rounds: by contestant, seconds of the INSERT, and events a
+            second."""
             bulk = sheet.Sheet("bulk")
             bulk.measure("INSERT", "s", "none")
             bulk.measure("delivered", "/s", "hand_row", more=True)
-            bulk.series = {name: {"INSERT": [i] * 3, "delivered": [d] * 3} for name, (i, d) in series.items()}
+            bulk.series = {
+                name: {"INSERT": [i] * 3, "delivered": [d] * 3} for name, (i, d) in series.items()
+            }
             return bulk
 
     return Suite
 
 
 def test_a_failure_of_ours_is_a_target_missed(suite):
-    """A task in which we failed does not go from the table of targets, as if nothing had been promised."""
-    bulk = suite.bulk(none=(1.0, None), hand_row=(3.0, 100.0), identity=(1.1, 900.0), values=(1.5, 300.0))
+    """A task in which we failed does not go from the table of targets, as if nothing had been
+    promised."""
+    bulk = suite.bulk(
+        none=(1.0, None), hand_row=(3.0, 100.0), identity=(1.1, 900.0), values=(1.5, 300.0)
+    )
     assert all(target.met for target in suite.promised({"bulk": bulk}))
     bulk.fail("identity", "99,999 of 100,000 events")
     found = [target for target in suite.promised({"bulk": bulk}) if "identity" in target.what]
-    assert [(target.met, target.row()[2]) for target in found] == [(False, "failed")] * len(found) != []
+    assert (
+        [(target.met, target.row()[2]) for target in found]
+        == [(False, "failed")] * len(found)
+        != []
+    )
 
 
 def test_we_are_ahead_in_a_task_as_far_as_in_its_worst_measure(suite):
-    """Who is better in one measure of a task counts, whatever the others; a floor does not, nor who tells less."""
-    bulk = suite.bulk(none=(1.0, None), libpq=(1.0, 9e9), hand_key=(1.2, 1000.0), pgevents=(3.0, 50.0), identity=(1.5, 2000.0))
+    """Who is better in one measure of a task counts, whatever the others; a floor does not, nor who
+    tells less."""
+    bulk = suite.bulk(
+        none=(1.0, None),
+        libpq=(1.0, 9e9),
+        hand_key=(1.2, 1000.0),
+        pgevents=(3.0, 50.0),
+        identity=(1.5, 2000.0),
+    )
     (ahead,) = [target for target in suite.promised({"bulk": bulk}) if "ahead" in target.what]
     assert (ahead.figure, ahead.met) == (pytest.approx(0.8), False)
     assert "INSERT, by hand" in ahead.what
 
 
 def test_another_machine_is_no_change(suite):
-    """Of two runs the ratios are compared: all of one twice as slow is no change, but for who is compared with nobody."""
+    """Of two runs the ratios are compared: all of one twice as slow is no change, but for who is
+    compared with nobody."""
 
     def run(bulk):
         return {"tasks": {"bulk": bulk.as_json()}}
 
     before = suite.bulk(none=(1.0, None), hand_row=(3.0, 100.0), values=(1.5, 300.0))
     slower = suite.bulk(none=(2.0, None), hand_row=(6.0, 50.0), values=(3.0, 150.0))
-    told = [(line.split()[1], line.rpartition(", ")[2]) for _, line in suite.changes(run(before), run(slower))]
+    told = [
+        (line.split()[1], line.rpartition(", ")[2])
+        for _, line in suite.changes(run(before), run(slower))
+    ]
     assert told == [("none", "s"), ("hand_row", "/s")]
     worse = suite.bulk(none=(1.0, None), hand_row=(3.0, 100.0), values=(1.8, 300.0))
     ((verdict, line),) = suite.changes(run(before), run(worse))
@@ -62,12 +84,15 @@ def test_another_machine_is_no_change(suite):
 
 
 def test_whoever_has_his_turn_when_a_tasks_time_is_over_has_not_failed(suite):
-    """The alarm ends the task: it is not taken for an error of the contestant at hand, after which the task would go on without an end."""
+    """The alarm ends the task: it is not taken for an error of the contestant at hand, after which
+    the task would go on without an end."""
     import run
     from arena import Arena
 
     failed = {}
     entry = SimpleNamespace(name="hand_key", stop=lambda: None)
     with pytest.raises(run.TooLong):
-        Arena.attempt(None, SimpleNamespace(failed=failed, fail=failed.__setitem__), entry, run.too_long)
+        Arena.attempt(
+            None, SimpleNamespace(failed=failed, fail=failed.__setitem__), entry, run.too_long
+        )
     assert failed == {}

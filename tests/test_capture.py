@@ -1,4 +1,5 @@
-"""sa_pgnotify.testing for those who test: what is captured, of commits and of transactions that are rolled back; and what its errors say."""
+"""sa_pgnotify.testing for those who test: what is captured, of commits and of transactions that are
+rolled back; and what its errors say."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def models(engine: Any, *, durable: bool = False, **options: Any) -> tuple[Any, 
 
 @pytest.fixture
 def outer(engine: Any) -> Any:
-    """The usual recipe: a connection in a transaction that is rolled back, whatever the test's sessions commit."""
+    """The usual recipe: a connection in a transaction that is rolled back, whatever the test's
+    sessions commit."""
     with engine.connect() as connection:
         transaction = connection.begin()
         yield connection
@@ -88,13 +90,16 @@ def catalog(engine: Any) -> list[Any]:
         )
 
 
-# -- transactions that are rolled back --------------------------------------------------------------------------------
+# -- transactions that are rolled back -------------------------------------------------------------
 
 
 @DRIVERS
 @DURABLE
-def test_of_a_transaction_that_is_rolled_back_the_same_is_captured_as_of_one_that_is_committed(engine, url, driver, durable):
-    """What a rolled back test captures is what a listener is told of the same work when it commits: kinds, values, what changed, context."""
+def test_of_a_transaction_that_is_rolled_back_the_same_is_captured_as_of_one_that_is_committed(
+    engine, url, driver, durable
+):
+    """What a rolled back test captures is what a listener is told of the same work when it commits:
+    kinds, values, what changed, context."""
     Order, Rush = models(engine, durable=durable)
     mine = create_engine(driver_url(url, driver), poolclass=NullPool)
 
@@ -111,7 +116,13 @@ def test_of_a_transaction_that_is_rolled_back_the_same_is_captured_as_of_one_tha
 
     def said(events: list[Any]) -> list[Any]:
         return [
-            (type(e), e.entity, e.identity, dict(e.context), *(getattr(e, n, None) for n in ("old", "new", "changed", "previous_identity")))
+            (
+                type(e),
+                e.entity,
+                e.identity,
+                dict(e.context),
+                *(getattr(e, n, None) for n in ("old", "new", "changed", "previous_identity")),
+            )
             for e in events
         ]
 
@@ -123,14 +134,21 @@ def test_of_a_transaction_that_is_rolled_back_the_same_is_captured_as_of_one_tha
     with CapturedChanges(mine, Order) as captured, Session(mine) as session:
         work(session)
         assert said(captured.so_far()) == rolled_back
-    assert [kind for kind, *_ in rolled_back if kind is not Truncated] == [Inserted, Inserted, Updated, Deleted, Updated]
+    assert [kind for kind, *_ in rolled_back if kind is not Truncated] == [
+        Inserted,
+        Inserted,
+        Updated,
+        Deleted,
+        Updated,
+    ]
     assert rolled_back[0][3] == {"user": "ann"}
     mine.dispose()
 
 
 @DURABLE
 def test_nothing_is_sent_and_nothing_stays(engine, outer, durable):
-    """A listener hears nothing of a test that is rolled back; and triggers, functions and tables are afterwards as they were."""
+    """A listener hears nothing of a test that is rolled back; and triggers, functions and tables
+    are afterwards as they were."""
     Order, _ = models(engine, durable=durable)
     before = catalog(engine)
     with Listener(engine, Order, "fence") as listener:
@@ -146,7 +164,8 @@ def test_nothing_is_sent_and_nothing_stays(engine, outer, durable):
 
 
 def test_a_savepoint_that_is_rolled_back_was_never_captured(engine, outer):
-    """What the test's own code takes back is not told, as it is not in life; what was expected before stays expected."""
+    """What the test's own code takes back is not told, as it is not in life; what was expected
+    before stays expected."""
     Order, _ = models(engine)
     with joined(outer) as session:
         captured = CapturedChanges(session, Order).__enter__()
@@ -177,9 +196,14 @@ def test_two_captures_in_one_transaction(engine, outer):
 
 
 def test_two_captures_are_there_again_after_a_rollback_to_a_savepoint(engine, outer):
-    """A session's rollback takes both captures' triggers with it; with its next savepoint both are there again."""
+    """A session's rollback takes both captures' triggers with it; with its next savepoint both are
+    there again."""
     Order, Rush = models(engine)
-    with joined(outer) as session, CapturedChanges(session, Rush) as rushes, CapturedChanges(session, Order) as orders:
+    with (
+        joined(outer) as session,
+        CapturedChanges(session, Rush) as rushes,
+        CapturedChanges(session, Order) as orders,
+    ):
         session.rollback()
         session.add_all([Rush(id=1, status="new", days=1), Order(id=2, status="new")])
         session.commit()
@@ -188,12 +212,15 @@ def test_two_captures_are_there_again_after_a_rollback_to_a_savepoint(engine, ou
 
 
 def test_a_commit_is_refused(engine):
-    """A transaction whose triggers must not stay cannot be committed, and the error says what to do; nothing stays."""
+    """A transaction whose triggers must not stay cannot be committed, and the error says what to
+    do; nothing stays."""
     Order, _ = models(engine)
     before = catalog(engine)
     with Session(engine) as session, CapturedChanges(session, Order):
         session.add(Order(status="new"))
-        with pytest.raises(PgNotifyError, match="create_savepoint.*give CapturedChanges the Engine"):
+        with pytest.raises(
+            PgNotifyError, match="create_savepoint.*give CapturedChanges the Engine"
+        ):
             session.commit()
         session.rollback()
     assert catalog(engine) == before
@@ -207,14 +234,23 @@ def test_a_session_that_gave_its_connection_back_is_told_how_to_be_bound(engine)
         session.flush()
         captured.expect(Inserted)
         session.rollback()
-        with pytest.raises(PgNotifyError, match='Bind the session to a connection.*join_transaction_mode="create_savepoint"'):
+        with pytest.raises(
+            PgNotifyError,
+            match='Bind the session to a connection.*join_transaction_mode="create_savepoint"',
+        ):
             captured.none()
 
 
 def test_what_cannot_be_captured_is_refused(engine, outer):
-    """No transaction, a plain channel in one, something else than a bind, missing triggers: each error names the mend."""
+    """No transaction, a plain channel in one, something else than a bind, missing triggers: each
+    error names the mend."""
     Order, _ = models(engine)
-    with engine.connect() as connection, pytest.raises(NotifyConfigError, match=r"call connection.begin\(\)|Call connection.begin\(\)"):
+    with (
+        engine.connect() as connection,
+        pytest.raises(
+            NotifyConfigError, match=r"call connection.begin\(\)|Call connection.begin\(\)"
+        ),
+    ):
         CapturedChanges(connection, Order).__enter__()
     with pytest.raises(NotifyConfigError, match="before COMMIT"):
         CapturedChanges(outer, Order, "channel").__enter__()
@@ -225,7 +261,7 @@ def test_what_cannot_be_captured_is_refused(engine, outer):
         CapturedChanges(outer, Order).__enter__()
 
 
-# -- pytest -----------------------------------------------------------------------------------------------------------
+# -- pytest ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["committed", "rolled back", "asyncio"])
@@ -236,11 +272,14 @@ def sa_pgnotify_bind(request, engine, outer, url):
 
 
 def test_the_fixture(engine, capture_changes, sa_pgnotify_bind):
-    """It captures from the program's own engine or session, until the test ends; with asyncio, in an async with."""
+    """It captures from the program's own engine or session, until the test ends; with asyncio, in
+    an async with."""
     Order, _ = models(engine)
     order = Order.__table__.insert().values(status="new", kind="order")
     if isinstance(captured := capture_changes(Order), CapturedChanges):
-        with Session(sa_pgnotify_bind) if sa_pgnotify_bind is engine else sa_pgnotify_bind as session:
+        with (
+            Session(sa_pgnotify_bind) if sa_pgnotify_bind is engine else sa_pgnotify_bind as session
+        ):
             session.execute(order)
             session.commit()
         assert captured.expect(Inserted, Order).new["status"] == "new"
@@ -255,22 +294,30 @@ def test_the_fixture(engine, capture_changes, sa_pgnotify_bind):
     asyncio.run(main())
 
 
-# -- what is committed ------------------------------------------------------------------------------------------------
+# -- what is committed -----------------------------------------------------------------------------
 
 
 @DURABLE
 def test_expect_and_none(engine, durable):
-    """Events are found by kind, entity and attributes, each once and in any order; and that nothing else came is known at once."""
+    """Events are found by kind, entity and attributes, each once and in any order; and that nothing
+    else came is known at once."""
     Order, Rush = models(engine, durable=durable)
     with CapturedChanges(engine, Order) as captured:
         captured.none()
-        run(engine, "INSERT INTO orders VALUES (1, 'new', 'order'), (2, 'new', 'order')", "UPDATE orders SET status = 'paid' WHERE id = 2")
+        run(
+            engine,
+            "INSERT INTO orders VALUES (1, 'new', 'order'), (2, 'new', 'order')",
+            "UPDATE orders SET status = 'paid' WHERE id = 2",
+        )
         changed = captured.expect(Updated, Order, changed={"status"})
         assert changed.new["status"] == "paid"
         captured.none(Updated)
         captured.none(Deleted, Rush)
         assert captured.expect(Change).identity == (1,)
-        with pytest.raises(AssertionError, match=r"no event \(Inserted\), and there came:\n  Inserted\(Order, \(2,\)"):
+        with pytest.raises(
+            AssertionError,
+            match=r"no event \(Inserted\), and there came:\n  Inserted\(Order, \(2,\)",
+        ):
             captured.none(Inserted)
         captured.expect(Inserted, identity=(2,))
         captured.none()
@@ -282,17 +329,23 @@ def test_the_error_lists_what_came(engine):
     """Who waits in vain reads what was expected, for how long, and what came instead."""
     Order, _ = models(engine)
     with CapturedChanges(engine, Order, "plain") as captured:
-        with pytest.raises(AssertionError, match=r"expected event \(Deleted, Order\) within 0.01 s, and nothing came"):
+        with pytest.raises(
+            AssertionError,
+            match=r"expected event \(Deleted, Order\) within 0.01 s, and nothing came",
+        ):
             captured.expect(Deleted, Order, timeout=0.01)
         run(engine, "INSERT INTO orders VALUES (1, 'new', 'order')", "NOTIFY plain, 'x'")
         captured.so_far()
-        with pytest.raises(AssertionError, match=r"and there came:\n  Inserted\(Order, \(1,\).*\n  Notification\("):
+        with pytest.raises(
+            AssertionError, match=r"and there came:\n  Inserted\(Order, \(1,\).*\n  Notification\("
+        ):
             captured.expect(Deleted, Order, timeout=0.01)
         assert captured.expect("plain").payload == "x"
 
 
 def test_a_question_that_nothing_could_answer_is_refused(engine):
-    """A slip of the pen would make none() pass for ever, and expect() wait in vain; so it is told at once."""
+    """A slip of the pen would make none() pass for ever, and expect() wait in vain; so it is told
+    at once."""
     Order, Rush = models(engine)
     with CapturedChanges(engine, Rush, "plain") as captured:
         for what, fields, said in (
@@ -312,23 +365,31 @@ def test_a_question_that_nothing_could_answer_is_refused(engine):
             captured.none(Order, "plain")
 
 
-# -- asyncio ----------------------------------------------------------------------------------------------------------
+# -- asyncio ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 @DURABLE
 def test_asyncio(engine, url, driver, durable):
-    """The same of an AsyncEngine and of an AsyncSession that is rolled back, values that only the server can read included."""
+    """The same of an AsyncEngine and of an AsyncSession that is rolled back, values that only the
+    server can read included."""
     Order, _ = models(engine, durable=durable)
 
     async def main() -> None:
         mine = create_async_engine(driver_url(url, driver), poolclass=NullPool)
-        async with mine.connect() as connection, AsyncSession(connection, join_transaction_mode="create_savepoint") as session:
+        async with (
+            mine.connect() as connection,
+            AsyncSession(connection, join_transaction_mode="create_savepoint") as session,
+        ):
             await connection.begin()
             async with AsyncCapturedChanges(session, Order) as captured:
                 session.add(Order(id=1, status="new"))
                 await session.commit()
-                assert (await captured.expect(Inserted, Order)).new == {"id": 1, "status": "new", "kind": "order"}
+                assert (await captured.expect(Inserted, Order)).new == {
+                    "id": 1,
+                    "status": "new",
+                    "kind": "order",
+                }
                 await captured.none()
             await connection.rollback()
         async with AsyncCapturedChanges(mine, Order) as captured:

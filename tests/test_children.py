@@ -1,4 +1,5 @@
-"""Partitions and inheritance children of marked tables: those that make writes fail are refused and found, the others do no harm."""
+"""Partitions and inheritance children of marked tables: those that make writes fail are refused and
+found, the others do no harm."""
 
 from __future__ import annotations
 
@@ -7,16 +8,21 @@ import sqlalchemy as sa
 from conftest import install_extension, run, told
 
 from sa_pgnotify import Deleted, Inserted, NotifySpec, Updated, check, notify_on_change
-from sa_pgnotify.children import REFUSE_FOREIGN_CHILDREN, collecting_kinds, foreign_children
-from sa_pgnotify.diagnosis import diagnose
-from sa_pgnotify.reflection import execute_on
+from sa_pgnotify.diagnosis.doctor import diagnose
+from sa_pgnotify.sql import execute_on
+from sa_pgnotify.triggers.children import (
+    REFUSE_FOREIGN_CHILDREN,
+    collecting_kinds,
+    foreign_children,
+)
 
 ALL = ("insert", "update", "delete", "truncate")
 
 
 @pytest.fixture
 def foreign(engine, url, admin):
-    """A function that makes a foreign table which is really in the same database, as ``name``, with the given end of CREATE FOREIGN TABLE."""
+    """A function that makes a foreign table which is really in the same database, as ``name``, with
+    the given end of CREATE FOREIGN TABLE."""
     host = url.query.get("host", url.host)
     password = f", password '{url.password}'" if url.password else ""
     install_extension(engine, "postgres_fdw")
@@ -28,19 +34,27 @@ def foreign(engine, url, admin):
     )
 
     def make(name: str, rest: str) -> None:
-        run(engine, f"CREATE FOREIGN TABLE {name} {rest} SERVER itself OPTIONS (table_name 'elsewhere')")
+        run(
+            engine,
+            f"CREATE FOREIGN TABLE {name} {rest} SERVER itself OPTIONS (table_name 'elsewhere')",
+        )
 
     return make
 
 
 def refused(engine, table: str, operations: tuple[str, ...]) -> str:
-    """The message with which the installing statement would refuse ``table``; empty if it would not."""
+    """The message with which the installing statement would refuse ``table``; empty if it would
+    not."""
     kinds = collecting_kinds(operations)
     if not kinds:
         return ""
     block = REFUSE_FOREIGN_CHILDREN.format(table=f"'public.{table}'::regclass", kinds=kinds)
     try:
-        run(engine, "SET LOCAL search_path = pg_catalog, pg_temp", f"DO $do$#variable_conflict use_column\nBEGIN\n{block}\nEND$do$")
+        run(
+            engine,
+            "SET LOCAL search_path = pg_catalog, pg_temp",
+            f"DO $do$#variable_conflict use_column\nBEGIN\n{block}\nEND$do$",
+        )
     except sa.exc.DBAPIError as error:
         assert "Detach it" in error.orig.diag.message_hint
         return error.orig.diag.message_primary
@@ -48,8 +62,9 @@ def refused(engine, table: str, operations: tuple[str, ...]) -> str:
 
 
 def test_foreign_descendants_are_refused_where_writes_would_reach_them(engine, foreign):
-    """A foreign table below a partitioned table, at any depth, or below an ordinary parent is refused for the operations that collect its
-    rows, and for these only; a table without one is not."""
+    """A foreign table below a partitioned table, at any depth, or below an ordinary parent is
+    refused for the operations that collect its rows, and for these only; a table without one is
+    not."""
     run(
         engine,
         "CREATE TABLE event (id int, v text) PARTITION BY RANGE (id)",
@@ -64,7 +79,10 @@ def test_foreign_descendants_are_refused_where_writes_would_reach_them(engine, f
     expected = 'sa_pgnotify: with triggers on public.event, writes that reach public."Event cold" would fail'
     for operations in (ALL, ("insert",), ("update",), ("delete", "truncate")):
         message = refused(engine, "event", operations)
-        assert message.replace("on event,", "on public.event,") == f"{expected}: PostgreSQL cannot collect the changes of foreign tables"
+        assert (
+            message.replace("on event,", "on public.event,")
+            == f"{expected}: PostgreSQL cannot collect the changes of foreign tables"
+        )
     assert refused(engine, "event", ("truncate",)) == ""
     assert refused(engine, "event_hot", ALL) == ""
     assert "reach public.far would fail" in refused(engine, "parent", ("update",))
@@ -72,17 +90,22 @@ def test_foreign_descendants_are_refused_where_writes_would_reach_them(engine, f
     with engine.connect() as connection:
         asked = [("'event'", collecting_kinds(ALL)), ("'event_hot'", collecting_kinds(ALL)), ("'parent'", collecting_kinds(("insert",))),
                  ("'parent'", collecting_kinds(("delete",))), ("'event'", ""), ("'gone'", collecting_kinds(ALL))]  # fmt: skip
-        assert foreign_children(execute_on(connection), asked) == {0: [("public", "Event cold")], 3: [("public", "far")]}
+        assert foreign_children(execute_on(connection), asked) == {
+            0: [("public", "Event cold")],
+            3: [("public", "far")],
+        }
         assert foreign_children(execute_on(connection), []) == {}
 
 
 def test_other_children_do_no_harm(engine):
-    """Rows of temporary, unlogged and widened children, and of partitions whose columns stand in another order, are told with the writes
-    to the parent."""
+    """Rows of temporary, unlogged and widened children, and of partitions whose columns stand in
+    another order, are told with the writes to the parent."""
     metadata = sa.MetaData()
     columns = [sa.Column("id", sa.Integer, primary_key=True), sa.Column("v", sa.Text)]
     parent = sa.Table("parent", metadata, *columns)
-    parts = sa.Table("parts", metadata, *(c._copy() for c in columns), postgresql_partition_by="LIST (id)")
+    parts = sa.Table(
+        "parts", metadata, *(c._copy() for c in columns), postgresql_partition_by="LIST (id)"
+    )
     for table in (parent, parts):
         notify_on_change(table, NotifySpec(values="all"))
     metadata.create_all(engine)
@@ -110,19 +133,30 @@ def test_other_children_do_no_harm(engine):
 
 
 def test_a_foreign_partition_attached_later_is_found(engine, foreign):
-    """Nothing can refuse it: ``check`` names it with what to do, ``doctor`` calls it a problem, and both are content once it is detached. A
-    write that reaches it does fail."""
+    """Nothing can refuse it: ``check`` names it with what to do, ``doctor`` calls it a problem, and
+    both are content once it is detached. A write that reaches it does fail."""
     metadata = sa.MetaData()
-    columns = [sa.Column("id", sa.Integer, primary_key=True, autoincrement=False), sa.Column("v", sa.Text)]
+    columns = [
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("v", sa.Text),
+    ]
     event = sa.Table("event", metadata, *columns, postgresql_partition_by="RANGE (id)")
     notify_on_change(event)
     metadata.create_all(engine)
     foreign("event_cold", "(id int NOT NULL, v text)")
-    run(engine, "ALTER TABLE event DROP CONSTRAINT event_pkey", "ALTER TABLE event ATTACH PARTITION event_cold FOR VALUES FROM (0) TO (10)")
+    run(
+        engine,
+        "ALTER TABLE event DROP CONSTRAINT event_pkey",
+        "ALTER TABLE event ATTACH PARTITION event_cold FOR VALUES FROM (0) TO (10)",
+    )
     with pytest.raises(sa.exc.DBAPIError, match="cannot collect transition tuples"):
         run(engine, "INSERT INTO event VALUES (1, 'a')")
     (drift,) = check(engine, metadata)
-    assert (drift.kind, drift.table, drift.object) == ("conflicting", "event", "the foreign table public.event_cold below the triggers")
+    assert (drift.kind, drift.table, drift.object) == (
+        "conflicting",
+        "event",
+        "the foreign table public.event_cold below the triggers",
+    )
     assert "DETACH PARTITION" in drift.mend
     (problem,) = [f for f in diagnose(engine) if f.severity == "problem"]
     assert problem.text.startswith("The foreign table public.event_cold is below event")

@@ -11,9 +11,15 @@ def test_clean_database_is_one_line_and_status_0(shop, engine):
     """What is as the models say is said in one line, for the whole and for one class."""
     shop.create(engine)
     done = shop.run("check", TARGET)
-    assert (done.exit_code, done.output) == (0, f"{TARGET}: the triggers of 3 tables are as the models say\n")
+    assert (done.exit_code, done.output) == (
+        0,
+        f"{TARGET}: the triggers of 3 tables are as the models say\n",
+    )
     done = shop.run("check", "command_shop:Customer")
-    assert (done.exit_code, done.output) == (0, "command_shop:Customer: the triggers of 1 table are as the models say\n")
+    assert (done.exit_code, done.output) == (
+        0,
+        "command_shop:Customer: the triggers of 1 table are as the models say\n",
+    )
 
 
 DRIFTS = {
@@ -38,24 +44,34 @@ DRIFTS = {
 
 
 def test_every_kind_of_drift_is_a_line_with_its_mend(shop, engine):
-    """Whatever was done to the database by hand is named, each on one line that ends with what to do; the exit status is 1. One class is
-    told its own only."""
+    """Whatever was done to the database by hand is named, each on one line that ends with what to
+    do; the exit status is 1. One class is told its own only."""
     shop.create(engine)
     run(engine, *DRIFTS)
     done = shop.run("check", TARGET)
     assert done.exit_code == 1
     lines = done.output.splitlines()
-    told = {expected: [line for line in lines if line.startswith(expected)] for expected in DRIFTS.values()}
-    assert {expected: len(found) for expected, found in told.items()} == dict.fromkeys(DRIFTS.values(), 1), done.output
+    told = {
+        expected: [line for line in lines if line.startswith(expected)]
+        for expected in DRIFTS.values()
+    }
+    assert {expected: len(found) for expected, found in told.items()} == dict.fromkeys(
+        DRIFTS.values(), 1
+    ), done.output
     assert len(lines) == len(DRIFTS)
-    assert all(line.endswith(".") and len(line) > len(expected) + 10 for expected, (line,) in told.items())
+    assert all(
+        line.endswith(".") and len(line) > len(expected) + 10 for expected, (line,) in told.items()
+    )
     mine = shop.run("check", "command_shop:Payment")
     assert mine.exit_code == 1
-    assert sorted(mine.output.splitlines()) == sorted(line for line in lines if "payments" in line or "parked" in line)
+    assert sorted(mine.output.splitlines()) == sorted(
+        line for line in lines if "payments" in line or "parked" in line
+    )
 
 
 def test_missing_tables_and_functions(shop, engine):
-    """In an empty database all of it is missing; after the tables alone, the functions and triggers are."""
+    """In an empty database all of it is missing; after the tables alone, the functions and triggers
+    are."""
     done = shop.run("check", TARGET)
     assert done.exit_code == 1
     assert {line.partition(".")[0] for line in done.output.splitlines()} >= {
@@ -65,5 +81,8 @@ def test_missing_tables_and_functions(shop, engine):
     lines = shop.run("check", "command_shop:Customer").output.splitlines()
     assert [line.partition(" of ")[0] for line in lines] == [
         "missing: function sa_pgnotify_customers",
-        *(f"missing: trigger sa_pgnotify_{operation}" for operation in ("insert", "update", "delete", "truncate")),
+        *(
+            f"missing: trigger sa_pgnotify_{operation}"
+            for operation in ("insert", "update", "delete", "truncate")
+        ),
     ]

@@ -1,4 +1,5 @@
-"""The help of every command, the demo, completion, and the picture: what one sees before one has a database."""
+"""The help of every command, the demo, completion, and the picture: what one sees before one has a
+database."""
 
 from __future__ import annotations
 
@@ -18,21 +19,23 @@ from typer.testing import CliRunner
 
 from sa_pgnotify.cli import app
 from sa_pgnotify.cli.demo import tour
-from sa_pgnotify.cli.logs import told_of_logs
+from sa_pgnotify.cli.log_output import told_of_logs
 
 COMMANDS = ("demo", "watch", "check", "sql", "doctor", "consumers", "prune")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example_and_fits_the_screen(command):
-    """Each command says what it does in one line of the list, and shows an example; no line is longer than 80 columns, and in a pipe there
-    is no colour."""
+    """Each command says what it does in one line of the list, and shows an example; no line is
+    longer than 80 columns, and in a pipe there is no colour."""
     shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80"}).stdout
     assert re.search(r"\n  Examples?:\n    .*sa-pgnotify " + command, shown)
     assert max(map(len, shown.splitlines())) <= 80
     assert "\x1b" not in shown
     (line,) = [
-        line for line in CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout.splitlines() if line.split()[:1] == [command]
+        line
+        for line in CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout.splitlines()
+        if line.split()[:1] == [command]
     ]
     assert len(line) <= 80
     assert line.endswith(".") and not line.endswith("...")
@@ -40,7 +43,11 @@ def test_help_has_an_example_and_fits_the_screen(command):
 
 def test_completion():
     """The shell completes the names of commands."""
-    asked = {"_SA_PGNOTIFY_COMPLETE": "complete_bash", "COMP_WORDS": "sa-pgnotify wa", "COMP_CWORD": "1"}
+    asked = {
+        "_SA_PGNOTIFY_COMPLETE": "complete_bash",
+        "COMP_WORDS": "sa-pgnotify wa",
+        "COMP_CWORD": "1",
+    }
     done = subprocess.run(
         [sys.executable, "-c", "import sys; sys.argv[0] = 'sa-pgnotify'; " + START],
         env={**os.environ, **asked}, capture_output=True, text=True, check=False,
@@ -52,16 +59,22 @@ def test_without_its_libraries_it_says_which_extra():
     """Who has the package without the extra is told, and sees no traceback."""
     code = "import sys; sys.modules['typer'] = None; import sa_pgnotify.cli"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "sa-pgnotify needs the extra cli: pip install 'sa_pgnotify[cli]'\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "sa-pgnotify needs the extra cli: pip install 'sa_pgnotify[cli]'\n",
+    )
 
 
 def test_colours_on_a_terminal_only(shop, engine):
-    """On a terminal a difference is coloured and its line broken within the width; in a pipe neither."""
+    """On a terminal a difference is coloured and its line broken within the width; in a pipe
+    neither."""
     assert "\x1b" not in shop.run("check", "command_shop:Base").output
     leader, follower = pty.openpty()
     environment = {**shop.environment, "TERM": "xterm-256color", "COLUMNS": "80"}
     command = [sys.executable, "-c", START, "check", "command_shop:Customer"]
-    with subprocess.Popen(command, env=environment, stdin=follower, stdout=follower, stderr=follower) as program:
+    with subprocess.Popen(
+        command, env=environment, stdin=follower, stdout=follower, stderr=follower
+    ) as program:
         os.close(follower)
         shown = b""
         while part := _read(leader):
@@ -80,7 +93,8 @@ def _read(leader: int) -> bytes:
 
 
 def test_demo_tells_everything(url, monkeypatch):
-    """The demo shows every kind of event, values and changed names included, and a cut connection as a Gap; all as the page shows it."""
+    """The demo shows every kind of event, values and changed names included, and a cut connection
+    as a Gap; all as the page shows it."""
     screen = io.StringIO()
     monkeypatch.setattr(sys, "stderr", screen)
     with told_of_logs():
@@ -100,5 +114,8 @@ def test_demo_tells_everything(url, monkeypatch):
 
 
 def _words(screen: str) -> set[str]:
-    """All that a screen says, but for moments, the breaks that its width makes, and how the driver words the loss of a connection."""
-    return set(re.sub(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|\d+\.\d s|(?<=: lost: ).*", "", screen).split())
+    """All that a screen says, but for moments, the breaks that its width makes, and how the driver
+    words the loss of a connection."""
+    return set(
+        re.sub(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|\d+\.\d s|(?<=: lost: ).*", "", screen).split()
+    )

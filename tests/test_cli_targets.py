@@ -1,4 +1,5 @@
-"""What can be wrong with a TARGET, a URL or the program around: one clear line, status 2, no password and no traceback."""
+"""What can be wrong with a TARGET, a URL or the program around: one clear line, status 2, no
+password and no traceback."""
 
 from __future__ import annotations
 
@@ -21,21 +22,51 @@ def refused(done) -> str:
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("command_shop", "command_shop is a module, and says not what of it. Give command_shop:Base or "),
-        ("command_shop.py:Base", "'command_shop.py' is a file: give the module's name, as command_shop:Base"),
-        ("src/command_shop.py", "'src/command_shop.py' is a file: give the module's name, as src.command_shop:Base"),
+        (
+            "command_shop",
+            "command_shop is a module, and says not what of it. Give command_shop:Base or ",
+        ),
+        (
+            "command_shop.py:Base",
+            "'command_shop.py' is a file: give the module's name, as command_shop:Base",
+        ),
+        (
+            "src/command_shop.py",
+            "'src/command_shop.py' is a file: give the module's name, as src.command_shop:Base",
+        ),
         ("no_such_shop:Base", "there is no module 'no_such_shop': it is neither installed nor in "),
         ("command_shop:Bse", "command_shop has no 'Bse'. Give command_shop:Base"),
         ("command_shop:Base.nothing", "command_shop has no 'Base.nothing'. Give command_shop:Base"),
         ("command_shop:answer", "command_shop:answer is of type int, and not a declarative base"),
         ("command_shop:factory", "command_shop:factory is a function, and not a declarative base"),
-        ("command_shop:Decimal", "command_shop:Decimal is the class Decimal, which is not mapped, and not a declarative base"),
-        ("command_shop:empty", "the MetaData: nothing of it is marked, so it has no events. Use NotifyOnChange"),
-        ("command_shop:unmarked", "unmarked: nothing of it is marked, so it has no events. Use NotifyOnChange"),
-        ("command_shop:Plain", "Plain: nothing of it is marked, so it has no events. Use NotifyOnChange"),
-        ("broken_shop:Base", "broken_shop cannot be imported: ZeroDivisionError: division by zero. --debug shows where"),
-        ("needy_shop:Base", "needy_shop cannot be imported, because there is no module 'not_there_at_all': install what it needs"),
-        ("exiting_shop:Base", "exiting_shop cannot be imported: SystemExit: 3. --debug shows where"),
+        (
+            "command_shop:Decimal",
+            "command_shop:Decimal is the class Decimal, which is not mapped, and not a declarative base",
+        ),
+        (
+            "command_shop:empty",
+            "the MetaData: nothing of it is marked, so it has no events. Use NotifyOnChange",
+        ),
+        (
+            "command_shop:unmarked",
+            "unmarked: nothing of it is marked, so it has no events. Use NotifyOnChange",
+        ),
+        (
+            "command_shop:Plain",
+            "Plain: nothing of it is marked, so it has no events. Use NotifyOnChange",
+        ),
+        (
+            "broken_shop:Base",
+            "broken_shop cannot be imported: ZeroDivisionError: division by zero. --debug shows where",
+        ),
+        (
+            "needy_shop:Base",
+            "needy_shop cannot be imported, because there is no module 'not_there_at_all': install what it needs",
+        ),
+        (
+            "exiting_shop:Base",
+            "exiting_shop cannot be imported: SystemExit: 3. --debug shows where",
+        ),
         ("rude_shop:it.Base", "RuntimeError: not now. --debug shows where"),
         (":Base", "'' is no module's name. TARGET is package.module:Base"),
         ("..shop:Base", "'..shop' is no module's name. TARGET is package.module:Base"),
@@ -46,11 +77,15 @@ def test_target_that_is_none_is_told_with_its_mend(shop, target, said):
     (shop.folder / "broken_shop.py").write_text("1 / 0")
     (shop.folder / "needy_shop.py").write_text("import not_there_at_all")
     (shop.folder / "exiting_shop.py").write_text("raise SystemExit(3)")
-    (shop.folder / "rude_shop.py").write_text("class It:\n    def __getattr__(self, name): raise RuntimeError('not now')\nit = It()")
+    (shop.folder / "rude_shop.py").write_text(
+        "class It:\n    def __getattr__(self, name): raise RuntimeError('not now')\nit = It()"
+    )
     assert refused(shop.run("sql", target)).startswith(said)
 
 
-@pytest.mark.parametrize("target", ["Base", "Base.metadata", "Base.registry", "Order", "Order.__table__"])
+@pytest.mark.parametrize(
+    "target", ["Base", "Base.metadata", "Base.registry", "Order", "Order.__table__"]
+)
 def test_target_that_is_one(shop, target):
     """A declarative base, its MetaData, its registry, a class and a Table all do."""
     done = shop.run("sql", f"command_shop:{target}")
@@ -79,10 +114,22 @@ def test_debug_shows_the_traceback(shop):
         ("postgresql://ann:hun@ter2@127.0.0.1/shop", "the URL has more than one @: write "),
         ("postgresql://ann:hun@ter2/word@127.0.0.1/shop", "the URL has more than one @: write "),
         ("postgresql://ann:hunter2@127.0.0.1:hunter2/shop", "the URL cannot be read: write "),
-        ("postgresql://ann:hunter2@127.0.0.1:1/shop", "cannot connect to postgresql://ann@127.0.0.1:1/shop: "),
-        ("postgresql://ann@127.0.0.1:1/shop?password=hunter2", "cannot connect to postgresql://ann@127.0.0.1:1/shop: "),
-        ("postgresql+psycopg://ann:hunter2@127.0.0.1:1/shop", "cannot connect to postgresql://ann@127.0.0.1:1/shop: "),
-        ("postgresql://ann:hunter2@127.0.0.1:1/shop?no_such_option=hunter2", "cannot connect to postgresql://ann@127.0.0.1:1/shop: "),
+        (
+            "postgresql://ann:hunter2@127.0.0.1:1/shop",
+            "cannot connect to postgresql://ann@127.0.0.1:1/shop: ",
+        ),
+        (
+            "postgresql://ann@127.0.0.1:1/shop?password=hunter2",
+            "cannot connect to postgresql://ann@127.0.0.1:1/shop: ",
+        ),
+        (
+            "postgresql+psycopg://ann:hunter2@127.0.0.1:1/shop",
+            "cannot connect to postgresql://ann@127.0.0.1:1/shop: ",
+        ),
+        (
+            "postgresql://ann:hunter2@127.0.0.1:1/shop?no_such_option=hunter2",
+            "cannot connect to postgresql://ann@127.0.0.1:1/shop: ",
+        ),
     ],
 )
 def test_url_that_does_not_do(url, said, monkeypatch):
@@ -104,9 +151,12 @@ def test_url_without_its_option_is_not_quoted(typed):
     assert "hunter" not in done.output
 
 
-@pytest.mark.parametrize("driver", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+asyncpg"])
+@pytest.mark.parametrize(
+    "driver", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+asyncpg"]
+)
 def test_url_of_any_driver_does(shop, url, driver):
-    """A program's DATABASE_URL serves, also one of asyncio, and one that Heroku spells its own way."""
+    """A program's DATABASE_URL serves, also one of asyncio, and one that Heroku spells its own
+    way."""
     done = shop.run("consumers", DATABASE_URL=address(url).replace("postgresql+psycopg2", driver))
     assert (done.exit_code, done.stdout) == (0, "no consumers\n")
 
@@ -114,7 +164,9 @@ def test_url_of_any_driver_does(shop, url, driver):
 def test_error_of_the_server_is_one_line(shop, engine):
     """Of what the server says in many lines, the first is told."""
     assert refused(shop.run("prune", "command_shop:Base")).startswith("relation ")
-    assert refused(shop.run("watch")).startswith("no table of this database tells its changes. Run metadata.create_all(engine)")
+    assert refused(shop.run("watch")).startswith(
+        "no table of this database tells its changes. Run metadata.create_all(engine)"
+    )
     assert "events of " in refused(shop.run("watch", "command_shop:Order"))
     shop.create(engine)
     assert refused(shop.run("watch", "command_shop:Base", "--entity", "Ordr")) == (

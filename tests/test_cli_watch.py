@@ -43,17 +43,32 @@ def ended(program, number=signal.SIGINT) -> str:
 
 
 def test_lines_for_people(shop, engine):
-    """Each kind of event is one line, without colours in a pipe: operation, entity, identity, what changed from what to what; values that
-    do not travel are not shown. A cut connection is a Gap. Ctrl-C ends it, and it sums up."""
+    """Each kind of event is one line, without colours in a pipe: operation, entity, identity, what
+    changed from what to what; values that do not travel are not shown. A cut connection is a Gap.
+    Ctrl-C ends it, and it sums up."""
     shop.create(engine)
     with shop.program("watch", f"{MODULE}:Base") as program:
         watching(program)
         run(engine, "INSERT INTO orders VALUES (1, E'a \\x1b[31m', 1.50), (2, 'b', 2)")
-        run(engine, "UPDATE orders SET status = 'paid' WHERE id = 1", "UPDATE orders SET id = 3 WHERE id = 2")
-        run(engine, "INSERT INTO customers VALUES (1, 'secret')", "UPDATE customers SET name = 'other'")
-        run(engine, "INSERT INTO payments VALUES (7)", "DELETE FROM orders WHERE id = 3", "TRUNCATE orders")
+        run(
+            engine,
+            "UPDATE orders SET status = 'paid' WHERE id = 1",
+            "UPDATE orders SET id = 3 WHERE id = 2",
+        )
+        run(
+            engine,
+            "INSERT INTO customers VALUES (1, 'secret')",
+            "UPDATE customers SET name = 'other'",
+        )
+        run(
+            engine,
+            "INSERT INTO payments VALUES (7)",
+            "DELETE FROM orders WHERE id = 3",
+            "TRUNCATE orders",
+        )
         lines = [re.sub(r"^\d\d:\d\d:\d\d ", "", program.line()) for _ in range(9)]
-        ephemeral = [line for line in lines if "Payment" not in line]  # the log is another way, with another time
+        # the log is another way, with another time
+        ephemeral = [line for line in lines if "Payment" not in line]
         assert ephemeral == [
             "Inserted  Order(1)  status='a \\x1b[31m'  total=1.50",
             "Inserted  Order(2)  status='b'  total=2",
@@ -85,20 +100,33 @@ TYPES = {
 
 
 def test_json_of_what_the_database_has(shop, engine):
-    """Without TARGET it watches what is installed, whatever the models were, by table; each event is one object on one line, a Gap too, and every type is written as documented. A table whose triggers are disabled is left
-    out, and named."""
+    """Without TARGET it watches what is installed, whatever the models were, by table; each event
+    is one object on one line, a Gap too, and every type is written as documented. A table whose
+    triggers are disabled is left out, and named."""
     shop.create(engine)
     columns = ", ".join(f'"{name}" {name}' for name in TYPES)
-    run(engine, "CREATE SCHEMA other", f"CREATE TABLE other.kinds (id int, k int, {columns}, PRIMARY KEY (id, k))")
+    run(
+        engine,
+        "CREATE SCHEMA other",
+        f"CREATE TABLE other.kinds (id int, k int, {columns}, PRIMARY KEY (id, k))",
+    )
     kinds = Table("kinds", MetaData(), schema="other", autoload_with=engine)
     notify_on_change(kinds, NotifySpec(values="all")).metadata.create_all(engine)
     run(engine, "ALTER TABLE customers DISABLE TRIGGER ALL")
     with shop.program("watch", "--json") as program:
         watching(program)
         values = ", ".join("'" + given.replace("'", "''") + "'" for given, _ in TYPES.values())
-        run(engine, "INSERT INTO customers VALUES (1, 'unheard')", f"INSERT INTO other.kinds VALUES (1, 2, {values})")
+        run(
+            engine,
+            "INSERT INTO customers VALUES (1, 'unheard')",
+            f"INSERT INTO other.kinds VALUES (1, 2, {values})",
+        )
         inserted = json.loads(program.line())
-        assert inserted["new"] == {"id": 1, "k": 2, **{name: shown for name, (_, shown) in TYPES.items()}}
+        assert inserted["new"] == {
+            "id": 1,
+            "k": 2,
+            **{name: shown for name, (_, shown) in TYPES.items()},
+        }
         assert {name: inserted[name] for name in ("event", "entity", "table", "identity", "context")} == {
             "event": "inserted", "entity": "other.kinds", "table": "other.kinds", "identity": [1, 2], "context": {},
         }  # fmt: skip
@@ -112,9 +140,14 @@ def test_json_of_what_the_database_has(shop, engine):
         run(engine, CUT)
         gap = json.loads(program.line())
         assert (gap["event"], gap["reason"]) == ("gap", "reconnected")
-        assert ended(program, signal.SIGTERM).startswith("1 inserted, 1 updated, 1 truncated, 1 gap in")
+        assert ended(program, signal.SIGTERM).startswith(
+            "1 inserted, 1 updated, 1 truncated, 1 gap in"
+        )
         complaints = "".join(program.errors)
-        assert "customers: sa_pgnotify_insert, sa_pgnotify_update, sa_pgnotify_delete, sa_pgnotify_truncate does not fire" in complaints
+        assert (
+            "customers: sa_pgnotify_insert, sa_pgnotify_update, sa_pgnotify_delete, sa_pgnotify_truncate does not fire"
+            in complaints
+        )
         assert "outdated" not in complaints
 
 
@@ -123,7 +156,9 @@ def test_entity_chooses(shop, engine):
     shop.create(engine)
     with shop.program("watch", f"{MODULE}:Base", "--entity", "Customer") as program:
         watching(program)
-        run(engine, "INSERT INTO orders VALUES (1, 'a', 1)", "INSERT INTO customers VALUES (1, 'a')")
+        run(
+            engine, "INSERT INTO orders VALUES (1, 'a', 1)", "INSERT INTO customers VALUES (1, 'a')"
+        )
         assert "Customer(1)" in program.line()
         assert ended(program).startswith("1 inserted in")
 
@@ -133,7 +168,10 @@ def test_ctrl_c_while_it_connects():
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"postgresql://127.0.0.1:{mute.getsockname()[1]}/shop"
         command = [sys.executable, "-c", START, "watch", "--url", address]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c) as program, mute.accept()[0]:
+        with (
+            subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c) as program,
+            mute.accept()[0],
+        ):
             began = time.monotonic()
             program.send_signal(signal.SIGINT)
             assert program.wait(20) == 130
@@ -143,10 +181,13 @@ def test_ctrl_c_while_it_connects():
 
 @pytest.mark.parametrize("silent", [True, False])
 def test_end_of_the_pipe_ends_it_quietly(shop, engine, silent):
-    """As in ``watch | head``: when nobody reads any more it ends, at once also if no event comes, without a complaint."""
+    """As in ``watch | head``: when nobody reads any more it ends, at once also if no event comes,
+    without a complaint."""
     shop.create(engine)
     command = [sys.executable, "-X", "dev", "-c", START, "watch", "--json"]
-    with subprocess.Popen(command, env=shop.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+    with subprocess.Popen(
+        command, env=shop.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
         assert "Ctrl-C" in program.stderr.readline()
         if not silent:
             program.send_signal(signal.SIGSTOP)

@@ -1,4 +1,5 @@
-"""A consumer's work and its place are one: what is committed comes once, what is not comes again, however the work ends."""
+"""A consumer's work and its place are one: what is committed comes once, what is not comes again,
+however the work ends."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def insert(engine, *ids):
 
 
 def test_work_and_position_are_committed_together(engine, Consumer):
-    """What a block has done is committed at its end, and the next consumer of the name goes on behind it."""
+    """What a block has done is committed at its end, and the next consumer of the name goes on
+    behind it."""
     with Consumer() as consumer:
         insert(engine, 1, 2)
         assert numbers(consume(consumer, 2)) == [1, 2]
@@ -36,7 +38,8 @@ def test_work_and_position_are_committed_together(engine, Consumer):
 
 
 def test_what_raises_is_rolled_back_and_comes_again(engine, Consumer):
-    """An error in the block leaves it as it is, takes the work back, and the same changes come again: at once, and after a restart."""
+    """An error in the block leaves it as it is, takes the work back, and the same changes come
+    again: at once, and after a restart."""
     with Consumer() as consumer:
         insert(engine, 1, 2)
         with pytest.raises(ZeroDivisionError):
@@ -54,8 +57,12 @@ def test_what_raises_is_rolled_back_and_comes_again(engine, Consumer):
 
 
 def test_an_error_of_the_commit_is_the_blocks(engine, Consumer):
-    """What fails only at the COMMIT, a deferred constraint, is raised where the block ends, and nothing is passed."""
-    run(engine, "ALTER TABLE done ADD COLUMN item int REFERENCES items DEFERRABLE INITIALLY DEFERRED")
+    """What fails only at the COMMIT, a deferred constraint, is raised where the block ends, and
+    nothing is passed."""
+    run(
+        engine,
+        "ALTER TABLE done ADD COLUMN item int REFERENCES items DEFERRABLE INITIALLY DEFERRED",
+    )
     with Consumer() as consumer:
         insert(engine, 1)
         with pytest.raises(Exception, match="foreign key"):
@@ -105,7 +112,8 @@ def test_a_batch_must_be_entered(engine, Consumer):
 
 
 def test_a_batch_is_entered_once(engine, Consumer):
-    """A batch that was committed is not entered again: its work would be done twice, or not at all."""
+    """A batch that was committed is not entered again: its work would be done twice, or not at
+    all."""
     with Consumer() as consumer:
         insert(engine, 1)
         for batch in consumer:
@@ -131,7 +139,8 @@ def test_break_and_iterate_again(engine, Consumer):
 
 @pytest.mark.parametrize("where", ["thread", "block", "before"])
 def test_stop_ends_the_iteration(engine, Consumer, where):
-    """From another thread at once; from within a block behind it, which is committed; and before the first batch."""
+    """From another thread at once; from within a block behind it, which is committed; and before
+    the first batch."""
     with Consumer() as consumer:
         if where == "before":
             consumer.stop()
@@ -148,7 +157,8 @@ def test_stop_ends_the_iteration(engine, Consumer, where):
 
 
 def test_without_a_with_block(engine, Consumer):
-    """Started and stopped by hand, the iteration leaves no session behind, and it can be started again."""
+    """Started and stopped by hand, the iteration leaves no session behind, and it can be started
+    again."""
     consumer = Consumer()
     for number in (1, 2):
         consumer.start()
@@ -176,7 +186,8 @@ def test_stop_from_a_signal_handler(engine, Item):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("delay", [0.0, 0.001, 0.003, 0.01, 0.03, 0.1])
 def test_an_interrupt_loses_nothing(engine, Item, delay):
-    """Ctrl-C anywhere, again and again: each change is worked off once, and the consumer goes on."""
+    """Ctrl-C anywhere, again and again: each change is worked off once, and the consumer goes
+    on."""
     insert(engine, *range(20))
     with BlockingConsumer(engine, "c", Item, batch_size=3, start="beginning") as consumer:
         for _ in range(100):
@@ -222,7 +233,8 @@ def test_started_once(Consumer):
 
 
 def test_a_fork_does_not_consume(engine, Item):
-    """The child of a fork is told that the consumer is its parent's, and leaves it alone, which goes on."""
+    """The child of a fork is told that the consumer is its parent's, and leaves it alone, which
+    goes on."""
     with BlockingConsumer(engine, "c", Item) as consumer:
         read, write = os.pipe()
         child = os.fork()
@@ -242,7 +254,8 @@ def test_a_fork_does_not_consume(engine, Item):
 
 
 def test_a_lost_connection_loses_nothing(engine, Consumer):
-    """Its backend is killed between batches, while it waits, and within a block: all is worked off once."""
+    """Its backend is killed between batches, while it waits, and within a block: all is worked off
+    once."""
     seen = []
     with Consumer(batch_size=2) as consumer:
         for first in (0, 3, 6):
@@ -264,7 +277,9 @@ def test_two_of_one_name(engine, Consumer):
     with Running(Consumer()) as first, Running(Consumer()) as second:
         insert(engine, 1)
         wait_for(engine, 1)
-        working, waiting = (first, second) if first.consumer._worker._follower.works else (second, first)
+        working, waiting = (
+            (first, second) if first.consumer._worker._follower.works else (second, first)
+        )
         assert not waiting.consumer._worker._follower.works
         working.consumer.stop()
         insert(engine, 2)
@@ -274,8 +289,13 @@ def test_two_of_one_name(engine, Consumer):
 
 
 def test_killed_again_and_again(engine, Consumer):
-    """Three of one name whose backends are killed while they work: each change is worked off once."""
-    with Running(Consumer(batch_size=2)), Running(Consumer(batch_size=2)), Running(Consumer(batch_size=2)):
+    """Three of one name whose backends are killed while they work: each change is worked off
+    once."""
+    with (
+        Running(Consumer(batch_size=2)),
+        Running(Consumer(batch_size=2)),
+        Running(Consumer(batch_size=2)),
+    ):
         for number in range(20):
             insert(engine, number)
             if number % 4 == 0:
@@ -323,7 +343,8 @@ def test_arguments_that_cannot_work(engine, kind, Item):
 
 
 def test_each_loss_is_a_new_one(engine, Item):
-    """A connection that has worked is made anew soon after its loss, however many were lost before."""
+    """A connection that has worked is made anew soon after its loss, however many were lost
+    before."""
     with BlockingConsumer(engine, "c", Item) as consumer:
         for number in range(3):
             terminate_listener(engine)

@@ -1,4 +1,5 @@
-"""What a consumer's batches hold: whole transactions, every kind of change, equal to what a SELECT gives."""
+"""What a consumer's batches hold: whole transactions, every kind of change, equal to what a SELECT
+gives."""
 
 from __future__ import annotations
 
@@ -14,7 +15,17 @@ from durables import model_of
 from sqlalchemy import ForeignKey, Numeric, String, TypeDecorator, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from sa_pgnotify import Consumer, Deleted, Gap, Inserted, NotifyOnChange, NotifySpec, Truncated, Updated, change_context
+from sa_pgnotify import (
+    Consumer,
+    Deleted,
+    Gap,
+    Inserted,
+    NotifyOnChange,
+    NotifySpec,
+    Truncated,
+    Updated,
+    change_context,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +51,17 @@ def series(first, last):
 
 
 def test_batches_hold_whole_transactions(engine, kind):
-    """A batch ends between two transactions, unless one alone is longer; that one is divided, and it is said where it begins and ends."""
+    """A batch ends between two transactions, unless one alone is longer; that one is divided, and
+    it is said where it begins and ends."""
     Item = model_of(engine)
     with consumer_of(kind, engine, "c", Item, batch_size=10) as consumer:
         for first, last in [(1, 4), (5, 8), (9, 12), (13, 37), (38, 40)]:
             run(engine, series(first, last))
         batches = taken(consumer, 40)
-    flags = [[(numbers(part.changes)[0], len(part.changes), part.begins, part.ends) for part in batch] for batch in batches]
+    flags = [
+        [(numbers(part.changes)[0], len(part.changes), part.begins, part.ends) for part in batch]
+        for batch in batches
+    ]
     assert flags == [
         [(1, 4, True, True), (5, 4, True, True)],
         [(9, 4, True, True)],
@@ -54,12 +69,19 @@ def test_batches_hold_whole_transactions(engine, kind):
         [(23, 10, False, False)],
         [(33, 5, False, True), (38, 3, True, True)],
     ]
-    ids = {change.transaction_id for batch in batches for part in batch for change in part.changes if 13 <= change.identity[0] <= 37}
+    ids = {
+        change.transaction_id
+        for batch in batches
+        for part in batch
+        for change in part.changes
+        if 13 <= change.identity[0] <= 37
+    }
     assert ids == {batches[2][0].transaction_id}
 
 
 def test_a_divided_transaction_goes_on_after_a_restart(engine, kind):
-    """A consumer that stops in the middle of a transaction, and of a row of the log, goes on there: also if much came in the meantime."""
+    """A consumer that stops in the middle of a transaction, and of a row of the log, goes on there:
+    also if much came in the meantime."""
     Item = model_of(engine)
     seen = []
     with consumer_of(kind, engine, "c", Item):
@@ -74,8 +96,8 @@ def test_a_divided_transaction_goes_on_after_a_restart(engine, kind):
 
 
 def test_every_kind_of_change(engine, kind):
-    """Inserts, updates with the values of before and after, deletes and TRUNCATE; each with its context and place; savepoints that were
-    rolled back left no trace; and values equal a SELECT."""
+    """Inserts, updates with the values of before and after, deletes and TRUNCATE; each with its
+    context and place; savepoints that were rolled back left no trace; and values equal a SELECT."""
 
     class Base(DeclarativeBase):
         pass
@@ -94,7 +116,13 @@ def test_every_kind_of_change(engine, kind):
             session.commit()
         with engine.connect() as connection:
             row = connection.execute(select(Price.__table__)).mappings().one()
-        run(engine, "SAVEPOINT a", "INSERT INTO prices VALUES (9, 'x', 9)", "ROLLBACK TO a", "UPDATE prices SET amount = 2, name = NULL")
+        run(
+            engine,
+            "SAVEPOINT a",
+            "INSERT INTO prices VALUES (9, 'x', 9)",
+            "ROLLBACK TO a",
+            "UPDATE prices SET amount = 2, name = NULL",
+        )
         run(engine, "UPDATE prices SET id = 2")
         run(engine, "DELETE FROM prices")
         run(engine, "TRUNCATE prices")
@@ -105,7 +133,10 @@ def test_every_kind_of_change(engine, kind):
     assert dict(updated.new) == {"id": 1, "name": None, "amount": Decimal("2.000")}
     assert str(updated.new["amount"]) == "2.000"
     assert (moved.previous_identity, moved.identity) == ((1,), (2,))
-    assert (type(deleted), dict(deleted.old)) == (Deleted, {"id": 2, "name": None, "amount": Decimal("2.000")})
+    assert (type(deleted), dict(deleted.old)) == (
+        Deleted,
+        {"id": 2, "name": None, "amount": Decimal("2.000")},
+    )
     assert (type(truncated), truncated.identity, truncated.entity) == (Truncated, None, Price)
     assert len({change.position for change in (inserted, updated, moved, deleted, truncated)}) == 5
     assert len({change.backend_pid for change in (inserted, updated)}) == 2
@@ -137,7 +168,10 @@ class Key:
 def test_parts(engine, kind, parts):
     """Each row is in exactly one part, with all of its changes, in order; a TRUNCATE is in all."""
     Item = model_of(engine)
-    consumers = [consumer_of(kind, engine, "c", Item, partition=(i, parts), batch_size=7) for i in range(parts)]
+    consumers = [
+        consumer_of(kind, engine, "c", Item, partition=(i, parts), batch_size=7)
+        for i in range(parts)
+    ]
     for consumer in consumers:
         with consumer:
             pass
@@ -165,7 +199,8 @@ def test_parts(engine, kind, parts):
 
 
 def test_parts_go_by_the_database(engine):
-    """A key of a type of the program's is in the same part in each process, whatever its text in Python."""
+    """A key of a type of the program's is in the same part in each process, whatever its text in
+    Python."""
 
     class Base(DeclarativeBase):
         pass
@@ -205,7 +240,9 @@ def inherited():
     class Dog(Animal):
         __tablename__ = "dogs"
         __mapper_args__: ClassVar = {"polymorphic_identity": "dog"}
-        id: Mapped[int] = mapped_column(ForeignKey("animals.id", ondelete="CASCADE"), primary_key=True)
+        id: Mapped[int] = mapped_column(
+            ForeignKey("animals.id", ondelete="CASCADE"), primary_key=True
+        )
         barks: Mapped[bool]
 
     class Cat(Animal):
@@ -215,10 +252,14 @@ def inherited():
 
 
 def test_joined_inheritance(engine, kind):
-    """One entity is one change, told as its class; a consumer of a class passes over the others, and over what is not its own alone."""
+    """One entity is one change, told as its class; a consumer of a class passes over the others,
+    and over what is not its own alone."""
     Base, Animal, Dog, Cat = inherited()
     Base.metadata.create_all(engine)
-    with consumer_of(kind, engine, "all", Animal) as consumer, consumer_of(kind, engine, "cats", Cat, batch_size=2) as cats:
+    with (
+        consumer_of(kind, engine, "all", Animal) as consumer,
+        consumer_of(kind, engine, "cats", Cat, batch_size=2) as cats,
+    ):
         with Session(engine) as session:
             session.add_all([Dog(id=i, barks=True) for i in range(1, 6)])
             session.add_all([Cat(id=i) for i in range(11, 14)])
@@ -226,12 +267,17 @@ def test_joined_inheritance(engine, kind):
             session.get(Dog, 1).barks = False
             session.commit()
         changes = consume_all(consumer, 9)
-        assert Counter((type(change), change.entity) for change in changes) == {(Inserted, Dog): 5, (Inserted, Cat): 3, (Updated, Dog): 1}
+        assert Counter((type(change), change.entity) for change in changes) == {
+            (Inserted, Dog): 5,
+            (Inserted, Cat): 3,
+            (Updated, Dog): 1,
+        }
         assert sorted(numbers(consume_all(cats, 3))) == [11, 12, 13]
 
 
 def test_a_column_that_came_later(engine, kind):
-    """Changes that were logged before a column was added, or one dropped, are read after it, as they were."""
+    """Changes that were logged before a column was added, or one dropped, are read after it, as
+    they were."""
     Item = model_of(engine)
     with consumer_of(kind, engine, "c", Item):
         pass
@@ -239,11 +285,15 @@ def test_a_column_that_came_later(engine, kind):
     run(engine, "ALTER TABLE items ADD COLUMN later int DEFAULT 7")
     run(engine, "INSERT INTO items VALUES (2, 6)")
     with consumer_of(kind, engine, "c", Item) as consumer:
-        assert [dict(change.new) for change in consume_all(consumer, 2)] == [{"id": 1, "n": 5}, {"id": 2, "n": 6}]
+        assert [dict(change.new) for change in consume_all(consumer, 2)] == [
+            {"id": 1, "n": 5},
+            {"id": 2, "n": 6},
+        ]
 
 
 def test_what_could_not_be_logged_is_a_gap(engine, kind):
-    """Where a trigger failed the write stands, its consumers are told by a Gap in its place, and what follows comes."""
+    """Where a trigger failed the write stands, its consumers are told by a Gap in its place, and
+    what follows comes."""
     Item = model_of(engine)
     with consumer_of(kind, engine, "c", Item) as consumer:
         run(engine, "INSERT INTO items VALUES (1, 1)")
@@ -301,8 +351,8 @@ def test_a_column_of_another_type_is_a_gap(engine, kind):
 
 
 def test_another_set_of_entities(engine, kind):
-    """A table more in the middle of what is read: nothing comes twice, nothing is lost, and the new one's changes come from where the name
-    was when its window was begun."""
+    """A table more in the middle of what is read: nothing comes twice, nothing is lost, and the new
+    one's changes come from where the name was when its window was begun."""
     Item = model_of(engine, more=("shared",))
     run(engine, "INSERT INTO shared VALUES (1, 0)")
     Shared = next(mapper.class_ for mapper in Item.registry.mappers if mapper.class_ is not Item)

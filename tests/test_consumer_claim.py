@@ -1,4 +1,5 @@
-"""Which consumer of a name works, whatever other sessions hold: strangers, sessions whose program is gone, and its own."""
+"""Which consumer of a name works, whatever other sessions hold: strangers, sessions whose program
+is gone, and its own."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from conftest import run, wait_until
 from consumers import Running, done
 from sqlalchemy import NullPool, create_engine
 
-from sa_pgnotify import Consumer, following
+from sa_pgnotify import Consumer
+from sa_pgnotify.consuming import follower as following
 
 KEY = "SELECT lock FROM sa_pgnotify_consumers"
 
@@ -25,7 +27,11 @@ def stranger(engine: sa.Engine, admin: sa.Engine) -> Iterator[sa.Connection]:
     """A session of a role that has no right on anything, and may take advisory locks."""
     name = f"stranger_{uuid.uuid4().hex[:8]}"
     run(admin, f"CREATE ROLE {name} LOGIN")
-    made = create_engine(engine.url.set(username=name, password=None), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    made = create_engine(
+        engine.url.set(username=name, password=None),
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+    )
     with made.connect() as connection:
         yield connection
     run(admin, f"DROP ROLE {name}")
@@ -43,13 +49,17 @@ def insert(engine: sa.Engine, number: int) -> None:
 
 @pytest.mark.parametrize("mode", ["", "_shared"])
 def test_a_stranger_holds_the_lock(engine, Item, stranger, mode):
-    """A role that may not move the position keeps nobody from working by taking the lock, and of two consumers still one works."""
+    """A role that may not move the position keeps nobody from working by taking the lock, and of
+    two consumers still one works."""
     with Consumer(engine, "c", Item):
         pass
     taken = key(engine)
     stranger.exec_driver_sql(f"SELECT pg_advisory_lock{mode}({taken})")
     states: list[Any] = []
-    with Running(Consumer(engine, "c", Item, on_state=states.append)), Running(Consumer(engine, "c", Item, on_state=states.append)):
+    with (
+        Running(Consumer(engine, "c", Item, on_state=states.append)),
+        Running(Consumer(engine, "c", Item, on_state=states.append)),
+    ):
         insert(engine, 1)
         wait_until(lambda: any(state.state == "standing by" for state in states))
         insert(engine, 2)
@@ -61,10 +71,13 @@ def test_a_stranger_holds_the_lock(engine, Item, stranger, mode):
 
 
 def test_a_stranger_waits_for_the_lock(engine, Item, stranger):
-    """A role that sees the key while a consumer holds it, and gets the lock when that ends, does not stop the next one."""
+    """A role that sees the key while a consumer holds it, and gets the lock when that ends, does
+    not stop the next one."""
     with Running(Consumer(engine, "c", Item)):
         insert(engine, 1)
-        waiting = threading.Thread(target=stranger.exec_driver_sql, args=[f"SELECT pg_advisory_lock({key(engine)})"])
+        waiting = threading.Thread(
+            target=stranger.exec_driver_sql, args=[f"SELECT pg_advisory_lock({key(engine)})"]
+        )
         waiting.start()
         waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -75,7 +88,8 @@ def test_a_stranger_waits_for_the_lock(engine, Item, stranger):
 
 
 def test_one_that_is_replaced_stands_by(engine, Item):
-    """A consumer whose key was replaced, because its session was taken for one that is gone, stops working at its heartbeat."""
+    """A consumer whose key was replaced, because its session was taken for one that is gone, stops
+    working at its heartbeat."""
     states: list[Any] = []
     with Running(Consumer(engine, "c", Item, heartbeat=0.2, on_state=states.append)):
         insert(engine, 1)
@@ -84,14 +98,21 @@ def test_one_that_is_replaced_stands_by(engine, Item):
             other.exec_driver_sql("SELECT pg_advisory_lock(5)")
             wait_until(lambda: states[-1].state == "standing by")
             pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar()
-        assert f"another one of this name works: process {pid} of the server (postgres" in states[-1].detail
+        assert (
+            f"another one of this name works: process {pid} of the server (postgres"
+            in states[-1].detail
+        )
         insert(engine, 2)
 
 
 def test_its_own_session_that_is_stuck(engine, proxy, proxied, Item):
-    """A consumer whose connection broke without the server's notice works on, and does not wait for the session that it has lost."""
+    """A consumer whose connection broke without the server's notice works on, and does not wait for
+    the session that it has lost."""
     states: list[Any] = []
-    with Consumer(proxied, "c", Item, heartbeat=60, on_state=states.append) as consumer, RunningOn(consumer):
+    with (
+        Consumer(proxied, "c", Item, heartbeat=60, on_state=states.append) as consumer,
+        RunningOn(consumer),
+    ):
         insert(engine, 1)
         proxy.hold_ends()
         consumer._worker._connection.interrupt()
@@ -104,8 +125,8 @@ def test_its_own_session_that_is_stuck(engine, proxy, proxied, Item):
 
 
 def test_its_own_batch_that_is_stuck(monkeypatch, engine, proxy, proxied, Item):
-    """A batch whose session broke without the server's notice has the position locked there; that session is ended, and the batch comes
-    again."""
+    """A batch whose session broke without the server's notice has the position locked there; that
+    session is ended, and the batch comes again."""
     monkeypatch.setattr(following, "LOCKED_LONG", 0.5)
     broken = threading.Event()
 
@@ -116,7 +137,9 @@ def test_its_own_batch_that_is_stuck(monkeypatch, engine, proxy, proxied, Item):
             descriptor = session.connection().connection.dbapi_connection.fileno()
             with socket.socket(fileno=os.dup(descriptor)) as ours:
                 ours.shutdown(socket.SHUT_RDWR)
-        session.execute(sa.text(f"INSERT INTO done (what) VALUES ('Inserted {change.identity[0]}')"))
+        session.execute(
+            sa.text(f"INSERT INTO done (what) VALUES ('Inserted {change.identity[0]}')")
+        )
 
     with Running(Consumer(proxied, "c", Item, on_error=lambda *_: "raise"), work):
         insert(engine, 1)
@@ -125,7 +148,8 @@ def test_its_own_batch_that_is_stuck(monkeypatch, engine, proxy, proxied, Item):
 
 
 def test_a_position_that_another_session_has_locked_is_reported(monkeypatch, engine, Item):
-    """While a transaction holds the row of the position, the consumer says which session that is, once; then it goes on."""
+    """While a transaction holds the row of the position, the consumer says which session that is,
+    once; then it goes on."""
     monkeypatch.setattr(following, "LOCKED_LONG", 0.3)
     states: list[Any] = []
     with Running(Consumer(engine, "c", Item, on_state=states.append)):
@@ -137,7 +161,9 @@ def test_a_position_that_another_session_has_locked_is_reported(monkeypatch, eng
             wait_until(lambda: states[-1].state == "standing by")
         wait_until(lambda: "Inserted 2" in done(engine))
     (said,) = [state.detail for state in states if state.state == "standing by"]
-    assert said.startswith(f"process {pid} of the server (postgres, idle in transaction) has locked the position for more than")
+    assert said.startswith(
+        f"process {pid} of the server (postgres, idle in transaction) has locked the position for more than"
+    )
 
 
 class RunningOn(Running):

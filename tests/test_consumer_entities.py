@@ -1,4 +1,5 @@
-"""Versions of a program under one consumer's name that do not read the same entities: each entity has its own place, and loses nothing."""
+"""Versions of a program under one consumer's name that do not read the same entities: each entity
+has its own place, and loses nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +18,17 @@ from conftest import run, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sa_pgnotify import Consumer, Gap, NotifySpec, PgNotifyError, consumers, forget, logreader, notify_on_change, prune
+from sa_pgnotify import (
+    Consumer,
+    Gap,
+    NotifySpec,
+    PgNotifyError,
+    consumers,
+    forget,
+    notify_on_change,
+    prune,
+)
+from sa_pgnotify.log import reader as logreader
 
 NAMES = ("a", "b", "c")
 
@@ -25,7 +36,10 @@ NAMES = ("a", "b", "c")
 def tables(engine: sa.Engine) -> dict[str, sa.Table]:
     """Durable tables; and ``done``, where consumers write what they have worked off, once."""
     metadata = sa.MetaData()
-    made = {name: sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True)) for name in NAMES}
+    made = {
+        name: sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True))
+        for name in NAMES
+    }
     for table in made.values():
         notify_on_change(table, NotifySpec(durable=True))
     sa.Table("done", metadata, sa.Column("what", sa.Text, primary_key=True))
@@ -34,16 +48,26 @@ def tables(engine: sa.Engine) -> dict[str, sa.Table]:
 
 
 def work(session: Any, change: Any) -> None:
-    session.execute(sa.text(f"INSERT INTO done VALUES ('{change.table.name} {change.identity[0]}')"))
+    session.execute(
+        sa.text(f"INSERT INTO done VALUES ('{change.table.name} {change.identity[0]}')")
+    )
 
 
-def read(engine: sa.Engine, name: str, *entities: sa.Table, count: int, **options: Any) -> list[Any]:
-    """The next changes of a consumer, at least ``count``, which it works off: table and key, or the reason of a gap."""
+def read(
+    engine: sa.Engine, name: str, *entities: sa.Table, count: int, **options: Any
+) -> list[Any]:
+    """The next changes of a consumer, at least ``count``, which it works off: table and key, or the
+    reason of a gap."""
     found: list[Any] = []
     with Consumer(engine, name, *entities, heartbeat=60, **options) as consumer:
         for batch in consumer:
             with batch:
-                found += [event.reason if isinstance(event, Gap) else (event.table.name, event.identity[0]) for event in batch]
+                found += [
+                    event.reason
+                    if isinstance(event, Gap)
+                    else (event.table.name, event.identity[0])
+                    for event in batch
+                ]
             if len(found) >= count:
                 return found
     return found
@@ -66,11 +90,12 @@ def rows(engine: sa.Engine, sql: str) -> list[Any]:
         return [tuple(row) for row in connection.exec_driver_sql(sql)]
 
 
-# -- one after the other ----------------------------------------------------------------------------------------------
+# -- one after the other ---------------------------------------------------------------------------
 
 
 def test_entities_that_take_turns_under_one_name(engine):
-    """What one version does not read waits for the one that does: a batch of the other passes nothing of it by."""
+    """What one version does not read waits for the one that does: a batch of the other passes
+    nothing of it by."""
     t = tables(engine)
     started(engine, "worker", t["a"])
     insert(engine, ("a", 1))
@@ -84,7 +109,8 @@ def test_entities_that_take_turns_under_one_name(engine):
 
 
 def test_an_entity_that_is_added_begins_where_the_name_is(engine):
-    """Between a version that does not know an entity and one that reads it, nothing of that is passed by."""
+    """Between a version that does not know an entity and one that reads it, nothing of that is
+    passed by."""
     t = tables(engine)
     started(engine, "worker", t["a"])
     insert(engine, ("a", 1), ("b", 2))
@@ -93,7 +119,8 @@ def test_an_entity_that_is_added_begins_where_the_name_is(engine):
 
 @pytest.mark.parametrize("start", ["now", "beginning"])
 def test_start_is_for_an_entity_that_is_new_under_the_name(engine, start):
-    """With ``start="beginning"``, an entity that is added gets what the log still holds of it; by default what came since the name was."""
+    """With ``start="beginning"``, an entity that is added gets what the log still holds of it; by
+    default what came since the name was."""
     t = tables(engine)
     insert(engine, ("b", 1), ("a", 2))
     started(engine, "worker", t["a"])
@@ -105,13 +132,21 @@ def test_start_is_for_an_entity_that_is_new_under_the_name(engine, start):
 @pytest.mark.parametrize("reached", range(1, 6))
 @pytest.mark.parametrize("second", ["a", "b", "ac"])
 def test_within_a_window(engine, monkeypatch, reached, second):
-    """A window that was begun with other entities is finished for those that are still read, and for each other one when it is read
-    again: also where a batch has ended in the midst of a transaction."""
+    """A window that was begun with other entities is finished for those that are still read, and
+    for each other one when it is read again: also where a batch has ended in the midst of a
+    transaction."""
     monkeypatch.setattr(logreader, "PAGE", 2)
     t = tables(engine)
     started(engine, "worker", t["a"], t["b"])
     with engine.connect() as one, engine.connect() as other:
-        for connection, table, number in [(one, "a", 1), (other, "b", 2), (other, "a", 3), (one, "b", 4), (other, "b", 5), (one, "a", 6)]:
+        for connection, table, number in [
+            (one, "a", 1),
+            (other, "b", 2),
+            (other, "a", 3),
+            (one, "b", 4),
+            (other, "b", 5),
+            (one, "a", 6),
+        ]:
             connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({number})")
         other.commit()
         one.commit()
@@ -122,7 +157,8 @@ def test_within_a_window(engine, monkeypatch, reached, second):
     new = [("a", 7), ("b", 8), ("c", 9)]
     wanted = [row for row in every[reached:] + new if row[0] in second]
     assert read(engine, "worker", *[t[name] for name in second], count=len(wanted)) == wanted
-    left = [row for row in every[reached:] + new if row[0] not in second + "c"]  # c was not known under the name until now
+    # c was not known under the name until now
+    left = [row for row in every[reached:] + new if row[0] not in second + "c"]
     assert sorted(read(engine, "worker", *t.values(), count=len(left))) == sorted(left)
 
 
@@ -131,7 +167,12 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.just("write"), st.integers(0, 2), st.sampled_from(NAMES), st.integers(1, 3)),
         st.tuples(st.just("end"), st.integers(0, 2)),
-        st.tuples(st.just("consume"), st.sets(st.sampled_from(NAMES), min_size=1), st.integers(1, 4), st.integers(1, 6)),
+        st.tuples(
+            st.just("consume"),
+            st.sets(st.sampled_from(NAMES), min_size=1),
+            st.integers(1, 4),
+            st.integers(1, 6),
+        ),
         st.tuples(st.just("seek")),
     ),
     min_size=4,
@@ -142,8 +183,9 @@ steps = st.lists(
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps)
 def test_any_sets_in_any_order(engine, steps):
-    """Whichever entities versions read, wherever they stop, and whatever is committed meanwhile: at the end each change was worked off
-    once, and after a seek to now none of those before. It is compared with lists of what was committed and what was consumed."""
+    """Whichever entities versions read, wherever they stop, and whatever is committed meanwhile: at
+    the end each change was worked off once, and after a seek to now none of those before. It is
+    compared with lists of what was committed and what was consumed."""
     t = tables(engine)
     run(engine, "DELETE FROM sa_pgnotify_consumers")
     started(engine, "p", *t.values())
@@ -167,14 +209,19 @@ def test_any_sets_in_any_order(engine, steps):
                     mark = (min(chosen), next(numbers))
                     insert(engine, mark)
                     committed.append(mark)
-                    with Consumer(engine, "p", *[t[name] for name in chosen], batch_size=size, heartbeat=60) as consumer:
+                    with Consumer(
+                        engine, "p", *[t[name] for name in chosen], batch_size=size, heartbeat=60
+                    ) as consumer:
                         for count, batch in enumerate(consumer, 1):
                             with batch:
-                                found += [(change.table.name, change.identity[0]) for change in batch]
+                                found += [
+                                    (change.table.name, change.identity[0]) for change in batch
+                                ]
                             if (
                                 count == batches
                                 or mark in found
-                                and set(committed) <= set(found) | {r for r in committed if r[0] not in chosen}
+                                and set(committed)
+                                <= set(found) | {r for r in committed if r[0] not in chosen}
                             ):
                                 break
                 case _:
@@ -183,7 +230,7 @@ def test_any_sets_in_any_order(engine, steps):
     assert sorted(found) == sorted(committed)
 
 
-# -- a deploy that rolls ----------------------------------------------------------------------------------------------
+# -- a deploy that rolls ---------------------------------------------------------------------------
 
 
 @contextmanager
@@ -228,7 +275,9 @@ def version(engine: sa.Engine, names: str) -> Iterator[subprocess.Popen[str]]:
     from pathlib import Path
 
     url = engine.url.render_as_string(hide_password=False)
-    code = textwrap.dedent(PROGRAM).format(here=str(Path(__file__).parent), url=url, names=list(names))
+    code = textwrap.dedent(PROGRAM).format(
+        here=str(Path(__file__).parent), url=url, names=list(names)
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -246,8 +295,9 @@ def done(engine: sa.Engine) -> set[str]:
 
 @pytest.mark.parametrize(("before", "after"), [("a", "ab"), ("ab", "a"), ("ab", "bc")])
 def test_a_deploy_that_rolls(engine, before, after):
-    """While an old version works, the new one with other entities stands by, and has the place of each; the old one is killed in the
-    midst of its work, and a last version of all entities brings what is left: each change was worked off once."""
+    """While an old version works, the new one with other entities stands by, and has the place of
+    each; the old one is killed in the midst of its work, and a last version of all entities brings
+    what is left: each change was worked off once."""
     made = tables(engine)
     started(engine, "worker", *[made[name] for name in before])
     with writing(engine, made) as committed:
@@ -258,16 +308,21 @@ def test_a_deploy_that_rolls(engine, before, after):
             count = len(done(engine))
             wait_until(lambda: len(done(engine)) > count + 30)
     late = {f"{name} {number}" for name, number in committed[registered:] if name in after}
-    expected = late | {f"{name} {number}" for name in before for (number,) in rows(engine, f"SELECT id FROM {name}")}
+    expected = late | {
+        f"{name} {number}"
+        for name in before
+        for (number,) in rows(engine, f"SELECT id FROM {name}")
+    }
     with version(engine, before + after):
         wait_until(lambda: done(engine) >= expected)  # twice is an error there
 
 
-# -- what is said of it -----------------------------------------------------------------------------------------------
+# -- what is said of it ----------------------------------------------------------------------------
 
 
 def test_a_consumer_that_stands_by_for_other_entities_says_so(engine):
-    """While another one of its name works for other entities, its state names both sets, the session that works, and the way out."""
+    """While another one of its name works for other entities, its state names both sets, the
+    session that works, and the way out."""
     t = tables(engine)
     states: list[Any] = []
     with Consumer(engine, "worker", t["a"]) as first:
@@ -293,8 +348,9 @@ def test_a_consumer_that_stands_by_for_other_entities_says_so(engine):
 
 
 def test_an_entity_that_was_removed_holds_the_log_and_is_forgotten(engine):
-    """The place of an entity that no version reads any more keeps its changes, is listed with how far it is behind, and is named where
-    the log is held up; forget() frees it, by name, Table or class, and refuses what has no place."""
+    """The place of an entity that no version reads any more keeps its changes, is listed with how
+    far it is behind, and is named where the log is held up; forget() frees it, by name, Table or
+    class, and refuses what has no place."""
     t = tables(engine)
     started(engine, "worker", t["a"], t["b"])
     insert(engine, ("b", 1), ("a", 2), ("b", 3))
@@ -302,12 +358,18 @@ def test_an_entity_that_was_removed_holds_the_log_and_is_forgotten(engine):
     (status,) = consumers(engine)
     assert status.lag.events == 0
     assert {name: lag.events for name, lag in status.left_behind.items()} == {"public.b": 2}
-    run(engine, "UPDATE sa_pgnotify_consumers SET moved_at = now() - interval '1 hour' WHERE relation <> ''")
+    run(
+        engine,
+        "UPDATE sa_pgnotify_consumers SET moved_at = now() - interval '1 hour' WHERE relation <> ''",
+    )
     state = prune(engine, t["a"].metadata)
     assert (state.hindmost, state.table) == ("worker", "public.b")
     assert "public.b has not been read under the name 'worker' for 36" in str(state)
     assert "forget(engine, metadata, 'worker', 'public.b')" in str(state)
-    with pytest.raises(PgNotifyError, match=r"c has no place under the name 'worker', which knows public\.a, public\.b"):
+    with pytest.raises(
+        PgNotifyError,
+        match=r"c has no place under the name 'worker', which knows public\.a, public\.b",
+    ):
         forget(engine, t["a"].metadata, "worker", t["c"])
     assert forget(engine, t["a"].metadata, "worker", t["b"]) == 1
     assert consumers(engine)[0].left_behind == {}
@@ -318,15 +380,21 @@ def test_an_entity_that_was_removed_holds_the_log_and_is_forgotten(engine):
 
 
 def test_what_a_limit_took_of_an_entity_is_a_gap_when_it_is_read_again(engine):
-    """A place that no version reads keeps the log only within the limits; beyond, the version that reads it again gets a Gap."""
+    """A place that no version reads keeps the log only within the limits; beyond, the version that
+    reads it again gets a Gap."""
     t = tables(engine)
     started(engine, "worker", t["a"], t["b"])
     insert(engine, ("b", 1), ("a", 2))
     assert read(engine, "worker", t["a"], count=1) == [("a", 2)]
     snapshot = "SELECT pg_current_snapshot()::text"
-    wait_until(lambda: rows(engine, snapshot)[0][0].endswith(":"))  # nothing runs, also in other databases
+    # nothing runs, also in other databases
+    wait_until(lambda: rows(engine, snapshot)[0][0].endswith(":"))
     run(engine, f"UPDATE sa_pgnotify_consumers SET last = ({snapshot}) WHERE relation = ''")
-    run(engine, "UPDATE sa_pgnotify_log SET removed = (SELECT max(xid) FROM sa_pgnotify_log_0)", "TRUNCATE sa_pgnotify_log_0")
+    run(
+        engine,
+        "UPDATE sa_pgnotify_log SET removed = (SELECT max(xid) FROM sa_pgnotify_log_0)",
+        "TRUNCATE sa_pgnotify_log_0",
+    )
     insert(engine, ("a", 3))
     assert read(engine, "worker", t["a"], count=1) == [("a", 3)]
     insert(engine, ("b", 4))
@@ -334,7 +402,8 @@ def test_what_a_limit_took_of_an_entity_is_a_gap_when_it_is_read_again(engine):
 
 
 def test_lag_and_seek_know_all_places(engine):
-    """How far a version is behind counts the entities that wait for it; to seek moves those, too, and what no version reads just now."""
+    """How far a version is behind counts the entities that wait for it; to seek moves those, too,
+    and what no version reads just now."""
     t = tables(engine)
     started(engine, "worker", t["a"], t["b"])
     insert(engine, ("b", 1), ("a", 2))

@@ -1,4 +1,5 @@
-"""Changes whose work fails: which one it is, how often it has failed, and what on_error makes of it."""
+"""Changes whose work fails: which one it is, how often it has failed, and what on_error makes of
+it."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def failing(*ids):
 
 @pytest.mark.parametrize("verdict", ["skip", "park"])
 def test_skip_and_park(engine, Consumer, verdict):
-    """Only what fails is passed over, each for itself; all else is worked off once and in order; and what is parked is kept."""
+    """Only what fails is passed over, each for itself; all else is worked off once and in order;
+    and what is parked is kept."""
     asked = Asked(verdict)
     with Running(Consumer(on_error=asked), failing(2, 5, 6)) as running:
         insert(engine, 1, 6)
@@ -58,9 +60,9 @@ def test_skip_and_park(engine, Consumer, verdict):
     assert done(engine) == [f"Inserted {i}" for i in (1, 3, 4, 7, 8)]
     assert asked.told == [("LookupError", i, 1) for i in (2, 5, 6)]
     if verdict == "park":
-        assert [(p.relation, p.operation, p.row.split("\x1f")[0], p.error, p.failures) for p in parked] == [
-            ("public.items", "I", str(i), f"LookupError: {i}", 1) for i in (2, 5, 6)
-        ]
+        assert [
+            (p.relation, p.operation, p.row.split("\x1f")[0], p.error, p.failures) for p in parked
+        ] == [("public.items", "I", str(i), f"LookupError: {i}", 1) for i in (2, 5, 6)]
         assert consumers(engine)[0].parked == 3
     else:
         assert parked == []
@@ -90,8 +92,8 @@ def test_raise(engine, Consumer):
 
 
 def test_failures_are_counted_over_restarts(engine, Consumer):
-    """Who starts again and again, while more is committed, still knows how often the change has failed; a change that was passed is
-    forgotten, and the next one's count is its own."""
+    """Who starts again and again, while more is committed, still knows how often the change has
+    failed; a change that was passed is forgotten, and the next one's count is its own."""
     for failures in (1, 2, 3):
         insert(engine, failures * 10, failures * 10)
         asked = Asked("raise")
@@ -107,17 +109,25 @@ def test_failures_are_counted_over_restarts(engine, Consumer):
 
 
 def test_what_fails_at_the_flush_is_found(engine, Consumer):
-    """An error that comes only when the batch is flushed or committed is the one of the change that causes it."""
+    """An error that comes only when the batch is flushed or committed is the one of the change that
+    causes it."""
     run(
         engine,
         "CREATE TABLE allowed (id int PRIMARY KEY)",
         "INSERT INTO allowed SELECT generate_series(0, 100)",
         "DELETE FROM allowed WHERE id = 3",
     )
-    run(engine, "ALTER TABLE done ADD COLUMN item int REFERENCES allowed DEFERRABLE INITIALLY DEFERRED")
+    run(
+        engine,
+        "ALTER TABLE done ADD COLUMN item int REFERENCES allowed DEFERRABLE INITIALLY DEFERRED",
+    )
 
     def work(session, change):
-        session.execute(text(f"INSERT INTO done (what, item) VALUES ('{change.identity[0]}', {change.identity[0]})"))
+        session.execute(
+            text(
+                f"INSERT INTO done (what, item) VALUES ('{change.identity[0]}', {change.identity[0]})"
+            )
+        )
 
     asked = Asked("skip")
     with Running(Consumer(on_error=asked), work):
@@ -147,7 +157,8 @@ def test_a_handler_of_errors_that_fails(engine, Consumer):
 
 
 def test_a_truncate_of_several_classes_is_one_change(engine):
-    """A TRUNCATE that is an event for each class fails as one: on_error is asked once for it, and it is passed with one verdict."""
+    """A TRUNCATE that is an event for each class fails as one: on_error is asked once for it, and
+    it is passed with one verdict."""
 
     class Base(DeclarativeBase):
         pass
@@ -178,7 +189,12 @@ def test_a_truncate_of_several_classes_is_one_change(engine):
         worked[change.identity[0]] = True
 
     with Running(BlockingConsumer(engine, "c", Cat, Dog, on_error=on_error), work) as running:
-        run(engine, "INSERT INTO animals VALUES (1, 'dog')", "TRUNCATE animals", "INSERT INTO animals VALUES (2, 'cat')")
+        run(
+            engine,
+            "INSERT INTO animals VALUES (1, 'dog')",
+            "TRUNCATE animals",
+            "INSERT INTO animals VALUES (2, 'cat')",
+        )
         until(lambda: len(worked) == 2)
         until(lambda: running.consumer.parked())
         assert [parked.operation for parked in running.consumer.parked()] == ["T"]
@@ -200,7 +216,11 @@ def test_a_gap_can_be_passed(engine, Consumer):
         with engine.begin() as connection:
             number = connection.scalar(text("SELECT nextval('sa_pgnotify_log_id_seq')"))
             xid = "pg_current_xact_id()::text::bigint"
-            connection.execute(text(f"INSERT INTO sa_pgnotify_log_0 VALUES ({number}, {xid}, 1, 'public.items', 'failed 22012 no', '')"))
+            connection.execute(
+                text(
+                    f"INSERT INTO sa_pgnotify_log_0 VALUES ({number}, {xid}, 1, 'public.items', 'failed 22012 no', '')"
+                )
+            )
         insert(engine, 2, 2)
         until(lambda: len(done(engine)) == 2)
         parked = running.consumer.parked()
@@ -209,7 +229,8 @@ def test_a_gap_can_be_passed(engine, Consumer):
 
 
 def test_a_block_that_takes_too_long_for_the_server(engine, Consumer):
-    """Where idle_in_transaction_session_timeout ends a batch's session, the error says so and how to go on, and so does the state."""
+    """Where idle_in_transaction_session_timeout ends a batch's session, the error says so and how
+    to go on, and so does the state."""
     name = engine.url.database
     run(engine, f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '400ms'")
     states = []
@@ -220,15 +241,19 @@ def test_a_block_that_takes_too_long_for_the_server(engine, Consumer):
                 with batch as session:
                     time.sleep(1.0)
                     session.execute(text("SELECT 1"))
-        assert "whose transaction may be idle, or last, for 0.4 s. Take smaller batches" in " ".join(raised.value.__notes__)
+        assert (
+            "whose transaction may be idle, or last, for 0.4 s. Take smaller batches"
+            in " ".join(raised.value.__notes__)
+        )
         (said,) = [state.detail for state in states if state.state == "batch failed"]
         assert "idle_in_transaction_session_timeout" in said
         assert numbers(consume(consumer, 1)) == [1]
 
 
 def test_a_batch_that_takes_too_long_is_divided(engine, Consumer):
-    """With on_error, the changes of a batch that PostgreSQL has ended for taking too long are tried one by one; and about one that takes too
-    long by itself on_error is asked, and not for ever the same."""
+    """With on_error, the changes of a batch that PostgreSQL has ended for taking too long are tried
+    one by one; and about one that takes too long by itself on_error is asked, and not for ever the
+    same."""
     name = engine.url.database
     run(engine, f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '600ms'")
 

@@ -1,4 +1,5 @@
-"""Consumers in tasks, in threads and in processes that end at any moment, and what they may not do there."""
+"""Consumers in tasks, in threads and in processes that end at any moment, and what they may not do
+there."""
 
 from __future__ import annotations
 
@@ -15,8 +16,10 @@ from programs import Program
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from sa_pgnotify import AsyncConsumer, Consumer, NotifyConfigError, PgNotifyError, following, taking
-from sa_pgnotify.positions import Stored
+from sa_pgnotify import AsyncConsumer, Consumer, NotifyConfigError, PgNotifyError
+from sa_pgnotify.consuming import decoded as taking
+from sa_pgnotify.consuming import follower as following
+from sa_pgnotify.consuming.positions import Stored
 
 
 @pytest.fixture(params=["asyncpg", "psycopg"])
@@ -39,18 +42,22 @@ async def work_off(consumer):
 
 @pytest.mark.parametrize("delay", [0.0, 0.001, 0.01])
 def test_cancelled_anywhere(engine, async_engine, Item, delay):
-    """A task that is cancelled at any moment loses nothing and doubles nothing; the next one goes on with the same consumer."""
+    """A task that is cancelled at any moment loses nothing and doubles nothing; the next one goes
+    on with the same consumer."""
     insert(engine, *range(20))
 
     async def main():
         nonlocal delay
-        async with AsyncConsumer(async_engine, "c", Item, batch_size=3, start="beginning") as consumer:
+        async with AsyncConsumer(
+            async_engine, "c", Item, batch_size=3, start="beginning"
+        ) as consumer:
             while len(done(engine)) < 20:
                 task = asyncio.create_task(work_off(consumer))
                 await asyncio.sleep(delay)
                 delay += 0.003
                 task.cancel()
-                with pytest.raises((asyncio.CancelledError, PgNotifyError)):  # the latter, if it came between the batch and its block
+                # the latter, if it came between the batch and its block
+                with pytest.raises((asyncio.CancelledError, PgNotifyError)):
                     await task
 
     asyncio.run(main())
@@ -87,7 +94,10 @@ def test_stop_from_a_thread_and_a_task(engine, async_engine, Item):
     """stop() ends the iteration that waits, from another thread, and from another task."""
 
     async def main():
-        for how in (lambda consumer: asyncio.get_running_loop().call_later(0.05, consumer.stop), _from_thread):
+        for how in (
+            lambda consumer: asyncio.get_running_loop().call_later(0.05, consumer.stop),
+            _from_thread,
+        ):
             async with AsyncConsumer(async_engine, "c", Item) as consumer:
                 how(consumer)
                 async for _ in consumer:
@@ -169,14 +179,19 @@ def test_seek_within_a_tasks_block(engine, async_engine, Item):
 
 
 def test_a_seek_is_not_overwritten(engine, Item, monkeypatch):
-    """A seek() that comes while a consumer stores that it has passed what was not its own is what counts."""
+    """A seek() that comes while a consumer stores that it has passed what was not its own is what
+    counts."""
     run(engine, "INSERT INTO items VALUES (1, 1)")
     with Consumer(engine, "c", Item, heartbeat=0.05) as consumer:
         load, sought = Stored.load, []
 
         def seeks(execute, names, key, lock=""):
             stored = load(execute, names, key, lock)
-            if not lock and not sought and stored.position != consumer._worker._follower.tail.reader.position:
+            if (
+                not lock
+                and not sought
+                and stored.position != consumer._worker._follower.tail.reader.position
+            ):
                 sought.append(True)
                 Consumer(engine, "c", Item).seek("beginning")
             return stored
@@ -188,12 +203,16 @@ def test_a_seek_is_not_overwritten(engine, Item, monkeypatch):
 
 
 def test_much_that_is_of_others(engine, Item, monkeypatch):
-    """A batch is read for so long at most, and what was found until then is given out; what was read and not looked at is not lost."""
+    """A batch is read for so long at most, and what was found until then is given out; what was
+    read and not looked at is not lost."""
     monkeypatch.setattr(following, "FILL_SECONDS", 0.0005)
     run(engine, "ALTER TABLE done DROP CONSTRAINT done_what_key")
     with Consumer(engine, "c", Item, partition=(0, 50), heartbeat=0.05) as consumer:
         for first in range(0, 2000, 20):
-            run(engine, f"INSERT INTO items SELECT i, 0 FROM generate_series({first}, {first + 19}) AS i")
+            run(
+                engine,
+                f"INSERT INTO items SELECT i, 0 FROM generate_series({first}, {first + 19}) AS i",
+            )
         mine = [i for i in range(2000) if taking.part_of([str(i)], 50) == 0]
         assert numbers(consume(consumer, len(mine))) == mine
 
@@ -218,7 +237,8 @@ with Consumer(engine, "c", Item, batch_size=2) as consumer:
 
 
 def test_processes_that_are_killed(engine, url, Item, tmp_path):
-    """Two processes of one name, of which the one that works is killed within its block: the other takes over, and nothing is done twice."""
+    """Two processes of one name, of which the one that works is killed within its block: the other
+    takes over, and nothing is done twice."""
     (tmp_path / "consume.py").write_text(PROGRAM)
     arguments = (tmp_path / "consume.py", address(url), Path(__file__).parent)
     with Program(*arguments) as first:

@@ -11,8 +11,8 @@ from durables import model_of
 from sqlalchemy import text
 
 from sa_pgnotify import Gap, NotifyConfigError, PgNotifyError, consumers, forget
-from sa_pgnotify.changelog import SLOTS
-from sa_pgnotify.wire import US
+from sa_pgnotify.log.tables import SLOTS
+from sa_pgnotify.protocol.wire import US
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def insert(engine, first, last):
 
 
 def test_lag(engine, Consumer):
-    """How many committed changes wait, and since when: none, some, in the middle of a divided transaction, and none again; those of other
-    tables do not count, nor what is not committed."""
+    """How many committed changes wait, and since when: none, some, in the middle of a divided
+    transaction, and none again; those of other tables do not count, nor what is not committed."""
     with Consumer(batch_size=7) as consumer:
         assert (consumer.lag().events, consumer.lag().seconds) == (0, 0.0)
         run(engine, "INSERT INTO shared VALUES (1, 1)")
@@ -49,15 +49,23 @@ def test_lag(engine, Consumer):
 
 
 def test_lag_is_of_the_oldest_that_is_not_finished(engine, Consumer):
-    """Its seconds do not count what was worked off, though a window of the log is not closed yet."""
+    """Its seconds do not count what was worked off, though a window of the log is not closed
+    yet."""
     with Consumer(batch_size=1) as consumer:
         insert(engine, 1, 1)
         insert(engine, 2, 2)
         with engine.connect() as connection:
-            number, header = connection.execute(text("SELECT id, header FROM sa_pgnotify_log_0 ORDER BY id LIMIT 1")).one()
+            number, header = connection.execute(
+                text("SELECT id, header FROM sa_pgnotify_log_0 ORDER BY id LIMIT 1")
+            ).one()
         fields = header.split(US)
         fields[3] = str(int(fields[3]) - 3600 * 1_000_000)
-        run(engine, "UPDATE sa_pgnotify_log_0 SET header = :header WHERE id = :id", header=US.join(fields), id=number)
+        run(
+            engine,
+            "UPDATE sa_pgnotify_log_0 SET header = :header WHERE id = :id",
+            header=US.join(fields),
+            id=number,
+        )
         assert consumer.lag().seconds > 3000
         consume(consumer, 1)
         assert consumer.lag().events == 1
@@ -73,7 +81,8 @@ def test_lag_of_parts(engine, Consumer):
 
 @pytest.mark.parametrize("running", [False, True])
 def test_seek(engine, Consumer, running):
-    """To the beginning, to now, and behind a change: also in the middle of its transaction, while it runs and while it does not."""
+    """To the beginning, to now, and behind a change: also in the middle of its transaction, while
+    it runs and while it does not."""
     insert(engine, 1, 3)
     insert(engine, 4, 6)
     consumer = Consumer(start="beginning")
@@ -108,7 +117,8 @@ def test_seek_reaches_one_that_works_elsewhere(engine, Consumer):
 
 
 def test_seek_waits_for_a_batch(engine, Consumer):
-    """A batch that is being worked off ends as it began; then the consumer is where it was told to be."""
+    """A batch that is being worked off ends as it began; then the consumer is where it was told to
+    be."""
     with Consumer(heartbeat=0.2) as consumer:
         insert(engine, 1, 1)
         for batch in consumer:
@@ -161,11 +171,15 @@ def test_forget(engine, Item, Consumer):
 
 
 def test_another_number_of_parts_is_refused(engine, Item, Consumer):
-    """A name that is divided otherwise is not begun a second time beside that; once it is forgotten, it may be."""
+    """A name that is divided otherwise is not begun a second time beside that; once it is
+    forgotten, it may be."""
     with Consumer(partition=(0, 2)):
         pass
     for partition in [(0, 1), (0, 3)]:
-        with pytest.raises(NotifyConfigError, match="divided into 2 parts"), Consumer(partition=partition):
+        with (
+            pytest.raises(NotifyConfigError, match="divided into 2 parts"),
+            Consumer(partition=partition),
+        ):
             pass
     with Consumer(partition=(1, 2)):
         pass
@@ -176,13 +190,18 @@ def test_another_number_of_parts_is_refused(engine, Item, Consumer):
 
 @pytest.mark.parametrize("loss", ["retention", "tables"])
 def test_a_lost_place_is_told(engine, Item, Consumer, loss):
-    """What the log has removed unread, or a log that is another one, is one Gap, in the order of things; what follows comes."""
+    """What the log has removed unread, or a log that is another one, is one Gap, in the order of
+    things; what follows comes."""
     with Consumer() as consumer:
         insert(engine, 1, 1)
         consume(consumer, 1)
     insert(engine, 2, 2)
     if loss == "retention":
-        run(engine, "UPDATE sa_pgnotify_log SET removed = (SELECT max(xid) FROM sa_pgnotify_log_0)", "TRUNCATE sa_pgnotify_log_0")
+        run(
+            engine,
+            "UPDATE sa_pgnotify_log SET removed = (SELECT max(xid) FROM sa_pgnotify_log_0)",
+            "TRUNCATE sa_pgnotify_log_0",
+        )
     else:
         names = ["sa_pgnotify_log", *(f"sa_pgnotify_log_{slot}" for slot in range(SLOTS))]
         tables = [Item.metadata.tables[name] for name in names]

@@ -12,18 +12,22 @@ def table(name: str) -> sa.Table:
 
 
 def consumed(engine, source, count):
-    """So many events that the consumer ``a`` of ``source`` gets, and works off; those of a batch are not divided."""
+    """So many events that the consumer ``a`` of ``source`` gets, and works off; those of a batch
+    are not divided."""
     found = []
     with Consumer(engine, "a", source) as consumer:
         for batch in consumer:
             with batch:
                 found.extend(batch)
             if len(found) >= count:
-                return [event.reason if isinstance(event, Gap) else event.identity for event in found]
+                return [
+                    event.reason if isinstance(event, Gap) else event.identity for event in found
+                ]
 
 
 def test_what_waits_under_the_former_name_is_a_gap_told_once(engine):
-    """The log names tables as they were called: what a renamed one has left unread cannot be told, and that is told, once."""
+    """The log names tables as they were called: what a renamed one has left unread cannot be told,
+    and that is told, once."""
     before, after = table("before"), table("after")
     before.metadata.create_all(engine)
     with Consumer(engine, "a", before):

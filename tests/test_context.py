@@ -1,4 +1,5 @@
-"""change_context over transactions and savepoints, with every driver: the context is kept, or the block is refused."""
+"""change_context over transactions and savepoints, with every driver: the context is kept, or the
+block is refused."""
 
 import asyncio
 import gc
@@ -11,11 +12,16 @@ import pytest
 import sqlalchemy as sa
 from conftest import run, take, until_end
 from kinds import driver_url
-from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sa_pgnotify import Listener, NotifyConfigError, NotifyOnChange, change_context
-from sa_pgnotify.context import _all_watched
+from sa_pgnotify.marking.context import _all_watched
 
 
 @pytest.fixture(name="Order")
@@ -91,7 +97,8 @@ WAYS: dict[str, Callable[[sa.Engine, Work], None]] = {
 
 
 class Walk:
-    """A random walk through blocks, savepoints and transactions, that knows which context each row should have."""
+    """A random walk through blocks, savepoints and transactions, that knows which context each row
+    should have."""
 
     def __init__(self, Order: type, seed: int) -> None:
         self.table = Order
@@ -103,7 +110,17 @@ class Walk:
         self.bind = bind
         self.blocks: list[tuple[Any, dict]] = []
         self.savepoints: list[Any] = []
-        moves = [self.write, self.write, self.enter, self.leave, self.save, self.release, self.undo, self.commit, self.roll_back]
+        moves = [
+            self.write,
+            self.write,
+            self.enter,
+            self.leave,
+            self.save,
+            self.release,
+            self.undo,
+            self.commit,
+            self.roll_back,
+        ]
         for _ in range(self.random.randint(5, 30)):
             move = self.random.choice(moves)
             self.path.append(move.__name__)
@@ -151,8 +168,9 @@ class Walk:
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_each_change_has_the_context_of_its_block(engine, Order, way):
-    """Whatever blocks, savepoints, commits and rollbacks come in what order: each change that is committed has the context of the
-    innermost block that it was made in, and none if there was none."""
+    """Whatever blocks, savepoints, commits and rollbacks come in what order: each change that is
+    committed has the context of the innermost block that it was made in, and none if there was
+    none."""
     with Listener(engine, Order, "end_of_test") as listener:
         for seed in range(40):
             walk = Walk(Order, seed)
@@ -161,13 +179,17 @@ def test_each_change_has_the_context_of_its_block(engine, Order, way):
             found = {event.identity[0]: dict(event.context) for event in events}
             assert found == {number: walk.expected[number] for number in found}, (seed, walk.path)
             with engine.connect() as connection:
-                assert found.keys() == set(connection.scalars(sa.select(Order.id))), (seed, walk.path)
+                assert found.keys() == set(connection.scalars(sa.select(Order.id))), (
+                    seed,
+                    walk.path,
+                )
             run(engine, "DELETE FROM orders")
             assert len(until_end(engine, listener)) == len(found)
 
 
 def test_with_async_with(engine, Order):
-    """An AsyncSession, async_scoped_session or AsyncConnection takes ``async with``, over a commit and a rolled back savepoint."""
+    """An AsyncSession, async_scoped_session or AsyncConnection takes ``async with``, over a commit
+    and a rolled back savepoint."""
 
     async def write(bind: Any, number: int) -> None:
         await bind.execute(sa.insert(Order.__table__).values(id=number))
@@ -189,7 +211,10 @@ def test_with_async_with(engine, Order):
                 await write(bind, start + 3)
             await write(bind, start + 4)
             await bind.commit()
-            with pytest.raises(NotifyConfigError, match="is asynchronous. Use async with"), change_context(bind, {}):
+            with (
+                pytest.raises(NotifyConfigError, match="is asynchronous. Use async with"),
+                change_context(bind, {}),
+            ):
                 pass
             await bind.close()
             start += 10
@@ -200,7 +225,10 @@ def test_with_async_with(engine, Order):
             asyncio.run(go(driver, start))
             for event in take(listener, 12):
                 assert event.context == ({} if event.identity[0] % 10 == 4 else {"by": driver})
-    with Session(engine) as session, pytest.raises(NotifyConfigError, match="is not asynchronous. Use with"):
+    with (
+        Session(engine) as session,
+        pytest.raises(NotifyConfigError, match="is not asynchronous. Use with"),
+    ):
         asyncio.run(change_context(session, {}).__aenter__())
 
 
@@ -211,19 +239,26 @@ def autocommit_by_option(url: sa.URL) -> sa.Engine:
 def autocommit_of_the_driver(url: sa.URL) -> sa.Engine:
     """Of which SQLAlchemy knows nothing."""
     engine = sa.create_engine(url, poolclass=sa.NullPool)
-    sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "autocommit", True))
+    sa.event.listen(
+        engine, "connect", lambda connection, _: setattr(connection, "autocommit", True)
+    )
     return engine
 
 
 @pytest.mark.parametrize("bound", [Session, sa.Engine.connect], ids=["session", "connection"])
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
-@pytest.mark.parametrize("make", [autocommit_by_option, autocommit_of_the_driver], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [autocommit_by_option, autocommit_of_the_driver], ids=lambda make: make.__name__
+)
 def test_autocommit_is_refused(engine, Order, make, driver, bound):
-    """Without a transaction PostgreSQL would forget the context before the first change: the block is refused before it begins."""
+    """Without a transaction PostgreSQL would forget the context before the first change: the block
+    is refused before it begins."""
     other = make(driver_url(engine.url, driver))
     with bound(other) as bind:
         with (
-            pytest.raises(NotifyConfigError, match=r"change_context: .*autocommit.*engine\.begin\(\)"),
+            pytest.raises(
+                NotifyConfigError, match=r"change_context: .*autocommit.*engine\.begin\(\)"
+            ),
             change_context(bind, {"user": "ann"}),
         ):
             pytest.fail("the block was entered")
@@ -237,7 +272,9 @@ def test_autocommit_of_asyncpg_is_refused(engine, Order):
     """The same for asyncpg."""
 
     async def go() -> None:
-        async_engine = create_async_engine(driver_url(engine.url, "asyncpg"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        async_engine = create_async_engine(
+            driver_url(engine.url, "asyncpg"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+        )
         async with AsyncSession(async_engine) as session:
             with pytest.raises(NotifyConfigError, match="autocommit"):
                 async with change_context(session, {"user": "ann"}):
@@ -248,7 +285,8 @@ def test_autocommit_of_asyncpg_is_refused(engine, Order):
 
 
 def test_autocommit_within_the_block_is_refused(engine, Order):
-    """A session whose next transaction is in autocommit mode raises at its first statement, before the change."""
+    """A session whose next transaction is in autocommit mode raises at its first statement, before
+    the change."""
     with Session(engine) as session, change_context(session, {"user": "ann"}):
         session.commit()
         session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
@@ -259,7 +297,8 @@ def test_autocommit_within_the_block_is_refused(engine, Order):
 
 
 def test_transactions_by_hand(engine, Order):
-    """In autocommit mode a program may write BEGIN and COMMIT itself: the context is kept within, and refused between."""
+    """In autocommit mode a program may write BEGIN and COMMIT itself: the context is kept within,
+    and refused between."""
     other = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def execute(sql: str) -> None:
@@ -286,13 +325,20 @@ def test_transactions_by_hand(engine, Order):
 
 
 def test_set_transaction_may_be_the_first_statement(engine, Order):
-    """What a program sets for a transaction must come before its first query: the context, which comes before it, is none."""
-    with Listener(engine, Order) as listener, engine.connect() as connection, change_context(connection, {"user": "ann"}):
+    """What a program sets for a transaction must come before its first query: the context, which
+    comes before it, is none."""
+    with (
+        Listener(engine, Order) as listener,
+        engine.connect() as connection,
+        change_context(connection, {"user": "ann"}),
+    ):
         for number in range(2):
             connection.commit()
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
             connection.execute(sa.insert(Order).values(id=number))
-            assert connection.exec_driver_sql("SHOW transaction_isolation").scalar() == "serializable"
+            assert (
+                connection.exec_driver_sql("SHOW transaction_isolation").scalar() == "serializable"
+            )
         connection.commit()
         assert [e.context for e in take(listener, 2)] == [{"user": "ann"}] * 2
 
@@ -309,7 +355,8 @@ def test_what_was_set_by_hand_comes_back(engine, Order):
 
 
 def test_two_engines_of_one_session(engine, url, Order):
-    """A session that writes to two databases gives the context to both, whichever it used before the block."""
+    """A session that writes to two databases gives the context to both, whichever it used before
+    the block."""
 
     class Other(DeclarativeBase):
         pass
@@ -325,7 +372,10 @@ def test_two_engines_of_one_session(engine, url, Order):
     Other.metadata.create_all(second)
     for used_before in ((), (Bill,), (Order, Bill)):
         run(engine, "DELETE FROM orders", "DELETE FROM second.bills")
-        with Listener(engine, Order, Bill) as listener, Session(binds={Order: engine, Bill: second}) as session:
+        with (
+            Listener(engine, Order, Bill) as listener,
+            Session(binds={Order: engine, Bill: second}) as session,
+        ):
             for class_ in used_before:
                 session.execute(sa.select(class_))
             with change_context(session, {"user": "ann"}):
@@ -334,12 +384,15 @@ def test_two_engines_of_one_session(engine, url, Order):
             session.commit()
             events = take(listener, 4)
             assert {(e.entity, e.identity[0], e.context.get("user")) for e in events} == {
-                (class_, number, user) for class_ in (Order, Bill) for number, user in ((1, "ann"), (2, None))
+                (class_, number, user)
+                for class_ in (Order, Bill)
+                for number, user in ((1, "ann"), (2, None))
             }
 
 
 def test_an_error_at_the_end_of_a_block_is_raised(engine, Order):
-    """A flush that fails at the end of the block raises its own error; the session is as good as new after its rollback."""
+    """A flush that fails at the end of the block raises its own error; the session is as good as
+    new after its rollback."""
     with Listener(engine, Order) as listener, Session(engine) as session:
         session.add(Order(id=1))
         session.commit()
@@ -364,7 +417,8 @@ def test_other_databases_are_left_alone():
 
 
 def test_nothing_is_kept_of_sessions_that_are_gone(engine, Order):
-    """A program that gives each of its sessions a context holds none of them, nor their connections."""
+    """A program that gives each of its sessions a context holds none of them, nor their
+    connections."""
     for number in range(20):
         with Session(engine) as session, change_context(session, {"n": number}):
             session.add(Order(id=number))

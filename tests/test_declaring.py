@@ -1,4 +1,5 @@
-"""What a declaration must survive: dicts that tables share, classes defined again, columns that no class maps or no trigger sees."""
+"""What a declaration must survive: dicts that tables share, classes defined again, columns that no
+class maps or no trigger sees."""
 
 import ast
 import gc
@@ -25,7 +26,7 @@ from sa_pgnotify import (
     check,
     notify_on_change,
 )
-from sa_pgnotify.spec import INFO_KEY, marking_of
+from sa_pgnotify.marking.spec import INFO_KEY, marking_of
 
 ALL = NotifySpec(values="all")
 ROOT = Path(__file__).parent.parent
@@ -35,7 +36,7 @@ def key() -> sa.Column:
     return sa.Column("id", sa.Integer, primary_key=True)
 
 
-# -- Table.info -------------------------------------------------------------------------------------------------------
+# -- Table.info ------------------------------------------------------------------------------------
 
 
 class Untouchable(dict):
@@ -55,17 +56,30 @@ def shared_base(info: dict) -> type:
 
 
 def by_mixin(Base):
-    return type("A", (NotifyOnChange, Base), {"__tablename__": "a", "id": mapped_column(sa.Integer, primary_key=True)}).__table__
+    return type(
+        "A",
+        (NotifyOnChange, Base),
+        {"__tablename__": "a", "id": mapped_column(sa.Integer, primary_key=True)},
+    ).__table__
 
 
 def by_inheritance(Base):
-    """Of joined tables three levels deep the middle one is marked twice: its class is looked up in the root."""
+    """Of joined tables three levels deep the middle one is marked twice: its class is looked up in
+    the root."""
     args = {"polymorphic_on": "kind", "polymorphic_identity": "a"}
-    members = {"id": mapped_column(sa.Integer, primary_key=True), "kind": mapped_column(sa.Text), "__mapper_args__": args}
+    members = {
+        "id": mapped_column(sa.Integer, primary_key=True),
+        "kind": mapped_column(sa.Text),
+        "__mapper_args__": args,
+    }
     above = type("A", (NotifyOnChange, Base), {"__tablename__": "a", **members})
     for name in ("b", "c"):
         link = mapped_column(sa.ForeignKey(f"{above.__tablename__}.id"), primary_key=True)
-        above = type(name, (above,), {"__tablename__": name, "id": link, "__mapper_args__": {"polymorphic_identity": name}})
+        above = type(
+            name,
+            (above,),
+            {"__tablename__": name, "id": link, "__mapper_args__": {"polymorphic_identity": name}},
+        )
     return Base.metadata.tables["a"]
 
 
@@ -74,7 +88,11 @@ def by_function(Base):
 
 
 def by_class(Base):
-    return notify_on_change(type("A", (Base,), {"__tablename__": "a", "id": mapped_column(sa.Integer, primary_key=True)})).__table__
+    return notify_on_change(
+        type(
+            "A", (Base,), {"__tablename__": "a", "id": mapped_column(sa.Integer, primary_key=True)}
+        )
+    ).__table__
 
 
 def by_metadata(Base):
@@ -83,12 +101,21 @@ def by_metadata(Base):
     return table
 
 
-@pytest.mark.parametrize("way", [by_mixin, by_inheritance, by_function, by_class, by_metadata], ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    "way",
+    [by_mixin, by_inheritance, by_function, by_class, by_metadata],
+    ids=lambda way: way.__name__,
+)
 def test_a_dict_that_tables_share_is_never_written_to(engine, way):
-    """``info`` of a base's __table_args__ is one dict for all its tables: marking one marks no other, and the dict stays as it was."""
+    """``info`` of a base's __table_args__ is one dict for all its tables: marking one marks no
+    other, and the dict stays as it was."""
     info = Untouchable(owner="billing team")
     Base = shared_base(info)
-    audit = type("Audit", (Base,), {"__tablename__": "audit", "id": mapped_column(sa.Integer, primary_key=True)}).__table__
+    audit = type(
+        "Audit",
+        (Base,),
+        {"__tablename__": "audit", "id": mapped_column(sa.Integer, primary_key=True)},
+    ).__table__
     table = way(Base)
     assert info == {"owner": "billing team"}
     assert marking_of(audit) is None
@@ -96,38 +123,72 @@ def test_a_dict_that_tables_share_is_never_written_to(engine, way):
     assert table.info["owner"] == "billing team"
     Base.metadata.create_all(engine)
     with engine.connect() as connection:
-        marked = set(connection.scalars(sa.text("SELECT tgrelid::regclass::text FROM pg_trigger WHERE starts_with(tgname, 'sa_pgnotify')")))
+        marked = set(
+            connection.scalars(
+                sa.text(
+                    "SELECT tgrelid::regclass::text FROM pg_trigger WHERE starts_with(tgname, 'sa_pgnotify')"
+                )
+            )
+        )
     assert marked == {t.name for t in Base.metadata.tables.values() if marking_of(t) is not None}
     assert "audit" not in marked
-    for copy in (table.to_metadata(sa.MetaData()), pickle.loads(pickle.dumps(sa.Table("p", sa.MetaData(), key(), info=table.info)))):
+    for copy in (
+        table.to_metadata(sa.MetaData()),
+        pickle.loads(pickle.dumps(sa.Table("p", sa.MetaData(), key(), info=table.info))),
+    ):
         assert marking_of(copy) == marking_of(table)
 
 
 def test_several_marked_classes_share_a_dict(engine):
-    """Classes whose declarations differ may have one ``info``: each table has its own marking, and publishes by it."""
+    """Classes whose declarations differ may have one ``info``: each table has its own marking, and
+    publishes by it."""
     Base = shared_base({})
     for name, values in (("a", ()), ("b", ("y",)), ("c", "all")):
         members = {"id": mapped_column(sa.Integer, primary_key=True), "y": mapped_column(sa.Text)}
-        type(name, (NotifyOnChange, Base), {"__tablename__": name, "__notify__": NotifySpec(values=values), **members})
+        type(
+            name,
+            (NotifyOnChange, Base),
+            {"__tablename__": name, "__notify__": NotifySpec(values=values), **members},
+        )
     Base.metadata.create_all(engine)
     events = told(engine, Base, *(f"INSERT INTO {name} (y) VALUES ('hi')" for name in "abc"))
     assert [dict(e.new) for e in events] == [{"id": 1}, {"id": 1, "y": "hi"}, {"id": 1, "y": "hi"}]
 
 
 def test_no_module_writes_into_a_dict_called_info():
-    """Table.info belongs to the program: our code replaces it, and never assigns, deletes or updates a key of it."""
+    """Table.info belongs to the program: our code replaces it, and never assigns, deletes or
+    updates a key of it."""
     found = []
-    for path in [p for folder in ("sa_pgnotify", "alembic_ops") for p in (ROOT / folder).rglob("*.py")]:
+    for path in [
+        p for folder in ("sa_pgnotify", "alembic_ops") for p in (ROOT / folder).rglob("*.py")
+    ]:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Attribute):
+            if (
+                isinstance(node, ast.Subscript)
+                and not isinstance(node.ctx, ast.Load)
+                and isinstance(node.value, ast.Attribute)
+            ):
                 found += [(path.name, node.lineno)] if node.value.attr == "info" else []
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Attribute):
-                writes = node.func.attr in ("update", "pop", "setdefault", "clear", "popitem", "__setitem__")
-                found += [(path.name, node.lineno)] if writes and node.func.value.attr == "info" else []
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and isinstance(node.func.value, ast.Attribute)
+            ):
+                writes = node.func.attr in (
+                    "update",
+                    "pop",
+                    "setdefault",
+                    "clear",
+                    "popitem",
+                    "__setitem__",
+                )
+                found += (
+                    [(path.name, node.lineno)] if writes and node.func.value.attr == "info" else []
+                )
     assert found == []
 
 
-# -- defined again ----------------------------------------------------------------------------------------------------
+# -- defined again ---------------------------------------------------------------------------------
 
 CELL = """
 class Order(NotifyOnChange, Base):
@@ -146,9 +207,24 @@ REDEFINED = {
     "another condition": ("NotifySpec(when=lambda old, new: new.v == 'x')", WHEN, "", {"id", "v"}),
     "other values": ("NotifySpec()", "NotifySpec(values='all')", "", {"id", "v"}),
     "fewer values": ("NotifySpec(values='all')", "NotifySpec()", "", {"id"}),
-    "other operations": ("NotifySpec(operations=('delete',))", "NotifySpec(operations=('insert',))", "", {"id"}),
-    "a new column": ("NotifySpec(values='all')", "NotifySpec(values='all')", "w: Mapped[str | None]", {"id", "v", "w"}),
-    "a new column by name": ("NotifySpec(values=('v',))", "NotifySpec(values=('w',))", "w: Mapped[str | None]", {"id", "w"}),
+    "other operations": (
+        "NotifySpec(operations=('delete',))",
+        "NotifySpec(operations=('insert',))",
+        "",
+        {"id"},
+    ),
+    "a new column": (
+        "NotifySpec(values='all')",
+        "NotifySpec(values='all')",
+        "w: Mapped[str | None]",
+        {"id", "v", "w"},
+    ),
+    "a new column by name": (
+        "NotifySpec(values=('v',))",
+        "NotifySpec(values=('w',))",
+        "w: Mapped[str | None]",
+        {"id", "w"},
+    ),
 }
 
 
@@ -163,13 +239,20 @@ def cells():
     class Base(DeclarativeBase):
         pass
 
-    return {"Base": Base, "NotifyOnChange": NotifyOnChange, "NotifySpec": NotifySpec, "Mapped": Mapped, "mapped_column": mapped_column}
+    return {
+        "Base": Base,
+        "NotifyOnChange": NotifyOnChange,
+        "NotifySpec": NotifySpec,
+        "Mapped": Mapped,
+        "mapped_column": mapped_column,
+    }
 
 
 @pytest.mark.filterwarnings("ignore:This declarative base already contains a class")
 @pytest.mark.parametrize(("first", "second", "more", "carried"), REDEFINED.values(), ids=REDEFINED)
 def test_the_last_definition_of_a_class_wins(engine, cells, first, second, more, carried):
-    """A notebook's cell that runs again, unchanged or not, raises nothing, and the events are of the class that it defined last."""
+    """A notebook's cell that runs again, unchanged or not, raises nothing, and the events are of
+    the class that it defined last."""
     earlier = run_cell(cells, CELL, first)
     Order = run_cell(cells, CELL, second, more)
     Base = cells["Base"]
@@ -183,7 +266,9 @@ def test_the_last_definition_of_a_class_wins(engine, cells, first, second, more,
 
 
 @pytest.mark.filterwarnings("ignore:This declarative base already contains a class")
-@pytest.mark.parametrize("second", [UNMARKED, CELL.replace("{spec}", "None")], ids=["without the mixin", "opted out"])
+@pytest.mark.parametrize(
+    "second", [UNMARKED, CELL.replace("{spec}", "None")], ids=["without the mixin", "opted out"]
+)
 def test_a_class_defined_again_without_events_is_not_marked(engine, cells, second):
     """Taking the mixin out of a cell takes the marking away."""
     run_cell(cells, CELL, WHEN)
@@ -191,10 +276,16 @@ def test_a_class_defined_again_without_events_is_not_marked(engine, cells, secon
     assert marking_of(Order.__table__) is None
 
 
-@pytest.mark.filterwarnings("ignore:This declarative base already contains a class", "ignore:Reassigning polymorphic association")
-@pytest.mark.parametrize("again", [("Person", "Engineer"), ("Person",), ("Engineer",)], ids=" and ".join)
+@pytest.mark.filterwarnings(
+    "ignore:This declarative base already contains a class",
+    "ignore:Reassigning polymorphic association",
+)
+@pytest.mark.parametrize(
+    "again", [("Person", "Engineer"), ("Person",), ("Engineer",)], ids=" and ".join
+)
 def test_a_hierarchy_defined_again(engine, again):
-    """Parent and joined child may be defined again together or alone, with a condition and with other values."""
+    """Parent and joined child may be defined again together or alone, with a condition and with
+    other values."""
 
     class Base(DeclarativeBase):
         pass
@@ -206,13 +297,26 @@ def test_a_hierarchy_defined_again(engine, again):
         if name == "Person":
             key = mapped_column(sa.Integer, primary_key=True)
             args = {"polymorphic_on": "kind", "polymorphic_identity": "person"}
-            members = {"kind": mapped_column(sa.Text), "__mapper_args__": args, "__notify__": spec, "id": key}
+            members = {
+                "kind": mapped_column(sa.Text),
+                "__mapper_args__": args,
+                "__notify__": spec,
+                "id": key,
+            }
             bases = (NotifyOnChange, Base)
         else:
             key = mapped_column(sa.ForeignKey("person.id"), primary_key=True)
-            members = {"language": mapped_column(sa.Text), "__mapper_args__": {"polymorphic_identity": "engineer"}, "id": key}
+            members = {
+                "language": mapped_column(sa.Text),
+                "__mapper_args__": {"polymorphic_identity": "engineer"},
+                "id": key,
+            }
             bases = (made["Person"],)
-        made[name] = type(name, bases, {"__tablename__": name.lower(), "__table_args__": {"extend_existing": True}, **members})
+        made[name] = type(
+            name,
+            bases,
+            {"__tablename__": name.lower(), "__table_args__": {"extend_existing": True}, **members},
+        )
 
     for name in ("Person", "Engineer"):
         define(name, ())
@@ -227,11 +331,15 @@ def test_a_hierarchy_defined_again(engine, again):
     )
     if "Engineer" in again:
         events = told(engine, made["Person"] if len(again) == 2 else made["Engineer"], *statements)
-        assert [(type(e), e.entity) for e in events] == [(Inserted, made["Engineer"]), (Updated, made["Engineer"])]
+        assert [(type(e), e.entity) for e in events] == [
+            (Inserted, made["Engineer"]),
+            (Updated, made["Engineer"]),
+        ]
 
 
 def test_a_directive_declares_for_each_class(engine):
-    """@declared_attr.directive makes a spec and a lambda for each class: they are the same if they come to the same SQL."""
+    """@declared_attr.directive makes a spec and a lambda for each class: they are the same if they
+    come to the same SQL."""
 
     class Base(DeclarativeBase):
         pass
@@ -239,7 +347,9 @@ def test_a_directive_declares_for_each_class(engine):
     class Mixin(NotifyOnChange):
         @declared_attr.directive
         def __notify__(cls):
-            return NotifySpec(values=cls.told, when=lambda old, new: sa.or_(new.v.is_(None), new.v != "x"))
+            return NotifySpec(
+                values=cls.told, when=lambda old, new: sa.or_(new.v.is_(None), new.v != "x")
+            )
 
     class A(Mixin, Base):
         __tablename__ = "a"
@@ -253,14 +363,19 @@ def test_a_directive_declares_for_each_class(engine):
         __mapper_args__ = {"polymorphic_identity": "B"}
 
     Base.metadata.create_all(engine)
-    assert [e.entity for e in told(engine, A, "INSERT INTO a (kind, v) VALUES ('B', 'v'), ('B', 'x')")] == [B]
-    with pytest.raises(NotifyConfigError, match="C: A marked the table 'a', which they share, with other options"):
+    assert [
+        e.entity for e in told(engine, A, "INSERT INTO a (kind, v) VALUES ('B', 'v'), ('B', 'x')")
+    ] == [B]
+    with pytest.raises(
+        NotifyConfigError, match="C: A marked the table 'a', which they share, with other options"
+    ):
         type("C", (A,), {"__mapper_args__": {"polymorphic_identity": "C"}, "told": ()})
 
 
 @pytest.mark.filterwarnings("ignore:This declarative base already contains a class")
 def test_siblings_of_one_name_are_not_one_class_defined_again():
-    """A function that makes several children of one class gives them one qualified name: their contradiction stays an error."""
+    """A function that makes several children of one class gives them one qualified name: their
+    contradiction stays an error."""
 
     class Base(DeclarativeBase):
         pass
@@ -286,7 +401,8 @@ def test_siblings_of_one_name_are_not_one_class_defined_again():
 
 
 def test_a_class_that_is_gone_contradicts_nothing(engine):
-    """A class that nothing holds any more, or that is not mapped any more, leaves its table to the next, whatever it is called."""
+    """A class that nothing holds any more, or that is not mapped any more, leaves its table to the
+    next, whatever it is called."""
 
     class Base(DeclarativeBase):
         pass
@@ -305,7 +421,8 @@ def test_a_class_that_is_gone_contradicts_nothing(engine):
 
 
 def test_what_marked_a_table_does_not_keep_it_alive():
-    """A program that makes models at run time may let them go: the marker holds no class and no table."""
+    """A program that makes models at run time may let them go: the marker holds no class and no
+    table."""
     import weakref
 
     def make() -> weakref.ref:
@@ -325,16 +442,25 @@ def test_what_marked_a_table_does_not_keep_it_alive():
 
 
 def test_a_core_table_defined_again():
-    """A Table given anew columns (extend_existing) may be marked anew; without them, the contradiction stays an error."""
+    """A Table given anew columns (extend_existing) may be marked anew; without them, the
+    contradiction stays an error."""
     metadata = sa.MetaData()
-    for spec in (NotifySpec(when=lambda old, new: new.id > 1), NotifySpec(when=lambda old, new: new.id > 1), ALL):
-        table = notify_on_change(sa.Table("t", metadata, key(), sa.Column("v", sa.Text), extend_existing=True), spec)
+    for spec in (
+        NotifySpec(when=lambda old, new: new.id > 1),
+        NotifySpec(when=lambda old, new: new.id > 1),
+        ALL,
+    ):
+        table = notify_on_change(
+            sa.Table("t", metadata, key(), sa.Column("v", sa.Text), extend_existing=True), spec
+        )
     assert (marking_of(table).values, marking_of(table).condition) == ("all", None)
-    with pytest.raises(NotifyConfigError, match="t: the table is already marked, with other options. Mark it once"):
+    with pytest.raises(
+        NotifyConfigError, match="t: the table is already marked, with other options. Mark it once"
+    ):
         notify_on_change(table)
 
 
-# -- columns that no class maps ---------------------------------------------------------------------------------------
+# -- columns that no class maps --------------------------------------------------------------------
 
 
 def partly_mapped(spec: NotifySpec, **mapper_args: object) -> type:
@@ -343,7 +469,11 @@ def partly_mapped(spec: NotifySpec, **mapper_args: object) -> type:
 
     columns = (sa.Column(name, sa.Text) for name in ("v", "secret", "Other Secret"))
     table = sa.Table("a", Base.metadata, key(), *columns)
-    return type("A", (NotifyOnChange, Base), {"__table__": table, "__notify__": spec, "__mapper_args__": mapper_args})
+    return type(
+        "A",
+        (NotifyOnChange, Base),
+        {"__table__": table, "__notify__": spec, "__mapper_args__": mapper_args},
+    )
 
 
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
@@ -353,7 +483,8 @@ def partly_mapped(spec: NotifySpec, **mapper_args: object) -> type:
     ids=lambda left_out: [*left_out][0],
 )
 def test_columns_that_no_class_maps_neither_travel_nor_count(engine, left_out, durable):
-    """What the class leaves out is in no message, under any operation, and an UPDATE of it alone is not an event."""
+    """What the class leaves out is in no message, under any operation, and an UPDATE of it alone is
+    not an event."""
     A = partly_mapped(NotifySpec(values="all", durable=durable), **left_out)
     A.metadata.create_all(engine)
     assert check(engine, A.metadata) == []
@@ -369,7 +500,9 @@ def test_columns_that_no_class_maps_neither_travel_nor_count(engine, left_out, d
     assert events[1].changed == {"v"}
     assert events[1].instance().v == "w"
     with engine.connect() as connection:
-        sources = connection.scalars(sa.text("SELECT prosrc FROM pg_proc WHERE starts_with(proname, 'sa_pgnotify')")).all()
+        sources = connection.scalars(
+            sa.text("SELECT prosrc FROM pg_proc WHERE starts_with(proname, 'sa_pgnotify')")
+        ).all()
         assert "ecret" not in "".join(sources)
         if durable:
             slots = connection.execute(sa.text("SELECT header, rows FROM sa_pgnotify_log_0")).all()
@@ -378,9 +511,11 @@ def test_columns_that_no_class_maps_neither_travel_nor_count(engine, left_out, d
 
 
 def test_a_columns_class_may_come_later(engine):
-    """A child brings its columns into the table of its parent, and another class may map what the first leaves out: they travel. Those
-    of a child that is opted out do not."""
-    A = partly_mapped(ALL, include_properties=["id", "v", "kind"], polymorphic_on="v", polymorphic_identity="a")
+    """A child brings its columns into the table of its parent, and another class may map what the
+    first leaves out: they travel. Those of a child that is opted out do not."""
+    A = partly_mapped(
+        ALL, include_properties=["id", "v", "kind"], polymorphic_on="v", polymorphic_identity="a"
+    )
     Base = A.__mro__[2]
 
     class Child(A):
@@ -401,27 +536,40 @@ def test_a_columns_class_may_come_later(engine):
 
     assert set(marking_of(A.__table__).unmapped) == {"Other Secret", "hidden"}
     Base.metadata.create_all(engine)
-    (event,) = told(engine, A, "INSERT INTO a (v, mine, secret, hidden) VALUES ('child', 'm', 's', 'h')")
+    (event,) = told(
+        engine, A, "INSERT INTO a (v, mine, secret, hidden) VALUES ('child', 'm', 's', 'h')"
+    )
     assert (event.entity, event.new["mine"]) == (Child, "m")
     assert Quiet.__table__ is Second.__table__
 
 
-@pytest.mark.parametrize("text", ["new_row.secret = 'x'", 'OLD_ROW . "Other Secret" IS NULL', "(new_row.SECRET) <> ''"])
+@pytest.mark.parametrize(
+    "text", ["new_row.secret = 'x'", 'OLD_ROW . "Other Secret" IS NULL', "(new_row.SECRET) <> ''"]
+)
 def test_a_textual_condition_on_a_column_that_is_left_out_is_refused(text):
-    """SQL text that names a column which the class does not map would fail in every write: it is refused, with the way out."""
+    """SQL text that names a column which the class does not map would fail in every write: it is
+    refused, with the way out."""
     with pytest.raises(NotifyConfigError, match=r"A: when names .*ecret.*Map the column"):
-        partly_mapped(NotifySpec(when=lambda old, new: sa.text(text)), include_properties=["id", "v"])
+        partly_mapped(
+            NotifySpec(when=lambda old, new: sa.text(text)), include_properties=["id", "v"]
+        )
     fine = sa.text("new_row.v = 'new_row.x' OR new_row.v = 'secret'")
-    assert marking_of(partly_mapped(NotifySpec(when=lambda old, new: fine), include_properties=["id", "v"]).__table__)
+    assert marking_of(
+        partly_mapped(
+            NotifySpec(when=lambda old, new: fine), include_properties=["id", "v"]
+        ).__table__
+    )
 
 
 def test_an_expression_on_a_column_that_is_left_out_is_refused():
     """``new`` has what the class maps."""
     with pytest.raises(NotifyConfigError, match="A: when uses 'secret', which .*It has: id, v"):
-        partly_mapped(NotifySpec(when=lambda old, new: new.secret == "x"), include_properties=["id", "v"])
+        partly_mapped(
+            NotifySpec(when=lambda old, new: new.secret == "x"), include_properties=["id", "v"]
+        )
 
 
-# -- columns that are read by an expression ---------------------------------------------------------------------------
+# -- columns that are read by an expression --------------------------------------------------------
 
 
 class Reversed(sa.types.TypeDecorator):
@@ -476,7 +624,8 @@ BY_EXPRESSION = {"decorator": Reversed(), "user-defined": Point(), "its impl": V
 
 @pytest.mark.parametrize("type_", BY_EXPRESSION.values(), ids=BY_EXPRESSION)
 def test_a_column_that_is_read_by_an_expression(engine, type_):
-    """Its stored value is not what a SELECT gives: under "all" it stays at home, its changes are reported, and asking for it says so."""
+    """Its stored value is not what a SELECT gives: under "all" it stays at home, its changes are
+    reported, and asking for it says so."""
 
     class Base(DeclarativeBase):
         pass
@@ -491,12 +640,17 @@ def test_a_column_that_is_read_by_an_expression(engine, type_):
     Base.metadata.create_all(engine)
     assert check(engine, Base.metadata) == []
     inserted, updated = told(
-        engine, Card, "INSERT INTO cards (id, number, owner) VALUES (1, '1174', 'ann')", "UPDATE cards SET number = '9999'"
+        engine,
+        Card,
+        "INSERT INTO cards (id, number, owner) VALUES (1, '1174', 'ann')",
+        "UPDATE cards SET number = '9999'",
     )
     assert dict(inserted.new) == {"id": 1, "owner": "ann"}
     assert updated.changed == {"number"}
     for values in (inserted.new, updated.old):
-        with pytest.raises(ValuesNotCarried, match=r"does not carry 'number'.*values=.*load\(session\)") as caught:
+        with pytest.raises(
+            ValuesNotCarried, match=r"does not carry 'number'.*values=.*load\(session\)"
+        ) as caught:
             values["number"]
         assert caught.value.missing == ("number",)
         assert isinstance(caught.value, KeyError)
@@ -505,24 +659,42 @@ def test_a_column_that_is_read_by_an_expression(engine, type_):
         instance = updated.instance()
         assert instance.owner == "ann"
         session.add(instance)
-        assert instance.number == updated.load(session).number == session.scalar(sa.select(Card.number))
+        assert (
+            instance.number
+            == updated.load(session).number
+            == session.scalar(sa.select(Card.number))
+        )
 
 
 @pytest.mark.parametrize("type_", BY_EXPRESSION.values(), ids=BY_EXPRESSION)
 def test_where_such_a_column_is_refused(type_):
-    """As a value asked for by name, in the primary key and as the discriminator it is refused, in Core too, with the way out."""
-    columns = sa.Column("id", type_, primary_key=True), sa.Column("x", type_), sa.Column("n", sa.Integer)
-    table = sa.Table("t", sa.MetaData(), sa.Column("n", sa.Integer, primary_key=True), sa.Column("x", type_))
-    with pytest.raises(NotifyConfigError, match=r"^t: values names 'x', which is read through an SQL expression .*event\.load\(session\)"):
+    """As a value asked for by name, in the primary key and as the discriminator it is refused, in
+    Core too, with the way out."""
+    columns = (
+        sa.Column("id", type_, primary_key=True),
+        sa.Column("x", type_),
+        sa.Column("n", sa.Integer),
+    )
+    table = sa.Table(
+        "t", sa.MetaData(), sa.Column("n", sa.Integer, primary_key=True), sa.Column("x", type_)
+    )
+    with pytest.raises(
+        NotifyConfigError,
+        match=r"^t: values names 'x', which is read through an SQL expression .*event\.load\(session\)",
+    ):
         notify_on_change(table, NotifySpec(values=("x",)))
     notify_on_change(table, NotifySpec(update_of=("x",)))
-    with pytest.raises(NotifyConfigError, match=r"^k: .*primary key 'id' is read through an SQL expression"):
+    with pytest.raises(
+        NotifyConfigError, match=r"^k: .*primary key 'id' is read through an SQL expression"
+    ):
         notify_on_change(sa.Table("k", sa.MetaData(), *columns))
 
     class Base(DeclarativeBase):
         pass
 
-    with pytest.raises(NotifyConfigError, match=r"^D: .*polymorphic_on 'x' is read through an SQL expression"):
+    with pytest.raises(
+        NotifyConfigError, match=r"^D: .*polymorphic_on 'x' is read through an SQL expression"
+    ):
         type("D", (NotifyOnChange, Base), {
             "__tablename__": "d", "id": mapped_column(sa.Integer, primary_key=True), "x": mapped_column(type_),
             "__mapper_args__": {"polymorphic_on": "x", "polymorphic_identity": "d"},
@@ -531,19 +703,23 @@ def test_where_such_a_column_is_refused(type_):
 
 def test_an_expression_that_changes_nothing_is_none(engine):
     """A type whose column_expression() gives the column itself travels as ever."""
-    table = notify_on_change(sa.Table("t", sa.MetaData(), key(), sa.Column("x", Plain())), NotifySpec(values=("x",)))
+    table = notify_on_change(
+        sa.Table("t", sa.MetaData(), key(), sa.Column("x", Plain())), NotifySpec(values=("x",))
+    )
     table.metadata.create_all(engine)
     assert [e.new["x"] for e in told(engine, table, "INSERT INTO t VALUES (1, 'x')")] == ["x"]
 
 
-# -- PostgreSQL's own columns -----------------------------------------------------------------------------------------
+# -- PostgreSQL's own columns ----------------------------------------------------------------------
 
 SYSTEM = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"]
 FORMS = {
     "values": lambda name: NotifySpec(values=(name,)),
     "update_of": lambda name: NotifySpec(update_of=(name,)),
     "when": lambda name: NotifySpec(when=lambda old, new: getattr(new, name).is_not(None)),
-    "textual when": lambda name: NotifySpec(when=lambda old, new: sa.text(f"new_row.{name.upper()} IS NOT NULL")),
+    "textual when": lambda name: NotifySpec(
+        when=lambda old, new: sa.text(f"new_row.{name.upper()} IS NOT NULL")
+    ),
 }
 
 
@@ -551,19 +727,27 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("name", SYSTEM)
 def test_system_columns_are_refused_by_name(name, form, declared):
-    """No trigger sees a row's system columns: naming one is refused where it is declared, however the model declares it."""
+    """No trigger sees a row's system columns: naming one is refused where it is declared, however
+    the model declares it."""
     table = sa.Table("t", sa.MetaData(), key(), sa.Column(name, sa.Text, system=declared))
-    with pytest.raises(NotifyConfigError, match=rf"t: .*{name}.*(?i:system column of PostgreSQL).*Leave it out"):
+    with pytest.raises(
+        NotifyConfigError, match=rf"t: .*{name}.*(?i:system column of PostgreSQL).*Leave it out"
+    ):
         notify_on_change(table, form(name))
     assert INFO_KEY not in table.info
     with pytest.raises(NotifyConfigError, match=rf"primary key '{name}' is a system column"):
-        notify_on_change(sa.Table("t", sa.MetaData(), sa.Column(name, sa.Text, primary_key=True, system=declared)))
+        notify_on_change(
+            sa.Table(
+                "t", sa.MetaData(), sa.Column(name, sa.Text, primary_key=True, system=declared)
+            )
+        )
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["system=True", "by its name"])
 @pytest.mark.parametrize("name", SYSTEM)
 def test_system_columns_are_no_part_of_all(engine, name, declared):
-    """Under values="all" they do not travel; the object that an event makes reads them when it is in a session."""
+    """Under values="all" they do not travel; the object that an event makes reads them when it is
+    in a session."""
 
     class Base(DeclarativeBase):
         pass
@@ -578,7 +762,9 @@ def test_system_columns_are_no_part_of_all(engine, name, declared):
     setattr(Doc, name, mapped_column(name, sa.Text, system=declared))
     Base.metadata.create_all(engine)
     assert check(engine, Base.metadata) == []
-    inserted, updated = told(engine, Doc, "INSERT INTO docs (v) VALUES ('a')", "UPDATE docs SET v = 'b'")
+    inserted, updated = told(
+        engine, Doc, "INSERT INTO docs (v) VALUES ('a')", "UPDATE docs SET v = 'b'"
+    )
     assert dict(inserted.new) == {"id": 1, "v": "a"}
     assert updated.changed == {"v"}
     with Session(engine) as session:
@@ -587,12 +773,13 @@ def test_system_columns_are_no_part_of_all(engine, name, declared):
         assert getattr(instance, name) is not None
 
 
-# -- names without quotes ---------------------------------------------------------------------------------------------
+# -- names without quotes --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 def test_names_without_quotes_are_folded_as_postgresql_folds_them(engine, durable):
-    """quote=False on schema, table and columns: what PostgreSQL folds to lower case is installed, checked, heard and dropped."""
+    """quote=False on schema, table and columns: what PostgreSQL folds to lower case is installed,
+    checked, heard and dropped."""
     run(engine, "CREATE SCHEMA app")
 
     class Base(DeclarativeBase):
@@ -608,7 +795,10 @@ def test_names_without_quotes_are_folded_as_postgresql_folds_them(engine, durabl
         )  # fmt: skip
         __mapper_args__ = {"polymorphic_on": "KIND", "polymorphic_identity": "legacy"}
         __notify__ = NotifySpec(
-            values=("V", "Kept"), update_of=("V",), when=lambda old, new: sa.or_(new.V.is_(None), new.V != "x"), durable=durable
+            values=("V", "Kept"),
+            update_of=("V",),
+            when=lambda old, new: sa.or_(new.V.is_(None), new.V != "x"),
+            durable=durable,
         )
 
     class Child(Legacy):
@@ -621,7 +811,10 @@ def test_names_without_quotes_are_folded_as_postgresql_folds_them(engine, durabl
 
     class Grandchild(Child):
         __table__ = sa.Table(
-            "GRANDCHILD", Base.metadata, column("ID", sa.Integer, sa.ForeignKey(Child.__table__.c.ID), primary_key=True), quote=False
+            "GRANDCHILD",
+            Base.metadata,
+            column("ID", sa.Integer, sa.ForeignKey(Child.__table__.c.ID), primary_key=True),
+            quote=False,
         )
         __mapper_args__ = {"polymorphic_identity": "grandchild"}
 
@@ -644,15 +837,28 @@ def test_names_without_quotes_are_folded_as_postgresql_folds_them(engine, durabl
     )
     assert (updated.changed, updated.old["V"], updated.new["V"]) == ({"V"}, "v", "w")
     assert (child.entity, child.changed) == (Grandchild, {"W"})
-    Base.metadata.drop_all(engine, checkfirst=False)  # which does not find the tables by these names
+    # which does not find the tables by these names
+    Base.metadata.drop_all(engine, checkfirst=False)
     with engine.connect() as connection:
-        assert connection.scalar(sa.text("SELECT count(*) FROM pg_proc WHERE starts_with(proname, 'sa_pgnotify')")) == 0
+        assert (
+            connection.scalar(
+                sa.text("SELECT count(*) FROM pg_proc WHERE starts_with(proname, 'sa_pgnotify')")
+            )
+            == 0
+        )
 
 
-@pytest.mark.parametrize(("name", "stored"), [("MiXed", "mixed"), ("ÄB", "Äb"), ('"As Is"', "As Is"), ("plain", "plain")])
+@pytest.mark.parametrize(
+    ("name", "stored"), [("MiXed", "mixed"), ("ÄB", "Äb"), ('"As Is"', "As Is"), ("plain", "plain")]
+)
 def test_what_postgresql_folds(engine, name, stored):
     """Only ASCII letters are folded, and a name that the program has quoted itself is not."""
-    table = sa.Table(sa.quoted_name(name, quote=False), sa.MetaData(), key(), sa.Column(name, sa.Text, quote=False, key="v"))
+    table = sa.Table(
+        sa.quoted_name(name, quote=False),
+        sa.MetaData(),
+        key(),
+        sa.Column(name, sa.Text, quote=False, key="v"),
+    )
     notify_on_change(table, ALL)
     table.metadata.create_all(engine)
     with engine.connect() as connection:
@@ -663,11 +869,14 @@ def test_what_postgresql_folds(engine, name, stored):
     table.metadata.drop_all(engine, checkfirst=False)
 
 
-# -- what is not a table ----------------------------------------------------------------------------------------------
+# -- what is not a table ---------------------------------------------------------------------------
 
 RELATIONS = {
     "view": ("CREATE VIEW v AS SELECT 1 AS id", "is a view.*Mark the tables that it reads"),
-    "materialized view": ("CREATE MATERIALIZED VIEW v AS SELECT 1 AS id", "is a materialized view.*Mark the tables"),
+    "materialized view": (
+        "CREATE MATERIALIZED VIEW v AS SELECT 1 AS id",
+        "is a materialized view.*Mark the tables",
+    ),
     "foreign table": (
         "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE v (id int) SERVER s",
         "is a foreign table.*Mark it where",
@@ -679,7 +888,8 @@ RELATIONS = {
 @pytest.mark.parametrize("with_a_new_table", [True, False])
 @pytest.mark.parametrize(("make", "problem"), RELATIONS.values(), ids=RELATIONS)
 def test_create_all_refuses_what_is_no_table(engine, make, problem, with_a_new_table, autocommit):
-    """A class that maps a view cannot have triggers: create_all says so in one error with the fix, and changes nothing."""
+    """A class that maps a view cannot have triggers: create_all says so in one error with the fix,
+    and changes nothing."""
     if autocommit:
         engine = engine.execution_options(isolation_level="AUTOCOMMIT")
     run(engine, make)
@@ -690,7 +900,12 @@ def test_create_all_refuses_what_is_no_table(engine, make, problem, with_a_new_t
         metadata.create_all(engine)
     with engine.connect() as connection:
         assert sa.inspect(connection).get_table_names() in ([], ["v"])
-        assert connection.scalar(sa.text("SELECT count(*) FROM pg_proc WHERE starts_with(proname, 'sa_pgnotify')")) == 0
+        assert (
+            connection.scalar(
+                sa.text("SELECT count(*) FROM pg_proc WHERE starts_with(proname, 'sa_pgnotify')")
+            )
+            == 0
+        )
     check(engine, metadata)
 
 
@@ -707,26 +922,40 @@ def test_several_views_are_named_at_once(engine):
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 @pytest.mark.parametrize(("make", "problem"), RELATIONS.values(), ids=RELATIONS)
 def test_the_ddl_element_refuses_what_is_no_table(engine, make, problem, driver):
-    """By hand, and in a migration, where nothing is looked at before: PostgreSQL's word for it in one line, and nothing is changed."""
+    """By hand, and in a migration, where nothing is looked at before: PostgreSQL's word for it in
+    one line, and nothing is changed."""
     run(engine, make)
     table = notify_on_change(sa.Table("v", sa.MetaData(), key()))
     other = sa.create_engine(driver_url(engine.url, driver), poolclass=sa.NullPool)
-    with other.connect() as connection, pytest.raises(NotifyConfigError, match=r"^v: no triggers can be installed.*v.*Mark the") as caught:
+    with (
+        other.connect() as connection,
+        pytest.raises(
+            NotifyConfigError, match=r"^v: no triggers can be installed.*v.*Mark the"
+        ) as caught,
+    ):
         connection.execute(CreateNotifyTriggers(table))
     assert "\n" not in str(caught.value)
 
 
-# -- autogenerate -----------------------------------------------------------------------------------------------------
+# -- autogenerate ----------------------------------------------------------------------------------
 
 
 def test_autogenerate_is_clean(engine):
-    """Of columns that stay at home nothing is in a revision: what it installs is what create_all does, and alembic check is content."""
+    """Of columns that stay at home nothing is in a revision: what it installs is what create_all
+    does, and alembic check is content."""
 
     class Base(DeclarativeBase):
         __table_args__ = {"info": {"owner": "billing team"}}
 
     class A(NotifyOnChange, Base):
-        __table__ = sa.Table("a", Base.metadata, key(), sa.Column("v", sa.Text), sa.Column("secret", sa.Text), sa.Column("x", Reversed()))
+        __table__ = sa.Table(
+            "a",
+            Base.metadata,
+            key(),
+            sa.Column("v", sa.Text),
+            sa.Column("secret", sa.Text),
+            sa.Column("x", Reversed()),
+        )
         __notify__ = ALL
         __mapper_args__ = {"exclude_properties": ["secret"]}
 

@@ -1,4 +1,5 @@
-"""Delivery of what is durable, while everything around it fails: consumers, listeners, connections and the server."""
+"""Delivery of what is durable, while everything around it fails: consumers, listeners, connections
+and the server."""
 
 from __future__ import annotations
 
@@ -12,10 +13,11 @@ from proxy import Proxy
 from servers import Server, data_folder
 from sqlalchemy import inspect
 
-import sa_pgnotify.tail
-from sa_pgnotify.logreader import LogReader, LogRow, Snapshot
+import sa_pgnotify.log.tail
+from sa_pgnotify.log.reader import LogReader, LogRow
+from sa_pgnotify.log.snapshots import Snapshot
+from sa_pgnotify.protocol.wire import RS
 from sa_pgnotify.testing import DeliveryCheck, Report, Seen, Written
-from sa_pgnotify.wire import RS
 
 SECONDS = 3.0
 
@@ -42,30 +44,62 @@ def passed(check: DeliveryCheck, *made: str) -> Report:
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 def test_sessions_are_ended(url, driver):
-    """A consumer whose sessions are ended anywhere, whose handler fails, and a listener beside it, miss and double nothing."""
-    passed(DeliveryCheck(driver_url(url, driver), seconds=SECONDS, listeners=1, every=0.05), "terminate")
+    """A consumer whose sessions are ended anywhere, whose handler fails, and a listener beside it,
+    miss and double nothing."""
+    passed(
+        DeliveryCheck(driver_url(url, driver), seconds=SECONDS, listeners=1, every=0.05),
+        "terminate",
+    )
 
 
 def test_connections_are_cut(url, proxy):
-    """Whatever was under way on a connection that is cut, an answer to COMMIT too, is known when the next one is made."""
-    check = DeliveryCheck(url, proxy.url, seconds=SECONDS, listeners=1, terminate=False, every=0.1, disturbances={"cut": proxy.cut})
+    """Whatever was under way on a connection that is cut, an answer to COMMIT too, is known when
+    the next one is made."""
+    check = DeliveryCheck(
+        url,
+        proxy.url,
+        seconds=SECONDS,
+        listeners=1,
+        terminate=False,
+        every=0.1,
+        disturbances={"cut": proxy.cut},
+    )
     passed(check, "cut")
 
 
 def test_listeners_alone(url, proxy):
-    """Two listeners, disturbed in both ways, need no Gap, and no consumer that would keep the log for them."""
-    check = DeliveryCheck(url, proxy.url, seconds=SECONDS, names=(), listeners=2, every=0.15, disturbances={"cut": proxy.cut})
+    """Two listeners, disturbed in both ways, need no Gap, and no consumer that would keep the log
+    for them."""
+    check = DeliveryCheck(
+        url,
+        proxy.url,
+        seconds=SECONDS,
+        names=(),
+        listeners=2,
+        every=0.15,
+        disturbances={"cut": proxy.cut},
+    )
     passed(check, "cut", "terminate")
 
 
 def test_processes_are_killed(url):
-    """Of two processes under one name, one works; killed anywhere, it has done its work once, and the other takes over."""
-    passed(DeliveryCheck(url, seconds=2 * SECONDS, threads=0, processes=2, terminate=False, every=1.0), "kill")
+    """Of two processes under one name, one works; killed anywhere, it has done its work once, and
+    the other takes over."""
+    passed(
+        DeliveryCheck(url, seconds=2 * SECONDS, threads=0, processes=2, terminate=False, every=1.0),
+        "kill",
+    )
 
 
 def test_two_names_each_get_all(url):
-    """Names do not share a position: each gets all, whatever befalls the other, and so it is if most transactions are longer than a batch."""
-    passed(DeliveryCheck(url, seconds=SECONDS, names=("one", "two"), writers=3, batch_size=3, threads=2), "terminate")
+    """Names do not share a position: each gets all, whatever befalls the other, and so it is if
+    most transactions are longer than a batch."""
+    passed(
+        DeliveryCheck(
+            url, seconds=SECONDS, names=("one", "two"), writers=3, batch_size=3, threads=2
+        ),
+        "terminate",
+    )
 
 
 def test_a_name_in_two_parts(url):
@@ -74,7 +108,8 @@ def test_a_name_in_two_parts(url):
 
 
 def test_the_server_crashes(server):
-    """What a crash took away was not delivered, what it left is, by consumers and listeners, and so is what was prepared before."""
+    """What a crash took away was not delivered, what it left is, by consumers and listeners, and so
+    is what was prepared before."""
 
     def crash() -> None:
         server.down("immediate")
@@ -82,7 +117,12 @@ def test_the_server_crashes(server):
 
     with Proxy(server.url) as proxy:
         check = DeliveryCheck(
-            server.url, proxy.url, seconds=3 * SECONDS, processes=1, listeners=1, disturbances={"crash": crash, "cut": proxy.cut}
+            server.url,
+            proxy.url,
+            seconds=3 * SECONDS,
+            processes=1,
+            listeners=1,
+            disturbances={"crash": crash, "cut": proxy.cut},
         )
         passed(check, "crash")
 
@@ -93,7 +133,7 @@ def test_nothing_is_left(engine):
     assert "sa_pgnotify_delivery" not in inspect(engine).get_schema_names()
 
 
-# -- readers that are wrong -------------------------------------------------------------------------------------------
+# -- readers that are wrong ------------------------------------------------------------------------
 
 
 class NumberReader(LogReader):
@@ -102,7 +142,9 @@ class NumberReader(LogReader):
     condition, order = "id > {at.row_id}", "id"
 
     def read(self, execute: Any) -> list[LogRow]:
-        wanted = f"{self.condition.format(at=self.position)} AND {self.position.within(ordered=False)}"
+        wanted = (
+            f"{self.condition.format(at=self.position)} AND {self.position.within(ordered=False)}"
+        )
         found = execute(
             f"SELECT id, xid, pid, relation, header, rows FROM {self._log} AS l WHERE {wanted} ORDER BY {self.order} LIMIT 1000"
         )
@@ -112,7 +154,9 @@ class NumberReader(LogReader):
         for number, xid, pid, relation, header, text in found:
             start = self.position
             self.position = replace(start, tx_end=xid, row_id=number, row_part=text.count(RS) + 1)
-            rows.append(LogRow(number, number, xid, pid, relation, header, text, 0, start, self.position))
+            rows.append(
+                LogRow(number, number, xid, pid, relation, header, text, 0, start, self.position)
+            )
         return rows
 
 
@@ -130,24 +174,28 @@ def wrong(url) -> DeliveryCheck:
 
 
 def test_a_reader_that_goes_by_numbers_is_found_out(monkeypatch, wrong):
-    """What commits late, behind greater numbers, is missed by it, and the check says so: else it would prove nothing."""
-    monkeypatch.setattr(sa_pgnotify.tail, "LogReader", NumberReader)
+    """What commits late, behind greater numbers, is missed by it, and the check says so: else it
+    would prove nothing."""
+    monkeypatch.setattr(sa_pgnotify.log.tail, "LogReader", NumberReader)
     report = wrong.run()
     assert report.missing
     assert not report.made_up
-    with pytest.raises(AssertionError, match=rf"missing: {len(report.missing)}\n  consumer: Written"):
+    with pytest.raises(
+        AssertionError, match=rf"missing: {len(report.missing)}\n  consumer: Written"
+    ):
         report.raise_if_wrong()
 
 
 def test_a_reader_that_goes_by_transactions_is_found_out(monkeypatch, wrong):
-    """It misses nothing, and tells an older transaction's late change of a row before a newer one's: the check says so."""
-    monkeypatch.setattr(sa_pgnotify.tail, "LogReader", HorizonReader)
+    """It misses nothing, and tells an older transaction's late change of a row before a newer
+    one's: the check says so."""
+    monkeypatch.setattr(sa_pgnotify.log.tail, "LogReader", HorizonReader)
     report = wrong.run()
     assert not report.missing
     assert report.out_of_order
 
 
-# -- the comparison ---------------------------------------------------------------------------------------------------
+# -- the comparison --------------------------------------------------------------------------------
 
 ONE, TWO, THREE = Written(7, "I", 1, "a"), Written(7, "U", 1, "b"), Written(8, "D", 1, "b")
 

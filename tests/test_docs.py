@@ -32,7 +32,10 @@ LIES = {
     "prints something else": (_fenced(python="print(1)", text="2"), AssertionError),
     "prints more": (_fenced(python="print(1, 2, sep='\\n')\nprint(3)", text="1"), AssertionError),
     "raises": (_fenced(python="1 / 0"), ZeroDivisionError),
-    "raises in the background": ("<!-- in the background -->\n" + _fenced(python="1 / 0"), ZeroDivisionError),
+    "raises in the background": (
+        "<!-- in the background -->\n" + _fenced(python="1 / 0"),
+        ZeroDivisionError,
+    ),
     "hides an error": ("<!-- hidden\nassert False\n-->\n", AssertionError),
     "has bad SQL": (_fenced(sql="SELEC 1;"), ProgrammingError),
     "cannot be run": (_fenced(ini="a = 1"), AssertionError),
@@ -49,16 +52,24 @@ def test_a_page_that_lies_fails(lie, url, engine, tmp_path, monkeypatch):
 
 
 def test_a_page_with_commands(url, engine, tmp_path, monkeypatch):
-    """Files that a page shows are written, commands run where they are, and what these print is compared."""
+    """Files that a page shows are written, commands run where they are, and what these print is
+    compared."""
     file = "# shown.py\nimport os\nprint(os.environ['DATABASE_URL'].partition(':')[0])"
-    text = _fenced(python=file) + _fenced(sh="python shown.py  # says which", text="postgresql+psycopg2")
+    text = _fenced(python=file) + _fenced(
+        sh="python shown.py  # says which", text="postgresql+psycopg2"
+    )
     (tmp_path / "page.md").write_text(text)
     Page(tmp_path / "page.md", url, engine, tmp_path, monkeypatch).run()
 
 
 def test_blocks_that_do_not_run():
     """Each of them gives a reason, and there are no more than are known."""
-    reasons = [f"{page.name}:{block.line}: {block.reason}" for page in HERE for block in blocks(page) if block.reason is not None]
+    reasons = [
+        f"{page.name}:{block.line}: {block.reason}"
+        for page in HERE
+        for block in blocks(page)
+        if block.reason is not None
+    ]
     assert all(reason.rpartition(": ")[2] for reason in reasons)
     assert len(reasons) == NOT_RUN, "\n".join(reasons)
 
@@ -88,24 +99,40 @@ def test_the_reference_has_everything():
         for page in (ROOT / "docs" / "reference").glob("*.md")
         for name in re.findall(r"^::: sa_pgnotify\.(\w+)$", page.read_text(), re.MULTILINE)
     ]
-    assert sorted([*shown, "Event"]) == sorted(sa_pgnotify.__all__)  # Event is the union of what the page of events shows
+    # Event is the union of what the page of events shows
+    assert sorted([*shown, "Event"]) == sorted(sa_pgnotify.__all__)
 
 
 def test_programs_of_the_readme_are_typed(tmp_path):
-    """The two programs that the README shows pass a strict type checker as they stand, each for itself."""
+    """The two programs that the README shows pass a strict type checker as they stand, each for
+    itself."""
     pytest.importorskip("mypy", reason="mypy is not installed")
-    shown = [block for block in blocks(ROOT / "README.md") if block.language == "python" and block.mark == "in the background"]
+    shown = [
+        block
+        for block in blocks(ROOT / "README.md")
+        if block.language == "python" and block.mark == "in the background"
+    ]
     assert len(shown) == 2
     for number, block in enumerate(shown):
         (tmp_path / f"program{number}.py").write_text(block.code)
-        command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", f"program{number}.py"]
+        command = [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--no-incremental",
+            f"program{number}.py",
+        ]
         environment = {**os.environ, "MYPYPATH": str(ROOT)}
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout
 
 
 def test_text_for_the_package_index():
-    """On a package index nothing is at the paths that the README links to: its text there has no such link and no picture, and all else."""
+    """On a package index nothing is at the paths that the README links to: its text there has no
+    such link and no picture, and all else."""
     spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     hook = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hook)
@@ -116,6 +143,9 @@ def test_text_for_the_package_index():
     assert "<!--" not in text
     assert re.findall("^#.*", text, re.MULTILINE) == re.findall("^#.*", readme, re.MULTILINE)
     assert "tutorial (`docs/tutorial.md`)" in text
-    assert hook.index_text("[a](b.md#c), [d](#e), [f](https://g), ![h](i.svg)\n") == "a (`b.md`), d, [f](https://g), !h (`i.svg`)\n"
+    assert (
+        hook.index_text("[a](b.md#c), [d](#e), [f](https://g), ![h](i.svg)\n")
+        == "a (`b.md`), d, [f](https://g), !h (`i.svg`)\n"
+    )
     code = re.compile(r"^```python\n.*?^```$", re.DOTALL | re.MULTILINE)
     assert code.findall(text) == code.findall(readme)

@@ -22,13 +22,20 @@ def wrapped(shown: str) -> str:
 
 def test_help_is_what_the_page_shows():
     """The list of commands and what it says of each."""
-    assert CliRunner().invoke(app, ["--help"], prog_name="sa-pgnotify", env={"COLUMNS": "80"}).stdout == SCREENS["sa-pgnotify --help"]
+    assert (
+        CliRunner().invoke(app, ["--help"], prog_name="sa-pgnotify", env={"COLUMNS": "80"}).stdout
+        == SCREENS["sa-pgnotify --help"]
+    )
 
 
 def test_check_is_what_the_page_shows(shop, engine):
     """The findings that the page shows are told in these words."""
     shop.create(engine)
-    run(engine, "ALTER TABLE orders DISABLE TRIGGER sa_pgnotify_delete", "ALTER TABLE customers DROP COLUMN name")
+    run(
+        engine,
+        "ALTER TABLE orders DISABLE TRIGGER sa_pgnotify_delete",
+        "ALTER TABLE customers DROP COLUMN name",
+    )
     done = shop.run("check", "command_shop:Base")
     shown = re.search(r"disabled: .*?follow\nit\.", PAGE, re.DOTALL)
     assert wrapped(done.stdout) == wrapped(shown[0])
@@ -38,6 +45,8 @@ def test_check_is_what_the_page_shows(shop, engine):
 def test_every_command_has_its_section():
     """No command is left out of the page, and its picture is there."""
     listed = re.findall(r"(?m)^  (\w+)  ", SCREENS["sa-pgnotify --help"].partition("Commands:")[2])
-    assert [f"## {name}" for name in listed] == [line for line in PAGE.splitlines() if line.removeprefix("## ") in listed]
+    assert [f"## {name}" for name in listed] == [
+        line for line in PAGE.splitlines() if line.removeprefix("## ") in listed
+    ]
     assert os.path.exists(Path(__file__).parent.parent / "docs" / "images" / "watch.svg")
     assert all(len(line) <= 80 for screen in SCREENS.values() for line in screen.splitlines())

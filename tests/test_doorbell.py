@@ -1,4 +1,5 @@
-"""No wake-up is lost: the doorbell, in all orders in which the steps of two writers and two readers can fall, and on a server."""
+"""No wake-up is lost: the doorbell, in all orders in which the steps of two writers and two readers
+can fall, and on a server."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ from logs import sleepers
 from sqlalchemy import text
 
 from sa_pgnotify import Listener
-from sa_pgnotify.changelog import LogNames
-from sa_pgnotify.doorbell import LINGER, Doorbell
-from sa_pgnotify.tail import Tail
+from sa_pgnotify.log.tables import LogNames
+from sa_pgnotify.log.tail import Tail
+from sa_pgnotify.protocol.doorbell import LINGER, Doorbell
 
 LATER = 2 * LINGER
 
@@ -24,8 +25,8 @@ LATER = 2 * LINGER
 class Writer(NamedTuple):
     """A transaction with one change.
 
-    :ivar step: ``new``, ``numbered``, ``written``, ``holding`` (between taking the lock and giving it back), ``checked``, ``committed``
-        or ``ended``.
+    :ivar step: ``new``, ``numbered``, ``written``, ``holding`` (between taking the lock and giving
+        it back), ``checked``, ``committed`` or ``ended``.
     """
 
     step: str = "new"
@@ -35,8 +36,10 @@ class Writer(NamedTuple):
 
 class Reader(NamedTuple):
     """
-    :ivar step: ``ready``, ``locked`` (and has not asked for the next id), ``reading`` or ``waking`` (and holds the lock still).
-    :ivar bell: the attributes of its Doorbell, whose clock stands still except where it may be late.
+    :ivar step: ``ready``, ``locked`` (and has not asked for the next id), ``reading`` or ``waking``
+        (and holds the lock still).
+    :ivar bell: the attributes of its Doorbell, whose clock stands still except where it may be
+        late.
     :ivar seen: the changes that it has read; ``rung`` whether a notification is on its way to it.
     """
 
@@ -56,23 +59,33 @@ class State(NamedTuple):
 
     @property
     def snapshot(self) -> tuple[int, int]:
-        """What PostgreSQL says in a snapshot: xmin and xmax, the latter one more than the newest id that has ended."""
+        """What PostgreSQL says in a snapshot: xmin and xmax, the latter one more than the newest id
+        that has ended."""
         xmax = self.newest_ended + 1
-        return min([w.xid for w in self.writers if w.step not in ("new", "committed", "ended") and w.xid < xmax], default=xmax), xmax
+        return min(
+            [
+                w.xid
+                for w in self.writers
+                if w.step not in ("new", "committed", "ended") and w.xid < xmax
+            ],
+            default=xmax,
+        ), xmax
 
     @property
     def committed(self) -> frozenset[int]:
         return frozenset(w.xid for w in self.writers if w.step == "committed")
 
     def writes(self, number: int, writer: Writer, **more: int) -> State:
-        return self._replace(writers=(*self.writers[:number], writer, *self.writers[number + 1 :]), **more)
+        return self._replace(
+            writers=(*self.writers[:number], writer, *self.writers[number + 1 :]), **more
+        )
 
     def reads(self, number: int, reader: Reader) -> State:
         return self._replace(readers=(*self.readers[:number], reader, *self.readers[number + 1 :]))
 
 
 class Model:
-    """The protocol, as the trigger functions and :meth:`sa_pgnotify.tail.Tail.look` follow it.
+    """The protocol, as the trigger functions and :meth:`sa_pgnotify.log.tail.Tail.look` follow it.
 
     :ivar Bell: the Doorbell of its readers.
     :ivar atomic: whether writers take the lock and give it back in one step.
@@ -85,17 +98,32 @@ class Model:
         w = state.writers[number]
         if w.step == "new":
             if number == state.next_id - 1:  # the other order would be the same again
-                yield state.writes(number, w._replace(step="numbered", xid=state.next_id), next_id=state.next_id + 1)
+                yield state.writes(
+                    number,
+                    w._replace(step="numbered", xid=state.next_id),
+                    next_id=state.next_id + 1,
+                )
         elif w.step == "numbered":
             yield state.writes(number, w._replace(step="written"))
         elif w.step == "written":
-            free = not any(reader.holds for reader in state.readers) and not any(other.step == "holding" for other in state.writers)
-            yield state.writes(number, w._replace(step="checked" if self.atomic or not free else "holding", rings=not free))
+            free = not any(reader.holds for reader in state.readers) and not any(
+                other.step == "holding" for other in state.writers
+            )
+            yield state.writes(
+                number,
+                w._replace(
+                    step="checked" if self.atomic or not free else "holding", rings=not free
+                ),
+            )
         elif w.step == "holding":
             yield state.writes(number, w._replace(step="checked"))
         elif w.step == "checked":
-            yield state.writes(number, w._replace(step="ended"), newest_ended=max(state.newest_ended, w.xid))
-            done = state.writes(number, w._replace(step="committed"), newest_ended=max(state.newest_ended, w.xid))
+            yield state.writes(
+                number, w._replace(step="ended"), newest_ended=max(state.newest_ended, w.xid)
+            )
+            done = state.writes(
+                number, w._replace(step="committed"), newest_ended=max(state.newest_ended, w.xid)
+            )
             heard = tuple(r._replace(rung=r.rung or w.rings) for r in state.readers)
             yield done._replace(readers=heard)
 
@@ -107,7 +135,8 @@ class Model:
     def reader(self, state: State, number: int) -> Iterator[State]:
         r = state.readers[number]
         if number == 0:  # the other one's would be the same again
-            yield state.reads(number, Reader(seen=r.seen))  # its connection broke, and it has a new one
+            # its connection broke, and it has a new one
+            yield state.reads(number, Reader(seen=r.seen))
         bell = self.bell(r)
         if r.step == "ready":
             if r.rung:
@@ -124,7 +153,9 @@ class Model:
             new = state.committed - r.seen
             wakes = bell.looked(state.snapshot[0], 0.0, found=bool(new))
             step = "waking" if wakes else "ready"
-            yield state.reads(number, r._replace(step=step, bell=tuple(vars(bell).items()), seen=r.seen | new))
+            yield state.reads(
+                number, r._replace(step=step, bell=tuple(vars(bell).items()), seen=r.seen | new)
+            )
         elif r.step == "waking":
             yield state.reads(number, r._replace(step="ready", holds=False))
 
@@ -150,7 +181,13 @@ class Model:
 
     def oversleeps(self, state: State) -> bool:
         """Whether a change is committed that a reader has not seen, and nothing will wake it."""
-        return any(r.step == "ready" and not r.rung and dict(r.bell)["due"] == inf and not state.committed <= r.seen for r in state.readers)
+        return any(
+            r.step == "ready"
+            and not r.rung
+            and dict(r.bell)["due"] == inf
+            and not state.committed <= r.seen
+            for r in state.readers
+        )
 
 
 class InTwoSteps(Model):
@@ -203,9 +240,14 @@ class NumberedTooLate(Model):
     def writer(self, state, number):
         w = state.writers[number]
         if w.step == "new":
-            yield state.writes(number, w._replace(step="numbered", rings=any(reader.holds for reader in state.readers)))
+            yield state.writes(
+                number,
+                w._replace(step="numbered", rings=any(reader.holds for reader in state.readers)),
+            )
         elif w.step == "numbered":
-            yield state.writes(number, w._replace(step="checked", xid=state.next_id), next_id=state.next_id + 1)
+            yield state.writes(
+                number, w._replace(step="checked", xid=state.next_id), next_id=state.next_id + 1
+            )
         else:
             yield from super().writer(state, number)
 
@@ -220,7 +262,8 @@ class Deaf(Model):
 
 @pytest.mark.parametrize("model", [Model, InTwoSteps])
 def test_no_order_loses_a_wake_up(model):
-    """Nobody sleeps on while there is something to read; also if a writer takes another one's look for a sleeper, and rings for nothing."""
+    """Nobody sleeps on while there is something to read; also if a writer takes another one's look
+    for a sleeper, and rings for nothing."""
     soundly = 0
     for state in model().states():
         assert not model().oversleeps(state), state
@@ -228,14 +271,18 @@ def test_no_order_loses_a_wake_up(model):
     assert soundly, "nobody ever slept"
 
 
-@pytest.mark.parametrize("model", [NeverDoubts, TrustsTheSnapshot, AsksTooEarly, ShowsTooLate, NumberedTooLate, Deaf])
+@pytest.mark.parametrize(
+    "model", [NeverDoubts, TrustsTheSnapshot, AsksTooEarly, ShowsTooLate, NumberedTooLate, Deaf]
+)
 def test_the_model_finds_what_is_wrong(model):
-    """Each part of the protocol is needed: without it there is an order in which a reader sleeps on."""
+    """Each part of the protocol is needed: without it there is an order in which a reader sleeps
+    on."""
     assert any(model().oversleeps(state) for state in model().states())
 
 
 def test_look_does_as_the_model_does():
-    """A reader takes the lock, then asks for the next id, then reads; and gives the lock back when it has found something."""
+    """A reader takes the lock, then asks for the next id, then reads; and gives the lock back when
+    it has found something."""
     ran: list[str] = []
     found: list[tuple[object, ...]] = []
 
@@ -270,8 +317,9 @@ def sleeps(engine) -> None:
 
 @pytest.mark.parametrize("others", [False, True])
 def test_who_wrote_before_anyone_slept_is_not_overslept(engine, others):
-    """A change that was made while the reader was awake, and is committed when it sleeps, comes without waiting for the heartbeat, also if
-    its transaction is the newest of all and no snapshot names it."""
+    """A change that was made while the reader was awake, and is committed when it sleeps, comes
+    without waiting for the heartbeat, also if its transaction is the newest of all and no snapshot
+    names it."""
     Item = model_of(engine)
     with Listener(engine, Item, heartbeat=3600.0) as listener, engine.connect() as late:
         run(engine, "INSERT INTO items (id, n) VALUES (1, 0)")
@@ -285,23 +333,36 @@ def test_who_wrote_before_anyone_slept_is_not_overslept(engine, others):
 
 
 def test_a_sleeper_is_woken_by_each_writer(engine):
-    """While a reader sleeps, the next change rings; and the one after that, once it sleeps again."""
+    """While a reader sleeps, the next change rings; and the one after that, once it sleeps
+    again."""
     Item = model_of(engine)
-    with Listener(engine, Item, heartbeat=3600.0) as first, Listener(engine, Item, heartbeat=3600.0) as second:
+    with (
+        Listener(engine, Item, heartbeat=3600.0) as first,
+        Listener(engine, Item, heartbeat=3600.0) as second,
+    ):
         for number in range(3):
             sleeps(engine)
-            writer = threading.Thread(target=run, args=(engine, f"INSERT INTO items (id, n) VALUES ({number}, 0)"))
+            writer = threading.Thread(
+                target=run, args=(engine, f"INSERT INTO items (id, n) VALUES ({number}, 0)")
+            )
             writer.start()
-            assert [listener.get(30.0).identity for listener in (first, second)] == [(number,), (number,)]
+            assert [listener.get(30.0).identity for listener in (first, second)] == [
+                (number,),
+                (number,),
+            ]
             writer.join()
 
 
 def test_a_sleeper_is_rung_for_its_own_tables_only(engine):
-    """Who writes to a table that no sleeper reads sends nothing, however long readers of others sleep; who writes to theirs rings."""
+    """Who writes to a table that no sleeper reads sends nothing, however long readers of others
+    sleep; who writes to theirs rings."""
     items = model_of(engine, more=["others"])
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         channel = Tail.channel(lambda sql: connection.exec_driver_sql(sql), LogNames())
-        with Listener(engine, channel, heartbeat=60) as bell, Listener(engine, items, heartbeat=60) as listener:
+        with (
+            Listener(engine, channel, heartbeat=60) as bell,
+            Listener(engine, items, heartbeat=60) as listener,
+        ):
             sleepers(engine)
             run(engine, "INSERT INTO others (id, n) VALUES (1, 1)")
             run(engine, "INSERT INTO items (id, n) VALUES (2, 2)")

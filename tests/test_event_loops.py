@@ -1,4 +1,5 @@
-"""Loops that are not ours: the examples of docs/event-loops.md, the descriptor that they watch, and a real Twisted reactor."""
+"""Loops that are not ours: the examples of docs/event-loops.md, the descriptor that they watch, and
+a real Twisted reactor."""
 
 import os
 import re
@@ -14,7 +15,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sa_pgnotify import Gap, Listener, NotifyOnChange, PgNotifyError
 
-COMMON, *BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "event-loops.md").read_text(), re.DOTALL)
+COMMON, *BLOCKS = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "event-loops.md").read_text(), re.DOTALL
+)
 WATCHED = """
 import sa_pgnotify
 
@@ -74,7 +77,8 @@ def readable(listener, seconds: float = 10.0) -> bool:
 
 
 def quiet(listener) -> bool:
-    """Whether the descriptor of a listener without events is not readable; it is once, when it is first asked for."""
+    """Whether the descriptor of a listener without events is not readable; it is once, when it is
+    first asked for."""
     listener.fileno()
     return listener.get(0) is None and not readable(listener, 0)
 
@@ -89,18 +93,27 @@ def payloads(events) -> list[str]:
     return [event.payload for event in events]
 
 
-# -- the page ---------------------------------------------------------------------------------------------------------
+# -- the page --------------------------------------------------------------------------------------
 
 
 def test_the_page_has_the_loops_that_are_tested():
     """Each block of the page is run below under the name of what it shows."""
-    shown = ["selectors.DefaultSelector", "loop.add_reader", "reactor.addReader", "reactor.callFromThread", "AsyncListener"]
+    shown = [
+        "selectors.DefaultSelector",
+        "loop.add_reader",
+        "reactor.addReader",
+        "reactor.callFromThread",
+        "AsyncListener",
+    ]
     assert [name for name, block in zip(shown, BLOCKS, strict=True) if name in block] == shown
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["selectors", "add_reader", "addReader", "callFromThread", "AsyncListener"])
+@pytest.mark.parametrize(
+    "block", BLOCKS, ids=["selectors", "add_reader", "addReader", "callFromThread", "AsyncListener"]
+)
 def test_blocks_of_the_page(url, engine, block):
-    """Each block runs as it stands: it handles what comes, also after the connection was lost, and ends without complaint."""
+    """Each block runs as it stands: it handles what comes, also after the connection was lost, and
+    ends without complaint."""
     code = WATCHED + COMMON + block
     for driver in ("psycopg2", "asyncpg"):
         code = code.replace(f'"postgresql+{driver}:///shop"', repr(address(url, driver)))
@@ -122,11 +135,12 @@ def test_blocks_of_the_page(url, engine, block):
         assert "Traceback" not in errors
 
 
-# -- the descriptor ---------------------------------------------------------------------------------------------------
+# -- the descriptor --------------------------------------------------------------------------------
 
 
 def test_readable_while_events_wait(engine):
-    """The descriptor is quiet when there is nothing, readable from the first event on, and until somebody found no more."""
+    """The descriptor is quiet when there is nothing, readable from the first event on, and until
+    somebody found no more."""
     with Listener(engine, "a") as listener:
         assert readable(listener)  # once, when it is asked for
         assert list(listener.events(timeout=0)) == []
@@ -175,7 +189,8 @@ def test_readable_for_what_came_before_it_was_asked_for(engine):
 
 
 def test_no_event_is_left_behind_a_quiet_descriptor(engine):
-    """However the arrival of events falls together with the look that finds none, the descriptor tells of the next one."""
+    """However the arrival of events falls together with the look that finds none, the descriptor
+    tells of the next one."""
     taken = []
     with Listener(engine, "a") as listener:
 
@@ -208,7 +223,8 @@ def test_the_descriptor_outlives_the_connection(engine):
 
 
 def test_an_error_of_the_reading_thread_is_told(engine, monkeypatch, caplog):
-    """If the reading itself fails, the descriptor is readable from then on, and whoever takes events gets the error, each time."""
+    """If the reading itself fails, the descriptor is readable from then on, and whoever takes
+    events gets the error, each time."""
     with Listener(engine, "a") as listener:
         assert quiet(listener)
         for name in ("alone", "notified"):
@@ -221,7 +237,8 @@ def test_an_error_of_the_reading_thread_is_told(engine, monkeypatch, caplog):
 
 
 def test_before_the_start_and_after_the_end(engine):
-    """There is no descriptor before the start, -1 after the end, and a new one after the next start."""
+    """There is no descriptor before the start, -1 after the end, and a new one after the next
+    start."""
     listener = Listener(engine, "a")
     with pytest.raises(PgNotifyError, match="start"):
         listener.fileno()
@@ -238,7 +255,8 @@ def test_before_the_start_and_after_the_end(engine):
 
 
 def test_events_that_meet_the_look_that_finds_none(engine, monkeypatch):
-    """What arrives between a look that finds nothing and the bell's silence keeps the descriptor readable, also for who takes one by one."""
+    """What arrives between a look that finds nothing and the bell's silence keeps the descriptor
+    readable, also for who takes one by one."""
     with Listener(engine, "a") as listener:
         assert quiet(listener)
         bell = listener._bell
@@ -256,7 +274,8 @@ def test_events_that_meet_the_look_that_finds_none(engine, monkeypatch):
 
 
 def test_started_anew_after_an_error_it_has_a_descriptor_anew(engine, monkeypatch, caplog):
-    """The descriptor of a listener that ended by an error and was started again, without a stop(), tells of what comes."""
+    """The descriptor of a listener that ended by an error and was started again, without a stop(),
+    tells of what comes."""
     with Listener(engine, "a") as listener:
         assert quiet(listener)
         for name in ("alone", "notified"):
@@ -285,17 +304,20 @@ def test_many_listeners_in_one_loop(engine):
         assert select.select([one, other], [], [], 0)[0] == [one, other]
 
 
-# -- Twisted ----------------------------------------------------------------------------------------------------------
+# -- Twisted ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("how", ["all", "one"])
 @pytest.mark.parametrize("name", ["default", "select", "asyncio"])
 def test_reactor(url, engine, name, how):
-    """A real reactor gets every row of a large statement, in order, whether it takes events all at once or one at each wake-up; a Gap
-    after the loss of the connection, and what comes then; and after stop() it watches nothing."""
+    """A real reactor gets every row of a large statement, in order, whether it takes events all at
+    once or one at each wake-up; a Gap after the loss of the connection, and what comes then; and
+    after stop() it watches nothing."""
     with Program(
-        "-c", "from twisted_asyncnotify import *; Base.metadata.create_all(create_engine(__import__('sys').argv[1]))", address(url)
+        "-c",
+        "from twisted_asyncnotify import *; Base.metadata.create_all(create_engine(__import__('sys').argv[1]))",
+        address(url),
     ) as made:
         assert made.end() == (0, [], "")
     with Program("-c", REACTOR, name, how, address(url)) as program:

@@ -1,5 +1,6 @@
-"""Every built-in type of PostgreSQL: an event's values are what a SELECT through the ORM gives, and no setting of the writer's session
-changes them. Where a SELECT fails, asking for the event's value fails as well."""
+"""Every built-in type of PostgreSQL: an event's values are what a SELECT through the ORM gives, and
+no setting of the writer's session changes them. Where a SELECT fails, asking for the event's value
+fails as well."""
 
 from __future__ import annotations
 
@@ -33,14 +34,24 @@ def selected(kind: Any, engine: Any, entity: Any) -> list[dict[str, Any]]:
         with Session(connection) as session:
             ids = session.scalars(sa.select(entity.id).order_by(entity.id)).all()
             values = columns_of(session, entity, sa.inspect(entity).column_attrs.keys(), ids)
-            return [{name: column[number] for name, column in values.items()} for number in range(len(ids))]
+            return [
+                {name: column[number] for name, column in values.items()}
+                for number in range(len(ids))
+            ]
 
     return kind.select(engine, load)
 
 
-def columns_of(session: Session, entity: Any, names: list[str], ids: Sequence[int]) -> dict[str, list[Any]]:
-    """Each attribute's values of some rows; all in one SELECT, or where that fails in halves, down to one value."""
-    asked = sa.select(*[getattr(entity, name) for name in names]).where(entity.id.in_(ids)).order_by(entity.id)
+def columns_of(
+    session: Session, entity: Any, names: list[str], ids: Sequence[int]
+) -> dict[str, list[Any]]:
+    """Each attribute's values of some rows; all in one SELECT, or where that fails in halves, down
+    to one value."""
+    asked = (
+        sa.select(*[getattr(entity, name) for name in names])
+        .where(entity.id.in_(ids))
+        .order_by(entity.id)
+    )
     try:
         rows = session.execute(asked).all()
     except Exception:
@@ -49,15 +60,27 @@ def columns_of(session: Session, entity: Any, names: list[str], ids: Sequence[in
         return {name: [row[place] for row in rows] for place, name in enumerate(names)}
     if len(names) > 1:
         half = len(names) // 2
-        return {k: v for part in (names[:half], names[half:]) for k, v in columns_of(session, entity, part, ids).items()}
+        return {
+            k: v
+            for part in (names[:half], names[half:])
+            for k, v in columns_of(session, entity, part, ids).items()
+        }
     if len(ids) > 1:
         (name,) = names
         half = len(ids) // 2
-        return {name: [value for part in (ids[:half], ids[half:]) for value in columns_of(session, entity, names, part)[name]]}
+        return {
+            name: [
+                value
+                for part in (ids[:half], ids[half:])
+                for value in columns_of(session, entity, names, part)[name]
+            ]
+        }
     return {names[0]: [FAILED]}
 
 
-def differences(events: list[Any], side: str, rows: list[dict[str, Any]]) -> dict[tuple[int, str], tuple[Any, Any]]:
+def differences(
+    events: list[Any], side: str, rows: list[dict[str, Any]]
+) -> dict[tuple[int, str], tuple[Any, Any]]:
     """(row, attribute) to what the event says and what the SELECT gave, where these differ."""
     found = {}
     for number, (event, row) in enumerate(zip(events, rows, strict=True)):
@@ -75,8 +98,9 @@ def differences(events: list[Any], side: str, rows: list[dict[str, Any]]) -> dic
 @pytest.mark.kinds(3)
 @pytest.mark.parametrize("declared", [None, sa.Text()], ids=["its own type", "text"])
 def test_every_type(engine, url, kind, declared):
-    """A table with a column of each type comes through INSERT, UPDATE and DELETE, of ephemeral and durable entities, as it is selected:
-    where the model has the type that SQLAlchemy reflects, and where it says that all of it is text."""
+    """A table with a column of each type comes through INSERT, UPDATE and DELETE, of ephemeral and
+    durable entities, as it is selected: where the model has the type that SQLAlchemy reflects, and
+    where it says that all of it is text."""
     values = literals(engine)
     reader = kind.engine(url)
     tables = {"every": False, "kept": True}
@@ -90,26 +114,43 @@ def test_every_type(engine, url, kind, declared):
     told: dict[str, list[list[Any]]] = {table: [] for table in tables}
     seen: list[list[dict[str, Any]]] = []
     statements = [
-        [f"INSERT INTO {{0}} (id, {names}) VALUES {', '.join(rows)}", f"INSERT INTO {{0}} (id) VALUES ({ROWS})"],
-        [f"UPDATE {{0}} SET ({names}) = (SELECT {names} FROM {{0}} AS o WHERE o.id = ({{0}}.id + 1) % {ROWS + 1})"],
+        [
+            f"INSERT INTO {{0}} (id, {names}) VALUES {', '.join(rows)}",
+            f"INSERT INTO {{0}} (id) VALUES ({ROWS})",
+        ],
+        [
+            f"UPDATE {{0}} SET ({names}) = (SELECT {names} FROM {{0}} AS o WHERE o.id = ({{0}}.id + 1) % {ROWS + 1})"
+        ],
         ["DELETE FROM {0}"],
     ]
     with kind.listener(reader, *entities.values()) as listener:
         for step in statements:
-            run(engine, *(statement.replace("{0}", table) for table in tables for statement in step))
+            run(
+                engine, *(statement.replace("{0}", table) for table in tables for statement in step)
+            )
             events = take(listener, 2 * (ROWS + 1))
             for table, entity in entities.items():
-                own = [event for event in events if getattr(event, "table", None) is entity.__table__]
+                own = [
+                    event for event in events if getattr(event, "table", None) is entity.__table__
+                ]
                 told[table].append(sorted(own, key=lambda event: event.identity))
             seen.append(selected(kind, reader, entities["every"]))  # both tables hold the same
             assert [event for event in events if not hasattr(event, "table")] == []
     before, after, _ = seen
     for table in tables:
         inserted, updated, deleted = told[table]
-        assert [{type(event) for event in events} for events in told[table]] == [{Inserted}, {Updated}, {Deleted}]
+        assert [{type(event) for event in events} for events in told[table]] == [
+            {Inserted},
+            {Updated},
+            {Deleted},
+        ]
         assert differences(inserted, "new", before) == {}
         assert differences(updated, "old", before) == {}
         assert differences(updated, "new", after) == {}
         assert differences(deleted, "old", after) == {}
         for event, old, new in zip(updated, before, after):
-            assert event.changed >= {name for name in old if old[name] is not new[name] and not same(old[name], new[name])}
+            assert event.changed >= {
+                name
+                for name in old
+                if old[name] is not new[name] and not same(old[name], new[name])
+            }

@@ -1,4 +1,5 @@
-"""The classic asyncnotify program runs as a process, is sent what its how-to sends, and says what happened, line by line."""
+"""The classic asyncnotify program runs as a process, is sent what its how-to sends, and says what
+happened, line by line."""
 
 import signal
 from contextlib import closing
@@ -81,10 +82,13 @@ def variant(code, url) -> Program:
 
 
 def psql(url, *statements) -> int:
-    """Send statements, each in a transaction of its own, over one plain connection; returns the process id of its server process."""
+    """Send statements, each in a transaction of its own, over one plain connection; returns the
+    process id of its server process."""
     import psycopg2
 
-    with closing(psycopg2.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))) as connection:
+    with closing(
+        psycopg2.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
+    ) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             for statement in statements:
@@ -93,7 +97,8 @@ def psql(url, *statements) -> int:
 
 
 def test_session_of_the_how_to(url):
-    """Each notification, insert, update and delete is one line, in order and with the sender's process id; quit ends the program."""
+    """Each notification, insert, update and delete is one line, in order and with the sender's
+    process id; quit ends the program."""
     with example(url) as program:
         pid = psql(
             url,
@@ -132,32 +137,54 @@ def test_test2_is_removed_after_the_delay(url):
     """Once it says so, test2 is told no more, and everything else is."""
     with example(url, *NO_DELAY) as program:
         assert program.line() == UNSUBSCRIBED
-        pid = psql(url, "NOTIFY test2", "NOTIFY test1", "INSERT INTO table2 (message) VALUES ('hello')", "NOTIFY quit")
-        assert program.end() == (0, [f"test1: notified by {pid}", f"table2: inserted by {pid}", "stopped"], "")
+        pid = psql(
+            url,
+            "NOTIFY test2",
+            "NOTIFY test1",
+            "INSERT INTO table2 (message) VALUES ('hello')",
+            "NOTIFY quit",
+        )
+        assert program.end() == (
+            0,
+            [f"test1: notified by {pid}", f"table2: inserted by {pid}", "stopped"],
+            "",
+        )
 
 
 def test_a_lost_server_is_a_gap(url, engine):
-    """The program goes on when its connection is lost: it tells the gap, and then what is new on all that it listened to, and only that."""
+    """The program goes on when its connection is lost: it tells the gap, and then what is new on
+    all that it listened to, and only that."""
     with example(url, *NO_DELAY) as program:
         assert program.line() == UNSUBSCRIBED
         terminate_listener(engine)
         assert program.line() == "gap: reconnected, events may be missing"
-        pid = psql(url, "NOTIFY test2", "NOTIFY test1", "INSERT INTO table1 (message) VALUES ('hello')", "NOTIFY quit")
+        pid = psql(
+            url,
+            "NOTIFY test2",
+            "NOTIFY test1",
+            "INSERT INTO table1 (message) VALUES ('hello')",
+            "NOTIFY quit",
+        )
         code, printed, errors = program.end()
-        assert (code, printed) == (0, [f"test1: notified by {pid}", f"table1: inserted by {pid}", "stopped"])
+        assert (code, printed) == (
+            0,
+            [f"test1: notified by {pid}", f"table1: inserted by {pid}", "stopped"],
+        )
         assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it(url, number):
-    """Ctrl-C and a supervisor's SIGTERM stop the listener and the program, without a word of complaint."""
+    """Ctrl-C and a supervisor's SIGTERM stop the listener and the program, without a word of
+    complaint."""
     with example(url) as program:
         program.send(number)
         assert program.end() == (0, ["stopped"], "")
 
 
 def test_table_without_key_is_refused(url):
-    """The original's table is refused by one line that names the mend, before anything is made in the database."""
+    """The original's table is refused by one line that names the mend, before anything is made in
+    the database."""
     with Program(EXAMPLES / "twisted_asyncnotify.py", address(url), "--without-key") as program:
         code, printed, errors = program.end()
     assert (code, printed) == (1, [])
@@ -167,7 +194,8 @@ def test_table_without_key_is_refused(url):
 
 
 def test_a_table_of_the_original_is_not_taken_for_ours(url, engine):
-    """Where the original's table1 is there already, which lacks the key, the program says so and ends."""
+    """Where the original's table1 is there already, which lacks the key, the program says so and
+    ends."""
     run(engine, "CREATE TABLE table1 (message text)")
     with Program(EXAMPLES / "twisted_asyncnotify.py", address(url)) as program:
         code, printed, errors = program.end()
@@ -180,11 +208,14 @@ def test_a_table_of_the_original_is_not_taken_for_ours(url, engine):
 
 
 def test_an_engine_of_asyncio_is_refused(url):
-    """A URL of asyncpg ends the program by one line that names the class for it, before anything else is tried."""
+    """A URL of asyncpg ends the program by one line that names the class for it, before anything
+    else is tried."""
     with Program(EXAMPLES / "twisted_asyncnotify.py", address(url, "asyncpg")) as program:
         code, printed, errors = program.end()
     assert (code, printed) == (1, [])
-    assert errors.startswith("NotifyConfigError: Listener: this engine is asyncio's. Use AsyncListener")
+    assert errors.startswith(
+        "NotifyConfigError: Listener: this engine is asyncio's. Use AsyncListener"
+    )
     assert errors.count("\n") == 1
 
 
@@ -200,7 +231,8 @@ def test_missing_triggers_end_it(url, engine):
 
 
 def test_no_server_ends_it(proxy):
-    """A database that cannot be reached at the start ends the program by what the driver says, without a traceback."""
+    """A database that cannot be reached at the start ends the program by what the driver says,
+    without a traceback."""
     proxy.refuse()
     with Program(EXAMPLES / "twisted_asyncnotify.py", address(proxy.url)) as program:
         code, printed, errors = program.end()
@@ -210,7 +242,8 @@ def test_no_server_ends_it(proxy):
 
 
 def test_a_handler_that_raises_ends_it(url):
-    """An error of the program's own method stops listener and reactor, with one clear line and an exit code that is not 0."""
+    """An error of the program's own method stops listener and reactor, with one clear line and an
+    exit code that is not 0."""
     with variant(HANDLER_RAISES, url) as program:
         assert program.line() == LISTENING
         psql(url, "NOTIFY test1", "NOTIFY test1")
@@ -220,7 +253,10 @@ def test_a_handler_that_raises_ends_it(url):
 def test_a_second_start_is_refused(url):
     """It fails by our error, and what listens already goes on."""
     with variant(STARTED_TWICE, url) as program:
-        assert program.line() == "PgNotifyError this listener has been started already; stop() it first, or make another one"
+        assert (
+            program.line()
+            == "PgNotifyError this listener has been started already; stop() it first, or make another one"
+        )
         pid = psql(url, "NOTIFY test1", "NOTIFY quit")
         assert program.end() == (0, [f"test1: notified by {pid}"], "")
 
@@ -232,7 +268,8 @@ def test_stopped_from_the_program(url):
 
 
 def test_the_reactor_does_not_wait_for_the_database(url, proxy):
-    """While a subscription waits for a server that does not answer, the reactor goes on; then it is confirmed."""
+    """While a subscription waits for a server that does not answer, the reactor goes on; then it is
+    confirmed."""
     with variant(SUBSCRIBES, proxy.url) as program:
         assert program.line() == "listening"
         proxy.stall()
@@ -248,5 +285,7 @@ def test_it_makes_the_tables_of_the_how_to(url, engine):
     """table1 and table2 have the original's column of text, and the key that it lacked."""
     with example(url):
         for name in ("table1", "table2"):
-            columns = {column["name"]: str(column["type"]) for column in inspect(engine).get_columns(name)}
+            columns = {
+                column["name"]: str(column["type"]) for column in inspect(engine).get_columns(name)
+            }
             assert columns == {"id": "INTEGER", "message": "TEXT"}

@@ -1,4 +1,5 @@
-"""The short examples run as their docstrings say, as processes of their own, and do what they promise, through cut connections too."""
+"""The short examples run as their docstrings say, as processes of their own, and do what they
+promise, through cut connections too."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def count(engine: Any, query: str) -> Any:
         return connection.scalar(text(query))
 
 
-# -- cache_invalidation.py --------------------------------------------------------------------------------------------
+# -- cache_invalidation.py -------------------------------------------------------------------------
 
 
 def ask(program: Program, number: int) -> tuple[str, bool]:
@@ -51,7 +52,8 @@ def cache(url, engine) -> Iterator[Program]:
 
 
 def test_cached_until_another_program_changes_it(cache, engine):
-    """A change by another program is in the next read, and only the changed row is read again; so is a new row, and one that is gone."""
+    """A change by another program is in the next read, and only the changed row is read again; so
+    is a new row, and one that is gone."""
     run(engine, "UPDATE orders SET status = 'paid'")
     cache.wait_for(r"Updated\(Order, \(1,\)")
     assert ask(cache, 1) == ("paid", True)
@@ -84,7 +86,8 @@ def test_cache_forgets_all_on_truncate(cache, engine):
 
 
 def test_cache_forgets_all_when_events_may_be_missing(cache, engine):
-    """What changed while the connection was lost is in the next read after the gap, and everything is read again."""
+    """What changed while the connection was lost is in the next read after the gap, and everything
+    is read again."""
     run(engine, CUT, "UPDATE orders SET status = 'paid'")
     cache.wait_for(r"Gap\(reason='reconnected'")
     assert ask(cache, 1) == ("paid", True)
@@ -108,7 +111,8 @@ def imported(name: str) -> Iterator[Any]:
 
 @pytest.mark.parametrize("change", ["UPDATE orders SET status = 'paid'", "TRUNCATE orders", CUT])
 def test_old_row_does_not_come_into_the_cache_after_its_change(engine, change, monkeypatch):
-    """A reader that loads a row, then meets its change being told, and only then puts the row into the cache, does not leave it there."""
+    """A reader that loads a row, then meets its change being told, and only then puts the row into
+    the cache, does not leave it there."""
     with imported("cache_invalidation") as example:
         example.Base.metadata.create_all(engine)
         run(engine, "INSERT INTO orders VALUES (1, 'new')")
@@ -129,7 +133,9 @@ def test_old_row_does_not_come_into_the_cache_after_its_change(engine, change, m
             monkeypatch.setattr(orders, "load", slowly)
             assert orders.get(1) == "new"
             loaded: list[int] = []
-            monkeypatch.setattr(orders, "load", lambda number: loaded.append(number) or load(number))
+            monkeypatch.setattr(
+                orders, "load", lambda number: loaded.append(number) or load(number)
+            )
             assert orders.get(1) == count(engine, "SELECT status FROM orders")
             assert loaded == [1]
         watching.join()
@@ -168,7 +174,7 @@ def test_cache_is_passed_by_after_a_handler_failed(engine, monkeypatch):
         assert [arguments.exc_type for arguments in failed] == [ZeroDivisionError]
 
 
-# -- asyncio_worker.py ------------------------------------------------------------------------------------------------
+# -- asyncio_worker.py -----------------------------------------------------------------------------
 
 
 DONE = r"^job \d+ done$"
@@ -179,7 +185,11 @@ def worker(url: Any, driver: str, output: Output) -> Program:
 
 
 def insert(engine: Any, jobs: int, *more: str) -> None:
-    run(engine, f"INSERT INTO jobs (account_id, amount) SELECT 1, 10 FROM generate_series(1, {jobs})", *more)
+    run(
+        engine,
+        f"INSERT INTO jobs (account_id, amount) SELECT 1, 10 FROM generate_series(1, {jobs})",
+        *more,
+    )
 
 
 def stop(program: Program) -> None:
@@ -191,8 +201,8 @@ def stop(program: Program) -> None:
 
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 def test_workers_do_each_job_once(url, engine, driver):
-    """Jobs inserted before the start, while two workers run, and while all their connections are cut are all done, each of them once;
-    SIGTERM ends a worker with exit code 0."""
+    """Jobs inserted before the start, while two workers run, and while all their connections are
+    cut are all done, each of them once; SIGTERM ends a worker with exit code 0."""
     output = Output()
     with worker(url, driver, output) as first:
         output.wait_for("^listening$")
@@ -239,14 +249,19 @@ def test_worker_ends_with_the_job_at_hand(url, engine):
 
 
 def test_worker_goes_on_after_a_job_failed(url, engine):
-    """A job that fails stays open and stops none behind it; it is done when the next gap has everything read again."""
+    """A job that fails stays open and stops none behind it; it is done when the next gap has
+    everything read again."""
     output = Output()
     with worker(url, "psycopg", output) as program:
         output.wait_for("^listening$")
         run(engine, "INSERT INTO accounts VALUES (1, 2147483640)")
         insert(engine, 1)
         output.wait_for("^failed, .* out of range")
-        run(engine, "INSERT INTO accounts VALUES (2, 0)", "INSERT INTO jobs (account_id, amount) VALUES (2, 5)")
+        run(
+            engine,
+            "INSERT INTO accounts VALUES (2, 0)",
+            "INSERT INTO jobs (account_id, amount) VALUES (2, 5)",
+        )
         output.wait_for("^job 2 done$")
         run(engine, "UPDATE accounts SET balance = 0 WHERE id = 1", CUT)
         output.wait_for("^job 1 done$")

@@ -1,4 +1,5 @@
-"""expire() beside a session's own work: it drops no pending change, and makes no flush fail that would go well without it."""
+"""expire() beside a session's own work: it drops no pending change, and makes no flush fail that
+would go well without it."""
 
 import itertools
 
@@ -36,7 +37,10 @@ def models(version: str) -> type:
             __mapper_args__ = {"version_id_col": xmin, "version_id_generator": False}
         owner: Mapped["Owner | None"] = relationship()
         notes: Mapped[list["Note"]] = relationship(
-            back_populates="doc", primaryjoin=lambda: foreign(Note.doc_id) == Doc.id, cascade="all", passive_deletes=True
+            back_populates="doc",
+            primaryjoin=lambda: foreign(Note.doc_id) == Doc.id,
+            cascade="all",
+            passive_deletes=True,
         )
 
     class Owner(Base):
@@ -47,7 +51,9 @@ def models(version: str) -> type:
         __tablename__ = "notes"
         id: Mapped[int] = mapped_column(primary_key=True)
         doc_id: Mapped[int | None]
-        doc: Mapped[Doc | None] = relationship(back_populates="notes", primaryjoin=lambda: foreign(Note.doc_id) == Doc.id)
+        doc: Mapped[Doc | None] = relationship(
+            back_populates="notes", primaryjoin=lambda: foreign(Note.doc_id) == Doc.id
+        )
 
     Base.Doc, Base.Owner, Base.Note = Doc, Owner, Note
     return Base
@@ -73,13 +79,23 @@ OTHERS = {
 }
 
 
-def flushed(engine: sa.Engine, Base: type, pending: str, others: str, *, expires: bool) -> tuple[str, tuple | None]:
-    """What the flush of a pending change comes to after another's change was committed, and the row behind it."""
+def flushed(
+    engine: sa.Engine, Base: type, pending: str, others: str, *, expires: bool
+) -> tuple[str, tuple | None]:
+    """What the flush of a pending change comes to after another's change was committed, and the row
+    behind it."""
     version = "number" in Base.metadata.tables["docs"].c
-    run(engine, "TRUNCATE docs, owners, notes RESTART IDENTITY CASCADE", "INSERT INTO owners VALUES (1), (2)")
+    run(
+        engine,
+        "TRUNCATE docs, owners, notes RESTART IDENTITY CASCADE",
+        "INSERT INTO owners VALUES (1), (2)",
+    )
     run(engine, "INSERT INTO docs (id, a, b) VALUES (1, 'a', 'b')")
     statements = [s if version else s.replace(", number = number + 1", "") for s in OTHERS[others]]
-    with Session(engine, expire_on_commit=False, autoflush=False) as session, Listener(engine, Base.Doc) as listener:
+    with (
+        Session(engine, expire_on_commit=False, autoflush=False) as session,
+        Listener(engine, Base.Doc) as listener,
+    ):
         doc = session.get(Base.Doc, 1)
         doc.owner  # noqa: B018 (loaded)
         session.commit()  # TRUNCATE waits for every reader
@@ -89,7 +105,9 @@ def flushed(engine: sa.Engine, Base: type, pending: str, others: str, *, expires
             if expires:
                 event.expire(session)
         if pending in ("a", "b", "owner_id"):
-            assert sa.inspect(doc).attrs[pending].history.added == ["mine" if pending != "owner_id" else 2]
+            assert sa.inspect(doc).attrs[pending].history.added == [
+                "mine" if pending != "owner_id" else 2
+            ]
         try:
             session.flush()
             outcome = "went well"
@@ -98,20 +116,24 @@ def flushed(engine: sa.Engine, Base: type, pending: str, others: str, *, expires
             return type(error).__name__, None
         session.commit()
     with engine.connect() as connection:
-        row = connection.execute(sa.text("SELECT a, b, owner_id FROM docs WHERE id = 1")).one_or_none()
+        row = connection.execute(
+            sa.text("SELECT a, b, owner_id FROM docs WHERE id = 1")
+        ).one_or_none()
         return outcome, None if row is None else tuple(row)
 
 
 @pytest.mark.filterwarnings("ignore:DELETE statement on table")
 @pytest.mark.parametrize("version", ["nothing", "column", "xmin"])
 def test_expire_makes_no_flush_fail(engine, version):
-    """For every pending change of a session and every change of another: a flush that goes well without expire() goes well with it, and
-    writes the same."""
+    """For every pending change of a session and every change of another: a flush that goes well
+    without expire() goes well with it, and writes the same."""
     Base = models(version)
     Base.metadata.create_all(engine)
     found = {}
     for pending, others in itertools.product(PENDING, OTHERS):
-        without, behind = (flushed(engine, Base, pending, others, expires=expires) for expires in (False, True))
+        without, behind = (
+            flushed(engine, Base, pending, others, expires=expires) for expires in (False, True)
+        )
         if without[0] == "went well" and behind != without:
             found[pending, others] = (without, behind)
     assert found == {}
@@ -119,12 +141,15 @@ def test_expire_makes_no_flush_fail(engine, version):
 
 @pytest.mark.parametrize("version", ["column", "xmin"])
 def test_an_optimistic_lock_still_finds_the_conflict(engine, version):
-    """An object without pending changes may be changed after expire(); a pending change of the attribute that another changed is found by
-    the flush, and does not overwrite it."""
+    """An object without pending changes may be changed after expire(); a pending change of the
+    attribute that another changed is found by the flush, and does not overwrite it."""
     Base = models(version)
     Base.metadata.create_all(engine)
     assert flushed(engine, Base, "a", "update a", expires=True) == ("StaleDataError", None)
-    assert flushed(engine, Base, "a", "update b", expires=True) == ("went well", ("mine", "theirs", None))
+    assert flushed(engine, Base, "a", "update b", expires=True) == (
+        "went well",
+        ("mine", "theirs", None),
+    )
     run(engine, "TRUNCATE docs", "INSERT INTO docs (id, a) VALUES (1, 'a')")
     with Session(engine, expire_on_commit=False) as session, Listener(engine, Base.Doc) as listener:
         doc = session.get(Base.Doc, 1)
@@ -161,7 +186,11 @@ def test_expire_where_a_foreign_key_is_not_mapped(engine):
         sa.Column("o", sa.ForeignKey("owners.id")),
     )
     Owner = type("Owner", (Base,), {"__table__": owners})
-    members = {"__table__": docs, "__mapper_args__": {"include_properties": ["id", "a"]}, "owner": relationship(Owner, viewonly=True)}
+    members = {
+        "__table__": docs,
+        "__mapper_args__": {"include_properties": ["id", "a"]},
+        "owner": relationship(Owner, viewonly=True),
+    }
     Doc = type("Doc", (NotifyOnChange, Base), members)
     Base.metadata.create_all(engine)
     run(engine, "INSERT INTO docs VALUES (1, 'a')")

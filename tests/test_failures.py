@@ -1,4 +1,5 @@
-"""The listener in bad times: connections that are cut, stalled, refused and terminated, and servers that restart.
+"""The listener in bad times: connections that are cut, stalled, refused and terminated, and servers
+that restart.
 
 The rule under test is one: every committed change is delivered once, or a Gap stands in its place.
 """
@@ -15,7 +16,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.util import greenlet_spawn
 
-from sa_pgnotify import ConnectionLost, Gap, Inserted, ListenUnavailable, Notification, NotifyOnChange, NotifySpec
+from sa_pgnotify import (
+    ConnectionLost,
+    Gap,
+    Inserted,
+    ListenUnavailable,
+    Notification,
+    NotifyOnChange,
+    NotifySpec,
+)
 from sa_pgnotify.drivers import connect
 
 pytestmark = pytest.mark.kinds(3)
@@ -52,7 +61,8 @@ def gap(listener, reason="reconnected") -> Gap:
 
 @pytest.mark.parametrize("how", ["terminate", "cut"])
 def test_a_lost_connection_is_told_before_later_events(engine, proxied, proxy, how, Listener):
-    """After a loss the listener comes back by itself, tells one Gap, and then what comes later, in order."""
+    """After a loss the listener comes back by itself, tells one Gap, and then what comes later, in
+    order."""
     Order = order_model(engine)
     with Listener(proxied, Order) as listener:
         run(engine, "INSERT INTO orders VALUES (1, 'before')")
@@ -63,11 +73,16 @@ def test_a_lost_connection_is_told_before_later_events(engine, proxied, proxy, h
         run(engine, "INSERT INTO orders VALUES (2, 'after')")
         (later,) = take(listener, 1)
         assert (type(later), later.identity) == (Inserted, (2,))
-        assert (listener.stats.reconnects, listener.stats.gaps, listener.stats.connected) == (1, 1, True)
+        assert (listener.stats.reconnects, listener.stats.gaps, listener.stats.connected) == (
+            1,
+            1,
+            True,
+        )
 
 
 def test_nothing_is_told_twice_and_the_gap_covers_what_is_missing(engine, proxied, proxy, Listener):
-    """What is written while the connection is away is covered by the Gap's `since`, and never delivered late."""
+    """What is written while the connection is away is covered by the Gap's `since`, and never
+    delivered late."""
     Order = order_model(engine)
     with Listener(proxied, Order) as listener:
         proxy.refuse()
@@ -96,7 +111,8 @@ def test_what_arrived_before_the_loss_is_delivered_before_the_gap(engine, proxie
 
 
 def test_half_open_connection_is_found_within_two_heartbeats(engine, proxied, proxy, Listener):
-    """A connection over which nothing comes any more, and that nobody closed, is found out by the heartbeat."""
+    """A connection over which nothing comes any more, and that nobody closed, is found out by the
+    heartbeat."""
     Order = order_model(engine)
     with Listener(proxied, Order, heartbeat=0.5) as listener:
         proxy.stall()
@@ -133,7 +149,8 @@ def test_stop_while_disconnected_and_while_stalled(engine, proxied, proxy, Liste
 
 
 def test_the_subscriptions_come_back(engine, proxied, proxy, Listener):
-    """After a reconnect, everything subscribed at run time is listened to again, and what was unsubscribed is not."""
+    """After a reconnect, everything subscribed at run time is listened to again, and what was
+    unsubscribed is not."""
     Order = order_model(engine)
     with Listener(proxied, "a", "b") as listener:
         listener.subscribe(Order, "c")
@@ -146,7 +163,8 @@ def test_the_subscriptions_come_back(engine, proxied, proxy, Listener):
 
 
 def test_subscribing_while_disconnected_waits_for_the_connection(engine, proxied, proxy, Listener):
-    """subscribe() returns only when the database has confirmed, also if the connection has to come back first."""
+    """subscribe() returns only when the database has confirmed, also if the connection has to come
+    back first."""
     Order = order_model(engine)
     with Listener(proxied, "a") as listener:
         proxy.refuse()
@@ -188,19 +206,21 @@ def test_stopping_answers_who_waits_to_subscribe(proxied, proxy, Listener):
 
 
 def test_transaction_pooler_is_refused(proxied, proxy, Listener):
-    """Behind a pooler that swallows notifications start() raises, in place of a silence that looks like peace."""
+    """Behind a pooler that swallows notifications start() raises, in place of a silence that looks
+    like peace."""
     proxy.censor_notifications = True
-    import sa_pgnotify.subscribing
+    import sa_pgnotify.subscription.subscribe
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sa_pgnotify.subscribing, "PROBE_SECONDS", 0.5)
+        patch.setattr(sa_pgnotify.subscription.subscribe, "PROBE_SECONDS", 0.5)
         with pytest.raises(ListenUnavailable, match="pool_mode") as caught:
             Listener(proxied, "a").start()
     assert caught.value.reason == "pooler"
 
 
 def test_triggers_gone_after_a_reconnect_are_told_in_the_gap(engine, proxied, proxy, Listener):
-    """When the triggers were dropped while the connection was away, the Gap's detail names the table."""
+    """When the triggers were dropped while the connection was away, the Gap's detail names the
+    table."""
     Order = order_model(engine)
     with Listener(proxied, Order) as listener:
         run(engine, "DROP TRIGGER sa_pgnotify_insert ON orders")
@@ -209,7 +229,8 @@ def test_triggers_gone_after_a_reconnect_are_told_in_the_gap(engine, proxied, pr
 
 
 def test_a_creator_that_fails_once_is_asked_again(engine, url, kind):
-    """Whatever the program's own way to connect raises while the connection is away, it is asked again, and a Gap tells the rest."""
+    """Whatever the program's own way to connect raises while the connection is away, it is asked
+    again, and a Gap tells the rest."""
     Order = order_model(engine)
     failures = []
     fickle = kind.engine(url)
@@ -229,7 +250,8 @@ def test_a_creator_that_fails_once_is_asked_again(engine, url, kind):
 
 
 def test_stop_while_start_is_at_work(engine, proxied, proxy, Listener):
-    """stop() from another thread, or from a signal handler, ends a start() that waits for a silent server, and every later iteration."""
+    """stop() from another thread, or from a signal handler, ends a start() that waits for a silent
+    server, and every later iteration."""
     order_model(engine)
     listener = Listener(proxied, "a")
     proxy.censor_notifications = True  # so that start() waits for its probe
@@ -272,7 +294,8 @@ def test_a_fault_in_the_thread_is_not_silence(engine, monkeypatch, Listener):
 
 
 def test_an_error_told_again_and_again_does_not_grow(engine, monkeypatch, Listener):
-    """Whoever asks a thousand times after the reading has failed gets the error with its one traceback, not with a thousand."""
+    """Whoever asks a thousand times after the reading has failed gets the error with its one
+    traceback, not with a thousand."""
     with Listener(engine, "a") as listener:
         for name in ("alone", "notified"):
             monkeypatch.setattr(listener._receiver.protocol, name, lambda *_: 1 / 0)
@@ -293,7 +316,10 @@ def writer(engine, stop: threading.Event, committed: list[int], first: int) -> N
         while not stop.is_set():
             number += 1
             try:
-                connection.execute(text("INSERT INTO orders VALUES (:id, repeat('x', :size))"), {"id": number, "size": number % 9000})
+                connection.execute(
+                    text("INSERT INTO orders VALUES (:id, repeat('x', :size))"),
+                    {"id": number, "size": number % 9000},
+                )
                 if number % 7:
                     connection.commit()
                     committed.append(number)
@@ -304,7 +330,8 @@ def writer(engine, stop: threading.Event, committed: list[int], first: int) -> N
 
 
 def reconcile(events: list, committed: list[int]) -> None:
-    """Every committed number is delivered once, in its writer's order; what is missing lies just before a Gap, in one run for each writer."""
+    """Every committed number is delivered once, in its writer's order; what is missing lies just
+    before a Gap, in one run for each writer."""
     delivered = [e.identity[0] for e in events if isinstance(e, Inserted)]
     assert len(delivered) == len(set(delivered)), "a change was told twice"
     assert set(delivered) <= set(committed), "a change was made up"
@@ -319,19 +346,25 @@ def reconcile(events: list, committed: list[int]) -> None:
             elif told.identity[0] // 1_000_000 == first:
                 since_gap.append(told.identity[0])
                 index = mine.index(told.identity[0], position)
-                assert index == position or gapped, f"{mine[position:index]} are missing and no Gap tells it"
+                assert index == position or gapped, (
+                    f"{mine[position:index]} are missing and no Gap tells it"
+                )
                 position, gapped = index + 1, False
         assert position == len(mine) or gapped, f"{mine[position:]} are missing at the end"
 
 
 def test_many_cuts_under_load(engine, proxied, proxy, Listener):
-    """While the connection is cut again and again under load, every committed change is delivered once or covered by a Gap."""
+    """While the connection is cut again and again under load, every committed change is delivered
+    once or covered by a Gap."""
     Order = order_model(engine)
     committed: list[list[int]] = [[], []]
     stop = threading.Event()
     events: list = []
     with Listener(proxied, Order, "end_of_test") as listener:
-        writers = [threading.Thread(target=writer, args=(engine, stop, mine, i * 1_000_000)) for i, mine in enumerate(committed)]
+        writers = [
+            threading.Thread(target=writer, args=(engine, stop, mine, i * 1_000_000))
+            for i, mine in enumerate(committed)
+        ]
         for thread in writers:
             thread.start()
         for cuts in range(1, 11):
@@ -352,7 +385,8 @@ def test_many_cuts_under_load(engine, proxied, proxy, Listener):
 
 
 def test_a_goodbye_without_an_end_is_a_loss(engine, proxied, proxy, Listener):
-    """When the server has said goodbye, and the end of the connection is held up on its way, the connection is lost, not the listener."""
+    """When the server has said goodbye, and the end of the connection is held up on its way, the
+    connection is lost, not the listener."""
     with Listener(proxied, "a", heartbeat=0.2) as listener:
         proxy.hold_ends()
         terminate_listener(engine)
@@ -396,7 +430,8 @@ def own_server():
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_server_restart_under_load(own_server, mode, Listener):
-    """A restart and a crash of the server are a Gap as well, and the triggers work on after them."""
+    """A restart and a crash of the server are a Gap as well, and the triggers work on after
+    them."""
     engine = create_engine(own_server.url, poolclass=NullPool)
     Order = order_model(engine)
     committed: list[int] = []
@@ -420,8 +455,9 @@ def test_server_restart_under_load(own_server, mode, Listener):
 
 
 def test_the_wait_between_attempts_grows_and_is_jittered():
-    """Attempts to reconnect come later and later, up to half a minute, and not at the same moment in a thousand programs."""
-    from sa_pgnotify.protocol import LONGEST_DELAY, Protocol
+    """Attempts to reconnect come later and later, up to half a minute, and not at the same moment
+    in a thousand programs."""
+    from sa_pgnotify.events.stream import LONGEST_DELAY, Protocol
 
     protocol = Protocol(10)
     delays = [protocol.delay() for _ in range(200)]

@@ -1,4 +1,5 @@
-"""Anybody may send on our channels: whatever comes, the listener goes on, tells a Gap, and delivers what is real."""
+"""Anybody may send on our channels: whatever comes, the listener goes on, tells a Gap, and delivers
+what is real."""
 
 from __future__ import annotations
 
@@ -15,7 +16,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sa_pgnotify import Change, Gap, Inserted, NotifyOnChange, NotifySpec, UndecodableValue
 
 # One driver that reads texts itself, and the one that has the server read them.
-pytestmark = [pytest.mark.parametrize("kind", ["psycopg2", "asyncpg"], indirect=True), pytest.mark.kinds(1)]
+pytestmark = [
+    pytest.mark.parametrize("kind", ["psycopg2", "asyncpg"], indirect=True),
+    pytest.mark.kinds(1),
+]
 
 RS, US = "\x1e", "\x1f"
 SHAPE = {"columns": ["id", "status"], "carried": 2, "key": 1}
@@ -36,17 +40,32 @@ def orders(engine) -> Any:
 
 
 def message(
-    rows: str = f"1{US}a", shape: object = SHAPE, operation: str = "I", xid: object = 1, micros: object = 1, context: str = ""
+    rows: str = f"1{US}a",
+    shape: object = SHAPE,
+    operation: str = "I",
+    xid: object = 1,
+    micros: object = 1,
+    context: str = "",
 ) -> str:
     """A well-formed message, but for what a test puts into it."""
-    header = [operation, "public.orders", str(xid), str(micros), shape if isinstance(shape, str) else json.dumps(shape), context]
+    header = [
+        operation,
+        "public.orders",
+        str(xid),
+        str(micros),
+        shape if isinstance(shape, str) else json.dumps(shape),
+        context,
+    ]
     return f"sa1 1 0 1{RS}{US.join(header)}{RS}{rows}"
 
 
 def send(engine, *payloads: str, channel: str = "public.orders") -> None:
     with engine.begin() as connection:
         for payload in payloads:
-            connection.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload})
+            connection.execute(
+                text("SELECT pg_notify(:channel, :payload)"),
+                {"channel": channel, "payload": payload},
+            )
 
 
 def until_real(engine, listener, id_: int = 4711) -> list[Any]:
@@ -107,13 +126,18 @@ FORGED = {
 
 @pytest.mark.parametrize("case", FORGED)
 def test_forged_payloads_are_told_and_survived(engine, case, Listener):
-    """One forged payload gives one Gap("undecodable") that stats count; the next real change arrives on the same connection."""
+    """One forged payload gives one Gap("undecodable") that stats count; the next real change
+    arrives on the same connection."""
     Order = orders(engine)
     with Listener(engine, Order) as listener:
         send(engine, FORGED[case])
         events = until_real(engine, listener)
         assert [type(event) for event in events] == [Gap]
-        assert (events[0].reason, listener.stats.gaps, listener.stats.reconnects) == ("undecodable", 1, 0)
+        assert (events[0].reason, listener.stats.gaps, listener.stats.reconnects) == (
+            "undecodable",
+            1,
+            0,
+        )
         assert events[0].detail
         assert "\n" not in events[0].detail.strip()
 
@@ -137,7 +161,8 @@ HARMLESS = {
 
 @pytest.mark.parametrize("case", HARMLESS)
 def test_forgeries_that_look_real_are_wrong_hints_at_worst(engine, case, Listener):
-    """A forgery in the right form is an event like another, every part of which can be read without an error."""
+    """A forgery in the right form is an event like another, every part of which can be read without
+    an error."""
     Order = orders(engine)
     with Listener(engine, Order) as listener:
         send(engine, HARMLESS[case])
@@ -153,7 +178,12 @@ def test_forgeries_that_look_real_are_wrong_hints_at_worst(engine, case, Listene
 def real_payloads(engine, Listener, size: int) -> list[str]:
     """The payloads of a real change."""
     with Listener(engine, "public.orders", "end") as listener:
-        run(engine, f"INSERT INTO orders VALUES (1, repeat('é', {size}))", "DELETE FROM orders", 'NOTIFY "end"')
+        run(
+            engine,
+            f"INSERT INTO orders VALUES (1, repeat('é', {size}))",
+            "DELETE FROM orders",
+            'NOTIFY "end"',
+        )
         payloads: list[str] = []
         while (event := take(listener, 1)[0]).channel != "end":
             payloads.append(event.payload)
@@ -161,7 +191,8 @@ def real_payloads(engine, Listener, size: int) -> list[str]:
 
 
 def test_truncated_copies_of_a_real_payload(engine, Listener):
-    """A real payload cut off anywhere never stops the listener, and gives an event of the row or a Gap."""
+    """A real payload cut off anywhere never stops the listener, and gives an event of the row or a
+    Gap."""
     Order = orders(engine)
     payload = real_payloads(engine, Listener, 5)[0]
     with Listener(engine, Order) as listener:
@@ -172,9 +203,20 @@ def test_truncated_copies_of_a_real_payload(engine, Listener):
         assert listener.stats.gaps > len(payload) - 20
 
 
-@pytest.mark.parametrize("order", ["reversed", "first only", "last only", "without the second", "doubled", "first again and again"])
+@pytest.mark.parametrize(
+    "order",
+    [
+        "reversed",
+        "first only",
+        "last only",
+        "without the second",
+        "doubled",
+        "first again and again",
+    ],
+)
 def test_copies_of_parts_out_of_order(engine, order, Listener):
-    """Parts of a real message sent in a wrong order give Gaps, never a row of mixed parts, and hold up nothing that follows."""
+    """Parts of a real message sent in a wrong order give Gaps, never a row of mixed parts, and hold
+    up nothing that follows."""
     Order = orders(engine)
     payloads = real_payloads(engine, Listener, 12_000)
     parts = [p for p in payloads if p.split()[1] == payloads[0].split()[1]]
@@ -193,7 +235,8 @@ def test_copies_of_parts_out_of_order(engine, order, Listener):
 
 
 def test_real_messages_within_a_forged_one(engine, Listener):
-    """A forged message that never ends costs one Gap; real changes of one part and of several come whole."""
+    """A forged message that never ends costs one Gap; real changes of one part and of several come
+    whole."""
     Order = orders(engine)
     beginning = f"sa1 1 0 0{RS}I{US}public.orders"
     with Listener(engine, Order) as listener:
@@ -207,7 +250,8 @@ def test_real_messages_within_a_forged_one(engine, Listener):
 
 
 def test_a_forged_value_of_the_wrong_type(engine, Listener):
-    """A value that its type cannot read raises where it is read, names the attribute, and spoils neither repr nor the iteration."""
+    """A value that its type cannot read raises where it is read, names the attribute, and spoils
+    neither repr nor the iteration."""
 
     class Base(DeclarativeBase):
         pass
@@ -224,7 +268,11 @@ def test_a_forged_value_of_the_wrong_type(engine, Listener):
     run(engine, "ALTER TABLE orders ADD COLUMN amount int")
     shape = {"columns": ["id", "amount"], "carried": 2, "key": 1}
     with Listener(engine, Order) as listener:
-        send(engine, message(rows=f"1{US}many", shape=shape), message(rows=f"1{US}1{US}2{US}x", shape=shape, operation="U"))
+        send(
+            engine,
+            message(rows=f"1{US}many", shape=shape),
+            message(rows=f"1{US}1{US}2{US}x", shape=shape, operation="U"),
+        )
         inserted, updated = take(listener, 2)
     with pytest.raises(UndecodableValue, match=r"Order\.amount .*'amount' holds 'many'") as raised:
         inserted.new["amount"]
@@ -243,7 +291,8 @@ class Kind(enum.Enum):
 @pytest.mark.parametrize("type_", [Integer(), Enum(Kind)], ids=["integer", "enum"])
 @pytest.mark.parametrize("operation", "IUDT")
 def test_a_forged_discriminator(engine, type_, operation, Listener):
-    """A discriminator that its type cannot read gives a Gap or the most general class; it never ends the iteration."""
+    """A discriminator that its type cannot read gives a Gap or the most general class; it never
+    ends the iteration."""
     plain, special = (Kind.PLAIN, Kind.SPECIAL) if isinstance(type_, Enum) else (1, 2)
 
     class Base(DeclarativeBase):
@@ -271,7 +320,8 @@ def test_a_forged_discriminator(engine, type_, operation, Listener):
 
 
 def test_a_discriminator_looked_up_that_this_program_does_not_know(engine, Listener):
-    """A value that was added to the Enum of a discriminator in another table, by a newer program or a forger, is a Gap; what follows comes."""
+    """A value that was added to the Enum of a discriminator in another table, by a newer program or
+    a forger, is a Gap; what follows comes."""
 
     class Base(DeclarativeBase):
         pass
@@ -291,7 +341,11 @@ def test_a_discriminator_looked_up_that_this_program_does_not_know(engine, Liste
     type("Grandchild", (Child,), {"__mapper_args__": {"polymorphic_identity": Kind.SPECIAL}})
     Base.metadata.create_all(engine)
     run(engine, "ALTER TYPE kind ADD VALUE 'NEWER'")
-    run(engine, "INSERT INTO parents VALUES (1, 'NEWER'), (2, 'PLAIN')", "INSERT INTO children VALUES (1), (2)")
+    run(
+        engine,
+        "INSERT INTO parents VALUES (1, 'NEWER'), (2, 'PLAIN')",
+        "INSERT INTO children VALUES (1), (2)",
+    )
     with Listener(engine, Child) as listener:
         run(engine, *(f"UPDATE children SET name = 'a' WHERE id = {number}" for number in (1, 2)))
         gap, updated = take(listener, 2)
@@ -299,7 +353,8 @@ def test_a_discriminator_looked_up_that_this_program_does_not_know(engine, Liste
 
 
 def test_a_forged_message_of_many_rows(engine, Listener):
-    """A payload full of rows that cannot be read costs no time that grows with its square, and the readable row among them is delivered."""
+    """A payload full of rows that cannot be read costs no time that grows with its square, and the
+    readable row among them is delivered."""
     Order = orders(engine)
     rows = ["x"] * 3700
     rows[1000] = f"1{US}a"
@@ -313,8 +368,8 @@ def test_a_forged_message_of_many_rows(engine, Listener):
 
 
 def test_a_flood_of_forgeries(engine, Listener):
-    """Thousands of different forgeries do not keep a real change from arriving, and each is counted; those that wait are one Gap, however
-    small the buffer is."""
+    """Thousands of different forgeries do not keep a real change from arriving, and each is
+    counted; those that wait are one Gap, however small the buffer is."""
     Order = orders(engine)
     with Listener(engine, Order, buffer_size=2) as listener:
         send(engine, *(f"forged {i}" for i in range(3000)))
@@ -323,9 +378,17 @@ def test_a_flood_of_forgeries(engine, Listener):
         events = until_real(engine, listener)
         assert {getattr(event, "reason", None) for event in events} == {"undecodable"}
         assert len(events) <= 2
-        assert (listener.stats.gaps, listener.stats.buffered, listener.stats.delivered) == (3000, 0, len(events) + 1)
+        assert (listener.stats.gaps, listener.stats.buffered, listener.stats.delivered) == (
+            3000,
+            0,
+            len(events) + 1,
+        )
     with Listener(engine, Order) as listener:
         send(engine, *(message(shape=SHAPE | {"columns": ["x", f"y{i}"]}) for i in range(3000)))
         events = until_real(engine, listener, 4712)
         assert {getattr(event, "reason", None) for event in events} == {"undecodable"}
-        assert (listener.stats.gaps, listener.stats.buffered, listener.stats.delivered) == (3000, 0, len(events) + 1)
+        assert (listener.stats.gaps, listener.stats.buffered, listener.stats.delivered) == (
+            3000,
+            0,
+            len(events) + 1,
+        )

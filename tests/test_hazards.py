@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from conftest import run
 
 from sa_pgnotify import NotifySpec, notify_on_change
-from sa_pgnotify.diagnosis import diagnose
+from sa_pgnotify.diagnosis.doctor import diagnose
 
 ROWS = "INSERT INTO {} SELECT i, repeat('x', 100) FROM generate_series(1, 60000) AS i"
 
@@ -19,26 +19,38 @@ def notes(engine) -> list[str]:
 def table_of(engine, *operations: str) -> None:
     metadata = sa.MetaData()
     for name in ("marked", "plain"):
-        table = sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("v", sa.Text))
+        table = sa.Table(
+            name, metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("v", sa.Text)
+        )
         if name == "marked":
             notify_on_change(table, NotifySpec(operations=operations))
     metadata.create_all(engine)
 
 
 def test_temp_file_limit(engine, url):
-    """A limit of this role, of another one or of the database is noted, since a statement that changes more than it holds fails on a marked
-    table and not on another; without a limit nothing is said."""
+    """A limit of this role, of another one or of the database is noted, since a statement that
+    changes more than it holds fails on a marked table and not on another; without a limit nothing
+    is said."""
     table_of(engine, "insert", "update")
     assert notes(engine) == []
     run(engine, f"ALTER DATABASE \"{url.database}\" SET temp_file_limit = '2MB'")
     (note,) = notes(engine)
-    assert note.startswith("note: temp_file_limit is 2MB for this role, 2MB for all roles. The triggers keep the rows of a statement")
+    assert note.startswith(
+        "note: temp_file_limit is 2MB for this role, 2MB for all roles. The triggers keep the rows of a statement"
+    )
     run(engine, "SET LOCAL work_mem = '64kB'", ROWS.format("plain"))
     with pytest.raises(sa.exc.DBAPIError, match="temp_file_limit"):
         run(engine, "SET LOCAL work_mem = '64kB'", ROWS.format("marked"))
-    run(engine, f'ALTER DATABASE "{url.database}" RESET temp_file_limit', f'CREATE ROLE "w {url.database}"')
+    run(
+        engine,
+        f'ALTER DATABASE "{url.database}" RESET temp_file_limit',
+        f'CREATE ROLE "w {url.database}"',
+    )
     try:
-        run(engine, f'ALTER ROLE "w {url.database}" IN DATABASE "{url.database}" SET temp_file_limit = 4096')
+        run(
+            engine,
+            f'ALTER ROLE "w {url.database}" IN DATABASE "{url.database}" SET temp_file_limit = 4096',
+        )
         (note,) = notes(engine)
         assert note.startswith(f"note: temp_file_limit is 4096 for the role w {url.database}. ")
     finally:

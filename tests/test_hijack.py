@@ -1,8 +1,10 @@
-"""Roles that may create operators and functions in a schema on somebody's search_path have none of theirs run by us.
+"""Roles that may create operators and functions in a schema on somebody's search_path have none of
+theirs run by us.
 
-The traps are all binary operators of the names that our SQL uses, between pairs of common types for which ``pg_catalog`` has none that
-fits exactly, which is where one of another schema would win; and functions that shadow those of ``pg_catalog``. Each advances a
-sequence, which a rollback does not undo, so that a trap that was run in a block that swallows errors is found as well.
+The traps are all binary operators of the names that our SQL uses, between pairs of common types for
+which ``pg_catalog`` has none that fits exactly, which is where one of another schema would win; and
+functions that shadow those of ``pg_catalog``. Each advances a sequence, which a rollback does not
+undo, so that a trap that was run in a block that swallows errors is found as well.
 """
 
 import re
@@ -81,7 +83,8 @@ END $$
 
 
 def models(durable: bool):
-    """Tables that between them have every family of columns, every kind of clause and every path through the functions."""
+    """Tables that between them have every family of columns, every kind of clause and every path
+    through the functions."""
 
     class Base(DeclarativeBase):
         pass
@@ -106,7 +109,9 @@ def models(durable: bool):
 
     class Wide(NotifyOnChange, Base):
         __tablename__ = "wide"
-        __notify__ = NotifySpec(values="all", when=lambda old, new: func.coalesce(new.c1, old.c1) >= 0, **options)
+        __notify__ = NotifySpec(
+            values="all", when=lambda old, new: func.coalesce(new.c1, old.c1) >= 0, **options
+        )
         id: Mapped[int] = mapped_column(primary_key=True)
         for i in range(1, 70):
             vars()[f"c{i}"] = mapped_column(Integer, default=0)
@@ -118,7 +123,12 @@ def models(durable: bool):
         "moment": "timestamptz", "span": "interval", "bytes": "bytea", "doc": "jsonb", "words": "text[]", "letter": '"char"',
         "padded": "char(5)", "table_": "regclass", "label": "varchar",
     }  # fmt: skip
-    every = Table("every", Base.metadata, Column("id", Integer, primary_key=True), *(Column(name, Text) for name in types))
+    every = Table(
+        "every",
+        Base.metadata,
+        Column("id", Integer, primary_key=True),
+        *(Column(name, Text) for name in types),
+    )
     notify_on_change(every, NotifySpec(values="all", **options))
     return Base, types
 
@@ -141,12 +151,14 @@ WRITES = (
 
 
 def create_and_drop(engine, metadata, path):
-    """Run the installing and the removing statements with that search_path, and install in the end."""
+    """Run the installing and the removing statements with that search_path, and install in the
+    end."""
     with engine.begin() as connection:
         connection.exec_driver_sql(f"SET LOCAL search_path = {path}")
         for element in (CreateNotifyTriggers, DropNotifyTriggers, CreateNotifyTriggers):
             for table in metadata.sorted_tables:
-                if "sa_pgnotify" in table.info and table.name != "every":  # whose types the element does not look up
+                # whose types the element does not look up
+                if "sa_pgnotify" in table.info and table.name != "every":
                     connection.execute(element(table))
 
 
@@ -157,25 +169,39 @@ def sprung(engine, schema):
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("path", ["public", "traps, pg_catalog, public"])
 def test_nothing_of_another_schema_is_run(engine, durable, path):
-    """Installing, writing, listening, checking and removing run no operator and no function of another schema than pg_catalog: neither
-    those of public, where an operator that fits exactly would win over pg_catalog's, nor those of a schema that stands in front."""
+    """Installing, writing, listening, checking and removing run no operator and no function of
+    another schema than pg_catalog: neither those of public, where an operator that fits exactly
+    would win over pg_catalog's, nor those of a schema that stands in front."""
     schema = path.partition(",")[0]
     Base, types = models(durable)
     columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
-    run(engine, f"CREATE TABLE every (id int PRIMARY KEY, {columns})", *(["CREATE SCHEMA traps"] if schema == "traps" else []))
+    run(
+        engine,
+        f"CREATE TABLE every (id int PRIMARY KEY, {columns})",
+        *(["CREATE SCHEMA traps"] if schema == "traps" else []),
+    )
     Base.metadata.create_all(engine)
     with end_of_log(engine) as end:
         run(engine, TRAPS.format(schema=schema))
         if schema == "traps":
-            bodies = "".join(body for (body,) in rows(engine, "SELECT prosrc FROM pg_proc WHERE proname LIKE 'sa_pgnotify%%'"))
-            names = sorted({*re.findall(r"pg_catalog\.(\w+)\(", bodies), "max", "substr", "position"})
+            bodies = "".join(
+                body
+                for (body,) in rows(
+                    engine, "SELECT prosrc FROM pg_proc WHERE proname LIKE 'sa_pgnotify%%'"
+                )
+            )
+            names = sorted(
+                {*re.findall(r"pg_catalog\.(\w+)\(", bodies), "max", "substr", "position"}
+            )
             with engine.begin() as connection:
                 connection.exec_driver_sql(SHADOWS, {"names": names})
         create_and_drop(engine, Base.metadata, path)
         assert not sprung(engine, schema)
         with Listener(engine, Base, "end_of_test", end) as listener:
             run(engine, f"SET LOCAL search_path = {path}", *WRITES)
-            events = until_end_of_log(engine, listener, end) if durable else until_end(engine, listener)
+            events = (
+                until_end_of_log(engine, listener, end) if durable else until_end(engine, listener)
+            )
         assert not sprung(engine, schema)
         assert [event for event in events if isinstance(event, Gap)] == []
         assert {type(event) for event in events} == {Inserted, Updated, Deleted, Truncated}
@@ -186,11 +212,15 @@ def test_nothing_of_another_schema_is_run(engine, durable, path):
 
 
 def test_every_function_of_ours_has_pg_catalog_alone_on_its_path(engine):
-    """Whatever a function is made of, its search_path has no schema where a role could create something."""
+    """Whatever a function is made of, its search_path has no schema where a role could create
+    something."""
     for durable in (False, True):
         Base, _ = models(durable)
         Base.metadata.create_all(engine)
-        found = rows(engine, "SELECT proname, proconfig::text[] FROM pg_proc WHERE proname LIKE 'sa_pgnotify%%'")
+        found = rows(
+            engine,
+            "SELECT proname, proconfig::text[] FROM pg_proc WHERE proname LIKE 'sa_pgnotify%%'",
+        )
         assert len(found) == 4
         for name, settings in found:
             assert "search_path=pg_catalog, pg_temp" in settings, name
@@ -223,8 +253,9 @@ def conditional(when, durable=False):
 
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 def test_a_condition_that_would_run_another_roles_operator_is_refused(engine, mallory, durable):
-    """A condition that PostgreSQL resolves to an operator of a role that is neither a superuser nor the installing one is not installed;
-    the error names the operator and its owner, and nothing is left behind."""
+    """A condition that PostgreSQL resolves to an operator of a role that is neither a superuser nor
+    the installing one is not installed; the error names the operator and its owner, and nothing is
+    left behind."""
     run(
         engine,
         f"SET ROLE {mallory}",
@@ -233,14 +264,18 @@ def test_a_condition_that_would_run_another_roles_operator_is_refused(engine, ma
         "RESET ROLE",
     )
     Base, _ = conditional(lambda old, new: new.flags.op("&")(4) > 0, durable)
-    with pytest.raises(DBAPIError, match=rf"would run operator public.&\(bigint,integer\), which belongs to {mallory}"):
+    with pytest.raises(
+        DBAPIError,
+        match=rf"would run operator public.&\(bigint,integer\), which belongs to {mallory}",
+    ):
         Base.metadata.create_all(engine)
     assert rows(engine, "SELECT proname FROM pg_proc WHERE proname LIKE 'sa_pgnotify%%'") == []
 
 
 def test_a_condition_means_what_it_meant_when_it_was_installed(engine, mallory):
-    """Functions of other schemas that a condition names are found by the installing role's search_path, then and never again: one that
-    is created later and would fit better changes nothing."""
+    """Functions of other schemas that a condition names are found by the installing role's
+    search_path, then and never again: one that is created later and would fit better changes
+    nothing."""
     run(
         engine,
         "CREATE SCHEMA shop",
@@ -257,16 +292,25 @@ def test_a_condition_means_what_it_meant_when_it_was_installed(engine, mallory):
         "RESET ROLE",
     )
     assert check(engine, Base.metadata) == []
-    events = told(engine, Item, "SET LOCAL search_path = public, shop", "INSERT INTO items VALUES (1, 1), (2, 2)")
+    events = told(
+        engine,
+        Item,
+        "SET LOCAL search_path = public, shop",
+        "INSERT INTO items VALUES (1, 1), (2, 2)",
+    )
     assert [event.identity for event in events] == [(2,)]
 
 
 def test_a_function_that_another_role_has_made_is_refused(engine, mallory):
-    """A role that creates a function of our name, with our comment, before the triggers are installed would own the installed function
-    and could replace it: that is refused by name, also where check looks later."""
+    """A role that creates a function of our name, with our comment, before the triggers are
+    installed would own the installed function and could replace it: that is refused by name, also
+    where check looks later."""
     Base, _ = conditional(None)
     Base.metadata.create_all(engine)
-    (comment,) = rows(engine, "SELECT obj_description(oid, 'pg_proc') FROM pg_proc WHERE proname = 'sa_pgnotify_items'")[0]
+    (comment,) = rows(
+        engine,
+        "SELECT obj_description(oid, 'pg_proc') FROM pg_proc WHERE proname = 'sa_pgnotify_items'",
+    )[0]
     Base.metadata.drop_all(engine)
     for said in (comment, "sa_pgnotify {}"):
         run(
@@ -277,25 +321,32 @@ def test_a_function_that_another_role_has_made_is_refused(engine, mallory):
             "RESET ROLE",
         )
         with pytest.raises(
-            DBAPIError, match=rf"the function sa_pgnotify_items\(\) belongs to {mallory}|function public.sa_pgnotify_items\(\) belongs"
+            DBAPIError,
+            match=rf"the function sa_pgnotify_items\(\) belongs to {mallory}|function public.sa_pgnotify_items\(\) belongs",
         ):
             Base.metadata.create_all(engine)
         run(engine, "DROP FUNCTION sa_pgnotify_items() CASCADE")
     Base.metadata.create_all(engine)
     run(engine, f"ALTER FUNCTION sa_pgnotify_items() OWNER TO {mallory}")
-    assert [(drift.kind, mallory in drift.object) for drift in check(engine, Base.metadata)] == [("conflicting", True)]
+    assert [(drift.kind, mallory in drift.object) for drift in check(engine, Base.metadata)] == [
+        ("conflicting", True)
+    ]
     run(engine, "ALTER FUNCTION sa_pgnotify_items() OWNER TO CURRENT_USER")
 
 
 def test_a_log_that_another_role_has_made_is_refused(engine, mallory):
-    """A role that makes the log's tables before the triggers are installed could put a trigger of its own on them, which would run with
-    the rights of the installing role: that is refused by name."""
+    """A role that makes the log's tables before the triggers are installed could put a trigger of
+    its own on them, which would run with the rights of the installing role: that is refused by
+    name."""
     theirs, _ = conditional(None, durable=True)
     with engine.begin() as connection:
         connection.exec_driver_sql(f"SET LOCAL ROLE {mallory}")
         theirs.metadata.create_all(connection)
     Base, _ = conditional(None, durable=True)
     run(engine, "DROP TABLE items CASCADE", "DROP FUNCTION sa_pgnotify_items")
-    with pytest.raises(DBAPIError, match=f"the change log is not to be trusted: .*sa_pgnotify_log, which belongs to {mallory}"):
+    with pytest.raises(
+        DBAPIError,
+        match=f"the change log is not to be trusted: .*sa_pgnotify_log, which belongs to {mallory}",
+    ):
         Base.metadata.create_all(engine)
     assert rows(engine, "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal") == []

@@ -1,4 +1,5 @@
-"""What is around a listener: servers that fork, notebooks, tests, and interpreters that end. docs/hosts.md says the same in words."""
+"""What is around a listener: servers that fork, notebooks, tests, and interpreters that end.
+docs/hosts.md says the same in words."""
 
 from __future__ import annotations
 
@@ -24,13 +25,16 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from sa_pgnotify import AsyncListener, Listener, Notification, PgNotifyError
 
-CONF, SHOP, FIXTURE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "hosts.md").read_text(), re.DOTALL)
+CONF, SHOP, FIXTURE = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "hosts.md").read_text(), re.DOTALL
+)
 FORK = multiprocessing.get_context("fork")
 
-forks = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that forking with threads is a risk: hosts take it
+# that forking with threads is a risk: hosts take it
+forks = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
 
-# -- servers ----------------------------------------------------------------------------------------------------------
+# -- servers ---------------------------------------------------------------------------------------
 
 
 def get(port: int) -> str:
@@ -44,7 +48,16 @@ def gunicorn(folder, conf: str, shop: str, *options: str):
     """gunicorn with these two files, and its port."""
     (folder / "gunicorn.conf.py").write_text(conf)
     (folder / "shop.py").write_text(shop)
-    arguments = ["--chdir", folder, "--config", folder / "gunicorn.conf.py", "--bind", "127.0.0.1:0", "--no-control-socket", *options]
+    arguments = [
+        "--chdir",
+        folder,
+        "--config",
+        folder / "gunicorn.conf.py",
+        "--bind",
+        "127.0.0.1:0",
+        "--no-control-socket",
+        *options,
+    ]
     with Program("-m", "gunicorn", *arguments, "shop:application", merged=True) as program:
         yield program, int(program.wait_for("Listening at").partition("127.0.0.1:")[2].split()[0])
 
@@ -54,14 +67,16 @@ def finish(program) -> None:
     program.send(signal.SIGTERM)
     code, *_ = program.end()
     log = "\n".join(program.output.lines)
-    assert code in (0, -signal.SIGTERM), log  # uvicorn raises the signal again when it has cleaned up
+    # uvicorn raises the signal again when it has cleaned up
+    assert code in (0, -signal.SIGTERM), log
     assert "Traceback" not in log, log
     assert "sa_pgnotify" not in log, log
 
 
 @pytest.mark.parametrize("options", [(), ("--preload",)], ids=["forked first", "preloaded"])
 def test_gunicorn(url, engine, tmp_path, options):
-    """The program of the page: each of two workers listens and is told everything, and ends with its server; none of them before."""
+    """The program of the page: each of two workers listens and is told everything, and ends with
+    its server; none of them before."""
     shop = SHOP.replace('"postgresql+psycopg2:///shop"', repr(address(url)))
     assert shop != SHOP
     with gunicorn(tmp_path, CONF, shop, "--workers", "2", *options) as (program, port):
@@ -94,8 +109,12 @@ def application(environ, start_response):
 
 
 def test_gunicorn_with_a_listener_from_before_the_fork(url, engine, tmp_path):
-    """A worker that reads a preloaded listener is told what to do, may start it anew, and ends without harm to the parent's."""
-    with gunicorn(tmp_path, "", BEFORE_FORK.format(address=address(url)), "--preload") as (program, port):
+    """A worker that reads a preloaded listener is told what to do, may start it anew, and ends
+    without harm to the parent's."""
+    with gunicorn(tmp_path, "", BEFORE_FORK.format(address=address(url)), "--preload") as (
+        program,
+        port,
+    ):
         assert "before a fork" in get(port)
         assert sessions(engine) == 2
         run(engine, "NOTIFY news, 'one'")
@@ -112,8 +131,12 @@ def test_gunicorn_with_a_listener_from_before_the_fork(url, engine, tmp_path):
 
 
 def test_uvicorn_with_workers(url, engine):
-    """Each of two workers of the live page installs what is missing and listens, at the same time, and both end with their server."""
-    run(engine, "CREATE TABLE orders (id serial PRIMARY KEY, customer varchar, total numeric(10, 2), status varchar)")
+    """Each of two workers of the live page installs what is missing and listens, at the same time,
+    and both end with their server."""
+    run(
+        engine,
+        "CREATE TABLE orders (id serial PRIMARY KEY, customer varchar, total numeric(10, 2), status varchar)",
+    )
     with Program(
         "-m", "uvicorn", "--app-dir", EXAMPLES / "live_orders", "app:app", "--port", "0", "--workers", "2",
         merged=True, DATABASE_URL=address(url, "psycopg"),
@@ -125,7 +148,7 @@ def test_uvicorn_with_workers(url, engine):
     sessions_end(engine)
 
 
-# -- forks ------------------------------------------------------------------------------------------------------------
+# -- forks -----------------------------------------------------------------------------------------
 
 
 def in_child(work) -> None:
@@ -139,11 +162,18 @@ def in_child(work) -> None:
 @forks
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 def test_fork(url, engine, driver):
-    """In a child the listener refuses to be used, can be started anew, and nothing of that touches the parent's connection."""
+    """In a child the listener refuses to be used, can be started anew, and nothing of that touches
+    the parent's connection."""
     listener = Listener(create_engine(driver_url(url, driver), poolclass=NullPool), "a")
 
     def child() -> None:
-        for use in (listener.get, lambda: next(listener.events(0)), listener.fileno, lambda: listener.subscribe("b"), listener.run):
+        for use in (
+            listener.get,
+            lambda: next(listener.events(0)),
+            listener.fileno,
+            lambda: listener.subscribe("b"),
+            listener.run,
+        ):
             with pytest.raises(PgNotifyError, match="before a fork"):
                 use()
         with listener:
@@ -166,7 +196,8 @@ def test_fork(url, engine, driver):
 
 @forks
 def test_fork_while_locks_are_held(engine):
-    """A fork that catches threads in the middle of taking events leaves no lock behind that would block the child."""
+    """A fork that catches threads in the middle of taking events leaves no lock behind that would
+    block the child."""
     listener = Listener(engine, "a")
 
     def child() -> None:
@@ -188,12 +219,18 @@ def test_fork_while_locks_are_held(engine):
 @forks
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 def test_fork_within_a_loop(url, engine, driver):
-    """An AsyncListener refuses in a child as well, starts anew in the child's own loop, and the parent's goes on."""
+    """An AsyncListener refuses in a child as well, starts anew in the child's own loop, and the
+    parent's goes on."""
     made = create_async_engine(driver_url(url, driver), poolclass=NullPool)
     listener = AsyncListener(made, "a")
 
     async def in_the_child() -> None:
-        for use in (listener.get(0), anext(listener.events(0)), listener.subscribe("b"), listener.run()):
+        for use in (
+            listener.get(0),
+            anext(listener.events(0)),
+            listener.subscribe("b"),
+            listener.run(),
+        ):
             with pytest.raises(PgNotifyError, match="before a fork"):
                 await use
         await listener.stop()
@@ -218,7 +255,8 @@ def test_fork_within_a_loop(url, engine, driver):
 @pytest.mark.parametrize("way", ["sys.exit()", "return", "1 / 0", "await asyncio.sleep(0.01)"])
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 def test_a_child_ends_within_the_parents_loop(url, engine, driver, way):
-    """However a child ends that was forked within a loop, its asyncio.run() does no harm to the parent's listener."""
+    """However a child ends that was forked within a loop, its asyncio.run() does no harm to the
+    parent's listener."""
     program = f"""
 import asyncio, os, sys
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -248,11 +286,12 @@ asyncio.run(main())
     sessions_end(engine)
 
 
-# -- pytest -----------------------------------------------------------------------------------------------------------
+# -- pytest ----------------------------------------------------------------------------------------
 
 
 def test_fixture(url, engine, tmp_path):
-    """The fixture of the page works in a test, fails with a test, and leaves no session and no thread."""
+    """The fixture of the page works in a test, fails with a test, and leaves no session and no
+    thread."""
     (tmp_path / "test_news.py").write_text(f"""
 {FIXTURE}
 import threading
@@ -268,7 +307,9 @@ def test_failing(news):
 def test_nothing_is_left():
     assert threading.enumerate() == [threading.current_thread()]
 """)
-    with Program("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", tmp_path) as program:
+    with Program(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", tmp_path
+    ) as program:
         code, printed, _ = program.end()
     assert code == 1
     assert "1 failed, 2 passed" in printed[-1]
@@ -276,7 +317,7 @@ def test_nothing_is_left():
     sessions_end(engine)
 
 
-# -- Jupyter ----------------------------------------------------------------------------------------------------------
+# -- Jupyter ---------------------------------------------------------------------------------------
 
 
 class Notebook:
@@ -296,7 +337,8 @@ class Notebook:
         self.manager.shutdown_kernel()
 
     def interrupt(self) -> None:
-        """The stop button, pressed a moment later: the kernel loses a cell that is interrupted in the middle of its printing."""
+        """The stop button, pressed a moment later: the kernel loses a cell that is interrupted in
+        the middle of its printing."""
         threading.Timer(0.3, os.kill, (self.manager.provisioner.pid, signal.SIGINT)).start()
 
     def cell(self, code: str, on_print=lambda text: None) -> str:
@@ -305,12 +347,18 @@ class Notebook:
 
         def output(message) -> None:
             content = message["content"]
-            text = content.get("text") or content.get("data", {}).get("text/plain") or "\n".join(content.get("traceback", ()))
+            text = (
+                content.get("text")
+                or content.get("data", {}).get("text/plain")
+                or "\n".join(content.get("traceback", ()))
+            )
             if text:
                 printed.append(text)
                 on_print(text)
 
-        reply = self.client.execute_interactive(code, timeout=60, output_hook=output, stop_on_error=False)
+        reply = self.client.execute_interactive(
+            code, timeout=60, output_hook=output, stop_on_error=False
+        )
         assert reply["content"]["status"] in ("ok", "error"), reply
         return "".join(printed)
 
@@ -323,7 +371,8 @@ def notebook():
 
 
 def test_notebook(url, engine, notebook):
-    """Cells that are run again, interrupted and failed leave one listener, which goes on; a restart of the kernel leaves none."""
+    """Cells that are run again, interrupted and failed leave one listener, which goes on; a restart
+    of the kernel leaves none."""
     notebook.cell(f"""
 import threading
 from sqlalchemy import create_engine
@@ -339,7 +388,9 @@ engine = create_engine({address(url)!r})
 
     run(engine, "NOTIFY a, 'one'")
     loop = "for event in listener: print(event.payload, flush=True)"
-    shown = notebook.cell(loop, on_print=lambda text: notebook.interrupt() if text == "one\n" else None)
+    shown = notebook.cell(
+        loop, on_print=lambda text: notebook.interrupt() if text == "one\n" else None
+    )
     assert "KeyboardInterrupt" in shown
     assert notebook.cell(start) == ""  # the notebook still holds the traceback
     wait_until(lambda: sessions(engine) == 1)
@@ -361,14 +412,18 @@ engine = create_engine({address(url)!r})
 
 
 def test_notebook_with_asyncio(url, engine, notebook):
-    """AsyncListener works in the notebook's own loop, through cells that are run again, without a task or session left."""
+    """AsyncListener works in the notebook's own loop, through cells that are run again, without a
+    task or session left."""
     notebook.cell(f"""
 import asyncio
 from sqlalchemy.ext.asyncio import create_async_engine
 from sa_pgnotify import AsyncListener
 engine = create_async_engine({address(url, "asyncpg")!r})
 """)
-    start = "listener = await AsyncListener(engine, 'a', heartbeat=2.0).start(); await listener.get(0)"  # ipykernel interrupts at a wake-up
+    # ipykernel interrupts at a wake-up
+    start = (
+        "listener = await AsyncListener(engine, 'a', heartbeat=2.0).start(); await listener.get(0)"
+    )
     for _ in range(3):
         assert notebook.cell(start) == ""
     wait_until(lambda: sessions(engine) == 1)
@@ -378,7 +433,9 @@ engine = create_async_engine({address(url, "asyncpg")!r})
     assert notebook.cell(count) == "1"
     loop = "async for event in listener: print(event.payload, flush=True)"
     run(engine, "NOTIFY a, 'two'")
-    shown = notebook.cell(loop, on_print=lambda text: notebook.interrupt() if text == "two\n" else None)
+    shown = notebook.cell(
+        loop, on_print=lambda text: notebook.interrupt() if text == "two\n" else None
+    )
     assert "two" in shown
     run(engine, "NOTIFY a, 'three'")
     assert notebook.cell("(await listener.get(10)).payload") == "'three'"
@@ -389,7 +446,7 @@ engine = create_async_engine({address(url, "asyncpg")!r})
     sessions_end(engine)
 
 
-# -- the end of an interpreter ----------------------------------------------------------------------------------------
+# -- the end of an interpreter ---------------------------------------------------------------------
 
 HEAD = """
 import asyncio, signal, sys, threading
@@ -410,8 +467,14 @@ async def forget():
 ENDS = {
     "never stopped": ("kept = listener().start()", 0),
     "never started": ("kept = listener()", 0),
-    "daemon that iterates": ("threading.Thread(target=follow, args=[listener()], daemon=True).start(); sys.stdin.readline()", 0),
-    "sys.exit in a loop": ("with listener() as one:\n    for event in one.events(0.1): pass\n    sys.exit(3)", 3),
+    "daemon that iterates": (
+        "threading.Thread(target=follow, args=[listener()], daemon=True).start(); sys.stdin.readline()",
+        0,
+    ),
+    "sys.exit in a loop": (
+        "with listener() as one:\n    for event in one.events(0.1): pass\n    sys.exit(3)",
+        3,
+    ),
     "sys.exit without a stop": ("kept = listener().start(); sys.exit(3)", 3),
     "a cycle of references": ("kept = listener().start(); kept.me = kept; del kept", 0),
     "stopped in a finalizer": (
@@ -420,20 +483,27 @@ ENDS = {
     ),
     "asyncio.run ends": ("asyncio.run(forget())", 0),
     "asyncio.run ends, then stop": ("asyncio.run(forget()); kept.stop()", 0),
-    "asyncio and sys.exit": ("async def main():\n    await forget()\n    sys.exit(3)\nasyncio.run(main())", 3),
+    "asyncio and sys.exit": (
+        "async def main():\n    await forget()\n    sys.exit(3)\nasyncio.run(main())",
+        3,
+    ),
 }
 
 
 def ended(program) -> tuple[int, str]:
     code, _, errors = program.end()
-    return code, "".join(line for line in errors.splitlines(keepends=True) if not line.startswith("Executing <"))  # asyncio's slow machine
+    # asyncio's slow machine
+    return code, "".join(
+        line for line in errors.splitlines(keepends=True) if not line.startswith("Executing <")
+    )
 
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 @pytest.mark.sample(2)
 @pytest.mark.parametrize(("code", "status"), ENDS.values(), ids=ENDS.keys())
 def test_end(url, engine, code, status, driver):
-    """However a program ends that has not stopped its listener, it does so at once, with its own exit code and not a word."""
+    """However a program ends that has not stopped its listener, it does so at once, with its own
+    exit code and not a word."""
     async_driver = "psycopg" if driver == "psycopg" else "asyncpg"
     with Program("-c", HEAD + code, address(url, driver), address(url, async_driver)) as program:
         if "stdin" in code:
@@ -444,13 +514,16 @@ def test_end(url, engine, code, status, driver):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_end_by_a_signal(url, engine, number):
-    """Ctrl-C ends an iteration as it ends any loop, and SIGTERM a program that does not handle it; no session stays."""
+    """Ctrl-C ends an iteration as it ends any loop, and SIGTERM a program that does not handle it;
+    no session stays."""
     with Program("-c", HEAD + "follow(listener())", address(url)) as program:
         program.wait_for("ready")
         program.send(number)
         code, errors = ended(program)
         assert code == -number
-        assert errors.splitlines()[-1:] == (["KeyboardInterrupt"] if number == signal.SIGINT else [])
+        assert errors.splitlines()[-1:] == (
+            ["KeyboardInterrupt"] if number == signal.SIGINT else []
+        )
     sessions_end(engine)
 
 
@@ -494,7 +567,8 @@ def test_end_without_a_server(proxy, state):
 
 
 def test_end_within_an_attempt_to_connect(url):
-    """A program ends within 5 seconds while its listeners try to connect to a host that never answers."""
+    """A program ends within 5 seconds while its listeners try to connect to a host that never
+    answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         code = f"""
 made = create_engine(sys.argv[1])

@@ -1,4 +1,5 @@
-"""The connection that is read by whoever waits for events: nothing is lost, doubled or held up by it, whatever falls in between."""
+"""The connection that is read by whoever waits for events: nothing is lost, doubled or held up by
+it, whatever falls in between."""
 
 import dis
 import gc
@@ -14,8 +15,8 @@ import pytest
 from conftest import run, sessions_end, take, wait_until
 from sqlalchemy import text
 
-import sa_pgnotify.bell
-import sa_pgnotify.lending
+import sa_pgnotify.drivers.wakeup
+import sa_pgnotify.listening.direct_read
 from sa_pgnotify import Gap, Listener, Notification
 
 
@@ -29,17 +30,21 @@ class Done(Exception):
 
 @cache
 def interruptible(code) -> frozenset[int]:
-    """Where in a function a signal's handler may run: before its first step, after each call, and before each turn of a loop."""
+    """Where in a function a signal's handler may run: before its first step, after each call, and
+    before each turn of a loop."""
     places, before = set(), "RESUME"
     for step in dis.get_instructions(code):
-        if (before.startswith(("RESUME", "CALL")) and "PRECALL" not in before) or step.opname.startswith("JUMP_BACKWARD"):
+        if (
+            before.startswith(("RESUME", "CALL")) and "PRECALL" not in before
+        ) or step.opname.startswith("JUMP_BACKWARD"):
             places.add(step.offset)
         before = step.opname
     return frozenset(places)
 
 
 class At:
-    """Within this block ``act`` is called at the ``number``-th place of the library's where a signal's handler might be.
+    """Within this block ``act`` is called at the ``number``-th place of the library's where a
+    signal's handler might be.
 
     :ivar met: whether there were so many.
     """
@@ -49,7 +54,9 @@ class At:
         self.met = False
 
     def __enter__(self):
-        gc.disable()  # what is closed because it is garbage, as other tests' listeners, is no place of this thread's: it comes anywhere
+        # what is closed because it is garbage, as other tests' listeners, is no place of this
+        # thread's: it comes anywhere
+        gc.disable()
         sys.settrace(self._called)
         return self
 
@@ -82,13 +89,15 @@ def notify(engine):
     """Sends payloads on the channel a, in one transaction."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield lambda *payloads: connection.execute(
-            text("SELECT pg_notify('a', payload) FROM unnest(:payloads) AS payload"), {"payloads": list(map(str, payloads))}
+            text("SELECT pg_notify('a', payload) FROM unnest(:payloads) AS payload"),
+            {"payloads": list(map(str, payloads))},
         )
 
 
 @pytest.fixture
 def waiting(engine):
-    """A listener to the channel a, for which a thread waits that reads its connection; and what that thread takes."""
+    """A listener to the channel a, for which a thread waits that reads its connection; and what
+    that thread takes."""
     taken = []
     with Listener(engine, "a") as listener:
         thread = threading.Thread(target=lambda: taken.extend(listener))
@@ -101,13 +110,18 @@ def waiting(engine):
 
 
 def test_who_waits_reads(engine, notify, monkeypatch):
-    """An event is read by the thread that waits for it: handed over from another one it would come too late."""
+    """An event is read by the thread that waits for it: handed over from another one it would come
+    too late."""
     readers = set()
     with Listener(engine, "a") as listener:
         protocol = listener._receiver.protocol
         alone = protocol.alone
-        monkeypatch.setattr(protocol, "alone", lambda *note: readers.add(threading.current_thread()) or alone(*note))
-        monkeypatch.setattr(protocol, "notified", lambda notes: [Notification(*note) for note in notes])
+        monkeypatch.setattr(
+            protocol, "alone", lambda *note: readers.add(threading.current_thread()) or alone(*note)
+        )
+        monkeypatch.setattr(
+            protocol, "notified", lambda notes: [Notification(*note) for note in notes]
+        )
         threading.Timer(0.1, notify, ["1"]).start()
         assert take(listener, 1)[0].payload == "1"
         for payload in range(2, 6):  # and without a pause after it
@@ -117,7 +131,8 @@ def test_who_waits_reads(engine, notify, monkeypatch):
 
 
 def test_interrupted_anywhere_it_loses_nothing(engine, notify):
-    """Wherever Ctrl-C, or whatever a signal's handler raises, meets a thread that waits for events, the next call has all of them."""
+    """Wherever Ctrl-C, or whatever a signal's handler raises, meets a thread that waits for events,
+    the next call has all of them."""
 
     def interrupt() -> None:
         raise Interrupted
@@ -140,13 +155,19 @@ def test_interrupted_anywhere_it_loses_nothing(engine, notify):
         assert number > 30
         assert listener.get(0) is None
         stats = listener.stats
-        assert (stats.received, stats.delivered, stats.buffered, stats.gaps) == (2 * number, 2 * number, 0, 0)
+        assert (stats.received, stats.delivered, stats.buffered, stats.gaps) == (
+            2 * number,
+            2 * number,
+            0,
+            0,
+        )
     sessions_end(engine)
 
 
 @pytest.mark.parametrize("how", ["get", "events", "run"])
 def test_interrupted_anywhere_it_loses_nothing_that_waits(engine, notify, how):
-    """The same for what waits in the buffer, gaps too, and whichever way it is taken; each handler is called once for each event."""
+    """The same for what waits in the buffer, gaps too, and whichever way it is taken; each handler
+    is called once for each event."""
 
     def interrupt() -> None:
         raise Interrupted
@@ -190,8 +211,8 @@ def test_interrupted_anywhere_it_loses_nothing_that_waits(engine, notify, how):
 
 
 def test_real_signals_lose_nothing(engine, notify):
-    """An exception that a real signal's handler raises, at any time and in the driver's C code too, reaches the program, and no event is
-    lost by it: each comes once, in order."""
+    """An exception that a real signal's handler raises, at any time and in the driver's C code too,
+    reaches the program, and no event is lost by it: each comes once, in order."""
     last, raised, seen, is_armed = 1500, 0, [], False
 
     def interrupt(*_) -> None:
@@ -229,8 +250,8 @@ def test_real_signals_lose_nothing(engine, notify):
 
 @pytest.mark.parametrize("what", ["get", "subscribe"])
 def test_in_a_signals_handler(engine, notify, what):
-    """A handler may take events itself, or have the thread that listens take the connection back and read, wherever it meets a thread
-    that waits for events: each is told once, in order."""
+    """A handler may take events itself, or have the thread that listens take the connection back
+    and read, wherever it meets a thread that waits for events: each is told once, in order."""
 
     def handle() -> None:
         if what == "get":
@@ -256,7 +277,8 @@ def test_in_a_signals_handler(engine, notify, what):
 
 
 def test_stop_in_a_signals_handler(engine, notify):
-    """stop() in a handler ends the iteration at once, wherever it meets a thread that waits for events."""
+    """stop() in a handler ends the iteration at once, wherever it meets a thread that waits for
+    events."""
     listener = Listener(engine, "a", heartbeat=60)
     for number in count(1, 3):
         with listener:
@@ -273,7 +295,8 @@ def test_stop_in_a_signals_handler(engine, notify):
 
 
 def test_a_busy_program_is_read_for(engine, notify):
-    """What comes while the program does something else is read all the same, within a moment: PostgreSQL's queue must not wait for it."""
+    """What comes while the program does something else is read all the same, within a moment:
+    PostgreSQL's queue must not wait for it."""
     with Listener(engine, "a", heartbeat=60) as listener:
         threading.Timer(0.1, notify, ["1"]).start()
         take(listener, 1)
@@ -283,7 +306,8 @@ def test_a_busy_program_is_read_for(engine, notify):
 
 
 def test_stop_while_it_is_lent(waiting):
-    """stop() ends the iteration of a thread that reads the connection itself at once, and the thread that listens too."""
+    """stop() ends the iteration of a thread that reads the connection itself at once, and the
+    thread that listens too."""
     listener, _ = waiting
     started = time.monotonic()
     listener.stop()
@@ -292,7 +316,8 @@ def test_stop_while_it_is_lent(waiting):
 
 
 def test_commands_while_it_is_lent(waiting, engine):
-    """subscribe() from another thread does not wait for an event, or the heartbeat, that would free the connection."""
+    """subscribe() from another thread does not wait for an event, or the heartbeat, that would free
+    the connection."""
     listener, taken = waiting
     started = time.monotonic()
     listener.subscribe("b")
@@ -306,17 +331,20 @@ def test_commands_while_it_is_lent(waiting, engine):
 def test_nobody_looks_while_nothing_comes(waiting, monkeypatch):
     """Between heartbeats, neither the thread that waits nor the one that listens wakes up."""
     looked = []
-    readable = sa_pgnotify.bell.readable
+    readable = sa_pgnotify.drivers.wakeup.readable
     time.sleep(0.15)
-    for module in (sa_pgnotify.lending, sa_pgnotify.waiting):
-        monkeypatch.setattr(module, "readable", lambda *given: looked.append(given) or readable(*given))
+    for module in (sa_pgnotify.listening.direct_read, sa_pgnotify.drivers.waiting):
+        monkeypatch.setattr(
+            module, "readable", lambda *given: looked.append(given) or readable(*given)
+        )
     time.sleep(0.3)
     assert looked == []
 
 
 def test_taking_turns_under_load(engine, monkeypatch, notify):
-    """Heartbeats, subscriptions, pauses of the program and bursts, all at once: each notification is told once, in order."""
-    monkeypatch.setattr(sa_pgnotify.lending, "LINGER", 0.001)
+    """Heartbeats, subscriptions, pauses of the program and bursts, all at once: each notification
+    is told once, in order."""
+    monkeypatch.setattr(sa_pgnotify.listening.direct_read, "LINGER", 0.001)
     last, over = 1500, threading.Event()
 
     def write() -> None:
@@ -331,7 +359,8 @@ def test_taking_turns_under_load(engine, monkeypatch, notify):
             listener.unsubscribe("b")
 
     with Listener(engine, "a", heartbeat=0.01) as listener:
-        monkeypatch.setattr(listener._receiver._waiting, "deadline", lambda *_: nullcontext())  # which would be too short
+        # which would be too short
+        monkeypatch.setattr(listener._receiver._waiting, "deadline", lambda *_: nullcontext())
         threads = [threading.Thread(target=write), threading.Thread(target=command)]
         for thread in threads:
             thread.start()

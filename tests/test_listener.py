@@ -12,7 +12,16 @@ import pytest
 from conftest import run, sessions, sessions_end, take, terminate_listener, told
 from psycopg.types.string import TextLoader
 from servers import Server, data_folder
-from sqlalchemy import AsyncAdaptedQueuePool, MetaData, NullPool, QueuePool, StaticPool, create_engine, event, text
+from sqlalchemy import (
+    AsyncAdaptedQueuePool,
+    MetaData,
+    NullPool,
+    QueuePool,
+    StaticPool,
+    create_engine,
+    event,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sa_pgnotify import (
@@ -30,9 +39,9 @@ from sa_pgnotify import (
     TriggersMissing,
     Updated,
 )
-from sa_pgnotify.diagnosis import diagnose
-from sa_pgnotify.handlers import Handlers
-from sa_pgnotify.memory import MOST_REMEMBERED
+from sa_pgnotify.caching import MOST_REMEMBERED
+from sa_pgnotify.diagnosis.doctor import diagnose
+from sa_pgnotify.listening.handlers import Handlers
 
 
 def models(engine, **options):
@@ -56,10 +65,13 @@ def models(engine, **options):
 
 
 def test_events_carry_who_and_when(engine, Listener):
-    """Every event says transaction, process and moment, and the changes of a transaction share their transaction id."""
+    """Every event says transaction, process and moment, and the changes of a transaction share
+    their transaction id."""
     _, Order, _ = models(engine)
     with Listener(engine, Order) as listener, engine.begin() as connection:
-        pid, xid, before = connection.execute(text("SELECT pg_backend_pid(), pg_current_xact_id()::text::bigint, clock_timestamp()")).one()
+        pid, xid, before = connection.execute(
+            text("SELECT pg_backend_pid(), pg_current_xact_id()::text::bigint, clock_timestamp()")
+        ).one()
         connection.execute(text("INSERT INTO orders VALUES (1, 'new')"))
         connection.execute(text("UPDATE orders SET status = 'paid'"))
         after = connection.scalar(text("SELECT clock_timestamp()"))
@@ -101,7 +113,8 @@ def test_get_and_events_end_after_silence(engine, Listener):
 
 
 def test_plain_channels(engine, Listener):
-    """Any channel can be listened to by its name, whatever its case and characters, with payload and sender."""
+    """Any channel can be listened to by its name, whatever its case and characters, with payload
+    and sender."""
     names = ["test1", "Mixed Case", 'with"quote', "ünï.cödé", "select"]
     with Listener(engine, *names) as listener, engine.begin() as connection:
         pid = connection.scalar(text("SELECT pg_backend_pid()"))
@@ -121,7 +134,9 @@ def test_handlers_are_called_in_order_by_what_they_ask_for(engine, Listener):
     listener.on(Deleted, Inserted)(lambda e: calls.append((type(e).__name__, e.entity.__name__)))
     listener.on("bye")(lambda _: listener.stop())
     listener.on(Item.__table__)(lambda e: calls.append(("item's table", e.identity)))
-    listener.on(Item)(lambda _: listener.on(Updated)(lambda e: calls.append(("from now on", e.identity))))
+    listener.on(Item)(
+        lambda _: listener.on(Updated)(lambda e: calls.append(("from now on", e.identity)))
+    )
     with listener:
         run(engine, "INSERT INTO orders VALUES (1, '')", "UPDATE orders SET status = 'w'", "INSERT INTO items VALUES (5)",
             "UPDATE orders SET status = 'x'", "NOTIFY bye")  # fmt: skip
@@ -140,7 +155,8 @@ def test_handlers_are_called_in_order_by_what_they_ask_for(engine, Listener):
 
 
 def test_handlers_are_not_remembered_for_each_channel_that_ever_was():
-    """A listener that subscribes to channels that come and go, one for each visitor of a site, does not grow by them."""
+    """A listener that subscribes to channels that come and go, one for each visitor of a site, does
+    not grow by them."""
     handlers = Handlers("Listener")
     handlers.on(("last",), lambda _: None)(print)
     for number in range(2 * MOST_REMEMBERED):
@@ -174,7 +190,9 @@ def test_on_error_gets_exception_and_event(engine, Listener):
     """With on_error, run() goes on by itself, and the error is not lost."""
     _, Order, _ = models(engine)
     errors = []
-    listener = Listener(engine, Order, "bye", on_error=lambda error, e: errors.append((type(error), e.identity)))
+    listener = Listener(
+        engine, Order, "bye", on_error=lambda error, e: errors.append((type(error), e.identity))
+    )
     listener.on(Order)(lambda e: 1 / 0)
     listener.on("bye")(lambda _: listener.stop())
     with listener:
@@ -184,7 +202,8 @@ def test_on_error_gets_exception_and_event(engine, Listener):
 
 
 def test_subscribe_and_unsubscribe_while_running(engine, Listener):
-    """Once subscribe() has returned nothing is missed, once unsubscribe() has returned nothing more comes; from any thread."""
+    """Once subscribe() has returned nothing is missed, once unsubscribe() has returned nothing more
+    comes; from any thread."""
     _, Order, Item = models(engine)
     with Listener(engine, Order) as listener:
         thread = threading.Thread(target=listener.subscribe, args=(Item, "extra"))
@@ -205,7 +224,8 @@ def test_subscribe_and_unsubscribe_while_running(engine, Listener):
 
 
 def test_refused_subscriptions_change_nothing(engine, Listener):
-    """A subscription that cannot work raises in the caller's thread, and the listener goes on as before."""
+    """A subscription that cannot work raises in the caller's thread, and the listener goes on as
+    before."""
     Base, Order, Item = models(engine)
     run(engine, "DROP TABLE items")
     with Listener(engine, Order) as listener:
@@ -223,10 +243,18 @@ def test_refused_subscriptions_change_nothing(engine, Listener):
 
 
 def test_missing_triggers_are_refused(engine, Listener):
-    """A listener that would hear nothing for ever does not start: triggers missing, disabled, or the table not there."""
+    """A listener that would hear nothing for ever does not start: triggers missing, disabled, or
+    the table not there."""
     Base, Order, Item = models(engine)
-    run(engine, "ALTER TABLE orders DISABLE TRIGGER sa_pgnotify_update", "DROP TRIGGER sa_pgnotify_delete ON items")
-    with pytest.raises(TriggersMissing, match=r"items.*create_all.*disabled: trigger sa_pgnotify_update.*ENABLE TRIGGER") as caught:
+    run(
+        engine,
+        "ALTER TABLE orders DISABLE TRIGGER sa_pgnotify_update",
+        "DROP TRIGGER sa_pgnotify_delete ON items",
+    )
+    with pytest.raises(
+        TriggersMissing,
+        match=r"items.*create_all.*disabled: trigger sa_pgnotify_update.*ENABLE TRIGGER",
+    ) as caught:
         Listener(engine, Base).start()
     assert set(caught.value.tables) == {"orders", "items"}
     Base.metadata.drop_all(engine)
@@ -237,7 +265,8 @@ def test_missing_triggers_are_refused(engine, Listener):
 
 @pytest.mark.parametrize("source", [42, None, object(), int, "", "x" * 64, "a\0b"])
 def test_impossible_sources_are_refused(engine, source, Listener):
-    """A source that nothing can come from is refused where it is given, in words that say what is taken."""
+    """A source that nothing can come from is refused where it is given, in words that say what is
+    taken."""
     with pytest.raises(NotifyConfigError):
         Listener(engine, source)
 
@@ -274,7 +303,8 @@ def test_other_engines_are_refused():
 
 
 def test_unreachable_server_is_told(url, Listener):
-    """When there is no server, start() says so in an error of ours with the driver's as its cause."""
+    """When there is no server, start() says so in an error of ours with the driver's as its
+    cause."""
     with pytest.raises(ListenUnavailable, match="cannot connect") as caught:
         Listener(create_engine(url.set(database="no_such_database")), "a").start()
     assert caught.value.reason == "connection"
@@ -282,7 +312,8 @@ def test_unreachable_server_is_told(url, Listener):
 
 
 def test_life_cycle(engine, Listener):
-    """Not started: refused. Started twice: refused. Stopped: ends quietly, any number of times, and can be started again."""
+    """Not started: refused. Started twice: refused. Stopped: ends quietly, any number of times, and
+    can be started again."""
     listener = Listener(engine, "a")
     with pytest.raises(PgNotifyError, match="start"):
         listener.get(0)
@@ -298,7 +329,9 @@ def test_life_cycle(engine, Listener):
         assert isinstance(listener.get(10), Notification)
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="this system does not list a process's descriptors")
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/fd"), reason="this system does not list a process's descriptors"
+)
 def test_stop_leaves_nothing_behind(engine, Listener):
     """After stop() there is no thread, no socket and no session of the listener's."""
     with Listener(engine, "a"):
@@ -318,7 +351,8 @@ def test_stop_leaves_nothing_behind(engine, Listener):
 
 
 def test_stop_ends_waiting_iterations_at_once(engine, Listener):
-    """stop() from another thread ends every iteration in less than 0.2 s, also with events still in the buffer."""
+    """stop() from another thread ends every iteration in less than 0.2 s, also with events still in
+    the buffer."""
     _, Order, _ = models(engine)
     with Listener(engine, Order) as listener:
         ended = []
@@ -342,7 +376,8 @@ def test_stop_ends_waiting_iterations_at_once(engine, Listener):
 
 
 def test_stop_from_a_signal_handler(url):
-    """A program that stops its listener in a signal handler ends its loop in less than 0.2 s and exits cleanly."""
+    """A program that stops its listener in a signal handler ends its loop in less than 0.2 s and
+    exits cleanly."""
     program = f"""
 import signal, sys, time
 from sqlalchemy import create_engine
@@ -359,7 +394,9 @@ with listener:
         pass
 print("took", time.monotonic() - told)
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
         last = process.stdout.readline().split()
@@ -392,19 +429,27 @@ def test_stats(engine, Listener):
         run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 10) AS i")
         take(listener, 4)
         stats = listener.stats
-        assert (stats.received, stats.delivered, stats.buffered, stats.gaps, stats.reconnects) == (10, 4, 6, 0, 0)
+        assert (stats.received, stats.delivered, stats.buffered, stats.gaps, stats.reconnects) == (
+            10,
+            4,
+            6,
+            0,
+            0,
+        )
         assert stats.connected
         assert 0 <= stats.latency < 5
     assert not listener.stats.connected
 
 
 def test_overflow_is_told_in_its_place(engine, Listener):
-    """What the buffer cannot take is told by one Gap after what it could take, and later events come."""
+    """What the buffer cannot take is told by one Gap after what it could take, and later events
+    come."""
     _, Order, _ = models(engine)
     with Listener(engine, Order, "a", buffer_size=100) as listener:
         run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 5000) AS i")
         while listener.stats.received < 5000:
-            threading.Event().wait(0.01)  # a buffer that overflows cannot be waited for by taking from it
+            # a buffer that overflows cannot be waited for by taking from it
+            threading.Event().wait(0.01)
         first = take(listener, 101)
         assert [e.identity for e in first[:100]] == [(i,) for i in range(1, 101)]
         assert isinstance(first[100], Gap)
@@ -420,7 +465,12 @@ def test_several_threads_share_the_events(engine, Listener):
     _, Order, _ = models(engine)
     with Listener(engine, Order) as listener:
         taken = [[] for _ in range(4)]
-        threads = [threading.Thread(target=lambda mine=mine: mine.extend(e.identity[0] for e in listener.events(2))) for mine in taken]
+        threads = [
+            threading.Thread(
+                target=lambda mine=mine: mine.extend(e.identity[0] for e in listener.events(2))
+            )
+            for mine in taken
+        ]
         for thread in threads:
             thread.start()
         run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 20000) AS i")
@@ -445,7 +495,8 @@ def test_mistaken_handlers_and_unsubscriptions_are_refused(engine, Listener):
 
 
 def test_a_gap_reaches_every_handler_that_asks_for_gaps(engine, Listener):
-    """A Gap concerns whatever is listened to: a handler that names it gets it, whatever entities it names besides."""
+    """A Gap concerns whatever is listened to: a handler that names it gets it, whatever entities it
+    names besides."""
     _, Order, _ = models(engine)
     gaps, others = [], []
     listener = Listener(engine, Order, "bye", buffer_size=1)
@@ -496,7 +547,8 @@ def test_timeout_is_kept_while_unwanted_events_pass(engine, Listener):
 
 
 def test_the_channel_of_the_installed_trigger_is_listened_to(engine, caplog, Listener):
-    """When the class asks for a channel that the installed trigger does not use yet, its events come all the same, and a warning says so."""
+    """When the class asks for a channel that the installed trigger does not use yet, its events
+    come all the same, and a warning says so."""
     models(engine)
 
     class Base(DeclarativeBase):
@@ -543,22 +595,38 @@ def named(kind, url) -> dict:
     if kind.driver == "asyncpg":
         import asyncpg
 
-        return {"async_creator": lambda: asyncpg.connect(dsn, server_settings={"application_name": "mine"})}
+        return {
+            "async_creator": lambda: asyncpg.connect(
+                dsn, server_settings={"application_name": "mine"}
+            )
+        }
     import psycopg
 
     if kind.is_async:
-        return {"async_creator": lambda: psycopg.AsyncConnection.connect(dsn, application_name="mine")}
+        return {
+            "async_creator": lambda: psycopg.AsyncConnection.connect(dsn, application_name="mine")
+        }
     return {"creator": lambda: psycopg.connect(dsn, application_name="mine")}
 
 
-@pytest.mark.parametrize("make", ["exhausted", "static", "creator", "connect_args", "do_connect", "connect"])
+@pytest.mark.parametrize(
+    "make", ["exhausted", "static", "creator", "connect_args", "do_connect", "connect"]
+)
 def test_the_engines_own_way_to_connect(url, kind, make):
     """The listener connects as its engine does, even when the engine's pool has nothing to give."""
-    mine = {"server_settings": {"application_name": "mine"}} if kind.driver == "asyncpg" else {"application_name": "mine"}
+    mine = (
+        {"server_settings": {"application_name": "mine"}}
+        if kind.driver == "asyncpg"
+        else {"application_name": "mine"}
+    )
     engine = kind.engine(
         url,
         **{
-            "exhausted": {"poolclass": AsyncAdaptedQueuePool if kind.is_async else QueuePool, "pool_size": 1, "max_overflow": 0},
+            "exhausted": {
+                "poolclass": AsyncAdaptedQueuePool if kind.is_async else QueuePool,
+                "pool_size": 1,
+                "max_overflow": 0,
+            },
             "static": {"poolclass": StaticPool},
             "creator": named(kind, url),
             "connect_args": {"connect_args": mine},
@@ -579,7 +647,11 @@ def test_the_engines_own_way_to_connect(url, kind, make):
     try:
         with kind.listener(engine, "a") as listener:
             with other.connect() as connection:
-                names = connection.scalars(text("SELECT application_name FROM pg_stat_activity WHERE datname = current_database()")).all()
+                names = connection.scalars(
+                    text(
+                        "SELECT application_name FROM pg_stat_activity WHERE datname = current_database()"
+                    )
+                ).all()
             assert ("sa_pgnotify listener" if held else "mine") in names
             run(other, "NOTIFY a")
             assert isinstance(listener.get(10), Notification)
@@ -590,7 +662,8 @@ def test_the_engines_own_way_to_connect(url, kind, make):
 
 
 def test_the_programs_own_reader_of_booleans(url, kind, caplog):
-    """A program may read booleans as it likes, say as the texts t and f: a primary is no standby for it, and drift is still seen."""
+    """A program may read booleans as it likes, say as the texts t and f: a primary is no standby
+    for it, and drift is still seen."""
     own = create_engine(url, poolclass=NullPool)
     _, Order, _ = models(own)
     run(
@@ -603,11 +676,17 @@ def test_the_programs_own_reader_of_booleans(url, kind, caplog):
     @event.listens_for(engine.sync_engine if kind.is_async else engine, "connect")
     def read_as_text(dbapi, _):
         if kind.driver == "psycopg2":
-            psycopg2.extensions.register_type(psycopg2.extensions.new_type((16,), "TEXT", lambda value, _: value), dbapi)
+            psycopg2.extensions.register_type(
+                psycopg2.extensions.new_type((16,), "TEXT", lambda value, _: value), dbapi
+            )
         elif kind.driver == "psycopg":
             getattr(dbapi, "driver_connection", dbapi).adapters.register_loader("bool", TextLoader)
         else:
-            dbapi.run_async(lambda raw: raw.set_type_codec("bool", schema="pg_catalog", encoder=str, decoder=str))
+            dbapi.run_async(
+                lambda raw: raw.set_type_codec(
+                    "bool", schema="pg_catalog", encoder=str, decoder=str
+                )
+            )
 
     with kind.listener(engine, Order) as listener:
         run(own, "INSERT INTO orders VALUES (1, '')")
@@ -660,7 +739,8 @@ class Interrupted(BaseException):
 
 
 def test_after_a_start_that_failed(engine, Listener):
-    """Who takes events after start() has failed is told why there are none, and does not wait for ever."""
+    """Who takes events after start() has failed is told why there are none, and does not wait for
+    ever."""
     _, Order, _ = models(engine)
     run(engine, "DROP TABLE orders CASCADE")
     listener = Listener(engine, Order)
@@ -673,7 +753,8 @@ def test_after_a_start_that_failed(engine, Listener):
 
 @pytest.mark.parametrize("kind", ["psycopg2"], indirect=True)  # loops have no locks
 def test_interrupted_while_it_waits_for_its_turn(engine, Listener):
-    """A Ctrl-C that meets a lock's acquisition leaves nothing locked for the thread that goes on."""
+    """A Ctrl-C that meets a lock's acquisition leaves nothing locked for the thread that goes
+    on."""
 
     class Met:
         """A lock that a signal meets once."""
@@ -696,7 +777,8 @@ def test_interrupted_while_it_waits_for_its_turn(engine, Listener):
 
 @pytest.mark.parametrize("kind", ["psycopg2"], indirect=True)
 def test_no_thread_to_be_had(engine, monkeypatch, Listener):
-    """Where the system gives no thread, start() raises that and leaves no connection; later it works."""
+    """Where the system gives no thread, start() raises that and leaves no connection; later it
+    works."""
     start = threading.Thread.start
 
     def refuse(thread) -> None:
@@ -725,9 +807,13 @@ def test_started_again_while_the_old_thread_still_connects(engine, url, Listener
         if made == 3:  # the first listens, the second is the probe
             slow.set()
             going.wait(20)
-        return psycopg2.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
+        return psycopg2.connect(
+            url.set(drivername="postgresql").render_as_string(hide_password=False)
+        )
 
-    listener = Listener(create_engine("postgresql+psycopg2://", creator=creator, poolclass=NullPool), "a").start()
+    listener = Listener(
+        create_engine("postgresql+psycopg2://", creator=creator, poolclass=NullPool), "a"
+    ).start()
     terminate_listener(engine)
     assert slow.wait(20)
     listener.stop()

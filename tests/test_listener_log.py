@@ -1,4 +1,5 @@
-"""Listeners on durable entities: what the log gives is what a channel gives, and no loss of a connection takes any of it away."""
+"""Listeners on durable entities: what the log gives is what a channel gives, and no loss of a
+connection takes any of it away."""
 
 from __future__ import annotations
 
@@ -30,9 +31,9 @@ from sa_pgnotify import (
     Updated,
     change_context,
     prune,
-    retention,
-    template_v1_log,
 )
+from sa_pgnotify.log import retention
+from sa_pgnotify.triggers.templates import v1_log as template_v1_log
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +80,10 @@ def insert(engine: sa.Engine, *numbers: int, table: str = "orders") -> None:
 
 
 def identities(events: list[Any]) -> list[Any]:
-    return [event.reason if isinstance(event, Gap) else event.identity and event.identity[0] for event in events]
+    return [
+        event.reason if isinstance(event, Gap) else event.identity and event.identity[0]
+        for event in events
+    ]
 
 
 WRITES = (
@@ -89,7 +93,8 @@ WRITES = (
 
 
 def test_events_equal_those_of_a_channel(engine, kind):
-    """The same writes give the same events, whether they come through the log or through a channel, but for position."""
+    """The same writes give the same events, whether they come through the log or through a channel,
+    but for position."""
     found = []
     for durable in (True, False):
 
@@ -110,11 +115,25 @@ def test_events_equal_those_of_a_channel(engine, kind):
             found.append(take(listener, 7))
         run(engine, "DELETE FROM orders")
     logged, sent = found
-    assert [type(event) for event in logged] == [Inserted, Inserted, Updated, Updated, Updated, Deleted, Truncated]
+    assert [type(event) for event in logged] == [
+        Inserted,
+        Inserted,
+        Updated,
+        Updated,
+        Updated,
+        Deleted,
+        Truncated,
+    ]
     for name in ("identity", "context", "old", "new", "changed", "previous_identity"):
-        assert [getattr(event, name, None) for event in logged] == [getattr(event, name, None) for event in sent]
+        assert [getattr(event, name, None) for event in logged] == [
+            getattr(event, name, None) for event in sent
+        ]
     assert [type(event) for event in logged] == [type(event) for event in sent]
-    assert len({event.transaction_id for event in logged}) == len({event.backend_pid for event in logged}) == 1
+    assert (
+        len({event.transaction_id for event in logged})
+        == len({event.backend_pid for event in logged})
+        == 1
+    )
     assert logged[0].entity.__name__ == "Order"
     assert all(event.occurred_at.utcoffset() == timedelta(0) for event in logged)
     assert len({event.position for event in logged}) == 7
@@ -123,7 +142,8 @@ def test_events_equal_those_of_a_channel(engine, kind):
 
 @pytest.mark.parametrize("how", ["terminate", "cut", "refuse"])
 def test_a_lost_connection_loses_nothing(engine, proxied, proxy, how, Listener):
-    """Across lost connections all comes, once and in order, and no Gap: what was written while there was none as well."""
+    """Across lost connections all comes, once and in order, and no Gap: what was written while
+    there was none as well."""
     Order = model(engine)
     with end_of_log(engine) as end, Listener(proxied, Order, end) as listener:
         for number in range(4):
@@ -136,7 +156,10 @@ def test_a_lost_connection_loses_nothing(engine, proxied, proxy, how, Listener):
                 proxy.cut()
             insert(engine, *range(10 * number + 1, 10 * number + 4))
             proxy.accept()
-            run(engine, f"INSERT INTO orders SELECT generate_series({10 * number + 4}, {10 * number + 9})")
+            run(
+                engine,
+                f"INSERT INTO orders SELECT generate_series({10 * number + 4}, {10 * number + 9})",
+            )
         assert identities(until_end(engine, listener, end)) == list(range(40))
         assert listener.stats.gaps == 0
         assert listener.stats.reconnects >= 1
@@ -158,7 +181,8 @@ def test_a_server_that_restarts_loses_nothing(kind, mode):
 
 
 def test_random_losses_under_load(engine, proxied, proxy, Listener):
-    """With writers at work, savepoints, rollbacks and long transactions among them, and losses at random, each commit comes once."""
+    """With writers at work, savepoints, rollbacks and long transactions among them, and losses at
+    random, each commit comes once."""
     Order = model(engine)
     seed = random.randrange(1 << 30)
     committed: list[int] = []
@@ -196,7 +220,8 @@ def test_random_losses_under_load(engine, proxied, proxy, Listener):
 
 
 def test_durable_and_other_sources_in_one_listener(engine, Listener):
-    """One listener takes durable entities, others and plain channels; a loss is a Gap for the others, and no loss of what is logged."""
+    """One listener takes durable entities, others and plain channels; a loss is a Gap for the
+    others, and no loss of what is logged."""
     Order, Item, User = model(engine, others=True)
     with Listener(engine, Order, Item, User, "plain") as listener:
         insert(engine, 1)
@@ -206,7 +231,9 @@ def test_durable_and_other_sources_in_one_listener(engine, Listener):
         events = take(listener, 4)
         found = {getattr(event, "entity", None): event for event in events}
         assert found.keys() == {Order, Item, User, None}
-        assert [getattr(found[entity], "position", None) is not None for entity in (Order, Item, User)] == [True, True, False]
+        assert [
+            getattr(found[entity], "position", None) is not None for entity in (Order, Item, User)
+        ] == [True, True, False]
         terminate_listener(engine)
         insert(engine, 2)
         events = take(listener, 2)
@@ -217,7 +244,8 @@ def test_durable_and_other_sources_in_one_listener(engine, Listener):
 
 
 def test_subscribing_at_run_time(engine, Listener):
-    """Durable entities come and go at run time; what is left is followed on without a loss, and nobody is rung for what is not."""
+    """Durable entities come and go at run time; what is left is followed on without a loss, and
+    nobody is rung for what is not."""
     Order, Item, User = model(engine, others=True)
     with Listener(engine, User) as listener:
         listener.subscribe(Order)
@@ -241,7 +269,8 @@ def test_subscribing_at_run_time(engine, Listener):
 
 
 def test_a_slow_program_loses_nothing(engine, Listener):
-    """However small the buffer, a program that takes events late gets them all: what does not fit waits in the log."""
+    """However small the buffer, a program that takes events late gets them all: what does not fit
+    waits in the log."""
     Order = model(engine)
     with end_of_log(engine) as end, Listener(engine, Order, end, buffer_size=10) as listener:
         insert(engine, *range(30))
@@ -252,7 +281,8 @@ def test_a_slow_program_loses_nothing(engine, Listener):
 
 
 def test_what_retention_took_is_told(engine, monkeypatch, Listener):
-    """What a limit removed before a slow listener read it is told, in its place, and the rest comes."""
+    """What a limit removed before a slow listener read it is told, in its place, and the rest
+    comes."""
     for module in (template_v1_log, retention):
         monkeypatch.setattr(module, "SLOT_BITS", 2)
     Order = model(engine, max_size=1)
@@ -277,7 +307,8 @@ LAST_QUESTIONS = "SELECT query_start FROM pg_stat_activity WHERE application_nam
 
 
 def test_idle(engine, Listener):
-    """An idle listener sleeps until somebody rings, says so to the writers, and is rung at once, however long its heartbeat."""
+    """An idle listener sleeps until somebody rings, says so to the writers, and is rung at once,
+    however long its heartbeat."""
     Order = model(engine)
     with Listener(engine, Order, heartbeat=600) as listener:
         for number in range(3):
@@ -293,7 +324,8 @@ def test_idle(engine, Listener):
 
 
 def test_several_listeners_sleep_at_once(engine, Listener):
-    """Any number of listeners sleep on one log; all are rung, and when one leaves the others are still."""
+    """Any number of listeners sleep on one log; all are rung, and when one leaves the others are
+    still."""
     Order = model(engine)
     with Listener(engine, Order, heartbeat=600) as first:
         with Listener(engine, Order, heartbeat=600) as second:
@@ -308,7 +340,8 @@ def test_several_listeners_sleep_at_once(engine, Listener):
 
 
 def test_writers_in_a_transaction_that_began_before_the_sleep(engine, Listener):
-    """A writer that looked before the listener slept, and commits afterwards, is found without a ring, at once."""
+    """A writer that looked before the listener slept, and commits afterwards, is found without a
+    ring, at once."""
     Order = model(engine)
     with Listener(engine, Order, heartbeat=600) as listener:
         insert(engine, 1)

@@ -1,4 +1,5 @@
-"""The live page of orders: looked at in headless Chromium, and its stream read as a browser does."""
+"""The live page of orders: looked at in headless Chromium, and its stream read as a browser
+does."""
 
 import json
 import os
@@ -15,7 +16,9 @@ from playwright.sync_api import expect, sync_playwright
 from programs import EXAMPLES, Program
 from sqlalchemy import text
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 SWITCHES = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -41,8 +44,13 @@ def finish(program) -> None:
     program.send(signal.SIGTERM)
     code, *_ = program.end()
     assert code in (0, -signal.SIGTERM)  # uvicorn raises the signal again when it has cleaned up
-    raised = [line for line in program.output.lines if re.search(r"^[\w.]*(Error|Exception|Group)\b|Warning|destroyed|retrieved", line)]
-    assert all("CancelledError" in line for line in raised), raised  # uvicorn's, of streams that it has cut off
+    raised = [
+        line
+        for line in program.output.lines
+        if re.search(r"^[\w.]*(Error|Exception|Group)\b|Warning|destroyed|retrieved", line)
+    ]
+    # uvicorn's, of streams that it has cut off
+    assert all("CancelledError" in line for line in raised), raised
 
 
 @pytest.fixture
@@ -50,7 +58,10 @@ def page():
     """A page of a new browser; a test fails by an error in it that nobody caught."""
     if CHROMIUM is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES) as browser:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES) as browser,
+    ):
         page = browser.new_page(viewport={"width": 880, "height": 460})
         page.set_default_timeout(20_000)
         expect.set_options(timeout=20_000)
@@ -61,7 +72,8 @@ def page():
 
 
 def test_page_shows_orders_as_they_change(url, engine, page):
-    """What another program inserts, updates and deletes is on the page, without a reload, in its place and marked; text stays text."""
+    """What another program inserts, updates and deletes is on the page, without a reload, in its
+    place and marked; text stays text."""
     with served(url) as (program, port):
         page.goto(f"http://127.0.0.1:{port}")
         rows = page.locator("tbody tr:not(.gone)")
@@ -71,13 +83,20 @@ def test_page_shows_orders_as_they_change(url, engine, page):
         expect(rows).to_have_count(6)
         expect(page.locator("#none")).to_be_hidden()
         expect(rows.first).to_have_text("6Katherine Johnson54.10new")
-        page.wait_for_function("!document.getAnimations().length")  # the marks of what is new have faded
+        # the marks of what is new have faded
+        page.wait_for_function("!document.getAnimations().length")
         run(engine, "UPDATE orders SET status = 'paid' WHERE id = 5")
         expect(page.locator("[data-id='5'] .status")).to_have_text("paid")
-        assert page.evaluate("document.getAnimations().map(animation => animation.effect.target.className)") == ["status"]
+        assert page.evaluate(
+            "document.getAnimations().map(animation => animation.effect.target.className)"
+        ) == ["status"]
         if name := os.environ.get("SA_PGNOTIFY_SCREENSHOT"):
             page.screenshot(path=name)
-        run(engine, "UPDATE orders SET customer = '<b>Bold</b> & Sons' WHERE id = 4", "DELETE FROM orders WHERE id IN (1, 2)")
+        run(
+            engine,
+            "UPDATE orders SET customer = '<b>Bold</b> & Sons' WHERE id = 4",
+            "DELETE FROM orders WHERE id IN (1, 2)",
+        )
         expect(page.locator("[data-id='4'] .customer")).to_have_text("<b>Bold</b> & Sons")
         expect(rows).to_have_count(4)
         expect(page.locator("#count")).to_have_text("4")
@@ -90,7 +109,8 @@ def test_page_shows_orders_as_they_change(url, engine, page):
 
 
 def test_page_tells_what_it_missed(url, engine, page):
-    """After the database's connection was lost, and after the program was started anew, the page shows what is, and says when it cannot."""
+    """After the database's connection was lost, and after the program was started anew, the page
+    shows what is, and says when it cannot."""
     with served(url) as (program, port):
         page.goto(f"http://127.0.0.1:{port}")
         expect(page.locator("#state")).to_have_text("live")
@@ -120,15 +140,29 @@ def told(stream):
 
 
 def test_slow_browser_is_sent_everything_again(url, engine):
-    """A browser that does not read while much changes costs no memory; when it reads on, what it has at the end is what is there."""
-    with served(url) as (program, port), closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        run(engine, "INSERT INTO orders (customer, total, status) SELECT 'somebody', 1, 'new' FROM generate_series(1, 3)")
+    """A browser that does not read while much changes costs no memory; when it reads on, what it
+    has at the end is what is there."""
+    with (
+        served(url) as (program, port),
+        closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection,
+    ):
+        run(
+            engine,
+            "INSERT INTO orders (customer, total, status) SELECT 'somebody', 1, 'new' FROM generate_series(1, 3)",
+        )
         connection.request("GET", "/events")
         stream = told(connection.getresponse())
         assert [order["id"] for order in next(stream)[1]] == [1, 2, 3]
         for number in range(400):  # 40 MB: no socket's buffer holds that
-            run(engine, f"UPDATE orders SET customer = repeat('x', 100000), total = {number} WHERE id = 2")
-        run(engine, "DELETE FROM orders WHERE id = 1", "UPDATE orders SET status = 'end' WHERE id = 3")
+            run(
+                engine,
+                f"UPDATE orders SET customer = repeat('x', 100000), total = {number} WHERE id = 2",
+            )
+        run(
+            engine,
+            "DELETE FROM orders WHERE id = 1",
+            "UPDATE orders SET status = 'end' WHERE id = 3",
+        )
         seen, again, updates = {}, 0, 0
         while seen.get(3) != "end":
             name, data = next(stream)

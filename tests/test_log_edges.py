@@ -11,11 +11,26 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from sa_pgnotify import Consumer, Gap, Listener, NotifyConfigError, NotifySpec, PgNotifyError, logreader, notify_on_change, prune
+from sa_pgnotify import (
+    Consumer,
+    Gap,
+    Listener,
+    NotifyConfigError,
+    NotifySpec,
+    PgNotifyError,
+    notify_on_change,
+    prune,
+)
+from sa_pgnotify.log import reader as logreader
 
 
 def texts(engine) -> sa.Table:
-    table = sa.Table("texts", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("t", sa.Text))
+    table = sa.Table(
+        "texts",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("t", sa.Text),
+    )
     notify_on_change(table, NotifySpec(durable=True, values="all")).metadata.create_all(engine)
     return table
 
@@ -25,20 +40,28 @@ def take(consumer, count):
     found = []
     for batch in consumer:
         with batch:
-            found.extend(event.reason if isinstance(event, Gap) else event.identity for event in batch)
+            found.extend(
+                event.reason if isinstance(event, Gap) else event.identity for event in batch
+            )
         if len(found) >= count:
             return found
 
 
-@pytest.mark.parametrize("lengths", [(900, 1), (1, 900, 1), (900, 900), (450, 450, 450, 1), (1, 2000, 2000, 1, 1)])
+@pytest.mark.parametrize(
+    "lengths", [(900, 1), (1, 900, 1), (900, 900), (450, 450, 450, 1), (1, 2000, 2000, 1, 1)]
+)
 def test_rows_longer_than_a_page(engine, monkeypatch, lengths):
-    """A row of the log that is longer than what is read at once is delivered, and so is what comes after it, also to a Listener."""
+    """A row of the log that is longer than what is read at once is delivered, and so is what comes
+    after it, also to a Listener."""
     monkeypatch.setattr(logreader, "PAGE_BYTES", 800)
     table, expected = texts(engine), [(number,) for number in range(len(lengths))]
     with Listener(engine, table) as listener, Consumer(engine, "a", table) as consumer:
         with engine.begin() as connection:
             for number, length in enumerate(lengths):
-                connection.execute(text("INSERT INTO texts VALUES (:id, repeat('x', :length))"), {"id": number, "length": length})
+                connection.execute(
+                    text("INSERT INTO texts VALUES (:id, repeat('x', :length))"),
+                    {"id": number, "length": length},
+                )
         assert take(consumer, len(lengths)) == expected
         assert [listener.get(10).identity for _ in lengths] == expected
         for number, length in enumerate(lengths):
@@ -49,25 +72,38 @@ def test_rows_longer_than_a_page(engine, monkeypatch, lengths):
 
 
 def test_prune_in_a_transaction_with_an_old_snapshot_is_refused(engine):
-    """It would not see what was committed since, and remove it unread; prune() on an engine with such a default works."""
+    """It would not see what was committed since, and remove it unread; prune() on an engine with
+    such a default works."""
     Item = model_of(engine)
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         with pytest.raises(DBAPIError, match="READ COMMITTED only"):
             prune(connection, Item.metadata)
-    assert prune(create_engine(engine.url, poolclass=NullPool, isolation_level="REPEATABLE READ"), Item.metadata).filled == 0
+    assert (
+        prune(
+            create_engine(engine.url, poolclass=NullPool, isolation_level="REPEATABLE READ"),
+            Item.metadata,
+        ).filled
+        == 0
+    )
 
 
 def test_autocommit_is_refused(engine):
     """Without transactions the position and the work could not be committed as one."""
     Item = model_of(engine)
     run(engine, "INSERT INTO items VALUES (1, 1)")
-    with Consumer(create_engine(engine.url, poolclass=NullPool, isolation_level="AUTOCOMMIT"), "a", Item, start="beginning") as consumer:
+    with Consumer(
+        create_engine(engine.url, poolclass=NullPool, isolation_level="AUTOCOMMIT"),
+        "a",
+        Item,
+        start="beginning",
+    ) as consumer:
         with pytest.raises(NotifyConfigError, match="autocommit"):
             next(iter(consumer))
 
 
 def test_the_key_of_a_change_stays(engine):
-    """A change that comes again has the key that it had, though more was committed since; no other one has it."""
+    """A change that comes again has the key that it had, though more was committed since; no other
+    one has it."""
     Item = model_of(engine)
     with Consumer(engine, "a", Item) as consumer:
         run(engine, "INSERT INTO items VALUES (1, 1), (2, 1)")
@@ -89,7 +125,8 @@ def test_the_key_of_a_change_stays(engine):
 
 @pytest.mark.parametrize("anew", [False, True])
 def test_a_position_that_goes_under_a_running_consumer(engine, anew):
-    """It does not quietly begin anew: that it was forgotten is an error, and that the log was made anew a gap."""
+    """It does not quietly begin anew: that it was forgotten is an error, and that the log was made
+    anew a gap."""
     Item = model_of(engine)
     found, errors = [], []
 
@@ -97,7 +134,10 @@ def test_a_position_that_goes_under_a_running_consumer(engine, anew):
         try:
             for batch in consumer:
                 with batch:
-                    found.extend(event.reason if isinstance(event, Gap) else event.identity for event in batch)
+                    found.extend(
+                        event.reason if isinstance(event, Gap) else event.identity
+                        for event in batch
+                    )
         except PgNotifyError as error:
             errors.append(str(error))
 
@@ -107,7 +147,8 @@ def test_a_position_that_goes_under_a_running_consumer(engine, anew):
         run(engine, "INSERT INTO items VALUES (1, 1)")
         wait_until(lambda: found == [(1,)])
         if anew:
-            sleepers(engine)  # who reads all tables while they are dropped is in a deadlock with whoever drops them
+            # who reads all tables while they are dropped is in a deadlock with whoever drops them
+            sleepers(engine)
             Item.metadata.drop_all(engine)
             Item.metadata.create_all(engine)
             terminate_listener(engine)
@@ -126,7 +167,9 @@ def test_a_lost_connection_is_no_fault_of_the_change(engine):
     """on_error is not asked about the batch's own connection: the batch comes again."""
     Item = model_of(engine)
     asked, identities, cut = [], [], threading.Event()
-    with Consumer(engine, "a", Item, on_error=lambda *given: asked.append(given) or "park") as consumer:
+    with Consumer(
+        engine, "a", Item, on_error=lambda *given: asked.append(given) or "park"
+    ) as consumer:
         run(engine, "INSERT INTO items VALUES (1, 1)")
         for batch in consumer:
             with batch as session:
@@ -155,8 +198,14 @@ def test_stop_ends_a_wait_for_a_position_that_is_locked(engine):
 
 
 def test_what_cannot_work_is_refused(engine):
-    """No entities, and arguments that are not what they should be, are refused where they are given."""
+    """No entities, and arguments that are not what they should be, are refused where they are
+    given."""
     Item = model_of(engine)
-    for entities, options in (((), {}), ((Item,), {"on_error": "skip"}), ((Item,), {"partition": 3}), ((Item,), {"batch_size": "5"})):
+    for entities, options in (
+        ((), {}),
+        ((Item,), {"on_error": "skip"}),
+        ((Item,), {"partition": 3}),
+        ((Item,), {"batch_size": "5"}),
+    ):
         with pytest.raises(NotifyConfigError):
             Consumer(engine, "a", *entities, **options)

@@ -1,4 +1,5 @@
-"""Writers of durable tables wait for nobody and depend on nobody, whatever is done to the change log meanwhile."""
+"""Writers of durable tables wait for nobody and depend on nobody, whatever is done to the change
+log meanwhile."""
 
 from __future__ import annotations
 
@@ -40,13 +41,21 @@ def lost(engine: sa.Engine) -> int:
 
 
 def identities(engine: sa.Engine) -> list[str]:
-    """What the log holds of orders, in the order of its numbers, with whether it is in the slot of its number."""
+    """What the log holds of orders, in the order of its numbers, with whether it is in the slot of
+    its number."""
     slots = " UNION ALL ".join(f"SELECT * FROM {slot}" for slot in SLOTS)
-    return [row for (row,) in rows(engine, f"SELECT rows FROM ({slots}) AS log WHERE relation = 'public.orders' ORDER BY id")]
+    return [
+        row
+        for (row,) in rows(
+            engine,
+            f"SELECT rows FROM ({slots}) AS log WHERE relation = 'public.orders' ORDER BY id",
+        )
+    ]
 
 
 def test_serializable_writers_of_different_tables(engine, Order):
-    """Two SERIALIZABLE transactions that write to different durable tables at once never fail because of the log: they read none of it."""
+    """Two SERIALIZABLE transactions that write to different durable tables at once never fail
+    because of the log: they read none of it."""
     failed = []
 
     def write(table: str) -> None:
@@ -55,9 +64,13 @@ def test_serializable_writers_of_different_tables(engine, Order):
             for number in range(60):
                 try:
                     with connection.begin():
-                        connection.exec_driver_sql(f"INSERT INTO {table} (id) VALUES ({number + 1})")
+                        connection.exec_driver_sql(
+                            f"INSERT INTO {table} (id) VALUES ({number + 1})"
+                        )
                         barrier.wait(20)
-                        connection.exec_driver_sql(f"UPDATE {table} SET id = id + 1000 WHERE id = {number + 1}")
+                        connection.exec_driver_sql(
+                            f"UPDATE {table} SET id = id + 1000 WHERE id = {number + 1}"
+                        )
                 except sa.exc.DBAPIError as error:
                     failed.append(str(error.orig))
 
@@ -81,11 +94,15 @@ LOCKS = {
 @pytest.mark.parametrize("lock", LOCKS)
 @pytest.mark.parametrize("size", [1, 30_000], ids=["one row", "pieces"])
 def test_a_slot_that_is_locked(engine, Order, lock, size):
-    """While a transaction locks the slot that is being written to, writers do not wait, even with a lock_timeout, and another slot takes
-    their changes."""
+    """While a transaction locks the slot that is being written to, writers do not wait, even with a
+    lock_timeout, and another slot takes their changes."""
     with engine.connect() as other:
         other.exec_driver_sql(LOCKS[lock].format(slot=SLOTS[0]))
-        run(engine, "SET LOCAL lock_timeout = '50ms'", f"INSERT INTO orders SELECT generate_series(1, {size})")
+        run(
+            engine,
+            "SET LOCAL lock_timeout = '50ms'",
+            f"INSERT INTO orders SELECT generate_series(1, {size})",
+        )
         assert rows(engine, "SELECT count(*) FROM orders") == [(size,)]
         other.rollback()
     assert sum(row.count("\x1e") + 1 for row in identities(engine)) == size
@@ -93,11 +110,16 @@ def test_a_slot_that_is_locked(engine, Order, lock, size):
 
 
 def test_all_slots_locked(engine, Order):
-    """Where no slot can be written without waiting, the write goes on, and a sequence counts what was not logged, also if that is rolled
-    back; what can be logged later is."""
+    """Where no slot can be written without waiting, the write goes on, and a sequence counts what
+    was not logged, also if that is rolled back; what can be logged later is."""
     with engine.connect() as other:
         other.exec_driver_sql(f"LOCK TABLE {', '.join(SLOTS)} IN SHARE MODE")
-        run(engine, "SET LOCAL lock_timeout = '50ms'", "INSERT INTO orders VALUES (1)", "INSERT INTO orders VALUES (2)")
+        run(
+            engine,
+            "SET LOCAL lock_timeout = '50ms'",
+            "INSERT INTO orders VALUES (1)",
+            "INSERT INTO orders VALUES (2)",
+        )
         assert lost(engine) == 2
         other.rollback()
     run(engine, "INSERT INTO orders VALUES (3)")
@@ -106,8 +128,13 @@ def test_all_slots_locked(engine, Order):
 
 
 def test_a_sequence_behind_its_rows_is_passed_without_a_lock(engine, Order):
-    """A writer that meets numbers in use takes others, and holds nothing up to its end that another writer would wait for."""
-    run(engine, "INSERT INTO orders SELECT generate_series(1, 5)", *(f"UPDATE orders SET id = id + {10 * i}" for i in range(1, 40)))
+    """A writer that meets numbers in use takes others, and holds nothing up to its end that another
+    writer would wait for."""
+    run(
+        engine,
+        "INSERT INTO orders SELECT generate_series(1, 5)",
+        *(f"UPDATE orders SET id = id + {10 * i}" for i in range(1, 40)),
+    )
     before = len(identities(engine))
     run(engine, "ALTER SEQUENCE sa_pgnotify_log_id_seq RESTART")
     with engine.connect() as first:
@@ -124,5 +151,7 @@ def test_events_of_other_slots_are_read(engine, Order):
         other.exec_driver_sql(f"LOCK TABLE {SLOTS[0]} IN SHARE MODE")
         run(engine, "INSERT INTO orders VALUES (1)")
         other.rollback()
-    events = told(engine, Order, "UPDATE orders SET id = 2", "UPDATE orders SET id = 3", "DELETE FROM orders")
+    events = told(
+        engine, Order, "UPDATE orders SET id = 2", "UPDATE orders SET id = 3", "DELETE FROM orders"
+    )
     assert [event.identity for event in events] == [(2,), (3,), (3,)]

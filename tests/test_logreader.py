@@ -1,4 +1,5 @@
-"""Reading the change log by the difference of snapshots: every committed change once, whatever else goes on."""
+"""Reading the change log by the difference of snapshots: every committed change once, whatever else
+goes on."""
 
 from __future__ import annotations
 
@@ -15,12 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
-from sa_pgnotify import logreader
-from sa_pgnotify.changelog import LogNames
-from sa_pgnotify.chunks import Chunk, cut, transactions
-from sa_pgnotify.logreader import LogReader, LogRow, Position, Snapshot, beginning
-from sa_pgnotify.reflection import execute_on
-from sa_pgnotify.wire import RS, US
+from sa_pgnotify.consuming.chunks import Chunk, cut, transactions
+from sa_pgnotify.log import reader as logreader
+from sa_pgnotify.log.reader import LogReader, LogRow
+from sa_pgnotify.log.snapshots import Position, Snapshot, beginning
+from sa_pgnotify.log.tables import LogNames
+from sa_pgnotify.protocol.wire import RS, US
+from sa_pgnotify.sql import execute_on
 
 NAMES = LogNames()
 START = Position(str(beginning(0)))
@@ -28,11 +30,16 @@ START = Position(str(beginning(0)))
 
 @st.composite
 def snapshots(draw) -> Snapshot:
-    xmin = (draw(st.integers(0, 1 << 29)) << 32) + draw(st.integers(3, (1 << 32) - 50))  # PostgreSQL skips the others
+    # PostgreSQL skips the others
+    xmin = (draw(st.integers(0, 1 << 29)) << 32) + draw(st.integers(3, (1 << 32) - 50))
     running = sorted(draw(st.sets(st.integers(0, 40), max_size=8)))
     if not running:
         return Snapshot(xmin, xmin, ())
-    return Snapshot(xmin, xmin + running[-1] - running[0] + 1 + draw(st.integers(0, 5)), tuple(xmin + n - running[0] for n in running))
+    return Snapshot(
+        xmin,
+        xmin + running[-1] - running[0] + 1 + draw(st.integers(0, 5)),
+        tuple(xmin + n - running[0] for n in running),
+    )
 
 
 @given(snapshots())
@@ -52,7 +59,7 @@ def test_what_a_snapshot_has_seen(admin, some):
                 assert (seen, not_seen) == (visible, not visible)
 
 
-# -- cutting -----------------------------------------------------------------------------------------------------------
+# -- cutting ---------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -74,8 +81,8 @@ def chunks_of(draw) -> list[Chunk]:
 
 @given(chunks_of(), st.integers(1, 12))
 def test_batches_are_cut_between_transactions(made, size):
-    """All comes once and in order; no batch is greater than asked for; one that ends within a transaction has nothing else in it; and
-    each transaction begins once and ends once."""
+    """All comes once and in order; no batch is greater than asked for; one that ends within a
+    transaction has nothing else in it; and each transaction begins once and ends once."""
     waiting, reached, told, flags = deque(made), START, [], {}
     whole = [event for chunk in made for event in chunk.events]
     while waiting:
@@ -101,16 +108,19 @@ def test_what_was_cut_can_be_put_back(made, size):
     waiting = deque(made)
     taken = cut(waiting, size)
     waiting.extendleft(reversed(taken))
-    assert [event for chunk in cut(waiting, size) for event in chunk.events] == [event for chunk in taken for event in chunk.events]
+    assert [event for chunk in cut(waiting, size) for event in chunk.events] == [
+        event for chunk in taken for event in chunk.events
+    ]
 
 
-# -- reading -----------------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------
 
 
 class Writer:
     """A session that has a transaction, and in it savepoints.
 
-    :ivar wrote: what its transaction has written, one list for itself and one for each savepoint that is open: table, id and value.
+    :ivar wrote: what its transaction has written, one list for itself and one for each savepoint
+        that is open: table, id and value.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -124,7 +134,9 @@ class Writer:
         self.wrote = [[]]
 
     def write(self, table: str, first: int, count: int, value: int) -> None:
-        self.sql(f"INSERT INTO {table} (id, n) SELECT i, {value} FROM generate_series({first}, {first + count - 1}) AS i")
+        self.sql(
+            f"INSERT INTO {table} (id, n) SELECT i, {value} FROM generate_series({first}, {first + count - 1}) AS i"
+        )
         self.wrote[-1] += [(table, i, value) for i in range(first, first + count)]
 
     def update(self, identity: int, value: int) -> None:
@@ -163,7 +175,8 @@ def changes(row: LogRow) -> list[tuple[str, int, int]]:
 
 
 class Reading:
-    """A reader that forgets all but its place at random, and also within rows, and what it has read.
+    """A reader that forgets all but its place at random, and also within rows, and what it has
+    read.
 
     :ivar told: transaction ids and changes, in order.
     """
@@ -191,13 +204,18 @@ def tables(engine: Engine) -> list[str]:
     """Two durable tables, ``items`` and ``shared``; gives their names in the log."""
     Item = model_of(engine, more=("shared",))
     run(engine, "INSERT INTO shared (id, n) SELECT i, 0 FROM generate_series(0, 4) AS i")
-    return [f"public.{table.name}" for table in Item.metadata.sorted_tables if table.name in ("items", "shared")]
+    return [
+        f"public.{table.name}"
+        for table in Item.metadata.sorted_tables
+        if table.name in ("items", "shared")
+    ]
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_every_committed_change_is_read_once(engine, monkeypatch, seed):
-    """Whatever transactions, savepoints, rollbacks and other readers' restarts go on: what was committed is read once, a transaction in one
-    piece and in its order, and the changes of a row in theirs; with pages so short that transactions and windows are longer."""
+    """Whatever transactions, savepoints, rollbacks and other readers' restarts go on: what was
+    committed is read once, a transaction in one piece and in its order, and the changes of a row in
+    theirs; with pages so short that transactions and windows are longer."""
     chance = random.Random(seed)
     monkeypatch.setattr(logreader, "PAGE", chance.choice([2, 3, 7, 1000]))
     names = tables(engine)
@@ -246,7 +264,9 @@ def test_every_committed_change_is_read_once(engine, monkeypatch, seed):
         assert order == sorted(order)
     for row in range(5):
         order = [n for table, identity, n in told if (table, identity) == ("shared", row)]
-        assert order == [n for table, identity, n in committed if (table, identity) == ("shared", row)]
+        assert order == [
+            n for table, identity, n in committed if (table, identity) == ("shared", row)
+        ]
 
 
 def read_all(reader: LogReader, connection: Connection) -> Iterator[Any]:
@@ -261,7 +281,8 @@ def reading(engine) -> Iterator[Connection]:
 
 
 def test_a_long_transaction_stalls_nobody(engine, reading):
-    """What is committed is read at once, though an older transaction is still open; that one's changes come when it commits."""
+    """What is committed is read at once, though an older transaction is still open; that one's
+    changes come when it commits."""
     model_of(engine)
     reader = LogReader(NAMES, ["public.items"], START)
     with engine.connect() as slow:
@@ -284,15 +305,26 @@ def test_a_window_of_any_length_ends(engine, reading, monkeypatch, rows, transac
     for start in (0, 100):
         wanted = [[("items", start + i, 0)] for i in range(rows * transactions)]
         for part in range(transactions):
-            run(engine, *[f"INSERT INTO items VALUES ({change[0][1]}, 0)" for change in wanted[part * rows : (part + 1) * rows]])
+            run(
+                engine,
+                *[
+                    f"INSERT INTO items VALUES ({change[0][1]}, 0)"
+                    for change in wanted[part * rows : (part + 1) * rows]
+                ],
+            )
         assert [changes(row) for row in read_all(reader, reading)] == wanted
         assert reader.position.target is None
 
 
-@pytest.mark.parametrize("relations", [(["items"], ["items", "shared"]), (["items", "shared"], ["items"])])
+@pytest.mark.parametrize(
+    "relations", [(["items"], ["items", "shared"]), (["items", "shared"], ["items"])]
+)
 @pytest.mark.parametrize("restarts", [False, True])
-def test_other_tables_count_from_the_next_window_on(engine, reading, monkeypatch, relations, restarts):
-    """In whose order a window was begun, in that it is ended: a table more or less in the middle doubles nothing and loses nothing."""
+def test_other_tables_count_from_the_next_window_on(
+    engine, reading, monkeypatch, relations, restarts
+):
+    """In whose order a window was begun, in that it is ended: a table more or less in the middle
+    doubles nothing and loses nothing."""
     monkeypatch.setattr(logreader, "PAGE", 2)
     tables(engine)
     before, after = ([f"public.{name}" for name in names] for names in relations)
@@ -311,13 +343,18 @@ def test_other_tables_count_from_the_next_window_on(engine, reading, monkeypatch
     else:
         reader.relations = after
     told += [change for row in read_all(reader, reading) for change in changes(row)]
-    assert sorted(change for change in told if change[0] == "items") == [("items", i, i) for i in range(1, 6)]
+    assert sorted(change for change in told if change[0] == "items") == [
+        ("items", i, i) for i in range(1, 6)
+    ]
     run(engine, "UPDATE shared SET n = 10 WHERE id = 1")
-    assert [changes(row) for row in read_all(reader, reading)] == ([[("shared", 1, 10)]] if "public.shared" in after else [])
+    assert [changes(row) for row in read_all(reader, reading)] == (
+        [[("shared", 1, 10)]] if "public.shared" in after else []
+    )
 
 
 def test_what_was_removed_of_a_window_is_missed(engine, reading, monkeypatch):
-    """A reader that comes back in the middle of a window of which nothing is left knows that something was lost."""
+    """A reader that comes back in the middle of a window of which nothing is left knows that
+    something was lost."""
     monkeypatch.setattr(logreader, "PAGE", 2)
     model_of(engine)
     run(engine, f"INSERT INTO {NAMES.head} (id, removed) VALUES (0, 0)")

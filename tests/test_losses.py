@@ -1,4 +1,5 @@
-"""Changes that a trigger could not write into the log: each reader gets a Gap when it happens, and one when it is committed."""
+"""Changes that a trigger could not write into the log: each reader gets a Gap when it happens, and
+one when it is committed."""
 
 from __future__ import annotations
 
@@ -14,19 +15,22 @@ from logs import SLOTS, TABLES, sleepers
 from sqlalchemy import NullPool, create_engine
 
 from sa_pgnotify import Consumer, Gap, Inserted, Listener
-from sa_pgnotify.template_v1_log import bell_channel, lost_key
+from sa_pgnotify.protocol.doorbell import bell_channel, lost_key
 
 OID = "'sa_pgnotify_log'::regclass::oid"
 
 
 class Loss:
-    """A transaction whose trigger finds no slot that it can write to; it does what the trigger does then."""
+    """A transaction whose trigger finds no slot that it can write to; it does what the trigger does
+    then."""
 
     def __init__(self, engine: sa.Engine, *, locks: bool = True) -> None:
         self.connection = engine.connect()
         self.connection.exec_driver_sql("SELECT pg_current_xact_id()")
         if locks:
-            self.connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock_shared({lost_key(OID)})")
+            self.connection.exec_driver_sql(
+                f"SELECT pg_try_advisory_xact_lock_shared({lost_key(OID)})"
+            )
         self.connection.exec_driver_sql("SELECT nextval('sa_pgnotify_log_lost_seq')")
         self.connection.exec_driver_sql(f"SELECT pg_notify({bell_channel(OID)}, 'sa1 lost')")
 
@@ -60,7 +64,8 @@ def other(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @pytest.mark.parametrize("locks", [True, False], ids=["lock", "no lock"])
 def test_a_listener_is_told_twice(engine, Item, locks):
-    """At its heartbeat while the transaction is open, and when that has ended, also where it could not take the lock."""
+    """At its heartbeat while the transaction is open, and when that has ended, also where it could
+    not take the lock."""
     with Listener(engine, Item, heartbeat=0.1) as listener:
         loss = Loss(engine, locks=locks)
         gaps = take(listener, 1)
@@ -69,11 +74,14 @@ def test_a_listener_is_told_twice(engine, Item, locks):
         gaps += take(listener, 1)
         run(engine, "INSERT INTO items VALUES (1, 1)")
         assert isinstance(take(listener, 1)[0], Inserted)
-    assert {(gap.reason, "could not be logged" in gap.detail) for gap in gaps} == {("lost_position", True)}
+    assert {(gap.reason, "could not be logged" in gap.detail) for gap in gaps} == {
+        ("lost_position", True)
+    }
 
 
 def test_the_lock_tells_the_end_though_another_transaction_is_open(engine, Item, other):
-    """The end is reported at once, and does not wait for whatever else is open; when that has ended, too, it is certain, and told again."""
+    """The end is reported at once, and does not wait for whatever else is open; when that has
+    ended, too, it is certain, and told again."""
     with Listener(engine, Item, heartbeat=0.1) as listener:
         loss = Loss(engine)
         take(listener, 1)
@@ -88,7 +96,10 @@ def test_the_lock_tells_the_end_though_another_transaction_is_open(engine, Item,
 def test_a_ring_tells_it_at_once(engine, Item):
     """A reader that sleeps does not wait for its heartbeat."""
     heard = Heard()
-    with Running(Consumer(engine, "c", Item, heartbeat=60), heard), Listener(engine, Item, heartbeat=60) as listener:
+    with (
+        Running(Consumer(engine, "c", Item, heartbeat=60), heard),
+        Listener(engine, Item, heartbeat=60) as listener,
+    ):
         sleepers(engine, 2)
         Loss(engine).end()
         assert take(listener, 1)[0].reason == "lost_position"
@@ -96,23 +107,29 @@ def test_a_ring_tells_it_at_once(engine, Item):
 
 
 def test_a_consumer_that_is_down_hears_of_it_later_and_once(engine, Item):
-    """What was lost while it did not run is a Gap when it comes; when that was committed with its position, it is not told again."""
+    """What was lost while it did not run is a Gap when it comes; when that was committed with its
+    position, it is not told again."""
     with Consumer(engine, "c", Item):
         pass
     Loss(engine).end()
     for expected in (True, False):
         heard = Heard()
-        with Running(Consumer(engine, "c", Item, heartbeat=0.1), heard), engine.connect() as connection:
+        with (
+            Running(Consumer(engine, "c", Item, heartbeat=0.1), heard),
+            engine.connect() as connection,
+        ):
             run(engine, f"INSERT INTO items VALUES ({int(expected)}, 1)")
             wait_until(lambda: int(expected) in heard.events)
             stored = "SELECT lost FROM sa_pgnotify_consumers"
             reading = connection.execution_options(isolation_level="AUTOCOMMIT")
-            wait_until(lambda: reading.exec_driver_sql(stored).scalar() == 1)  # other databases' transactions have ended
+            # other databases' transactions have ended
+            wait_until(lambda: reading.exec_driver_sql(stored).scalar() == 1)
         assert bool(heard.gaps) == expected
 
 
 def test_one_that_ends_before_the_transaction_hears_of_it_again(engine, Item):
-    """A Gap for a transaction that is still open is not all: who has gone by the time it is committed gets another one."""
+    """A Gap for a transaction that is still open is not all: who has gone by the time it is
+    committed gets another one."""
     heard = Heard()
     with Running(Consumer(engine, "c", Item, heartbeat=0.1), heard):
         loss = Loss(engine)
@@ -137,11 +154,15 @@ def test_one_that_begins_while_the_transaction_is_open(engine, Item):
 
 
 def test_a_write_while_all_slots_are_locked(engine, Item):
-    """What the trigger itself does then is noticed by a running listener, by a running consumer, and by one that comes later."""
+    """What the trigger itself does then is noticed by a running listener, by a running consumer,
+    and by one that comes later."""
     heard, later = Heard(), Heard()
     with Consumer(engine, "later", Item):
         pass
-    with Listener(engine, Item, heartbeat=0.1) as listener, Running(Consumer(engine, "c", Item, heartbeat=0.1), heard):
+    with (
+        Listener(engine, Item, heartbeat=0.1) as listener,
+        Running(Consumer(engine, "c", Item, heartbeat=0.1), heard),
+    ):
         with engine.begin() as locking:
             for slot in SLOTS:
                 locking.exec_driver_sql(f"LOCK TABLE {slot} IN SHARE MODE")
@@ -154,14 +175,19 @@ def test_a_write_while_all_slots_are_locked(engine, Item):
 
 @pytest.mark.parametrize("lost", ["write", "retention"])
 def test_a_gap_that_was_not_worked_off_comes_again(engine, Item, lost):
-    """A Gap that was read, and whose batch was not committed when the connection broke, is not forgotten."""
+    """A Gap that was read, and whose batch was not committed when the connection broke, is not
+    forgotten."""
     found: list[str] = []
     with Consumer(engine, "c", Item, heartbeat=0.2) as consumer:
         if lost == "write":
             Loss(engine).end()
         else:
             run(engine, "INSERT INTO items VALUES (1, 1)")
-            run(engine, "UPDATE sa_pgnotify_log SET removed = (SELECT max(xid) FROM sa_pgnotify_log_0)", "TRUNCATE sa_pgnotify_log_0")
+            run(
+                engine,
+                "UPDATE sa_pgnotify_log SET removed = (SELECT max(xid) FROM sa_pgnotify_log_0)",
+                "TRUNCATE sa_pgnotify_log_0",
+            )
         for batch in consumer:
             with pytest.raises(ZeroDivisionError), batch:
                 found += [event.reason for event in batch]
@@ -179,11 +205,14 @@ def test_a_gap_that_was_not_worked_off_comes_again(engine, Item, lost):
 
 
 def test_a_role_that_may_not_read_the_sequence(engine, admin, Item):
-    """It reads the log all the same, and its state says once what it does not notice, and the right that it needs."""
+    """It reads the log all the same, and its state says once what it does not notice, and the right
+    that it needs."""
     name = f"stranger_{uuid.uuid4().hex[:8]}"
     run(admin, f"CREATE ROLE {name}")
     run(engine, f"GRANT SELECT, INSERT, UPDATE ON {', '.join(TABLES)}, items TO {name}")
-    restricted = create_engine(engine.url, poolclass=NullPool, connect_args={"options": f"-c role={name}"})
+    restricted = create_engine(
+        engine.url, poolclass=NullPool, connect_args={"options": f"-c role={name}"}
+    )
     states: list[Any] = []
     heard = Heard()
     try:

@@ -14,9 +14,9 @@ from conftest import run, take, terminate_listener
 from servers import Server, data_folder
 from sqlalchemy import BigInteger, Column, MetaData, NullPool, Table, create_engine
 
-import sa_pgnotify.consuming
+import sa_pgnotify.consuming.worker
 from sa_pgnotify import Consumer, Gap, Listener, ListenUnavailable, NotifySpec, notify_on_change
-from sa_pgnotify.subscribing import greet
+from sa_pgnotify.subscription.probe import greet
 
 
 @pytest.fixture
@@ -36,10 +36,14 @@ def orders() -> Table:
 
 
 def test_a_connection_that_works_begins_the_waiting_anew(monkeypatch, engine, orders):
-    """A consumer that lost its connection now and then, over weeks, comes back as soon as after the first time."""
+    """A consumer that lost its connection now and then, over weeks, comes back as soon as after the
+    first time."""
     orders.metadata.create_all(engine)
     bounds = []
-    monkeypatch.setattr("sa_pgnotify.protocol.random", SimpleNamespace(uniform=lambda low, high: bounds.append(high) or low))
+    monkeypatch.setattr(
+        "sa_pgnotify.events.stream.random",
+        SimpleNamespace(uniform=lambda low, high: bounds.append(high) or low),
+    )
     with Consumer(engine, "billing", orders) as consumer:
         batches = iter(consumer)
         for i in range(4):
@@ -52,20 +56,22 @@ def test_a_connection_that_works_begins_the_waiting_anew(monkeypatch, engine, or
 
 
 def test_a_connection_that_breaks_at_the_start(monkeypatch, engine, orders):
-    """start() raises what it says, also where the connection is lost in the midst of it: a program must not know each driver's errors."""
+    """start() raises what it says, also where the connection is lost in the midst of it: a program
+    must not know each driver's errors."""
     orders.metadata.create_all(engine)
 
     def greet_and_end(connection: Any) -> None:
         greet(connection)
         connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    monkeypatch.setattr(sa_pgnotify.consuming, "greet", greet_and_end)
+    monkeypatch.setattr(sa_pgnotify.consuming.worker, "greet", greet_and_end)
     with pytest.raises(ListenUnavailable, match="terminat"):
         Consumer(engine, "billing", orders).start()
 
 
 def test_ids_that_a_crash_gives_again_are_no_place_that_was_passed(crashing, orders):
-    """A transaction that was rolled back before a crash, and seen to have ended, leaves its id to one after it, which is told too."""
+    """A transaction that was rolled back before a crash, and seen to have ended, leaves its id to
+    one after it, which is told too."""
     engine = create_engine(crashing.url, poolclass=NullPool)
     orders.metadata.create_all(engine)
     with Listener(engine, orders, heartbeat=0.1) as listener:
@@ -74,7 +80,9 @@ def test_ids_that_a_crash_gives_again_are_no_place_that_was_passed(crashing, ord
         with engine.connect() as connection:
             for i in range(20):
                 connection.exec_driver_sql(f"INSERT INTO orders VALUES ({100 + i})")
-                last = connection.exec_driver_sql("SELECT pg_current_xact_id()::text::bigint").scalar_one()
+                last = connection.exec_driver_sql(
+                    "SELECT pg_current_xact_id()::text::bigint"
+                ).scalar_one()
                 connection.rollback()
         (tail,) = listener._receiver._tails.values()
         deadline = time.monotonic() + 10
@@ -116,7 +124,8 @@ def crash(server: Server) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def failover(server: Server) -> Iterator[Callable[[], None]]:
-    """What is written in the block is gone when that is called, as where a standby takes over that has received nothing of it."""
+    """What is written in the block is gone when that is called, as where a standby takes over that
+    has received nothing of it."""
     server.down("fast")
     standby = server._data.with_name("standby")
     subprocess.run(["cp", "-a", str(server._data), str(standby)], check=True)
@@ -134,8 +143,9 @@ def failover(server: Server) -> Iterator[Callable[[], None]]:
 @pytest.mark.parametrize("accident", [crash, failover])
 @pytest.mark.parametrize("seen_before", [False, True])
 def test_changes_that_the_server_has_lost_are_a_gap(crashing, orders, accident, seen_before):
-    """Where the server comes back without commits that a listener has delivered, and gives their transaction ids to others, it says that its
-    place is lost; what is committed then is delivered. So it is where the newest commits of the log were lost before anything was delivered."""
+    """Where the server comes back without commits that a listener has delivered, and gives their
+    transaction ids to others, it says that its place is lost; what is committed then is delivered.
+    So it is where the newest commits of the log were lost before anything was delivered."""
     engine = create_engine(crashing.url, poolclass=NullPool)
     orders.metadata.create_all(engine)
     run(engine, "INSERT INTO orders VALUES (0)")
@@ -145,10 +155,14 @@ def test_changes_that_the_server_has_lost_are_a_gap(crashing, orders, accident, 
         with Listener(engine, orders, heartbeat=0.2) as listener:
             if seen_before:
                 write_unsafely(engine, 1, 5)
-                assert [event.identity for event in take(listener, 5)] == [(i,) for i in range(1, 6)]
+                assert [event.identity for event in take(listener, 5)] == [
+                    (i,) for i in range(1, 6)
+                ]
             lose()
             with engine.connect() as connection:
-                assert connection.exec_driver_sql("SELECT count(*) FROM orders").scalar() == 1, "nothing was lost"
+                assert connection.exec_driver_sql("SELECT count(*) FROM orders").scalar() == 1, (
+                    "nothing was lost"
+                )
             for number in range(101, 111):
                 run(engine, f"INSERT INTO orders VALUES ({number})")
             (gap,) = take(listener, 1, timeout=20)
@@ -164,9 +178,12 @@ def test_changes_that_the_server_has_lost_are_a_gap(crashing, orders, accident, 
 
 @pytest.mark.parametrize("accident", [crash, failover])
 def test_a_consumer_is_where_its_server_is(crashing, orders, accident):
-    """A consumer whose work and position the server has lost, together with the changes, goes on from what it has left: what is committed
-    then is worked off once, and its work is that of the changes that are there."""
-    engine = create_engine(crashing.url, poolclass=NullPool, connect_args={"options": "-c synchronous_commit=off"})
+    """A consumer whose work and position the server has lost, together with the changes, goes on
+    from what it has left: what is committed then is worked off once, and its work is that of the
+    changes that are there."""
+    engine = create_engine(
+        crashing.url, poolclass=NullPool, connect_args={"options": "-c synchronous_commit=off"}
+    )
     orders.metadata.create_all(engine)
     run(engine, "CREATE TABLE done (id bigint PRIMARY KEY)")
 
@@ -174,9 +191,13 @@ def test_a_consumer_is_where_its_server_is(crashing, orders, accident):
         for batch in consumer:
             with batch as session:
                 for change in batch:
-                    session.connection().exec_driver_sql(f"INSERT INTO done VALUES ({change.identity[0]})")
+                    session.connection().exec_driver_sql(
+                        f"INSERT INTO done VALUES ({change.identity[0]})"
+                    )
             with engine.connect() as connection:
-                if connection.exec_driver_sql(f"SELECT count(*) FROM done WHERE id = {until}").scalar():
+                if connection.exec_driver_sql(
+                    f"SELECT count(*) FROM done WHERE id = {until}"
+                ).scalar():
                     return
 
     with Consumer(engine, "billing", orders, heartbeat=0.2) as consumer:
@@ -190,13 +211,17 @@ def test_a_consumer_is_where_its_server_is(crashing, orders, accident):
             run(engine, f"INSERT INTO orders VALUES ({number})")
         work_off(consumer, 110)
     with engine.connect() as connection:
-        there, done = (list(connection.exec_driver_sql(f"SELECT id FROM {table} ORDER BY id").scalars()) for table in ("orders", "done"))
+        there, done = (
+            list(connection.exec_driver_sql(f"SELECT id FROM {table} ORDER BY id").scalars())
+            for table in ("orders", "done")
+        )
     assert done == there == [0, *range(101, 111)]
     engine.dispose()
 
 
 def test_a_loss_of_the_connection_alone_is_no_gap(engine, orders):
-    """Where the server has lost nothing, a listener goes on without a gap, also where retention has removed what it has read."""
+    """Where the server has lost nothing, a listener goes on without a gap, also where retention has
+    removed what it has read."""
     orders.metadata.create_all(engine)
     with Listener(engine, orders, heartbeat=0.2) as listener:
         for number in range(3):

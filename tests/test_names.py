@@ -1,4 +1,5 @@
-"""Names that break careless SQL: each is given to table, schema, columns, attributes and channel, and must change nothing."""
+"""Names that break careless SQL: each is given to table, schema, columns, attributes and channel,
+and must change nothing."""
 
 import string
 import uuid
@@ -34,7 +35,8 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def engine(admin: sa.Engine, server_url: sa.URL) -> Iterator[sa.Engine]:
-    """An engine on one database for all tests of this module: each of them leaves nothing behind, and says so."""
+    """An engine on one database for all tests of this module: each of them leaves nothing behind,
+    and says so."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with admin.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"))
@@ -51,12 +53,17 @@ def quoted(name: str) -> str:
 
 def others(name: str) -> list[str]:
     """Two more names, near to ``name`` where that is possible."""
-    near = [n for n in (name.upper(), name.lower(), name + "_", name + "2", "_", "2") if len(n.encode()) <= 63]
+    near = [
+        n
+        for n in (name.upper(), name.lower(), name + "_", name + "2", "_", "2")
+        if len(n.encode()) <= 63
+    ]
     return [n for n in dict.fromkeys(near) if n != name][:2]
 
 
 def lives_with(engine: sa.Engine, name: str, schema: str | None, channel: str | None) -> None:
-    """Everything that a table does in its life, with ``name`` on it and on its columns, tells the right events."""
+    """Everything that a table does in its life, with ``name`` on it and on its columns, tells the
+    right events."""
     key, value = others(name)
     spec = NotifySpec(
         values="all",
@@ -65,7 +72,11 @@ def lives_with(engine: sa.Engine, name: str, schema: str | None, channel: str | 
         when=lambda old, new: sa.or_(getattr(new, name) != "untold", getattr(old, value) > 0),
     )
     metadata = sa.MetaData()
-    columns = sa.Column(key, sa.Integer, primary_key=True), sa.Column(name, sa.Text, key=name), sa.Column(value, sa.Integer)
+    columns = (
+        sa.Column(key, sa.Integer, primary_key=True),
+        sa.Column(name, sa.Text, key=name),
+        sa.Column(value, sa.Integer),
+    )
     table = notify_on_change(sa.Table(name, metadata, *columns, schema=schema), spec)
     metadata.create_all(engine)
     try:
@@ -85,22 +96,39 @@ def lives_with(engine: sa.Engine, name: str, schema: str | None, channel: str | 
         assert isinstance(insert, Inserted)
         assert (insert.entity, insert.identity, insert.new) == (table, (1,), first)
         assert isinstance(update, Updated)
-        assert (update.identity, update.old, update.new, update.changed) == ((1,), first, first | {name: "b"}, {name})
+        assert (update.identity, update.old, update.new, update.changed) == (
+            (1,),
+            first,
+            first | {name: "b"},
+            {name},
+        )
         assert isinstance(moved, Updated)
-        assert (moved.identity, moved.previous_identity, moved.changed) == ((3,), (1,), {key, value})
+        assert (moved.identity, moved.previous_identity, moved.changed) == (
+            (3,),
+            (1,),
+            {key, value},
+        )
         assert isinstance(delete, Deleted)
         assert delete.old == {key: 3, name: "b", value: 5}
         assert isinstance(truncate, Truncated)
     finally:
         metadata.drop_all(engine)
     with engine.connect() as connection:
-        assert list(connection.scalars(sa.text("SELECT proname FROM pg_proc WHERE proname LIKE 'sa_pgnotify%'"))) == []
+        assert (
+            list(
+                connection.scalars(
+                    sa.text("SELECT proname FROM pg_proc WHERE proname LIKE 'sa_pgnotify%'")
+                )
+            )
+            == []
+        )
 
 
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_names_of_tables_and_columns(engine, name):
-    """A table and its columns may have any name that PostgreSQL takes: they are made, tell the truth, and leave nothing."""
+    """A table and its columns may have any name that PostgreSQL takes: they are made, tell the
+    truth, and leave nothing."""
     lives_with(engine, name, None, None)
 
 
@@ -115,37 +143,68 @@ def test_names_of_schemas_and_channels(engine, name):
         run(engine, f"DROP SCHEMA {quoted(name)}")
 
 
-VARIABLES = ("relation", "channel", "rows", "message", "bytes", "sequence", "total", "start", "stop", "part")
+VARIABLES = (
+    "relation",
+    "channel",
+    "rows",
+    "message",
+    "bytes",
+    "sequence",
+    "total",
+    "start",
+    "stop",
+    "part",
+)
 
 
 def test_columns_in_a_condition_are_no_variables(engine):
-    """SQL text in a condition may use columns of other tables without their table's name, called like a variable of the function."""
+    """SQL text in a condition may use columns of other tables without their table's name, called
+    like a variable of the function."""
     run(engine, f"CREATE TABLE others ({', '.join(f'{name} text' for name in VARIABLES)})")
     run(engine, f"INSERT INTO others VALUES ({', '.join(['$$x$$'] * len(VARIABLES))})")
     found = " AND ".join(f"{name} = new_row.status" for name in VARIABLES)
-    table = sa.Table("t", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("status", sa.Text))
-    notify_on_change(table, NotifySpec(when=lambda old, new: sa.text(f"EXISTS (SELECT FROM others WHERE {found})")))
+    table = sa.Table(
+        "t",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("status", sa.Text),
+    )
+    notify_on_change(
+        table,
+        NotifySpec(when=lambda old, new: sa.text(f"EXISTS (SELECT FROM others WHERE {found})")),
+    )
     table.metadata.create_all(engine)
     try:
-        assert [e.identity for e in told(engine, table, "INSERT INTO t (status) VALUES ('w'), ('x')")] == [(2,)]
+        assert [
+            e.identity for e in told(engine, table, "INSERT INTO t (status) VALUES ('w'), ('x')")
+        ] == [(2,)]
     finally:
         table.metadata.drop_all(engine)
         run(engine, "DROP TABLE others")
 
 
-identifiers = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=63).filter(
-    lambda name: len(name.encode()) <= 63
-) | st.text(string.punctuation + " nN'\"$%\\", min_size=1, max_size=63)
+identifiers = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=63
+).filter(lambda name: len(name.encode()) <= 63) | st.text(
+    string.punctuation + " nN'\"$%\\", min_size=1, max_size=63
+)
 
 
 @given(names=st.lists(identifiers, min_size=4, max_size=4, unique=True))
 @example(names=["\\", "'", "%", '"'])
 def test_any_identifier(engine, names):
-    """Whatever names table, key and columns have, inserts, updates and deletes tell the right values."""
+    """Whatever names table, key and columns have, inserts, updates and deletes tell the right
+    values."""
     name, key, one, two = names
     metadata = sa.MetaData()
     table = notify_on_change(
-        sa.Table(name, metadata, sa.Column(key, sa.Integer, primary_key=True), sa.Column(one, sa.Text), sa.Column(two, sa.Integer)),
+        sa.Table(
+            name,
+            metadata,
+            sa.Column(key, sa.Integer, primary_key=True),
+            sa.Column(one, sa.Text),
+            sa.Column(two, sa.Integer),
+        ),
         NotifySpec(values="all"),
     )
     metadata.create_all(engine)

@@ -1,5 +1,6 @@
-"""Values at the edges of their types, types made of others, and models that declare other types than the columns have: an event has what
-a SELECT through the same model gives; where that fails, the event's value fails, alone."""
+"""Values at the edges of their types, types made of others, and models that declare other types
+than the columns have: an event has what a SELECT through the same model gives; where that fails,
+the event's value fails, alone."""
 
 from __future__ import annotations
 
@@ -17,7 +18,14 @@ from test_values import Raw, same
 from sa_pgnotify import Deleted, Inserted, NotifyOnChange, NotifySpec, UndecodableValue, Updated
 
 LABELS = ["a b", "a'b", 'a"b', "", " ", "é", "a,b", "NULL", "{}", "\\", "1"]
-MOMENTS = ["'infinity'", "'-infinity'", "'0044-03-15 BC'", "'12024-02-29'", "'0001-01-01'", "'9999-12-31'"]
+MOMENTS = [
+    "'infinity'",
+    "'-infinity'",
+    "'0044-03-15 BC'",
+    "'12024-02-29'",
+    "'0001-01-01'",
+    "'9999-12-31'",
+]
 TYPES = (
     f"CREATE TYPE label AS ENUM ({', '.join(chr(39) + label.replace(chr(39), chr(39) * 2) + chr(39) for label in LABELS)})",
     "CREATE TYPE inner_pair AS (a numeric, b text)",
@@ -112,7 +120,10 @@ def entities(engine: Any, columns: dict[str, tuple[str, Any]]) -> dict[str, Any]
 
     found = {}
     for table, durable in (("plain", False), ("kept", True)):
-        run(engine, f"CREATE TABLE {table} (id int PRIMARY KEY, {', '.join(f'{name} {type_}' for name, (type_, _) in columns.items())})")
+        run(
+            engine,
+            f"CREATE TABLE {table} (id int PRIMARY KEY, {', '.join(f'{name} {type_}' for name, (type_, _) in columns.items())})",
+        )
         body: dict[str, Any] = {name: sa.Column(type_) for name, (_, type_) in columns.items()}
         body |= {
             "__tablename__": table,
@@ -124,45 +135,81 @@ def entities(engine: Any, columns: dict[str, tuple[str, Any]]) -> dict[str, Any]
     return found
 
 
-def compare(kind: Any, engine: Any, reader: Any, classes: dict[str, Any], rows: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """Insert rows of literals, move each row's values to the next one, and delete all: the events' values are those of SELECTs."""
+def compare(
+    kind: Any, engine: Any, reader: Any, classes: dict[str, Any], rows: list[dict[str, str]]
+) -> list[dict[str, Any]]:
+    """Insert rows of literals, move each row's values to the next one, and delete all: the events'
+    values are those of SELECTs."""
     names = ", ".join(dict.fromkeys(name for row in rows for name in row))
-    inserts = [f"INSERT INTO {{0}} (id, {', '.join(row)}) VALUES ({number}, {', '.join(row.values())})" for number, row in enumerate(rows)]
+    inserts = [
+        f"INSERT INTO {{0}} (id, {', '.join(row)}) VALUES ({number}, {', '.join(row.values())})"
+        for number, row in enumerate(rows)
+    ]
     move = f"UPDATE {{0}} SET ({names}) = (SELECT {names} FROM {{0}} AS o WHERE o.id = mod({{0}}.id + 1, {len(rows)}))"
     seen: list[list[dict[str, Any]]] = []
     told: dict[str, list[list[Any]]] = {table: [] for table in classes}
     with kind.listener(reader, *classes.values()) as listener:
         for step in (inserts, [move], ["DELETE FROM {0}"]):
-            run(engine, *(statement.replace("{0}", table) for table in classes for statement in step))
+            run(
+                engine,
+                *(statement.replace("{0}", table) for table in classes for statement in step),
+            )
             events = take(listener, len(classes) * len(rows))
             assert [event for event in events if not hasattr(event, "table")] == []
             for table, entity in classes.items():
-                told[table].append(sorted((e for e in events if e.table is entity.__table__), key=lambda e: e.identity))
+                told[table].append(
+                    sorted(
+                        (e for e in events if e.table is entity.__table__), key=lambda e: e.identity
+                    )
+                )
             seen.append(selected(kind, reader, classes["plain"]))  # both tables hold the same
     before, after, _ = seen
     for table in classes:
-        assert [{type(event) for event in events} for events in told[table]] == [{Inserted}, {Updated}, {Deleted}]
+        assert [{type(event) for event in events} for events in told[table]] == [
+            {Inserted},
+            {Updated},
+            {Deleted},
+        ]
         found = [
             differences(told[table][step], side, held)
-            for step, side, held in ((0, "new", before), (1, "old", before), (1, "new", after), (2, "old", after))
+            for step, side, held in (
+                (0, "new", before),
+                (1, "old", before),
+                (1, "new", after),
+                (2, "old", after),
+            )
         ]
         assert found == [{}] * 4
         for event, old, new in zip(told[table][1], before, after):
-            assert event.changed >= {name for name in old if old[name] is not new[name] and not same(old[name], new[name])}
+            assert event.changed >= {
+                name
+                for name in old
+                if old[name] is not new[name] and not same(old[name], new[name])
+            }
     return before
 
 
 @pytest.mark.kinds(3)
 def test_odd_values(engine, url, kind):
-    """Each odd value of each type, in a row with those of the other types, some of which no driver reads."""
+    """Each odd value of each type, in a row with those of the other types, some of which no driver
+    reads."""
     run(engine, *TYPES)
     columns = {name: (type_, declared) for name, (type_, declared, _) in COLUMNS.items()}
-    literals = {name: [f"{value}::{type_}" for value in values] for name, (type_, _, values) in COLUMNS.items()}
+    literals = {
+        name: [f"{value}::{type_}" for value in values]
+        for name, (type_, _, values) in COLUMNS.items()
+    }
     with engine.connect() as connection:
-        if connection.dialect.server_version_info < (17,):  # from which on an interval may be infinite
+        # from which on an interval may be infinite
+        if connection.dialect.server_version_info < (17,):
             literals["interval"].remove("'infinity'::interval")
-    rows = [{name: values[number % len(values)] for name, values in literals.items()} for number in range(max(map(len, literals.values())))]
-    read = compare(kind, engine, kind.engine(url), entities(engine, columns), [*rows, {"date": "NULL"}])
+    rows = [
+        {name: values[number % len(values)] for name, values in literals.items()}
+        for number in range(max(map(len, literals.values())))
+    ]
+    read = compare(
+        kind, engine, kind.engine(url), entities(engine, columns), [*rows, {"date": "NULL"}]
+    )
     failed = {name for row in read for name, value in row.items() if value is FAILED}
     assert failed >= {"date", "timestamp"}
     assert len(failed) < 25
@@ -182,7 +229,8 @@ REAL = {
 
 @pytest.mark.kinds(3)
 def test_models_that_declare_other_types(engine, url, kind):
-    """Models of common types over columns of other types: what SELECT reads is read, what it does not read fails alone."""
+    """Models of common types over columns of other types: what SELECT reads is read, what it does
+    not read fails alone."""
     run(engine, *TYPES[:1])
     columns = {
         f"c{number}_{name.lower()}": (real, declared)
@@ -191,17 +239,24 @@ def test_models_that_declare_other_types(engine, url, kind):
         if (real, name) != ("bytea", "UuidText")  # the text of a memoryview has its address
     }  # fmt: skip
     values = {name: f"{REAL[real]}::{real}" for name, (real, _) in columns.items()}
-    read = compare(kind, engine, kind.engine(url), entities(engine, columns), [values, {"c0_boolean": "false"}])
+    read = compare(
+        kind, engine, kind.engine(url), entities(engine, columns), [values, {"c0_boolean": "false"}]
+    )
     failed = [name for name, value in read[0].items() if value is FAILED]
     assert 20 < len(failed) < len(columns) // 2
 
 
 @pytest.mark.kinds(3)
 def test_names_in_the_database(engine, url, kind):
-    """Names of tables and functions are written as the reader's search_path has them; that of a table which is gone spoils nothing else."""
+    """Names of tables and functions are written as the reader's search_path has them; that of a
+    table which is gone spoils nothing else."""
     run(engine, "CREATE SCHEMA far", "CREATE TABLE near ()", "CREATE TABLE far.there ()", "CREATE TABLE gone ()",
         "CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql AS 'SELECT 2 * $1'")  # fmt: skip
-    columns = {"a": ("regclass", pg.REGCLASS()), "b": ("regclass[]", Raw("regclass[]")), "c": ("regprocedure", Raw("regprocedure"))}
+    columns = {
+        "a": ("regclass", pg.REGCLASS()),
+        "b": ("regclass[]", Raw("regclass[]")),
+        "c": ("regprocedure", Raw("regprocedure")),
+    }
     near = {"a": "'near'", "b": "array['near', 'far.there', NULL]::regclass[]", "c": "'twice(int)'"}
     classes = entities(engine, columns)
     reader = kind.engine(url)
@@ -210,10 +265,18 @@ def test_names_in_the_database(engine, url, kind):
         engine,
         reader,
         classes,
-        [near, {"a": "'far.there'", "b": "'{}'", "c": "0"}, {"a": "4000000000", "b": "NULL", "c": "'pg_catalog.now()'"}],
+        [
+            near,
+            {"a": "'far.there'", "b": "'{}'", "c": "0"},
+            {"a": "4000000000", "b": "NULL", "c": "'pg_catalog.now()'"},
+        ],
     )
     with kind.listener(reader, classes["plain"]) as listener:
-        run(engine, "INSERT INTO plain VALUES (1, 'gone', '{near}', 0), (2, 'near', '{}', 0)", "DROP TABLE gone")
+        run(
+            engine,
+            "INSERT INTO plain VALUES (1, 'gone', '{near}', 0), (2, 'near', '{}', 0)",
+            "DROP TABLE gone",
+        )
         gone, there = take(listener, 2)
     assert there.new["a"] == "near"
     assert "near" in str(gone.new["b"])

@@ -1,4 +1,5 @@
-"""The order in which events come: what README, how-it-works and limits say of it, sentence by sentence."""
+"""The order in which events come: what README, how-it-works and limits say of it, sentence by
+sentence."""
 
 from __future__ import annotations
 
@@ -12,8 +13,17 @@ from conftest import told as told_by_channel
 from logs import end_of_log, sleepers, until_end
 from logs import told as told_by_log
 
-from sa_pgnotify import Consumer, Deleted, Gap, Inserted, Listener, NotifySpec, Updated, notify_on_change
-from sa_pgnotify.diagnosis import diagnose
+from sa_pgnotify import (
+    Consumer,
+    Deleted,
+    Gap,
+    Inserted,
+    Listener,
+    NotifySpec,
+    Updated,
+    notify_on_change,
+)
+from sa_pgnotify.diagnosis.doctor import diagnose
 
 KINDS = pytest.mark.parametrize("durable", [False, True])
 
@@ -56,11 +66,16 @@ TRIGGERS = {
 @KINDS
 @pytest.mark.parametrize("kind", TRIGGERS)
 def test_what_a_trigger_of_the_application_writes(engine, durable, kind):
-    """Events of what an AFTER trigger writes to the same table come before those of the statement that fired it, if it runs before ours;
-    deferred, or under a name that sorts behind ours, it runs after, and the order is that of the changes. doctor names the first two."""
+    """Events of what an AFTER trigger writes to the same table come before those of the statement
+    that fired it, if it runs before ours; deferred, or under a name that sorts behind ours, it runs
+    after, and the order is that of the changes. doctor names the first two."""
     sql, is_in_order = TRIGGERS[kind]
     table = table_of(engine, durable=durable)
-    run(engine, f"CREATE FUNCTION sets() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {UPDATE}; RETURN NULL; END$$", sql)
+    run(
+        engine,
+        f"CREATE FUNCTION sets() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {UPDATE}; RETURN NULL; END$$",
+        sql,
+    )
     events = seen(told(engine, table, durable, "INSERT INTO node VALUES (1)"))
     in_order = [(Inserted, 0), (Updated, 1)]
     assert events == (in_order if is_in_order else in_order[::-1])
@@ -92,15 +107,19 @@ def test_a_before_trigger_that_sets_new(engine, durable):
 
 @KINDS
 def test_a_merge_that_moves_rows(engine, durable):
-    """Of rows that a MERGE moves to another partition, what it tells depends on the actions that it has; with all three it is told as a delete
-    and an insert, whether these ever happen or not. An UPDATE tells the move. doctor says so of partitioned tables only."""
+    """Of rows that a MERGE moves to another partition, what it tells depends on the actions that it
+    has; with all three it is told as a delete and an insert, whether these ever happen or not. An
+    UPDATE tells the move. doctor says so of partitioned tables only."""
     with engine.connect() as connection:
         if connection.dialect.server_version_info < (15,):
             pytest.skip("MERGE came with PostgreSQL 15")
     table = table_of(engine, durable=durable, partitioned=True)
     run(
         engine,
-        *(f"CREATE TABLE node_{region} PARTITION OF node FOR VALUES IN ('{region}')" for region in ("eu", "us")),
+        *(
+            f"CREATE TABLE node_{region} PARTITION OF node FOR VALUES IN ('{region}')"
+            for region in ("eu", "us")
+        ),
         "INSERT INTO node SELECT i, 'eu', i FROM generate_series(1, 4) AS i",
     )
     merge = "MERGE INTO node USING (VALUES ({}, 'us')) AS s (id, region) ON node.id = s.id"
@@ -117,11 +136,14 @@ def test_a_merge_that_moves_rows(engine, durable):
     assert sorted(kind.__name__ for kind in whole) == ["Deleted", "Inserted"]
     (note,) = [f for f in diagnose(engine) if f.subject == "order"]
     assert note.text.startswith("Partitioned: node. ")
-    assert note.mend.startswith("Move such rows by UPDATE, or give each MERGE all three actions: WHEN MATCHED AND false THEN DELETE")
+    assert note.mend.startswith(
+        "Move such rows by UPDATE, or give each MERGE all three actions: WHEN MATCHED AND false THEN DELETE"
+    )
 
 
 def test_concurrent_durable_transactions(engine):
-    """Whole, and each at its last change: of two that were committed in the other order a reader that comes later gets that order."""
+    """Whole, and each at its last change: of two that were committed in the other order a reader
+    that comes later gets that order."""
     table = table_of(engine, durable=True)
     with Consumer(engine, "reader", table):
         pass
@@ -144,8 +166,9 @@ def test_concurrent_durable_transactions(engine):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_dependent_durable_transactions(engine, seed):
-    """In any interleaving: transactions are whole; a row's changes are in order, each `old` being the `new` before it; and a transaction that
-    changed something after another was committed comes after that one."""
+    """In any interleaving: transactions are whole; a row's changes are in order, each `old` being
+    the `new` before it; and a transaction that changed something after another was committed comes
+    after that one."""
     table = table_of(engine, durable=True)
     chance = random.Random(seed)
     owners: dict[int, int] = {}
@@ -163,7 +186,9 @@ def test_dependent_durable_transactions(engine, seed):
                 row = chance.choice(free)
                 owners[row] = which
                 connection.exec_driver_sql(f"UPDATE node SET v = v + 1 WHERE id = {row}")
-                xid = xids[which] = connection.exec_driver_sql("SELECT pg_current_xact_id()::text::bigint").scalar()
+                xid = xids[which] = connection.exec_driver_sql(
+                    "SELECT pg_current_xact_id()::text::bigint"
+                ).scalar()
                 changed.setdefault(xid, []).append(step)
             elif which in xids:
                 xid = xids.pop(which)
@@ -202,8 +227,12 @@ def test_ephemeral_transactions_come_in_commit_order(engine):
 
 
 def test_durable_and_ephemeral_tables_of_one_listener(engine):
-    """Each of the two kinds is in its order; between them there is none: what was committed first may come last."""
-    durable, ephemeral = table_of(engine, "durable", durable=True), table_of(engine, "ephemeral", durable=False)
+    """Each of the two kinds is in its order; between them there is none: what was committed first
+    may come last."""
+    durable, ephemeral = (
+        table_of(engine, "durable", durable=True),
+        table_of(engine, "ephemeral", durable=False),
+    )
     with Listener(engine, durable, ephemeral, heartbeat=3.0) as listener:
         sleepers(engine)
         run(engine, "SET LOCAL sa_pgnotify.doorbell = 'off'", "INSERT INTO durable VALUES (1)")

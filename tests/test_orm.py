@@ -2,7 +2,18 @@
 
 import pytest
 from conftest import run, take, told
-from sqlalchemy import JSON, Column, ForeignKey, Integer, MetaData, String, Table, event, inspect, text
+from sqlalchemy import (
+    JSON,
+    Column,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    event,
+    inspect,
+    text,
+)
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -16,7 +27,17 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from sa_pgnotify import Deleted, Inserted, Listener, NotifyOnChange, NotifySpec, Truncated, Updated, ValuesNotCarried, notify_on_change
+from sa_pgnotify import (
+    Deleted,
+    Inserted,
+    Listener,
+    NotifyOnChange,
+    NotifySpec,
+    Truncated,
+    Updated,
+    ValuesNotCarried,
+    notify_on_change,
+)
 
 
 class Shop:
@@ -60,7 +81,8 @@ def shop(engine):
 
 
 def test_load_gives_the_row_as_it_is_now(engine, shop):
-    """load() fetches the object, refreshes one that the session holds, and gives None once the row is gone."""
+    """load() fetches the object, refreshes one that the session holds, and gives None once the row
+    is gone."""
     (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
     run(engine, "UPDATE orders SET total = 12 WHERE id = 1")
     with Session(engine) as session:
@@ -82,13 +104,18 @@ def test_load_gives_the_row_as_it_is_now(engine, shop):
 
 
 def test_load_keeps_pending_changes_and_flushes_nothing(engine, shop):
-    """load() of an object with changes that are not written yet leaves them as they are, and writes nothing."""
+    """load() of an object with changes that are not written yet leaves them as they are, and writes
+    nothing."""
     (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
     with Session(engine) as session:
         order = session.get(shop.Order, 1)
         order.state = "mine"
         statements = []
-        event.listen(engine, "before_cursor_execute", lambda c, k, statement, *_: statements.append(statement))
+        event.listen(
+            engine,
+            "before_cursor_execute",
+            lambda c, k, statement, *_: statements.append(statement),
+        )
         run(engine, "UPDATE orders SET total = 15 WHERE id = 1")
         statements.clear()
         assert updated.load(session) is order
@@ -99,7 +126,12 @@ def test_load_keeps_pending_changes_and_flushes_nothing(engine, shop):
 
 def test_load_of_core_rows(engine):
     """For a Core table load() gives the Row, through a session or a connection."""
-    table = Table("t", MetaData(), Column("id", Integer, primary_key=True, key="ident"), Column("name", String))
+    table = Table(
+        "t",
+        MetaData(),
+        Column("id", Integer, primary_key=True, key="ident"),
+        Column("name", String),
+    )
     notify_on_change(table)
     table.metadata.create_all(engine)
     (inserted,) = told(engine, table, "INSERT INTO t VALUES (1, 'x')")
@@ -123,13 +155,18 @@ def test_load_of_a_class_needs_a_session(engine, shop):
 
 
 def test_expire_touches_what_changed_and_nothing_else(engine, shop):
-    """expire() makes the session read again what the event says changed, without SQL, and nothing else."""
+    """expire() makes the session read again what the event says changed, without SQL, and nothing
+    else."""
     with Session(engine) as session:
         order = session.get(shop.Order, 1)
         other = session.get(shop.Order, 2)
         (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
         statements = []
-        event.listen(engine, "before_cursor_execute", lambda c, k, statement, *_: statements.append(statement))
+        event.listen(
+            engine,
+            "before_cursor_execute",
+            lambda c, k, statement, *_: statements.append(statement),
+        )
         updated.expire(session)
         assert statements == []
         assert inspect(order).expired_attributes == {"total"}
@@ -138,11 +175,14 @@ def test_expire_touches_what_changed_and_nothing_else(engine, shop):
 
 
 def test_expire_never_touches_a_pending_change(engine, shop):
-    """What the session has yet to write stays, even if the same attribute changed in the database."""
+    """What the session has yet to write stays, even if the same attribute changed in the
+    database."""
     with Session(engine) as session:
         order = session.get(shop.Order, 1)
         order.total = 99
-        (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11, status = 'x' WHERE id = 1")
+        (updated,) = told(
+            engine, shop.Order, "UPDATE orders SET total = 11, status = 'x' WHERE id = 1"
+        )
         updated.expire(session)
         assert inspect(order).expired_attributes == {"state"}
         assert order.total == 99
@@ -159,12 +199,17 @@ def test_expire_takes_the_relationship_of_a_changed_foreign_key(engine, shop):
 
 
 def test_expire_by_the_previous_identity_and_of_deleted_and_truncated(engine, shop):
-    """An object held under its old key is expired when the key changed; so are those deleted and truncated away."""
+    """An object held under its old key is expired when the key changed; so are those deleted and
+    truncated away."""
     with Session(engine, expire_on_commit=False) as session:
         first, second = session.get(shop.Order, 1), session.get(shop.Order, 2)
         session.commit()  # TRUNCATE waits for every transaction that has read the table
         updated, deleted, truncated = told(
-            engine, shop.Order, "UPDATE orders SET id = 7 WHERE id = 1", "DELETE FROM orders WHERE id = 2", "TRUNCATE orders"
+            engine,
+            shop.Order,
+            "UPDATE orders SET id = 7 WHERE id = 1",
+            "DELETE FROM orders WHERE id = 2",
+            "TRUNCATE orders",
         )
         assert updated.previous_identity == (1,)
         updated.expire(session)
@@ -188,10 +233,13 @@ def test_expire_of_what_the_session_does_not_hold(engine, shop):
 
 
 def test_instance_is_a_detached_object_without_sql(engine, shop):
-    """instance() gives what a load would: detached, typed, with @reconstructor run and Mutable values that track changes."""
+    """instance() gives what a load would: detached, typed, with @reconstructor run and Mutable
+    values that track changes."""
     (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
     statements = []
-    event.listen(engine, "before_cursor_execute", lambda c, k, statement, *_: statements.append(statement))
+    event.listen(
+        engine, "before_cursor_execute", lambda c, k, statement, *_: statements.append(statement)
+    )
     order = updated.instance()
     assert statements == []
     state = inspect(order)
@@ -210,8 +258,11 @@ def test_instance_is_a_detached_object_without_sql(engine, shop):
 
 
 def test_instance_of_a_deleted_row_and_refusals(engine, shop):
-    """instance() of a deleted row comes from its old values; without all values it says what is missing and the mend."""
-    (deleted, truncated) = told(engine, shop.Order, "DELETE FROM orders WHERE id = 2", "TRUNCATE orders")
+    """instance() of a deleted row comes from its old values; without all values it says what is
+    missing and the mend."""
+    (deleted, truncated) = told(
+        engine, shop.Order, "DELETE FROM orders WHERE id = 2", "TRUNCATE orders"
+    )
     assert deleted.instance().total == 20
     with pytest.raises(ValuesNotCarried):
         truncated.instance()
@@ -273,7 +324,8 @@ def test_composite_attributes_of_instances(engine):
 
 
 def test_a_unit_of_work_as_its_events(engine, shop):
-    """What a session flushes arrives as the changes it made, in order, with the context that it gave."""
+    """What a session flushes arrives as the changes it made, in order, with the context that it
+    gave."""
     from sa_pgnotify import change_context
 
     with Listener(engine, shop.Order, shop.Customer) as listener:
@@ -297,6 +349,8 @@ def test_a_unit_of_work_as_its_events(engine, shop):
 
 def test_repr_is_short_and_tells(engine, shop):
     """An event in a log says kind, entity, identity and values, and never a megabyte."""
-    (updated,) = told(engine, shop.Order, "UPDATE orders SET status = repeat('x', 100000) WHERE id = 1")
+    (updated,) = told(
+        engine, shop.Order, "UPDATE orders SET status = repeat('x', 100000) WHERE id = 1"
+    )
     assert repr(updated).startswith("Updated(Order, (1,), changed=['state'], new={")
     assert len(repr(updated)) < 500

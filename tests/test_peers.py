@@ -1,4 +1,5 @@
-"""Faults that were reproduced in other libraries of this kind, one test each, to show that they are not in this one."""
+"""Faults that were reproduced in other libraries of this kind, one test each, to show that they are
+not in this one."""
 
 from __future__ import annotations
 
@@ -13,12 +14,24 @@ from conftest import run, take, told, until_end
 from sqlalchemy import BigInteger, NullPool, Text, Uuid, create_engine, inspect, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from sa_pgnotify import Deleted, Gap, Inserted, Listener, NotifyConfigError, NotifyOnChange, NotifySpec, Updated, check
+from sa_pgnotify import (
+    Deleted,
+    Gap,
+    Inserted,
+    Listener,
+    NotifyConfigError,
+    NotifyOnChange,
+    NotifySpec,
+    Updated,
+    check,
+)
 
 ALL = NotifySpec(values="all")
 
 
-def marked(engine, name: str = "orders", schema: str | None = None, spec: NotifySpec = ALL, **columns: Any) -> Any:
+def marked(
+    engine, name: str = "orders", schema: str | None = None, spec: NotifySpec = ALL, **columns: Any
+) -> Any:
     """A marked class on a new table, with a key called ``id`` unless the columns say otherwise."""
 
     class Base(DeclarativeBase):
@@ -33,7 +46,7 @@ def marked(engine, name: str = "orders", schema: str | None = None, spec: Notify
     return Marked
 
 
-# -- the user's INSERT fails ------------------------------------------------------------------------------------------
+# -- the user's INSERT fails -----------------------------------------------------------------------
 
 
 def test_insert_fails_because_the_payload_is_too_long(engine):
@@ -47,7 +60,10 @@ KEYS = {
     "a key not called id": ({"number": mapped_column(BigInteger, primary_key=True)}, 5),
     "a UUID": ({"id": mapped_column(primary_key=True, type_=Uuid())}, uuid.UUID(int=7)),
     "a key over int4": ({}, 2**40),
-    "a quoted column name": ({"odd": mapped_column('Odd "key"; --', Text, primary_key=True)}, "it's"),
+    "a quoted column name": (
+        {"odd": mapped_column('Odd "key"; --', Text, primary_key=True)},
+        "it's",
+    ),
     "a keyword": ({"user": mapped_column("user", Text, primary_key=True)}, ""),
 }
 
@@ -67,20 +83,31 @@ def test_insert_fails_because_of_the_key(engine, case):
 
 
 def test_insert_fails_over_a_number_of_rows(engine):
-    """A statement over the 1,813 rows where one peer's ids filled a notification succeeds, and tells each row."""
+    """A statement over the 1,813 rows where one peer's ids filled a notification succeeds, and
+    tells each row."""
     Order = marked(engine)
-    assert len(told(engine, Order, "INSERT INTO orders SELECT generate_series(1, 5000), 'x'")) == 5000
+    assert (
+        len(told(engine, Order, "INSERT INTO orders SELECT generate_series(1, 5000), 'x'")) == 5000
+    )
 
 
-# -- silence ----------------------------------------------------------------------------------------------------------
+# -- silence ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("name", "schema"),
-    [("user", None), ("order", None), ("Odd. \"table\" 'name'", None), ("orders", "Other"), ("t" * 63, None), ("é" * 31, "s" * 63)],
+    [
+        ("user", None),
+        ("order", None),
+        ("Odd. \"table\" 'name'", None),
+        ("orders", "Other"),
+        ("t" * 63, None),
+        ("é" * 31, "s" * 63),
+    ],
 )
 def test_silence_of_tables_with_special_names(engine, name, schema):
-    """Tables named like keywords, with quotes, in other schemas and of the longest names are heard."""
+    """Tables named like keywords, with quotes, in other schemas and of the longest names are
+    heard."""
     quoted = ".".join('"' + part.replace('"', '""') + '"' for part in (schema or "public", name))
     if schema:
         run(engine, f'CREATE SCHEMA "{schema}"')
@@ -108,7 +135,8 @@ def test_silence_of_models_under_an_abstract_base(engine):
 
 
 def test_silence_after_a_killed_backend(engine):
-    """A listener whose server process was killed says so, comes back, and does not look alive meanwhile."""
+    """A listener whose server process was killed says so, comes back, and does not look alive
+    meanwhile."""
     Order = marked(engine)
     with Listener(engine, Order) as listener:
         with engine.begin() as connection:
@@ -121,7 +149,8 @@ def test_silence_after_a_killed_backend(engine):
 
 
 def test_silence_where_the_connection_runs_a_query_in_between(engine):
-    """Notifications that arrive while the listener's connection runs a query of its own (here: subscribing) are delivered."""
+    """Notifications that arrive while the listener's connection runs a query of its own (here:
+    subscribing) are delivered."""
     Order = marked(engine)
     with Listener(engine, Order, "end_of_test", heartbeat=0.05) as listener:
         stopped = threading.Event()
@@ -142,7 +171,7 @@ def test_silence_where_the_connection_runs_a_query_in_between(engine):
         assert [event.identity[0] for event in until_end(engine, listener)] == list(range(100))
 
 
-# -- too few events, too many -----------------------------------------------------------------------------------------
+# -- too few events, too many ----------------------------------------------------------------------
 
 
 def test_three_updates_in_one_transaction_arrive_as_one(engine):
@@ -161,14 +190,20 @@ def test_zero_row_update_calls_the_handler(engine):
     listener.on(Order)(called.append)
     listener.on("end_of_test")(lambda _: listener.stop())
     with listener:
-        run(engine, "UPDATE orders SET status = 'x'", "DELETE FROM orders", "INSERT INTO orders SELECT 1, 'x' WHERE false")
+        run(
+            engine,
+            "UPDATE orders SET status = 'x'",
+            "DELETE FROM orders",
+            "INSERT INTO orders SELECT 1, 'x' WHERE false",
+        )
         run(engine, "NOTIFY end_of_test")
         listener.run()
     assert called == []
 
 
 def test_events_lost_in_a_reconnect_without_a_word(engine, proxied, proxy):
-    """What was written between the loss of a connection and the return is missing, and a Gap stands in its place."""
+    """What was written between the loss of a connection and the return is missing, and a Gap stands
+    in its place."""
     Order = marked(engine)
     with Listener(proxied, Order) as listener:
         proxy.refuse()
@@ -205,7 +240,7 @@ def test_a_handlers_exception_loses_what_follows(engine):
     assert handled == [1, 2, 3, 4, 5]
 
 
-# -- order ------------------------------------------------------------------------------------------------------------
+# -- order -----------------------------------------------------------------------------------------
 
 
 def test_concurrent_handlers_complete_out_of_order(engine):
@@ -235,18 +270,24 @@ def test_notifications_popped_from_the_end(engine):
     assert [event.identity[0] for event in events] == list(range(1, 11))
 
 
-# -- names and texts --------------------------------------------------------------------------------------------------
+# -- names and texts -------------------------------------------------------------------------------
 
 EVIL = "x'; DROP TABLE victim; --"
 
 
 def test_injection_through_names(engine):
-    """Names of tables, columns and channels that hold SQL are names and nothing else, from create_all to drop_all."""
+    """Names of tables, columns and channels that hold SQL are names and nothing else, from
+    create_all to drop_all."""
     run(engine, "CREATE TABLE victim ()")
     evil_quoted = EVIL.replace("'", '"')
     for name in (EVIL, evil_quoted, "$function$; DROP TABLE victim; $function$", "%s %(a)s :b \\"):
-        Marked = marked(engine, name, spec=NotifySpec(values="all", channel=name), odd=mapped_column(name, Text))
-        with Listener(engine, Marked, f"{name}_", "end_of_test") as listener, Session(engine) as session:
+        Marked = marked(
+            engine, name, spec=NotifySpec(values="all", channel=name), odd=mapped_column(name, Text)
+        )
+        with (
+            Listener(engine, Marked, f"{name}_", "end_of_test") as listener,
+            Session(engine) as session,
+        ):
             session.add(Marked(id=1, odd=name))
             session.commit()
             (event,) = until_end(engine, listener)
@@ -268,11 +309,12 @@ def test_an_apostrophe_in_a_payload_is_a_syntax_error(engine):
     assert event.new["status"] == notification.payload == odd
 
 
-# -- cost -------------------------------------------------------------------------------------------------------------
+# -- cost ------------------------------------------------------------------------------------------
 
 
 def test_idle_listener_is_busy(engine):
-    """An idle listener asks the server nothing between heartbeats and uses no processor time to speak of."""
+    """An idle listener asks the server nothing between heartbeats and uses no processor time to
+    speak of."""
     Order = marked(engine)
     with Listener(engine, Order, "end_of_test") as listener:
         until_end(engine, listener)
@@ -288,9 +330,12 @@ def test_idle_listener_is_busy(engine):
 
 
 def test_lock_outage_from_trigger_ddl_at_start(engine):
-    """create_all where all is in place, and starting to listen, wait for no lock, though a transaction holds the table."""
+    """create_all where all is in place, and starting to listen, wait for no lock, though a
+    transaction holds the table."""
     Order = marked(engine)
-    impatient = create_engine(engine.url, poolclass=NullPool, connect_args={"options": "-c lock_timeout=500"})
+    impatient = create_engine(
+        engine.url, poolclass=NullPool, connect_args={"options": "-c lock_timeout=500"}
+    )
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO orders VALUES (1, 'a')")
         connection.exec_driver_sql("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
@@ -302,7 +347,7 @@ def test_lock_outage_from_trigger_ddl_at_start(engine):
         run(impatient, "INSERT INTO orders VALUES (2, 'b')")
 
 
-# -- what is left behind ----------------------------------------------------------------------------------------------
+# -- what is left behind ---------------------------------------------------------------------------
 
 
 def test_drop_all_leaves_functions_behind(engine):
@@ -328,14 +373,17 @@ def test_another_teams_triggers(engine):
     assert check(engine, Order.metadata) == []
     Order.metadata.create_all(engine)
     with engine.connect() as connection:
-        triggers = connection.execute(text("SELECT count(*) FROM pg_trigger WHERE tgname = 'theirs'")).scalar()
+        triggers = connection.execute(
+            text("SELECT count(*) FROM pg_trigger WHERE tgname = 'theirs'")
+        ).scalar()
     assert triggers == 2
     Order.metadata.drop_all(engine)
     run(engine, "INSERT INTO theirs VALUES (1)")
 
 
 def test_drop_on_partitions_that_postgresql_refuses(engine):
-    """On a partitioned table the triggers stand on the parent alone: they come, work and go without touching a partition's own."""
+    """On a partitioned table the triggers stand on the parent alone: they come, work and go without
+    touching a partition's own."""
 
     class Base(DeclarativeBase):
         pass

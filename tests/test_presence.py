@@ -1,4 +1,5 @@
-"""Nothing is lost while listeners come and go: who tells nothing is seen by who comes, in all orders of their steps, and on a server."""
+"""Nothing is lost while listeners come and go: who tells nothing is seen by who comes, in all
+orders of their steps, and on a server."""
 
 from __future__ import annotations
 
@@ -17,21 +18,23 @@ from durables import model_of
 from kinds import address
 from pooler import Pooler
 
-from sa_pgnotify import Gap, Inserted, Listener, ListenUnavailable, NotifyOnChange, subscribing
-from sa_pgnotify.channel import DEFAULT_CHANNEL, RELATION
+from sa_pgnotify import Gap, Inserted, Listener, ListenUnavailable, NotifyOnChange
 from sa_pgnotify.drivers.libpq import LibpqConnection
-from sa_pgnotify.presence import LOOK, PRESENT, UNTOLD, Presence
-from sa_pgnotify.presence import door as door_to
-from sa_pgnotify.quoting import literal
-from sa_pgnotify.receiver import UNTOLD_SECONDS
-from sa_pgnotify.waiting import ThreadWaiting
+from sa_pgnotify.drivers.waiting import ThreadWaiting
+from sa_pgnotify.listening.receiver import UNTOLD_SECONDS
+from sa_pgnotify.protocol.channels import DEFAULT_CHANNEL, RELATION
+from sa_pgnotify.protocol.presence import LOOK, PRESENT, UNTOLD, Presence
+from sa_pgnotify.protocol.presence import door as door_to
+from sa_pgnotify.sql import literal
+from sa_pgnotify.subscription import subscribe as subscribing
 
 
 class Writer(NamedTuple):
     """A transaction with one change, that comes through a door.
 
-    :ivar step: ``new``, ``first`` (holds *present* alone, for a moment), ``alone`` (nobody is there), ``untold`` (shares that lock),
-        ``second`` (holds *present* alone again), ``silent``, ``tells`` or ``ended``.
+    :ivar step: ``new``, ``first`` (holds *present* alone, for a moment), ``alone`` (nobody is
+        there), ``untold`` (shares that lock), ``second`` (holds *present* alone again), ``silent``,
+        ``tells`` or ``ended``.
     :ivar untold: whether it shares *untold*.
     """
 
@@ -43,7 +46,8 @@ class Writer(NamedTuple):
 class Reader(NamedTuple):
     """A listener.
 
-    :ivar step: ``away``, ``listening``, ``shown`` (holds *present* of both doors), ``started`` (others are said to be heard from now on).
+    :ivar step: ``away``, ``listening``, ``shown`` (holds *present* of both doors), ``started``
+        (others are said to be heard from now on).
     :ivar shows: the doors of which it holds *present*; ``follows`` the writers whose end is a Gap.
     """
 
@@ -65,7 +69,8 @@ class State(NamedTuple):
 
 
 class Model:
-    """The protocol, as the trigger functions and :class:`sa_pgnotify.presence.Presence` follow it."""
+    """The protocol, as the trigger functions and :class:`sa_pgnotify.protocol.presence.Presence`
+    follow it."""
 
     looks_twice = shares_untold = looks_after_showing = looks = True
 
@@ -75,7 +80,9 @@ class Model:
         elif w.step == "first":
             yield w._replace(step="alone")
         elif w.step == "alone":
-            yield w._replace(step="untold" if self.looks_twice else "silent", untold=self.shares_untold)
+            yield w._replace(
+                step="untold" if self.looks_twice else "silent", untold=self.shares_untold
+            )
         elif w.step == "untold":
             yield w._replace(step="second" if state.alone_in(w.door) else "tells")
         elif w.step == "second":
@@ -85,23 +92,38 @@ class Model:
 
     def read(self, state: State, r: Reader) -> Iterator[Reader]:
         doors = frozenset(w.door for w in state.writers)
-        open_now = frozenset(i for i, w in enumerate(state.writers) if w.untold) if self.looks else frozenset[int]()
+        open_now = (
+            frozenset(i for i, w in enumerate(state.writers) if w.untold)
+            if self.looks
+            else frozenset[int]()
+        )
         yield Reader()  # it stops, or its connection breaks
         if r.step == "away":
-            yield r._replace(step="listening", follows=frozenset() if self.looks_after_showing else open_now)
+            yield r._replace(
+                step="listening", follows=frozenset() if self.looks_after_showing else open_now
+            )
         elif r.step == "listening":
             for door in doors - r.shows:
                 if not any(w.step in ("first", "second") and w.door == door for w in state.writers):
-                    yield r._replace(shows=r.shows | {door}, step="shown" if r.shows | {door} == doors else r.step)
+                    yield r._replace(
+                        shows=r.shows | {door},
+                        step="shown" if r.shows | {door} == doors else r.step,
+                    )
         elif r.step == "shown":
-            yield r._replace(step="started", follows=open_now if self.looks_after_showing else r.follows)
+            yield r._replace(
+                step="started", follows=open_now if self.looks_after_showing else r.follows
+            )
 
     def next_to(self, state: State) -> Iterator[State]:
         for i, w in enumerate(state.writers):
             for after in self.write(state, w):
                 silent = w.step == "silent" and after.step == "ended"
-                missed = silent and any(r.step == "started" and i not in r.follows for r in state.readers)
-                yield State((*state.writers[:i], after, *state.writers[i + 1 :]), state.readers, missed)
+                missed = silent and any(
+                    r.step == "started" and i not in r.follows for r in state.readers
+                )
+                yield State(
+                    (*state.writers[:i], after, *state.writers[i + 1 :]), state.readers, missed
+                )
         for i, r in enumerate(state.readers):
             for one in self.read(state, r):
                 yield State(state.writers, (*state.readers[:i], one, *state.readers[i + 1 :]))
@@ -135,20 +157,22 @@ class NeverLooks(Model):
 
 @pytest.mark.parametrize("doors", [(0, 0), (0, 1)])
 def test_nobody_is_sure_while_somebody_may_commit_in_silence(doors):
-    """In no order of the steps of two writers and two listeners, which come, go and break, is a change committed that was not told, while a
-    listener is sure that all are."""
+    """In no order of the steps of two writers and two listeners, which come, go and break, is a
+    change committed that was not told, while a listener is sure that all are."""
     assert not any(state.missed for state in Model().states(doors))
 
 
 @pytest.mark.parametrize("model", [LooksOnce, SharesNothing, LooksTooEarly, NeverLooks])
 def test_the_model_finds_what_is_wrong(model):
-    """Each part of the protocol is needed: without it there is an order in which a change is lost without a word."""
+    """Each part of the protocol is needed: without it there is an order in which a change is lost
+    without a word."""
     assert any(state.missed for state in model().states((0, 0)))
 
 
 def test_a_listener_is_at_all_doors_that_triggers_take(engine):
-    """Whatever the names of schema and table: the trigger, which knows these, goes through a door that a listener keeps, who knows the
-    channel's name only; a given channel's too. And a listener leaves all doors that it came to."""
+    """Whatever the names of schema and table: the trigger, which knows these, goes through a door
+    that a listener keeps, who knows the channel's name only; a given channel's too. And a listener
+    leaves all doors that it came to."""
     names = [
         "items",
         "user",
@@ -182,8 +206,12 @@ def test_a_listener_is_at_all_doors_that_triggers_take(engine):
         for schema, table in itertools.product(names, names):
             relation = RELATION.format(schema="s", table="t")
             named = f"(SELECT {literal(schema)}::name AS s, {literal(table)}::name AS t) AS n"
-            ((channel,),) = execute(f"SELECT {DEFAULT_CHANNEL.format(name='r')} FROM (SELECT {relation} AS r FROM {named}) AS r")
-            assert keeps(channel, door_to(None).replace("TG_TABLE_NAME", f"{literal(table)}::name")), (schema, table)
+            ((channel,),) = execute(
+                f"SELECT {DEFAULT_CHANNEL.format(name='r')} FROM (SELECT {relation} AS r FROM {named}) AS r"
+            )
+            assert keeps(
+                channel, door_to(None).replace("TG_TABLE_NAME", f"{literal(table)}::name")
+            ), (schema, table)
         assert [name for name in names if not keeps(name, door_to(name))] == []
         assert execute(kept) == []
 
@@ -196,7 +224,9 @@ def _item(engine):
 
 def heard(engine: sa.Engine, channel: str) -> psycopg2.extensions.connection:
     """A session that LISTENs by other means than ours."""
-    raw = psycopg2.connect(engine.url.set(drivername="postgresql").render_as_string(hide_password=False))
+    raw = psycopg2.connect(
+        engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    )
     raw.autocommit = True
     raw.cursor().execute(f'LISTEN "{channel}"')
     return raw
@@ -218,13 +248,18 @@ def test_nothing_is_sent_while_nobody_listens(engine, Item):
 
 
 def test_a_listener_holds_few_locks_and_leaves_none(engine):
-    """However many tables a listener listens to, it holds 64 locks at most; none when it has stopped, none of *untold* ever for long."""
+    """However many tables a listener listens to, it holds 64 locks at most; none when it has
+    stopped, none of *untold* ever for long."""
 
     class Base(sa.orm.DeclarativeBase):
         pass
 
     made = [  # and kept: nothing else holds these classes
-        type(f"T{number}", (NotifyOnChange, Base), {"__tablename__": f"t{number}", "id": sa.Column(sa.Integer, primary_key=True)})
+        type(
+            f"T{number}",
+            (NotifyOnChange, Base),
+            {"__tablename__": f"t{number}", "id": sa.Column(sa.Integer, primary_key=True)},
+        )
         for number in range(60)
     ]
     Base.metadata.create_all(engine)
@@ -239,7 +274,8 @@ def test_a_listener_holds_few_locks_and_leaves_none(engine):
 
 
 def test_who_has_written_before_is_waited_for(engine, Item):
-    """A transaction that wrote while nobody listened and commits a moment later makes start() wait, and is no gap."""
+    """A transaction that wrote while nobody listened and commits a moment later makes start() wait,
+    and is no gap."""
     with engine.connect() as early:
         early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
         timer = threading.Timer(0.1, early.commit)
@@ -252,8 +288,8 @@ def test_who_has_written_before_is_waited_for(engine, Item):
 
 
 def test_what_a_long_transaction_did_not_tell_is_a_gap(engine, Item, Listener):
-    """A transaction that wrote while nobody listened, and commits long after: a Gap, once it has ended and so can be read. Until then, and
-    after it, the others' changes are told."""
+    """A transaction that wrote while nobody listened, and commits long after: a Gap, once it has
+    ended and so can be read. Until then, and after it, the others' changes are told."""
     with engine.connect() as early:
         early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
         with Listener(engine, Item) as listener:
@@ -279,12 +315,14 @@ def test_a_table_subscribed_to_later_is_looked_after_as_well(engine, Item):
 
 @pytest.mark.parametrize("change", ["subscribe", "unsubscribe"])
 def test_the_end_of_a_long_transaction_is_a_gap_whoever_notices_it(engine, Item, change):
-    """What ended since the last look, and is found to have ended while more, or less, is subscribed to, is told all the same."""
+    """What ended since the last look, and is found to have ended while more, or less, is subscribed
+    to, is told all the same."""
     with engine.connect() as early:
         early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
         with Listener(engine, Item, "some") as listener:
             run(engine, "INSERT INTO items (id, n) VALUES (2, 0)")
-            assert listener.get(10).identity == (2,)  # it has looked, and looks again some time later
+            # it has looked, and looks again some time later
+            assert listener.get(10).identity == (2,)
             early.commit()
             getattr(listener, change)("some" if change == "unsubscribe" else "more")
             gap = listener.get(10)
@@ -293,12 +331,15 @@ def test_the_end_of_a_long_transaction_is_a_gap_whoever_notices_it(engine, Item,
 
 
 def test_who_wrote_while_the_connection_was_away_is_a_second_gap(engine, Item, proxy, proxied):
-    """After the Gap of a reconnect, a transaction that wrote meanwhile and commits later is told by another one."""
+    """After the Gap of a reconnect, a transaction that wrote meanwhile and commits later is told by
+    another one."""
     with Listener(proxied, Item) as listener, engine.connect() as early:
         proxy.refuse()
         proxy.cut()
         early.execute(sa.text("SELECT pg_advisory_lock(1)"))
-        held = sa.text(f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PRESENT} AND {HERE}")
+        held = sa.text(
+            f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PRESENT} AND {HERE}"
+        )
         while early.scalar(held):
             pass
         early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
@@ -314,7 +355,8 @@ SHOWN = "SELECT pg_listening_channels() UNION SELECT objid::text FROM pg_locks W
 
 
 def test_a_start_that_finds_a_pooler_shows_itself_to_nobody(Item, proxy, proxied, monkeypatch):
-    """A pooler's session lives on: it gets no lock by which writers would think that somebody listens, and its LISTEN is taken back."""
+    """A pooler's session lives on: it gets no lock by which writers would think that somebody
+    listens, and its LISTEN is taken back."""
     proxy.censor_notifications = True
     left: list[set[str]] = []
 
@@ -324,7 +366,11 @@ def test_a_start_that_finds_a_pooler_shows_itself_to_nobody(Item, proxy, proxied
     monkeypatch.setattr(subscribing, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(ThreadWaiting, "wait", look)
     closed: list[set[str]] = []
-    monkeypatch.setattr(LibpqConnection, "close", lambda self: closed.append({name for (name,) in self.execute(SHOWN)}))
+    monkeypatch.setattr(
+        LibpqConnection,
+        "close",
+        lambda self: closed.append({name for (name,) in self.execute(SHOWN)}),
+    )
     with pytest.raises(ListenUnavailable, match="pool_mode"):
         Listener(proxied, Item).start()
     assert left[0] == {"sa_pgnotify_probe"}
@@ -333,8 +379,9 @@ def test_a_start_that_finds_a_pooler_shows_itself_to_nobody(Item, proxy, proxied
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_starts_behind_a_pooler_leave_no_listen(engine, url, busy, monkeypatch):
-    """However often a start is refused behind a transaction pooler, whose sessions take turns, none of them LISTENs afterwards; or each to
-    one channel at most, if the one that does is not given out in time: the error says so."""
+    """However often a start is refused behind a transaction pooler, whose sessions take turns, none
+    of them LISTENs afterwards; or each to one channel at most, if the one that does is not given
+    out in time: the error says so."""
     monkeypatch.setattr(subscribing, "PROBE_SECONDS", 0.2)
     if busy:
         monkeypatch.setattr(subscribing, "UNLISTEN_ATTEMPTS", 0)
@@ -367,11 +414,16 @@ class Server:
             return [(1,)]
         if "pg_locks" in sql:
             return [(id_,) for id_ in self.open]
-        return [(id_,) for id_ in map(int, re.findall(r"\d+", sql.partition("ARRAY[")[2].partition("]")[0])) if id_ not in self.open]
+        return [
+            (id_,)
+            for id_ in map(int, re.findall(r"\d+", sql.partition("ARRAY[")[2].partition("]")[0]))
+            if id_ not in self.open
+        ]
 
 
 def test_each_end_is_a_gap_since_the_transaction_was_known():
-    """Whoever ends first is published first, since it was known; what ended before the listener was said to listen is none."""
+    """Whoever ends first is published first, since it was known; what ended before the listener was
+    said to listen is none."""
     server, presence = Server(1, 2, 3), Presence()
     presence.show_on(server, ["public.a"], 10.0)
     presence.look(server, 10.0)
@@ -393,7 +445,8 @@ def test_each_end_is_a_gap_since_the_transaction_was_known():
 
 
 def test_a_subscription_does_not_wait_for_a_transaction_that_is_known_to_be_long():
-    """What has been waited for in vain when the listener started holds up no later subscription: only what is new there does."""
+    """What has been waited for in vain when the listener started holds up no later subscription:
+    only what is new there does."""
     server, presence = Server(1), Presence()
     presence.show_on(server, ["public.a"], 10.0)
     presence.look(server, 15.0)
@@ -408,7 +461,8 @@ def test_a_subscription_does_not_wait_for_a_transaction_that_is_known_to_be_long
 
 
 def test_nothing_is_lost_while_listeners_come_and_go(engine, Item):
-    """Four writers, three listeners at a time that come and go: each gets all that is committed between its start and its stop, or a Gap."""
+    """Four writers, three listeners at a time that come and go: each gets all that is committed
+    between its start and its stop, or a Gap."""
     committed: list[tuple[int, int]] = []
     stopping = threading.Event()
     failures: list[BaseException] = []
@@ -416,7 +470,9 @@ def test_nothing_is_lost_while_listeners_come_and_go(engine, Item):
 
     def write(number: int) -> None:
         try:
-            raw = psycopg2.connect(engine.url.set(drivername="postgresql").render_as_string(hide_password=False))
+            raw = psycopg2.connect(
+                engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+            )
             with raw, raw.cursor() as cursor:
                 for count in range(1 << 20):
                     if stopping.is_set():
@@ -435,10 +491,16 @@ def test_nothing_is_lost_while_listeners_come_and_go(engine, Item):
         with Listener(own, Item) as listener:
             begun, first = next(ticks), listener.get(10)
             assert first is not None
-            got = {event.identity[0] for event in [first, *(listener.get(1) for _ in range(200))] if isinstance(event, Inserted)}
+            got = {
+                event.identity[0]
+                for event in [first, *(listener.get(1) for _ in range(200))]
+                if isinstance(event, Inserted)
+            }
             gaps, ended = listener.stats.gaps, next(ticks)
             assert got
-            while (event := listener.get(0.5)) is not None and not {key for at, key in list(committed) if begun < at < ended} <= got:
+            while (event := listener.get(0.5)) is not None and not {
+                key for at, key in list(committed) if begun < at < ended
+            } <= got:
                 got |= {event.identity[0]} if isinstance(event, Inserted) else set()
         own.dispose()
         missing = {key for at, key in list(committed) if begun < at < ended} - got

@@ -1,5 +1,6 @@
-"""Transactions that wrote while nobody listened: the end of each is a Gap, before the events of later transactions, whoever else holds
-the locks by which they are found, and also where they were prepared and the server crashed meanwhile."""
+"""Transactions that wrote while nobody listened: the end of each is a Gap, before the events of
+later transactions, whoever else holds the locks by which they are found, and also where they were
+prepared and the server crashed meanwhile."""
 
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ from conftest import run, take, wait_until
 from durables import model_of
 from servers import Server, data_folder
 
-import sa_pgnotify.presence
-import sa_pgnotify.receiver
+import sa_pgnotify.listening.receiver
+import sa_pgnotify.protocol.presence
 from sa_pgnotify import Gap, Inserted, ListenUnavailable, Updated
-from sa_pgnotify.presence import PRESENT, UNTOLD
-from sa_pgnotify.template_v1_log import doorbell_key
+from sa_pgnotify.protocol.doorbell import doorbell_key
+from sa_pgnotify.protocol.presence import PRESENT, UNTOLD
 
 pytestmark = pytest.mark.kinds(2)
 HERE = "(SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -34,7 +35,9 @@ def stranger(engine, url):
     """A connection of a role without any right but to connect, in autocommit."""
     name = f"stranger_{url.database}"
     run(engine, f"CREATE ROLE {name} LOGIN")
-    strangers = sa.create_engine(url.set(username=name), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    strangers = sa.create_engine(
+        url.set(username=name), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT"
+    )
     with strangers.connect() as connection:
         yield connection
     run(engine, f"DROP ROLE {name}")
@@ -45,7 +48,8 @@ def reasons(*events: Any) -> list[Any]:
 
 
 def test_each_end_is_a_gap_of_its_own(engine, Item, Listener):
-    """Of two transactions that wrote while nobody listened, the end of the first is a Gap while the other is still open."""
+    """Of two transactions that wrote while nobody listened, the end of the first is a Gap while the
+    other is still open."""
     with engine.connect() as first, engine.connect() as second:
         for number, connection in enumerate((first, second)):
             connection.execute(sa.text(f"INSERT INTO items (id, n) VALUES ({number}, 0)"))
@@ -63,18 +67,20 @@ def test_each_end_is_a_gap_of_its_own(engine, Item, Listener):
 
 @pytest.mark.parametrize("how", ["session", "transaction", "transaction with an id"])
 def test_a_stranger_who_holds_the_locks_hides_no_end(engine, Item, Listener, stranger, how):
-    """Any role may share *untold*, for ever: the ends of others are Gaps all the same, start() takes its second at most, and that role's
-    own comings and goings are one Gap at most."""
+    """Any role may share *untold*, for ever: the ends of others are Gaps all the same, start()
+    takes its second at most, and that role's own comings and goings are one Gap at most."""
     if how != "session":
         stranger.exec_driver_sql("BEGIN")
     if how == "transaction with an id":
         stranger.exec_driver_sql("SELECT pg_current_xact_id()")
-    stranger.exec_driver_sql(f"SELECT pg_advisory_lock_shared({UNTOLD}, i) FROM generate_series(0, 63) AS i")
+    stranger.exec_driver_sql(
+        f"SELECT pg_advisory_lock_shared({UNTOLD}, i) FROM generate_series(0, 63) AS i"
+    )
     with engine.connect() as early:
         early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
         begun = time.monotonic()
         with Listener(engine, Item) as listener:
-            assert time.monotonic() - begun < sa_pgnotify.receiver.UNTOLD_SECONDS + 3
+            assert time.monotonic() - begun < sa_pgnotify.listening.receiver.UNTOLD_SECONDS + 3
             early.commit()
             assert reasons(*take(listener, 1)) == ["started"]
             for _ in range(3):
@@ -87,23 +93,32 @@ def test_a_stranger_who_holds_the_locks_hides_no_end(engine, Item, Listener, str
 
 
 def test_the_gap_comes_before_newer_events_of_the_same_row(engine, Item, Listener, monkeypatch):
-    """A writer that waited for the row of a transaction that is followed comes after its Gap, however soon it commits."""
-    monkeypatch.setattr(sa_pgnotify.receiver, "UNTOLD_SECONDS", 0.0)
+    """A writer that waited for the row of a transaction that is followed comes after its Gap,
+    however soon it commits."""
+    monkeypatch.setattr(sa_pgnotify.listening.receiver, "UNTOLD_SECONDS", 0.0)
     for name in ("LOOK", "LONGEST_DOZE"):
-        monkeypatch.setattr(sa_pgnotify.presence, name, 60.0)  # so that the look from time to time does not find the end first
+        # so that the look from time to time does not find the end first
+        monkeypatch.setattr(sa_pgnotify.protocol.presence, name, 60.0)
     run(engine, "INSERT INTO items (id, n) VALUES (1, 0)")
-    heard = sa.text(f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PRESENT} AND database = {HERE}")
+    heard = sa.text(
+        f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PRESENT} AND database = {HERE}"
+    )
     update = sa.text("UPDATE items SET n = n + 1")
     waits = sa.text(
         "SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) WHERE NOT granted AND datname = current_database()"
     )
-    watching = engine.execution_options(isolation_level="AUTOCOMMIT")  # pg_stat_activity is read once in a transaction
+    # pg_stat_activity is read once in a transaction
+    watching = engine.execution_options(isolation_level="AUTOCOMMIT")
     for _ in range(10):
         with engine.connect() as early, watching.connect() as observer:
-            wait_until(lambda: not observer.scalar(heard))  # the session of the listener before ends in its own time
+            # the session of the listener before ends in its own time
+            wait_until(lambda: not observer.scalar(heard))
             early.execute(update)
             with Listener(engine, Item) as listener:
-                writers = [threading.Thread(target=run, args=(engine, "UPDATE items SET n = n + 1")) for _ in range(3)]
+                writers = [
+                    threading.Thread(target=run, args=(engine, "UPDATE items SET n = n + 1"))
+                    for _ in range(3)
+                ]
                 for writer in writers:
                     writer.start()
                 wait_until(lambda: observer.scalar(waits) >= len(writers))
@@ -115,9 +130,9 @@ def test_the_gap_comes_before_newer_events_of_the_same_row(engine, Item, Listene
 
 
 def test_a_lock_that_keeps_listeners_away_is_named(engine, Item, Listener, stranger, monkeypatch):
-    """A session that holds *present* alone keeps a listener from starting, for some seconds: then an error names it. A running listener
-    says so, and comes back when that session has gone."""
-    monkeypatch.setattr(sa_pgnotify.presence, "LOCK_SECONDS", 0.2)
+    """A session that holds *present* alone keeps a listener from starting, for some seconds: then
+    an error names it. A running listener says so, and comes back when that session has gone."""
+    monkeypatch.setattr(sa_pgnotify.protocol.presence, "LOCK_SECONDS", 0.2)
     pid = stranger.exec_driver_sql("SELECT pg_backend_pid()").scalar()
     take_all = f"SELECT pg_advisory_lock({PRESENT}, i) FROM generate_series(0, 63) AS i"
     stranger.exec_driver_sql(take_all)
@@ -128,7 +143,11 @@ def test_a_lock_that_keeps_listeners_away_is_named(engine, Item, Listener, stran
     states = []
     with Listener(engine, Item, "plain", on_state=states.append) as listener:
         listener.unsubscribe(Item, "plain")
-        wait_until(lambda: stranger.exec_driver_sql(f"SELECT pg_try_advisory_lock({PRESENT}, i) FROM generate_series(0, 63) AS i").all())
+        wait_until(
+            lambda: stranger.exec_driver_sql(
+                f"SELECT pg_try_advisory_lock({PRESENT}, i) FROM generate_series(0, 63) AS i"
+            ).all()
+        )
         stranger.exec_driver_sql(take_all)
         with pytest.raises(ListenUnavailable, match=f"process {pid} "):
             listener.subscribe(Item)
@@ -140,15 +159,16 @@ def test_a_lock_that_keeps_listeners_away_is_named(engine, Item, Listener, stran
 
 
 def test_a_stranger_who_holds_the_doorbell_delays_nothing(engine, Listener, stranger):
-    """While any role holds the lock by which readers of the log sleep, changes come at once all the same, and looks are few; when it is
-    given back, the reader sleeps."""
+    """While any role holds the lock by which readers of the log sleep, changes come at once all the
+    same, and looks are few; when it is given back, the reader sleeps."""
     Item = model_of(engine)
     oid = stranger.exec_driver_sql("SELECT 'sa_pgnotify_log'::regclass::oid").scalar()
     key = doorbell_key("'public.items'", str(oid))
     with Listener(engine, Item) as listener:
         wait_until(
             lambda: (
-                stranger.exec_driver_sql(f"SELECT pg_try_advisory_lock({key})").scalar() or run(engine, "INSERT INTO items (n) VALUES (0)")
+                stranger.exec_driver_sql(f"SELECT pg_try_advisory_lock({key})").scalar()
+                or run(engine, "INSERT INTO items (n) VALUES (0)")
             )
         )
         while listener.get(1) is not None:
@@ -195,8 +215,9 @@ def finish(engine: sa.Engine, name: str, how: str = "COMMIT") -> None:
 
 
 def test_prepared_transactions_are_followed_over_a_crash(preparing, Listener):
-    """Each transaction that was prepared while nobody listened is followed to its end, whether it is prepared after the listener has
-    found it, before, or before a crash of the server; one that nobody ends hides no other."""
+    """Each transaction that was prepared while nobody listened is followed to its end, whether it
+    is prepared after the listener has found it, before, or before a crash of the server; one that
+    nobody ends hides no other."""
     name = f"prepared_{uuid.uuid4().hex[:8]}"
     run(preparing.engine, f"CREATE DATABASE {name}")
     engine = sa.create_engine(preparing.url.set(database=name), poolclass=sa.NullPool)

@@ -1,4 +1,5 @@
-"""Errors that can be provoked inside of the trigger functions: the write goes on, and a Gap says that something is missing."""
+"""Errors that can be provoked inside of the trigger functions: the write goes on, and a Gap says
+that something is missing."""
 
 from __future__ import annotations
 
@@ -17,7 +18,15 @@ from sqlalchemy import ForeignKey, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from sa_pgnotify import Gap, Listener, Notification, NotifyOnChange, NotifySpec, Updated, notify_on_change
+from sa_pgnotify import (
+    Gap,
+    Listener,
+    Notification,
+    NotifyOnChange,
+    NotifySpec,
+    Updated,
+    notify_on_change,
+)
 
 
 def orders(engine: sa.Engine, durable: bool, **options: Any) -> Any:
@@ -45,7 +54,8 @@ def stranger(engine, admin):
 
 
 def functions(engine: sa.Engine) -> list[str]:
-    """The functions of pg_catalog that the installed trigger function calls, with their arguments, by name."""
+    """The functions of pg_catalog that the installed trigger function calls, with their arguments,
+    by name."""
     (body,) = rows(engine, "SELECT prosrc FROM pg_proc WHERE proname = 'sa_pgnotify_orders'")[0]
     names = sorted(set(re.findall(r"pg_catalog\.(\w+)\(", body)))
     return [name for name in names if name not in ("pg_notify", "nextval")]
@@ -53,8 +63,9 @@ def functions(engine: sa.Engine) -> list[str]:
 
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 def test_functions_that_may_not_be_called(engine, stranger, durable):
-    """Whichever function of pg_catalog an administrator takes from everybody, writes go on, and listeners get the event or a Gap. (All
-    but pg_notify and nextval, without which nobody can be informed, and nothing be numbered or counted.)"""
+    """Whichever function of pg_catalog an administrator takes from everybody, writes go on, and
+    listeners get the event or a Gap. (All but pg_notify and nextval, without which nobody can be
+    informed, and nothing be numbered or counted.)"""
     Order = orders(engine, durable)
     run(engine, f"GRANT ALL ON orders TO {stranger}")
     if durable:
@@ -74,7 +85,9 @@ def test_functions_that_may_not_be_called(engine, stranger, durable):
             run(engine, *(f"REVOKE EXECUTE ON ROUTINE {f} FROM PUBLIC" for f in overloads))
             run(engine, f"SET LOCAL ROLE {stranger}", f"INSERT INTO orders VALUES ({number}, 'a')")
             run(engine, *(f"GRANT EXECUTE ON ROUTINE {f} TO PUBLIC" for f in overloads))
-            events = until_end_of_log(engine, listener, end) if durable else until_end(engine, listener)
+            events = (
+                until_end_of_log(engine, listener, end) if durable else until_end(engine, listener)
+            )
         if not events and (not durable or rows(engine, lost) == before):
             silent.append(name)
     if durable:
@@ -85,11 +98,19 @@ def test_functions_that_may_not_be_called(engine, stranger, durable):
 
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 def test_a_warning_that_the_clients_encoding_cannot_hold(engine, url, durable):
-    """A trigger that fails with a text that has no equivalent in the client's encoding does not make the write fail."""
+    """A trigger that fails with a text that has no equivalent in the client's encoding does not
+    make the write fail."""
     Order = orders(engine, durable)
     run(engine, 'ALTER TABLE orders RENAME COLUMN status TO "цена"')
-    writer = psycopg2.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
-    with end_of_log(engine) as end, Listener(engine, Order, "end_of_test", end) as listener, writer, writer.cursor() as cursor:
+    writer = psycopg2.connect(
+        url.set(drivername="postgresql").render_as_string(hide_password=False)
+    )
+    with (
+        end_of_log(engine) as end,
+        Listener(engine, Order, "end_of_test", end) as listener,
+        writer,
+        writer.cursor() as cursor,
+    ):
         writer.set_client_encoding("LATIN1")
         cursor.execute("SET client_min_messages = debug1")
         cursor.execute("SET plpgsql.print_strict_params = on")
@@ -102,7 +123,8 @@ def test_a_warning_that_the_clients_encoding_cannot_hold(engine, url, durable):
 
 
 def test_two_failures_of_one_transaction_are_two_gaps(engine):
-    """PostgreSQL does not collapse the notifications of identical failures into one, and each is counted."""
+    """PostgreSQL does not collapse the notifications of identical failures into one, and each is
+    counted."""
     Order = orders(engine, False, when=lambda old, new: sa.cast(new.status, sa.Integer) > 0)
     with Listener(engine, Order, "public.orders") as listener:
         run(engine, "INSERT INTO orders VALUES (1, 'a')", "INSERT INTO orders VALUES (2, 'a')")
@@ -111,7 +133,22 @@ def test_two_failures_of_one_transaction_are_two_gaps(engine):
 
 
 @pytest.mark.parametrize(
-    "name", ["r", "new_row", "old_row", "position", "whole", "pairs", "rows", "message", "sa", "mask0", "new0", "xid", "place"]
+    "name",
+    [
+        "r",
+        "new_row",
+        "old_row",
+        "position",
+        "whole",
+        "pairs",
+        "rows",
+        "message",
+        "sa",
+        "mask0",
+        "new0",
+        "xid",
+        "place",
+    ],
 )
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("others", [2, 800], ids=["narrow", "wide"])
@@ -140,7 +177,8 @@ def test_columns_named_like_ours(engine, name, durable, others):
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("policy", [False, True], ids=["no right", "row-level security"])
 def test_the_class_is_looked_up_with_the_owners_rights(engine, stranger, durable, policy):
-    """A role that writes to a child's table, and does not see the root's rows, has its changes reported with their class."""
+    """A role that writes to a child's table, and does not see the root's rows, has its changes
+    reported with their class."""
 
     class Base(DeclarativeBase):
         pass
@@ -162,13 +200,24 @@ def test_the_class_is_looked_up_with_the_owners_rights(engine, stranger, durable
         __mapper_args__ = {"polymorphic_identity": "grandchild"}
 
     Base.metadata.create_all(engine)
-    run(engine, "INSERT INTO parent VALUES (1, 'grandchild')", "INSERT INTO child VALUES (1)", f"GRANT ALL ON child TO {stranger}")
+    run(
+        engine,
+        "INSERT INTO parent VALUES (1, 'grandchild')",
+        "INSERT INTO child VALUES (1)",
+        f"GRANT ALL ON child TO {stranger}",
+    )
     if policy:
-        run(engine, f"GRANT SELECT ON parent TO {stranger}", "ALTER TABLE parent ENABLE ROW LEVEL SECURITY")
+        run(
+            engine,
+            f"GRANT SELECT ON parent TO {stranger}",
+            "ALTER TABLE parent ENABLE ROW LEVEL SECURITY",
+        )
     with end_of_log(engine) as end, Listener(engine, Base, "end_of_test", end) as listener:
         run(engine, f"SET LOCAL ROLE {stranger}", "UPDATE child SET name = 'a'")
         events = until_end_of_log(engine, listener, end) if durable else until_end(engine, listener)
-    assert [(type(event), event.entity, event.identity) for event in events] == [(Updated, Grandchild, (1,))]
+    assert [(type(event), event.entity, event.identity) for event in events] == [
+        (Updated, Grandchild, (1,))
+    ]
 
 
 @pytest.fixture
@@ -176,7 +225,11 @@ def crowded():
     """A server with a lock table for few locks, which any role can fill."""
     with data_folder() as data, Server(data) as server:
         server.hurry()
-        for name, value in {"max_locks_per_transaction": 10, "max_connections": 15, "autovacuum": "off"}.items():
+        for name, value in {
+            "max_locks_per_transaction": 10,
+            "max_connections": 15,
+            "autovacuum": "off",
+        }.items():
             with server.engine.connect() as connection:
                 connection.exec_driver_sql(f"ALTER SYSTEM SET {name} TO {value}")
         server.down("fast")
@@ -190,7 +243,9 @@ def fill_lock_table(connection: sa.Connection) -> None:
     for step in (1000, 100, 10, 1):
         try:
             while True:
-                connection.exec_driver_sql(f"SELECT count(pg_advisory_lock({key} + i)) FROM generate_series(1, {step}) AS i")
+                connection.exec_driver_sql(
+                    f"SELECT count(pg_advisory_lock({key} + i)) FROM generate_series(1, {step}) AS i"
+                )
                 key += step
         except DBAPIError:
             key += step
@@ -206,8 +261,9 @@ def is_gone(engine: sa.Engine, pid: int) -> bool:
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("listening", [False, True], ids=["unheard", "heard"])
 def test_a_full_lock_table(crowded, durable, listening):
-    """While the server's lock table is full, statements and COMMIT succeed as they do on a table that is not marked. What a durable
-    table could not log is counted, so that its readers report it; of an ephemeral one's changes only the server's log knows."""
+    """While the server's lock table is full, statements and COMMIT succeed as they do on a table
+    that is not marked. What a durable table could not log is counted, so that its readers report
+    it; of an ephemeral one's changes only the server's log knows."""
     Order = orders(crowded, durable)
     listener = Listener(crowded, Order).start() if listening else None
     try:
@@ -217,7 +273,9 @@ def test_a_full_lock_table(crowded, durable, listening):
             fill_lock_table(attacker)
             for number in (2, 3, 4):
                 writer.exec_driver_sql(f"INSERT INTO orders VALUES ({number})")
-            if not listening:  # otherwise the first row makes the COMMIT notify, for which PostgreSQL itself needs a lock
+            # otherwise the first row makes the COMMIT notify, for which PostgreSQL itself needs a
+            # lock
+            if not listening:
                 writer.commit()
             pid = attacker.exec_driver_sql("SELECT pg_backend_pid()").scalar()
             attacker.invalidate()
@@ -229,7 +287,9 @@ def test_a_full_lock_table(crowded, durable, listening):
         if durable:
             slots = " UNION ALL ".join(f"SELECT * FROM sa_pgnotify_log_{slot}" for slot in range(4))
             ((logged,),) = rows(crowded, f"SELECT count(*) FROM ({slots}) AS log")
-            ((value, called),) = rows(crowded, "SELECT last_value, is_called FROM sa_pgnotify_log_lost_seq")
+            ((value, called),) = rows(
+                crowded, "SELECT last_value, is_called FROM sa_pgnotify_log_lost_seq"
+            )
             assert logged + (value if called else 0) >= 4
     finally:
         if listener is not None:

@@ -1,4 +1,5 @@
-"""What goes from the change log, when, and who is told: nothing that is still to be read, unless a limit says so; and nobody waits."""
+"""What goes from the change log, when, and who is told: nothing that is still to be read, unless a
+limit says so; and nobody waits."""
 
 from __future__ import annotations
 
@@ -25,13 +26,13 @@ from sa_pgnotify import (
     Listener,
     NotifySpec,
     consumers,
-    following,
     notify_on_change,
     prune,
-    retention,
-    template_v1_log,
 )
-from sa_pgnotify.overview import forget
+from sa_pgnotify.consuming import follower as following
+from sa_pgnotify.consuming.admin import forget
+from sa_pgnotify.log import retention
+from sa_pgnotify.triggers.templates import v1_log as template_v1_log
 
 pytestmark = pytest.mark.undisturbed
 
@@ -47,7 +48,12 @@ def orders(engine: sa.Engine, **limits: Any) -> sa.Table:
     metadata = sa.MetaData()
     if limits:
         ChangeLog(metadata, **limits)
-    table = sa.Table("orders", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("note", sa.Text))
+    table = sa.Table(
+        "orders",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("note", sa.Text),
+    )
     notify_on_change(table, NotifySpec(durable=True))
     metadata.create_all(engine)
     return table
@@ -57,7 +63,10 @@ def write(engine: sa.Engine, count: int, note: str = "") -> None:
     """Insert rows, each in a transaction of its own and so a row of the log."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for _ in range(count):
-            connection.execute(sa.text("INSERT INTO orders SELECT coalesce(max(id), 0) + 1, :note FROM orders"), {"note": note})
+            connection.execute(
+                sa.text("INSERT INTO orders SELECT coalesce(max(id), 0) + 1, :note FROM orders"),
+                {"note": note},
+            )
 
 
 def register(engine: sa.Engine, name: str, *entities: Any, **options: Any) -> None:
@@ -66,8 +75,11 @@ def register(engine: sa.Engine, name: str, *entities: Any, **options: Any) -> No
         pass
 
 
-def consume(engine: sa.Engine, name: str, table: sa.Table, count: int, *, settle: bool = True) -> list[Any]:
-    """The next ``count`` events of a consumer, batch by batch; to ``settle`` is to wait for what runs in the server's other databases."""
+def consume(
+    engine: sa.Engine, name: str, table: sa.Table, count: int, *, settle: bool = True
+) -> list[Any]:
+    """The next ``count`` events of a consumer, batch by batch; to ``settle`` is to wait for what
+    runs in the server's other databases."""
     events: list[Any] = []
     with Consumer(engine, name, table, heartbeat=60) as consumer:
         for batch in consumer:
@@ -79,7 +91,10 @@ def consume(engine: sa.Engine, name: str, table: sa.Table, count: int, *, settle
     def settled() -> bool:
         snapshot = rows(engine, "SELECT pg_current_snapshot()::text")[0][0]
         if snapshot.endswith(":"):  # nothing was running
-            run(engine, f"UPDATE sa_pgnotify_consumers SET last = '{snapshot}' WHERE name = '{name}' AND target IS NULL")
+            run(
+                engine,
+                f"UPDATE sa_pgnotify_consumers SET last = '{snapshot}' WHERE name = '{name}' AND target IS NULL",
+            )
         return snapshot.endswith(":")
 
     if settle:
@@ -103,11 +118,12 @@ def identities(events: list[Any]) -> list[Any]:
     return [event.reason if isinstance(event, Gap) else event.identity[0] for event in events]
 
 
-# -- what may go ------------------------------------------------------------------------------------------------------
+# -- what may go -----------------------------------------------------------------------------------
 
 
 def test_what_all_have_passed_goes(engine):
-    """Slots that every consumer has passed are emptied; the one that is being written to stays, and nothing is lost by it."""
+    """Slots that every consumer has passed are emptied; the one that is being written to stays, and
+    nothing is lost by it."""
     table = orders(engine)
     for name in ("a", "b"):
         register(engine, name, table)
@@ -151,12 +167,15 @@ def test_forgetting_a_consumer_lets_go(engine):
 
 @pytest.mark.parametrize("lock", ["ACCESS SHARE", "ROW EXCLUSIVE"], ids=["reader", "writer"])
 def test_nobody_waits(engine, lock):
-    """A slot that somebody reads or writes just now is left for the next time, and nobody waits; the others are emptied."""
+    """A slot that somebody reads or writes just now is left for the next time, and nobody waits;
+    the others are emptied."""
     table = orders(engine)
     register(engine, "a", table)
     write(engine, 9)
     consume(engine, "a", table, 9)
-    impatient = create_engine(engine.url, poolclass=NullPool, connect_args={"options": "-c lock_timeout=1"})
+    impatient = create_engine(
+        engine.url, poolclass=NullPool, connect_args={"options": "-c lock_timeout=1"}
+    )
     with engine.begin() as other:
         other.exec_driver_sql(f"LOCK TABLE sa_pgnotify_log_0 IN {lock} MODE")
         prune(impatient, table.metadata)
@@ -167,13 +186,17 @@ def test_nobody_waits(engine, lock):
 
 
 def test_a_transaction_that_is_not_over_keeps_its_slot(engine):
-    """What a long transaction has written stays through limits and rounds of others, and is consumed once it commits."""
+    """What a long transaction has written stays through limits and rounds of others, and is
+    consumed once it commits."""
     table = orders(engine, max_size=1)
     register(engine, "a", table)
     with engine.begin() as slow:
         slow.exec_driver_sql("INSERT INTO orders VALUES (1000)")
         for _ in range(5):
-            run(engine, "INSERT INTO orders SELECT coalesce(max(id), 0) + 1 FROM orders WHERE id < 1000")
+            run(
+                engine,
+                "INSERT INTO orders SELECT coalesce(max(id), 0) + 1 FROM orders WHERE id < 1000",
+            )
         assert identities(consume(engine, "a", table, 5, settle=False)) == [1, 2, 3, 4, 5]
         prune(engine, table.metadata)
         assert rows(engine, "SELECT count(*) FROM sa_pgnotify_log_0")[0][0] > 0
@@ -190,14 +213,18 @@ def test_prune_in_a_transaction_that_writes(engine):
     assert identities(consume(engine, "a", table, 1)) == [1]
 
 
-# -- limits -----------------------------------------------------------------------------------------------------------
+# -- limits ----------------------------------------------------------------------------------------
 
-LIMITS: dict[str, dict[str, Any]] = {"size": {"max_size": 1, "max_age": None}, "age": {"max_age": timedelta(0), "max_size": None}}
+LIMITS: dict[str, dict[str, Any]] = {
+    "size": {"max_size": 1, "max_age": None},
+    "age": {"max_age": timedelta(0), "max_size": None},
+}
 
 
 @pytest.mark.parametrize("limit", LIMITS)
 def test_a_consumer_that_is_late(engine, limit):
-    """Beyond a limit, what was not read goes too; the consumer gets a Gap in its place, once, and then all that is left."""
+    """Beyond a limit, what was not read goes too; the consumer gets a Gap in its place, once, and
+    then all that is left."""
     table = orders(engine, **LIMITS[limit])
     register(engine, "late", table)
     register(engine, "on time", table)
@@ -209,7 +236,9 @@ def test_a_consumer_that_is_late(engine, limit):
     assert identities(events) == ["lost_position", 8, 9]
     assert "max_age or max_size" in events[0].detail
     write(engine, 2)
-    assert [identities(consume(engine, name, table, 2)) for name in ("late", "on time")] == [[10, 11]] * 2
+    assert [identities(consume(engine, name, table, 2)) for name in ("late", "on time")] == [
+        [10, 11]
+    ] * 2
 
 
 def test_within_the_limits_nothing_goes(engine):
@@ -240,7 +269,7 @@ def test_a_listener_that_is_late_is_told_without_any_consumer(engine):
     assert len(found) == len(set(found))
 
 
-# -- who does it ------------------------------------------------------------------------------------------------------
+# -- who does it -----------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -248,7 +277,9 @@ def running(engine: sa.Engine, name: str, table: sa.Table, **options: Any) -> It
     """A consumer in a thread, and what it has consumed."""
     events: list[Any] = []
     with Consumer(engine, name, table, heartbeat=0.05, **options) as consumer:
-        thread = threading.Thread(target=lambda: consumer.run(lambda session, change: events.append(change)))
+        thread = threading.Thread(
+            target=lambda: consumer.run(lambda session, change: events.append(change))
+        )
         thread.start()
         try:
             yield events
@@ -258,7 +289,8 @@ def running(engine: sa.Engine, name: str, table: sa.Table, **options: Any) -> It
 
 
 def test_consumers_do_it_themselves(engine):
-    """A consumer empties what all have passed, at its heartbeat, while others write, and misses nothing."""
+    """A consumer empties what all have passed, at its heartbeat, while others write, and misses
+    nothing."""
     table = orders(engine)
     with running(engine, "a", table) as events:
         for _ in range(6):
@@ -275,8 +307,14 @@ def test_a_role_that_may_not_is_warned_once(engine, admin, caplog, monkeypatch):
     name = f"stranger_{uuid.uuid4().hex[:8]}"
     run(admin, f"CREATE ROLE {name}")
     log = ", ".join(TABLES)
-    run(engine, f"GRANT SELECT, INSERT, UPDATE ON {log} TO {name}", f"GRANT SELECT ON orders TO {name}")
-    restricted = create_engine(engine.url, poolclass=NullPool, connect_args={"options": f"-c role={name}"})
+    run(
+        engine,
+        f"GRANT SELECT, INSERT, UPDATE ON {log} TO {name}",
+        f"GRANT SELECT ON orders TO {name}",
+    )
+    restricted = create_engine(
+        engine.url, poolclass=NullPool, connect_args={"options": f"-c role={name}"}
+    )
     tried = []
 
     def count(*arguments: Any) -> Any:
@@ -285,31 +323,44 @@ def test_a_role_that_may_not_is_warned_once(engine, admin, caplog, monkeypatch):
 
     monkeypatch.setattr(following, "prune", count)
     try:
-        with caplog.at_level(logging.WARNING, "sa_pgnotify"), running(restricted, "a", table) as events:
+        with (
+            caplog.at_level(logging.WARNING, "sa_pgnotify"),
+            running(restricted, "a", table) as events,
+        ):
             write(engine, 9)
             until(lambda: len(events) == 9)
             seen = len(tried)
             until(lambda: len(tried) > seen + 3)
-        (said,) = [record.getMessage() for record in caplog.records if "not emptied" in record.getMessage()]
-        assert said.startswith("consumer a: held up: the change log is not emptied: permission denied for ")
+        (said,) = [
+            record.getMessage() for record in caplog.records if "not emptied" in record.getMessage()
+        ]
+        assert said.startswith(
+            "consumer a: held up: the change log is not emptied: permission denied for "
+        )
         assert held(engine) == [3, 4, 2, 0]
     finally:
         run(engine, f"DROP OWNED BY {name}")
         run(admin, f"DROP ROLE {name}")
 
 
-# -- what is said -----------------------------------------------------------------------------------------------------
+# -- what is said ----------------------------------------------------------------------------------
 
 
 def test_the_state_names_a_dead_consumer(engine):
-    """What prune() gives says how much the log takes, and which consumer holds it up for how long."""
+    """What prune() gives says how much the log takes, and which consumer holds it up for how
+    long."""
     table = orders(engine)
     register(engine, "dead", table)
     write(engine, 13)
     run(engine, "UPDATE sa_pgnotify_consumers SET moved_at = now() - interval '1 hour'")
     state = prune(engine, table.metadata)
     assert (state.filled, state.hindmost, state.holder) == (4, "dead", None)
-    assert state.size == rows(engine, f"SELECT {' + '.join(f'pg_total_relation_size({slot!r})' for slot in SLOTS)}")[0][0]
+    assert (
+        state.size
+        == rows(
+            engine, f"SELECT {' + '.join(f'pg_total_relation_size({slot!r})' for slot in SLOTS)}"
+        )[0][0]
+    )
     assert state.seconds >= 3600
     assert "the consumer 'dead' has not moved for 36" in str(state)
     assert "forget() it" in str(state)
@@ -325,7 +376,8 @@ def test_the_state_says_that_nobody_consumes(engine):
 
 
 def test_the_state_names_a_long_transaction(engine):
-    """Where a transaction that is open for long holds up the removal of what was read, it is named."""
+    """Where a transaction that is open for long holds up the removal of what was read, it is
+    named."""
     table = orders(engine)
     register(engine, "a", table)
     with engine.begin() as slow:
@@ -357,7 +409,7 @@ def test_the_running_consumer_warns(engine, caplog):
     assert len([record for record in caplog.records if "holds up" in record.getMessage()]) == 1
 
 
-# -- sizes ------------------------------------------------------------------------------------------------------------
+# -- sizes -----------------------------------------------------------------------------------------
 
 
 def test_sizes_stay_bounded(engine, monkeypatch):
@@ -376,23 +428,30 @@ def test_sizes_stay_bounded(engine, monkeypatch):
                 with next(batches):
                     pass
             prune(engine, table.metadata)
-            sizes.append(rows(engine, f"SELECT {total}, pg_total_relation_size('sa_pgnotify_consumers')")[0])
+            sizes.append(
+                rows(engine, f"SELECT {total}, pg_total_relation_size('sa_pgnotify_consumers')")[0]
+            )
     logs, places = zip(*sizes, strict=True)
     assert max(logs[10:]) <= max(logs[:10])
     assert max(places[10:]) <= max(places[:10])
 
 
-# -- restores ---------------------------------------------------------------------------------------------------------
+# -- restores --------------------------------------------------------------------------------------
 
 
 def test_a_restored_log(engine):
-    """In a database that was restored elsewhere, the consumer is told that its place is lost, and gets what is written from then on:
-    not what the log brought along, neither now nor when transaction ids come to where they were."""
+    """In a database that was restored elsewhere, the consumer is told that its place is lost, and
+    gets what is written from then on: not what the log brought along, neither now nor when
+    transaction ids come to where they were."""
     table = orders(engine)
     register(engine, "a", table)
     write(engine, 3)
     ahead = rows(engine, "SELECT pg_current_xact_id()::text::bigint + 20")[0][0]
-    run(engine, "UPDATE sa_pgnotify_consumers SET origin = 'x'", f"UPDATE sa_pgnotify_log_0 SET xid = {ahead} WHERE id = 3")
+    run(
+        engine,
+        "UPDATE sa_pgnotify_consumers SET origin = 'x'",
+        f"UPDATE sa_pgnotify_log_0 SET xid = {ahead} WHERE id = 3",
+    )
     assert identities(consume(engine, "a", table, 1)) == ["lost_position"]
     prune(engine, table.metadata)
     for _ in range(3):
@@ -402,7 +461,8 @@ def test_a_restored_log(engine):
 
 
 def test_what_is_of_another_server_is_not_new(engine):
-    """Transactions that are yet to come, by their ids, are of another server: a restored log's rows do not come again and again."""
+    """Transactions that are yet to come, by their ids, are of another server: a restored log's rows
+    do not come again and again."""
     table = orders(engine)
     register(engine, "a", table)
     register(engine, "late", table)
@@ -416,7 +476,8 @@ def test_what_is_of_another_server_is_not_new(engine):
 
 
 def test_slots_that_were_made_anew(engine):
-    """Where the slots were dropped and made anew, the consumer is told that its place is lost, and goes on."""
+    """Where the slots were dropped and made anew, the consumer is told that its place is lost, and
+    goes on."""
     table = orders(engine)
     register(engine, "a", table)
     write(engine, 3)

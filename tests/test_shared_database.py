@@ -1,4 +1,5 @@
-"""Two programs with models of their own in one database and one schema: neither takes what the other's is for its own."""
+"""Two programs with models of their own in one database and one schema: neither takes what the
+other's is for its own."""
 
 from __future__ import annotations
 
@@ -7,7 +8,17 @@ import sqlalchemy as sa
 from conftest import run, take
 from logs import TABLES
 
-from sa_pgnotify import ChangeLog, ChangeLogInUse, Consumer, Gap, Inserted, Listener, NotifySpec, check, notify_on_change
+from sa_pgnotify import (
+    ChangeLog,
+    ChangeLogInUse,
+    Consumer,
+    Gap,
+    Inserted,
+    Listener,
+    NotifySpec,
+    check,
+    notify_on_change,
+)
 
 
 def program(*names: str, log_schema: str | None = None, durable: bool = True) -> sa.MetaData:
@@ -16,7 +27,10 @@ def program(*names: str, log_schema: str | None = None, durable: bool = True) ->
     if log_schema:
         ChangeLog(metadata, schema=log_schema)
     for name in names:
-        notify_on_change(sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True)), NotifySpec(durable=durable))
+        notify_on_change(
+            sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True)),
+            NotifySpec(durable=durable),
+        )
     return metadata
 
 
@@ -25,8 +39,9 @@ def tables(engine) -> set[str]:
 
 
 def test_check_of_one_program_leaves_the_other_alone(engine):
-    """Each program's check is clean, and so is that of both; what one of them has really left over is found still, by itself and by both:
-    the triggers of a table that it has and no longer marks, and the function that such triggers left."""
+    """Each program's check is clean, and so is that of both; what one of them has really left over
+    is found still, by itself and by both: the triggers of a table that it has and no longer marks,
+    and the function that such triggers left."""
     first, second = program("a", "gone"), program("b", durable=False)
     for metadata in (first, second):
         metadata.create_all(engine)
@@ -37,13 +52,16 @@ def test_check_of_one_program_leaves_the_other_alone(engine):
     run(engine, "DROP TABLE gone")
     for given in (unmarked, [second, unmarked]):
         found = {(d.kind, d.object, d.table) for d in check(engine, given)}
-        assert found == {("left over", "function sa_pgnotify_a", "public.a"), ("left over", "function sa_pgnotify_gone", "public")}
+        assert found == {
+            ("left over", "function sa_pgnotify_a", "public.a"),
+            ("left over", "function sa_pgnotify_gone", "public"),
+        }
     assert check(engine, second) == []
 
 
 def test_a_table_that_two_programs_know(engine):
-    """Where one program marks a table and another only reads it, the other's check alone calls the triggers left over, and says when not;
-    given both, nothing is."""
+    """Where one program marks a table and another only reads it, the other's check alone calls the
+    triggers left over, and says when not; given both, nothing is."""
     first, reader = program("a"), sa.MetaData()
     sa.Table("a", reader, sa.Column("id", sa.Integer, primary_key=True))
     first.create_all(engine)
@@ -54,8 +72,9 @@ def test_a_table_that_two_programs_know(engine):
 
 
 def test_drop_all_does_not_take_the_log_from_others(engine):
-    """While triggers of another program write to the log, drop_all is refused before it drops anything, and changes go on being delivered;
-    without the log's tables it works; and when the other program is gone, the log goes too."""
+    """While triggers of another program write to the log, drop_all is refused before it drops
+    anything, and changes go on being delivered; without the log's tables it works; and when the
+    other program is gone, the log goes too."""
     first, second = program("a"), program("b")
     for metadata in (first, second):
         metadata.create_all(engine)
@@ -70,7 +89,8 @@ def test_drop_all_does_not_take_the_log_from_others(engine):
         assert tables(engine) == {"b", *TABLES}
         run(engine, "INSERT INTO b VALUES (1)")
         (event,) = take(listener, 1)
-        if isinstance(event, Gap):  # triggers that wrote to this log are gone, whose the listener need not know
+        # triggers that wrote to this log are gone, whose the listener need not know
+        if isinstance(event, Gap):
             (event,) = take(listener, 1)
         assert type(event) is Inserted
     second.drop_all(engine)
@@ -79,8 +99,9 @@ def test_drop_all_does_not_take_the_log_from_others(engine):
 
 
 def test_drop_all_does_not_take_the_log_from_consumers_of_others(engine):
-    """A consumer of a table that is not in the MetaData is a user of the log, also where that table's triggers are gone; one of the program's
-    own tables, or of a table that does not exist any more, is not."""
+    """A consumer of a table that is not in the MetaData is a user of the log, also where that
+    table's triggers are gone; one of the program's own tables, or of a table that does not exist
+    any more, is not."""
     first, second = program("a"), program("b")
     for metadata in (first, second):
         metadata.create_all(engine)

@@ -1,4 +1,5 @@
-"""What listeners and consumers say of themselves: one line for each change of state, none for an event, no password; and the callback."""
+"""What listeners and consumers say of themselves: one line for each change of state, none for an
+event, no password; and the callback."""
 
 import logging
 import re
@@ -11,7 +12,7 @@ from durables import model_of
 from sqlalchemy import create_engine
 
 from sa_pgnotify import Gap, Listener, NotifyConfigError
-from sa_pgnotify.protocol import Protocol
+from sa_pgnotify.events.stream import Protocol
 from sa_pgnotify.states import States
 
 
@@ -19,11 +20,16 @@ from sa_pgnotify.states import States
 def lines(caplog):
     """The lines of the log so far, each as level, who and state."""
     caplog.set_level(logging.DEBUG, "sa_pgnotify")
-    return lambda: [(r.levelname, *re.split(r": | in \d", r.getMessage())[:2]) for r in caplog.records if r.name == "sa_pgnotify"]
+    return lambda: [
+        (r.levelname, *re.split(r": | in \d", r.getMessage())[:2])
+        for r in caplog.records
+        if r.name == "sa_pgnotify"
+    ]
 
 
 def test_a_listeners_life(engine, Listener, lines):
-    """Connected, lost, reconnecting, reconnected with a gap, stopped: a line and a record each, and not one for the events between."""
+    """Connected, lost, reconnecting, reconnected with a gap, stopped: a line and a record each, and
+    not one for the events between."""
     states = []
     with Listener(engine, "a", on_state=states.append) as listener:
         run(engine, *["SELECT pg_notify('a', '1')"] * 3)
@@ -35,7 +41,12 @@ def test_a_listeners_life(engine, Listener, lines):
         take(listener, 1)
     assert lines() == [(logging.getLevelName(s.level), "listener", s.state) for s in states]
     told = [s for s in states if s.state != "reconnecting"]
-    assert [(s.state, s.missed) for s in told] == [("connected", False), ("lost", False), ("reconnected", True), ("stopped", False)]
+    assert [(s.state, s.missed) for s in told] == [
+        ("connected", False),
+        ("lost", False),
+        ("reconnected", True),
+        ("stopped", False),
+    ]
     assert [s.level for s in told] == [logging.INFO, logging.WARNING, logging.WARNING, logging.INFO]
     assert all(s.seconds is not None for s in states if s.state == "reconnecting")
     assert len(states) > len(told)
@@ -54,7 +65,17 @@ def test_a_consumers_life(engine, Item, Consumer, lines):
         terminate_listener(engine)
         wait_until(lambda: [s.state for s in states].count("working") == 2)
     told = [s.state for s in states if s.state != "reconnecting"]
-    assert told == ["connected", "working", "connected", "standing by", "stopped", "lost", "reconnected", "working", "stopped"]
+    assert told == [
+        "connected",
+        "working",
+        "connected",
+        "standing by",
+        "stopped",
+        "lost",
+        "reconnected",
+        "working",
+        "stopped",
+    ]
     assert {who for _, who, _ in lines()} == {states[0].who}
     assert states[0].who.startswith("consumer ")
     assert len(lines()) == len(states)
@@ -67,9 +88,15 @@ def test_an_overflow_is_told_when_it_begins_and_when_it_ends(engine, lines):
         wait_until(lambda: listener.stats.received == 20)
         events = take(listener, 5)
         assert isinstance(events[-1], Gap)
-        threading.Timer(0.3, run, (engine, "NOTIFY b")).start()  # when it is waited for, by who reads the connection himself
+        # when it is waited for, by who reads the connection himself
+        threading.Timer(0.3, run, (engine, "NOTIFY b")).start()
         take(listener, 1)
-    assert [state for _, _, state in lines()] == ["connected", "overflow", "overflow ended", "stopped"]
+    assert [state for _, _, state in lines()] == [
+        "connected",
+        "overflow",
+        "overflow ended",
+        "stopped",
+    ]
 
 
 def test_what_cannot_be_read_is_logged_once_a_minute(lines, monkeypatch):
@@ -83,12 +110,16 @@ def test_what_cannot_be_read_is_logged_once_a_minute(lines, monkeypatch):
 
 
 def test_no_password_is_told(engine, caplog):
-    """An error of the driver's may quote what it was given; neither the log nor the callback has the password."""
+    """An error of the driver's may quote what it was given; neither the log nor the callback has
+    the password."""
     told = []
     mine = create_engine(engine.url.set(password="s3cret/%"))
     said = f"invalid dsn: {mine.url.render_as_string(hide_password=False).partition('@')[0]} or password={mine.url.password}"
     States("listener", mine, told.append).tell("reconnecting", said, seconds=1.0)
-    assert str(told[0]) == "listener: reconnecting in 1.0 s: invalid dsn: postgresql+psycopg2://postgres:*** or password=***"
+    assert (
+        str(told[0])
+        == "listener: reconnecting in 1.0 s: invalid dsn: postgresql+psycopg2://postgres:*** or password=***"
+    )
     assert "s3cret" not in caplog.text
 
 
@@ -110,6 +141,9 @@ def test_what_is_no_callback_is_refused(engine):
     Item = model_of(engine)
     from sa_pgnotify import Consumer
 
-    for make in (lambda: Listener(engine, "a", on_state="x"), lambda: Consumer(engine, "c", Item, on_state="x")):
+    for make in (
+        lambda: Listener(engine, "a", on_state="x"),
+        lambda: Consumer(engine, "c", Item, on_state="x"),
+    ):
         with pytest.raises(NotifyConfigError, match="function of a StateChange"):
             make()

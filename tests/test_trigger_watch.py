@@ -1,5 +1,5 @@
-"""Triggers that are altered by hand under a running listener, or consumer: each way is a Gap, and so is their return; what loses nothing is
-none, and neither is a forged notification."""
+"""Triggers that are altered by hand under a running listener, or consumer: each way is a Gap, and
+so is their return; what loses nothing is none, and neither is a forged notification."""
 
 from __future__ import annotations
 
@@ -15,28 +15,49 @@ from sqlalchemy import text
 from sqlalchemy.exc import NotSupportedError
 
 from sa_pgnotify import Consumer, CreateNotifyTriggers, Gap, Inserted, Notification
-from sa_pgnotify.receiver import VERIFY_SECONDS
+from sa_pgnotify.subscription.trigger_watch import (
+    VERIFY_SECONDS,
+)
 
 pytestmark = [pytest.mark.kinds(1)]
 SILENT = "AS $$ BEGIN RETURN NULL; END $$ LANGUAGE plpgsql"
 
 WAYS = {
-    "disable all": ("ALTER TABLE items DISABLE TRIGGER ALL", "ALTER TABLE items ENABLE TRIGGER ALL"),
-    "disable one": ("ALTER TABLE items DISABLE TRIGGER sa_pgnotify_insert", "ALTER TABLE items ENABLE TRIGGER sa_pgnotify_insert"),
-    "disable user": ("ALTER TABLE items DISABLE TRIGGER USER", "ALTER TABLE items ENABLE TRIGGER USER"),
-    "replica": ("ALTER TABLE items ENABLE REPLICA TRIGGER sa_pgnotify_insert", "ALTER TABLE items ENABLE TRIGGER sa_pgnotify_insert"),
+    "disable all": (
+        "ALTER TABLE items DISABLE TRIGGER ALL",
+        "ALTER TABLE items ENABLE TRIGGER ALL",
+    ),
+    "disable one": (
+        "ALTER TABLE items DISABLE TRIGGER sa_pgnotify_insert",
+        "ALTER TABLE items ENABLE TRIGGER sa_pgnotify_insert",
+    ),
+    "disable user": (
+        "ALTER TABLE items DISABLE TRIGGER USER",
+        "ALTER TABLE items ENABLE TRIGGER USER",
+    ),
+    "replica": (
+        "ALTER TABLE items ENABLE REPLICA TRIGGER sa_pgnotify_insert",
+        "ALTER TABLE items ENABLE TRIGGER sa_pgnotify_insert",
+    ),
     "drop trigger": ("DROP TRIGGER sa_pgnotify_insert ON items", None),
     "drop function": ("DROP FUNCTION sa_pgnotify_items() CASCADE", None),
-    "rename trigger": ("ALTER TRIGGER sa_pgnotify_insert ON items RENAME TO a", "ALTER TRIGGER a ON items RENAME TO sa_pgnotify_insert"),
+    "rename trigger": (
+        "ALTER TRIGGER sa_pgnotify_insert ON items RENAME TO a",
+        "ALTER TRIGGER a ON items RENAME TO sa_pgnotify_insert",
+    ),
     "rename": ("ALTER TABLE items RENAME TO other", "ALTER TABLE other RENAME TO items"),
-    "set schema": ("CREATE SCHEMA s; ALTER TABLE items SET SCHEMA s", "ALTER TABLE s.items SET SCHEMA public"),
+    "set schema": (
+        "CREATE SCHEMA s; ALTER TABLE items SET SCHEMA s",
+        "ALTER TABLE s.items SET SCHEMA public",
+    ),
     "drop table": ("DROP TABLE items", None),
     "attach": (
         "CREATE TABLE parent (id int NOT NULL, n int NOT NULL) PARTITION BY RANGE (id); ALTER TABLE parent ATTACH PARTITION items DEFAULT",
         "ALTER TABLE parent DETACH PARTITION items",
     ),
 }
-"""By name: what silences inserts of ``items`` or some of them, and what brings them back; None: making all anew."""
+"""By name: what silences inserts of ``items`` or some of them, and what brings them back; None:
+making all anew."""
 AT_ONCE = {
     "replaced function": f"CREATE OR REPLACE FUNCTION sa_pgnotify_items() RETURNS trigger {SILENT}",
     "replaced trigger": f"CREATE FUNCTION f() RETURNS trigger {SILENT}; CREATE OR REPLACE TRIGGER sa_pgnotify_insert AFTER INSERT ON items "
@@ -75,7 +96,8 @@ def test_what_silences_a_table_is_a_gap_and_so_is_its_return(engine, Item, Liste
         insert_is_heard(engine, listener, 1)
         try:
             run(engine, silence)
-        except NotSupportedError as error:  # minor releases like 16.2 took each trigger with a transition table for one of rows
+        except NotSupportedError as error:
+            # minor releases like 16.2 took each trigger with a transition table for one of rows
             pytest.skip(f"this server refuses it: {error.orig}")
         gap(listener)
         if way != "attach":  # its own triggers go on firing, for statements that name it
@@ -88,13 +110,15 @@ def test_what_silences_a_table_is_a_gap_and_so_is_its_return(engine, Item, Liste
 
 
 def test_the_gap_of_the_return_covers_the_silence(engine, Item, Listener):
-    """Its ``since`` is before what was written between the two gaps, however many heartbeats were answered meanwhile."""
+    """Its ``since`` is before what was written between the two gaps, however many heartbeats were
+    answered meanwhile."""
     with Listener(engine, Item, heartbeat=0.1) as listener:
         run(engine, "ALTER TABLE items DISABLE TRIGGER ALL")
         gap(listener)
         run(engine, "INSERT INTO items (id, n) VALUES (1, 0)")
         written = datetime.now(UTC)
-        assert listener.get(2.0) is None  # heartbeats, of which one after a second would say that nothing is missing
+        # heartbeats, of which one after a second would say that nothing is missing
+        assert listener.get(2.0) is None
         run(engine, "ALTER TABLE items ENABLE TRIGGER ALL")
         assert gap(listener).since <= written
         insert_is_heard(engine, listener, 2)
@@ -102,7 +126,8 @@ def test_the_gap_of_the_return_covers_the_silence(engine, Item, Listener):
 
 @pytest.mark.parametrize("way", AT_ONCE)
 def test_what_may_have_lost_something_is_a_gap(engine, Item, Listener, way):
-    """Also where all looks as before at the next heartbeat; and making the triggers anew is one more, where they were not there."""
+    """Also where all looks as before at the next heartbeat; and making the triggers anew is one
+    more, where they were not there."""
     with Listener(engine, Item, heartbeat=0.5) as listener:
         insert_is_heard(engine, listener, 1)
         run(engine, AT_ONCE[way])
@@ -112,21 +137,37 @@ def test_what_may_have_lost_something_is_a_gap(engine, Item, Listener, way):
         for number in range(100, 1000):
             run(engine, f"INSERT INTO items (id, n) VALUES ({number}, 0)")
             event = listener.get(0.1)
-            if isinstance(event, Inserted):  # of this one, or of one before on a machine that is busy
+            # of this one, or of one before on a machine that is busy
+            if isinstance(event, Inserted):
                 break
             assert time.monotonic() < deadline
 
 
 def test_what_loses_nothing_is_no_gap(engine, Item, Listener):
-    """Installing again what is there, columns, indexes, other triggers, ANALYZE, TRUNCATE and a change of the declaration that keeps the
-    channel: nothing is reported."""
+    """Installing again what is there, columns, indexes, other triggers, ANALYZE, TRUNCATE and a
+    change of the declaration that keeps the channel: nothing is reported."""
     with Listener(engine, Item, "end", heartbeat=0.1) as listener:
         Item.metadata.create_all(engine)
         with engine.begin() as connection:
             connection.execute(CreateNotifyTriggers(Item.__table__))
-        run(engine, "ALTER TABLE items ADD COLUMN more int", "CREATE INDEX ON items (n)", "ANALYZE items", "COMMENT ON TABLE items IS 'x'")
-        run(engine, f"CREATE FUNCTION f() RETURNS trigger {SILENT}", "CREATE TRIGGER t BEFORE INSERT ON items EXECUTE FUNCTION f()")
-        run(engine, "DROP TRIGGER t ON items", "ALTER TABLE items ALTER COLUMN n TYPE bigint", "ALTER TABLE items DROP COLUMN more")
+        run(
+            engine,
+            "ALTER TABLE items ADD COLUMN more int",
+            "CREATE INDEX ON items (n)",
+            "ANALYZE items",
+            "COMMENT ON TABLE items IS 'x'",
+        )
+        run(
+            engine,
+            f"CREATE FUNCTION f() RETURNS trigger {SILENT}",
+            "CREATE TRIGGER t BEFORE INSERT ON items EXECUTE FUNCTION f()",
+        )
+        run(
+            engine,
+            "DROP TRIGGER t ON items",
+            "ALTER TABLE items ALTER COLUMN n TYPE bigint",
+            "ALTER TABLE items DROP COLUMN more",
+        )
         time.sleep(0.5)
         run(engine, "SELECT pg_notify('end', '')")
         assert isinstance(listener.get(10), Notification)
@@ -134,9 +175,14 @@ def test_what_loses_nothing_is_no_gap(engine, Item, Listener):
 
 
 def test_partitions_that_come_and_go(engine, Listener):
-    """A partition that is created empty is no Gap; one that is attached, with rows, or detached is one."""
+    """A partition that is created empty is no Gap; one that is attached, with rows, or detached is
+    one."""
     Item = model_of(engine, durable=False)
-    run(engine, "DROP TABLE items", "CREATE TABLE items (id int PRIMARY KEY, n int NOT NULL) PARTITION BY RANGE (id)")
+    run(
+        engine,
+        "DROP TABLE items",
+        "CREATE TABLE items (id int PRIMARY KEY, n int NOT NULL) PARTITION BY RANGE (id)",
+    )
     Item.metadata.create_all(engine)
     with Listener(engine, Item, heartbeat=0.2) as listener:
         run(engine, "CREATE TABLE p1 PARTITION OF items FOR VALUES FROM (0) TO (100)")
@@ -151,7 +197,8 @@ def test_partitions_that_come_and_go(engine, Listener):
 
 
 def test_what_was_altered_while_the_connection_was_away(engine, proxied, proxy, Listener):
-    """A durable table's changes are caught up after a loss, but not those that its triggers did not write: a Gap says so."""
+    """A durable table's changes are caught up after a loss, but not those that its triggers did not
+    write: a Gap says so."""
     Item = model_of(engine)
     with Listener(proxied, Item, heartbeat=60) as listener:
         insert_is_heard(engine, listener, 1)
@@ -182,15 +229,20 @@ def test_forged_notifications_that_triggers_moved(engine, Item, Listener):
         begun = time.monotonic()
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for _ in range(500):
-                connection.execute(text("SELECT pg_notify(:channel, 'sa1 moved')"), {"channel": channel})
+                connection.execute(
+                    text("SELECT pg_notify(:channel, 'sa1 moved')"), {"channel": channel}
+                )
         insert_is_heard(engine, listener, 1)
         assert len(looks) <= 2 + (time.monotonic() - begun) / VERIFY_SECONDS
         assert (listener.stats.gaps, listener.stats.reconnects) == (0, 0)
 
 
-@pytest.mark.parametrize("way", ["disable all", "drop function", "disabled for a moment", "replaced function"])
+@pytest.mark.parametrize(
+    "way", ["disable all", "drop function", "disabled for a moment", "replaced function"]
+)
 def test_a_consumer_gets_a_gap(engine, way):
-    """Changes that were not written to the log cannot be consumed: a consumer that runs gets a Gap when the triggers are there again."""
+    """Changes that were not written to the log cannot be consumed: a consumer that runs gets a Gap
+    when the triggers are there again."""
     Item = model_of(engine)
     seen: list[Any] = []
 

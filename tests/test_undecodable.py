@@ -1,4 +1,5 @@
-"""One value that cannot be decoded spoils only itself: the event comes, and its other values are there."""
+"""One value that cannot be decoded spoils only itself: the event comes, and its other values are
+there."""
 
 from __future__ import annotations
 
@@ -14,7 +15,15 @@ from conftest import run, take
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from sa_pgnotify import Deleted, Gap, Inserted, NotifyOnChange, NotifySpec, UndecodableValue, Updated
+from sa_pgnotify import (
+    Deleted,
+    Gap,
+    Inserted,
+    NotifyOnChange,
+    NotifySpec,
+    UndecodableValue,
+    Updated,
+)
 from sa_pgnotify.testing import AsyncCapturedChanges, CapturedChanges
 
 pytestmark = pytest.mark.kinds(3)
@@ -63,16 +72,33 @@ def insert(count: int, bad: int) -> str:
 
 
 def check_row(values: Any, number: int, error_of: type[Exception]) -> None:
-    """What can be read of a row is there, one at a time; what cannot raises, and says what and why."""
-    assert (values["id"], values["name"], values["motto"], values["score"]) == (number, f"n{number}", "m", number * 10)
+    """What can be read of a row is there, one at a time; what cannot raises, and says what and
+    why."""
+    assert (values["id"], values["name"], values["motto"], values["score"]) == (
+        number,
+        f"n{number}",
+        "m",
+        number * 10,
+    )
     assert values["span"].lower == number
     for _ in range(2):  # and again
         with pytest.raises(UndecodableValue) as raised:
             values["birthday"]
     error = raised.value
-    assert (error.subject, error.attribute, error.column, error.text) == ("Person", "birthday", "born", BAD)
+    assert (error.subject, error.attribute, error.column, error.text) == (
+        "Person",
+        "birthday",
+        "born",
+        BAD,
+    )
     assert isinstance(error.__cause__, error_of)
-    for said in ("Person.birthday", "born", BAD, type(error.__cause__).__name__, str(error.__cause__).partition("\n")[0][:60]):
+    for said in (
+        "Person.birthday",
+        "born",
+        BAD,
+        type(error.__cause__).__name__,
+        str(error.__cause__).partition("\n")[0][:60],
+    ):
         assert said in str(error)
 
 
@@ -81,9 +107,15 @@ def select_error(kind: Any, engine: Any, entity: Any) -> type[Exception]:
 
     def load(connection: Any) -> type[Exception]:
         with pytest.raises(Exception) as raised:
-            connection.execute(sa.select(entity.birthday).where(entity.birthday < sa.text("'0001-01-01'"))).all()
+            connection.execute(
+                sa.select(entity.birthday).where(entity.birthday < sa.text("'0001-01-01'"))
+            ).all()
         original = getattr(raised.value, "orig", None) or raised.value
-        return type(getattr(original, "__cause__", None) or original) if kind.driver == "asyncpg" else type(original)
+        return (
+            type(getattr(original, "__cause__", None) or original)
+            if kind.driver == "asyncpg"
+            else type(original)
+        )
 
     return kind.select(engine, load)
 
@@ -91,8 +123,8 @@ def select_error(kind: Any, engine: Any, entity: Any) -> type[Exception]:
 @pytest.mark.parametrize("count", [1, 7])
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 def test_the_other_values_can_be_read(engine, url, kind, durable, count):
-    """Of an event with a date that the driver cannot read, all else is there before and after; the date fails as in a SELECT; the other
-    rows of the statement are whole."""
+    """Of an event with a date that the driver cannot read, all else is there before and after; the
+    date fails as in a SELECT; the other rows of the statement are whole."""
     Person = persons(engine, durable=durable)
     reader = kind.engine(url)
     bad = (count + 1) // 2
@@ -103,7 +135,11 @@ def test_the_other_values_can_be_read(engine, url, kind, durable, count):
         updated = take(listener, count)
         run(engine, "UPDATE persons SET score = score - 1, born = born - 1", "DELETE FROM persons")
         deleted = take(listener, 2 * count)[count:]
-    for events, kind_of, side in ((inserted, Inserted, "new"), (deleted, Deleted, "old"), (updated, Updated, "old")):
+    for events, kind_of, side in (
+        (inserted, Inserted, "new"),
+        (deleted, Deleted, "old"),
+        (updated, Updated, "old"),
+    ):
         assert [type(event) for event in events] == [kind_of] * count
         assert [event.identity for event in events] == [(number,) for number in range(1, count + 1)]
         for number, event in enumerate(events, 1):
@@ -112,26 +148,37 @@ def test_the_other_values_can_be_read(engine, url, kind, durable, count):
             else:
                 assert dict(getattr(event, side))["birthday"].isoformat() == "2024-02-29"
     event = updated[bad - 1]
-    assert (event.changed, event.new["score"], event.old["score"]) == ({"score", "birthday"}, bad * 10 + 1, bad * 10)
+    assert (event.changed, event.new["score"], event.old["score"]) == (
+        {"score", "birthday"},
+        bad * 10 + 1,
+        bad * 10,
+    )
     with pytest.raises(UndecodableValue, match="BC"):
         event.new["birthday"]
 
 
 def test_what_a_type_of_the_program_refuses(engine, url, kind):
-    """What a TypeDecorator raises is the cause of the error, and spoils the other values as little as a driver's error."""
+    """What a TypeDecorator raises is the cause of the error, and spoils the other values as little
+    as a driver's error."""
     Person = persons(engine)
     with kind.listener(kind.engine(url), Person) as listener:
-        run(engine, "INSERT INTO persons (id, motto, score) VALUES (1, 'refused', 5), (2, 'read', 6)")
+        run(
+            engine,
+            "INSERT INTO persons (id, motto, score) VALUES (1, 'refused', 5), (2, 'read', 6)",
+        )
         one, two = take(listener, 2)
     assert (one.new["score"], two.new["motto"]) == (5, "read")
-    with pytest.raises(UndecodableValue, match=r"Person\.motto.*LookupError: this program does not read it") as raised:
+    with pytest.raises(
+        UndecodableValue, match=r"Person\.motto.*LookupError: this program does not read it"
+    ) as raised:
         one.new["motto"]
     assert isinstance(raised.value.__cause__, LookupError)
     assert raised.value.text == "refused"
 
 
 def test_an_identity_or_a_discriminator_that_cannot_be_decoded(engine, url, kind):
-    """Where the identity cannot be decoded, or which class it is, that row is a Gap, and the rows beside it are events."""
+    """Where the identity cannot be decoded, or which class it is, that row is a Gap, and the rows
+    beside it are events."""
 
     class Base(DeclarativeBase):
         pass
@@ -153,7 +200,9 @@ def test_an_identity_or_a_discriminator_that_cannot_be_decoded(engine, url, kind
         run(engine, f"UPDATE days SET day = '2024-01-02' WHERE day = '{BAD}'")
         (moved,) = take(listener, 1)
     assert [event.identity[0].day for event in (first, last, moved)] == [1, 4, 2]
-    assert [(type(event), event.reason) for event in (no_key, no_class)] == [(Gap, "undecodable")] * 2
+    assert [(type(event), event.reason) for event in (no_key, no_class)] == [
+        (Gap, "undecodable")
+    ] * 2
     assert "days.day" in no_key.detail
     assert "days.sort" in no_class.detail
     with pytest.raises(UndecodableValue, match=r"Day\.day"):
@@ -202,7 +251,8 @@ def bad_and_good(engine):
 
 
 def test_what_is_done_with_a_whole_row(bad_and_good):
-    """What takes all values of a row raises the error of the one that cannot be decoded; what does not, works."""
+    """What takes all values of a row raises the error of the one that cannot be decoded; what does
+    not, works."""
     bad, good = bad_and_good
     values = bad.new
     assert list(values) == list(values.keys()) == list(good.new)
@@ -232,7 +282,8 @@ def test_what_is_done_with_a_whole_row(bad_and_good):
 
 
 def test_the_repr_shows_which_value_cannot_be_decoded(bad_and_good):
-    """A repr never fails: it has the readable values, and in the place of the other one what PostgreSQL wrote."""
+    """A repr never fails: it has the readable values, and in the place of the other one what
+    PostgreSQL wrote."""
     bad, _ = bad_and_good
     assert "'name': 'n1', " in repr(bad.new)
     assert f"'birthday': <undecodable '{BAD}'>" in repr(bad.new)
@@ -241,7 +292,8 @@ def test_the_repr_shows_which_value_cannot_be_decoded(bad_and_good):
 
 
 def test_equality_of_rows_with_such_a_value(bad_and_good, engine):
-    """Comparing never fails: two rows are equal if their values are, and the texts of what cannot be decoded; no dict equals such a row."""
+    """Comparing never fails: two rows are equal if their values are, and the texts of what cannot
+    be decoded; no dict equals such a row."""
     bad, good = bad_and_good
     assert bad.new == bad.new
     assert bad.new != good.new
@@ -252,7 +304,8 @@ def test_equality_of_rows_with_such_a_value(bad_and_good, engine):
 
 
 def test_events_and_errors_are_copied(bad_and_good):
-    """An event is its own copy, and cannot be pickled: it says what can. An error can be, and says the same afterwards."""
+    """An event is its own copy, and cannot be pickled: it says what can. An error can be, and says
+    the same afterwards."""
     _, good = bad_and_good
     assert copy.copy(good) is good
     assert copy.deepcopy(good) is good
@@ -262,15 +315,21 @@ def test_events_and_errors_are_copied(bad_and_good):
     with pytest.raises(UndecodableValue) as raised:
         bad_and_good[0].new["birthday"]
     again = pickle.loads(pickle.dumps(raised.value))
-    assert (type(again), str(again), again.attribute, again.text) == (UndecodableValue, str(raised.value), "birthday", BAD)
+    assert (type(again), str(again), again.attribute, again.text) == (
+        UndecodableValue,
+        str(raised.value),
+        "birthday",
+        BAD,
+    )
 
 
 def test_what_the_command_line_shows(bad_and_good):
-    """``watch`` shows the values that can be read, and PostgreSQL's text of the other; its JSON says what is wrong with it."""
+    """``watch`` shows the values that can be read, and PostgreSQL's text of the other; its JSON
+    says what is wrong with it."""
     from rich.console import Console
 
-    from sa_pgnotify.cli.jsonlines import json_line
-    from sa_pgnotify.cli.lines import print_event
+    from sa_pgnotify.cli.event_json import json_line
+    from sa_pgnotify.cli.event_text import print_event
 
     bad, _ = bad_and_good
     out = io.StringIO()

@@ -1,4 +1,5 @@
-"""Values of events equal what a SELECT through the ORM gives, in type and value, whatever the writer's session is set to."""
+"""Values of events equal what a SELECT through the ORM gives, in type and value, whatever the
+writer's session is set to."""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ class Raw(sa.types.UserDefinedType[Any]):
         return self.name
 
 
-# Control characters of the message layout, quotes, backslashes, characters of two, three and four bytes.
+# Control characters of the message layout, quotes, backslashes, characters of two, three and four
+# bytes.
 ODD_TEXT = "E'a\\x1b\\x1e\\x1f0\\x1b0 \\'\"\\\\ %s :x é\\u20ac\\U0001f600\\t\\n '"
 ODD_TEXTS = [ODD_TEXT, "''", "' '", "E'\\x1b0'", "E'\\x1f'", "'NULL'", "'{a,b}'"]
 PICKLED = "'\\x80049507000000000000007d948c0161944b01732e'"  # {"a": 1}
@@ -192,7 +194,8 @@ NEEDED = (
 
 
 def same(got: Any, expected: Any) -> bool:
-    """Whether two values are equal in type and value, NaN, negative zero and the values within containers included."""
+    """Whether two values are equal in type and value, NaN, negative zero and the values within
+    containers included."""
     if type(got) is not type(expected):
         return False
     if type(expected).__name__ == "Record":  # asyncpg's, of a composite type
@@ -200,7 +203,9 @@ def same(got: Any, expected: Any) -> bool:
     if isinstance(expected, list | tuple):
         return len(got) == len(expected) and all(map(same, got, expected))
     if isinstance(expected, dict):
-        return list(got) == list(expected) and all(same(got[key], expected[key]) for key in expected)
+        return list(got) == list(expected) and all(
+            same(got[key], expected[key]) for key in expected
+        )
     if isinstance(expected, float | decimal.Decimal):
         return repr(got) == repr(expected)
     try:
@@ -209,7 +214,9 @@ def same(got: Any, expected: Any) -> bool:
         return False
 
 
-def differences(events: list[Any], side: str, selected: list[dict[str, Any]]) -> dict[tuple[int, str], tuple[Any, Any]]:
+def differences(
+    events: list[Any], side: str, selected: list[dict[str, Any]]
+) -> dict[tuple[int, str], tuple[Any, Any]]:
     """(row, attribute) to what the event says and what the SELECT gave, where these differ."""
     assert len(events) == len(selected)
     return {
@@ -227,7 +234,10 @@ def attributes_of(kind: Kind, engine: Any, entity: Any) -> list[dict[str, Any]]:
 
     def load(connection: Any) -> list[dict[str, Any]]:
         with Session(connection) as session:
-            return [{name: getattr(held, name) for name in names} for held in session.scalars(sa.select(entity).order_by(entity.id))]
+            return [
+                {name: getattr(held, name) for name in names}
+                for held in session.scalars(sa.select(entity).order_by(entity.id))
+            ]
 
     return kind.select(engine, load)
 
@@ -245,8 +255,9 @@ def model(columns: dict[str, Any], *, durable: bool = False) -> Any:
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("group", GROUPS)
 def test_values_equal_a_select(engine, url, kind, group, durable):
-    """INSERT, UPDATE (old and new) and DELETE bring each type's values, NULL included, as a SELECT of the same rows gives them,
-    although the writer's session writes dates, numbers and bytes differently."""
+    """INSERT, UPDATE (old and new) and DELETE bring each type's values, NULL included, as a SELECT
+    of the same rows gives them, although the writer's session writes dates, numbers and bytes
+    differently."""
     run(engine, *NEEDED)
     cases = GROUPS[group]
     if group == "extensions":
@@ -266,10 +277,16 @@ def test_values_equal_a_select(engine, url, kind, group, durable):
         return [literals[row % len(literals)] for _, literals in cases.values()]
 
     names = ", ".join(cases)
-    inserts = [f"INSERT INTO public.t (id, {names}) VALUES ({i}, {', '.join(values(i))})" for i in range(rows)]
+    inserts = [
+        f"INSERT INTO public.t (id, {names}) VALUES ({i}, {', '.join(values(i))})"
+        for i in range(rows)
+    ]
     inserts.append(f"INSERT INTO public.t (id) VALUES ({rows})")
     moved = ", ".join(f"{name} = {value}" for name, value in zip(cases, values(0)))
-    updates = [f"UPDATE public.t SET ({names}) = (SELECT {names} FROM public.t WHERE id = {i + 1}) WHERE id = {i}" for i in range(rows)]
+    updates = [
+        f"UPDATE public.t SET ({names}) = (SELECT {names} FROM public.t WHERE id = {i + 1}) WHERE id = {i}"
+        for i in range(rows)
+    ]
     with kind.listener(reader, Thing) as listener:
         run(engine, *ODD_SESSION, *inserts)
         inserted, before = take(listener, rows + 1), attributes_of(kind, reader, Thing)
@@ -292,8 +309,18 @@ def test_values_equal_a_select(engine, url, kind, group, durable):
 @pytest.mark.parametrize("time_zone", ["America/St_Johns", "Asia/Tokyo"])
 def test_values_in_the_readers_time_zone(url, engine, kind, time_zone):
     """Moments are the same moments where the reader's sessions have a time zone of their own."""
-    Thing = model({"at": sa.DateTime(timezone=True), "during": pg.TSTZRANGE(), "all_at": pg.ARRAY(sa.DateTime(timezone=True))})
-    settings = {"server_settings": {"TimeZone": time_zone}} if kind.driver == "asyncpg" else {"options": f"-c TimeZone={time_zone}"}
+    Thing = model(
+        {
+            "at": sa.DateTime(timezone=True),
+            "during": pg.TSTZRANGE(),
+            "all_at": pg.ARRAY(sa.DateTime(timezone=True)),
+        }
+    )
+    settings = (
+        {"server_settings": {"TimeZone": time_zone}}
+        if kind.driver == "asyncpg"
+        else {"options": f"-c TimeZone={time_zone}"}
+    )
     reader = kind.engine(url, connect_args=settings)
     Thing.metadata.create_all(engine)
     with kind.listener(reader, Thing) as listener:
@@ -304,7 +331,8 @@ def test_values_in_the_readers_time_zone(url, engine, kind, time_zone):
 
 
 def test_identity_is_what_session_get_takes(engine):
-    """The identity is made of Python values in the mapper's order, for keys of types that are not plain."""
+    """The identity is made of Python values in the mapper's order, for keys of types that are not
+    plain."""
 
     class Base(DeclarativeBase):
         pass
@@ -318,7 +346,13 @@ def test_identity_is_what_session_get_takes(engine):
         amount: Mapped[decimal.Decimal] = mapped_column(sa.Numeric(5, 2), primary_key=True)
 
     Base.metadata.create_all(engine)
-    made = Thing(word="\x1f", key=uuid.uuid4(), day=dt.date(2024, 2, 29), color=Color.BLUE, amount=decimal.Decimal("1.10"))
+    made = Thing(
+        word="\x1f",
+        key=uuid.uuid4(),
+        day=dt.date(2024, 2, 29),
+        color=Color.BLUE,
+        amount=decimal.Decimal("1.10"),
+    )
     with Session(engine, expire_on_commit=False) as session, Listener(engine, Thing) as listener:
         session.add(made)
         session.commit()
@@ -328,7 +362,8 @@ def test_identity_is_what_session_get_takes(engine):
 
 
 def test_mutable_columns_of_an_instance(engine):
-    """MutableDict and MutableList in an object made of an event track changes, as in one that was loaded."""
+    """MutableDict and MutableList in an object made of an event track changes, as in one that was
+    loaded."""
 
     class Base(DeclarativeBase):
         pass
@@ -353,14 +388,23 @@ def test_mutable_columns_of_an_instance(engine):
         assert session.is_modified(held)
         session.commit()
     with engine.connect() as connection:
-        assert tuple(connection.execute(text("SELECT data, items FROM t")).one()) == ({"a": 1, "b": 2}, [1, 2, 3])
+        assert tuple(connection.execute(text("SELECT data, items FROM t")).one()) == (
+            {"a": 1, "b": 2},
+            [1, 2, 3],
+        )
 
 
 TEXTS = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.sampled_from("\x1b\x1e\x1f0123\\'\"{},"), max_size=30
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+    | st.sampled_from("\x1b\x1e\x1f0123\\'\"{},"),
+    max_size=30,
 )
 JSONS = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=5,
 )
@@ -371,7 +415,9 @@ RANDOM: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "whole": (sa.BigInteger(), st.integers(-(2**63), 2**63 - 1)),
     "exact": (
         sa.Numeric(),
-        st.decimals(allow_infinity=False, allow_nan=True).filter(lambda d: not d.is_snan() and abs(d.adjusted()) < 100),
+        st.decimals(allow_infinity=False, allow_nan=True).filter(
+            lambda d: not d.is_snan() and abs(d.adjusted()) < 100
+        ),
     ),
     "inexact": (sa.Double(), st.floats()),
     "short": (sa.REAL(), st.floats(width=32)),
@@ -390,7 +436,8 @@ ROW = st.fixed_dictionaries({name: st.none() | strategy for name, (_, strategy) 
 
 
 def test_random_values_equal_a_select(engine, url, kind):
-    """Random values of all sorts in one wide row come through insert, update and delete as a SELECT gives them."""
+    """Random values of all sorts in one wide row come through insert, update and delete as a SELECT
+    gives them."""
     Thing = model({name: type_ for name, (type_, _) in RANDOM.items()})
     Thing.metadata.create_all(engine)
     table, reader = Thing.__table__, kind.engine(url)

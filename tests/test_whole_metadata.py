@@ -1,14 +1,33 @@
-"""Marking an application that is there already: all tables of a MetaData at once, and classes that cannot take the mixin."""
+"""Marking an application that is there already: all tables of a MetaData at once, and classes that
+cannot take the mixin."""
 
 import logging
 
 import pytest
 import sqlalchemy as sa
 from conftest import run, take, told
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, column_property, mapped_column, registry, relationship
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    column_property,
+    mapped_column,
+    registry,
+    relationship,
+)
 
-from sa_pgnotify import Deleted, Inserted, Listener, NotifyConfigError, NotifyOnChange, NotifySpec, Updated, check, notify_on_change
-from sa_pgnotify.spec import marking_of
+from sa_pgnotify import (
+    Deleted,
+    Inserted,
+    Listener,
+    NotifyConfigError,
+    NotifyOnChange,
+    NotifySpec,
+    Updated,
+    check,
+    notify_on_change,
+)
+from sa_pgnotify.marking.spec import marking_of
 
 ALL = NotifySpec(values="all")
 
@@ -16,7 +35,9 @@ ALL = NotifySpec(values="all")
 def core(*names: str) -> sa.MetaData:
     metadata = sa.MetaData()
     for name in names:
-        sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("v", sa.Text))
+        sa.Table(
+            name, metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("v", sa.Text)
+        )
     return metadata
 
 
@@ -57,22 +78,35 @@ def application() -> type:
         sa.Column("tag", sa.Text, primary_key=True),
     )
     sa.Table("keyless", Base.metadata, sa.Column("a", sa.Integer))
-    sa.Table("scratch", Base.metadata, sa.Column("id", sa.Integer, primary_key=True), prefixes=["TEMPORARY"])
-    sa.Table("alembic_version", Base.metadata, sa.Column("version_num", sa.String(32), primary_key=True))
+    sa.Table(
+        "scratch",
+        Base.metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        prefixes=["TEMPORARY"],
+    )
+    sa.Table(
+        "alembic_version", Base.metadata, sa.Column("version_num", sa.String(32), primary_key=True)
+    )
     Base.Person, Base.Engineer, Base.Order = Person, Engineer, Order
     return Base
 
 
-@pytest.mark.parametrize("spec", [ALL, NotifySpec(values="all", durable=True)], ids=["ephemeral", "durable"])
+@pytest.mark.parametrize(
+    "spec", [ALL, NotifySpec(values="all", durable=True)], ids=["ephemeral", "durable"]
+)
 def test_an_application_is_marked_in_one_line(engine, caplog, spec):
-    """Every table that can be marked is, mapped ones as their classes: one event for an entity, attributes by name; what is passed over
-    has a line in the log."""
+    """Every table that can be marked is, mapped ones as their classes: one event for an entity,
+    attributes by name; what is passed over has a line in the log."""
     Base = application()
     with caplog.at_level(logging.INFO, "sa_pgnotify"):
         assert notify_on_change(Base.metadata, spec) is Base.metadata
     assert marked(Base.metadata) == {"person", "engineer", "orders", "tags"}
     passed = {record.getMessage() for record in caplog.records}
-    assert {line.partition(" is not marked")[0] for line in passed} == {"keyless", "scratch", "alembic_version"}
+    assert {line.partition(" is not marked")[0] for line in passed} == {
+        "keyless",
+        "scratch",
+        "alembic_version",
+    }
     assert any("it has no primary key" in line for line in passed)
     for name in ("keyless", "scratch", "alembic_version"):
         Base.metadata.remove(Base.metadata.tables[name])
@@ -93,7 +127,13 @@ def test_an_application_is_marked_in_one_line(engine, caplog, spec):
         with Listener(engine, source) as listener:
             work()
             events = take(listener, 4)
-            run(engine, "DELETE FROM tags", "DELETE FROM orders", "DELETE FROM engineer", "DELETE FROM person")
+            run(
+                engine,
+                "DELETE FROM tags",
+                "DELETE FROM orders",
+                "DELETE FROM engineer",
+                "DELETE FROM person",
+            )
             gone = take(listener, 3)
         assert [(type(e), e.entity) for e in events] == [
             (Inserted, Base.Engineer), (Inserted, Base.Order), (Updated, Base.Engineer), (Inserted, Base.metadata.tables["tags"]),
@@ -106,7 +146,12 @@ def test_an_application_is_marked_in_one_line(engine, caplog, spec):
         run(engine, "ALTER SEQUENCE orders_id_seq RESTART")
     Base.metadata.drop_all(engine)
     with engine.connect() as connection:
-        assert connection.scalar(sa.text("SELECT count(*) FROM pg_proc WHERE starts_with(proname, 'sa_pgnotify')")) == 0
+        assert (
+            connection.scalar(
+                sa.text("SELECT count(*) FROM pg_proc WHERE starts_with(proname, 'sa_pgnotify')")
+            )
+            == 0
+        )
 
 
 SKIPS = {
@@ -125,22 +170,35 @@ def test_skip(caplog, skip):
     with caplog.at_level(logging.INFO, "sa_pgnotify"):
         notify_on_change(metadata, skip=skip(metadata))
     assert marked(metadata) == {"a"}
-    assert [record.getMessage().partition(" is not marked")[0] for record in caplog.records] == ["b", "shop.c"]
+    assert [record.getMessage().partition(" is not marked")[0] for record in caplog.records] == [
+        "b",
+        "shop.c",
+    ]
 
 
 BAD = {
-    "an unknown name": ({"skip": ("b", "audti")}, "skip names audti, which it does not hold. It holds a, b"),
-    "a table of another MetaData": ({"skip": (core("a").tables["a"],)}, "skip names a, which it does not hold"),
+    "an unknown name": (
+        {"skip": ("b", "audti")},
+        "skip names audti, which it does not hold. It holds a, b",
+    ),
+    "a table of another MetaData": (
+        {"skip": (core("a").tables["a"],)},
+        "skip names a, which it does not hold",
+    ),
     "one name for a list": ({"skip": "b"}, r"Write skip=\['b'\]"),
     "values that one table lacks": ({"spec": NotifySpec(values=("v", "w"))}, "values names 'w'"),
-    "a condition that one table lacks": ({"spec": NotifySpec(when=lambda old, new: new.w == 1)}, "when uses 'w'"),
+    "a condition that one table lacks": (
+        {"spec": NotifySpec(when=lambda old, new: new.w == 1)},
+        "when uses 'w'",
+    ),
     "all of it": ({"skip": ("a", "b")}, "none of its tables can be marked: a: skip names it"),
 }
 
 
 @pytest.mark.parametrize(("arguments", "problem"), BAD.values(), ids=BAD)
 def test_what_cannot_be_said_of_all_marks_nothing(arguments, problem):
-    """An error in the declaration, or in ``skip``, is raised, and leaves all tables as they were."""
+    """An error in the declaration, or in ``skip``, is raised, and leaves all tables as they
+    were."""
     metadata = core("a", "b")
     before = {name: dict(t.info) for name, t in metadata.tables.items()}
     with pytest.raises(NotifyConfigError, match=problem):
@@ -151,41 +209,58 @@ def test_what_cannot_be_said_of_all_marks_nothing(arguments, problem):
 
 
 def test_an_error_half_way_marks_no_class():
-    """The same where a hierarchy of classes was marked before the table that the declaration cannot work on."""
+    """The same where a hierarchy of classes was marked before the table that the declaration cannot
+    work on."""
     Base = application()
     with pytest.raises(NotifyConfigError, match="names 'full_name'"):
         notify_on_change(Base.metadata, NotifySpec(update_of=("full_name",)))
     assert marked(Base.metadata) == set()
-    notify_on_change(Base.metadata, NotifySpec(update_of=("full_name",)), skip=lambda t: t.name not in ("person", "engineer"))
+    notify_on_change(
+        Base.metadata,
+        NotifySpec(update_of=("full_name",)),
+        skip=lambda t: t.name not in ("person", "engineer"),
+    )
     assert marked(Base.metadata) == {"person", "engineer"}
 
 
 def test_an_empty_metadata_is_refused():
     """Called before the models are imported it would mark nothing, in silence."""
-    with pytest.raises(NotifyConfigError, match="MetaData: it holds no table yet. Mark it after the modules of its models are imported"):
+    with pytest.raises(
+        NotifyConfigError,
+        match="MetaData: it holds no table yet. Mark it after the modules of its models are imported",
+    ):
         notify_on_change(sa.MetaData())
 
 
 @pytest.mark.parametrize("first", ["alone", "all"])
 @pytest.mark.parametrize("form", ["core", "class", "opted out"])
 def test_what_is_said_of_one_counts_for_more(caplog, first, form):
-    """A table or class that is declared alone, before or after all of its MetaData, keeps its own declaration."""
+    """A table or class that is declared alone, before or after all of its MetaData, keeps its own
+    declaration."""
 
     class Base(DeclarativeBase):
         pass
 
     sa.Table("other", Base.metadata, sa.Column("id", sa.Integer, primary_key=True))
-    table = sa.Table("a", Base.metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("v", sa.Text))
+    table = sa.Table(
+        "a", Base.metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("v", sa.Text)
+    )
     spec = NotifySpec(operations=("insert",))
 
     def alone():
         if form == "core":
             notify_on_change(table, spec)
         else:
-            type("A", (NotifyOnChange, Base), {"__table__": table, "__notify__": spec if form == "class" else None})
+            type(
+                "A",
+                (NotifyOnChange, Base),
+                {"__table__": table, "__notify__": spec if form == "class" else None},
+            )
 
     for step in (
-        (alone, lambda: notify_on_change(Base.metadata, ALL)) if first == "alone" else (lambda: notify_on_change(Base.metadata, ALL), alone)
+        (alone, lambda: notify_on_change(Base.metadata, ALL))
+        if first == "alone"
+        else (lambda: notify_on_change(Base.metadata, ALL), alone)
     ):
         with caplog.at_level(logging.INFO, "sa_pgnotify"):
             step()
@@ -202,12 +277,16 @@ def test_the_last_word_on_all_wins():
     Base = application()
     for spec in (NotifySpec(), ALL, NotifySpec(when=lambda old, new: sa.true())):
         notify_on_change(Base.metadata, spec)
-    assert {marking_of(Base.metadata.tables[name]).condition for name in ("person", "engineer", "orders", "tags")} == {"true"}
+    assert {
+        marking_of(Base.metadata.tables[name]).condition
+        for name in ("person", "engineer", "orders", "tags")
+    } == {"true"}
     assert marking_of(Base.metadata.tables["tags"]).values == ()
 
 
 def test_one_name_in_several_metadata(engine):
-    """The same table, in the MetaData of several modules: each is marked, installs, and is heard."""
+    """The same table, in the MetaData of several modules: each is marked, installs, and is
+    heard."""
     first, second = core("a", "b"), core("a")
     for metadata in (first, second):
         notify_on_change(metadata, ALL)
@@ -221,7 +300,12 @@ def test_one_name_in_several_metadata(engine):
 def test_columns_that_the_class_leaves_out_stay_at_home():
     """As under the mixin, ``values="all"`` is what the class maps."""
     mapping = registry()
-    table = sa.Table("a", mapping.metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("secret", sa.Text))
+    table = sa.Table(
+        "a",
+        mapping.metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("secret", sa.Text),
+    )
     mapping.map_imperatively(type("A", (), {}), table, exclude_properties=["secret"])
     notify_on_change(mapping.metadata, ALL)
     assert marking_of(table).unmapped == ("secret",)
@@ -240,12 +324,13 @@ def test_a_mapping_to_a_join_is_passed_over():
     assert marked(Base.metadata) == {"a", "b"}
 
 
-# -- classes ----------------------------------------------------------------------------------------------------------
+# -- classes ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("target", [lambda c: c, sa.inspect], ids=["class", "mapper"])
 def test_a_class_is_marked_as_the_mixin_would(engine, target):
-    """notify_on_change takes a class or its mapper, gives it back, and marks the children that are there and those that come."""
+    """notify_on_change takes a class or its mapper, gives it back, and marks the children that are
+    there and those that come."""
     Base = application()
     assert notify_on_change(target(Base.Person), ALL) is target(Base.Person)
 
@@ -261,7 +346,10 @@ def test_a_class_is_marked_as_the_mixin_would(engine, target):
     )  # fmt: skip
     for source in (Base.Person, Base, Base.metadata):
         events = told(engine, source, *statements)
-        assert [(type(e), e.entity, e.new["full_name"]) for e in events] == [(Inserted, Late, "ann"), (Inserted, Base.Engineer, "bob")]
+        assert [(type(e), e.entity, e.new["full_name"]) for e in events] == [
+            (Inserted, Late, "ann"),
+            (Inserted, Base.Engineer, "bob"),
+        ]
         run(engine, "DELETE FROM late", "DELETE FROM engineer", "DELETE FROM person")
 
 
@@ -281,7 +369,8 @@ def test_as_a_decorator(engine):
 
 
 def test_a_class_that_is_marked_otherwise_is_refused():
-    """A class that has the mixin and another declaration is marked twice; the same is no contradiction."""
+    """A class that has the mixin and another declaration is marked twice; the same is no
+    contradiction."""
 
     class Base(DeclarativeBase):
         pass
@@ -292,5 +381,8 @@ def test_a_class_that_is_marked_otherwise_is_refused():
         id: Mapped[int] = mapped_column(primary_key=True)
 
     notify_on_change(Order, NotifySpec(when=lambda old, new: new.id > 1))
-    with pytest.raises(NotifyConfigError, match="orders: the table is already marked, with other options. Mark it once"):
+    with pytest.raises(
+        NotifyConfigError,
+        match="orders: the table is already marked, with other options. Mark it once",
+    ):
         notify_on_change(Order, ALL)

@@ -12,23 +12,32 @@ from sqlalchemy import Column, Integer, MetaData, Table
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from sa_pgnotify import Change
-from sa_pgnotify.batch import Batch
-from sa_pgnotify.decoding import Source, Undecodable
 from sa_pgnotify.drivers import TextReader
-from sa_pgnotify.wire import Header, Malformed, MessageReader, Rows, unescaped
+from sa_pgnotify.events.decoding import Source, Undecodable
+from sa_pgnotify.events.message import Batch
+from sa_pgnotify.protocol.wire import Header, Malformed, MessageReader, Rows, unescaped
 
 ESC, RS, US = "\x1b", "\x1e", "\x1f"
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.sampled_from([ESC, RS, US, "0", "1", "2", "3"]))
+TEXTS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+    | st.sampled_from([ESC, RS, US, "0", "1", "2", "3"])
+)
 FIELDS = st.none() | TEXTS
 ROWS = st.lists(st.lists(FIELDS, min_size=1, max_size=5), min_size=1, max_size=8)
 SHAPE = json.dumps({"columns": ["id"], "carried": 1, "key": 1})
 
 
 def encoded_field(value: str | None) -> str:
-    """A field, as the docstring of ``sa_pgnotify.wire`` lays it down."""
+    """A field, as the docstring of ``sa_pgnotify.protocol.wire`` lays it down."""
     if value is None:
         return ""
-    return "".join({ESC: ESC + "1", RS: ESC + "2", US: ESC + "3"}.get(character, character) for character in value) or ESC + "0"
+    return (
+        "".join(
+            {ESC: ESC + "1", RS: ESC + "2", US: ESC + "3"}.get(character, character)
+            for character in value
+        )
+        or ESC + "0"
+    )
 
 
 def encoded_row(fields: list[str | None]) -> str:
@@ -36,7 +45,14 @@ def encoded_row(fields: list[str | None]) -> str:
 
 
 def encoded_message(rows: list[str], context: str = "", operation: str = "I") -> str:
-    header = [operation, "public.t", "4711", "1700000000000000", SHAPE, encoded_field(context or None)]
+    header = [
+        operation,
+        "public.t",
+        "4711",
+        "1700000000000000",
+        SHAPE,
+        encoded_field(context or None),
+    ]
     return RS.join([US.join(header), *rows])
 
 
@@ -44,10 +60,15 @@ def cut(message: str, places: list[int], sequence: int = 1) -> list[str]:
     """The payloads of a message cut at ``places``."""
     bounds = [0, *sorted(p % (len(message) + 1) for p in places), len(message)]
     pieces = [message[a:b] for a, b in zip(bounds, bounds[1:])]
-    return [f"sa1 {sequence} {i} {int(i == len(pieces) - 1)}{RS}{piece}" for i, piece in enumerate(pieces)]
+    return [
+        f"sa1 {sequence} {i} {int(i == len(pieces) - 1)}{RS}{piece}"
+        for i, piece in enumerate(pieces)
+    ]
 
 
-def read_all(reader: MessageReader, payloads: list[str], pid: int = 7) -> tuple[list[str], list[str]]:
+def read_all(
+    reader: MessageReader, payloads: list[str], pid: int = 7
+) -> tuple[list[str], list[str]]:
     """The rows that come out, and the complaints."""
     rows, complaints = [], []
     for payload in payloads:
@@ -61,31 +82,44 @@ def read_all(reader: MessageReader, payloads: list[str], pid: int = 7) -> tuple[
 
 
 def still_works(reader: MessageReader) -> bool:
-    """Whether the last of two messages is read whole; the first may be what ends a message left open."""
+    """Whether the last of two messages is read whole; the first may be what ends a message left
+    open."""
     for sequence in (9_000_001, 9_000_002):
-        rows, complaints = read_all(reader, cut(encoded_message(["a", "b", "c"]), [3, 70, 90], sequence))
+        rows, complaints = read_all(
+            reader, cut(encoded_message(["a", "b", "c"]), [3, 70, 90], sequence)
+        )
     return rows == ["a", "b", "c"] and not complaints and reader.reset() is None
 
 
 @given(ROWS, st.lists(st.integers(0, 10_000), max_size=6), TEXTS)
 def test_a_message_survives_any_cut(rows, places, context):
-    """Whatever the rows hold and wherever the message is cut, the same rows come out, in order, under the same header."""
+    """Whatever the rows hold and wherever the message is cut, the same rows come out, in order,
+    under the same header."""
     reader = MessageReader()
     found = []
     for payload in cut(encoded_message([encoded_row(r) for r in rows], context), places):
         found += reader.read("c", payload, 7)
     assert all(isinstance(f, Rows) for f in found)
     assert [fields for f in found for fields in f.split()] == rows
-    assert {f.header for f in found} == {Header("c", "I", "public.t", 4711, 1700000000000000, SHAPE, context, 7)}
+    assert {f.header for f in found} == {
+        Header("c", "I", "public.t", 4711, 1700000000000000, SHAPE, context, 7)
+    }
     assert reader.reset() is None
 
 
 HEADER = Header("c", "I", "public.t", 1, 1, SHAPE, "", 7)
 
 
-@given(st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(FIELDS, min_size=width, max_size=width), min_size=1, max_size=6)))
+@given(
+    st.integers(1, 4).flatmap(
+        lambda width: st.lists(
+            st.lists(FIELDS, min_size=width, max_size=width), min_size=1, max_size=6
+        )
+    )
+)
 def test_fields_of_rows(rows):
-    """NULL, the empty text and every control character are told apart, row by row and column by column."""
+    """NULL, the empty text and every control character are told apart, row by row and column by
+    column."""
     given = Rows(HEADER, RS.join(encoded_row(row) for row in rows), len(rows))
     assert given.split() == rows
     assert given.columns(len(rows[0])) == [list(column) for column in zip(*rows)]
@@ -96,14 +130,16 @@ def test_fields_of_rows(rows):
 
 @given(ROWS, st.integers(1, 9))
 def test_pieces_of_rows(rows, size):
-    """Rows cut into pieces are the same rows in the same order, each counted once; a row is never cut."""
+    """Rows cut into pieces are the same rows in the same order, each counted once; a row is never
+    cut."""
     pieces = list(Rows(HEADER, RS.join(encoded_row(row) for row in rows), len(rows)).pieces(size))
     assert [row for piece in pieces for row in piece.split()] == rows
     assert all(len(piece.split()) == piece.size for piece in pieces)
 
 
 def test_a_message_of_many_rows_is_given_out_in_pieces():
-    """So few rows are given out at a time that their events do not set off Python's garbage collector."""
+    """So few rows are given out at a time that their events do not set off Python's garbage
+    collector."""
     rows = [str(100_000 + i) for i in range(1100)]
     (payload,) = cut(encoded_message(rows), [])
     found = MessageReader().read("c", payload, 7)
@@ -138,7 +174,8 @@ def test_any_field_can_be_unescaped(field):
 
 @given(ROWS, st.lists(st.integers(0, 10_000), min_size=2, max_size=6), st.data())
 def test_a_lost_part_is_told(rows, places, data):
-    """A part missing anywhere gives a complaint, rows are never made from what stands around the hole, and the next message is read."""
+    """A part missing anywhere gives a complaint, rows are never made from what stands around the
+    hole, and the next message is read."""
     payloads = cut(encoded_message([encoded_row(r) for r in rows]), places)
     lost = data.draw(st.integers(0, len(payloads) - 1))
     reader = MessageReader()
@@ -151,21 +188,27 @@ def test_a_lost_part_is_told(rows, places, data):
 
 @given(ROWS, st.lists(st.integers(0, 10_000), min_size=1, max_size=5), st.data())
 def test_parts_out_of_order_or_twice(rows, places, data):
-    """Parts shuffled or doubled never raise and never yield a row that was not sent; the next message is read."""
+    """Parts shuffled or doubled never raise and never yield a row that was not sent; the next
+    message is read."""
     payloads = cut(encoded_message([encoded_row(r) for r in rows]), places)
     order = data.draw(st.lists(st.sampled_from(payloads), min_size=1, max_size=12))
     reader = MessageReader()
     given_rows, complaints = read_all(reader, order)
     sent = [encoded_row(r) for r in rows]
     assert set(given_rows) <= set(sent)
-    assert complaints or reader.reset() or len(given_rows) == len(sent) * (len(order) // len(payloads))
+    assert (
+        complaints or reader.reset() or len(given_rows) == len(sent) * (len(order) // len(payloads))
+    )
     assert still_works(reader)
 
 
 def test_a_message_within_another_ends_it():
-    """A message that begins before another one has ended is read; the other one is told as broken, exactly once."""
+    """A message that begins before another one has ended is read; the other one is told as broken,
+    exactly once."""
     reader = MessageReader()
-    first, second = (cut(encoded_message([name * 3]), [90], sequence) for sequence, name in ((1, "x"), (2, "y")))
+    first, second = (
+        cut(encoded_message([name * 3]), [90], sequence) for sequence, name in ((1, "x"), (2, "y"))
+    )
     rows, complaints = read_all(reader, [first[0], second[0], second[1], first[1]])
     assert rows == ["yyy"]
     assert complaints == [
@@ -186,7 +229,16 @@ def test_parts_of_another_sender(channel, pid):
     assert still_works(reader)
 
 
-@given(st.lists(st.tuples(st.sampled_from("cd"), TEXTS | TEXTS.map(lambda t: f"sa1 1 0 0{RS}{t}"), st.integers(0, 3)), max_size=8))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("cd"),
+            TEXTS | TEXTS.map(lambda t: f"sa1 1 0 0{RS}{t}"),
+            st.integers(0, 3),
+        ),
+        max_size=8,
+    )
+)
 def test_random_payloads(notifications):
     """Random text gives complaints or nothing, never an error, and leaves a reader that works."""
     reader = MessageReader()
@@ -225,10 +277,13 @@ def test_rows_come_before_the_last_part():
 
 
 def test_a_row_without_end(monkeypatch):
-    """A row that never ends is given up at a limit, so that nobody fills the listener's memory with it."""
-    monkeypatch.setattr("sa_pgnotify.wire.LONGEST_ROW", 50_000)
+    """A row that never ends is given up at a limit, so that nobody fills the listener's memory with
+    it."""
+    monkeypatch.setattr("sa_pgnotify.protocol.wire.LONGEST_ROW", 50_000)
     reader = MessageReader()
-    payloads = [f"sa1 1 0 0{RS}{encoded_message([''])}"] + [f"sa1 1 {i} 0{RS}{'x' * 7900}" for i in range(1, 9)]
+    payloads = [f"sa1 1 0 0{RS}{encoded_message([''])}"] + [
+        f"sa1 1 {i} 0{RS}{'x' * 7900}" for i in range(1, 9)
+    ]
     rows, complaints = read_all(reader, payloads)
     assert rows == []
     assert complaints[0] == "channel 'c', pid 7: a row without end"
@@ -237,26 +292,51 @@ def test_a_row_without_end(monkeypatch):
 
 
 def source() -> Source:
-    table = Table("t", MetaData(), Column("id", Integer, primary_key=True), Column("a", Integer), Column("b", Integer))
+    table = Table(
+        "t",
+        MetaData(),
+        Column("id", Integer, primary_key=True),
+        Column("a", Integer),
+        Column("b", Integer),
+    )
     return Source(table, None, lambda _: True, ("id",), PGDialect_psycopg2(), {"id": 23, "a": 23, "b": 23},
                   {23: TextReader(int, lambda texts: [int(text) for text in texts])}, None)  # fmt: skip
 
 
 def events(source: Source, shape: object, row: str, operation: str = "I") -> list[Change]:
     """The events of a message of one row."""
-    header = Header("c", operation, "public.t", 1, 1, shape if isinstance(shape, str) else json.dumps(shape), "", 7)
+    header = Header(
+        "c",
+        operation,
+        "public.t",
+        1,
+        1,
+        shape if isinstance(shape, str) else json.dumps(shape),
+        "",
+        7,
+    )
     return list(Batch(source, Rows(header, row, 1), 0.0).events())
 
 
 def test_forged_shapes_are_not_hoarded():
-    """Shapes, classes and masks are remembered for speed; a million different forged ones must not fill the memory."""
+    """Shapes, classes and masks are remembered for speed; a million different forged ones must not
+    fill the memory."""
     forged = source()
     tracemalloc.start()
     try:
         for i in range(3000):
-            shape = {"columns": ["id", f"forged{i}", *(f"c{i}_{n}" for n in range(40))], "carried": 1, "key": 1}
+            shape = {
+                "columns": ["id", f"forged{i}", *(f"c{i}_{n}" for n in range(40))],
+                "carried": 1,
+                "key": 1,
+            }
             events(forged, shape, "1")
-            events(forged, shape, f"{i + 1}{US}0{US}1{US}1" if (i + 1) & 1 else f"{i + 1}{US}0{US}1", "U")
+            events(
+                forged,
+                shape,
+                f"{i + 1}{US}0{US}1{US}1" if (i + 1) & 1 else f"{i + 1}{US}0{US}1",
+                "U",
+            )
         used = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
@@ -264,7 +344,8 @@ def test_forged_shapes_are_not_hoarded():
 
 
 def test_large_forged_masks_and_discriminators_are_not_hoarded():
-    """Of the widest table, thousands of different masks do not fill the memory, and neither do long texts in the place of a discriminator."""
+    """Of the widest table, thousands of different masks do not fill the memory, and neither do long
+    texts in the place of a discriminator."""
     forged = source()
     wide = json.dumps({"columns": ["id", *(f"c{i}" for i in range(1599))], "carried": 1, "key": 1})
     kinds = json.dumps({"columns": ["id", "kind"], "carried": 2, "key": 1, "discriminator": 1})
@@ -279,12 +360,15 @@ def test_large_forged_masks_and_discriminators_are_not_hoarded():
 
 
 def test_large_forged_shapes_are_not_hoarded():
-    """The memory for remembered shapes is bounded in bytes too: a few hundred forged shapes of a megabyte do not stay."""
+    """The memory for remembered shapes is bounded in bytes too: a few hundred forged shapes of a
+    megabyte do not stay."""
     forged = source()
     tracemalloc.start()
     try:
         for i in range(100):
-            shape = json.dumps({"columns": ["id", f"{i}" + "x" * 1_000_000], "carried": 1, "key": 1})
+            shape = json.dumps(
+                {"columns": ["id", f"{i}" + "x" * 1_000_000], "carried": 1, "key": 1}
+            )
             with pytest.raises(Undecodable, match="characters"):
                 events(forged, shape, "1")
         used = tracemalloc.get_traced_memory()[0]
@@ -310,7 +394,8 @@ def test_large_forged_shapes_are_not_hoarded():
 )  # fmt: skip
 @pytest.mark.parametrize("operation", "IUDT")
 def test_forged_shapes(shape, operation):
-    """A shape that makes no sense is undecodable, whichever operation it claims; it is never another error."""
+    """A shape that makes no sense is undecodable, whichever operation it claims; it is never
+    another error."""
     row = {"U": f"1{US}1{US}2"}.get(operation, "1")
     with pytest.raises(Undecodable):
         events(source(), shape, row, operation)
@@ -335,6 +420,7 @@ def test_forged_shapes(shape, operation):
     ids=repr,
 )
 def test_forged_rows_of_an_update(row):
-    """Masks that are no numbers, negative, too large or at odds with the number of fields are undecodable."""
+    """Masks that are no numbers, negative, too large or at odds with the number of fields are
+    undecodable."""
     with pytest.raises(Undecodable):
         events(source(), {"columns": ["id", "a", "b"], "carried": 1, "key": 1}, row, "U")

@@ -1,4 +1,5 @@
-"""Bare asyncpg: ``add_listener`` with a callback, and the hand-written row trigger that sends keys."""
+"""Bare asyncpg: ``add_listener`` with a callback, and the hand-written row trigger that sends
+keys."""
 
 from __future__ import annotations
 

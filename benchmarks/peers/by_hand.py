@@ -1,6 +1,8 @@
-"""What one writes without a library: a row trigger with pg_notify, and a loop of select(), poll() and, for rows, json.loads().
+"""What one writes without a library: a row trigger with pg_notify, and a loop of select(), poll()
+and, for rows, json.loads().
 
-``key`` sends the key, ``row`` the row as JSON, and ``typed`` is ``row`` whose numbers and moments become what a SELECT gives.
+``key`` sends the key, ``row`` the row as JSON, and ``typed`` is ``row`` whose numbers and moments
+become what a SELECT gives.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ def install(tables: list[Table]) -> None:
         if cursor.fetchone()[0]:
             cursor.execute(FUNCTION)
         for table in tables:
-            cursor.execute(f"CREATE TRIGGER tell AFTER INSERT OR UPDATE ON {table.name} FOR EACH ROW EXECUTE FUNCTION tell()")
+            cursor.execute(
+                f"CREATE TRIGGER tell AFTER INSERT OR UPDATE ON {table.name} FOR EACH ROW EXECUTE FUNCTION tell()"
+            )
 
 
 def listen(tables: list[Table], options: dict[str, Any], tally: Tally) -> None:

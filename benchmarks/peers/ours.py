@@ -12,7 +12,17 @@ from sqlalchemy import BigInteger, DateTime, Integer, Numeric, Text, create_engi
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
-from sa_pgnotify import Change, ChangeLog, Consumer, Listener, NotifyOnChange, NotifySpec, consumers, forget, prune
+from sa_pgnotify import (
+    Change,
+    ChangeLog,
+    Consumer,
+    Listener,
+    NotifyOnChange,
+    NotifySpec,
+    consumers,
+    forget,
+    prune,
+)
 
 from .protocol import Table, Tally, serve
 
@@ -36,7 +46,10 @@ def models(tables: list[Table]) -> list[type]:
     found = []
     for table in tables:
         body: dict[str, Any] = {"__tablename__": table.name, "__notify__": SPEC}
-        body |= {name: mapped_column(TYPES[kind], primary_key=name == "id") for name, kind in table.columns.items()}
+        body |= {
+            name: mapped_column(TYPES[kind], primary_key=name == "id")
+            for name, kind in table.columns.items()
+        }
         found.append(type(table.name, (NotifyOnChange, Base), body))
     return found
 
@@ -103,7 +116,12 @@ def consume(engine: Any, entities: list[type], options: dict[str, Any], tally: T
     name = f"{MODE} {datetime.now():%H:%M:%S.%f}"
     heartbeat = options.get("heartbeat", 10.0)
     with Consumer(
-        engine, name, *entities, batch_size=options.get("batch_size", BATCH), start=options.get("start", "now"), heartbeat=heartbeat
+        engine,
+        name,
+        *entities,
+        batch_size=options.get("batch_size", BATCH),
+        start=options.get("start", "now"),
+        heartbeat=heartbeat,
     ) as consumer:
         if options.get("start"):
             tally.expect(options["count"])

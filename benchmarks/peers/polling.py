@@ -1,4 +1,5 @@
-"""A query on an indexed ``updated_at`` column every 100 ms. It connects again where its connection is lost."""
+"""A query on an indexed ``updated_at`` column every 100 ms. It connects again where its connection
+is lost."""
 
 from __future__ import annotations
 
@@ -28,15 +29,21 @@ def install(tables: list[Table]) -> None:
     with connected().cursor() as cursor:
         cursor.execute(TOUCH)
         for table in tables:
-            cursor.execute(f"ALTER TABLE {table.name} ADD updated_at timestamptz NOT NULL DEFAULT clock_timestamp()")
+            cursor.execute(
+                f"ALTER TABLE {table.name} ADD updated_at timestamptz NOT NULL DEFAULT clock_timestamp()"
+            )
             cursor.execute(f"CREATE INDEX ON {table.name} (updated_at)")
-            cursor.execute(f"CREATE TRIGGER touch BEFORE UPDATE ON {table.name} FOR EACH ROW EXECUTE FUNCTION touch()")
+            cursor.execute(
+                f"CREATE TRIGGER touch BEFORE UPDATE ON {table.name} FOR EACH ROW EXECUTE FUNCTION touch()"
+            )
 
 
 def listen(tables: list[Table], options: dict[str, Any], tally: Tally) -> None:
     (table,) = tables
     columns = ", ".join(table.columns)
-    query = f"SELECT updated_at, {columns} FROM {table.name} WHERE updated_at > %s ORDER BY updated_at"
+    query = (
+        f"SELECT updated_at, {columns} FROM {table.name} WHERE updated_at > %s ORDER BY updated_at"
+    )
     names = ["updated_at", *table.columns]
     connection = connected()
     with connection.cursor() as cursor:

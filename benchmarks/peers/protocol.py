@@ -1,8 +1,10 @@
-"""The contestants' side of the conversation with the suite: commands in, answers out, one JSON object a line.
+"""The contestants' side of the conversation with the suite: commands in, answers out, one JSON
+object a line.
 
-A contestant runs in a process and an environment of its own, so that it can neither slow down nor break another one, nor the suite;
-PG* variables tell it the database. This file is read by each of them, whatever their Python and their packages, so it imports nothing
-but the standard library. Moments are those of the machine's one monotonic clock, which the writers read too.
+A contestant runs in a process and an environment of its own, so that it can neither slow down nor
+break another one, nor the suite; PG* variables tell it the database. This file is read by each of
+them, whatever their Python and their packages, so it imports nothing but the standard library.
+Moments are those of the machine's one monotonic clock, which the writers read too.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ class Table:
 class Tally:
     """Counts what is received.
 
-    :param mode: ``count``; ``stamps`` keeps keys and moments; ``sizes`` keys and the length of the ``note`` that came; ``slow`` lets
-        nobody go on who has received, until :meth:`open`.
+    :param mode: ``count``; ``stamps`` keeps keys and moments; ``sizes`` keys and the length of the
+        ``note`` that came; ``slow`` lets nobody go on who has received, until :meth:`open`.
     """
 
     def __init__(self, mode: str) -> None:
@@ -45,7 +47,11 @@ class Tally:
         self.kept: list[tuple[int, Any]] = []
         self.losses: list[str] = []
         self.error: str | None = None
-        self.listening, self.reached, self._gate = threading.Event(), threading.Event(), threading.Event()
+        self.listening, self.reached, self._gate = (
+            threading.Event(),
+            threading.Event(),
+            threading.Event(),
+        )
         self._turnstile: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.slow = mode == "slow"
@@ -110,7 +116,8 @@ class Tally:
         self.cpu = time.process_time()
 
     def wait(self, seconds: float, quiet: float, enough: int) -> dict[str, Any]:
-        """What came until the goal was reached, or there is enough, or nothing more came for ``quiet`` seconds."""
+        """What came until the goal was reached, or there is enough, or nothing more came for
+        ``quiet`` seconds."""
         until, before, since = time.monotonic() + seconds, self.count, time.monotonic()
         while self.count < enough and not self.reached.wait(0.05) and time.monotonic() < until:
             if self.count != before:
@@ -118,7 +125,14 @@ class Tally:
             elif time.monotonic() - since > quiet:
                 break
         cpu = time.process_time() - self.cpu
-        return {"count": self.count, "last": self.last, "cpu": cpu, "kept": self.kept, "losses": self.losses, "ended": self.error}
+        return {
+            "count": self.count,
+            "last": self.last,
+            "cpu": cpu,
+            "kept": self.kept,
+            "losses": self.losses,
+            "ended": self.error,
+        }
 
 
 def one_line(error: BaseException) -> str:
@@ -144,8 +158,12 @@ def ready_when_seen(tally: Tally, pattern: str = "LISTEN%") -> None:
     connection.close()
 
 
-def serve(install: Callable[[list[Table]], None], listen: Callable[[list[Table], dict[str, Any], Tally], None]) -> None:
-    """Do what the lines of standard input say, until it is closed. ``listen`` has the main thread, and does not return."""
+def serve(
+    install: Callable[[list[Table]], None],
+    listen: Callable[[list[Table], dict[str, Any], Tally], None],
+) -> None:
+    """Do what the lines of standard input say, until it is closed. ``listen`` has the main thread,
+    and does not return."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no answer
     work: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
@@ -188,7 +206,9 @@ def _obey(answers: Any, work: queue.SimpleQueue[tuple[Any, ...]]) -> None:
             tally = Tally(request["mode"])
             work.put((tables, request, tally))
             tally.listening.wait(PATIENCE)
-            late = None if tally.listening.is_set() else f"it does not listen within {PATIENCE:.0f} s"
+            late = (
+                None if tally.listening.is_set() else f"it does not listen within {PATIENCE:.0f} s"
+            )
             answer = {"error": tally.error or late}
         elif request["do"] == "expect":
             tally.expect(request["count"])

@@ -1,6 +1,7 @@
 """psycopg2-pgevents: a row trigger that tells the key, and a loop around its ``poll()``.
 
-It needs the extension uuid-ossp. A server that lacks it has gen_random_uuid() of its own, which does the same and is no slower.
+It needs the extension uuid-ossp. A server that lacks it has gen_random_uuid() of its own, which
+does the same and is no slower.
 """
 
 from __future__ import annotations
@@ -9,7 +10,13 @@ import select
 from typing import Any
 
 import psycopg2
-from psycopg2_pgevents import install_trigger, install_trigger_function, poll, register_event_channel, trigger
+from psycopg2_pgevents import (
+    install_trigger,
+    install_trigger_function,
+    poll,
+    register_event_channel,
+    trigger,
+)
 
 from .protocol import Table, Tally, serve
 
@@ -27,8 +34,12 @@ def install(tables: list[Table]) -> None:
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_available_extensions WHERE name = 'uuid-ossp'")
         if not cursor.fetchone()[0]:
-            cursor.execute("CREATE FUNCTION uuid_generate_v4() RETURNS uuid LANGUAGE SQL AS 'SELECT gen_random_uuid()'")
-            trigger.INSTALL_TRIGGER_FUNCTION_STATEMENT = trigger.INSTALL_TRIGGER_FUNCTION_STATEMENT.replace(EXTENSION, "")
+            cursor.execute(
+                "CREATE FUNCTION uuid_generate_v4() RETURNS uuid LANGUAGE SQL AS 'SELECT gen_random_uuid()'"
+            )
+            trigger.INSTALL_TRIGGER_FUNCTION_STATEMENT = (
+                trigger.INSTALL_TRIGGER_FUNCTION_STATEMENT.replace(EXTENSION, "")
+            )
     install_trigger_function(connection, overwrite=True)
     for table in tables:
         install_trigger(connection, table.name)

@@ -1,4 +1,5 @@
-"""sqlalchemy-events-lib: handlers that are given the ids of a statement. It installs its triggers when it starts to listen."""
+"""sqlalchemy-events-lib: handlers that are given the ids of a statement. It installs its triggers
+when it starts to listen."""
 
 from __future__ import annotations
 
@@ -10,7 +11,13 @@ from typing import Any
 from sqlalchemy import BigInteger
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, mapped_column
-from sqlalchemy_events import SaEvent, SQLAlchemyEvents, sa_insert_handler, sa_update_handler, with_events
+from sqlalchemy_events import (
+    SaEvent,
+    SQLAlchemyEvents,
+    sa_insert_handler,
+    sa_update_handler,
+    with_events,
+)
 
 from .protocol import Table, Tally, ready_when_seen, serve
 
@@ -31,12 +38,18 @@ async def handle(rows: list[Any]) -> None:  # it takes no function of a function
 
 def events_of(tables: list[Table], tally: Tally) -> SQLAlchemyEvents:
     (table,) = tables
-    model = type("Order", (Base,), {"__tablename__": table.name, "id": mapped_column(BigInteger, primary_key=True)})
+    model = type(
+        "Order",
+        (Base,),
+        {"__tablename__": table.name, "id": mapped_column(BigInteger, primary_key=True)},
+    )
     model = with_events([SaEvent.INSERT, SaEvent.UPDATE, SaEvent.DELETE])(model)
     TALLIES.append(tally)
     sa_insert_handler(model)(handle)
     sa_update_handler(model)(handle)
-    engine = create_async_engine(f"postgresql+asyncpg://{os.environ['PGUSER']}@/{os.environ['PGDATABASE']}")
+    engine = create_async_engine(
+        f"postgresql+asyncpg://{os.environ['PGUSER']}@/{os.environ['PGDATABASE']}"
+    )
     return SQLAlchemyEvents(engine=engine, autodiscover_paths=["peers.protocol"], verbose=False)
 
 

@@ -20,8 +20,14 @@ class Base(DeclarativeBase):
 
 def notifier_of(tables: list[Table], tally: Tally) -> Notifier:
     (table,) = tables
-    model = type("Order", (Base,), {"__tablename__": table.name, "id": mapped_column(BigInteger, primary_key=True)})
-    engine = create_async_engine(f"postgresql+asyncpg://{os.environ['PGUSER']}@/{os.environ['PGDATABASE']}")
+    model = type(
+        "Order",
+        (Base,),
+        {"__tablename__": table.name, "id": mapped_column(BigInteger, primary_key=True)},
+    )
+    engine = create_async_engine(
+        f"postgresql+asyncpg://{os.environ['PGUSER']}@/{os.environ['PGDATABASE']}"
+    )
     notifier = Notifier(db_engine=engine, use_logger=False)
 
     async def handle(event: Any) -> None:

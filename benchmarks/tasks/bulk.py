@@ -1,7 +1,8 @@
-"""Many rows: what one statement costs its writer, how fast they are delivered, and how long all of it takes.
+"""Many rows: what one statement costs its writer, how fast they are delivered, and how long all of
+it takes.
 
-A listener listens, for what nobody hears may cost nothing. Contestants that need milliseconds for an event are not listening while
-100,000 are written, and deliver fewer.
+A listener listens, for what nobody hears may cost nothing. Contestants that need milliseconds for
+an event are not listening while 100,000 are written, and deliver fewer.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def insert(arena: Arena, sheet: Sheet) -> None:
         found = delivered(entry, count)
         if not entry.contestant.slow:
             sheet.add(entry.name, "end to end", found["last"] - start)
-        taken = max(1e-6, found["cpu"], found["last"] - committed)  # some read before COMMIT has returned
+        # some read before COMMIT has returned
+        taken = max(1e-6, found["cpu"], found["last"] - committed)
         sheet.add(entry.name, "delivered", count / taken)
         sheet.add(entry.name, "CPU", found["cpu"] / count * 1e6)
         if entry.contestant.slow:
@@ -117,6 +119,10 @@ def delivered(entry: Entry, count: int) -> dict[str, float]:
 
     found = entry.wait(PATIENCE)
     if found["count"] != count:
-        why = found["ended"] or "; ".join(sorted(set(found["losses"]))) or f"nothing more within {PATIENCE:.0f} s or 1 s of silence"
+        why = (
+            found["ended"]
+            or "; ".join(sorted(set(found["losses"])))
+            or f"nothing more within {PATIENCE:.0f} s or 1 s of silence"
+        )
         raise Failed(f"{found['count']:,} of {count:,} events: {why}")
     return found

@@ -1,4 +1,5 @@
-"""One row in a transaction, by several writers at once: what NOTIFY's lock around COMMIT leaves of their throughput.
+"""One row in a transaction, by several writers at once: what NOTIFY's lock around COMMIT leaves of
+their throughput.
 
 All writers, the server and the listener share the machine, as they do where it is small.
 """
@@ -11,10 +12,19 @@ from arena import Arena, Entry
 from sheet import Sheet
 
 PATIENCE = 2.0
-"""Seconds in which a listener has to have what was written; else it is started again for the next turn, and that is noted."""
+"""Seconds in which a listener has to have what was written; else it is started again for the next
+turn, and that is noted."""
 
 
-def measure(arena: Arena, sheet: Sheet, entry: Entry, name: str, writers: int, seconds: float, **options: object) -> None:
+def measure(
+    arena: Arena,
+    sheet: Sheet,
+    entry: Entry,
+    name: str,
+    writers: int,
+    seconds: float,
+    **options: object,
+) -> None:
     if entry.contestant.module and options.pop("listen", True) and not entry.listens:
         entry.start(**options)
     entry.empty()
@@ -31,10 +41,20 @@ def measure(arena: Arena, sheet: Sheet, entry: Entry, name: str, writers: int, s
             entry.stop()
 
 
-def rounds_of(arena: Arena, sheet: Sheet, names: list[str], fsync: tuple[str, ...], writers: tuple[int, ...], *, listen: bool) -> None:
+def rounds_of(
+    arena: Arena,
+    sheet: Sheet,
+    names: list[str],
+    fsync: tuple[str, ...],
+    writers: tuple[int, ...],
+    *,
+    listen: bool,
+) -> None:
     for mode in fsync:
         for count in writers:
-            sheet.measure(f"{count} writer{'s' if count > 1 else ''}, fsync {mode}", "/s", "none", more=True)
+            sheet.measure(
+                f"{count} writer{'s' if count > 1 else ''}, fsync {mode}", "/s", "none", more=True
+            )
     seconds = 0.3 if arena.quick else 0.4
     try:
         for mode in fsync:
@@ -45,7 +65,13 @@ def rounds_of(arena: Arena, sheet: Sheet, names: list[str], fsync: tuple[str, ..
                     name = f"{count} writer{'s' if count > 1 else ''}, fsync {mode}"
                     measure(arena, sheet, entry, name, count, seconds, listen=listen)
 
-            arena.take_turns(sheet, arena.entries(sheet, names), arena.rounds(2 if listen else 1), turn, lambda _: None)
+            arena.take_turns(
+                sheet,
+                arena.entries(sheet, names),
+                arena.rounds(2 if listen else 1),
+                turn,
+                lambda _: None,
+            )
     finally:
         arena.setting("ALTER SYSTEM RESET fsync")
 
@@ -56,7 +82,8 @@ def listened(arena: Arena, sheet: Sheet) -> None:
 
 
 def unheard(arena: Arena, sheet: Sheet) -> None:
-    names = [name for name in arena.names if name not in ("hand_typed", "asyncpg")]  # whose triggers are others'
+    # whose triggers are others'
+    names = [name for name in arena.names if name not in ("hand_typed", "asyncpg")]
     rounds_of(arena, sheet, names, ("on", "off"), (4, 8), listen=False)
 
 
@@ -69,7 +96,8 @@ SUBSCRIBING = {
     "pgevents": {},
     "asyncpg": {},
 }
-"""How a hundred subscribers are made in one process: handlers or callbacks on one connection, or a connection each."""
+"""How a hundred subscribers are made in one process: handlers or callbacks on one connection, or a
+connection each."""
 
 
 def subscribers(arena: Arena, sheet: Sheet) -> None:
@@ -106,8 +134,9 @@ def subscribers(arena: Arena, sheet: Sheet) -> None:
 
 
 def listening(entry: Entry) -> int:
-    """Sessions of this database besides our own writer's and what the server itself runs: the fewest within half a second, as those of the
-    writers end a moment after they have been closed."""
+    """Sessions of this database besides our own writer's and what the server itself runs: the
+    fewest within half a second, as those of the writers end a moment after they have been
+    closed."""
     found = []
     for _ in range(10):
         entry.writer.rollback()  # which shows what is there by now

@@ -1,4 +1,5 @@
-"""A backlog of the change log, read from its beginning by a consumer: changes of large statements, and of single-row transactions."""
+"""A backlog of the change log, read from its beginning by a consumer: changes of large statements,
+and of single-row transactions."""
 
 from __future__ import annotations
 
@@ -23,15 +24,24 @@ def backlog(arena: Arena, sheet: Sheet) -> None:
         for kind, (count, step) in KINDS.items():
             rows = count // 10 if arena.quick else count
             entry.empty()
-            entry.outside(f"TRUNCATE {', '.join(LOG.slots)}, {LOG.consumers}, {LOG.parked}", f"UPDATE {LOG.head} SET removed = 0")
+            entry.outside(
+                f"TRUNCATE {', '.join(LOG.slots)}, {LOG.consumers}, {LOG.parked}",
+                f"UPDATE {LOG.head} SET removed = 0",
+            )
             write(entry, rows // step, step)
             for size in BATCHES:
                 entry.start(start="beginning", batch_size=size, heartbeat=600.0, count=rows)
                 found = delivered(entry, rows)
-                sheet.add(entry.name, f"{kind}, batch_size {size:,}", rows / (found["last"] - found["kept"][0][1]))
+                sheet.add(
+                    entry.name,
+                    f"{kind}, batch_size {size:,}",
+                    rows / (found["last"] - found["kept"][0][1]),
+                )
                 entry.stop()
 
-    arena.take_turns(sheet, arena.entries(sheet, ("durable",)), arena.rounds(2), turn, lambda _: None)
+    arena.take_turns(
+        sheet, arena.entries(sheet, ("durable",)), arena.rounds(2), turn, lambda _: None
+    )
 
 
 def write(entry: Entry, transactions: int, rows: int) -> None:
@@ -41,6 +51,8 @@ def write(entry: Entry, transactions: int, rows: int) -> None:
     insert = f"INSERT INTO orders (note) SELECT 'order of a customer in town' FROM generate_series(1, {rows})"
     with entry.writer.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
-        cursor.execute(f"DO $$ BEGIN FOR i IN 1..{transactions} LOOP {insert}; COMMIT; END LOOP; END $$")
+        cursor.execute(
+            f"DO $$ BEGIN FOR i IN 1..{transactions} LOOP {insert}; COMMIT; END LOOP; END $$"
+        )
         cursor.execute("RESET synchronous_commit")
     entry.writer.autocommit = False

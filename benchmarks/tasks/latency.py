@@ -1,6 +1,8 @@
-"""How late a single change is known: from just before COMMIT was sent, and from its return, to the loop's body.
+"""How late a single change is known: from just before COMMIT was sent, and from its return, to the
+loop's body.
 
-A notification can arrive before COMMIT has returned to the writer; such an event counts as 0 from the return.
+A notification can arrive before COMMIT has returned to the writer; such an event counts as 0 from
+the return.
 """
 
 from __future__ import annotations
@@ -34,20 +36,31 @@ def record(sheet: Sheet, entry: Entry, written: list[Stamp], warm_up: int) -> No
     seen = {int(key): moment for key, moment in reversed(found["kept"])}  # the first time counts
     kept = [(seen[key], sent, returned) for key, sent, returned in written if key in seen]
     for moment, sent, returned in kept:
-        sheet.series.setdefault(entry.name, {}).setdefault("returned", []).append(round(max(0.0, moment - returned) * 1e6))
+        sheet.series.setdefault(entry.name, {}).setdefault("returned", []).append(
+            round(max(0.0, moment - returned) * 1e6)
+        )
         sheet.series[entry.name].setdefault("sent", []).append(round((moment - sent) * 1e6))
     sheet.add(entry.name, "lost", 100 * (1 - len(kept) / len(written)))
 
 
 def asleep(arena: Arena, sheet: Sheet) -> None:
-    """One commit after the other, each to the next contestant, 4 to 7 ms apart: whoever is told has slept for long."""
+    """One commit after the other, each to the next contestant, 4 to 7 ms apart: whoever is told has
+    slept for long."""
     declare(sheet)
     rounds = 60 if arena.quick else 500
-    entries = [entry for entry in arena.entries(sheet) if entry.contestant.module and entry.name != "hand_typed"]
+    entries = [
+        entry
+        for entry in arena.entries(sheet)
+        if entry.contestant.module and entry.name != "hand_typed"
+    ]
     written: dict[str, list[Stamp]] = {entry.name: [] for entry in entries}
     try:
         for entry in entries:
-            arena.attempt(sheet, entry, lambda entry: (entry.empty(), entry.start(mode="stamps"), entry.expect(1 << 40)))
+            arena.attempt(
+                sheet,
+                entry,
+                lambda entry: (entry.empty(), entry.start(mode="stamps"), entry.expect(1 << 40)),
+            )
         entries = [entry for entry in entries if entry.name not in sheet.failed]
         for _ in range(rounds + WARM_UP):
             random.shuffle(entries)  # what one leaves behind is not always the same one's
@@ -55,7 +68,9 @@ def asleep(arena: Arena, sheet: Sheet) -> None:
                 time.sleep(random.uniform(0.004, 0.007))
                 written[entry.name].append(commit_one(entry.writer))
         for entry in entries:
-            arena.attempt(sheet, entry, lambda entry: record(sheet, entry, written[entry.name], WARM_UP))
+            arena.attempt(
+                sheet, entry, lambda entry: record(sheet, entry, written[entry.name], WARM_UP)
+            )
     finally:
         for entry in entries:
             entry.close()

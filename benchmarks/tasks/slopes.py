@@ -1,6 +1,8 @@
-"""What grows with the work: rows, columns, tables. Points can be chosen; a slope shows whether cost is in proportion.
+"""What grows with the work: rows, columns, tables. Points can be chosen; a slope shows whether cost
+is in proportion.
 
-The listener's buffer is large enough for all, so that none of it is spent on telling that it overflowed.
+The listener's buffer is large enough for all, so that none of it is spent on telling that it
+overflowed.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ def rows(arena: Arena, sheet: Sheet) -> None:
                 entry.empty()
                 entry.expect(number)
                 again = f"generate_series(1, {-(-number // 100_000)})"
-                start, committed = entry.timed(f"INSERT INTO orders ({COLUMNS}) SELECT {COLUMNS} FROM source, {again} LIMIT {number}")
+                start, committed = entry.timed(
+                    f"INSERT INTO orders ({COLUMNS}) SELECT {COLUMNS} FROM source, {again} LIMIT {number}"
+                )
                 taken += committed - start
                 if entry.listens:
                     entry.wait(PATIENCE)
@@ -49,8 +53,16 @@ def columns(arena: Arena, sheet: Sheet) -> None:
     for width in WIDTHS:
         sheet.measure(f"{width} columns", "us/row", "none")
     kinds = ("text", "integer", "numeric(10,2)", "timestamptz")
-    shapes = {width: {"id": "bigint"} | {f"c{i}": kinds[i % 4] for i in range(width - 1)} for width in WIDTHS}
-    values = {"text": "'a word or two ' || i", "integer": "i", "numeric(10,2)": "i / 100.0", "timestamptz": "now() + i * interval '1 s'"}
+    shapes = {
+        width: {"id": "bigint"} | {f"c{i}": kinds[i % 4] for i in range(width - 1)}
+        for width in WIDTHS
+    }
+    values = {
+        "text": "'a word or two ' || i",
+        "integer": "i",
+        "numeric(10,2)": "i / 100.0",
+        "timestamptz": "now() + i * interval '1 s'",
+    }
 
     def begin(entry: Entry) -> None:
         tables = {f"wide_{width}": shape for width, shape in shapes.items()}
@@ -61,12 +73,17 @@ def columns(arena: Arena, sheet: Sheet) -> None:
     def turn(entry: Entry) -> None:
         for width, shape in shapes.items():
             table = f"wide_{width}"
-            into, what = ", ".join(list(shape)[1:]), ", ".join(values[kind] for kind in list(shape.values())[1:])
+            into, what = (
+                ", ".join(list(shape)[1:]),
+                ", ".join(values[kind] for kind in list(shape.values())[1:]),
+            )
             taken = []
             for _ in range(3):
                 entry.empty(table)
                 entry.expect(number)
-                start, committed = entry.timed(f"INSERT INTO {table} ({into}) SELECT {what} FROM generate_series(1, {number}) AS i")
+                start, committed = entry.timed(
+                    f"INSERT INTO {table} ({into}) SELECT {what} FROM generate_series(1, {number}) AS i"
+                )
                 taken.append(committed - start)
                 if entry.listens:
                     delivered(entry, number)
@@ -81,7 +98,11 @@ def tables(arena: Arena, sheet: Sheet) -> None:
     numbers = TABLES[:2] if arena.quick else TABLES
     for what, unit in (("start", "ms"), ("10,000 rows", "us/row")):
         for number in numbers:
-            sheet.measure(f"{what}, {number} table{'s' if number > 1 else ''}", unit, "hand_row" if unit == "us/row" else "")
+            sheet.measure(
+                f"{what}, {number} table{'s' if number > 1 else ''}",
+                unit,
+                "hand_row" if unit == "us/row" else "",
+            )
 
     every = {f"many_{i}": ORDERS for i in range(max(numbers))}
 
@@ -95,11 +116,18 @@ def tables(arena: Arena, sheet: Sheet) -> None:
             entry.start(dict.fromkeys(these, ORDERS))
             sheet.add(entry.name, f"start, {number} table{plural}", entry.started_in * 1e3)
             each = 10_000 // number
-            statements = [f"INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM source LIMIT {each}" for table in these]
+            statements = [
+                f"INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM source LIMIT {each}"
+                for table in these
+            ]
             entry.expect(each * number)
             start, _ = entry.timed(";".join(statements))
             found = delivered(entry, each * number)
-            sheet.add(entry.name, f"10,000 rows, {number} table{plural}", (found["last"] - start) / (each * number) * 1e6)
+            sheet.add(
+                entry.name,
+                f"10,000 rows, {number} table{plural}",
+                (found["last"] - start) / (each * number) * 1e6,
+            )
             entry.outside(f"TRUNCATE {', '.join(these)}")
         entry.stop()
 

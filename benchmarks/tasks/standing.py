@@ -13,19 +13,28 @@ from tasks.bulk import insert_of
 
 
 def idle(arena: Arena, sheet: Sheet) -> None:
-    """All of them at once: each has a process of its own, and doing nothing does not disturb the others."""
+    """All of them at once: each has a process of its own, and doing nothing does not disturb the
+    others."""
     sheet.measure("CPU", "% of a core")
     sheet.measure("wake-ups", "a second")
     sheet.measure("CPU of its server processes", "% of a core")
     seconds = 3.0 if arena.quick else 25.0
-    entries = [entry for entry in arena.entries(sheet) if entry.contestant.module and entry.name != "hand_typed"]
+    entries = [
+        entry
+        for entry in arena.entries(sheet)
+        if entry.contestant.module and entry.name != "hand_typed"
+    ]
     try:
         for entry in entries:
             arena.attempt(sheet, entry, Entry.start)
         running = [entry for entry in entries if entry.driven is not None]
         time.sleep(2.0)
         servers = {entry.name: backends(entry) for entry in running}
-        before = {entry.name: (cpu_and_switches(entry.driven.pid), spent(servers[entry.name])) for entry in running if entry.driven}
+        before = {
+            entry.name: (cpu_and_switches(entry.driven.pid), spent(servers[entry.name]))
+            for entry in running
+            if entry.driven
+        }
         start = time.monotonic()
         time.sleep(seconds)
         for entry in running:
@@ -36,7 +45,11 @@ def idle(arena: Arena, sheet: Sheet) -> None:
             sheet.add(entry.name, "CPU", (cpu - cpu_before) / wall * 100)
             sheet.add(entry.name, "wake-ups", (switches - switches_before) / wall)
             if servers[entry.name]:
-                sheet.add(entry.name, "CPU of its server processes", (spent(servers[entry.name]) - spent_before) / wall * 100)
+                sheet.add(
+                    entry.name,
+                    "CPU of its server processes",
+                    (spent(servers[entry.name]) - spent_before) / wall * 100,
+                )
     finally:
         for entry in entries:
             entry.close()
@@ -45,7 +58,9 @@ def idle(arena: Arena, sheet: Sheet) -> None:
 def backends(entry: Entry) -> list[int]:
     """The server's processes for a contestant, where the server is on this machine."""
     with entry.writer.cursor() as cursor:
-        cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
         found = [pid for (pid,) in cursor.fetchall()]
     entry.writer.rollback()
     return found
@@ -86,7 +101,9 @@ def memory_task(arena: Arena, sheet: Sheet) -> None:
         entry.driven.ask("open", within=10)
         found = entry.wait(10.0)
         sheet.add(entry.name, "arrived", 100 * found["count"] / (statements * 1000))
-        said = found["ended"] or ", ".join(f"{loss} ({found['losses'].count(loss)})" for loss in sorted(set(found["losses"])))
+        said = found["ended"] or ", ".join(
+            f"{loss} ({found['losses'].count(loss)})" for loss in sorted(set(found["losses"]))
+        )
         sheet.text(entry.name, "said", said or "nothing")
         entry.stop()
         entry.empty()

@@ -1,4 +1,5 @@
-"""What is lost when the connection is lost, and whether that is said; and rows that are larger than a notification."""
+"""What is lost when the connection is lost, and whether that is said; and rows that are larger than
+a notification."""
 
 from __future__ import annotations
 
@@ -16,11 +17,20 @@ from writers import commit_one
 CUTS = 20
 PERIOD = 0.5
 SETTLING = 5.0
-SIZES = {"1 kB": 1_000, "7.9 kB": 7_900, "8 kB": 8_000, "100 kB": 100_000, "1 MB": 1_000_000, "16 MB": 16_000_000, "64 MB": 64_000_000}
+SIZES = {
+    "1 kB": 1_000,
+    "7.9 kB": 7_900,
+    "8 kB": 8_000,
+    "100 kB": 100_000,
+    "1 MB": 1_000_000,
+    "16 MB": 16_000_000,
+    "64 MB": 64_000_000,
+}
 
 
 def cuts(arena: Arena, sheet: Sheet) -> None:
-    """Everybody at once, since nothing is timed: a commit each 20 ms, and pg_terminate_backend each half second."""
+    """Everybody at once, since nothing is timed: a commit each 20 ms, and pg_terminate_backend each
+    half second."""
     sheet.measure("written", "rows")
     sheet.measure("lost", "rows")
     sheet.measure("twice", "rows")
@@ -49,7 +59,11 @@ def cuts(arena: Arena, sheet: Sheet) -> None:
         sheet.add(entry.name, "twice", len(seen) - len(set(seen)))
         losses = {loss: found["losses"].count(loss) for loss in found["losses"]}
         said = ", ".join(f"{loss} ({times})" for loss, times in losses.items())
-        sheet.text(entry.name, "said", f"its loop ended: {found['ended']}" if found["ended"] else said or "nothing")
+        sheet.text(
+            entry.name,
+            "said",
+            f"its loop ended: {found['ended']}" if found["ended"] else said or "nothing",
+        )
 
     arena.together(sheet, arena.entries(sheet, names), turn, workers=len(names) or 1)
 

@@ -12,7 +12,11 @@ PUBLIC = re.compile(r"sa_pgnotify\.[A-Z]\w*")
 def _link(role: re.Match[str]) -> str:
     short, target = role.groups()
     name = f"<code>{target.rpartition('.')[2] if short else target}</code>"
-    return f'<autoref identifier="{target}" optional>{name}</autoref>' if PUBLIC.fullmatch(target) else name
+    return (
+        f'<autoref identifier="{target}" optional>{name}</autoref>'
+        if PUBLIC.fullmatch(target)
+        else name
+    )
 
 
 def in_markdown(text: str) -> str:

@@ -12,12 +12,19 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parent.parent.parent
 PAGES = ("README.md", "CHANGELOG.md", "benchmarks/README.md", "examples/migrations/README.md")
 PICTURES = ("examples/live_orders/screenshot.png", "benchmarks/plots/*.svg")
-PROGRAMS = ("examples/*.py", "examples/live_orders/app.py", "examples/migrations/*.py", "examples/migrations/migrations/versions/*.py")
+PROGRAMS = (
+    "examples/*.py",
+    "examples/live_orders/app.py",
+    "examples/migrations/*.py",
+    "examples/migrations/migrations/versions/*.py",
+)
 
 
 def on_files(files: Files, config: Any) -> Files:
     for path in sorted(path for pattern in (*PAGES, *PICTURES) for path in ROOT.glob(pattern)):
-        files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
+        files.append(
+            File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path))
+        )
     for path in sorted(path for pattern in PROGRAMS for path in ROOT.glob(pattern)):
         name = path.relative_to(ROOT)
         page = f"# {name}\n\n```python\n{path.read_text()}\n```\n"
@@ -31,4 +38,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if page.file.src_uri in PAGES:
         markdown = markdown.replace("](docs/", "](")
         return re.sub(r"(\]\((?!http)[\w./-]+)\.py\)", r"\1.md)", markdown)
-    return re.sub(r"\]\(\.\./((?:examples|benchmarks)/[\w./-]+?|README|CHANGELOG)\.(?:py|md)([#)])", r"](\1.md\2", markdown)
+    return re.sub(
+        r"\]\(\.\./((?:examples|benchmarks)/[\w./-]+?|README|CHANGELOG)\.(?:py|md)([#)])",
+        r"](\1.md\2",
+        markdown,
+    )

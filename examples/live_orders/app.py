@@ -1,6 +1,8 @@
-"""A page of orders that changes as the table does, in every browser: FastAPI and server-sent events.
+"""A page of orders that changes as the table does, in every browser: FastAPI and server-sent
+events.
 
-Run it (it needs ``fastapi``, ``uvicorn`` and ``psycopg``, and makes the table), open http://127.0.0.1:8000, and in psql do what follows::
+Run it (it needs ``fastapi``, ``uvicorn`` and ``psycopg``, and makes the table), open
+http://127.0.0.1:8000, and in psql do what follows::
 
     DATABASE_URL=postgresql+psycopg:///shop uvicorn --app-dir examples/live_orders app:app --timeout-graceful-shutdown 1
 
@@ -8,9 +10,11 @@ Run it (it needs ``fastapi``, ``uvicorn`` and ``psycopg``, and makes the table),
     UPDATE orders SET status = 'paid' WHERE customer = 'Ada';
     DELETE FROM orders WHERE customer = 'Grace';
 
-One connection of each process listens, for all its browsers. A stream begins with all orders and goes on with what changes. After a
-Gap, and to a browser that is too slow, all of them are sent again: so is it after a reconnect, which therefore needs no thought.
-Without the time limit for its end uvicorn would wait until the last browser has left; with it, it logs the streams that it cut off.
+One connection of each process listens, for all its browsers. A stream begins with all orders and
+goes on with what changes. After a Gap, and to a browser that is too slow, all of them are sent
+again: so is it after a reconnect, which therefore needs no thought. Without the time limit for its
+end uvicorn would wait until the last browser has left; with it, it logs the streams that it cut
+off.
 """
 
 import asyncio
@@ -48,12 +52,15 @@ class Order(NotifyOnChange, Base):
 QUEUE = 100
 """How many changes a browser may be behind; one that is further behind is sent all orders again."""
 
-engine = create_async_engine(os.environ.get("DATABASE_URL", "postgresql+psycopg:///shop"), pool_pre_ping=True)
+engine = create_async_engine(
+    os.environ.get("DATABASE_URL", "postgresql+psycopg:///shop"), pool_pre_ping=True
+)
 browsers: set[asyncio.Queue[ServerSentEvent | None]] = set()
 
 
 def message(name: str, data: Any) -> ServerSentEvent:
-    return ServerSentEvent(event=name, raw_data=json.dumps(data, default=str))  # made once, for all browsers
+    # made once, for all browsers
+    return ServerSentEvent(event=name, raw_data=json.dumps(data, default=str))
 
 
 def told(event: Event) -> ServerSentEvent | None:
@@ -103,10 +110,12 @@ async def page() -> FileResponse:
     return FileResponse(Path(__file__).with_name("index.html"))
 
 
-@app.get("/events", response_class=EventSourceResponse)  # which sends a comment every 15 seconds, so that nobody takes it for dead
+# which sends a comment every 15 seconds, so that nobody takes it for dead
+@app.get("/events", response_class=EventSourceResponse)
 async def events() -> AsyncIterator[ServerSentEvent]:
     queue: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue(QUEUE)
-    browsers.add(queue)  # before the orders are read: what changes meanwhile is sent after them, if need be twice
+    # before the orders are read: what changes meanwhile is sent after them, if need be twice
+    browsers.add(queue)
     try:
         while True:
             async with engine.connect() as connection:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 try:
     import typer
-except ImportError as error:  # the script is installed with the package, and its libraries are an extra
+except ImportError as error:
+    # the script is installed with the package, and its libraries are an extra
     raise SystemExit("sa-pgnotify needs the extra cli: pip install 'sa_pgnotify[cli]'") from error
 
 from .check import check
 from .consumers import consumers, prune
 from .demo import demo
 from .doctor import doctor
-from .failing import Program
+from .errors import Program
 from .sql import sql
 from .version import Version
 from .watch import watch
@@ -31,7 +32,8 @@ app = typer.Typer(
 def main(version: Version = False) -> None:
     """Change events for SQLAlchemy models on PostgreSQL.
 
-    The database is that of --url or of the environment variable DATABASE_URL. TARGET says where the models are, as package.module:Base.
+    The database is that of --url or of the environment variable DATABASE_URL. TARGET says where the
+    models are, as package.module:Base.
 
     \b
     Exit status: 0 all is well; 1 check or doctor found something; 2 an error.

@@ -5,24 +5,31 @@ from __future__ import annotations
 import typer
 from rich.text import Text
 
-from ..reflection import Drift
-from ..reflection import check as drifts_of
-from .connecting import Url, connected
-from .failing import Debug
-from .screens import output, printable
+from ..triggers.drift import Drift
+from ..triggers.drift import check as drifts_of
+from .console import output, printable
+from .engine import Url, connected
+from .errors import Debug
 from .targets import Target, TargetNames, target
 
 __all__ = ["check"]
 
-STYLES = {"missing": "bold red", "outdated": "yellow", "disabled": "bold red", "conflicting": "bold red", "left over": "cyan"}
+STYLES = {
+    "missing": "bold red",
+    "outdated": "yellow",
+    "disabled": "bold red",
+    "conflicting": "bold red",
+    "left over": "cyan",
+}
 
 
 def check(names: TargetNames, url: Url = None, debug: Debug = False) -> None:
     """Say where triggers differ from what the models say.
 
-    A line for each difference, with the fix: missing, outdated, disabled, conflicting or left over. Triggers of tables that TARGET does
-    not have are another program's; give several TARGETs where one program has several bases. It reads the catalog, and changes nothing.
-    The exit status is 1 if there is a difference, so that a deployment can wait for it.
+    A line for each difference, with the fix: missing, outdated, disabled, conflicting or left over.
+    Triggers of tables that TARGET does not have are another program's; give several TARGETs where
+    one program has several bases. It reads the catalog, and changes nothing. The exit status is 1
+    if there is a difference, so that a deployment can wait for it.
 
     \b
     Example:
@@ -30,21 +37,37 @@ def check(names: TargetNames, url: Url = None, debug: Debug = False) -> None:
     """
     models = [target(name) for name in names]
     with connected(url, "check") as engine:
-        drifts = drifts_of(engine, list({id(one.metadata): one.metadata for one in models}.values()))
+        drifts = drifts_of(
+            engine, list({id(one.metadata): one.metadata for one in models}.values())
+        )
     console = output()
     drifts = [drift for drift in drifts if _concerns(drift, models)]
     for drift in drifts:
-        console.print(Text.assemble((drift.kind, STYLES[drift.kind]), printable(str(drift).removeprefix(drift.kind))))
+        console.print(
+            Text.assemble(
+                (drift.kind, STYLES[drift.kind]), printable(str(drift).removeprefix(drift.kind))
+            )
+        )
     if drifts:
         raise typer.Exit(1)
     count = len({(id(one.metadata), table) for one in models for table in one.tables})
-    console.print(f"{', '.join(names)}: the triggers of {count} table{'s' if count != 1 else ''} are as the models say", style="green")
+    console.print(
+        f"{', '.join(names)}: the triggers of {count} table{'s' if count != 1 else ''} are as the models say",
+        style="green",
+    )
 
 
 def _concerns(drift: Drift, models: list[Target]) -> bool:
-    """Whether a difference is about one of the classes and tables that were asked for, or about a base that was."""
-    asked = {name for one in models for name in (*one.tables, *(t.fullname for t in (one.log.tables if one.log else ())))}
+    """Whether a difference is about one of the classes and tables that were asked for, or about a
+    base that was."""
+    asked = {
+        name
+        for one in models
+        for name in (*one.tables, *(t.fullname for t in (one.log.tables if one.log else ())))
+    }
     if drift.table in asked or all(one.is_whole for one in models):
         return True
-    others = {t.fullname for one in models if not one.is_whole for t in one.metadata.tables.values()}
+    others = {
+        t.fullname for one in models if not one.is_whole for t in one.metadata.tables.values()
+    }
     return any(one.is_whole for one in models) and drift.table not in others

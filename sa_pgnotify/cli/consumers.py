@@ -5,11 +5,11 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table as Grid
 
-from ..overview import consumers as all_consumers
-from ..overview import prune as prune_log
-from .connecting import Url, connected
-from .failing import Debug
-from .screens import output, printable, progress
+from ..consuming.admin import consumers as all_consumers
+from ..consuming.admin import prune as prune_log
+from .console import output, printable, progress
+from .engine import Url, connected
+from .errors import Debug
 from .targets import TargetName, target
 
 __all__ = ["consumers", "prune"]
@@ -18,8 +18,8 @@ __all__ = ["consumers", "prune"]
 def consumers(url: Url = None, debug: Debug = False) -> None:
     """List the consumers, and how far each is behind.
 
-    Those that the database knows, in all its change logs. "behind" counts the changes that it has not finished, "oldest"
-    is since the oldest of them was made.
+    Those that the database knows, in all its change logs. "behind" counts the changes that it has
+    not finished, "oldest" is since the oldest of them was made.
 
     \b
     Example:
@@ -33,7 +33,11 @@ def consumers(url: Url = None, debug: Debug = False) -> None:
         return
     grid = Grid(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
     for title in ("consumer", "part", "behind", "oldest", "moved at", "failures", "parked"):
-        grid.add_column(title, justify="left" if title in ("consumer", "part", "moved at") else "right", overflow="fold")
+        grid.add_column(
+            title,
+            justify="left" if title in ("consumer", "part", "moved at") else "right",
+            overflow="fold",
+        )
     for c in found:
         part, parts = c.partition
         moved = f"{c.moved_at.astimezone():%Y-%m-%d %H:%M:%S}"
@@ -51,14 +55,18 @@ def consumers(url: Url = None, debug: Debug = False) -> None:
     console.print(grid)
     for c in found:
         for table, lag in c.left_behind.items():
-            console.print(printable(f"{c.name} does not read {table} now: {lag.events} changes wait for it"), markup=False)
+            console.print(
+                printable(f"{c.name} does not read {table} now: {lag.events} changes wait for it"),
+                markup=False,
+            )
 
 
 def prune(name: TargetName, url: Url = None, debug: Debug = False) -> None:
     """Empty the change log as far as it may be.
 
     What every consumer has passed goes, and what exceeds the log's limits.
-        Consumers do that by themselves; this is for when none runs. It waits for nobody: what is in use at this moment stays.
+        Consumers do that by themselves; this is for when none runs. It waits for nobody: what is in
+        use at this moment stays.
 
     \b
     Example:

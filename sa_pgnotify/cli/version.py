@@ -15,8 +15,14 @@ DRIVERS = ("psycopg2", "psycopg2-binary", "psycopg", "asyncpg")
 
 def versions() -> str:
     """The versions of this package and of what it stands on, in one line."""
-    found = [f"sa_pgnotify {_version('sa_pgnotify')}", f"Python {platform.python_version()}", f"SQLAlchemy {_version('sqlalchemy')}"]
-    return ", ".join([*found, *(f"{name} {there}" for name in DRIVERS if (there := _version(name)))])
+    found = [
+        f"sa_pgnotify {_version('sa_pgnotify')}",
+        f"Python {platform.python_version()}",
+        f"SQLAlchemy {_version('sqlalchemy')}",
+    ]
+    return ", ".join(
+        [*found, *(f"{name} {there}" for name in DRIVERS if (there := _version(name)))]
+    )
 
 
 def _version(name: str) -> str:
@@ -32,4 +38,7 @@ def _show(value: bool) -> None:
         raise typer.Exit
 
 
-Version = Annotated[bool, typer.Option("--version", is_eager=True, callback=_show, help="Show the versions and exit.")]
+Version = Annotated[
+    bool,
+    typer.Option("--version", is_eager=True, callback=_show, help="Show the versions and exit."),
+]

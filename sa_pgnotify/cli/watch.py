@@ -1,7 +1,8 @@
 """``watch``: changes as they happen, for people and for pipes.
 
-It runs until somebody ends it, and that may be a person (Ctrl-C), an init system (SIGTERM), or the end of the pipe it writes to, of
-which a program learns only when it writes; each of them ends it at once, and quietly.
+It runs until somebody ends it, and that may be a person (Ctrl-C), an init system (SIGTERM), or the
+end of the pipe it writes to, of which a program learns only when it writes; each of them ends it at
+once, and quietly.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ import typer
 from sqlalchemy import Engine
 
 from ..errors import NotifyConfigError
-from ..events import Event
-from ..installation import read_installation
-from ..listener import Listener
-from .connecting import Url, connected
-from .failing import CommandError, Debug
-from .jsonlines import json_line
-from .lines import print_event
-from .logs import told_of_logs
-from .screens import output, say
+from ..events.changes import Event
+from ..listening.listener import Listener
+from ..triggers.installation import read_installation
+from .console import output, say
+from .engine import Url, connected
+from .errors import CommandError, Debug
+from .event_json import json_line
+from .event_text import print_event
+from .log_output import told_of_logs
 from .targets import Target, of_metadata, target
 
 __all__ = ["watch"]
@@ -39,17 +40,26 @@ SHOWN = 10
 
 
 def watch(
-    name: Annotated[str | None, typer.Argument(metavar="TARGET", help="Where the models are; if left out, what the database has.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TARGET", help="Where the models are; if left out, what the database has."
+        ),
+    ] = None,
     url: Url = None,
     entity: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this class, or table; may be given more than once.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Only this class, or table; may be given more than once."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     debug: Debug = False,
 ) -> None:
     """Print changes as they happen, until Ctrl-C.
 
-    Of the models in TARGET, or without TARGET of every marked table that the database has. A Gap says that events may be missing.
+    Of the models in TARGET, or without TARGET of every marked table that the database has. A Gap
+    says that events may be missing.
 
     \b
     Examples:
@@ -57,7 +67,8 @@ def watch(
       sa-pgnotify watch --json | jq 'select(.event == "deleted")'
     """
     models = None if name is None else target(name)
-    # What was read back from the database knows its types only, and not the models': that they differ is no news.
+    # What was read back from the database knows its types only, and not the models': that they
+    # differ is no news.
     with connected(url, "watch") as engine, told_of_logs(drifts=models is not None):
         chosen = models or _of_database(engine)
         sources = chosen.only(entity or ())
@@ -80,7 +91,10 @@ def _follow(listener: Listener, what: str, write: Callable[[Event], None]) -> No
             write(event)
             counts[type(event).__name__.lower()] += 1
         seconds = time.monotonic() - began
-    total = ", ".join(f"{count} {kind if kind != 'gap' or count == 1 else 'gaps'}" for kind, count in counts.items())
+    total = ", ".join(
+        f"{count} {kind if kind != 'gap' or count == 1 else 'gaps'}"
+        for kind, count in counts.items()
+    )
     say(f"{total or 'no events'} in {seconds:.0f} s")
 
 
@@ -93,7 +107,9 @@ def _of_database(engine: Engine) -> Target:
         installation = read_installation(connection)
         metadata = installation.tables(connection)
     for table in installation.damaged:
-        say(f"{table} is left out: its trigger function does not say what it was made from, or is of a newer sa_pgnotify")
+        say(
+            f"{table} is left out: its trigger function does not say what it was made from, or is of a newer sa_pgnotify"
+        )
     for table in installation.hidden:
         say(f"{table} is left out: this role may not use its schema")
     for table in installation.sets:
@@ -121,7 +137,8 @@ def _json_writer() -> Callable[[Event], None]:
 
 @contextmanager
 def _stopped_by_signals(listener: Listener) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the loop between two events; a second one ends the program as it would any."""
+    """Ctrl-C and SIGTERM end the loop between two events; a second one ends the program as it would
+    any."""
 
     def stop(number: int, _: Any) -> None:
         signal.signal(number, former[signal.Signals(number)])
@@ -143,7 +160,8 @@ def _stop_at_end_of_pipe(listener: Listener) -> None:
         return
     with suppress(OSError, ValueError):  # it is no file, as in a test
         poll = select.poll()
-        poll.register(os.dup(sys.stdout.fileno()), 0)  # which leaves what always comes: POLLERR and POLLHUP
+        # which leaves what always comes: POLLERR and POLLHUP
+        poll.register(os.dup(sys.stdout.fileno()), 0)
 
         def wait() -> None:
             poll.poll()

@@ -1,7 +1,8 @@
 """A dedicated connection for listening, made the way the engine makes its own.
 
-The engine's pool knows all that a connection needs (URL, ``creator``, ``connect_args``, ``connect`` events), so a pool of the same
-make gives us one connection, which is then taken out of it: an exhausted or static pool does not stand in the way.
+The engine's pool knows all that a connection needs (URL, ``creator``, ``connect_args``, ``connect``
+events), so a pool of the same make gives us one connection, which is then taken out of it: an
+exhausted or static pool does not stand in the way.
 """
 
 from __future__ import annotations
@@ -15,26 +16,38 @@ from sqlalchemy import Engine, event
 from ..errors import ListenUnavailable
 from .interface import Arrived, ListenConnection, Read, TextReader
 
-__all__ = ["Arrived", "ListenConnection", "Read", "TextReader", "connect", "errors_of", "sqlstate_of"]
+__all__ = [
+    "Arrived",
+    "ListenConnection",
+    "Read",
+    "TextReader",
+    "connect",
+    "errors_of",
+    "sqlstate_of",
+]
 
 BLOCKING, ASYNCIO = ("psycopg2", "psycopg"), ("psycopg", "asyncpg")
 """The drivers that we know, by the name that SQLAlchemy's URLs give them."""
 
 
 def connect(engine: Engine) -> ListenConnection:
-    """A new connection in autocommit, for nobody else. For an AsyncEngine: its ``sync_engine``, in a greenlet.
+    """A new connection in autocommit, for nobody else. For an AsyncEngine: its ``sync_engine``, in
+    a greenlet.
 
-    :raises ListenUnavailable: if it cannot be made, for whatever reason: the engine's ``creator`` and hooks are the program's own.
+    :raises ListenUnavailable: if it cannot be made, for whatever reason: the engine's ``creator``
+        and hooks are the program's own.
     """
     module = _module_of(engine)
     pool = engine.pool.recreate()
     made: list[Any] = []
-    event.listen(pool, "connect", lambda dbapi, _: made.append(dbapi), insert=True)  # what is made is closed, whatever follows
+    # what is made is closed, whatever follows
+    event.listen(pool, "connect", lambda dbapi, _: made.append(dbapi), insert=True)
     try:
         fairy = pool.connect()
         dbapi: Any = fairy.dbapi_connection
         fairy.detach()  # before anything that may be cancelled: the pool would complain of it
-        dbapi.commit()  # a hook of the program's may have begun a transaction, with settings that are to stay
+        # a hook of the program's may have begun a transaction, with settings that are to stay
+        dbapi.commit()
         connection: ListenConnection = module.Connection(getattr(dbapi, "driver_connection", dbapi))
         connection.usual_json = getattr(engine.dialect, "_json_deserializer", None) is None
         return connection
@@ -42,9 +55,12 @@ def connect(engine: Engine) -> ListenConnection:
         for dbapi in made:
             module.abandon(getattr(dbapi, "driver_connection", dbapi))
         if not isinstance(error, Exception):
-            clear_frames(error.__traceback__)  # of a cancelled attempt: they hold a socket, and the task holds them
+            # of a cancelled attempt: they hold a socket, and the task holds them
+            clear_frames(error.__traceback__)
             raise
-        raise ListenUnavailable("connection", f"cannot connect to listen: {str(error).strip()}") from error
+        raise ListenUnavailable(
+            "connection", f"cannot connect to listen: {str(error).strip()}"
+        ) from error
 
 
 def errors_of(engine: Engine) -> tuple[type[Exception], ...]:
@@ -63,5 +79,8 @@ def _module_of(engine: Engine) -> Any:
     known = ASYNCIO if dialect.is_async else BLOCKING
     if dialect.name != "postgresql" or dialect.driver not in known:
         urls = " or ".join(f"postgresql+{driver}://" for driver in known)
-        raise ListenUnavailable("driver", f"cannot listen through {dialect.name}+{dialect.driver}: make the engine from a {urls} URL")
+        raise ListenUnavailable(
+            "driver",
+            f"cannot listen through {dialect.name}+{dialect.driver}: make the engine from a {urls} URL",
+        )
     return import_module(f"{__name__}.{dialect.driver}")

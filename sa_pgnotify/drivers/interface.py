@@ -17,7 +17,8 @@ Arrived = list[tuple[str, str, int]]
 class TextReader(NamedTuple):
     """What a driver makes of the texts of a type: of one, and of many at once, which costs less.
 
-    :ivar asks: the type's OID, if only the server can say it: then texts go through :meth:`ListenConnection.read` before.
+    :ivar asks: the type's OID, if only the server can say it: then texts go through
+        :meth:`ListenConnection.read` before.
     """
 
     one: Callable[[str], Any]
@@ -57,21 +58,25 @@ class Refused(str):  # noqa: SLOT000 (as above)
 
 
 class ListenConnection(ABC):
-    """A connection in autocommit, for nobody else. It belongs to one thread, or task; only :meth:`interrupt` may come from elsewhere.
+    """A connection in autocommit, for nobody else. It belongs to one thread, or task; only
+    :meth:`interrupt` may come from elsewhere.
 
-    Those of asyncio drivers wait by greenlets (``sqlalchemy.util.await_only``), so that one core serves both.
+    Those of asyncio drivers wait by greenlets (``sqlalchemy.util.await_only``), so that one core
+    serves both.
     """
 
     lendable = False
-    """Whether the driver puts what arrives in :attr:`inbox` in one step, between whose parts no signal comes, and any thread may
-    :meth:`peek`."""
+    """Whether the driver puts what arrives in :attr:`inbox` in one step, between whose parts no
+    signal comes, and any thread may :meth:`peek`."""
     usual_json = True
-    """Whether the engine reads JSON as SQLAlchemy does by default; a driver that can see itself what is in use need not ask."""
+    """Whether the engine reads JSON as SQLAlchemy does by default; a driver that can see itself
+    what is in use need not ask."""
     inbox: deque[Any]
 
     @abstractmethod
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run one SQL statement without parameters; waits until the answer is here, or :meth:`interrupt` is called."""
+        """Run one SQL statement without parameters; waits until the answer is here, or
+        :meth:`interrupt` is called."""
 
     @abstractmethod
     def listen(self, channels: Iterable[str]) -> None:
@@ -85,12 +90,14 @@ class ListenConnection(ABC):
     def receive(self) -> Arrived:
         """The notifications that have arrived. Does not wait.
 
-        :raises Exception: the driver's own, if the connection is lost; what came before was given by the call before.
+        :raises Exception: the driver's own, if the connection is lost; what came before was given
+            by the call before.
         """
 
     def peek(self) -> tuple[str, str, int] | None:
-        """The first notification that has arrived, which stays in the inbox; None if there is none, or the connection is lost.
-        For any thread, but not while another one does something else with the connection."""
+        """The first notification that has arrived, which stays in the inbox; None if there is none,
+        or the connection is lost. For any thread, but not while another one does something else
+        with the connection."""
         return None
 
     @abstractmethod
@@ -103,23 +110,26 @@ class ListenConnection(ABC):
 
     @abstractmethod
     def watch(self, loop: asyncio.AbstractEventLoop, arrived: Callable[[], object]) -> None:
-        """Have ``arrived`` called when :meth:`receive` may give something, until :meth:`unwatch`; nothing else may be done meanwhile."""
+        """Have ``arrived`` called when :meth:`receive` may give something, until :meth:`unwatch`;
+        nothing else may be done meanwhile."""
 
     @abstractmethod
     def unwatch(self, loop: asyncio.AbstractEventLoop) -> None: ...
 
     @abstractmethod
     def readers(self, oids: Iterable[int]) -> Mapping[int, TextReader | None]:
-        """What the driver makes of the texts of types, by OID; None if they stay as they are. May ask the server."""
+        """What the driver makes of the texts of types, by OID; None if they stay as they are. May
+        ask the server."""
 
     def read(self, texts: Mapping[int, list[str]]) -> Mapping[int, list[str]]:
-        """``texts`` by OID, of types whose reader asks, as :class:`Read` and in the same order; :class:`Refused` where none can read them.
-        Waits as :meth:`execute` does."""
+        """``texts`` by OID, of types whose reader asks, as :class:`Read` and in the same order;
+        :class:`Refused` where none can read them. Waits as :meth:`execute` does."""
         return texts
 
     @abstractmethod
     def interrupt(self) -> None:
-        """Break the connection, so that whatever waits for it fails now. Safe wherever ``Waiting.call`` calls it."""
+        """Break the connection, so that whatever waits for it fails now. Safe wherever
+        ``Waiting.call`` calls it."""
 
     @property
     @abstractmethod

@@ -1,7 +1,9 @@
-"""What the drivers that are made of libpq have in common: a descriptor to watch, a socket to shut down, and names in the database.
+"""What the drivers that are made of libpq have in common: a descriptor to watch, a socket to shut
+down, and names in the database.
 
-A trigger writes the name of a table, function or type with its schema, because nothing but pg_catalog is on its search_path. A SELECT
-writes it as the reader's search_path has it, which only the server can do.
+A trigger writes the name of a table, function or type with its schema, because nothing but
+pg_catalog is on its search_path. A SELECT writes it as the reader's search_path has it, which only
+the server can do.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..quoting import literal, quote_always
+from ..sql import literal, quote_always
 from .interface import ListenConnection, Read, TextReader
 
 __all__ = ["LibpqConnection"]
@@ -31,7 +33,17 @@ _NAMES = {
     3769: "regdictionary",
     4191: "regcollation",
 }
-_ARRAYS = {1008: 24, 2207: 2202, 2208: 2203, 2209: 2204, 2210: 2205, 2211: 2206, 3735: 3734, 3770: 3769, 4192: 4191}
+_ARRAYS = {
+    1008: 24,
+    2207: 2202,
+    2208: 2203,
+    2209: 2204,
+    2210: 2205,
+    2211: 2206,
+    3735: 3734,
+    3770: 3769,
+    4192: 4191,
+}
 _NAMES |= {array: f"{_NAMES[element]}[]" for array, element in _ARRAYS.items()}
 """By OID: the types whose texts are names as the search_path has them."""
 
@@ -57,7 +69,10 @@ class LibpqConnection(ListenConnection):
             self.execute(statements)
 
     def readers(self, oids: Iterable[int]) -> dict[int, TextReader | None]:
-        return {oid: _of_answers(oid, self._reader(oid)) if oid in _NAMES else self._reader(oid) for oid in set(oids)}
+        return {
+            oid: _of_answers(oid, self._reader(oid)) if oid in _NAMES else self._reader(oid)
+            for oid in set(oids)
+        }
 
     @abstractmethod
     def _reader(self, oid: int) -> TextReader | None: ...
@@ -66,8 +81,9 @@ class LibpqConnection(ListenConnection):
         return {oid: self._named(_NAMES[oid], column) for oid, column in texts.items()}
 
     def _named(self, type_: str, texts: list[str]) -> list[str]:
-        """Return names as a SELECT writes them: those of things that are gone as they are. One question for all texts, or if the
-        server refuses that, one for each half, until each text stands alone."""
+        """Return names as a SELECT writes them: those of things that are gone as they are. One
+        question for all texts, or if the server refuses that, one for each half, until each text
+        stands alone."""
         rows = literal(json.dumps([{"c": text} for text in texts]))
         try:
             answers = self.execute(
@@ -77,7 +93,11 @@ class LibpqConnection(ListenConnection):
             if self.closed:
                 raise
             half = len(texts) // 2
-            return [*self._named(type_, texts[:half]), *self._named(type_, texts[half:])] if half else texts
+            return (
+                [*self._named(type_, texts[:half]), *self._named(type_, texts[half:])]
+                if half
+                else texts
+            )
         return [Read.of(text, answer) for text, (answer,) in zip(texts, answers)]
 
     def fileno(self) -> int:
@@ -116,7 +136,8 @@ class LibpqConnection(ListenConnection):
 
 
 def _of_answers(oid: int, reader: TextReader | None) -> TextReader:
-    """Return a reader of what :meth:`LibpqConnection.read` gives, of which ``reader`` makes the value."""
+    """Return a reader of what :meth:`LibpqConnection.read` gives, of which ``reader`` makes the
+    value."""
 
     def one(text: str) -> Any:
         answer = text.value if isinstance(text, Read) else text

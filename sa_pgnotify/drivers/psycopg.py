@@ -17,7 +17,7 @@ from sqlalchemy.util import await_only
 
 from .interface import Arrived, TextReader
 from .libpq import LibpqConnection
-from .quick import DECIMALS, INTEGERS, JSON
+from .text_readers import DECIMALS, INTEGERS, JSON
 
 __all__ = ["ERRORS", "Connection", "abandon"]
 
@@ -32,8 +32,13 @@ def _in_use(loader: type[Loader]) -> type[Any] | None:
     return map_.get_loader(1, Format.TEXT)
 
 
-_QUICKER = {_in_use(IntLoader): INTEGERS, _in_use(NumericLoader): DECIMALS, _in_use(TextLoader): None}
-"""What psycopg's own loaders of these types do, without the detour by bytes. By class, since the program may register others."""
+_QUICKER = {
+    _in_use(IntLoader): INTEGERS,
+    _in_use(NumericLoader): DECIMALS,
+    _in_use(TextLoader): None,
+}
+"""What psycopg's own loaders of these types do, without the detour by bytes. By class, since the
+program may register others."""
 
 
 class Connection(LibpqConnection):
@@ -43,10 +48,14 @@ class Connection(LibpqConnection):
         self._wait: Callable[[Any], Any] = (lambda done: done) if blocking else await_only
         self._wait(raw.set_autocommit(True))
         # Of psycopg's own classes, since the program's row_factory may make rows anything.
-        self._cursor: Any = (psycopg.Cursor if blocking else psycopg.AsyncCursor)(raw, row_factory=tuple_row)
+        self._cursor: Any = (psycopg.Cursor if blocking else psycopg.AsyncCursor)(
+            raw, row_factory=tuple_row
+        )
         self._arrived: Arrived = []
         self.execute("SET client_encoding TO 'UTF8'")
-        raw.add_notify_handler(lambda note: self._arrived.append((note.channel, note.payload, note.pid)))
+        raw.add_notify_handler(
+            lambda note: self._arrived.append((note.channel, note.payload, note.pid))
+        )
         self._adapting = Transformer(raw)
 
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
@@ -54,7 +63,8 @@ class Connection(LibpqConnection):
         return [] if self._cursor.description is None else list(self._wait(self._cursor.fetchall()))
 
     def receive(self) -> Arrived:
-        # Under psycopg's own notifies(), which holds the connection's lock between two notifications.
+        # Under psycopg's own notifies(), which holds the connection's lock between two
+        # notifications.
         link, lost = self._raw.pgconn, None
         try:
             link.consume_input()
@@ -63,7 +73,8 @@ class Connection(LibpqConnection):
         taken, self._arrived = self._arrived, []
         while (note := link.notifies()) is not None:
             taken.append((note.relname.decode(), note.extra.decode(), note.be_pid))
-        if lost is not None and not taken:  # what came before the loss is given first; the next call raises
+        # what came before the loss is given first; the next call raises
+        if lost is not None and not taken:
             raise lost
         return taken
 
@@ -75,9 +86,14 @@ class Connection(LibpqConnection):
         load = loader.load
         if type(loader) in _QUICKER:
             return _QUICKER[type(loader)]
-        if type(loader) in (JsonLoader, JsonbLoader) and getattr(loader, "_loads", None) is json.loads:
+        if (
+            type(loader) in (JsonLoader, JsonbLoader)
+            and getattr(loader, "_loads", None) is json.loads
+        ):
             return JSON
-        return TextReader(lambda text: load(text.encode()), lambda texts: [load(text.encode()) for text in texts])
+        return TextReader(
+            lambda text: load(text.encode()), lambda texts: [load(text.encode()) for text in texts]
+        )
 
     def _finish(self) -> None:
         abandon(self._raw)

@@ -1,7 +1,8 @@
 """psycopg2's connection.
 
-``poll()`` decodes each notification by a codec of Python's and swallows whatever is raised meanwhile, the notification included. Python's
-own UTF-8 codec is a Python function, in which a signal's handler may raise; so the connection is given one that is written in C.
+``poll()`` decodes each notification by a codec of Python's and swallows whatever is raised
+meanwhile, the notification included. Python's own UTF-8 codec is a Python function, in which a
+signal's handler may raise; so the connection is given one that is written in C.
 """
 
 from __future__ import annotations
@@ -18,21 +19,27 @@ from psycopg2 import _psycopg, extensions
 
 from .interface import Arrived, TextReader
 from .libpq import LibpqConnection
-from .quick import DECIMALS, INTEGERS, JSON
+from .text_readers import DECIMALS, INTEGERS, JSON
 
 __all__ = ["ERRORS", "Connection", "abandon"]
 
 ERRORS: tuple[type[Exception], ...] = (psycopg2.Error, OSError)
 """What a lost connection raises."""
 ENCODING, CODEC = "UNICODE", "sa_pgnotify_utf_8"
-"""PostgreSQL's other name of UTF8, which psycopg2 knows as well, and the codec that psycopg2 uses for it from now on."""
+"""PostgreSQL's other name of UTF8, which psycopg2 knows as well, and the codec that psycopg2 uses
+for it from now on."""
 MUCH, ENOUGH = 4096, 1 << 18
-"""Characters: of which more is probably on its way, since libpq reads 16 kB at a time; and which are to be delivered before more is read.
+"""Characters: of which more is probably on its way, since libpq reads 16 kB at a time; and which
+are to be delivered before more is read.
 """
 
 
 def _find_codec(name: str) -> codecs.CodecInfo | None:
-    return codecs.CodecInfo(codecs.utf_8_encode, codecs.utf_8_decode, name=CODEC) if name == CODEC else None
+    return (
+        codecs.CodecInfo(codecs.utf_8_encode, codecs.utf_8_decode, name=CODEC)
+        if name == CODEC
+        else None
+    )
 
 
 codecs.register(_find_codec)
@@ -56,14 +63,18 @@ class Connection(LibpqConnection):
         raw.set_client_encoding(ENCODING)
         self.inbox = raw.notifies = deque()
         self._cursor = raw.cursor(cursor_factory=extensions.cursor)
-        self._quicker += [(caster, self._moments(caster)) for caster in (self._psycopg.DATETIME, self._psycopg.DATETIMETZ)]
+        self._quicker += [
+            (caster, self._moments(caster))
+            for caster in (self._psycopg.DATETIME, self._psycopg.DATETIMETZ)
+        ]
 
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
         self._cursor.execute(sql)
         return [] if self._cursor.description is None else list(self._cursor.fetchall())
 
     def receive(self) -> Arrived:
-        # execute() collects notifications as well, so there may be some although the socket is quiet.
+        # execute() collects notifications as well, so there may be some although the socket is
+        # quiet.
         inbox = self.inbox
         if not inbox:
             try:
@@ -98,20 +109,28 @@ class Connection(LibpqConnection):
         for casters in (self._cursor.string_types, self._raw.string_types, extensions.string_types):
             if casters and oid in casters:
                 caster = casters[oid]
-                # By "is": casters of the same OID are equal, and the program may have put one of its own in the place.
+                # By "is": casters of the same OID are equal, and the program may have put one of
+                # its own in the place.
                 return (
                     None
                     if caster is self._psycopg.STRING
-                    else next((quicker for own, quicker in self._quicker if own is caster), self._casting(caster))
+                    else next(
+                        (quicker for own, quicker in self._quicker if own is caster),
+                        self._casting(caster),
+                    )
                 )
         return None
 
     def _casting(self, caster: Callable[[str, Any], Any]) -> TextReader:
         cursor = self._cursor
-        return TextReader(lambda text: caster(text, cursor), lambda texts: [caster(text, cursor) for text in texts])
+        return TextReader(
+            lambda text: caster(text, cursor),
+            lambda texts: [caster(text, cursor) for text in texts],
+        )
 
     def _moments(self, caster: Callable[[str, Any], Any]) -> TextReader:
-        """The same as psycopg2's own caster, by a quicker way where it is possible (infinity, BC and five-digit years are not)."""
+        """The same as psycopg2's own caster, by a quicker way where it is possible (infinity, BC
+        and five-digit years are not)."""
         slow, quick = self._casting(caster), datetime.fromisoformat
 
         def every(texts: Sequence[str]) -> list[Any]:

@@ -6,7 +6,8 @@
     def sa_pgnotify_bind(session):        # or an engine, a connection; also asyncio's
         return session
 
-It is no entry point of the package: pytest loads these in every run of every project that has the package installed, SQLAlchemy with it.
+It is no entry point of the package: pytest loads these in every run of every project that has the
+package installed, SQLAlchemy with it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from . import AsyncCapturedChanges, CapturedChanges
+from ..testing import AsyncCapturedChanges, CapturedChanges
 
 __all__ = ["capture_changes", "sa_pgnotify_bind"]
 
@@ -25,13 +26,16 @@ __all__ = ["capture_changes", "sa_pgnotify_bind"]
 @pytest.fixture
 def sa_pgnotify_bind() -> Any:
     """What to capture from. Write one of this name; this one says so."""
-    pytest.fail("write a fixture sa_pgnotify_bind that gives an Engine, or the Connection or Session of a test that is rolled back")
+    pytest.fail(
+        "write a fixture sa_pgnotify_bind that gives an Engine, or the Connection or Session of a test that is rolled back"
+    )
 
 
 @pytest.fixture
 def capture_changes(sa_pgnotify_bind: Any) -> Iterator[Callable[..., Any]]:
-    """``captured = capture_changes(Order)``: the events of Order from here to the end of the test, a
-    :class:`~sa_pgnotify.testing.CapturedChanges`. With asyncio: ``async with capture_changes(Order) as captured``."""
+    """``captured = capture_changes(Order)``: the events of Order from here to the end of the test,
+    a :class:`~sa_pgnotify.testing.CapturedChanges`. With asyncio: ``async with
+    capture_changes(Order) as captured``."""
     with ExitStack() as stack:
 
         def capture(*sources: Any) -> Any:

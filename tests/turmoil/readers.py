@@ -1,6 +1,8 @@
-"""What reads under chaos: listeners of several drivers, and consumers in threads and in processes that are killed.
+"""What reads under chaos: listeners of several drivers, and consumers in threads and in processes
+that are killed.
 
-Run as a program, it is such a process: it reads from its input what it should consume, as one line of JSON.
+Run as a program, it is such a process: it reads from its input what it should consume, as one line
+of JSON.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ def change_of(event: Any) -> Change | None:
 class Told(NamedTuple):
     """A Gap.
 
-    :ivar since: nothing that was committed before is missing; ``arrived`` when it came, both by ``time.time()``.
+    :ivar since: nothing that was committed before is missing; ``arrived`` when it came, both by
+        ``time.time()``.
     """
 
     since: float
@@ -57,7 +60,8 @@ class Stream:
     """What one listener has given, from one start to one stop.
 
     :ivar events: changes and gaps in their order.
-    :ivar started: when start() had returned; ``complete`` whether the last row of each table has come.
+    :ivar started: when start() had returned; ``complete`` whether the last row of each table has
+        come.
     :ivar errors: what it raised.
     """
 
@@ -78,12 +82,18 @@ class Listening:
     :ivar streams: what it gave, one for each start.
     """
 
-    def __init__(self, name: str, kind: str, url: str, tables: Sequence[Table], heartbeat: float) -> None:
+    def __init__(
+        self, name: str, kind: str, url: str, tables: Sequence[Table], heartbeat: float
+    ) -> None:
         self.name = name
         self.streams: list[Stream] = []
         self._kind = Kind(kind)
         driver = "asyncpg" if self._kind.driver == "asyncpg" else "libpq"
-        named = {"server_settings": {"application_name": APPLICATION}} if driver == "asyncpg" else {"application_name": APPLICATION}
+        named = (
+            {"server_settings": {"application_name": APPLICATION}}
+            if driver == "asyncpg"
+            else {"application_name": APPLICATION}
+        )
         self._engine = self._kind.engine(make_url(url), connect_args=named)
         self._tables = tables
         self._heartbeat = heartbeat
@@ -102,7 +112,9 @@ class Listening:
         """Start it; tries again while there is no server to connect to."""
         until = time.monotonic() + 30
         while True:
-            self._listener = self._kind.listener(self._engine, *self._tables, heartbeat=self._heartbeat)
+            self._listener = self._kind.listener(
+                self._engine, *self._tables, heartbeat=self._heartbeat
+            )
             try:
                 self._listener.start()
                 break
@@ -111,7 +123,9 @@ class Listening:
                     raise
                 time.sleep(0.2)
         self.streams.append(Stream(frozenset(table.name for table in self._tables), time.time()))
-        self._thread = threading.Thread(target=self._run, args=(self._listener, self.streams[-1]), daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(self._listener, self.streams[-1]), daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -130,7 +144,9 @@ class Listening:
         try:
             for event in listener:
                 if isinstance(event, Gap):
-                    stream.events.append(Told(event.since.timestamp(), time.time(), event.reason, event.detail))
+                    stream.events.append(
+                        Told(event.since.timestamp(), time.time(), event.reason, event.detail)
+                    )
                 elif (change := change_of(event)) is not None:
                     stream.events.append(change)
                 else:
@@ -141,7 +157,11 @@ class Listening:
     def has_ended(self) -> bool:
         """Whether each table's last row has come."""
         stream = self.streams[-1]
-        ended = {event.relation for event in reversed(stream.events[-2000:]) if isinstance(event, Change) and event.token.startswith(END)}
+        ended = {
+            event.relation
+            for event in reversed(stream.events[-2000:])
+            if isinstance(event, Change) and event.token.startswith(END)
+        }
         stream.complete = ended == stream.relations
         return bool(stream.errors) or stream.complete
 
@@ -160,8 +180,14 @@ class Job(NamedTuple):
 
         :param keep: is given each consumer when it has begun; whether to go on.
         """
-        engine = create_engine(self.url, poolclass=NullPool, connect_args={"application_name": APPLICATION})
-        options: dict[str, Any] = {"partition": (self.part, self.parts), "start": "beginning", "heartbeat": self.heartbeat}
+        engine = create_engine(
+            self.url, poolclass=NullPool, connect_args={"application_name": APPLICATION}
+        )
+        options: dict[str, Any] = {
+            "partition": (self.part, self.parts),
+            "start": "beginning",
+            "heartbeat": self.heartbeat,
+        }
         while True:
             try:
                 with Consumer(engine, self.name, *DURABLE, batch_size=300, **options) as consumer:

@@ -1,8 +1,10 @@
 """Rounds of writing, disturbing and comparing.
 
-Writers change ephemeral and durable tables, while listeners and consumers, their connections, and the servers are disturbed one after the
-other. Then all is calm, each table gets a last row, and when that has reached the readers their streams are compared with the journal.
-What is chosen follows from the seed; when it happens does not, so that a seed repeats the kind of a run and not the run.
+Writers change ephemeral and durable tables, while listeners and consumers, their connections, and
+the servers are disturbed one after the other. Then all is calm, each table gets a last row, and
+when that has reached the readers their streams are compared with the journal. What is chosen
+follows from the seed; when it happens does not, so that a seed repeats the kind of a run and not
+the run.
 """
 
 from __future__ import annotations
@@ -16,19 +18,39 @@ from dataclasses import dataclass
 
 from sqlalchemy import create_engine
 
-from .load import DURABLE, EFFECTS, EPHEMERAL, JOURNAL, METADATA, SCHEMA, Change, Load, Outcome, Writer, insert_row
+from .load import (
+    DURABLE,
+    EFFECTS,
+    EPHEMERAL,
+    JOURNAL,
+    METADATA,
+    SCHEMA,
+    Change,
+    Load,
+    Outcome,
+    Writer,
+    insert_row,
+)
 from .readers import END, Consuming, Job, Listening, Process
 from .verdict import Entry, Judge, Verdict
 from .world import DATABASE, World
 
-HEAVY = ("kill -9 a backend", "crash", "crash, prepared left", "crash, commits lost", "failover", "triggers disabled")
+HEAVY = (
+    "kill -9 a backend",
+    "crash",
+    "crash, prepared left",
+    "crash, commits lost",
+    "failover",
+    "triggers disabled",
+)
 
 
 @dataclass
 class Round:
     """
     :param seed: of what is chosen, and the name of the round.
-    :param seconds: how long it is written and disturbed, unless ``schedule`` gives the disturbances one by one.
+    :param seconds: how long it is written and disturbed, unless ``schedule`` gives the disturbances
+        one by one.
     :param every: mean seconds of quiet between two disturbances.
     :param patience: seconds that the last rows may take to reach all readers.
     """
@@ -65,7 +87,10 @@ class Round:
                     ("durable", "psycopg-asyncio", first, DURABLE),
                 )
             ]
-            jobs = [Job(first, "whole", 0, 1, self.heartbeat), *[Job(second, "divided", part, 2, self.heartbeat) for part in range(2)]]
+            jobs = [
+                Job(first, "whole", 0, 1, self.heartbeat),
+                *[Job(second, "divided", part, 2, self.heartbeat) for part in range(2)],
+            ]
             for job in jobs:
                 stack.enter_context(Consuming(job))
             process = stack.enter_context(Process(jobs[0]))
@@ -79,11 +104,15 @@ class Round:
                 stop.set()
                 for thread in threads:
                     thread.join()
-            outcomes = {name: outcome for writer in writers for name, outcome in writer.outcomes.items()}
+            outcomes = {
+                name: outcome for writer in writers for name, outcome in writer.outcomes.items()
+            }
             self._write_the_end(outcomes, listeners, jobs)
         return self._verdict(outcomes, listeners, disturbed)
 
-    def _disturb(self, chance: random.Random, listeners: list[Listening], process: Process) -> list[tuple[float, str]]:
+    def _disturb(
+        self, chance: random.Random, listeners: list[Listening], process: Process
+    ) -> list[tuple[float, str]]:
         kinds: dict[str, Callable[[], object]] = {
             **self.world.disturbances(chance),
             "restart a listener": lambda: chance.choice(listeners).restart(),
@@ -102,8 +131,11 @@ class Round:
             made.append((time.time(), name))
             kinds[name]()
 
-    def _write_the_end(self, outcomes: dict[str, Outcome], listeners: list[Listening], jobs: list[Job]) -> None:
-        """Write a last row into each table, and again while a listener that reconnects may have missed it."""
+    def _write_the_end(
+        self, outcomes: dict[str, Outcome], listeners: list[Listening], jobs: list[Job]
+    ) -> None:
+        """Write a last row into each table, and again while a listener that reconnects may have
+        missed it."""
         deadline, number = time.monotonic() + self.patience, 0
         while True:
             number += 1
@@ -113,33 +145,59 @@ class Round:
                 self.world.run(insert_row(table.name, -number, token))
                 outcomes[token].latest = time.time()
             try:
-                until_true(lambda: all(listener.has_ended() for listener in listeners) and self._consumed(jobs), min(2.0, self.patience))
+                until_true(
+                    lambda: (
+                        all(listener.has_ended() for listener in listeners) and self._consumed(jobs)
+                    ),
+                    min(2.0, self.patience),
+                )
                 return
             except TimeoutError:
                 if time.monotonic() > deadline:
                     for listener in listeners:
                         if not listener.has_ended():
-                            listener.streams[-1].errors.append(f"the last rows did not come within {self.patience} s")
+                            listener.streams[-1].errors.append(
+                                f"the last rows did not come within {self.patience} s"
+                            )
                     return  # what a consumer lacks is found by the comparison
 
     def _consumed(self, jobs: list[Job]) -> bool:
         """Whether each consumer has had as many changes as were made."""
-        ((written,),) = self.world.run(f"SELECT count(*) FROM {JOURNAL.fullname} WHERE relation LIKE 'kept%' AND NOT silent")
-        counts = dict(self.world.run(f"SELECT reader, count(*) FROM {EFFECTS.fullname} WHERE operation IN ('I', 'U', 'D') GROUP BY reader"))
+        ((written,),) = self.world.run(
+            f"SELECT count(*) FROM {JOURNAL.fullname} WHERE relation LIKE 'kept%' AND NOT silent"
+        )
+        counts = dict(
+            self.world.run(
+                f"SELECT reader, count(*) FROM {EFFECTS.fullname} WHERE operation IN ('I', 'U', 'D') GROUP BY reader"
+            )
+        )
         return all(counts.get(name, 0) >= written for name in {job.name for job in jobs})
 
-    def _verdict(self, outcomes: dict[str, Outcome], listeners: list[Listening], disturbed: list[tuple[float, str]]) -> Verdict:
+    def _verdict(
+        self,
+        outcomes: dict[str, Outcome],
+        listeners: list[Listening],
+        disturbed: list[tuple[float, str]],
+    ) -> Verdict:
         journal = [
             Entry(Change(*change), transaction, silent)
             for *change, transaction, silent in self.world.run(
                 f"SELECT relation, operation, row, token, transaction, silent FROM {JOURNAL.fullname} ORDER BY number"
             )
         ]
-        judge = Judge(journal, outcomes, lossy=self.world.lossy, label=f"seed {self.seed}", disturbed=disturbed)
+        judge = Judge(
+            journal,
+            outcomes,
+            lossy=self.world.lossy,
+            label=f"seed {self.seed}",
+            disturbed=disturbed,
+        )
         for listener in listeners:
             judge.listener(listener.name, listener.streams)
         effects: dict[str, list[Change]] = {"whole": [], "divided": []}
-        for reader, *change in self.world.run(f"SELECT reader, relation, operation, row, token FROM {EFFECTS.fullname} ORDER BY number"):
+        for reader, *change in self.world.run(
+            f"SELECT reader, relation, operation, row, token FROM {EFFECTS.fullname} ORDER BY number"
+        ):
             effects[reader].append(Change(*change))
         for reader, changes in effects.items():
             judge.consumer(f"consumer, {reader}", changes)

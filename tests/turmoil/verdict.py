@@ -1,7 +1,9 @@
-"""Whether what was delivered is what was committed: the comparison after a round, and the table of all rounds.
+"""Whether what was delivered is what was committed: the comparison after a round, and the table of
+all rounds.
 
-A listener must have given each change that was committed while it listened, or after it a Gap whose time covers the commit; a consumer must
-have had each change exactly once in effect. What a crash or a failover took away may have been delivered before; what was rolled back never.
+A listener must have given each change that was committed while it listened, or after it a Gap whose
+time covers the commit; a consumer must have had each change exactly once in effect. What a crash or
+a failover took away may have been delivered before; what was rolled back never.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from .readers import END, Stream, Told
 SLACK = 0.01
 """Seconds by which the clocks of two threads may seem to differ."""
 TAIL = 1.0
-"""Seconds by which concurrent commits may be read from the log in another order than they were made in."""
+"""Seconds by which concurrent commits may be read from the log in another order than they were made
+in."""
 
 
 class Entry(NamedTuple):
@@ -33,8 +36,10 @@ class Entry(NamedTuple):
 class Line:
     """A line of the table: what became of the changes of one reader.
 
-    :ivar due: changes that it had to be given; ``delivered`` how many were; ``covered`` how many were not, and a Gap says so.
-    :ivar lost: neither. ``off_covered`` and ``off_lost`` are those made while the triggers were disabled by hand.
+    :ivar due: changes that it had to be given; ``delivered`` how many were; ``covered`` how many
+        were not, and a Gap says so.
+    :ivar lost: neither. ``off_covered`` and ``off_lost`` are those made while the triggers were
+        disabled by hand.
     """
 
     due: int = 0
@@ -62,7 +67,8 @@ class Verdict:
 
     :ivar lines: by reader.
     :ivar findings: a line of text for each thing that is wrong, the first of each kind.
-    :ivar ephemeral: changes that were committed and have survived, of such tables; ``durable`` of the others.
+    :ivar ephemeral: changes that were committed and have survived, of such tables; ``durable`` of
+        the others.
     """
 
     lines: dict[str, Line] = field(default_factory=dict)
@@ -92,9 +98,20 @@ class Verdict:
     def __str__(self) -> str:
         heads = [each.name.replace("_", " ") for each in fields(Line)]
         rows = [["reader", *heads]]
-        rows += [[name, *(f"{getattr(line, each.name):,}" for each in fields(Line))] for name, line in self.lines.items()]
+        rows += [
+            [name, *(f"{getattr(line, each.name):,}" for each in fields(Line))]
+            for name, line in self.lines.items()
+        ]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        table = ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]) for row in rows]
+        table = [
+            "  ".join(
+                [
+                    row[0].ljust(widths[0]),
+                    *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:])),
+                ]
+            )
+            for row in rows
+        ]
         made = ", ".join(f"{number} {name}" for name, number in sorted(self.disturbances.items()))
         reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(self.reasons.items()))
         return "\n".join(
@@ -140,9 +157,13 @@ class Judge:
             self.verdict.reasons.update(gap.reason for gap in gaps)
             times, until = Counter(changes), self._due_until(stream)
             for entry in self._journal:
-                if entry.change.relation in stream.relations and self._was_due(entry, stream, until):
+                if entry.change.relation in stream.relations and self._was_due(
+                    entry, stream, until
+                ):
                     self._judge_entry(name, line, entry, times[entry.change], gaps)
-            self._extras(name, line, times, may_repeat=any(gap.reason == "lost_position" for gap in gaps))
+            self._extras(
+                name, line, times, may_repeat=any(gap.reason == "lost_position" for gap in gaps)
+            )
             self._order(name, line, changes)
             for error in stream.errors:
                 line.errors += 1
@@ -151,19 +172,30 @@ class Judge:
     def _due_until(self, stream: Stream) -> float:
         """Return the time of commits up to which a listener must have given all.
 
-        What stop() finds on its way is not lost: so where it was not the end of the round, what was given last is the measure.
+        What stop() finds on its way is not lost: so where it was not the end of the round, what was
+        given last is the measure.
         """
         if stream.complete:
             return inf
-        known = [change for change in stream.events if isinstance(change, Change) and not self._may_come_again(change)]
-        given = [self._outcomes[self._journal[place].transaction].earliest for place in map(self._places.get, known) if place is not None]
+        known = [
+            change
+            for change in stream.events
+            if isinstance(change, Change) and not self._may_come_again(change)
+        ]
+        given = [
+            self._outcomes[self._journal[place].transaction].earliest
+            for place in map(self._places.get, known)
+            if place is not None
+        ]
         return max([*given, *(gap.arrived for gap in stream.gaps)], default=0.0) - TAIL
 
     def _was_due(self, entry: Entry, stream: Stream, until: float) -> bool:
         when = self._outcomes[entry.transaction]
         return when.earliest >= stream.started and when.latest <= until
 
-    def _judge_entry(self, name: str, line: Line, entry: Entry, delivered: int, gaps: Sequence[Told]) -> None:
+    def _judge_entry(
+        self, name: str, line: Line, entry: Entry, delivered: int, gaps: Sequence[Told]
+    ) -> None:
         if entry.silent and not delivered:
             covered = self._covers(gaps, entry)
             line.off_covered += covered
@@ -182,7 +214,10 @@ class Judge:
 
     def _covers(self, gaps: Sequence[Told], entry: Entry) -> bool:
         when = self._outcomes[entry.transaction]
-        return any(gap.since <= when.latest + SLACK and gap.arrived >= when.earliest - SLACK for gap in gaps)
+        return any(
+            gap.since <= when.latest + SLACK and gap.arrived >= when.earliest - SLACK
+            for gap in gaps
+        )
 
     def consumer(self, name: str, effects: Sequence[Change]) -> None:
         line = self.verdict.lines.setdefault(name, Line())
@@ -196,15 +231,28 @@ class Judge:
         self._extras(name, line, times, strict=True)
         self._order(name, line, effects)
 
-    def _extras(self, name: str, line: Line, times: Counter[Change], *, may_repeat: bool = False, strict: bool = False) -> None:
+    def _extras(
+        self,
+        name: str,
+        line: Line,
+        times: Counter[Change],
+        *,
+        may_repeat: bool = False,
+        strict: bool = False,
+    ) -> None:
         """What came twice, and what was not committed.
 
-        :param strict: what was taken away took the reader's effects with it; otherwise its delivery was right when it was made.
+        :param strict: what was taken away took the reader's effects with it; otherwise its delivery
+            was right when it was made.
         """
         allowed = Counter(entry.change for entry in self._journal)
         for change, number in times.items():
             known = allowed[change]
-            if number > max(known, 1) and not may_repeat and (strict or not self._may_come_again(change)):
+            if (
+                number > max(known, 1)
+                and not may_repeat
+                and (strict or not self._may_come_again(change))
+            ):
                 line.doubled += 1
                 self._find(name, f"{number} times", change)
             if not known and (strict or not self._may_have_been_lost(change)):
@@ -212,13 +260,18 @@ class Judge:
                 self._find(name, "never committed", change)
 
     def _may_come_again(self, change: Change) -> bool:
-        """Whether it may have been delivered, been taken away, and been made once more; a DELETE bears another transaction's token."""
+        """Whether it may have been delivered, been taken away, and been made once more; a DELETE
+        bears another transaction's token."""
         outcome = self._outcome_of(change)
-        return self._lossy and (change.operation == "D" or (outcome is not None and outcome.repeated))
+        return self._lossy and (
+            change.operation == "D" or (outcome is not None and outcome.repeated)
+        )
 
     def _may_have_been_lost(self, change: Change) -> bool:
         outcome = self._outcome_of(change)
-        return self._lossy and (change.operation == "D" or (outcome is not None and not outcome.rolled_back))
+        return self._lossy and (
+            change.operation == "D" or (outcome is not None and not outcome.rolled_back)
+        )
 
     def _outcome_of(self, change: Change) -> Outcome | None:
         return self._outcomes.get(change.token.rpartition(".")[0])
@@ -242,6 +295,10 @@ class Judge:
             when = ""
             if isinstance(where, Entry):
                 outcome = self._outcomes[where.transaction]
-                near = [f"{at - outcome.earliest:+.2f} s {kind}" for at, kind in self._disturbed if abs(at - outcome.earliest) < 5]
+                near = [
+                    f"{at - outcome.earliest:+.2f} s {kind}"
+                    for at, kind in self._disturbed
+                    if abs(at - outcome.earliest) < 5
+                ]
                 when = f" committed {outcome.latest - outcome.earliest:.3f} s after COMMIT was sent; disturbances: {', '.join(near) or 'none near'}"
             self.verdict.findings.append(f"{head}{where}{when}")

@@ -1,4 +1,5 @@
-"""The servers under chaos: a primary, a standby that streams from it, proxies in front of the primary, and what is done to them."""
+"""The servers under chaos: a primary, a standby that streams from it, proxies in front of the
+primary, and what is done to them."""
 
 from __future__ import annotations
 
@@ -22,7 +23,12 @@ from .load import DURABLE, EPHEMERAL, SCHEMA
 from .readers import APPLICATION
 
 DATABASE = "chaos"
-SETTINGS = {"fsync": "off", "max_prepared_transactions": "20", "wal_keep_size": "'512MB'", "max_connections": "200"}
+SETTINGS = {
+    "fsync": "off",
+    "max_prepared_transactions": "20",
+    "wal_keep_size": "'512MB'",
+    "max_connections": "200",
+}
 READERS = f"(application_name = '{APPLICATION}' OR application_name LIKE 'sa_pgnotify%')"
 PATIENCE = 30.0
 """Seconds that a server may take to be ready again."""
@@ -49,10 +55,15 @@ class World:
             self._folder = self._stack.enter_context(data_folder())
             self._stack.callback(self._stop)
             self.primary = Server(self._folder)
-            self._sql(self.primary, *[f"ALTER SYSTEM SET {name} = {value}" for name, value in SETTINGS.items()])
+            self._sql(
+                self.primary,
+                *[f"ALTER SYSTEM SET {name} = {value}" for name, value in SETTINGS.items()],
+            )
             self.primary.down("fast")
             self.primary.up()
-            self._sql(self.primary, f"CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING 'UTF8'")
+            self._sql(
+                self.primary, f"CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING 'UTF8'"
+            )
             url = self.primary.url.set(database=DATABASE)
             self.proxies = [self._stack.enter_context(Proxy(url)) for _ in range(2)]
             self._stack = self._stack.pop_all()
@@ -74,16 +85,23 @@ class World:
     def connect(self) -> Any:
         """Return a plain connection to the primary, for a writer."""
         host = self.primary.url.query["host"]
-        return psycopg2.connect(host=host, user="postgres", dbname=DATABASE, application_name="chaos writer")
+        return psycopg2.connect(
+            host=host, user="postgres", dbname=DATABASE, application_name="chaos writer"
+        )
 
     @contextmanager
     def engine(self) -> Iterator[Any]:
-        engine = create_engine(self.primary.url.set(database=DATABASE), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        engine = create_engine(
+            self.primary.url.set(database=DATABASE),
+            isolation_level="AUTOCOMMIT",
+            poolclass=NullPool,
+        )
         with engine.connect() as connection:
             yield connection
 
     def run(self, *statements: str) -> list[Any]:
-        """Run statements on the primary, each in a transaction of its own; returns the last one's rows."""
+        """Run statements on the primary, each in a transaction of its own; returns the last one's
+        rows."""
         with self.engine() as connection:
             for statement in statements:
                 result = connection.exec_driver_sql(statement.replace("%", "%%"))
@@ -105,7 +123,7 @@ class World:
                     raise
                 time.sleep(0.05)
 
-    # -- disturbances: each returns when the server can be reached again -----------------------------------------------
+    # -- disturbances: each returns when the server can be reached again ---------------------------
 
     def disturbances(self, chance: random.Random) -> dict[str, Callable[[], None]]:
         """Return what can be done, by its name; ``chance`` decides the details."""
@@ -131,7 +149,9 @@ class World:
 
     def _kill_backend(self) -> None:
         """The server ends all other sessions then, and recovers by itself."""
-        found = self.run(f"SELECT pid FROM pg_stat_activity WHERE {READERS} AND datname = current_database() ORDER BY random() LIMIT 1")
+        found = self.run(
+            f"SELECT pid FROM pg_stat_activity WHERE {READERS} AND datname = current_database() ORDER BY random() LIMIT 1"
+        )
         for (pid,) in found:
             os.kill(pid, signal.SIGKILL)
             time.sleep(0.1)
@@ -160,10 +180,18 @@ class World:
             self.hold.clear()
 
     def _crash_losing(self, chance: random.Random) -> None:
-        """The commits of the last moments have not reached the disk, and their transaction ids are given anew."""
-        slow = {"synchronous_commit": "off", "wal_writer_delay": "'10s'", "wal_writer_flush_after": "'1GB'"}
+        """The commits of the last moments have not reached the disk, and their transaction ids are
+        given anew."""
+        slow = {
+            "synchronous_commit": "off",
+            "wal_writer_delay": "'10s'",
+            "wal_writer_flush_after": "'1GB'",
+        }
         self.lossy = True
-        self.run(*[f"ALTER SYSTEM SET {name} = {value}" for name, value in slow.items()], "SELECT pg_reload_conf()")
+        self.run(
+            *[f"ALTER SYSTEM SET {name} = {value}" for name, value in slow.items()],
+            "SELECT pg_reload_conf()",
+        )
         time.sleep(chance.uniform(0.3, 1.2))
         self._crash()
         self.run(*[f"ALTER SYSTEM RESET {name}" for name in slow], "SELECT pg_reload_conf()")

@@ -1,4 +1,5 @@
-"""The public API as a type checker sees it: checked by mypy and pyright (``make lint``), never run."""
+"""The public API as a type checker sees it: checked by mypy and pyright (``make lint``), never
+run."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -37,7 +38,11 @@ class Order(NotifyOnChange, Base):
 
     __tablename__ = "orders"
     __notify__: ClassVar[NotifySpec | None] = NotifySpec(
-        operations=("insert",), values="all", update_of=("id",), when=lambda old, new: new.id > 3, channel="c"
+        operations=("insert",),
+        values="all",
+        update_of=("id",),
+        when=lambda old, new: new.id > 3,
+        channel="c",
     )
     id: Mapped[int] = mapped_column(primary_key=True)
 
@@ -54,8 +59,12 @@ def listens(engine: Engine, session: Session) -> None:
     assert_type(table.name, str)
     assert_type(notify_on_change(Quiet, NotifySpec()), type[Quiet])
     assert_type(notify_on_change(Quiet.__mapper__, NotifySpec()), Mapper[Any])
-    assert_type(notify_on_change(Base.metadata, NotifySpec(values="all"), skip=("t", table)), MetaData)
-    assert_type(notify_on_change(Base.metadata, skip=lambda table: table.schema == "audit"), MetaData)
+    assert_type(
+        notify_on_change(Base.metadata, NotifySpec(values="all"), skip=("t", table)), MetaData
+    )
+    assert_type(
+        notify_on_change(Base.metadata, skip=lambda table: table.schema == "audit"), MetaData
+    )
     with Listener(engine, Order, table, "channel", buffer_size=10, heartbeat=1.5) as listener:
         for event in listener:
             assert_type(event, Event)

@@ -1,0 +1,176 @@
+"""Consuming the change log in an event loop: the same as :mod:`sa_pgnotify.consuming.consumer`, in
+greenlets."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy import Engine
+from sqlalchemy.util import greenlet_spawn
+
+from ..drivers.waiting import LoopWaiting
+from ..errors import NotifyConfigError, PgNotifyError
+from ..events.changes import Change, Gap
+from ..log.snapshots import Position
+from ..states import OnState
+from .admin import Parked, lag_of, parked_of, seek
+from .batch import OnError
+from .consumer import BaseBatch, BaseConsumer
+from .positions import Lag
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+__all__ = ["AsyncChangeBatch", "AsyncConsumer"]
+
+
+class AsyncChangeBatch(BaseBatch):
+    """What iterating an :class:`AsyncConsumer` gives: a :class:`~sa_pgnotify.ChangeBatch` for
+    ``async with batch as session``."""
+
+    async def __aenter__(self) -> Any:
+        return self._worker.enter(self._work, asyncio.current_task())
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        return await greenlet_spawn(self._worker.finish, self._work, error)
+
+
+class AsyncConsumer(BaseConsumer):
+    """A :class:`~sa_pgnotify.Consumer` for asyncio and uvloop, without a thread.
+
+    ::
+
+        async with AsyncConsumer(async_engine, "billing", Order) as consumer:
+            async for batch in consumer:
+                async with batch as session:
+                    for change in batch:
+                        session.add(Invoice(order_id=change.identity[0]))
+
+    The arguments are those of :class:`~sa_pgnotify.Consumer`; ``session_factory`` makes
+    AsyncSessions, by default ``AsyncSession(async_engine)``; ``on_error`` is a plain function.
+    Whatever is awaited may be cancelled: what was not committed comes again.
+
+    :param engine: an AsyncEngine of PostgreSQL and asyncpg or psycopg.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        name: str,
+        *entities: Any,
+        batch_size: int = 1000,
+        partition: tuple[int, int] = (0, 1),
+        start: str = "now",
+        heartbeat: float = 10.0,
+        session_factory: Callable[[], AsyncSession] | None = None,
+        on_error: OnError | None = None,
+        on_state: OnState | None = None,
+    ) -> None:
+        given: Any = engine
+        if isinstance(given, Engine):
+            raise NotifyConfigError(
+                "AsyncConsumer",
+                "it takes an AsyncEngine, and this engine is a blocking one. Use Consumer",
+            )
+        if not isinstance(getattr(given, "sync_engine", None), Engine):
+            raise NotifyConfigError(
+                "AsyncConsumer",
+                f"it takes an AsyncEngine, as create_async_engine() makes, not {type(given).__name__}",
+            )
+        super().__init__(
+            engine.sync_engine, name, entities, partition, batch_size=batch_size, start=start, heartbeat=heartbeat,
+            on_error=on_error, on_state=on_state,
+        )  # fmt: skip
+        if session_factory is None:
+            from sqlalchemy.ext.asyncio import AsyncSession
+
+            session_factory = lambda: AsyncSession(engine)  # noqa: E731 (short)
+        self._session_factory = session_factory
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> Self:
+        """As :meth:`Consumer.start`."""
+        self._refuse_second_start()
+        self._loop = asyncio.get_running_loop()
+        waiting = LoopWaiting(self._loop)
+        self._worker = worker = Worker(
+            self._engine, self._key, self._entities, waiting, self._session_factory, **self._options
+        )
+        try:
+            await greenlet_spawn(worker.begin)
+        except BaseException:
+            self._worker = None
+            worker.stop()
+            await greenlet_spawn(worker.end)
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End the iteration: at once, if it waits, else after the batch that is being worked off.
+        From any thread, and from a signal handler. The connection is closed by the ``async with``
+        block."""
+        if self._worker is not None and self._worker.is_ours:
+            self._worker.stop()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._worker is not None and self._worker.is_ours:
+            self._worker.stop()
+            await greenlet_spawn(self._worker.end)
+
+    def _here(self) -> Worker:
+        worker = self._started()
+        if self._loop is not asyncio.get_running_loop():
+            raise PgNotifyError(
+                "this consumer was started in another event loop. Start one in this loop"
+            )
+        return worker
+
+    async def __aiter__(self) -> AsyncIterator[AsyncChangeBatch]:
+        """Batches, until :meth:`stop`."""
+        worker = self._here()
+        while (work := await greenlet_spawn(worker.next_work)) is not None:
+            yield AsyncChangeBatch(worker, work)
+
+    async def run(self, handler: Callable[[Any, Change | Gap], object]) -> None:
+        """Call ``handler(session, change)`` for each change, and await what it returns if that can
+        be awaited, until :meth:`stop`."""
+        async for batch in self:
+            async with batch as session:
+                for change in batch:
+                    result = handler(session, change)
+                    if inspect.isawaitable(result):
+                        await result
+
+    async def lag(self) -> Lag:
+        """As :meth:`Consumer.lag`."""
+        return await greenlet_spawn(lag_of, self._engine, self._key, self._entities)
+
+    async def seek(self, place: str | Position) -> None:
+        """As :meth:`Consumer.seek`."""
+        if self._worker is not None:
+            self._worker.refuse_within_block(asyncio.current_task())
+        await greenlet_spawn(seek, self._engine, self._key, self._entities, place)
+        if self._worker is not None:
+            self._worker.look()
+
+    async def parked(self) -> list[Parked]:
+        """As :meth:`Consumer.parked`."""
+        return await greenlet_spawn(parked_of, self._engine, self._key, self._entities)

@@ -1,0 +1,5 @@
+"""What ``sa-pgnotify doctor`` examines, and what it finds.
+
+It asks the server, its sessions, the triggers and the change log, and returns findings, each with its
+fix. It changes nothing in the database. It may import every folder but ``testing`` and ``cli``.
+"""

@@ -1,0 +1,149 @@
+"""What around the marked tables makes their triggers fail, or their events other than a reader
+expects.
+
+The triggers themselves are as they should be, so that no comparison with the models finds any of
+this: the owner of a function has lost a right, somebody has attached a foreign partition, or a
+trigger of the application writes to the table before ours have reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..sql import Execute, literal, quote
+from ..triggers.children import HINT as DETACH
+from ..triggers.children import collecting_kinds
+from ..triggers.drift import foreign_children_of
+from ..triggers.installation import Installation
+from ..triggers.rights import lacking_rights
+from ..triggers.trigger_set import TRIGGER_NAMES, TRIGGERS
+from .findings import Finding
+
+__all__ = ["hazards"]
+
+MERGE_SINCE = 150000
+"""The server version that brought MERGE."""
+
+
+def hazards(execute: Execute, installation: Installation) -> Iterator[Finding]:
+    """Look at all of it, for the tables that have triggers of ours."""
+    if installation.sets:
+        yield from _rights(execute, installation)
+        yield from _foreign_children(execute, installation)
+        yield from _merge(execute, installation)
+        yield from _order(execute, installation)
+        yield from _temporary_files(execute, installation)
+
+
+def _rights(execute: Execute, installation: Installation) -> Iterator[Finding]:
+    names: dict[int, str] = {}
+    for name, wanted in installation.sets.items():
+        function = installation.found[name].function_oid
+        if wanted.marking.durable and function is not None:
+            names[function] = name
+    schemas = (
+        (function, installation.sets[name].marking.log_schema) for function, name in names.items()
+    )
+    for function, rights in lacking_rights(execute, schemas).items():
+        owner = f"{rights.role}, which owns the trigger function of {names[function]},"
+        text = f"{owner} cannot write to the change log: it lacks {rights.lacking}."
+        yield Finding("problem", "triggers", text, f"As the owner of the log, run: {rights.grants}")
+
+
+def _foreign_children(execute: Execute, installation: Installation) -> Iterator[Finding]:
+    names = {wanted: name for name, wanted in installation.sets.items()}
+    for wanted, children in foreign_children_of(execute, names).items():
+        for schema, child in children:
+            text = f"The foreign table {quote(schema)}.{quote(child)} is below {names[wanted]}: writes that reach it fail"
+            yield Finding(
+                "problem",
+                "triggers",
+                f"{text}, because PostgreSQL cannot collect its changes for the triggers.",
+                DETACH,
+            )
+
+
+def _tables(installation: Installation) -> tuple[list[str], str]:
+    """The names of the marked tables, and SQL for a VALUES list of their places and OIDs."""
+    names = sorted(installation.sets)
+    places = (
+        f"({n}, pg_catalog.to_regclass({literal(installation.sets[name].qualified_table)})::oid)"
+        for n, name in enumerate(names)
+    )
+    return names, ", ".join(places)
+
+
+def _merge(execute: Execute, installation: Installation) -> Iterator[Finding]:
+    names, places = _tables(installation)
+    since = f"pg_catalog.current_setting('server_version_num')::int >= {MERGE_SINCE}"
+    sql = f"SELECT w.place FROM (VALUES {places}) AS w (place, oid) JOIN pg_catalog.pg_class AS c ON c.oid = w.oid"
+    partitioned = [
+        names[place]
+        for (place,) in execute(f"{sql} WHERE c.relkind = 'p'::\"char\" AND {since} ORDER BY 1")
+    ]
+    if partitioned:
+        text = f"Partitioned: {', '.join(partitioned)}. Of rows that a MERGE moves to another partition, events may be missing."
+        mend = "Move such rows by UPDATE, or give each MERGE all three actions: WHEN MATCHED AND false THEN DELETE, and the like."
+        yield Finding("note", "order", text, mend)
+
+
+_BEFORE_OURS = " OR ".join(
+    f"((t.tgtype::int & {bit}) = {bit} AND t.tgname < {literal(TRIGGER_NAMES[operation])}::name)"
+    for operation, bit in (("insert", 4), ("delete", 8), ("update", 16))
+)
+
+
+def _order(execute: Execute, installation: Installation) -> Iterator[Finding]:
+    """Triggers of the application that run after the rows were written and before ours: tgtype has
+    the bits 1 for FOR EACH ROW, 2 for BEFORE, 64 for INSTEAD OF."""
+    names, places = _tables(installation)
+    sql = f"""
+SELECT w.place, t.tgname::text, (t.tgtype::int & 1)::int FROM (VALUES {places}) AS w (place, oid)
+CROSS JOIN LATERAL (
+  WITH RECURSIVE tree (oid) AS (
+    SELECT w.oid UNION SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits AS i ON i.inhparent = tree.oid)
+  SELECT tree.oid FROM tree) AS r
+JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = r.oid
+WHERE NOT t.tgisinternal AND t.tgparentid = 0::oid AND t.tgenabled IN ('O', 'A') AND t.tgname NOT IN ({TRIGGERS})
+  AND NOT (t.tgdeferrable AND t.tginitdeferred) AND (t.tgtype::int & 66) = 0
+  AND ((t.tgtype::int & 1) = 1 OR (r.oid = w.oid AND ({_BEFORE_OURS})))
+GROUP BY 1, 2, 3 ORDER BY 1, 2
+"""
+    for place, trigger, each_row in list(execute(sql)):
+        text = f"{'FOR EACH ROW' if each_row else 'FOR EACH STATEMENT'}: the trigger {trigger} of {names[place]} runs before ours."
+        if each_row:
+            mend = (
+                "make it BEFORE and set NEW, or a constraint trigger DEFERRABLE INITIALLY DEFERRED"
+            )
+        else:
+            mend = "rename it, so that it sorts behind sa_pgnotify_update"
+        what = f"If it writes to {names[place]}, the events of that come before those of the statement that fired it."
+        yield Finding("note", "order", f"{text} {what}", f"If so, {mend}.")
+
+
+def _temporary_files(execute: Execute, installation: Installation) -> Iterator[Finding]:
+    if not any(
+        collecting_kinds(wanted.marking.operations) for wanted in installation.sets.values()
+    ):
+        return
+    sql = """
+SELECT 'this role', pg_catalog.current_setting('temp_file_limit')
+UNION ALL
+SELECT pg_catalog.concat('the role ' || r.rolname::text, CASE WHEN r.oid IS NULL THEN 'all roles' END),
+  pg_catalog.substr(c.setting, 17)
+FROM pg_catalog.pg_db_role_setting AS s
+LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole
+LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase
+CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c (setting)
+WHERE pg_catalog.starts_with(c.setting, 'temp_file_limit=')
+  AND (s.setdatabase = 0::oid OR d.datname = pg_catalog.current_database())
+"""
+    limits = [f"{limit} for {role}" for role, limit in execute(sql) if limit != "-1"]
+    if limits:
+        text = f"temp_file_limit is {', '.join(limits)}. The triggers keep the rows of a statement until its end, so that larger ones fail."
+        yield Finding(
+            "note",
+            "limits",
+            text,
+            "Raise it for roles that write much at once, or let them write fewer rows in a statement.",
+        )

@@ -1,0 +1,356 @@
+"""The listener for programs of asyncio: one task reads the connection, the program takes events
+from a buffer. No thread."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy import Engine
+from sqlalchemy.util import greenlet_spawn
+
+from ..drivers.waiting import LoopWaiting
+from ..errors import ConnectionLost, NotifyConfigError, PgNotifyError
+from ..events.changes import Event
+from ..states import OnState
+from .buffer import Buffer
+from .handlers import Turn
+from .interface import BaseListener, added, removed
+from .receiver import Receiver
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+__all__ = ["AsyncListener"]
+
+
+class AsyncListener(BaseListener):
+    """Yields the events of ``sources`` in an event loop: asyncio's, uvloop's.
+
+    ::
+
+        async with AsyncListener(async_engine, Order) as listener:
+            async for event in listener:
+                ...
+
+    Once :meth:`start` has returned, LISTEN is committed: no later change is missed without a
+    :class:`~sa_pgnotify.Gap`. A listener belongs to the loop in which it was started; only
+    :meth:`stop` may be called from elsewhere. Whatever is awaited here may be cancelled: no event
+    is lost by it, since an event is taken after the last wait.
+
+    :param engine: an AsyncEngine of PostgreSQL and asyncpg or psycopg. The listener makes a
+        connection of its own the way it does.
+    :param sources: mapped classes, Tables, a MetaData or declarative base (all of it that is
+        marked), names of plain channels.
+    :param buffer_size: how many events may wait for the program; then comes ``Gap("overflow")``.
+    :param heartbeat: seconds between two questions to the server. A silent connection is found out
+        within two of them.
+    :param on_error: called (and awaited, if that can be) with what a handler raised and the event;
+        by default the error leaves :meth:`run`.
+    :param on_state: called with each :class:`~sa_pgnotify.StateChange`, in the loop that reads: it
+        must not block.
+    :raises NotifyConfigError: if a source is nothing that can be listened to, or nothing of it is
+        marked; if the engine is no AsyncEngine.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *sources: Any,
+        buffer_size: int = 100_000,
+        heartbeat: float = 10.0,
+        on_error: Callable[[Exception, Event], object] | None = None,
+        on_state: OnState | None = None,
+    ) -> None:
+        given: Any = engine
+        if isinstance(given, Engine):
+            kind = "the engine inside of one" if given.dialect.is_async else "a blocking one"
+            mend = (
+                "Give it the AsyncEngine itself"
+                if given.dialect.is_async
+                else "Use Listener, or make it by create_async_engine()"
+            )
+            raise NotifyConfigError(
+                "AsyncListener", f"it takes an AsyncEngine, and this engine is {kind}. {mend}"
+            )
+        if not isinstance(getattr(given, "sync_engine", None), Engine):
+            raise NotifyConfigError(
+                "AsyncListener",
+                f"it takes an AsyncEngine, as create_async_engine() makes, not {type(given).__name__}",
+            )
+        super().__init__(engine.sync_engine, sources, buffer_size, heartbeat, on_state)
+        self._on_error = on_error
+        self._task: asyncio.Task[None] | None = None
+        self._arrived = asyncio.Event()
+        self._finalizer = weakref.finalize(self, _nothing)
+
+    # -- life --------------------------------------------------------------------------------------
+
+    async def start(self) -> Self:
+        """Connect, LISTEN and make sure that notifications arrive; then read in the background.
+
+        :raises TriggersMissing: if a table has no enabled triggers.
+        :raises ListenUnavailable: if there is no connection, on a standby, or through a pooler that
+            swallows LISTEN.
+        :raises PgNotifyError: if it has been started already.
+        """
+        self._may_start(runs=self._runs())
+        loop = asyncio.get_running_loop()
+        waiting = LoopWaiting(loop)
+        receiver = self._receiver = Receiver(
+            self._engine, self._sources, waiting, self._buffer_size, self._heartbeat, self._states
+        )
+        self._arrived = asyncio.Event()
+        receiver.buffer.on_put.append(self._arrived.set)
+        begun = loop.create_future()
+        task = self._task = waiting.task = loop.create_task(
+            _listen(receiver, begun), name="sa_pgnotify listener"
+        )
+        self._finalizer.detach()
+        # the task does not hold the listener: one that was dropped ends
+        self._finalizer = weakref.finalize(self, receiver.stop)
+        self._finalizer.atexit = False
+        try:
+            await asyncio.wait((task, begun), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            receiver.stop()  # and not self, which may have been stopped and started again
+            await Stopping(task)
+            if not task.cancelled():
+                task.exception()  # nobody asks for it any more
+            raise
+        if not begun.done():
+            if task.cancelled() and not receiver.stopping:
+                raise ConnectionLost(
+                    "the task that listens was cancelled, by other means than stop()"
+                )
+            if not task.cancelled():
+                task.result()
+        return self
+
+    def stop(self) -> Stopping:
+        """End every iteration now, close the connection and end the task. Safe from any thread,
+        from a signal handler, and twice; while :meth:`start` is at work too, which then returns at
+        once.
+
+        :returns: what may be awaited, in the listener's loop, until the connection is closed and
+            the task has ended. Nothing depends on it: a callback, or ``loop.add_signal_handler``,
+            needs not await.
+        """
+        if self._receiver is not None:
+            self._receiver.stop()
+        return Stopping(self._task if self._runs() else None)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def _runs(self) -> bool:
+        """Whether there is a task that listens, in a loop that is there, in this process."""
+        task, receiver = self._task, self._receiver
+        return (
+            task is not None
+            and not task.done()
+            and not task.get_loop().is_closed()
+            and receiver is not None
+            and receiver.is_ours
+        )
+
+    # -- taking events -----------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self.events()
+
+    # of silence, not of the whole
+    async def events(self, timeout: float | None = None) -> AsyncIterator[Event]:  # noqa: ASYNC109
+        """Events until :meth:`stop`, or until ``timeout`` seconds have passed without one; with 0,
+        those that wait.
+
+        Each task makes an iteration of its own; each event goes to one of them.
+        """
+        buffer = self._here()
+        clock = asyncio.get_running_loop().time
+        deadline = None if timeout is None else clock() + timeout
+        try:
+            while True:
+                current = buffer.current  # another task may put the next one in its place
+                while current:
+                    event = current[0]
+                    # and not popleft(), after which a signal's handler might raise: the event would
+                    # be lost
+                    del current[0]
+                    if buffer.stopped:
+                        return
+                    yield event
+                    deadline = None if timeout is None else clock() + timeout
+                if not await _next_item(buffer, current, deadline, self._arrived):
+                    return
+        except BaseException:
+            # a notebook keeps tracebacks: a listener that was interrupted there must not live as
+            # long
+            del self
+            raise
+
+    # as the thread's
+    async def get(self, timeout: float | None = None) -> Event | None:  # noqa: ASYNC109
+        """The next event; None after ``timeout`` seconds without one, or when the listener is
+        stopped."""
+        buffer = self._here()
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        try:
+            while True:
+                current = buffer.current
+                if current:
+                    event = current[0]
+                    del current[0]  # as in events()
+                    return None if buffer.stopped else event
+                if not await _next_item(buffer, current, deadline, self._arrived):
+                    return None
+        except BaseException:
+            del self  # as in events()
+            raise
+
+    def _here(self) -> Buffer:
+        """What events are taken from.
+
+        :raises PgNotifyError: if it cannot be done here: not started, or started in another event
+            loop or process.
+        """
+        buffer = self._started()
+        assert self._task is not None
+        if self._task.get_loop() is not asyncio.get_running_loop():
+            raise PgNotifyError(
+                "this listener was started in another event loop. Start one in this loop"
+            )
+        return buffer
+
+    # -- handlers ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Call the handlers that fit each event, in the order of registration, until :meth:`stop`.
+        What they return is awaited, if it can be, before the next one is called.
+
+        What a handler raises goes to ``on_error``, by default out of this method; the next call
+        goes on with the handler after it.
+        """
+        events, handlers, on_error, buffer = (
+            self.events(),
+            self._handlers,
+            self._on_error,
+            self._here(),
+        )
+        del self  # as in events()
+        while True:
+            turn = Turn(handlers)
+            try:
+                if handlers.kept and not buffer.stopped:
+                    turn = handlers.kept[0]
+                    del handlers.kept[0]
+                else:
+                    async for event in events:
+                        turn.event = event
+                        break
+                    else:
+                        return
+                for handler in turn:
+                    try:
+                        await _done(handler(turn.event))
+                    except Exception as error:
+                        if on_error is None:
+                            raise
+                        assert turn.event is not None
+                        await _done(on_error(error, turn.event))
+            finally:
+                turn.end()
+
+    # -- subscriptions -----------------------------------------------------------------------------
+
+    async def subscribe(self, *sources: Any) -> None:
+        """Listen to more; returns when the database has confirmed. If it is cancelled meanwhile, it
+        may still be done.
+
+        :raises TriggersMissing: as :meth:`start`; nothing has changed then.
+        :raises NotifyConfigError: as the constructor; nothing has changed then.
+        :raises ConnectionLost: if the connection broke meanwhile, or the listener was stopped;
+            nothing has changed then.
+        """
+        await self._command(added(sources))
+
+    async def unsubscribe(self, *sources: Any) -> None:
+        """Listen to ``sources`` no longer; returns when the database has confirmed. What is
+        buffered is still yielded.
+
+        :raises NotifyConfigError: if one of them is not what was given to the constructor or to
+            :meth:`subscribe`.
+        """
+        await self._command(removed(sources))
+
+    async def _command(self, change: Callable[[list[Any]], list[Any]]) -> None:
+        if self._receiver is None or self._receiver.ended:
+            self._sources[:] = change(self._sources)
+            return
+        self._here()
+        await asyncio.wrap_future(self._receiver.ask(change))
+
+
+class Stopping:
+    """What :meth:`AsyncListener.stop` returns: awaited, it ends when the listener's task has."""
+
+    def __init__(self, task: asyncio.Task[None] | None) -> None:
+        self._task = task
+
+    def __await__(self) -> Generator[Any, None, None]:
+        task = self._task
+        if task is None or task.done() or task is asyncio.current_task():
+            return
+        if task.get_loop() is not asyncio.get_running_loop():
+            raise PgNotifyError(
+                "this listener was started in another event loop. Await its end there"
+            )
+        yield from asyncio.wait((task,)).__await__()
+
+
+async def _next_item(
+    buffer: Buffer, seen: deque[Event], deadline: float | None, arrived: asyncio.Event
+) -> bool:
+    """Put the events of the buffer's next item in the place of ``seen``; False if there is none in
+    time, or no more at all."""
+    await asyncio.sleep(0)  # the receiver has its turn, however busy the program is
+    while not buffer.stopped:
+        if buffer.current is not seen:
+            return True  # another task has done it
+        if buffer.advance():
+            return True
+        arrived.clear()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await arrived.wait()
+        except TimeoutError:
+            return False
+    return False
+
+
+async def _listen(receiver: Receiver, begun: asyncio.Future[None]) -> None:
+    await greenlet_spawn(receiver.begin)
+    if not begun.done():
+        begun.set_result(None)
+    await greenlet_spawn(receiver.run)
+
+
+async def _done(result: Any) -> None:
+    if inspect.isawaitable(result):
+        await result
+
+
+def _nothing() -> None: ...

@@ -1,0 +1,158 @@
+"""What a listener has before it is known how it waits: sources, handlers, figures, and the checks
+of what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine
+
+from ..errors import NotifyConfigError, PgNotifyError
+from ..marking.sources import expand
+from ..states import OnState, States
+from .buffer import Buffer
+from .handlers import H, Handlers
+from .receiver import Receiver
+
+__all__ = ["BaseListener", "Stats", "added", "removed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A listener's figures, at the moment of asking.
+
+    :ivar received: events that came since the start, gaps and dropped ones included.
+    :ivar delivered: events that the program took.
+    :ivar buffered: events that wait for it.
+    :ivar gaps: how many there were; of those in a row that stand for unreadable payloads, the
+        program may be given one.
+    :ivar reconnects: how often a lost connection was made again.
+    :ivar latency: seconds from the last message's statement to its arrival here, by two machines'
+        clocks; None before the first.
+    :ivar queue_usage: share of PostgreSQL's notification queue in use, 0 to 1, at the last
+        heartbeat; None before the first.
+    :ivar connected: whether a connection listens.
+    """
+
+    received: int
+    delivered: int
+    buffered: int
+    gaps: int
+    reconnects: int
+    latency: float | None
+    queue_usage: float | None
+    connected: bool
+
+
+class BaseListener:
+    """What :class:`~sa_pgnotify.Listener` and :class:`~sa_pgnotify.AsyncListener` share."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        sources: tuple[Any, ...],
+        buffer_size: int,
+        heartbeat: float,
+        on_state: OnState | None,
+    ) -> None:
+        name = type(self).__name__
+        if buffer_size < 1 or heartbeat <= 0:
+            raise NotifyConfigError(name, "buffer_size and heartbeat must be greater than zero")
+        if on_state is not None and not callable(on_state):
+            raise NotifyConfigError(
+                name, f"on_state={on_state!r} cannot be called: it is a function of a StateChange"
+            )
+        expand(sources)  # what cannot work is refused here
+        self._engine = engine
+        self._sources = list(sources)
+        self._buffer_size = buffer_size
+        self._heartbeat = heartbeat
+        self._handlers = Handlers(name)
+        self._states = States("listener", engine, on_state)
+        self._receiver: Receiver | None = None
+
+    @property
+    def stats(self) -> Stats:
+        """The listener's figures now; of one that was not started yet, zeros."""
+        if self._receiver is None:
+            return Stats(0, 0, 0, 0, 0, None, None, False)
+        protocol, buffer = self._receiver.protocol, self._receiver.buffer
+        return Stats(
+            protocol.received + buffer.direct, buffer.taken, buffer.waiting, protocol.gaps, protocol.reconnects, protocol.latency,
+            self._receiver.queue_usage, self._receiver.connected,
+        )  # fmt: skip
+
+    def on(self, *what: Any) -> Callable[[H], H]:
+        """Register a handler for ``run()``: ``@listener.on(Order, Updated)``.
+
+        :param what: entities (classes, with those below them, or Tables), kinds of events, names of
+            plain channels. A handler is called for what fits one of the entities or channels, if
+            any are given, and one of the kinds, if any are given.
+        :raises NotifyConfigError: if one of them is none of these, or the handler is a coroutine
+            function and the listener a thread's.
+        """
+        return self._handlers.on(what, self._check_handler)
+
+    def _check_handler(self, handler: Any) -> None:
+        """
+        :raises NotifyConfigError: if this listener cannot call it.
+        """
+
+    def _may_start(self, *, runs: bool) -> None:
+        """
+        :param runs: whether its thread or task is there still; one that was told to stop ends by
+            itself.
+        :raises PgNotifyError: if it has been started, and not stopped since.
+        """
+        if runs and not (self._receiver and self._receiver.stopping):
+            raise PgNotifyError(
+                "this listener has been started already; stop() it first, or make another one"
+            )
+        self._handlers.kept.clear()
+
+    def _started(self) -> Buffer:
+        """What events are taken from.
+
+        :raises PgNotifyError: if the listener was not started, or was in the process that this one
+            was forked from.
+        """
+        if self._receiver is None:
+            raise PgNotifyError(
+                "this listener does not listen: use it in a with block, or call start()"
+            )
+        if not self._receiver.is_ours:
+            raise PgNotifyError(
+                "this listener was started before a fork, and listens in the parent. Start one in this process"
+            )
+        return self._receiver.buffer
+
+
+def added(sources: tuple[Any, ...]) -> Callable[[list[Any]], list[Any]]:
+    """The change that ``subscribe`` makes.
+
+    :raises NotifyConfigError: if one of ``sources`` is nothing that can be listened to.
+    """
+    expand(sources)
+    return lambda known: [*known, *(source for source in sources if not _among(source, known))]
+
+
+def removed(sources: tuple[Any, ...]) -> Callable[[list[Any]], list[Any]]:
+    """The change that ``unsubscribe`` makes; it raises NotifyConfigError if one of ``sources`` is
+    not there."""
+
+    def without(known: list[Any]) -> list[Any]:
+        for source in sources:
+            if not _among(source, known):
+                raise NotifyConfigError(
+                    "Listener",
+                    f"{source!r} is none of its sources, which are {known!r}. Unsubscribe one of those",
+                )
+        return [source for source in known if not _among(source, sources)]
+
+    return without
+
+
+def _among(source: Any, sources: Iterable[Any]) -> bool:
+    return any(source is other or source == other for other in sources)

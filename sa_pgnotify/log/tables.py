@@ -1,0 +1,324 @@
+"""The tables of the change log, in the program's own MetaData, so that ``create_all``, ``drop_all``
+and Alembic handle them.
+
+::
+
+    class Base(DeclarativeBase): ...
+
+    ChangeLog(Base.metadata, schema="audit", max_age=timedelta(days=30))   # optional: a table marked durable makes it as well
+
+It is hard to remove from a log without slowing those who write to it: deleting rows makes work for
+the writers' vacuum, and making and dropping partitions while the program runs makes tables that no
+migration knows, and a write that meets no partition is lost. So there are a few fixed tables, the
+slots, which the changes fill in turn by their number, and which are emptied as a whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+)
+
+from ..errors import NotifyConfigError
+from ..sql import quote
+
+__all__ = ["ChangeLog", "LogNames", "LogSettings"]
+
+SLOTS = 4
+SLOT_BITS = 15
+"""A slot takes 2**15 rows of the log before the next one is filled; a row has up to 64 KB, most
+have some hundred bytes."""
+PREFIX = "sa_pgnotify_log"
+INFO_KEY = "sa_pgnotify_log"
+CONSUMERS = "sa_pgnotify_consumers"
+PARKED = "sa_pgnotify_parked"
+SLOT_NAMES = tuple(f"{PREFIX}_{slot}" for slot in range(SLOTS))
+ID_SEQUENCE, LOST_SEQUENCE = f"{PREFIX}_id_seq", f"{PREFIX}_lost_seq"
+"""The names that PostgreSQL gives to the sequences of the head's identity columns."""
+TABLE_NAMES = frozenset({PREFIX, *SLOT_NAMES, CONSUMERS, PARKED})
+"""The bare names of all tables of a change log."""
+
+
+@dataclass(frozen=True)
+class LogNames:
+    """What the log's tables are called, as SQL.
+
+    :ivar schema: their schema as declared, or None for the one that ``search_path`` gives.
+    """
+
+    schema: str | None = None
+
+    def of(self, name: str) -> str:
+        """A name in the log's schema, as SQL."""
+        return quote(name) if self.schema is None else f"{quote(self.schema)}.{quote(name)}"
+
+    @property
+    def head(self) -> str:
+        return self.of(PREFIX)
+
+    @property
+    def sequence(self) -> str:
+        """The sequence that numbers the changes: that of the head's identity column."""
+        return self.of(ID_SEQUENCE)
+
+    @property
+    def lost(self) -> str:
+        """The sequence that counts the changes which a trigger could not write into any slot."""
+        return self.of(LOST_SEQUENCE)
+
+    @property
+    def slots(self) -> list[str]:
+        return [self.of(name) for name in SLOT_NAMES]
+
+    @property
+    def rows(self) -> str:
+        """All rows of the log, for a FROM clause."""
+        return f"({' UNION ALL '.join(f'SELECT * FROM {slot}' for slot in self.slots)})"
+
+    @property
+    def consumers(self) -> str:
+        return self.of(CONSUMERS)
+
+    @property
+    def parked(self) -> str:
+        return self.of(PARKED)
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """How long the log keeps what a consumer has not yet read.
+
+    :ivar max_age: since the newest change of a slot; None for no limit.
+    :ivar max_size: bytes of all slots, with their indexes; None for no limit.
+    """
+
+    max_age: timedelta | None = timedelta(days=7)
+    max_size: int | None = 16 << 30
+
+
+class ChangeLog:
+    """The change log of a MetaData: one for all its durable tables.
+
+    Call it before the first table is marked durable, if the defaults are not what you want.
+
+    :param metadata: where its tables are, or are added.
+    :param schema: of its tables; by default that of the MetaData.
+    :param max_age: how long a change is kept that a consumer has not yet read; None for ever.
+    :param max_size: bytes that the log may take before changes go that a consumer has not yet read;
+        None for any number.
+    :raises NotifyConfigError: if the MetaData has a log already, with other settings.
+    :ivar tables: all of them.
+    """
+
+    def __init__(
+        self,
+        metadata: MetaData,
+        *,
+        schema: str | None = None,
+        max_age: timedelta | None = LogSettings.max_age,
+        max_size: int | None = LogSettings.max_size,
+    ) -> None:
+        known = find_log(metadata)
+        settings = LogSettings(max_age, max_size)
+        if known is not None and (known.names.schema, known.settings) != (
+            schema or metadata.schema,
+            settings,
+        ):
+            raise NotifyConfigError(
+                "ChangeLog",
+                "this MetaData has one already, with other settings: a table marked durable has made it. "
+                "Make it right after the declarative base, before any model",
+            )
+        self._take(known.head if known is not None else _head(metadata, schema, settings))
+
+    def _take(self, head: Table) -> None:
+        self.head = head
+        self.settings: LogSettings = head.info[INFO_KEY]
+        self.names = LogNames(head.schema)
+        metadata, schema = head.metadata, head.schema
+        self.slots = [_slot(metadata, schema, number) for number in range(SLOTS)]
+        self.tables = [
+            self.head,
+            *self.slots,
+            _consumers(metadata, schema),
+            _parked(metadata, schema),
+        ]
+
+    @classmethod
+    def _of(cls, head: Table) -> ChangeLog:
+        made = cls.__new__(cls)
+        made._take(head)
+        return made
+
+
+def find_log(metadata: MetaData) -> ChangeLog | None:
+    """The log of a MetaData, also of one into which the tables of another were copied; None if it
+    has none."""
+    head = _find_head(metadata)
+    return None if head is None else ChangeLog._of(head)
+
+
+def log_schema(metadata: MetaData, default: str | None) -> str | None:
+    """The schema of a MetaData's log, ``default`` if it has none: tables may have been copied into
+    it, with another schema."""
+    head = _find_head(metadata)
+    return default if head is None else head.schema
+
+
+def _find_head(metadata: MetaData) -> Table | None:
+    return next(
+        (t for t in metadata.tables.values() if t.name == PREFIX and INFO_KEY in t.info), None
+    )
+
+
+def log_of(metadata: MetaData) -> ChangeLog:
+    """The log of a MetaData, which gets one if it has none."""
+    return find_log(metadata) or ChangeLog(metadata)
+
+
+def _table(metadata: MetaData, schema: str | None, name: str, *parts: Any, **options: Any) -> Table:
+    key = name if (schema or metadata.schema) is None else f"{schema or metadata.schema}.{name}"
+    known = metadata.tables.get(key)
+    return known if known is not None else Table(name, metadata, *parts, schema=schema, **options)
+
+
+def _head(metadata: MetaData, schema: str | None, settings: LogSettings) -> Table:
+    return Table(
+        PREFIX,
+        metadata,
+        Column(
+            "id",
+            BigInteger,
+            Identity(),
+            primary_key=True,
+            comment="its sequence numbers the rows of the log",
+        ),
+        Column(
+            "removed",
+            BigInteger,
+            nullable=False,
+            comment="the greatest transaction id among the changes that were removed",
+        ),
+        Column(
+            "lost",
+            BigInteger,
+            Identity(),
+            nullable=False,
+            comment="its sequence counts the changes that could not be written",
+        ),
+        schema=schema,
+        info={INFO_KEY: settings},
+    )
+
+
+def _slot(metadata: MetaData, schema: str | None, number: int) -> Table:
+    name = SLOT_NAMES[number]
+    return _table(
+        metadata,
+        schema,
+        name,
+        Column("id", BigInteger, primary_key=True, autoincrement=False),
+        Column("xid", BigInteger, nullable=False),
+        Column("pid", Integer, nullable=False),
+        Column("relation", Text, nullable=False),
+        Column("header", Text, nullable=False),
+        Column("rows", Text, nullable=False),
+        Index(f"{name}_xid", "xid", "id"),
+    )
+
+
+def _consumers(metadata: MetaData, schema: str | None) -> Table:
+    return _table(
+        metadata,
+        schema,
+        CONSUMERS,
+        Column("name", Text, primary_key=True),
+        Column("part", SmallInteger, primary_key=True, autoincrement=False),
+        Column("parts", SmallInteger, primary_key=True, autoincrement=False),
+        Column(
+            "relation",
+            Text,
+            primary_key=True,
+            comment="empty: the consumer's position; else the table that has this place of its own",
+        ),
+        Column(
+            "origin",
+            Text,
+            nullable=False,
+            comment="the server and the tables that its position is of",
+        ),
+        Column("last", Text, nullable=False, comment="the snapshot up to which it has read all"),
+        Column("target", Text, comment="the snapshot up to which it reads"),
+        Column(
+            "tx_end",
+            BigInteger,
+            nullable=False,
+            comment="the last row of the transaction that it has reached",
+        ),
+        Column(
+            "row_id", BigInteger, nullable=False, comment="the row of the log that it has reached"
+        ),
+        Column(
+            "row_part", Integer, nullable=False, comment="how many changes of that row it has read"
+        ),
+        Column(
+            "relations",
+            Text,
+            nullable=False,
+            comment="JSON: the tables read from here, each with the snapshot it is read from, or null",
+        ),
+        Column(
+            "among",
+            Text,
+            nullable=False,
+            comment="JSON: the same of tables that only count for the order up to the target",
+        ),
+        Column(
+            "lost",
+            BigInteger,
+            nullable=False,
+            comment="how many lost changes it has reported: a value of the sequence of that name",
+        ),
+        Column(
+            "lock",
+            BigInteger,
+            nullable=False,
+            comment="the key of the advisory lock of the process that works",
+        ),
+        Column("failing", Text, comment="the change that failed, and is tried again"),
+        Column("failures", Integer, nullable=False, server_default="0"),
+        Column("moved_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    )
+
+
+def _parked(metadata: MetaData, schema: str | None) -> Table:
+    return _table(
+        metadata,
+        schema,
+        PARKED,
+        Column("id", BigInteger, Identity(), primary_key=True),
+        Column("name", Text, nullable=False),
+        Column("part", SmallInteger, nullable=False),
+        Column("parts", SmallInteger, nullable=False),
+        Column("relation", Text, nullable=False),
+        Column("pid", Integer, nullable=False),
+        Column("header", Text, nullable=False),
+        Column("rows", Text, nullable=False),
+        Column("error", Text, nullable=False),
+        Column("failures", Integer, nullable=False),
+        Column("parked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    )

@@ -1,0 +1,274 @@
+"""``change_context``: who or what made the changes of a transaction, published with each of them.
+
+It is a setting of the transaction (``SET LOCAL``), which the trigger reads, so it needs no column
+and costs no query of its own to those who do not use it. What PostgreSQL forgets with a
+transaction, or with a savepoint that is rolled back, is set again before the next statement; where
+it would be forgotten at once, the block is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Self
+from weakref import WeakKeyDictionary, WeakSet
+
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import SQLAlchemyError, UnboundExecutionError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session, scoped_session
+
+from ..errors import NotifyConfigError
+from ..sql import literal, unscoped
+
+__all__ = ["change_context"]
+
+_FIRST = text(
+    "WITH before AS MATERIALIZED (SELECT pg_catalog.current_setting('sa_pgnotify.context', true) AS value)"
+    " SELECT value, pg_catalog.set_config('sa_pgnotify.context', :context, true) FROM before"
+)
+# Utility statements, which take no snapshot: SET TRANSACTION may still follow.
+_SET = "SET LOCAL sa_pgnotify.context = {}"
+_SHOW = "SHOW sa_pgnotify.context"
+_BOUNDARY = re.compile(
+    r"\s*(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT|PREPARE\s+TRANSACTION)\b", re.IGNORECASE
+)
+"""Statements before which nothing can or need be set, and behind which what was set may be gone."""
+
+
+def change_context(
+    bind: Session
+    | scoped_session[Any]
+    | Connection
+    | AsyncSession
+    | async_scoped_session[Any]
+    | AsyncConnection,
+    context: Mapping[str, Any],
+) -> _Block:
+    """Give ``context`` to every change that is made through ``bind`` until the end of the block.
+
+    It is a context manager: ``with change_context(session, {...}):``, and ``async with`` for an
+    AsyncSession or AsyncConnection. A session is flushed at the begin and at the end of the block,
+    so that what is pending falls on the right side of it. The block may hold several transactions
+    and savepoints, whether they commit or roll back. Blocks may be nested: the inner one's context
+    stands in for the outer one's. With engines of other databases, such as SQLite in unit tests,
+    the block does nothing.
+
+    :param bind: through what the changes are made.
+    :param context: what ``json.dumps`` takes; it comes back as ``Change.context``.
+    :raises NotifyConfigError: if it cannot be written as JSON, or is not a mapping; at the begin of
+        the block, or of a transaction in it, if the connection is in autocommit mode, where
+        PostgreSQL forgets the context at once.
+    """
+    try:
+        if not isinstance(context, Mapping):
+            raise TypeError(f"{type(context).__name__} is not a mapping")
+        written = json.dumps(dict(context), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise NotifyConfigError(
+            "change_context",
+            f"the context cannot be written as JSON: {error}. Use strings, numbers, lists",
+        ) from error
+    bind = bind() if isinstance(bind, async_scoped_session) else unscoped(bind)
+    if not isinstance(bind, Session | Connection | AsyncSession | AsyncConnection):
+        raise NotifyConfigError(
+            "change_context", f"it takes a session or a connection, not {type(bind).__name__}"
+        )
+    return _Block(bind, written)
+
+
+class _Block:
+    """A block of changes with one context."""
+
+    def __init__(
+        self, bind: Session | Connection | AsyncSession | AsyncConnection, written: str
+    ) -> None:
+        self.written = written
+        self._bind = bind
+        self._connections: WeakSet[Connection] = WeakSet()
+
+    def __enter__(self) -> Self:
+        if not isinstance(self._bind, Session | Connection):
+            raise NotifyConfigError(
+                "change_context", f"{type(self._bind).__name__} is asynchronous. Use async with"
+            )
+        self._begin(self._bind)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        assert isinstance(self._bind, Session | Connection)
+        self._end(self._bind, kind)
+
+    async def __aenter__(self) -> Self:
+        if not isinstance(self._bind, AsyncSession | AsyncConnection):
+            raise NotifyConfigError(
+                "change_context", f"{type(self._bind).__name__} is not asynchronous. Use with"
+            )
+        await self._bind.run_sync(self._begin)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        assert isinstance(self._bind, AsyncSession | AsyncConnection)
+        await self._bind.run_sync(self._end, kind)
+
+    def _begin(self, bind: Session | Connection) -> None:
+        if isinstance(bind, Connection):
+            self.put_on(bind)
+            return
+        bind.flush()  # what came before the block is not of it
+        try:
+            for connection in _connections_of(bind):
+                self.put_on(connection)
+            _blocks_of(bind).append(self)
+        except BaseException:
+            self._take_off(failed=True)
+            raise
+
+    def _end(self, bind: Session | Connection, kind: type[BaseException] | None) -> None:
+        failed = True
+        try:
+            if isinstance(bind, Session) and kind is None:
+                bind.flush()
+            failed = kind is not None
+        finally:
+            if isinstance(bind, Session):
+                _blocks_of(bind).remove(self)
+            self._take_off(failed=failed)
+
+    def put_on(self, connection: Connection) -> None:
+        """
+        :raises NotifyConfigError: if PostgreSQL forgets the context at once.
+        """
+        if connection.dialect.name == "postgresql":
+            self._connections.add(connection)
+            _watched(connection).enter(connection, self)
+
+    def follow_to(self, connection: Connection) -> None:
+        """Be set on a connection with its next statement."""
+        if connection.dialect.name == "postgresql":
+            self._connections.add(connection)
+            _watched(connection).add(self)
+
+    def _take_off(self, *, failed: bool) -> None:
+        errors = []
+        for connection in list(self._connections):
+            try:
+                _watched(connection).leave(connection, self)
+            except SQLAlchemyError as error:
+                errors.append(error)
+        # Where an error has ended the transaction, it has ended the context too, and there was
+        # nothing to take back.
+        if errors and not failed:
+            raise errors[0]
+
+
+# -- sessions: each transaction has connections of its own -----------------------------------------
+
+_sessions: WeakKeyDictionary[Session, list[_Block]] = WeakKeyDictionary()
+
+
+def _blocks_of(session: Session) -> list[_Block]:
+    """The blocks that a session is in, the innermost last."""
+    if session not in _sessions:
+        _sessions[session] = []
+        event.listen(session, "after_begin", _began)
+    return _sessions[session]
+
+
+def _began(session: Session, _transaction: object, connection: Connection) -> None:
+    for block in _sessions.get(session, ()):
+        block.follow_to(connection)
+
+
+def _connections_of(session: Session) -> list[Connection]:
+    """The connections of a session's transaction, which is begun if there is none."""
+    found: dict[Connection, None] = {}
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    while transaction is not None:
+        found.update(dict.fromkeys(entry[0] for entry in transaction._connections.values()))
+        transaction = transaction.parent
+    # it has engines for some classes only, whose connections come as they are needed
+    with suppress(UnboundExecutionError):
+        found[session.connection()] = None
+    return list(found)
+
+
+# -- connections -----------------------------------------------------------------------------------
+
+
+class _Watched:
+    """What keeps the context of blocks on a connection: PostgreSQL forgets it with a transaction,
+    and when a savepoint is rolled back it forgets, or remembers, what was set behind it."""
+
+    def __init__(self) -> None:
+        self._blocks: list[_Block] = []
+        self._before = ""
+        self._is_stale = False
+
+    def enter(self, connection: Connection, block: _Block) -> None:
+        if self._blocks:
+            self._blocks.append(block)
+            self._set(connection)
+            return
+        self._before = connection.execute(_FIRST, {"context": block.written}).scalar() or ""
+        self._verify(connection, block)
+        self._blocks.append(block)
+
+    def add(self, block: _Block) -> None:
+        if block not in self._blocks:
+            self._blocks.append(block)
+            self._is_stale = True
+
+    def leave(self, connection: Connection, block: _Block) -> None:
+        if block in self._blocks:
+            self._blocks.remove(block)
+            self._is_stale = True
+            if not connection.closed and connection.in_transaction():
+                self._set(connection)
+
+    def _set(self, connection: Connection) -> None:
+        self._is_stale = False
+        try:
+            sql = _SET.format(literal(self._blocks[-1].written if self._blocks else self._before))
+            doubles = connection.dialect.paramstyle in ("format", "pyformat")
+            connection.exec_driver_sql(sql.replace("%", "%%") if doubles else sql)
+        except BaseException:
+            self._is_stale = True
+            raise
+
+    @staticmethod
+    def _verify(connection: Connection, block: _Block) -> None:
+        if connection.exec_driver_sql(_SHOW).scalar() != block.written:
+            raise NotifyConfigError(
+                "change_context",
+                "PostgreSQL forgets the context at once, since the connection is in autocommit mode. Make the changes in a "
+                "transaction: engine.begin(), or an isolation_level other than AUTOCOMMIT",
+            )
+
+    # Events of the connection.
+
+    def begins(self, *_: object) -> None:
+        self._is_stale = bool(self._blocks)
+
+    def executes(self, connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if _BOUNDARY.match(statement):
+            self._is_stale = True
+        elif self._is_stale:
+            self._set(connection)
+            if self._blocks:
+                self._verify(connection, self._blocks[-1])
+
+
+_all_watched: WeakKeyDictionary[Connection, _Watched] = WeakKeyDictionary()
+
+
+def _watched(connection: Connection) -> _Watched:
+    known = _all_watched.get(connection)
+    if known is None:
+        known = _all_watched[connection] = _Watched()
+        event.listen(connection, "begin", known.begins)
+        event.listen(connection, "begin_twophase", known.begins)
+        event.listen(connection, "before_cursor_execute", known.executes)
+    return known

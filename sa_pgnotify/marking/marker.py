@@ -1,0 +1,92 @@
+"""Marking, and the hooks that install the triggers with the tables.
+
+A marking is plain data in ``Table.info``, which survives pickling and ``Table.to_metadata()``.
+``create_all`` and ``drop_all`` are hooked on by events, which run for every MetaData, so that each
+hook first asks whether anything of it is marked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from sqlalchemy import MetaData, Table, inspect
+from sqlalchemy.orm import Mapper
+
+from ..errors import NotifyConfigError
+from .mapped_classes import (
+    mark_class,
+    mark_table,
+)
+from .spec import NotifySpec
+from .whole_metadata import Skip, mark_metadata
+
+logger = logging.getLogger("sa_pgnotify")
+
+__all__ = ["notify_on_change"]
+
+T = TypeVar("T")
+
+
+@overload
+def notify_on_change(table: Table, spec: NotifySpec = ...) -> Table: ...
+@overload
+def notify_on_change(
+    table: MetaData, spec: NotifySpec = ..., *, skip: Skip | Callable[[Table], object] = ...
+) -> MetaData: ...
+@overload
+def notify_on_change(table: Mapper[T], spec: NotifySpec = ...) -> Mapper[T]: ...
+@overload
+def notify_on_change(table: type[T], spec: NotifySpec = ...) -> type[T]: ...
+def notify_on_change(
+    table: Any,
+    spec: NotifySpec = NotifySpec(),  # noqa: B008 (frozen)
+    *,
+    skip: Skip | Callable[[Table], object] = (),
+) -> Any:
+    """Mark a Core table, a mapped class that cannot take the mixin, or all that a MetaData holds.
+
+    Of a Core table the columns' keys serve as attribute names. A class, or its mapper, is marked as
+    the mixin would, those below it included. Of a MetaData every table is marked that can be: as
+    its class if one maps it, and as it stands if none does. The change log, ``alembic_version``,
+    tables without a primary key and those that are marked, or opted out, already are left as they
+    are, with a line in the log for each. What is declared for one class or table, before or later,
+    counts for more.
+
+    :param table: a Table, a mapped class, its mapper, or a MetaData whose tables are there already
+        (tables that are added later are not marked).
+    :param skip: of a MetaData: names of tables (``"schema.table"``, or without schema), Tables, or
+        a function that takes a Table and says whether to leave it out.
+    :returns: what was given, so that it serves as a decorator of a class, too.
+    :raises NotifyConfigError: if the declaration cannot work there, or contradicts an earlier one.
+    """
+    if not isinstance(spec, NotifySpec):
+        raise NotifyConfigError(
+            getattr(table, "fullname", repr(table)),
+            f"{spec!r} is not a NotifySpec. Write NotifySpec(...)",
+        )
+    if isinstance(table, MetaData):
+        mark_metadata(table, spec, skip)
+        return table
+    if skip != ():
+        raise NotifyConfigError(
+            str(table), "skip leaves tables of a MetaData out. Give it with a MetaData only"
+        )
+    if isinstance(table, Table):
+        mark_table(table, spec)
+        return table
+    mapper = (
+        table
+        if isinstance(table, Mapper)
+        else inspect(table, raiseerr=False)
+        if isinstance(table, type)
+        else None
+    )
+    if not isinstance(mapper, Mapper):
+        name = table.__name__ if isinstance(table, type) else repr(table)
+        raise NotifyConfigError(
+            name, "it is not a Table, a mapped class or a MetaData. Give one of these"
+        )
+    mark_class(mapper, spec)
+    return table

@@ -1,0 +1,222 @@
+"""How a trigger finds out whether anybody listens, so that a table that nobody listens to costs its
+writers next to nothing.
+
+NOTIFY makes commits wait for each other, even if nobody listens; and what is not sent must not be
+missed by a listener that comes before the writer has committed. So a listener holds an advisory
+lock for each of its channels, *present*, which any number of listeners share, and which ends with
+its session. A writer tries to take that lock alone and gives it back at once. If it can, nobody
+listens: then it takes another lock, *untold*, which it shares with other writers up to its
+transaction's end, looks once more, and sends nothing.
+
+A listener takes *present* first, and then looks which transactions hold *untold*: those looked
+before it came, and no later one does. Most of them have committed a moment later, before the
+listener has started. For one that takes longer the listener does not wait, but publishes a ``Gap``
+when that one has ended. The writer's second look makes this safe: a writer that sees nobody by then
+has *untold* already, so every listener that comes later sees it. ``tests/test_presence.py`` goes
+through all orders in which these steps can fall.
+
+Any role may take these locks and keep them. So a transaction is followed by its id, from the one
+look on: a session that wrote nothing has none, a lock that is held for ever hides nobody else's
+end, and a transaction that was PREPAREd is found even after a crash.
+
+This module decides and never waits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+from math import inf
+
+from ..sql import Execute, literal
+from .channels import HASHED
+
+__all__ = ["PRESENT", "UNTOLD", "Presence", "door", "holders", "nobody_listens"]
+
+
+def _lock_class(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"sa_pgnotify {name}".encode()).digest()[:4], "big") >> 1
+
+
+PRESENT, UNTOLD = _lock_class("present"), _lock_class("untold")
+"""The first key of the advisory locks; the second says the channel's bucket and the writer's
+door."""
+BUCKETS, DOORS = 8, 8
+"""Channels that share a bucket share their listeners, so that one may be told of which nobody
+hears; and writers that come through the same door of it, by their process ids, may take each other
+for a listener, when they look in the same instant. A listener holds the locks of all doors of its
+channels' buckets, and of all buckets for a channel whose name does not tell which is its own: 64 at
+most, however many its tables, which is what PostgreSQL has room for for each connection
+(max_locks_per_transaction)."""
+LOOK, LONGEST_DOZE = 0.005, 1.0
+"""Seconds between two looks at open transactions: a quarter of the time that the last of them has
+taken already, within these."""
+LOCK_SECONDS = 3.0
+"""How long to wait for *present*, which writers hold for microseconds, and any other role for as
+long as it likes."""
+
+
+def door(channel: str | None) -> str:
+    """SQL for the door that a trigger takes to a channel; None: to its table's default one.
+
+    The bucket is that of the table's name, which a trigger has at hand, where the channel's would
+    cost more than all the rest.
+    """
+    table = "TG_TABLE_NAME" if channel is None else literal(_table(channel))
+    return f"{_bucket(table)} + (pg_catalog.pg_backend_pid() & {DOORS - 1})"
+
+
+def _bucket(table: str) -> str:
+    return f"(pg_catalog.hashname({table}) & {(BUCKETS - 1) * DOORS})"
+
+
+def _table(channel: str) -> str:
+    """The name of the table that a channel is the default one of; if it is none, all or some of its
+    own."""
+    if channel.startswith('"'):
+        return channel.partition('"."')[2][:-1]
+    return channel.rpartition(".")[2]
+
+
+def _is_certain(channel: str) -> bool:
+    """Whether its name tells the table's: some are hashed; in some a quote is doubled, or a space
+    stands for another character."""
+    return not channel.startswith(HASHED) and not set(_table(channel)) & {'"', " "}
+
+
+def nobody_listens(door: str) -> str:
+    """An SQL condition for the trigger: true if nobody listens, and if a listener that comes now
+    sees that this transaction is silent.
+
+    :param door: SQL for the session's door.
+    """
+    alone = f"pg_catalog.pg_try_advisory_lock({PRESENT}, {door})"
+    given_back = f"pg_catalog.pg_advisory_unlock({PRESENT}, {door})"
+    untold = f"pg_catalog.pg_try_advisory_xact_lock_shared({UNTOLD}, {door})"
+    return f"(CASE WHEN {alone} AND {given_back} AND {untold} AND {alone} THEN {given_back} ELSE false END)"
+
+
+class Presence:
+    """What one connection of a listener shows, and which transactions it follows.
+
+    :ivar due: when to look, by the clock that its methods are given; ``math.inf`` if there is
+        nothing to look at.
+    :ivar is_in_doubt: whether a transaction may be open that wrote and sent nothing. Then look
+        before anything is delivered, so that the Gap comes before the events of later transactions.
+    """
+
+    def __init__(self) -> None:
+        self.due = inf
+        self._shown: set[str] = set()
+        self._new: set[int] = set()  # the places that were taken since the last look
+        # transactions that wrote and sent nothing, and since when they are known
+        self._open: dict[int, float] = {}
+        # those of them that were open when the listener was said to listen
+        self._late: set[int] = set()
+        self._ended_since: float | None = None
+
+    @property
+    def is_in_doubt(self) -> bool:
+        return bool(self._new or self._open)
+
+    @property
+    def has_new(self) -> bool:
+        """Whether it may be in doubt about a transaction that was not open when the listener was
+        last said to listen."""
+        return bool(self._new or self._open.keys() - self._late)
+
+    def show_on(self, execute: Execute, channels: Iterable[str], now: float) -> None:
+        """From now on, writers send on these channels, and on no other. Then :meth:`look` must be
+        called."""
+        wanted = set(channels)
+        new, old, self._shown = wanted - self._shown, self._shown - wanted, wanted
+        self._each("unlock", execute, old)
+        if new:
+            self._new |= self._each("lock", execute, new)
+            self.due = now
+
+    @staticmethod
+    def _each(action: str, execute: Execute, channels: Collection[str]) -> set[int]:
+        tables = [literal(_table(channel)) for channel in channels if _is_certain(channel)]
+        others = sum(not _is_certain(channel) for channel in channels)
+        if not tables and not others:
+            return set()
+        buckets = (
+            f"SELECT {_bucket('name')} FROM unnest(ARRAY[{', '.join(tables)}]::pg_catalog.name[]) AS name UNION ALL "
+            f"SELECT bucket * {DOORS} FROM generate_series(0, {BUCKETS - 1}) AS bucket, generate_series(1, {others})"
+        )
+        places = f"SELECT bucket + door AS place FROM ({buckets}) AS b (bucket), generate_series(0, {DOORS - 1}) AS door OFFSET 0"
+        # of this statement's transaction
+        limit = f"SELECT pg_catalog.set_config('lock_timeout', '{LOCK_SECONDS * 1000:.0f}', true)"
+        rows = execute(
+            f"WITH t AS MATERIALIZED ({limit}), p AS MATERIALIZED ({places}) "
+            f"SELECT place, pg_catalog.pg_advisory_{action}_shared({PRESENT}, place)::text FROM t, p"
+        )
+        return {row[0] for row in rows}
+
+    def wait_no_longer(self) -> None:
+        """The listener is said to listen now, whatever is open."""
+        self._late |= self._open.keys()
+
+    def look(self, execute: Execute, now: float) -> None:
+        """See which transactions are open, and which have ended."""
+        if self._new:
+            self._open = dict.fromkeys(_writers(execute, self._new), now) | self._open
+            self._new.clear()
+        if self._open:
+            # By the snapshot and not by the locks: those end a moment later, when others may have
+            # gone on already.
+            ids = f"unnest(ARRAY[{', '.join(map(str, self._open))}]::bigint[]) AS id"
+            visible = "pg_catalog.pg_visible_in_snapshot(id::text::pg_catalog.xid8, pg_catalog.pg_current_snapshot())"
+            for (ended,) in execute(f"SELECT id FROM {ids} WHERE {visible}"):
+                since = self._open.pop(ended)
+                if ended in self._late:
+                    self._late.remove(ended)
+                    self._ended_since = min(since, self._ended_since or inf)
+        self.due = (
+            now + min(LONGEST_DOZE, max(LOOK, (now - max(self._open.values())) / 4))
+            if self._open
+            else inf
+        )
+
+    def take_ended(self) -> float | None:
+        """Since when some transactions were followed that have ended, and of which no Gap was
+        published yet; None if there are none."""
+        since, self._ended_since = self._ended_since, None
+        return since
+
+
+def _writers(execute: Execute, places: Iterable[int]) -> list[int]:
+    """The ids of the open transactions that hold *untold* at ``places``.
+
+    One that was PREPAREd has no process, but a virtual id like the others. A transaction that wrote
+    has an id of its own, and locks it; the lowest is the transaction's, the others are those of its
+    savepoints.
+    """
+    # xid has 32 bits, and may be behind xmax or ahead of it
+    ahead = "(xid - xmax % 4294967296 + 6442450944) % 4294967296 - 2147483648"
+    rows = execute(f"""
+WITH locks AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks WHERE granted AND locktype IN ('advisory', 'transactionid')),
+  writers AS (SELECT virtualtransaction FROM locks WHERE classid::bigint = {UNTOLD} AND objsubid = 2
+    AND objid::bigint IN ({", ".join(map(str, sorted(places)))})
+    AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())),
+  ids AS (SELECT virtualtransaction, transactionid::text::bigint AS xid,
+      pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS xmax
+    FROM locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND virtualtransaction IN (SELECT * FROM writers))
+SELECT min(xmax + {ahead}) FROM ids GROUP BY virtualtransaction""")
+    return [row[0] for row in rows]
+
+
+def holders(execute: Execute) -> str:
+    """Which sessions hold *present* alone and so keep every listener from showing itself, in words;
+    empty if none does."""
+    rows = execute(f"""
+SELECT DISTINCT l.pid, coalesce(a.usename::text, '')
+FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.classid::bigint = {PRESENT} AND l.objsubid = 2 AND l.mode = 'ExclusiveLock' AND l.granted
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+ORDER BY 1 LIMIT 5""")
+    return ", ".join(
+        "a prepared transaction" if pid is None else f"process {pid} (user {user})"
+        for pid, user in rows
+    )

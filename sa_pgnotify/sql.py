@@ -1,0 +1,83 @@
+"""Names and values as SQL text, quoted by SQLAlchemy's dialect: whatever they hold, they stay names
+and values."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import Connection, String
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.orm import scoped_session
+
+__all__ = ["RENDERING", "catalog_name", "dollar_quoted", "literal", "quote", "quote_always"]
+
+# "named": a dialect that neither doubles percent signs nor writes placeholders, so that its text is
+# what PostgreSQL is to read. Backslashes stay single, as standard_conforming_strings wants them,
+# which the functions see to.
+RENDERING = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+RENDERING._backslash_escapes = False
+_FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def catalog_name(name: str) -> str:
+    """The name under which PostgreSQL keeps what SQLAlchemy creates as ``name``.
+
+    A name with ``quote=False`` is written without quotes, and PostgreSQL folds its ASCII letters to
+    lower case.
+    """
+    if getattr(name, "quote", None) is not False:
+        return str.__str__(name)
+    if len(name) > 1 and name[0] == name[-1] == '"':  # the program has quoted it itself
+        return name[1:-1].replace('""', '"')
+    return str.translate(name, _FOLDED)
+
+
+def quote(name: str) -> str:
+    """``name`` as an SQL identifier."""
+    return str(RENDERING.identifier_preparer.quote(name))
+
+
+def quote_always(name: str) -> str:
+    """``name`` as an SQL identifier in quotes, so that it keeps its case."""
+    return str(RENDERING.identifier_preparer.quote_identifier(name))
+
+
+def literal(value: str) -> str:
+    """``value`` as an SQL string literal, the same under any ``standard_conforming_strings``."""
+    processor = String().literal_processor(RENDERING)  # type: ignore[no-untyped-call]
+    assert processor is not None
+    return (
+        f"E{processor(value.replace(chr(92), chr(92) * 2))}" if "\\" in value else processor(value)
+    )
+
+
+def dollar_quoted(text: str, tag: str) -> str:
+    """``text`` between dollar quotes that it does not hold."""
+    while f"${tag}$" in text:
+        tag += "_"
+    return f"${tag}${text}${tag}$"
+
+
+Execute = Callable[[str], Iterable[Any]]
+"""Runs SQL text that has no parameters, and gives its rows: of an SQLAlchemy connection, or of a
+listener's own."""
+
+
+def execute_on(connection: Connection) -> Execute:
+    """What runs SQL text on an SQLAlchemy connection as it stands."""
+    doubles = connection.dialect.paramstyle in ("format", "pyformat")
+    return lambda sql: connection.exec_driver_sql(sql.replace("%", "%%") if doubles else sql)
+
+
+def schema_translation(bind: Any) -> Callable[[str | None], str | None]:
+    """A declared schema to the schema in force on an engine or connection
+    (``schema_translate_map``)."""
+    translations = bind.get_execution_options().get("schema_translate_map") or {}
+    return lambda schema: translations.get(schema, schema)
+
+
+def unscoped(bind: Any) -> Any:
+    """The session that stands behind a ``scoped_session``; anything else as it is."""
+    return bind() if isinstance(bind, scoped_session) else bind

@@ -1,0 +1,194 @@
+"""What a transaction would tell at its COMMIT, read within it: for tests that are rolled back.
+
+It is hard because PostgreSQL sends nothing before COMMIT, shows nobody what waits to be sent, and
+forgets it at ROLLBACK. So for the length of the transaction the tables have a second set of
+triggers, made from the same marking by the same template, that write into a log of temporary tables
+where the others send; and its rows are decoded as a listener decodes them. All of it is made within
+the transaction, and goes with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, MetaData, event
+
+from ...drivers import ListenConnection, connect
+from ...errors import NotifyConfigError, PgNotifyError, TriggersMissing
+from ...events.changes import Event
+from ...events.decoding import Source
+from ...events.message import Batch
+from ...events.stream import Protocol
+from ...log.tables import ChangeLog
+from ...marking.sources import expand
+from ...protocol.wire import logged_rows
+from ...sql import execute_on, literal, quote_always, schema_translation
+from ...triggers.catalog import installed, marked_sets
+from ...triggers.column_sql import FAMILIES
+from ...triggers.drift import compare
+from ...triggers.trigger_set import TriggerSet
+
+__all__ = ["Transaction"]
+
+TEMPORARY = "pg_temp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Catching(TriggerSet):
+    """The triggers beside a table's own, which write what those would tell into the temporary
+    log."""
+
+    @classmethod
+    def beside(cls, triggers: TriggerSet) -> _Catching:
+        marking = replace(triggers.marking, durable=True, log_schema=TEMPORARY, channel=None)
+        return cls(
+            table=triggers.table,
+            schema=triggers.schema,
+            marking=marking,
+            columns=triggers.columns,
+            version=triggers.version,
+        )
+
+    @property
+    def qualified_function(self) -> str:
+        return f"{TEMPORARY}.{self._quoted_function}"
+
+    @property
+    def _quoted_function(self) -> str:
+        said = hashlib.sha256(self.qualified_table.encode()).hexdigest()[:16]
+        return quote_always(f"sa_pgnotify_caught_{said}")
+
+    @property
+    def _home(self) -> str:
+        return f"home := {literal(TEMPORARY)};"
+
+    @property
+    def install(self) -> str:
+        triggers = [
+            self.create_trigger(operation, f"sa_pgnotify_caught_{operation}")
+            for operation in self.marking.operations
+        ]
+        return self.statement([*self.create_function, *triggers])
+
+
+class Transaction:
+    """What the transaction of a connection would tell of some entities, from now on.
+
+    :param connection: within a transaction that is to be rolled back.
+    :raises TriggersMissing: if a table has no enabled triggers.
+    :raises NotifyConfigError: if there is no transaction.
+    """
+
+    def __init__(self, connection: Connection, sources: tuple[Any, ...]) -> None:
+        if not connection.in_transaction():
+            raise NotifyConfigError(
+                "CapturedChanges",
+                "this connection is in no transaction that could be rolled back. Call connection.begin() before, or give it the Engine: "
+                "then what is committed is captured",
+            )
+        wanted = expand(sources)
+        if wanted.channels:
+            raise NotifyConfigError(
+                "CapturedChanges",
+                "a plain channel tells nothing before COMMIT. Give it the Engine, and commit",
+            )
+        self._connection = connection
+        self._execute = execute_on(connection)
+        self._protocol = Protocol(1)
+        self._log = ChangeLog(MetaData(), schema=TEMPORARY)
+        self._sources: dict[str, Source] = {}
+        sets = marked_sets(wanted.tables, schema_translation(connection))
+        found = installed(self._execute, sets.values())
+        silent = {
+            t: [
+                str(d)
+                for d in compare(s, found.get(s), t.fullname)
+                if d.kind in ("missing", "disabled")
+            ]
+            for t, s in sets.items()
+        }
+        if lines := {table.fullname: said for table, said in silent.items() if said}:
+            raise TriggersMissing(
+                tuple(lines), " ".join(line for said in lines.values() for line in said)
+            )
+        # before anything is made that would stay
+        event.listen(connection, "commit", _refuse_commit)
+        event.listen(connection, "savepoint", self._before_savepoint)
+        self._triggers = [_Catching.beside(triggers) for triggers in sets.values()]
+        self._install()
+        self._decoding: ListenConnection = connect(connection.engine)
+        readers = self._decoding.readers(
+            oid for there in found.values() for oid in there.types.values()
+        )
+        for table, triggers in sets.items():
+            there, interest = found[triggers], wanted.tables[table]
+            types = {
+                name: FAMILIES[family].code
+                for name, family in triggers.parameters["columns"].items()
+            }
+            key, dialect = triggers.marking.key, connection.dialect
+            self._sources[there.relation] = Source(
+                table, interest.mapper, interest.accepts, key, dialect, there.types, readers, types
+            )
+
+    def _install(self) -> None:
+        log = self._log
+        if not self._exists("class", log.names.head):
+            log.head.metadata.create_all(self._connection, [log.head, *log.slots], checkfirst=False)
+        for triggers in self._triggers:
+            self._execute(triggers.install)
+        ((newest,),) = self._execute(f"SELECT coalesce(max(id), 0) FROM {log.names.rows} AS log")
+        self._read = int(newest)
+
+    def _is_there(self) -> bool:
+        return self._exists("procedure", f"{self._triggers[0].qualified_function}()")
+
+    def _exists(self, kind: str, name: str) -> bool:
+        ((there,),) = self._execute(f"SELECT pg_catalog.to_reg{kind}({literal(name)}) IS NOT NULL")
+        return bool(there)
+
+    def _before_savepoint(self, *_: object) -> None:
+        """A session that joins the transaction may have rolled back to a savepoint of before; it
+        begins anew with another one."""
+        if not self._is_there():
+            self._install()
+
+    def read(self) -> list[Event]:
+        """What came since the last time."""
+        if self._connection.closed:
+            raise PgNotifyError(
+                "the transaction that is captured has ended, and its session has given the connection back. Bind the session to a "
+                'connection whose transaction the test rolls back: Session(connection, join_transaction_mode="create_savepoint")'
+            )
+        if not self._is_there():
+            self._install()
+            return []  # all was rolled back
+        asked = f"SELECT id, pid, relation, header, rows FROM {self._log.names.rows} AS log WHERE id > {self._read} ORDER BY id"
+        events: list[Event] = []
+        for number, pid, relation, header, rows in self._execute(asked):
+            self._read = number
+            source = self._sources.get(relation)
+            if source is None:
+                continue  # another capture's
+            found = logged_rows(header, rows, pid)
+            for item in self._protocol._decoded({relation: source}, found, "transaction"):
+                if not isinstance(item, Batch):
+                    events.append(item)
+                    continue
+                for batch in item.answered(self._decoding.read) if item.asks else [item]:
+                    events += self._protocol.events(batch)
+        return events
+
+    def close(self) -> None:
+        """What is in the transaction, its rollback takes away."""
+        event.remove(self._connection, "savepoint", self._before_savepoint)
+        self._decoding.close()
+
+
+def _refuse_commit(connection: Connection) -> None:
+    raise PgNotifyError(
+        "CapturedChanges reads this transaction by triggers that must not stay, so it can only be rolled back. Use a savepoint "
+        '(join_transaction_mode="create_savepoint"), or capture what is committed: give CapturedChanges the Engine'
+    )

@@ -1,0 +1,1 @@
+"""Does delivery hold on a server, through its proxy and its failovers? ``DeliveryCheck``."""

@@ -1,0 +1,335 @@
+"""Does delivery hold on your server, through your proxy and your failovers? A check that writes,
+disturbs, and compares.
+
+::
+
+    from sa_pgnotify.testing import DeliveryCheck
+
+    report = DeliveryCheck("postgresql+psycopg2:///scratch", seconds=60, processes=2, disturbances={"failover": failover}).run()
+    print(report)
+    report.raise_if_wrong()
+
+Writers change a few hot rows and many new ones, in transactions with savepoints, rollbacks and long
+pauses, while consumers and listeners are disturbed at random: the server's processes for them are
+ended, their own processes are killed, and whatever else you give is called. Each transaction also
+writes into a plain table what it does, which is the truth even where COMMIT's answer was lost; and
+a consumer's effects are written through its batches' sessions. In the end both must tell the same:
+each committed change once, in the order of each row, transactions whole and in their own order.
+
+Give it a database that nobody else uses; what it makes is in the schema ``sa_pgnotify_delivery``,
+which is dropped at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import count, groupby
+from typing import Any
+
+from sqlalchemy import URL, NullPool, create_engine, make_url
+
+from ...consuming.decoded import part_of
+from .readers import APPLICATION, GAP, Consuming, Job, Listening, Process, Seen
+from .writers import (
+    EFFECTS,
+    END,
+    JOURNAL,
+    METADATA,
+    SCHEMA,
+    Load,
+    Writer,
+    Written,
+    insert_rows,
+)
+
+__all__ = ["DeliveryCheck", "Report", "Seen", "Written"]
+
+
+@dataclass
+class Report:
+    """What came out. Each finding is a line of text that begins with the reader's name.
+
+    :ivar committed: how many changes were, in how many ``transactions``; ``delivered`` how many
+        were, to each reader.
+    :ivar missing: committed and not delivered; ``doubled`` delivered more than once; ``made_up``
+        delivered and not committed.
+    :ivar out_of_order: delivered after a later change of the same row.
+    :ivar torn: transactions that came in several pieces, in another order than their own, or were
+        said to begin or end elsewhere.
+    :ivar gaps: each :class:`~sa_pgnotify.Gap` that a reader was told of; a durable entity needs
+        none.
+    :ivar disturbances: how often each was made.
+    """
+
+    committed: int = 0
+    transactions: int = 0
+    delivered: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    made_up: list[str] = field(default_factory=list)
+    out_of_order: list[str] = field(default_factory=list)
+    torn: list[str] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
+    disturbances: Counter[str] = field(default_factory=Counter)
+
+    _FINDINGS = ("missing", "doubled", "made_up", "out_of_order", "torn", "gaps")
+
+    @classmethod
+    def of(
+        cls,
+        written: Sequence[Written],
+        readers: Mapping[str, Sequence[Sequence[Seen]]],
+        gaps: Iterable[str] = (),
+    ) -> Report:
+        """Compare what was written, in its order, with what each reader has seen, in one or several
+        streams (one for each part)."""
+        report = cls(
+            len(written), len({change.transaction_id for change in written}), gaps=list(gaps)
+        )
+        for name, streams in readers.items():
+            report._judge(name, written, streams)
+        return report
+
+    def _judge(
+        self, name: str, written: Sequence[Written], streams: Sequence[Sequence[Seen]]
+    ) -> None:
+        places = {change: place for place, change in enumerate(written)}
+        times = Counter(seen.change for stream in streams for seen in stream)
+        self.delivered[name] = times.total()
+        self.missing += [f"{name}: {change}" for change in written if change not in times]
+        self.doubled += [
+            f"{name}: {change} {number} times" for change, number in times.items() if number > 1
+        ]
+        self.made_up += [f"{name}: {change}" for change in times if change not in places]
+        for stream in streams:
+            known = [seen for seen in stream if seen.change in places]
+            newest: dict[int, int] = {}
+            for change, _, _ in known:
+                if places[change] < newest.setdefault(change.row, places[change]):
+                    self.out_of_order.append(
+                        f"{name}: {change} after {written[newest[change.row]]}"
+                    )
+                newest[change.row] = max(newest[change.row], places[change])
+            over: set[int] = set()
+            for transaction, run in groupby(known, key=lambda seen: seen.change.transaction_id):
+                whole = list(run)
+                order = [places[seen.change] for seen in whole]
+                edges = [(seen.begins, seen.ends) for seen in whole if seen.begins is not None]
+                right = [(i == 0, i == len(whole) - 1) for i in range(len(edges))]
+                if transaction in over or order != sorted(order) or edges != right:
+                    self.torn.append(f"{name}: transaction {transaction}: {whole}")
+                over.add(transaction)
+
+    @property
+    def is_right(self) -> bool:
+        return not any(getattr(self, kind) for kind in self._FINDINGS)
+
+    def raise_if_wrong(self) -> None:
+        """
+        :raises AssertionError: with the report, if anything was found.
+        """
+        if not self.is_right:
+            raise AssertionError(str(self))
+
+    def __str__(self) -> str:
+        delivered = ", ".join(f"{number} to {name}" for name, number in self.delivered.items())
+        made = (
+            ", ".join(f"{number} {kind}" for kind, number in sorted(self.disturbances.items()))
+            or "none"
+        )
+        lines = [
+            f"committed: {self.committed} changes in {self.transactions} transactions",
+            f"delivered: {delivered}",
+            f"disturbances: {made}",
+        ]
+        for kind in self._FINDINGS:
+            found = getattr(self, kind)
+            lines += [
+                f"{kind.replace('_', ' ')}: {len(found)}",
+                *(f"  {line}" for line in found[:3]),
+            ]
+        return "\n".join(lines)
+
+
+@dataclass
+class DeliveryCheck:
+    """What is done; :meth:`run` does it.
+
+    :ivar url: of a superuser, or of one who may end the readers' sessions; psycopg2's or psycopg's.
+        Writers use it.
+    :ivar readers_url: where the readers connect, if they are to go through a proxy or a pooler.
+    :ivar seconds: how long it is written; ``writers`` how many at once; ``hot_rows`` how many rows
+        they contend for; ``longest`` seconds that a transaction is held open; ``seed`` of what they
+        do.
+    :ivar names: of consumers; each name has ``threads`` of this process and ``processes`` for each
+        of its ``parts``; and there are ``listeners``. Processes are killed at random.
+    :ivar batch_size: of consumers.
+    :ivar terminate: whether sessions of readers are ended.
+    :ivar disturbances: what else is called at random, by its name in the report: it returns when
+        the server can be reached again.
+    :ivar every: mean seconds between two disturbances.
+    :ivar patience: seconds that the last change may take to reach all readers, when all is calm
+        again.
+    """
+
+    url: str | URL
+    readers_url: str | URL | None = None
+    seconds: float = 10.0
+    writers: int = 6
+    hot_rows: int = 50
+    longest: float = 2.0
+    seed: int = 0
+    names: Sequence[str] = ("consumer",)
+    threads: int = 1
+    processes: int = 0
+    parts: int = 1
+    listeners: int = 0
+    batch_size: int = 20
+    terminate: bool = True
+    disturbances: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    every: float = 0.3
+    patience: float = 30.0
+
+    def run(self) -> Report:
+        """Write, disturb and compare.
+
+        :raises Exception: what a disturbance of yours raised, or the driver where the database
+            cannot be used.
+        """
+        self._engine = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        self._made: Counter[str] = Counter()
+        self._drop()
+        self._query(f"CREATE SCHEMA {SCHEMA}")
+        METADATA.create_all(self._engine)
+        try:
+            with ExitStack() as stack:
+                listeners = [
+                    stack.enter_context(Listening(self._reader_url)) for _ in range(self.listeners)
+                ]
+                keys = [(name, part) for name in self.names for part in range(self.parts)]
+                jobs = [
+                    Job(self._reader_url, name, part, self.parts, self.batch_size)
+                    for name, part in keys
+                ]
+                for job in jobs:
+                    for _ in range(self.threads):
+                        stack.enter_context(Consuming(job))
+                killable = [
+                    stack.enter_context(Process(job)) for job in jobs for _ in range(self.processes)
+                ]
+                self._disturbed(killable)
+                self._write_the_end()
+                self._wait_for_the_end(len(jobs), listeners)
+            return self._report(listeners)
+        finally:
+            self._drop()
+            self._engine.dispose()
+
+    @property
+    def _reader_url(self) -> str:
+        return make_url(self.readers_url or self.url).render_as_string(hide_password=False)
+
+    def _query(self, statement: str) -> list[Any]:
+        with self._engine.connect() as connection:
+            result = connection.exec_driver_sql(statement)
+            return list(result) if result.returns_rows else []
+
+    def _drop(self) -> None:
+        self._query(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+
+    def _disturbed(self, killable: list[Process]) -> None:
+        """Write, and disturb the readers meanwhile."""
+        ((prepared,),) = self._query(
+            "SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'max_prepared_transactions'"
+        )
+        chosen: dict[str, Callable[[], object]] = dict(self.disturbances)
+        if self.terminate:
+            chosen["terminate"] = self._terminate
+        chance, stop = random.Random(self.seed), threading.Event()  # noqa: S311 (no secret)
+        if killable:
+            chosen["kill"] = lambda: chance.choice(killable).kill()
+        with ThreadPoolExecutor(self.writers) as pool:
+            load = Load(
+                self.writers,
+                self.hot_rows,
+                self.longest,
+                self.seed,
+                prepares=prepared >= self.writers,
+            )
+            writers = [Writer(load, number, stop) for number in range(self.writers)]
+            writing: list[Future[None]] = [
+                pool.submit(writer.run, self._engine) for writer in writers
+            ]
+            try:
+                until = time.monotonic() + self.seconds
+                while (left := until - time.monotonic()) > 0:
+                    time.sleep(min(left, chance.expovariate(1 / self.every)))
+                    if chosen:
+                        name = chance.choice(sorted(chosen))
+                        chosen[name]()
+                        self._made[name] += 1
+            finally:
+                stop.set()
+        for written in writing:
+            written.result()
+
+    def _terminate(self) -> None:
+        self._query(
+            "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+            f"AND application_name = '{APPLICATION}' ORDER BY random() LIMIT 1) AS one"
+        )
+
+    def _write_the_end(self) -> None:
+        """One change for each part, after all others."""
+        ids = [
+            next(i for i in count(-1, -1) if part_of((str(i),), self.parts) == part)
+            for part in range(self.parts)
+        ]
+        self._query(insert_rows(ids, END))
+
+    def _wait_for_the_end(self, streams: int, listeners: list[Listening]) -> None:
+        until = time.monotonic() + self.patience
+        ended = f"SELECT count(DISTINCT (name, part)) FROM {EFFECTS.fullname} WHERE strpos(seen, '\"{END}\"') > 0"
+        for listening in listeners:
+            listening.ended.wait(max(0.0, until - time.monotonic()))
+        while self._query(ended)[0][0] < streams and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def _report(self, listeners: list[Listening]) -> Report:
+        written = [
+            Written(*row)
+            for row in self._query(
+                f"SELECT transaction_id, operation, row, token FROM {JOURNAL.fullname} ORDER BY number"
+            )
+        ]
+        streams: dict[str, dict[int, list[Seen]]] = {
+            name: {part: [] for part in range(self.parts)} for name in self.names
+        }
+        for name, part, seen in self._query(
+            f"SELECT name, part, seen FROM {EFFECTS.fullname} ORDER BY number"
+        ):
+            streams[name][part] += [
+                Seen(Written(*change), begins, ends) for change, begins, ends in json.loads(seen)
+            ]
+        readers = {name: list(parts.values()) for name, parts in streams.items()}
+        readers |= {f"listener {i}": [listening.seen] for i, listening in enumerate(listeners, 1)}
+        gaps = []
+        for name, parts in readers.items():
+            for stream in parts:
+                gaps += [
+                    f"{name}: {seen.change.token}"
+                    for seen in stream
+                    if seen.change.operation == GAP
+                ]
+                stream[:] = [seen for seen in stream if seen.change.operation != GAP]
+        report = Report.of(written, readers, gaps)
+        report.disturbances = self._made
+        return report

@@ -1,0 +1,235 @@
+"""What is installed in the database, and how it differs from what the models say.
+
+Read from ``pg_catalog`` in one query for all tables: the source of a function is kept there byte
+for byte, the facts of a trigger in columns, so that nothing has to be created, parsed or locked to
+compare them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Table
+
+from ..log.tables import PREFIX as LOG
+from ..log.tables import LogNames
+from ..marking.spec import marking_of
+from ..protocol.channels import DEFAULT_CHANNEL, RELATION
+from ..sql import Execute, literal, quote
+from .install_steps import BASE_TYPE, COMMENT_PREFIX, FUNCTION_PREFIX, VIRTUAL
+from .trigger_set import (
+    TRIGGER_NAMES,
+    TRIGGER_SHAPE,
+    TRIGGERS,
+    TriggerSet,
+    read_comment,
+    trigger_set,
+)
+
+__all__ = ["Function", "Installed", "functions", "installed", "marked_sets"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A trigger of ours.
+
+    :ivar shape: one of ``TRIGGER_SHAPES``, if nobody altered it.
+    :ivar enabled: pg_trigger.tgenabled: O(rigin), A(lways), R(eplica) or D(isabled).
+    """
+
+    name: str
+    function_oid: int
+    shape: str
+    enabled: str
+
+    @property
+    def fires(self) -> bool:
+        return self.enabled in "OA"
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What the database has for one table.
+
+    :ivar relation: the table's name in messages; ``channel`` the channel that the function says it
+        sends on, else the default one; ``log`` the change log that it says it writes to instead, or
+        None.
+    :ivar function_oid: of the function that the triggers run, or that has its name;
+        ``has_its_name`` tells.
+    :ivar source: the function's source, or None if there is no such function; ``settings`` its SET
+        clauses, ``comment`` its comment, ``is_definer`` whether it runs with its owner's rights.
+    :ivar columns: their names.
+    :ivar types: column name to type OID, domains replaced by what they are made of.
+    :ivar virtual: names of the columns that PostgreSQL computes when they are read, with what from,
+        as SQL.
+    :ivar owner: OID of the role that owns the function; ``stranger`` its name, if it is neither a
+        superuser nor the table's owner.
+    :ivar near_log: the schema of the change log that ``search_path`` gives, or None.
+    """
+
+    relation: str
+    channel: str
+    log: LogNames | None
+    function_oid: int | None
+    has_its_name: bool
+    is_definer: bool
+    source: str | None
+    comment: str | None
+    settings: dict[str, str]
+    triggers: dict[str, Trigger]
+    columns: frozenset[str]
+    types: dict[str, int]
+    virtual: dict[str, str]
+    near_log: str | None
+    owner: int | None
+    stranger: str | None
+
+    def lacks(self, wanted: TriggerSet) -> list[str]:
+        """The names of the columns that the triggers would need and the table does not have."""
+        return [c.name for c in wanted.columns if c.name not in self.columns]
+
+    def fitted(self, wanted: TriggerSet) -> TriggerSet:
+        """``wanted`` for the types that the columns really have."""
+        return wanted.as_in_database(self.types, self.virtual)
+
+
+_INSTALLED = f"""
+SELECT w.place, f.oid::bigint, (f.oid = pg_catalog.to_regprocedure(w.function)::oid)::int, f.prosecdef::int, f.prosrc,
+  pg_catalog.obj_description(f.oid, 'pg_proc'),
+  (SELECT pg_catalog.json_object_agg(pg_catalog.lower(pg_catalog.split_part(c, '=', 1)),
+       pg_catalog.substr(c, pg_catalog.strpos(c, '=') + 1))::text
+     FROM pg_catalog.unnest(f.proconfig) AS c),
+  r.name, {DEFAULT_CHANNEL.format(name="r.name")},
+  (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text
+     FROM pg_catalog.pg_trigger AS t
+     WHERE t.tgrelid = c.oid AND t.tgparentid = 0::oid AND NOT t.tgisinternal AND (t.tgname IN ({TRIGGERS}) OR t.tgfoid = f.oid)),
+  a.columns, a.types, a.virtual, (SELECT m.nspname FROM pg_catalog.pg_class AS l
+    JOIN pg_catalog.pg_namespace AS m ON m.oid = l.relnamespace WHERE l.oid = pg_catalog.to_regclass({literal(LOG)})::oid),
+  f.proowner::bigint, (SELECT s.rolname FROM pg_catalog.pg_roles AS s WHERE s.oid = f.proowner AND s.oid <> c.relowner AND NOT s.rolsuper)
+FROM (SELECT * FROM pg_catalog.json_to_recordset({{wanted}}::json) AS w (place int, schema text, "table" text, function text)
+  WHERE schema IS NULL OR pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace(schema)::oid, 'USAGE') OFFSET 0) AS w
+JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w."table")::oid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (SELECT {RELATION.format(schema="n.nspname", table="c.relname")} AS name) AS r
+CROSS JOIN LATERAL (SELECT pg_catalog.json_agg(a.attname)::text AS columns,
+     pg_catalog.json_object_agg(a.attname, {BASE_TYPE})::text AS types,
+     (pg_catalog.json_object_agg(a.attname, {VIRTUAL}) FILTER (WHERE a.attgenerated = 'v'))::text AS virtual
+   FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
+     LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+   WHERE a.attrelid = c.oid AND a.attnum > 0::int2 AND NOT a.attisdropped) AS a
+LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = coalesce(
+  (SELECT t.tgfoid FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname IN ({TRIGGERS})
+     ORDER BY t.tgfoid = pg_catalog.to_regprocedure(w.function)::oid DESC NULLS LAST, t.tgname LIMIT 1),
+  pg_catalog.to_regprocedure(w.function)::oid)
+ORDER BY 1
+"""
+
+
+def installed(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, Installed]:
+    """What the database has for each of ``sets``; those whose table does not exist are left out."""
+    wanted = list(sets)
+    asked = [
+        {
+            "place": i,
+            "schema": None if s.schema is None else quote(s.schema),
+            "table": s.qualified_table,
+            "function": s.qualified_function + "()",
+        }
+        for i, s in enumerate(wanted)
+    ]
+    sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)))
+    result: dict[TriggerSet, Installed] = {}
+    for (
+        place,
+        function,
+        named,
+        definer,
+        source,
+        comment,
+        settings,
+        relation,
+        channel,
+        triggers,
+        *about,
+    ) in execute(sql):
+        columns, types, virtual, near_log, owner, stranger = about
+        found = [Trigger(*given) for given in json.loads(triggers or "[]")]
+        by_name = {trigger.name: trigger for trigger in found}
+        said = read_comment(comment) or {}
+        result[wanted[place]] = Installed(
+            relation=relation,
+            channel=said.get("channel") or channel,
+            log=LogNames(said.get("log_schema")) if said.get("durable") else None,
+            function_oid=function,
+            has_its_name=bool(named),
+            is_definer=bool(definer),
+            source=source,
+            comment=comment,
+            settings=json.loads(settings or "{}"),
+            triggers=by_name,
+            columns=frozenset(json.loads(columns or "[]")),
+            types=json.loads(types or "{}"),
+            virtual=json.loads(virtual or "{}"),
+            near_log=near_log,
+            owner=owner,
+            stranger=stranger,
+        )
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A trigger function of ours, and one of the triggers that run it. It is known by its comment,
+    or by that trigger's name and its own.
+
+    :ivar said: what its comment says, as :func:`~sa_pgnotify.triggers.trigger_set.read_comment`
+        gives it; None if that is damaged or lost.
+    :ivar table_schema: where the trigger is; it, ``table``, ``trigger`` and ``visible`` are None if
+        there is none.
+    :ivar visible: whether ``search_path`` finds the table without its schema.
+    """
+
+    schema: str
+    name: str
+    said: dict[str, Any] | None
+    table_schema: str | None
+    table: str | None
+    trigger: str | None
+    visible: bool | None
+
+
+_FUNCTIONS = f"""
+SELECT n.nspname, f.proname, d.description, m.nspname, c.relname, t.tgname, pg_catalog.pg_table_is_visible(c.oid)
+FROM pg_catalog.pg_proc AS f
+JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
+LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = f.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass::oid AND d.objsubid = 0
+LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = f.oid AND t.tgparentid = 0::oid
+LEFT JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+LEFT JOIN pg_catalog.pg_namespace AS m ON m.oid = c.relnamespace
+WHERE pg_catalog.starts_with(f.proname::text, {literal(FUNCTION_PREFIX)})
+  AND (pg_catalog.starts_with(d.description, {literal(COMMENT_PREFIX)}) OR t.tgname IN ({TRIGGERS}))
+ORDER BY 1, 2, 6
+"""
+
+
+def functions(execute: Execute) -> list[Function]:
+    """All trigger functions of ours in the database, once for each trigger that runs them."""
+    rows = (
+        Function(schema, name, read_comment(comment), *trigger)
+        for schema, name, comment, *trigger in execute(_FUNCTIONS)
+    )
+    return [f for f in rows if f.said is not None or f.trigger in TRIGGER_NAMES.values()]
+
+
+def marked_sets(
+    tables: Iterable[Table], schema_of: Callable[[str | None], str | None]
+) -> dict[Table, TriggerSet]:
+    """The trigger sets of the marked ones among ``tables``."""
+    return {
+        t: trigger_set(t, marking).in_schemas(schema_of)
+        for t in tables
+        if (marking := marking_of(t)) is not None
+    }

@@ -1,0 +1,89 @@
+"""The partitions and inheritance children of a marked table, as far as they make its triggers fail.
+
+A statement trigger with transition tables fires for writes to the table that it is on, and
+PostgreSQL collects the rows of all its descendants. It cannot do that for a foreign table: once
+such triggers are there, each statement that reaches a foreign descendant fails with "cannot collect
+transition tuples from child foreign tables" (PostgreSQL before 2025's minor releases collected
+wrong rows instead). Other descendants, whether temporary, unlogged or with columns in another
+order, are collected as they should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from ..sql import Execute
+
+__all__ = ["REFUSE_FOREIGN_CHILDREN", "collecting_kinds", "foreign_children"]
+
+FOREIGN_CHILDREN = """
+    WITH RECURSIVE below (oid) AS (
+      SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = {table}::oid
+      UNION
+      SELECT i.inhrelid FROM below JOIN pg_catalog.pg_inherits AS i ON i.inhparent = below.oid)
+    SELECT n.nspname, c.relname FROM below JOIN pg_catalog.pg_class AS c ON c.oid = below.oid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind = 'f'::"char"
+"""
+"""A query for the schema and name of each foreign table below a table. ``{table}``: SQL for that
+table's OID, or its ``regclass``."""
+
+HINT = (
+    "Detach it (ALTER TABLE ... DETACH PARTITION, or NO INHERIT), or unmark the table, and mark instead the partitions that are ordinary "
+    "tables and are written to directly."
+)
+
+REFUSE_FOREIGN_CHILDREN = f"""DECLARE
+  foreign_tables text := (
+    SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', f.nspname, f.relname), ', ' ORDER BY f.nspname, f.relname)
+    FROM ({FOREIGN_CHILDREN}) AS f
+    WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS p WHERE p.oid = {{table}}::oid AND p.relkind IN ({{kinds}})));
+BEGIN
+  IF foreign_tables IS NOT NULL THEN
+    RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
+      MESSAGE = pg_catalog.format('sa_pgnotify: with triggers on %s, writes that reach %s would fail: '
+        'PostgreSQL cannot collect the changes of foreign tables', {{table}}, foreign_tables),
+      HINT = 'Nothing was installed. {HINT}';
+  END IF;
+END;"""
+"""A PL/pgSQL block that refuses to install triggers which would make writes fail.
+
+``{table}``: SQL for the table's ``regclass``; ``{kinds}``: what :func:`collecting_kinds` returns.
+If that is empty, leave the block out.
+"""
+
+
+def collecting_kinds(operations: Collection[str]) -> str:
+    """Return the kinds of table (``pg_class.relkind``, as a list of SQL literals) whose
+    descendants' rows the triggers collect.
+
+    INSERT reaches other tables by a partitioned table only, UPDATE and DELETE by any parent;
+    TRUNCATE collects nothing.
+    """
+    if "update" in operations or "delete" in operations:
+        return "'r'::\"char\", 'p'::\"char\""
+    return "'p'::\"char\"" if "insert" in operations else ""
+
+
+def foreign_children(
+    execute: Execute, tables: Iterable[tuple[str, str]]
+) -> dict[int, list[tuple[str, str]]]:
+    """Return the schemas and names of the foreign tables below tables, by the place of these in
+    ``tables``; where there are none, nothing.
+
+    :param tables: of each, SQL for its name as a text, and what :func:`collecting_kinds` returns.
+    """
+    wanted = ", ".join(
+        f"({place}, pg_catalog.to_regclass({name})::oid, ARRAY[{kinds}])"
+        for place, (name, kinds) in enumerate(tables)
+        if kinds
+    )
+    found: dict[int, list[tuple[str, str]]] = {}
+    if wanted:
+        sql = f"""
+SELECT w.place, f.nspname::text, f.relname::text FROM (VALUES {wanted}) AS w (place, oid, kinds)
+JOIN pg_catalog.pg_class AS p ON p.oid = w.oid AND pg_catalog.array_position(w.kinds, p.relkind) IS NOT NULL
+CROSS JOIN LATERAL ({FOREIGN_CHILDREN.format(table="w.oid")}) AS f ORDER BY 1, 2, 3
+"""
+        for place, schema, name in execute(sql):
+            found.setdefault(place, []).append((schema, name))
+    return found

@@ -1,0 +1,253 @@
+"""How what is installed differs from what the models say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import Connection, Engine, MetaData, text
+
+from ..log.tables import LogNames, find_log
+from ..marking.spec import marking_of
+from ..sql import Execute, execute_on, literal, quote, schema_translation
+from .catalog import Installed, functions, installed, marked_sets
+from .children import HINT as DETACH
+from .children import collecting_kinds, foreign_children
+from .install_steps import FUNCTION_PREFIX
+from .rights import lacking_rights
+from .trigger_set import TRIGGER_NAMES, TRIGGER_SHAPES, TriggerSet, read_comment
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One difference between the models and the database.
+
+    :ivar kind: ``"missing"`` (no table, function or trigger, or no right to write to the change
+        log), ``"outdated"`` (made from another declaration, or altered by hand), ``"disabled"``
+        (ALTER TABLE ... DISABLE TRIGGER), ``"conflicting"`` (something in the database makes writes
+        fail because of the triggers) or ``"left over"`` (ours, but no marking asks for it).
+    :ivar table: the table's name, as SQLAlchemy gives it (``schema.table``).
+    :ivar object: what differs, e.g. ``"trigger sa_pgnotify_insert"``.
+    :ivar mend: what to do, in one sentence.
+    """
+
+    kind: Literal["missing", "outdated", "disabled", "conflicting", "left over"]
+    table: str
+    object: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.object} of {self.table}. {self.mend}"
+
+
+def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> list[Drift]:
+    """How what is installed for a table differs from what its marking asks for."""
+    create = "Run metadata.create_all(engine), or the migration that installs the triggers."
+    if found is None:  # or in a schema that this role may not use, where it sees no table
+        grant = (
+            ""
+            if wanted.schema is None
+            else f" If it is there, GRANT USAGE ON SCHEMA {quote(wanted.schema)} TO this role."
+        )
+        return [Drift("missing", table_name, "the table", create + grant)]
+    lacking = found.lacks(wanted)
+    if lacking:  # create_all leaves such a table alone
+        columns = ", ".join(f"column {name}" for name in lacking)
+        create = (
+            f"First add {columns}, which the table lacks, by a migration; the triggers follow it."
+        )
+    wanted = found.fitted(wanted)
+    mend = "Add it, by a migration; the triggers follow it."
+    drifts = [Drift("outdated", table_name, f"column {name}", mend) for name in lacking]
+    if found.source is None:
+        drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
+    elif not found.has_its_name or not _is_as_wanted(wanted, found):
+        drifts.append(Drift("outdated", table_name, f"function {wanted.function_name}", create))
+    if found.stranger is not None:
+        fix = f"It could replace the function by code that runs as the writers. ALTER FUNCTION ... OWNER TO the owner of {table_name}."
+        drifts.append(
+            Drift(
+                "conflicting",
+                table_name,
+                f"the role {found.stranger}, which owns function {wanted.function_name}",
+                fix,
+            )
+        )
+    for operation, name in TRIGGER_NAMES.items():
+        trigger = found.triggers.get(name)
+        if operation not in wanted.marking.operations:
+            if trigger is not None:
+                drifts.append(Drift("left over", table_name, f"trigger {name}", create))
+        elif trigger is None:
+            drifts.append(Drift("missing", table_name, f"trigger {name}", create))
+        elif (
+            trigger.shape != TRIGGER_SHAPES[operation] or trigger.function_oid != found.function_oid
+        ):
+            drifts.append(Drift("outdated", table_name, f"trigger {name}", create))
+        elif not trigger.fires:
+            drifts.append(
+                Drift(
+                    "disabled",
+                    table_name,
+                    f"trigger {name}",
+                    f"ALTER TABLE {wanted.qualified_table} ENABLE TRIGGER {name}.",
+                )
+            )
+    drifts.extend(
+        Drift("left over", table_name, f"trigger {name}", create)
+        for name in found.triggers.keys() - TRIGGER_NAMES.values()
+    )
+    return drifts
+
+
+def _is_as_wanted(wanted: TriggerSet, found: Installed) -> bool:
+    """Whether the function is what it should be; a setting of None stands for any value."""
+    said = read_comment(found.comment) or {}
+    resolved = said.pop("resolved", {})
+    if (said, found.is_definer) != (read_comment(wanted.comment), wanted.is_definer):
+        return False
+    if wanted.source(resolved, found.near_log) != found.source:
+        return False
+    if any(resolved.get(mark) != sql for mark, sql in wanted.virtual_marks(found.virtual).items()):
+        return False
+    settings = wanted.settings
+    return settings.keys() == found.settings.keys() and all(
+        v is None or v == found.settings[n] for n, v in settings.items()
+    )
+
+
+def check(bind: Engine | Connection, metadata: MetaData | Sequence[MetaData]) -> list[Drift]:
+    """Return what is missing, outdated, disabled, conflicting or left over in the database; an
+    empty list if it is as the models say.
+
+    It reads ``pg_catalog`` and changes nothing. Triggers of tables that are not in ``metadata`` are
+    another program's, and not reported.
+
+    :param bind: engine or connection; its ``schema_translate_map`` is honoured.
+    :param metadata: of the models; several if the database is shared by several declarative bases.
+    """
+    if isinstance(bind, Engine):
+        with bind.connect() as connection:
+            return check(connection, metadata)
+    if bind.dialect.name != "postgresql":
+        return []
+    every = [metadata] if isinstance(metadata, MetaData) else list(metadata)
+    schema_of = schema_translation(bind)
+    execute = execute_on(bind)
+    marked = [
+        (t, wanted)
+        for one in every
+        for t, wanted in marked_sets(one.tables.values(), schema_of).items()
+    ]
+    found = installed(execute, (wanted for _, wanted in marked))
+    drifts = [
+        d for table, wanted in marked for d in compare(wanted, found.get(wanted), table.fullname)
+    ]
+    drifts += (d for one in every if _has_durable(one) for d in _missing_log(bind, one, schema_of))
+    names = {wanted: table.fullname for table, wanted in marked if wanted in found}
+    drifts += _lacking_rights(execute, names, found)
+    drifts += _foreign_children(execute, names)
+    default: str = bind.execute(text("SELECT pg_catalog.current_schema()")).scalar() or "public"
+    known = {(wanted.schema or default, wanted.function_name) for _, wanted in marked}
+    tables = {
+        (schema_of(t.schema) or default, t.name) for one in every for t in one.tables.values()
+    }
+    return [*dict.fromkeys(drifts), *_left_over(execute, known, tables)]
+
+
+def _has_durable(metadata: MetaData) -> bool:
+    return any(
+        (marking := marking_of(t)) is not None and marking.durable for t in metadata.tables.values()
+    )
+
+
+def _missing_log(
+    connection: Connection, metadata: MetaData, schema_of: Callable[[str | None], str | None]
+) -> list[Drift]:
+    """The tables of the change log that do not exist."""
+    log = find_log(metadata)
+    names = (
+        {}
+        if log is None
+        else {t.fullname: LogNames(schema_of(t.schema)).of(t.name) for t in log.tables}
+    )
+    sql = text("SELECT pg_catalog.to_regclass(:name)::oid::bigint")
+    absent = (
+        name
+        for name, quoted in names.items()
+        if connection.execute(sql, {"name": quoted}).scalar() is None
+    )
+    return [
+        Drift(
+            "missing",
+            name,
+            "the table",
+            "Run metadata.create_all(engine), or the migration that makes it.",
+        )
+        for name in absent
+    ]
+
+
+def _lacking_rights(
+    execute: Execute, names: dict[TriggerSet, str], found: dict[TriggerSet, Installed]
+) -> Iterator[Drift]:
+    """What the owners of the functions of durable tables may not do with the log."""
+    functions = {
+        function: w
+        for w in names
+        if w.marking.durable and (function := found[w].function_oid) is not None
+    }
+    lacking = lacking_rights(
+        execute, ((function, w.marking.log_schema) for function, w in functions.items())
+    )
+    for function, rights in lacking.items():
+        mend = f"{rights.role} owns the trigger function and lacks {rights.lacking}. As the owner of the log, run: {rights.grants}"
+        yield Drift(
+            "missing",
+            names[functions[function]],
+            f"rights of the role {rights.role} on the change log",
+            mend,
+        )
+
+
+def _foreign_children(execute: Execute, names: dict[TriggerSet, str]) -> Iterator[Drift]:
+    """The foreign tables below tables whose triggers collect the rows of all that is below them."""
+    for wanted, children in foreign_children_of(execute, names).items():
+        for schema, name in children:
+            mend = f"PostgreSQL cannot collect its changes for the triggers, and writes that reach it fail. {DETACH}"
+            yield Drift(
+                "conflicting",
+                names[wanted],
+                f"the foreign table {quote(schema)}.{quote(name)} below the triggers",
+                mend,
+            )
+
+
+def foreign_children_of(
+    execute: Execute, sets: Iterable[TriggerSet]
+) -> dict[TriggerSet, list[tuple[str, str]]]:
+    """Return the foreign tables below the tables of ``sets`` that make writes fail, by schema and
+    name."""
+    asked = [(s, kinds) for s in sets if (kinds := collecting_kinds(s.marking.operations))]
+    found = foreign_children(execute, ((literal(s.qualified_table), kinds) for s, kinds in asked))
+    return {asked[place][0]: children for place, children in found.items()}
+
+
+def _left_over(
+    execute: Execute, known: set[tuple[str, str]], tables: set[tuple[str, str]]
+) -> list[Drift]:
+    """Functions of ours that work for tables of the metadata, and that no marking asks for.
+
+    :param known: schema and name of the functions that are asked for; ``tables`` schema and name of
+        all tables of the metadata.
+    """
+    drifts: dict[tuple[str, str], Drift] = {}
+    for f in functions(execute):
+        named_after = (f.said or {}).get("table") or f.name.removeprefix(FUNCTION_PREFIX)
+        place = (f.table_schema, f.table) if f.table else (f.schema, named_after)
+        if (f.schema, f.name) not in known and place in tables:
+            mend = f'DROP FUNCTION "{f.schema}"."{f.name}"() CASCADE, unless another program marks the table: then check its MetaData too.'
+            table = f"{f.table_schema}.{f.table}" if f.table else f.schema
+            drifts[f.schema, f.name] = Drift("left over", table, f"function {f.name}", mend)
+    return list(drifts.values())

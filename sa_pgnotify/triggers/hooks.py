@@ -1,0 +1,140 @@
+"""The hooks by which ``create_all`` and ``drop_all`` install and remove the triggers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, MetaData, Table, event
+from sqlalchemy.sql.ddl import SchemaDropper, SchemaGenerator
+
+from ..log.tables import ChangeLog, find_log
+from ..marking.spec import Marking, marking_of
+from ..sql import execute_on, schema_translation
+from .catalog import Installed, installed, marked_sets
+from .ddl import CreateNotifyTriggers, DropNotifyTriggers
+from .drift import compare
+from .log_users import refuse_to_drop_a_shared_log
+from .relations import refuse_relations
+from .trigger_set import TriggerSet
+
+logger = logging.getLogger("sa_pgnotify")
+
+
+@event.listens_for(MetaData, "before_create")
+def _creates_all(
+    metadata: MetaData, connection: Any, tables: Any, _ddl_runner: Any, **_: Any
+) -> None:
+    # What cannot have triggers is there already: find it before anything is created.
+    if isinstance(_ddl_runner, SchemaGenerator) and isinstance(connection, Connection) and tables:
+        there = _marked(
+            connection, set(_ddl_runner.tables or metadata.tables.values()) - set(tables)
+        )
+        refuse_relations(connection, marked_sets(there, schema_translation(connection)))
+
+
+@event.listens_for(MetaData, "after_create")
+def _created_all(metadata: MetaData, connection: Any, _ddl_runner: Any, **_: Any) -> None:
+    # Migrations run other runners: they install triggers by operations of their own, frozen at the
+    # time of writing.
+    if isinstance(_ddl_runner, SchemaGenerator):
+        _install(
+            connection,
+            _ddl_runner.tables or metadata.tables.values(),
+            with_log=_ddl_runner.tables is None,
+        )
+
+
+@event.listens_for(Table, "after_create")
+def _created(
+    table: Table, connection: Any, _ddl_runner: Any, _is_metadata_operation: bool = False, **_: Any
+) -> None:
+    if isinstance(_ddl_runner, SchemaGenerator) and not _is_metadata_operation:
+        _install(connection, [table], with_log=False)
+
+
+@event.listens_for(MetaData, "before_drop")
+def _drops_all(metadata: MetaData, connection: Any, _ddl_runner: Any, **_: Any) -> None:
+    if isinstance(_ddl_runner, SchemaDropper):
+        tables = list(_ddl_runner.tables or metadata.tables.values())
+        if isinstance(connection, Connection) and connection.dialect.name == "postgresql":
+            refuse_to_drop_a_shared_log(
+                connection, metadata, tables, schema_translation(connection)
+            )
+        # While their log is there, so that its listeners can be notified.
+        _remove(connection, [t for t in tables if _durable(t)])
+
+
+@event.listens_for(MetaData, "after_drop")
+def _dropped_all(metadata: MetaData, connection: Any, _ddl_runner: Any, **_: Any) -> None:
+    if isinstance(_ddl_runner, SchemaDropper):
+        _remove(connection, _ddl_runner.tables or metadata.tables.values())
+
+
+@event.listens_for(Table, "after_drop")
+def _dropped(
+    table: Table, connection: Any, _ddl_runner: Any, _is_metadata_operation: bool = False, **_: Any
+) -> None:
+    if isinstance(_ddl_runner, SchemaDropper) and not _is_metadata_operation:
+        _remove(connection, [table])
+
+
+def _install(connection: Any, tables: Iterable[Table], *, with_log: bool) -> None:
+    """Install what is missing or outdated; when all is in place, one query and no lock.
+
+    :param with_log: whether the tables of the change log were among those that were created, or
+        that were there.
+    """
+    marked = _marked(connection, tables)
+    statements = {table: CreateNotifyTriggers(table) for table in marked}
+    if isinstance(connection, Connection) and marked:
+        sets = marked_sets(marked, schema_translation(connection))
+        found = installed(execute_on(connection), sets.values())
+        marked = [t for t, wanted in sets.items() if _can_be_mended(t, wanted, found.get(wanted))]
+        refuse_relations(connection, {t: sets[t] for t in marked})
+        for table, statement in statements.items():
+            if (there := found.get(sets[table])) is not None:
+                statement.triggers = there.fitted(statement.triggers)
+    for metadata, schema in {
+        t.metadata: marking.log_schema for t in marked if (marking := _durable(t)) is not None
+    }.items():
+        log = find_log(metadata)
+        # a table that was copied into another MetaData comes without one
+        if log is None or not with_log:
+            metadata.create_all(connection, (log or ChangeLog(metadata, schema=schema)).tables)
+    for table in marked:
+        connection.execute(statements[table])
+
+
+def _can_be_mended(table: Table, wanted: TriggerSet, found: Installed | None) -> bool:
+    """Whether the table's triggers are not what they should be, and the table has what they need to
+    be so."""
+    if found is not None and (absent := found.lacks(wanted)):
+        names = ", ".join(f"column {name}" for name in absent)
+        logger.warning(
+            "%s lacks %s: its triggers are left as they are, for they could not read that",
+            table.fullname,
+            names,
+        )
+        return False
+    return any(drift.kind != "disabled" for drift in compare(wanted, found, table.fullname))
+
+
+def _remove(connection: Any, tables: Iterable[Table]) -> None:
+    for table in _marked(connection, tables):
+        connection.execute(DropNotifyTriggers(table))
+
+
+def _durable(table: Table) -> Marking | None:
+    """The marking of a table whose changes go into a log."""
+    marking = marking_of(table)
+    return marking if marking is not None and marking.durable else None
+
+
+def _marked(connection: Any, tables: Iterable[Table]) -> list[Table]:
+    return (
+        [t for t in tables if marking_of(t) is not None]
+        if connection.dialect.name == "postgresql"
+        else []
+    )

@@ -1,0 +1,104 @@
+"""The marked tables that a database has, read back as Core tables: for programs that know no
+models.
+
+The comment on a trigger function says what it was made from, and the catalog what its table has
+become since; what is read back tells what is told in fact, so that an operation without a trigger
+that fires is no part of it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, MetaData, Table
+from sqlalchemy.exc import SAWarning
+
+from ..marking.spec import mark
+from ..sql import execute_on
+from .catalog import Function, Installed, functions, installed
+from .trigger_set import NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet
+
+__all__ = ["Installation", "read_installation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What of ours a database has.
+
+    :ivar sets: what was installed, by the full name of its table; ``found`` what is there of it
+        now.
+    :ivar damaged: trigger functions of tables whose comment does not tell, or that a newer version
+        has made; ``unused`` those that no trigger runs.
+    :ivar hidden: tables that have triggers of ours, in schemas that this role may not use.
+    """
+
+    sets: dict[str, TriggerSet]
+    found: dict[str, Installed]
+    damaged: dict[str, Function]
+    unused: list[Function]
+    hidden: list[str]
+
+    def silent(self, name: str) -> list[str]:
+        """The triggers of a table that do not fire, or are not there."""
+        there = self.found[name].triggers
+        wanted = [TRIGGER_NAMES[operation] for operation in self.sets[name].marking.operations]
+        return [trigger for trigger in wanted if trigger not in there or not there[trigger].fires]
+
+    def tables(self, connection: Connection) -> MetaData:
+        """The tables that tell something, reflected and marked."""
+        metadata = MetaData()
+        by_schema: dict[str | None, list[str]] = {}
+        for name, triggers in self.sets.items():
+            if len(self.silent(name)) < len(triggers.marking.operations):
+                by_schema.setdefault(triggers.schema, []).append(triggers.table)
+        with warnings.catch_warnings():
+            # of types that it does not know, whose values are texts then
+            warnings.simplefilter("ignore", SAWarning)
+            for schema, names in by_schema.items():
+                metadata.reflect(connection, schema=schema, only=names, resolve_fks=False)
+        for table in metadata.tables.values():
+            self._mark(table)
+        return metadata
+
+    def _mark(self, table: Table) -> None:
+        marking, silent = self.sets[table.fullname].marking, self.silent(table.fullname)
+        mark(
+            table,
+            replace(
+                marking,
+                operations=tuple(o for o in marking.operations if TRIGGER_NAMES[o] not in silent),
+            ),
+        )
+
+
+def read_installation(connection: Connection) -> Installation:
+    """What of ours the database of ``connection`` has."""
+    execute = execute_on(connection)
+    sets: dict[str, TriggerSet] = {}
+    damaged: dict[str, Function] = {}
+    unused = []
+    for function in functions(execute):
+        if function.table is None:
+            unused.append(function)
+            continue
+        schema = None if function.visible else function.table_schema
+        name = function.table if schema is None else f"{schema}.{function.table}"
+        said = {
+            argument: value
+            for argument, value in (function.said or {}).items()
+            if argument not in NOT_PARAMETERS
+        }
+        if "columns" not in said:
+            damaged[name] = function
+        elif function.trigger in TRIGGER_NAMES.values():
+            made = TriggerSet.made(function.table, schema, **said)
+            sets[name] = (
+                made
+                if made.function_name == function.name
+                else replace(made, function=function.name)
+            )
+    there = installed(execute, sets.values())
+    found = {name: there[triggers] for name, triggers in sets.items() if triggers in there}
+    hidden = sorted(sets.keys() - found.keys())
+    return Installation({name: sets[name] for name in found}, found, damaged, unused, hidden)
