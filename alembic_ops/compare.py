@@ -209,7 +209,7 @@ def _proposal(
     """
     if wanted is None:
         schema, table = place
-        return DropNotifyTriggersOp(TriggerSet.only_named(table, schema), former)
+        return DropNotifyTriggersOp(TriggerSet.for_drop(table, schema), former)
     found = database.found.get(wanted)
     fitted = wanted
     if found is not None:
@@ -315,7 +315,7 @@ def _left_over(context: AutogenContext, schemas: set[str | None]) -> Iterator[Dr
         gone = Table(name, MetaData(), schema=schema)
         if all(_included(context, type_, gone, None) for type_ in ("table", FILTER_TYPE)):
             log.info("Detected a notify trigger function that no trigger runs, %r", function.name)
-            triggers = TriggerSet.only_named(name, schema)
+            triggers = TriggerSet.for_drop(name, schema)
             if triggers.function_name != function.name:
-                triggers = TriggerSet.only_named(name, schema, function.name)
+                triggers = TriggerSet.for_drop(name, schema, function.name)
             yield DropNotifyTriggersOp(triggers, if_exists=True)

@@ -51,7 +51,7 @@ class CreateNotifyTriggersOp(NotifyTriggersOp):
 
     def reverse(self) -> DropNotifyTriggersOp:
         return DropNotifyTriggersOp(
-            TriggerSet.only_named(self.triggers.table, self.triggers.schema), self.triggers
+            TriggerSet.for_drop(self.triggers.table, self.triggers.schema), self.triggers
         )
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
@@ -221,13 +221,13 @@ class DropNotifyTriggersOp(NotifyTriggersOp):
         :raises sqlalchemy.exc.DBAPIError: if the table does not exist.
         """
         operations.invoke(
-            cls(TriggerSet.only_named(table_name, schema, function), if_exists=if_exists)
+            cls(TriggerSet.for_drop(table_name, schema, function), if_exists=if_exists)
         )
 
     @classmethod
     def batch_drop_notify_triggers(cls, operations: BatchOperations, /) -> None:
         """Remove the triggers of the batch's table; see :meth:`drop_notify_triggers`."""
-        operations.invoke(cls(TriggerSet.only_named(*_batch_table(operations))))
+        operations.invoke(cls(TriggerSet.for_drop(*_batch_table(operations))))
 
 
 class LostNotifyTriggersOp(MigrateOperation):
@@ -259,7 +259,7 @@ def made(table: str, schema: str | None, **parameters: Any) -> TriggerSet:
     :raises RevisionError: if ``parameters`` make no triggers.
     """
     try:
-        return TriggerSet.made(table, schema, **parameters)
+        return TriggerSet.from_parameters(table, schema, **parameters)
     except NotifyConfigError as error:
         raise RevisionError(error.subject, str(error).removeprefix(f"{error.subject}: ")) from error
 

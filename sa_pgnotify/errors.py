@@ -40,7 +40,7 @@ def _remade(
 
 
 class NotifyConfigError(PgNotifyError):
-    """A declaration that cannot work; the message names the class or table and the mend.
+    """A declaration that cannot work; the message names the class or table and the fix.
 
     :ivar subject: name of the class or table, e.g. ``"Order"``.
     :ivar problem: the message without it.

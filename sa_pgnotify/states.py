@@ -95,7 +95,7 @@ class States:
         self._secrets = [password, quote(password, safe=" +")] if password else []
         self._on_state = on_state
 
-    def tell(
+    def report(
         self,
         state: State,
         detail: object = "",

@@ -282,7 +282,7 @@ def test_batch_in_a_schema(engine):
     "call", ["create_notify_triggers({})", "alter_notify_triggers({})", "drop_notify_triggers()"]
 )
 def test_batch_that_makes_the_table_anew(engine, call):
-    """A batch with recreate="always" refuses the operations, and names the table and the mend;
+    """A batch with recreate="always" refuses the operations, and names the table and the fix;
     nothing is changed."""
     shop(spec=None, more=("note",)).create_all(engine)
     before = catalog(engine)
@@ -455,7 +455,7 @@ def test_command_line(engine, url, tmp_path):
 
 def test_without_import(engine, url, tmp_path):
     """A revision written by an env.py that does not import alembic_ops fails before it changes
-    anything, and names the mend."""
+    anything, and names the fix."""
     alembic = commands(tmp_path, url, imported=False)
     alembic.run("revision", "--autogenerate", "-m", "first")
     output = alembic.run("upgrade", "head", code=1)

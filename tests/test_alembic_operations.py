@@ -315,8 +315,8 @@ def test_operations_run_in_an_autocommit_block(engine, project):
 
 # -- reverse, and the diff of compare_metadata -----------------------------------------------------
 
-FIRST = TriggerSet.made("orders", "shop", **GIVEN)
-SECOND = TriggerSet.made("orders", "shop", **GIVEN, values="all", operations=["insert"])
+FIRST = TriggerSet.from_parameters("orders", "shop", **GIVEN)
+SECOND = TriggerSet.from_parameters("orders", "shop", **GIVEN, values="all", operations=["insert"])
 
 
 def parts(op: Any) -> tuple[Any, ...]:
@@ -326,7 +326,7 @@ def parts(op: Any) -> tuple[Any, ...]:
 def test_reverse_of_each_operation():
     """Create and drop reverse to each other, an alter to the former state, and twice reversed is
     what it was."""
-    here = TriggerSet.only_named("orders", "shop")
+    here = TriggerSet.for_drop("orders", "shop")
     create, alter, drop = (
         CreateNotifyTriggersOp(FIRST),
         AlterNotifyTriggersOp(SECOND, FIRST),
@@ -348,7 +348,7 @@ def test_what_cannot_be_reversed_says_so():
         ValueError, match="operation is not reversible; the triggers that it replaces are not known"
     ):
         AlterNotifyTriggersOp(FIRST).reverse()
-    drop = DropNotifyTriggersOp(TriggerSet.only_named("orders", "shop"), if_exists=True)
+    drop = DropNotifyTriggersOp(TriggerSet.for_drop("orders", "shop"), if_exists=True)
     assert drop.reverse().reverse() is drop
     code = render_python_code(DowngradeOps([drop.reverse()]))
     assert (
@@ -365,7 +365,7 @@ def test_to_diff_tuple():
         "orders",
         FIRST.parameters,
     )
-    here = TriggerSet.only_named("orders", "shop")
+    here = TriggerSet.for_drop("orders", "shop")
     assert DropNotifyTriggersOp(here, FIRST).to_diff_tuple() == (
         "remove_notify_triggers",
         "shop",
@@ -450,7 +450,7 @@ def test_parameters_round_trip(triggers):
         triggers.columns,
     )
     for said in (triggers.parameters, json.loads(json.dumps(triggers.parameters))):
-        again = TriggerSet.made(triggers.table, triggers.schema, **said)
+        again = TriggerSet.from_parameters(triggers.table, triggers.schema, **said)
         assert again == triggers
         assert (again.body, again.settings, again.comment) == (
             triggers.body,
@@ -470,7 +470,9 @@ def test_the_comment_on_the_function_is_read_back(triggers):
         if table is not None
         else triggers.function_name in (triggers.function, f"sa_pgnotify_{triggers.table}")
     )
-    made = TriggerSet.made(triggers.table, triggers.schema, function=triggers.function, **said)
+    made = TriggerSet.from_parameters(
+        triggers.table, triggers.schema, function=triggers.function, **said
+    )
     assert made == triggers
     assert made.body == triggers.body
 

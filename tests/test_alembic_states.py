@@ -419,7 +419,7 @@ FROZEN: dict[str, dict[str, Any]] = {
 def frozen(name: str) -> tuple[str, list[str]]:
     """What makes the function of a trigger set of version 1, or a hash where it is very long, with
     a hash of the whole statement; and the first alone."""
-    made = TriggerSet.made(**FROZEN[name], version=1)
+    made = TriggerSet.from_parameters(**FROZEN[name], version=1)
     function = "\n".join(made.create_function)
     if len(function) > 60_000:
         function = f"-- sha256 of the function {hashlib.sha256(function.encode()).hexdigest()}"

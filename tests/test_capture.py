@@ -243,7 +243,7 @@ def test_a_session_that_gave_its_connection_back_is_told_how_to_be_bound(engine)
 
 def test_what_cannot_be_captured_is_refused(engine, outer):
     """No transaction, a plain channel in one, something else than a bind, missing triggers: each
-    error names the mend."""
+    error names the fix."""
     Order, _ = models(engine)
     with (
         engine.connect() as connection,

@@ -157,7 +157,7 @@ def test_a_foreign_partition_attached_later_is_found(engine, foreign):
         "event",
         "the foreign table public.event_cold below the triggers",
     )
-    assert "DETACH PARTITION" in drift.mend
+    assert "DETACH PARTITION" in drift.fix
     (problem,) = [f for f in diagnose(engine) if f.severity == "problem"]
     assert problem.text.startswith("The foreign table public.event_cold is below event")
     run(engine, "ALTER TABLE event DETACH PARTITION event_cold")

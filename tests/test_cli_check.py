@@ -43,7 +43,7 @@ DRIFTS = {
 }  # fmt: skip
 
 
-def test_every_kind_of_drift_is_a_line_with_its_mend(shop, engine):
+def test_every_kind_of_drift_is_a_line_with_its_fix(shop, engine):
     """Whatever was done to the database by hand is named, each on one line that ends with what to
     do; the exit status is 1. One class is told its own only."""
     shop.create(engine)

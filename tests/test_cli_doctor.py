@@ -19,9 +19,9 @@ CREATE = "Run metadata.create_all(engine), or the migration that installs the tr
 
 
 def about(engine, subject: str) -> list[tuple[str, str]]:
-    """The findings about a subject: severity, and text with mend."""
+    """The findings about a subject: severity, and text with fix."""
     return [
-        (found.severity, f"{found.text} {found.mend}".strip())
+        (found.severity, f"{found.text} {found.fix}".strip())
         for found in diagnose(engine)
         if found.subject == subject
     ]
@@ -50,7 +50,7 @@ def test_healthy_database(shop, engine):
 
 def test_triggers_that_do_not_fire(shop, engine):
     """A disabled trigger, one for replicas, one that is gone and a damaged comment are problems
-    with their mend; the exit status is 1."""
+    with their fix; the exit status is 1."""
     assert about(engine, "triggers")[0][0] == "note"
     shop.create(engine)
     run(

@@ -72,7 +72,7 @@ def refused(done) -> str:
         ("..shop:Base", "'..shop' is no module's name. TARGET is package.module:Base"),
     ],
 )
-def test_target_that_is_none_is_told_with_its_mend(shop, target, said):
+def test_target_that_is_none_is_told_with_its_fix(shop, target, said):
     """Each way to be wrong has its own line."""
     (shop.folder / "broken_shop.py").write_text("1 / 0")
     (shop.folder / "needy_shop.py").write_text("import not_there_at_all")

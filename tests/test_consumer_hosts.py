@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sa_pgnotify import AsyncConsumer, Consumer, NotifyConfigError, PgNotifyError
 from sa_pgnotify.consuming import decoded as taking
 from sa_pgnotify.consuming import follower as following
-from sa_pgnotify.consuming.positions import Stored
+from sa_pgnotify.consuming.positions import StoredPosition
 
 
 @pytest.fixture(params=["asyncpg", "psycopg"])
@@ -183,7 +183,7 @@ def test_a_seek_is_not_overwritten(engine, Item, monkeypatch):
     counts."""
     run(engine, "INSERT INTO items VALUES (1, 1)")
     with Consumer(engine, "c", Item, heartbeat=0.05) as consumer:
-        load, sought = Stored.load, []
+        load, sought = StoredPosition.load, []
 
         def seeks(execute, names, key, lock=""):
             stored = load(execute, names, key, lock)
@@ -196,7 +196,7 @@ def test_a_seek_is_not_overwritten(engine, Item, monkeypatch):
                 Consumer(engine, "c", Item).seek("beginning")
             return stored
 
-        monkeypatch.setattr(Stored, "load", seeks)
+        monkeypatch.setattr(StoredPosition, "load", seeks)
         run(engine, "SELECT pg_current_xact_id()")  # so that there is something to pass
         assert numbers(consume(consumer, 1)) == [1]
     assert sought

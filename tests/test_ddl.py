@@ -367,7 +367,7 @@ def test_elements_by_hand(engine):
 
 @pytest.mark.parametrize("element", [CreateNotifyTriggers, DropNotifyTriggers])
 def test_elements_on_unmarked_tables(element):
-    """The DDL elements refuse a table that is not marked, naming it and the mend."""
+    """The DDL elements refuse a table that is not marked, naming it and the fix."""
     with pytest.raises(NotifyConfigError, match=r"^orders: .*notify_on_change"):
         element(orders(None).tables["orders"])
 
@@ -420,7 +420,7 @@ def test_check_finds_and_create_all_mends(engine, damage, expected):
     run(engine, *damage)
     drifts = check(engine, metadata)
     assert [(d.kind, d.table, d.object) for d in drifts] == expected
-    assert all(d.mend and d.object in str(d) for d in drifts)
+    assert all(d.fix and d.object in str(d) for d in drifts)
     metadata.create_all(engine)
     assert check(engine, metadata) == []
     assert [type(e) for e in told(engine, metadata, INSERT, "UPDATE orders SET status = 'x'")] == [
@@ -469,7 +469,7 @@ def test_check_finds_a_disabled_trigger(engine):
         ]
     run(
         engine,
-        *(d.mend.rstrip(".") for d in drifts),
+        *(d.fix.rstrip(".") for d in drifts),
         "ALTER TABLE orders ENABLE ALWAYS TRIGGER sa_pgnotify_delete",
     )
     assert check(engine, metadata) == []
@@ -500,7 +500,7 @@ def test_check_finds_left_over_functions(engine, dropped):
     (drift,) = check(engine, orders(None))
     assert (drift.kind, drift.object) == ("left over", "function sa_pgnotify_orders")
     assert drift.table == ("public" if dropped else "public.orders")
-    run(engine, drift.mend.partition(",")[0])
+    run(engine, drift.fix.partition(",")[0])
     assert objects(engine) == set()
 
 

@@ -183,7 +183,7 @@ def test_a_signal_ends_it(url, number):
 
 
 def test_table_without_key_is_refused(url):
-    """The original's table is refused by one line that names the mend, before anything is made in
+    """The original's table is refused by one line that names the fix, before anything is made in
     the database."""
     with Program(EXAMPLES / "twisted_asyncnotify.py", address(url), "--without-key") as program:
         code, printed, errors = program.end()

@@ -716,7 +716,7 @@ def test_standby_is_one_problem_for_the_doctor(standby):
     """It is told once, with what to do, and ends the examination of nothing else."""
     found = diagnose(create_engine(standby.url, poolclass=NullPool))
     (problem,) = [finding for finding in found if finding.severity == "problem"]
-    assert (problem.subject, problem.mend) == ("listening", "Connect to the primary.")
+    assert (problem.subject, problem.fix) == ("listening", "Connect to the primary.")
     assert {"server", "queue", "triggers"} <= {finding.subject for finding in found}
 
 

@@ -136,7 +136,7 @@ def test_a_merge_that_moves_rows(engine, durable):
     assert sorted(kind.__name__ for kind in whole) == ["Deleted", "Inserted"]
     (note,) = [f for f in diagnose(engine) if f.subject == "order"]
     assert note.text.startswith("Partitioned: node. ")
-    assert note.mend.startswith(
+    assert note.fix.startswith(
         "Move such rows by UPDATE, or give each MERGE all three actions: WHEN MATCHED AND false THEN DELETE"
     )
 

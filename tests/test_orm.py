@@ -259,7 +259,7 @@ def test_instance_is_a_detached_object_without_sql(engine, shop):
 
 def test_instance_of_a_deleted_row_and_refusals(engine, shop):
     """instance() of a deleted row comes from its old values; without all values it says what is
-    missing and the mend."""
+    missing and the fix."""
     (deleted, truncated) = told(
         engine, shop.Order, "DELETE FROM orders WHERE id = 2", "TRUNCATE orders"
     )

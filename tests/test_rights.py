@@ -338,8 +338,8 @@ def test_a_role_with_exactly_these_rights_installs_and_its_function_writes(engin
         run(engine, grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM "))
         (drift,) = check(engine, metadata)
         assert (drift.kind, drift.table) == ("missing", "app.mine")
-        assert right in drift.mend
-        assert grant in drift.mend
+        assert right in drift.fix
+        assert grant in drift.fix
         (problem,) = [f for f in diagnose(engine) if f.severity == "problem"]
         assert right in problem.text
         run(engine, grant)

@@ -67,7 +67,7 @@ def test_a_table_that_two_programs_know(engine):
     first.create_all(engine)
     (drift,) = check(engine, reader)
     assert drift.kind == "left over"
-    assert "unless another program marks the table" in drift.mend
+    assert "unless another program marks the table" in drift.fix
     assert check(engine, [reader, first]) == []
 
 

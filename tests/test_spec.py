@@ -92,13 +92,13 @@ BAD_SPECS = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "mend"), BAD_SPECS.values(), ids=BAD_SPECS.keys())
-def test_bad_spec_is_refused_at_construction(arguments, mend):
-    """What can work on no table is refused by NotifySpec itself, with the mend."""
+@pytest.mark.parametrize(("arguments", "fix"), BAD_SPECS.values(), ids=BAD_SPECS.keys())
+def test_bad_spec_is_refused_at_construction(arguments, fix):
+    """What can work on no table is refused by NotifySpec itself, with the fix."""
     with pytest.raises(NotifyConfigError) as caught:
         NotifySpec(**arguments)
     assert caught.value.subject == "NotifySpec"
-    assert mend in str(caught.value)
+    assert fix in str(caught.value)
 
 
 class Elsewhere:
@@ -199,14 +199,14 @@ BAD_FOR_CLASS = {
 }
 
 
-@pytest.mark.parametrize(("spec", "mend"), BAD_FOR_CLASS.values(), ids=BAD_FOR_CLASS.keys())
-def test_bad_spec_for_a_class_is_refused_with_the_class(spec, mend):
-    """What cannot work on a class is refused when it is mapped, naming the class and the mend."""
+@pytest.mark.parametrize(("spec", "fix"), BAD_FOR_CLASS.values(), ids=BAD_FOR_CLASS.keys())
+def test_bad_spec_for_a_class_is_refused_with_the_class(spec, fix):
+    """What cannot work on a class is refused when it is mapped, naming the class and the fix."""
     with pytest.raises(NotifyConfigError) as caught:
         order(spec)
     assert caught.value.subject == "Order"
     assert str(caught.value).startswith("Order: ")
-    assert mend in str(caught.value)
+    assert fix in str(caught.value)
 
 
 def test_comparisons_have_a_truth_again_behind_when():
@@ -266,18 +266,18 @@ BAD_TABLES = {
 }
 
 
-@pytest.mark.parametrize(("table", "mend"), BAD_TABLES.values(), ids=BAD_TABLES.keys())
-def test_tables_that_cannot_be_marked(table, mend):
+@pytest.mark.parametrize(("table", "fix"), BAD_TABLES.values(), ids=BAD_TABLES.keys())
+def test_tables_that_cannot_be_marked(table, fix):
     """Tables without a primary key and temporary tables are refused, in Core and mapped."""
 
     class Base(DeclarativeBase):
         pass
 
     members = {"__table__": table, "__mapper_args__": {"primary_key": [table.c.id]}}
-    if mend == "temporary":
-        with pytest.raises(NotifyConfigError, match=rf"^Mapped: .*{mend}|^t: .*{mend}"):
+    if fix == "temporary":
+        with pytest.raises(NotifyConfigError, match=rf"^Mapped: .*{fix}|^t: .*{fix}"):
             type("Mapped", (NotifyOnChange, Base), members)
-    with pytest.raises(NotifyConfigError, match=rf"^t: .*{mend}"):
+    with pytest.raises(NotifyConfigError, match=rf"^t: .*{fix}"):
         notify_on_change(table)
 
 

@@ -13,8 +13,8 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from sa_pgnotify import Change
 from sa_pgnotify.drivers import TextReader
-from sa_pgnotify.events.decoding import Source, Undecodable
-from sa_pgnotify.events.message import Batch
+from sa_pgnotify.events.decoding import TableDecoder, Undecodable
+from sa_pgnotify.events.message import Message
 from sa_pgnotify.protocol.wire import Header, Malformed, MessageReader, Rows, unescaped
 
 ESC, RS, US = "\x1b", "\x1e", "\x1f"
@@ -291,7 +291,7 @@ def test_a_row_without_end(monkeypatch):
     assert still_works(reader)
 
 
-def source() -> Source:
+def source() -> TableDecoder:
     table = Table(
         "t",
         MetaData(),
@@ -299,11 +299,11 @@ def source() -> Source:
         Column("a", Integer),
         Column("b", Integer),
     )
-    return Source(table, None, lambda _: True, ("id",), PGDialect_psycopg2(), {"id": 23, "a": 23, "b": 23},
+    return TableDecoder(table, None, lambda _: True, ("id",), PGDialect_psycopg2(), {"id": 23, "a": 23, "b": 23},
                   {23: TextReader(int, lambda texts: [int(text) for text in texts])}, None)  # fmt: skip
 
 
-def events(source: Source, shape: object, row: str, operation: str = "I") -> list[Change]:
+def events(source: TableDecoder, shape: object, row: str, operation: str = "I") -> list[Change]:
     """The events of a message of one row."""
     header = Header(
         "c",
@@ -315,7 +315,7 @@ def events(source: Source, shape: object, row: str, operation: str = "I") -> lis
         "",
         7,
     )
-    return list(Batch(source, Rows(header, row, 1), 0.0).events())
+    return list(Message(source, Rows(header, row, 1), 0.0).events())
 
 
 def test_forged_shapes_are_not_hoarded():

@@ -48,16 +48,14 @@ def doctor(url: Url = None, debug: Debug = False) -> None:
 
 
 def _print(console: Console, finding: Finding) -> None:
-    text, mend = printable(finding.text), printable(f" {finding.mend}" if finding.mend else "")
+    text, fix = printable(finding.text), printable(f" {finding.fix}" if finding.fix else "")
     style = STYLES[finding.severity]
     if not console.is_terminal:
-        console.print(f"{finding.severity}: {finding.subject}: {text}{mend}")
+        console.print(f"{finding.severity}: {finding.subject}: {text}{fix}")
         return
     grid = Grid.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=7)
     grid.add_column(width=10)
     grid.add_column(overflow="fold")
-    grid.add_row(
-        Text(finding.severity, style), finding.subject, Text.assemble(text, (mend, "bold"))
-    )
+    grid.add_row(Text(finding.severity, style), finding.subject, Text.assemble(text, (fix, "bold")))
     console.print(grid)

@@ -28,7 +28,7 @@ _UsageError: Any = typer.BadParameter.__base__  # click's, or typer's own copy o
 
 
 class CommandError(Exception):
-    """What is wrong with what a command was given; the message is one line, and names the mend."""
+    """What is wrong with what a command was given; the message is one line, and names the fix."""
 
 
 def keep_secret(*words: str | None) -> None:

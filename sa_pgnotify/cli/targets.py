@@ -2,7 +2,7 @@
 class.
 
 Each way to get it wrong (a file's path, no colon, a module that is not there, one that fails, a
-name that it does not have, a thing that is no model) has its own mend, and the message says that
+name that it does not have, a thing that is no model) has its own fix, and the message says that
 one.
 """
 

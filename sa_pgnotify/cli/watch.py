@@ -118,8 +118,8 @@ def _of_database(engine: Engine) -> Target:
     try:
         return of_metadata("the database", metadata)
     except NotifyConfigError as error:
-        mend = "Run metadata.create_all(engine), or the migration that installs the triggers"
-        raise CommandError(f"no table of this database tells its changes. {mend}") from error
+        fix = "Run metadata.create_all(engine), or the migration that installs the triggers"
+        raise CommandError(f"no table of this database tells its changes. {fix}") from error
 
 
 def _line_writer() -> Callable[[Event], None]:

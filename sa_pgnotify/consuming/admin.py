@@ -22,7 +22,7 @@ from ..protocol.channels import RELATION
 from ..protocol.wire import logged_rows
 from ..sql import Execute, execute_on, literal, quote, schema_translation
 from .places import without
-from .positions import ConsumerKey, Lag, Stored, arrange, lag, move, where
+from .positions import ConsumerKey, Lag, StoredPosition, arrange, lag, move, resolve
 
 __all__ = [
     "ConsumerStatus",
@@ -113,8 +113,8 @@ def _names(bind: Engine | Connection, metadata: MetaData) -> LogNames:
     return LogNames(schema_translation(bind)(log.names.schema))
 
 
-def _load(execute: Execute, names: LogNames, key: ConsumerKey, lock: str = "") -> Stored:
-    stored = Stored.load(execute, names, key, lock)
+def _load(execute: Execute, names: LogNames, key: ConsumerKey, lock: str = "") -> StoredPosition:
+    stored = StoredPosition.load(execute, names, key, lock)
     if stored is None:
         raise PgNotifyError(f"the consumer {key} is not known in this database: start() it first")
     return stored
@@ -176,7 +176,7 @@ def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str |
         execute, names = execute_on(connection), _names_of(bind, entities)
         _load(execute, names, key, "FOR UPDATE")
         stored = replace(_load(execute, names, key), origin=origin_of(execute, names))
-        at = where(execute, names, place)
+        at = resolve(execute, names, place)
         if not at.tables:
             at = replace(at, tables=tuple((name, None) for name in stored.known))
         # Tables that were not read with the change begin where its window did: nothing of theirs is

@@ -24,9 +24,9 @@ from ..protocol.wire import RS
 from ..sql import execute_on, literal
 from ..states import States
 from .chunks import Chunk
-from .positions import ConsumerKey, fail
+from .positions import ConsumerKey, count_failure
 
-__all__ = ["Judge", "OnError", "Verdict", "Work"]
+__all__ = ["FailurePolicy", "OnError", "OpenBatch", "Verdict"]
 
 OUT_OF_TIME = ("25P03", "25P04")
 """The error codes of PostgreSQL's idle_in_transaction_session_timeout and transaction_timeout."""
@@ -38,7 +38,7 @@ Verdict = Literal["raise", "retry", "skip", "park"]
 OnError = Callable[[Exception, Change | Gap, int], Verdict]
 
 
-class Work:
+class OpenBatch:
     """A batch that was given out: its changes, and the transaction that its position is stored in.
 
     :ivar session: the program's own, with a transaction in which the position is locked.
@@ -118,7 +118,7 @@ class Work:
                     yield event
 
 
-class Judge:
+class FailurePolicy:
     """What is to be done about changes that fail.
 
     :param on_error: the program's word; None if each error is to be raised.
@@ -135,7 +135,7 @@ class Judge:
         self._on_error = on_error
         self._verdicts: dict[tuple[int, int], tuple[Verdict, str, int]] = {}
 
-    def failed(self, names: LogNames, work: Work, error: BaseException) -> float | None:
+    def failed(self, names: LogNames, work: OpenBatch, error: BaseException) -> float | None:
         """The work of a batch has failed, and was taken back.
 
         :returns: seconds to wait before the iteration goes on; None if it does not, and the error
@@ -144,11 +144,11 @@ class Judge:
         late = work.out_of_time(error)
         if late is not None:
             error.add_note(late)
-            self._states.tell("batch failed", late)
+            self._states.report("batch failed", late)
         if self._on_error is None or not isinstance(error, Exception):
             return None
         if isinstance(error, DBAPIError) and error.connection_invalidated and late is None:
-            self._states.tell(
+            self._states.report(
                 "batch failed", f"it lost its connection, and comes again: {error.orig}"
             )
             return 0.0
@@ -160,7 +160,7 @@ class Judge:
         ]
         key, change = found[0]  # a TRUNCATE is one change, of several events
         if any(other != key for other, _ in found):
-            self._states.tell(
+            self._states.report(
                 "batch failed", f"its {len(found)} changes are tried one by one: {error}"
             )
             self.alone = max(self.alone, work.size)
@@ -171,7 +171,7 @@ class Judge:
             raise NotifyConfigError(
                 "on_error", f"it gave {verdict!r}; it must give 'raise', 'retry', 'skip' or 'park'"
             ) from error
-        self._states.tell(
+        self._states.report(
             "change failed", f"{verdict}: {change!r} failed for the {failures}. time: {error}"
         )
         if verdict == "raise":
@@ -181,7 +181,7 @@ class Judge:
         self._verdicts[key] = (verdict, f"{type(error).__name__}: {error}", failures)
         return 0.0
 
-    def passed(self, work: Work) -> None:
+    def passed(self, work: OpenBatch) -> None:
         """A batch was committed."""
         self.alone = max(0, self.alone - work.size)
         if not self.alone:
@@ -190,7 +190,9 @@ class Judge:
     def _count(self, names: LogNames, change: tuple[int, int]) -> int:
         """How often a change has failed now, also in processes that are gone."""
         with self._engine.connect() as connection:
-            counted = list(execute_on(connection)(fail(names, self._key, "{} {}".format(*change))))
+            counted = list(
+                execute_on(connection)(count_failure(names, self._key, "{} {}".format(*change)))
+            )
             connection.commit()
         if not counted:
             raise PgNotifyError(f"the consumer {self._key} was forgotten: its position is gone")
@@ -206,7 +208,7 @@ class Judge:
         ]
         return replace(chunk, events=events)
 
-    def park(self, run: Callable[[str], Any], names: LogNames, work: Work) -> None:
+    def park(self, run: Callable[[str], Any], names: LogNames, work: OpenBatch) -> None:
         """Keep those changes of a batch that are to be parked.
 
         :param run: runs SQL in the batch's transaction.

@@ -16,7 +16,7 @@ from ..events.changes import Change, Gap
 from ..log.snapshots import Position
 from ..states import OnState
 from .admin import Parked, lag_of, parked_of, seek
-from .batch import OnError, Work
+from .batch import OnError, OpenBatch
 from .chunks import TransactionPart, transactions
 from .positions import ConsumerKey, Lag
 from .worker import Worker, settings_of
@@ -31,7 +31,7 @@ class BaseBatch:
     something is missing.
     """
 
-    def __init__(self, worker: Worker, work: Work) -> None:
+    def __init__(self, worker: Worker, work: OpenBatch) -> None:
         self._worker = worker
         self._work = work
 
@@ -67,7 +67,7 @@ class ChangeBatch(BaseBatch):
                 session.add(Invoice(order_id=change.identity[0]))
 
     At the end of the block all is committed; if it raises, all is rolled back, and the same changes
-    come again. Work that is not done through this session is done at least once: it may be done and
+    come again. OpenBatch that is not done through this session is done at least once: it may be done and
     the commit fail.
     """
 

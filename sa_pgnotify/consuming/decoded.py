@@ -8,7 +8,7 @@ from zlib import crc32
 
 from ..events.changes import Change, Gap
 from ..events.decoding import Undecodable
-from ..events.message import Batch
+from ..events.message import Message
 from ..events.stream import Item, Protocol
 from ..log.reader import LogRow
 from .chunks import Chunk
@@ -33,9 +33,9 @@ def chunk_of(
     size = row.size
     events: list[Change | Gap | None] = []
     for item in items:
-        if isinstance(item, Batch):
-            for batch in item.answered(read) if item.asks else (item,):
-                events.extend(_events(protocol, batch))
+        if isinstance(item, Message):
+            for message in item.resolve_on_server(read) if item.has_server_read_fields else (item,):
+                events.extend(_events(protocol, message))
         elif isinstance(item, Gap):
             events.extend([item, *[None] * (size - 1)])  # one for all
     if key.parts > 1:
@@ -54,17 +54,17 @@ def _of_part(event: Change | Gap | None, key: ConsumerKey) -> Change | Gap | Non
     )
 
 
-def _events(protocol: Protocol, batch: Batch) -> list[Change | Gap | None]:
-    """One for each change of a batch, in order; of those of a TRUNCATE, one for each class."""
+def _events(protocol: Protocol, message: Message) -> list[Change | Gap | None]:
+    """One for each change of a message, in order; of those of a TRUNCATE, one for each class."""
     try:
-        events: list[Any] = batch.events()
+        events: list[Any] = message.events()
     except Undecodable:
-        told: list[Sequence[Any]] = [protocol.events(row) or [None] for row in batch.each()]
+        told: list[Sequence[Any]] = [protocol.events(row) or [None] for row in message.each()]
         return [events[0] for events in told]
-    if len(events) == len(batch) or (events and events[0].identity is None):
+    if len(events) == len(message) or (events and events[0].identity is None):
         return events
     # some are of classes that nobody asked for
-    every: list[Change | Gap | None] = [None] * len(batch)
+    every: list[Change | Gap | None] = [None] * len(message)
     for event in events:
         every[event._row] = event
     return every

@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 from ..drivers import ListenConnection, errors_of
 from ..drivers.waiting import Waiting
 from ..errors import NotifyConfigError, PgNotifyError
-from ..events.decoding import Source
+from ..events.decoding import TableDecoder
 from ..events.stream import Protocol
 from ..log.reader import LogRow
 from ..log.retention import prune
@@ -39,12 +39,12 @@ from .decoded import chunk_of
 from .places import arranged, is_arranged
 from .positions import (
     ConsumerKey,
-    Stored,
+    StoredPosition,
     arrange,
     free_places,
     gone,
     register,
-    where,
+    resolve,
 )
 
 __all__ = ["LOCKED_SECONDS", "Follower"]
@@ -91,7 +91,7 @@ class Follower:
         self.chunks: deque[Chunk] = deque()  # decoded, and not yet given out
         self._rows: deque[LogRow] = deque()  # read, and not yet decoded
         self._tail: Tail | None = None
-        self._sources: dict[str, Source] = {}
+        self._sources: dict[str, TableDecoder] = {}
         self._claim = Claim(key)
         self._locked_since: float | None = None
         # the server's processes of batches that were given back
@@ -101,7 +101,7 @@ class Follower:
         self._said: str | None = None  # as what it stands by
         self._warned: str | None = None
 
-    def use(self, log: LogNames, sources: dict[str, Source]) -> None:
+    def use(self, log: LogNames, sources: dict[str, TableDecoder]) -> None:
         """The tables to read, by their names in messages, and their log."""
         if self._tail is None or self._tail.names != log:
             self._tail = Tail(log, None)
@@ -147,7 +147,7 @@ class Follower:
         :param made_anew: whether the log is another one than before.
         """
         names, execute = self.names, connection.execute
-        stored = Stored.load(execute, names, self._key)
+        stored = StoredPosition.load(execute, names, self._key)
         if stored is None:
             if self.stored is not None and not made_anew:
                 raise self.forgotten()
@@ -159,27 +159,29 @@ class Follower:
             start, origin = (self._start, self.origin) if self.stored is None else ("now", "")
             lost = self.tail.losses.before(execute)
             at = replace(
-                where(execute, names, start),
+                resolve(execute, names, start),
                 tables=tuple((name, None) for name in sorted(self._sources)),
             )
-            execute(Stored(origin, at, lost).create(names, self._key))
+            execute(StoredPosition(origin, at, lost).create(names, self._key))
         stored = self.register(connection)
         self.go_to(connection, stored)
 
-    def register(self, connection: ListenConnection) -> Stored:
+    def register(self, connection: ListenConnection) -> StoredPosition:
         """Give a place to each table that has none under the name: nothing of it is passed by from
         now on, whichever process works."""
         stored = self._stored(connection)
         if unknown := self._sources.keys() - set(stored.known):
             beginning = (
-                None if self._start == "now" else where(connection.execute, self.names, self._start)
+                None
+                if self._start == "now"
+                else resolve(connection.execute, self.names, self._start)
             )
             connection.execute(register(self.names, self._key, unknown, beginning))
             stored = self._stored(connection)
         return stored
 
-    def _stored(self, connection: ListenConnection) -> Stored:
-        stored = Stored.load(connection.execute, self.names, self._key)
+    def _stored(self, connection: ListenConnection) -> StoredPosition:
+        stored = StoredPosition.load(connection.execute, self.names, self._key)
         if stored is None:
             raise self.forgotten()
         return stored
@@ -193,7 +195,7 @@ class Follower:
                 "start the others, and seek() from there",
             )
 
-    def go_to(self, connection: ListenConnection | None, stored: Stored) -> None:
+    def go_to(self, connection: ListenConnection | None, stored: StoredPosition) -> None:
         """Read on from a place; what was read before does not count."""
         self.stored = stored.position
         self._rows.clear()
@@ -283,7 +285,7 @@ class Follower:
         if holder is None:
             self._load(connection)
             self.works, self._said, self._doubtful = True, None, True
-            self._states.tell("working")
+            self._states.report("working")
         elif holder.pid:
             self._stand_by(f"another one of this name works: {holder}")
         return self.works
@@ -292,7 +294,7 @@ class Follower:
         other = self._difference()
         if self._said != other:
             self._said = other
-            self._states.tell("standing by", f"{why}{other}", level=WARNING if other else None)
+            self._states.report("standing by", f"{why}{other}", level=WARNING if other else None)
 
     def _difference(self) -> str:
         """In what the one that works reads other tables, and what to do about it; empty if it reads
@@ -330,7 +332,7 @@ class Follower:
                 if moved:
                     self.stored = passed
         if (problem := self.tail.losses.new_problem()) is not None:
-            self._states.tell("losses unseen", problem)
+            self._states.report("losses unseen", problem)
         self._prune(connection)
 
     def is_free(self) -> None:
@@ -351,7 +353,7 @@ class Follower:
             return
         self._locked_since = inf  # said once
         who = "another session" if holder is None else str(holder)
-        self._states.tell(
+        self._states.report(
             "standing by",
             f"{who} has locked the position for more than {LOCKED_LONG:.0f} s. Have it end its transaction",
             level=WARNING,
@@ -369,11 +371,11 @@ class Follower:
             self._warn(str(state))
         elif self._warned is not None:
             self._warned = None
-            self._states.tell("held up ended", state)
+            self._states.report("held up ended", state)
 
     def _warn(self, what: str) -> None:
         if self._warned is None:
-            self._states.tell("held up", what)
+            self._states.report("held up", what)
         self._warned = what
 
     # -- what it reads -----------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from ..log.tables import LogNames
 from ..protocol.wire import RS, US
 from ..sql import Execute, literal
 
-__all__ = ["ConsumerKey", "Lag", "Stored"]
+__all__ = ["ConsumerKey", "Lag", "StoredPosition"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Lag:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredPosition:
     """What the table says of a consumer.
 
     :ivar origin: what the position is a position in, see :func:`sa_pgnotify.log.tail.origin_of`.
@@ -90,13 +90,13 @@ class Stored:
     @classmethod
     def load(
         cls, execute: Execute, names: LogNames, key: ConsumerKey, lock: str = ""
-    ) -> Stored | None:
+    ) -> StoredPosition | None:
         """What is stored, or None.
 
         :param lock: ``"FOR UPDATE"``, until the transaction ends; with ``SKIP LOCKED``, None also
             if somebody else has locked it. Then without the places of tables.
         """
-        found: Stored | None = None
+        found: StoredPosition | None = None
         apart: dict[str, Position] = {}
         origins: dict[str, str] = {}
         which = key.condition if lock else f"{key.every} ORDER BY relation"
@@ -192,7 +192,7 @@ def move(
 def arrange(
     names: LogNames,
     key: ConsumerKey,
-    stored: Stored,
+    stored: StoredPosition,
     to: Position,
     *,
     keep: Mapping[str, Position] | None = None,
@@ -260,7 +260,7 @@ def register(
     )
 
 
-def fail(names: LogNames, key: ConsumerKey, change: str) -> str:
+def count_failure(names: LogNames, key: ConsumerKey, change: str) -> str:
     """SQL that counts a failure of a change, and gives how many in a row that makes."""
     return (
         f"UPDATE {names.consumers} SET failing = {literal(change)}, failures = CASE WHEN failing = {literal(change)} THEN failures + 1 "
@@ -314,7 +314,7 @@ def lag(execute: Execute, names: LogNames, at: Position) -> Lag:
     return Lag(int(events), float(oldest) if events else 0.0)
 
 
-def where(execute: Execute, names: LogNames, start: str | Position) -> Position:
+def resolve(execute: Execute, names: LogNames, start: str | Position) -> Position:
     """The place that ``"beginning"``, ``"now"`` or a position means.
 
     :raises ValueError: if it means none.

@@ -40,9 +40,9 @@ from ..states import OnState, States
 from ..subscription.probe import PROBE_SECONDS, greet, probe
 from ..subscription.subscribe import listen
 from ..subscription.trigger_watch import VERIFY_SECONDS, TriggerWatch
-from .batch import Judge, OnError, Work
+from .batch import FailurePolicy, OnError, OpenBatch
 from .follower import LOCKED_SECONDS, Follower
-from .positions import ConsumerKey, Stored, free_places, move
+from .positions import ConsumerKey, StoredPosition, free_places, move
 
 __all__ = ["Worker", "settings_of"]
 
@@ -100,8 +100,8 @@ class Worker:
         self._in_transaction = 0
         self._next_beat = self._beat_at = 0.0
         self._watch, self._altered = TriggerWatch(), ""
-        self._judge = Judge(engine, key, on_error, self._states)
-        self._work: Work | None = None
+        self._judge = FailurePolicy(engine, key, on_error, self._states)
+        self._work: OpenBatch | None = None
 
     # -- connection --------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class Worker:
             connection.close()
             raise
         self._connection, self._begun = connection, True
-        self._states.tell("connected" if strict else "reconnected")
+        self._states.report("connected" if strict else "reconnected")
 
     def _listen(self, connection: ListenConnection, *, strict: bool) -> None:
         known = self._protocol.routes
@@ -167,16 +167,16 @@ class Worker:
         ((log, sources),) = logs.items()
         self._follower.use(log, sources)
 
-    def _lose(self, error: BaseException) -> None:
+    def _connection_lost(self, error: BaseException) -> None:
         """The connection, or the attempt to make it, failed: wait before the next one."""
         said, was_connected = str(error).strip().partition("\n")[0], self._connection is not None
         self._disconnect()
         if self.stopping:
             return
         if was_connected:
-            self._states.tell("lost", said)
+            self._states.report("lost", said)
         delay = self._protocol.delay()
-        self._states.tell("reconnecting", "" if was_connected else said, seconds=delay)
+        self._states.report("reconnecting", "" if was_connected else said, seconds=delay)
         self._pause(delay)
 
     def _pause(self, seconds: float) -> None:
@@ -221,13 +221,13 @@ class Worker:
         finally:
             if self._begun and self.stopping:
                 self._begun = False
-                self._states.tell("stopped")
+                self._states.report("stopped")
             self._disconnect()
             self._waiting.close()
 
     # -- giving out batches ------------------------------------------------------------------------
 
-    def next_work(self) -> Work | None:
+    def next_work(self) -> OpenBatch | None:
         """The next batch; None if it was told to stop.
 
         :raises PgNotifyError: if the batch before was not worked through.
@@ -246,28 +246,28 @@ class Worker:
                 if work is not None:
                     return work
             except self._errors as error:
-                self._lose(error)
+                self._connection_lost(error)
             except TriggersMissing as error:  # also they may come back
-                self._lose(error)
+                self._connection_lost(error)
             except DBAPIError as error:
                 if not (error.connection_invalidated or isinstance(error, OperationalError)):
                     self._disconnect()
                     raise
-                self._lose(error)
+                self._connection_lost(error)
             except BaseException:
                 self._disconnect()  # interrupted anywhere: what was read is read again
                 raise
         self.end()
         return None
 
-    def _try(self, connection: ListenConnection | None) -> Work | None:
+    def _try(self, connection: ListenConnection | None) -> OpenBatch | None:
         """A batch, if there is one; else wait for what may come."""
         assert connection is not None
         follower = self._follower
         with self._waiting.deadline(connection, max(PROBE_SECONDS, self._heartbeat)):
-            self._hear(connection)
+            self._drain_notifications(connection)
             if time.monotonic() >= self._next_beat:
-                self._beat(connection)
+                self._heartbeat_now(connection)
             if follower.works or follower.take_over(connection):
                 follower.fill(connection, self._batch_size)
         if follower.works and follower.chunks:
@@ -277,7 +277,7 @@ class Worker:
         self._waiting.wait(connection, min(self._next_beat - time.monotonic(), due))
         return None
 
-    def _beat(self, connection: ListenConnection) -> None:
+    def _heartbeat_now(self, connection: ListenConnection) -> None:
         """What is to be done from time to time, and finds out a dead connection."""
         self._beat_at = time.monotonic()
         self._next_beat = self._beat_at + self._heartbeat
@@ -291,7 +291,7 @@ class Worker:
             )
             self._altered = ""
 
-    def _hear(self, connection: ListenConnection) -> None:
+    def _drain_notifications(self, connection: ListenConnection) -> None:
         for _, payload, _ in connection.receive():
             if payload == MOVED:
                 self._next_beat = min(self._next_beat, self._beat_at + VERIFY_SECONDS)
@@ -312,7 +312,7 @@ class Worker:
                     "or a session_factory, with transactions",
                 )
 
-    def _open(self) -> Work | None:
+    def _open(self) -> OpenBatch | None:
         """Begin the program's transaction, with the position locked in it; None if somebody else
         has moved it."""
         follower, names = self._follower, self._follower.names
@@ -320,9 +320,9 @@ class Worker:
         sync = getattr(session, "sync_session", session)
         try:
             run = execute_on(sync.connection())
-            stored = Stored.load(run, names, self.key, "FOR UPDATE SKIP LOCKED")
+            stored = StoredPosition.load(run, names, self.key, "FOR UPDATE SKIP LOCKED")
             if stored is None:
-                if Stored.load(run, names, self.key) is None:
+                if StoredPosition.load(run, names, self.key) is None:
                     raise follower.forgotten()
                 follower.is_locked(run)
                 sync.close()
@@ -335,7 +335,7 @@ class Worker:
                 follower.go_to(self._connection, stored)
                 return None
             taken = follower.cut(1 if self._judge.alone else self._batch_size)
-            self._work = Work(
+            self._work = OpenBatch(
                 session,
                 [self._judge.judged(chunk) for chunk in taken],
                 stored.position,
@@ -351,7 +351,7 @@ class Worker:
 
     # -- the end of a batch ------------------------------------------------------------------------
 
-    def enter(self, work: Work, who: object) -> Any:
+    def enter(self, work: OpenBatch, who: object) -> Any:
         """The program's block begins, in the thread or task ``who``; gives its session.
 
         :raises PgNotifyError: if the batch was finished, or given back.
@@ -370,7 +370,7 @@ class Worker:
                 "seek() waits for the batch that is being worked off, and this is its block. Call it behind the block"
             )
 
-    def finish(self, work: Work, error: BaseException | None) -> bool:
+    def finish(self, work: OpenBatch, error: BaseException | None) -> bool:
         """The end of the program's block, by ``error`` if it has raised. Whether the error is seen
         to."""
         if work is not self._work:
@@ -384,7 +384,7 @@ class Worker:
             return False
         return self.fail(work, error)
 
-    def commit(self, work: Work) -> None:
+    def commit(self, work: OpenBatch) -> None:
         """Store the position behind the batch, and commit it with the program's work.
 
         :raises PgNotifyError: if the program has ended the transaction itself.
@@ -415,7 +415,7 @@ class Worker:
         work.sync.close()
         self._judge.passed(work)
 
-    def fail(self, work: Work, error: BaseException) -> bool:
+    def fail(self, work: OpenBatch, error: BaseException) -> bool:
         """The program's work failed: take it back. Whether the iteration goes on."""
         self._give_back(work)
         wait = self._judge.failed(self._follower.names, work, error)
@@ -423,7 +423,7 @@ class Worker:
             self._pause(wait)
         return wait is not None
 
-    def _give_back(self, work: Work) -> None:
+    def _give_back(self, work: OpenBatch) -> None:
         """Roll back, and have the same changes come again."""
         if self._work is None:
             return  # that is done

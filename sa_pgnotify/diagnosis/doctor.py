@@ -100,12 +100,12 @@ def _server(connection: Connection) -> Iterator[Finding]:
     else:
         yield Finding("good", "server", text)
     if replicated == "replica":
-        mend = "Take it away where it was set: ALTER ROLE or ALTER DATABASE ... RESET session_replication_role."
+        fix = "Take it away where it was set: ALTER ROLE or ALTER DATABASE ... RESET session_replication_role."
         yield Finding(
             "problem",
             "triggers",
             "session_replication_role is replica for this connection, so its writes fire no trigger.",
-            mend,
+            fix,
         )
 
 
@@ -124,10 +124,8 @@ def _listening(engine: Engine) -> Finding:
             probe(listening, lambda: connect(engine), waiting, lambda: False)
             took = (time.perf_counter() - began) * 1000
     except ListenUnavailable as error:
-        text, _, mend = str(error).partition(". ")
-        return Finding(
-            "problem", "listening", f"{text[:1].upper()}{text[1:]}.", mend and f"{mend}."
-        )
+        text, _, fix = str(error).partition(". ")
+        return Finding("problem", "listening", f"{text[:1].upper()}{text[1:]}.", fix and f"{fix}.")
     return Finding(
         "good",
         "listening",
@@ -142,9 +140,9 @@ def _privileges(connection: Connection) -> Iterator[Finding]:
         " pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')::int"
     ).one()
     if not notify:
-        mend = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_notify(text, text) TO this role."
+        fix = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_notify(text, text) TO this role."
         yield Finding(
-            "problem", "privileges", "This role may not notify, so its writes tell nothing.", mend
+            "problem", "privileges", "This role may not notify, so its writes tell nothing.", fix
         )
     where = f"the schema {schema}" if schema else "any schema of its search_path"
     if create:
@@ -154,20 +152,20 @@ def _privileges(connection: Connection) -> Iterator[Finding]:
             f"This role may notify, and may install triggers on its own tables in {where}.",
         )
     else:
-        mend = "Run create_all and the migrations as the owner of the tables."
+        fix = "Run create_all and the migrations as the owner of the tables."
         yield Finding(
             "note",
             "privileges",
             f"This role may create nothing in {where}, and so it can listen but not install triggers.",
-            mend,
+            fix,
         )
     if not everyone:
-        mend = "GRANT pg_read_all_stats TO this role, or ask as one that has it."
+        fix = "GRANT pg_read_all_stats TO this role, or ask as one that has it."
         yield Finding(
             "note",
             "privileges",
             "This role does not see what the sessions of other roles do: who blocks may be missing below.",
-            mend,
+            fix,
         )
 
 
@@ -186,16 +184,16 @@ def _queue(connection: Connection) -> Iterator[Finding]:
         "problem" if usage >= QUEUE_PROBLEM else "warning" if usage >= QUEUE_WARNING else "note"
     )
     why = "When it is full, COMMIT fails for everybody who notifies." if suspects or usage else ""
-    mend = (
+    fix = (
         ""
         if suspects
         else "Some session listens and does not read, or has been in a transaction for long: find it in pg_stat_activity."
     )
-    yield Finding(severity, "queue", f"{text} {why}", mend)
+    yield Finding(severity, "queue", f"{text} {why}", fix)
     for session in suspects:
-        mend = f"End it: SELECT pg_terminate_backend({session.pid}); and have its program commit before it waits."
+        fix = f"End it: SELECT pg_terminate_backend({session.pid}); and have its program commit before it waits."
         if session.is_stuck:
-            mend = f"Have its program read, or end it: SELECT pg_terminate_backend({session.pid})."
+            fix = f"Have its program read, or end it: SELECT pg_terminate_backend({session.pid})."
         blocks = (
             " and listens: it holds up the queue."
             if session.listens
@@ -205,7 +203,7 @@ def _queue(connection: Connection) -> Iterator[Finding]:
             "warning" if severity == "note" else severity,
             "queue",
             f"{session} {session.why}{blocks}",
-            mend,
+            fix,
         )
 
 
@@ -227,8 +225,8 @@ def _listeners(connection: Connection) -> Iterator[Finding]:
 def _triggers(connection: Connection) -> Iterator[Finding]:
     installation = read_installation(connection)
     if not installation.sets and not installation.damaged and not installation.hidden:
-        mend = "Mark a model and run metadata.create_all(engine), or the migration that installs the triggers."
-        yield Finding("note", "triggers", "No table of this database has our triggers.", mend)
+        fix = "Mark a model and run metadata.create_all(engine), or the migration that installs the triggers."
+        yield Finding("note", "triggers", "No table of this database has our triggers.", fix)
     telling = [
         n
         for n, triggers in sorted(installation.sets.items())
@@ -282,14 +280,14 @@ def _silent(installation: Installation) -> Iterator[Finding]:
         there, table = installation.found[name].triggers, installation.sets[name].qualified_table
         for trigger in installation.silent(name):
             if trigger not in there:
-                mend = (
+                fix = (
                     "Run metadata.create_all(engine), or the migration that installs the triggers."
                 )
                 yield Finding(
                     "problem",
                     "triggers",
                     f"The trigger {trigger} of {name} is missing: what it told is told no more.",
-                    mend,
+                    fix,
                 )
                 continue
             how = "fires on replicas only" if there[trigger].enabled == "R" else "is disabled"
@@ -332,19 +330,19 @@ def _consumer(consumer: ConsumerStatus) -> Finding:
         return Finding("good", "consumers", f"{name} has finished all changes.")
     text = f"{name} is {consumer.lag.events} changes behind, the oldest of {consumer.lag.seconds:.0f} s ago."
     if consumer.failures:
-        mend = "See its program's log for the error, and mend what it does with that change."
+        fix = "See its program's log for the error, and fix what it does with that change."
         return Finding(
             "warning",
             "consumers",
             f"{text} The change that it has come to has failed {consumer.failures} times.",
-            mend,
+            fix,
         )
     if consumer.parked:
-        mend = "Consumer.parked() shows them; delete their rows from sa_pgnotify_parked when they have been seen to."
+        fix = "Consumer.parked() shows them; delete their rows from sa_pgnotify_parked when they have been seen to."
         return Finding(
-            "warning", "consumers", f"{text} {consumer.parked} changes of it are parked.", mend
+            "warning", "consumers", f"{text} {consumer.parked} changes of it are parked.", fix
         )
     if consumer.lag.seconds > LATE_SECONDS:
-        mend = "Run it, or start more partitions; forget() it if it does not come back."
-        return Finding("warning", "consumers", text, mend)
+        fix = "Run it, or start more partitions; forget() it if it does not come back."
+        return Finding("warning", "consumers", text, fix)
     return Finding("good", "consumers", text)

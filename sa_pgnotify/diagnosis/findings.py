@@ -18,11 +18,11 @@ class Finding:
     :ivar severity: ``"good"``; ``"note"``: worth knowing; ``"warning"``: it may become a problem;
         ``"problem"``: changes are not delivered, writes fail, or soon nobody can commit.
     :ivar subject: what it is about, in a word: server, listening, queue, ...
-    :ivar text: what was found, and ``mend`` what to do about it, each in full sentences on one
-        line; ``mend`` is empty if nothing needs to be done.
+    :ivar text: what was found, and ``fix`` what to do about it, each in full sentences on one
+        line; ``fix`` is empty if nothing needs to be done.
     """
 
     severity: Severity
     subject: str
     text: str
-    mend: str = ""
+    fix: str = ""

@@ -83,8 +83,8 @@ def _merge(execute: Execute, installation: Installation) -> Iterator[Finding]:
     ]
     if partitioned:
         text = f"Partitioned: {', '.join(partitioned)}. Of rows that a MERGE moves to another partition, events may be missing."
-        mend = "Move such rows by UPDATE, or give each MERGE all three actions: WHEN MATCHED AND false THEN DELETE, and the like."
-        yield Finding("note", "order", text, mend)
+        fix = "Move such rows by UPDATE, or give each MERGE all three actions: WHEN MATCHED AND false THEN DELETE, and the like."
+        yield Finding("note", "order", text, fix)
 
 
 _BEFORE_OURS = " OR ".join(
@@ -112,13 +112,13 @@ GROUP BY 1, 2, 3 ORDER BY 1, 2
     for place, trigger, each_row in list(execute(sql)):
         text = f"{'FOR EACH ROW' if each_row else 'FOR EACH STATEMENT'}: the trigger {trigger} of {names[place]} runs before ours."
         if each_row:
-            mend = (
+            fix = (
                 "make it BEFORE and set NEW, or a constraint trigger DEFERRABLE INITIALLY DEFERRED"
             )
         else:
-            mend = "rename it, so that it sorts behind sa_pgnotify_update"
+            fix = "rename it, so that it sorts behind sa_pgnotify_update"
         what = f"If it writes to {names[place]}, the events of that come before those of the statement that fired it."
-        yield Finding("note", "order", f"{text} {what}", f"If so, {mend}.")
+        yield Finding("note", "order", f"{text} {what}", f"If so, {fix}.")
 
 
 def _temporary_files(execute: Execute, installation: Installation) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from time import monotonic
 from sqlalchemy.util import await_only
 
 from ..drivers import ListenConnection
-from .wakeup import Bell, readable
+from .wakeup import Wakeup, readable
 
 __all__ = ["LoopWaiting", "ThreadWaiting", "Waiting"]
 
@@ -70,7 +70,7 @@ class Waiting(ABC):
 
 class ThreadWaiting(Waiting):
     def __init__(self) -> None:
-        self._bell = Bell()
+        self._bell = Wakeup()
 
     def wait(
         self,

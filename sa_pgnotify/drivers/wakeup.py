@@ -8,10 +8,10 @@ import socket
 from collections.abc import Container
 from contextlib import suppress
 
-__all__ = ["Bell", "readable"]
+__all__ = ["Wakeup", "readable"]
 
 
-class Bell:
+class Wakeup:
     """A pair of sockets, of which one is readable from a :meth:`ring` to the next :meth:`quiet`."""
 
     def __init__(self) -> None:

@@ -43,7 +43,7 @@ Reason = Literal["started", "reconnected", "overflow", "undecodable", "lost_posi
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class EntityLayout:
     """How the rows of one layout become events of one entity.
 
     :ivar entity: the mapped class, or the table; ``mapper`` the class's, None for Core.
@@ -78,16 +78,16 @@ class Row(Protocol):
 class Held(Protocol):
     """What rows hold, by plan (:class:`sa_pgnotify.events.values.Fields`)."""
 
-    def __getitem__(self, plan: Plan, /) -> Row: ...
+    def __getitem__(self, plan: EntityLayout, /) -> Row: ...
 
 
 class Message(Protocol):
     """The message that brought an event, and knows how to decode its rows
-    (:class:`sa_pgnotify.events.message.Batch`)."""
+    (:class:`sa_pgnotify.events.message.Message`)."""
 
     @property
     def table(self) -> Table: ...
-    def texts(self, plan: Plan, row: int) -> list[str]: ...
+    def texts(self, plan: EntityLayout, row: int) -> list[str]: ...
     @property
     def transaction_id(self) -> int: ...
     @property
@@ -102,8 +102,8 @@ class Message(Protocol):
     def new(self) -> Held: ...
     @property
     def old(self) -> Held: ...
-    def changed(self, plan: Plan, row: int) -> frozenset[str]: ...
-    def previous_identity(self, plan: Plan, row: int) -> Identity | None: ...
+    def changed(self, plan: EntityLayout, row: int) -> frozenset[str]: ...
+    def previous_identity(self, plan: EntityLayout, row: int) -> Identity | None: ...
 
 
 class Change:
@@ -112,7 +112,9 @@ class Change:
     __slots__ = ("_identity", "_message", "_plan", "_row")
     __match_args__ = ("entity", "identity")
 
-    def __init__(self, message: Message, plan: Plan, row: int, identity: Identity | None) -> None:
+    def __init__(
+        self, message: Message, plan: EntityLayout, row: int, identity: Identity | None
+    ) -> None:
         self._message = message
         self._plan = plan
         self._row = row

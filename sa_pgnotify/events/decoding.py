@@ -22,9 +22,9 @@ from ..drivers import TextReader
 from ..errors import UndecodableValue
 from ..protocol.wire import MASK_BITS
 from ..sql import catalog_name
-from .changes import Plan
+from .changes import EntityLayout
 
-__all__ = ["Decoder", "Layout", "Source", "Undecodable", "Unread"]
+__all__ = ["Decoder", "Layout", "TableDecoder", "Undecodable", "Unread"]
 
 _MOST_COLUMNS = 1600
 """As many as a table of PostgreSQL may have."""
@@ -90,7 +90,7 @@ class Layout:
         return self.carried + (self.discriminator == self.carried)
 
 
-class Source:
+class TableDecoder:
     """A table that is listened to: its columns' decoders, and the entities that its rows belong to.
 
     :param mapper: the mapper furthest up of those on this table; None for Core.
@@ -117,12 +117,12 @@ class Source:
         self._types = types
         self._columns = {catalog_name(column.name): column for column in table.columns}
         self._layouts: dict[str, Layout] = {}
-        self._plans: dict[tuple[Layout, Any], Plan] = {}
+        self._plans: dict[tuple[Layout, Any], EntityLayout] = {}
         self._masks: dict[tuple[Layout, tuple[str | None, ...]], frozenset[int]] = {}
         self._decoders: dict[str, Decoder] = {}
-        self._asks: dict[Layout, Mapping[int, int]] = {}
-        self._fits: dict[Layout, bool | None] = {}
-        self._plain: dict[str, bool] = {}
+        self._server_read: dict[Layout, Mapping[int, int]] = {}
+        self._matches: dict[Layout, bool | None] = {}
+        self._simple: dict[str, bool] = {}
         self._remembered = 0
 
     def with_types(
@@ -130,9 +130,9 @@ class Source:
         oids: Mapping[str, int],
         readers: Mapping[int, TextReader | None],
         types: Mapping[str, str] | None,
-    ) -> Source:
+    ) -> TableDecoder:
         """The same table, with the columns that it has by now."""
-        return Source(
+        return TableDecoder(
             self.table, self._mapper, self._accepts, self._key, self._dialect, oids, readers, types
         )
 
@@ -151,9 +151,9 @@ class Source:
                 self._layouts,
                 self._plans,
                 self._masks,
-                self._asks,
-                self._fits,
-                self._plain,
+                self._server_read,
+                self._matches,
+                self._simple,
             )
             for known in memories:
                 known.clear()
@@ -161,15 +161,15 @@ class Source:
         memory[key] = value
         return value
 
-    def fits(self, layout: Layout) -> bool | None:
+    def matches_types(self, layout: Layout) -> bool | None:
         """Whether the columns of a layout that the model has are of the types that this source
         knows; None if nothing tells."""
         try:
-            return self._fits[layout]
+            return self._matches[layout]
         except KeyError:
-            return self._remember(self._fits, layout, self._find_fits(layout))
+            return self._remember(self._matches, layout, self._find_matches_types(layout))
 
-    def _find_fits(self, layout: Layout) -> bool | None:
+    def _find_matches_types(self, layout: Layout) -> bool | None:
         if layout.types is None:
             return True
         if self._types is None:
@@ -180,16 +180,18 @@ class Source:
             if name in self._columns
         )
 
-    def plain(self, shape: str) -> bool:
-        """Whether a shape's layout :meth:`fits`, and no field of it :meth:`asks`.
+    def is_simple(self, shape: str) -> bool:
+        """Whether a shape's layout :meth:`matches_types`, and no field of it of :meth:`server_read_fields`.
 
         :raises Undecodable: as :meth:`layout`.
         """
-        known = self._plain.get(shape)
+        known = self._simple.get(shape)
         if known is None:
             layout = self.layout(shape)
             known = self._remember(
-                self._plain, shape, self.fits(layout) is True and not self.asks(layout)
+                self._simple,
+                shape,
+                self.matches_types(layout) is True and not self.server_read_fields(layout),
             )
         return bool(known)
 
@@ -200,7 +202,7 @@ class Source:
             known = self._remember(self._layouts, shape, Layout.read(shape), len(shape))
         return known
 
-    def plan(self, layout: Layout, discriminator: str | None) -> Plan:
+    def plan(self, layout: Layout, discriminator: str | None) -> EntityLayout:
         """:raises Undecodable: if the layout lacks a column of the identity, or the discriminator
         cannot be decoded."""
         known = self._plans.get((layout, discriminator))
@@ -238,7 +240,7 @@ class Source:
             )
         return known
 
-    def emptied(self, layout: Layout) -> list[Plan]:
+    def emptied(self, layout: Layout) -> list[EntityLayout]:
         """The plans of a TRUNCATE: of the most general class that is wanted, or of several that are
         wanted alone."""
         mappers = (
@@ -249,14 +251,16 @@ class Source:
         tops = [m for m in mappers if m is None or m.inherits not in mappers]
         return [self._make_plan(layout, mapper) for mapper in tops]
 
-    def asks(self, layout: Layout) -> Mapping[int, int]:
+    def server_read_fields(self, layout: Layout) -> Mapping[int, int]:
         """The places of the fields that only the server can read, and their types' OIDs."""
-        known = self._asks.get(layout)
+        known = self._server_read.get(layout)
         if known is None:
-            known = self._remember(self._asks, layout, self._find_asks(layout), layout.carried)
+            known = self._remember(
+                self._server_read, layout, self._find_server_read_fields(layout), layout.carried
+            )
         return known
 
-    def _find_asks(self, layout: Layout) -> dict[int, int]:
+    def _find_server_read_fields(self, layout: Layout) -> dict[int, int]:
         names = dict(enumerate(layout.columns[: layout.carried]))
         if (
             layout.discriminator == layout.carried
@@ -275,7 +279,7 @@ class Source:
             if reader is not None and reader.asks is not None
         }
 
-    def _make_plan(self, layout: Layout, mapper: Mapper[Any] | None) -> Plan:
+    def _make_plan(self, layout: Layout, mapper: Mapper[Any] | None) -> EntityLayout:
         entity = self.table if mapper is None else mapper.class_
         names = tuple(self._attribute(mapper, name) for name in layout.columns)
         place_of = {name: place for place, name in enumerate(layout.columns[: layout.carried])}
@@ -290,7 +294,9 @@ class Source:
         }
         positions = {name: position for position, name in enumerate(attributes)}
         accepted = mapper is None or self._accepts(mapper.class_)
-        return Plan(entity, mapper, names, key, tuple(attributes.values()), positions, accepted)
+        return EntityLayout(
+            entity, mapper, names, key, tuple(attributes.values()), positions, accepted
+        )
 
     def _mapper_of(self, layout: Layout, discriminator: str | None) -> Mapper[Any] | None:
         """The most specific mapper; where the discriminator names none that this program knows, the

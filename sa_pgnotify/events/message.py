@@ -19,16 +19,16 @@ from ..protocol.wire import Rows
 from .changes import (
     Change,
     Deleted,
+    EntityLayout,
     Identity,
     Inserted,
-    Plan,
     Truncated,
     Updated,
 )
-from .decoding import Source, Undecodable
+from .decoding import TableDecoder, Undecodable
 from .values import Fields
 
-__all__ = ["Batch"]
+__all__ = ["Message"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -36,7 +36,7 @@ _Columns = dict[int, list[str | None]]
 _KINDS: dict[str, type[Change]] = {"I": Inserted, "U": Updated, "D": Deleted, "T": Truncated}
 
 
-class Batch:
+class Message:
     """Rows of one message, and what they need to become events."""
 
     __slots__ = (
@@ -48,7 +48,12 @@ class Batch:
     old: Fields
 
     def __init__(
-        self, source: Source, rows: Rows, since: float, logged: LogRow | None = None, first: int = 0
+        self,
+        source: TableDecoder,
+        rows: Rows,
+        since: float,
+        logged: LogRow | None = None,
+        first: int = 0,
     ) -> None:
         """
         :param since: nothing that was committed before is missing, by ``time.time()``.
@@ -66,32 +71,32 @@ class Batch:
         self._is_split = False
         self._contexts: list[Mapping[str, Any]] = []
         self._changed: list[frozenset[int]] = []
-        self._names: dict[tuple[Plan, frozenset[int]], frozenset[str]] = {}
+        self._names: dict[tuple[EntityLayout, frozenset[int]], frozenset[str]] = {}
 
     def __len__(self) -> int:
         return self._rows.size
 
     @property
-    def fits(self) -> bool:
+    def matches_types(self) -> bool:
         """Whether the source knows the types that the columns had when the message was sent."""
-        return bool(self.source.fits(self._layout))
+        return bool(self.source.matches_types(self._layout))
 
-    def read_with(self, source: Source) -> Batch:
+    def read_with(self, source: TableDecoder) -> Message:
         """The same, decoded as ``source`` says.
 
         :raises Undecodable: if that knows columns of other types; where nothing tells, they are
             taken for the same.
         """
-        if source.fits(self._layout) is False:
+        if source.matches_types(self._layout) is False:
             raise Undecodable(
                 f"{source.table.name}: nothing tells any more what types its columns had when this was sent"
             )
-        return Batch(source, self._rows, self.since, self.logged, self._first)
+        return Message(source, self._rows, self.since, self.logged, self._first)
 
-    def each(self) -> list[Batch]:
+    def each(self) -> list[Message]:
         """Each row alone."""
         rows = [
-            Batch(self.source, row, self.since, self.logged, self._first + i)
+            Message(self.source, row, self.since, self.logged, self._first + i)
             for i, row in enumerate(self._rows.each())
         ]
         for row in rows:
@@ -105,26 +110,26 @@ class Batch:
         return rows
 
     @property
-    def asks(self) -> bool:
+    def has_server_read_fields(self) -> bool:
         """Whether there is something to read that only the server can."""
-        return self._kind is not Truncated and bool(self.source.asks(self._layout))
+        return self._kind is not Truncated and bool(self.source.server_read_fields(self._layout))
 
-    def answered(
+    def resolve_on_server(
         self, read: Callable[[Mapping[int, list[str]]], Mapping[int, list[str]]]
-    ) -> list[Batch]:
+    ) -> list[Message]:
         """The same with all read that only the server can read; row by row, if the rows are not of
         one shape.
 
         :param read: as :meth:`sa_pgnotify.drivers.ListenConnection.read`.
         """
-        asks = self.source.asks(self._layout)
+        asks = self.source.server_read_fields(self._layout)
         try:
             self._split()
         except (ValueError, Undecodable):  # which events() will tell
             return (
                 [self]
                 if len(self) == 1
-                else [answered for row in self.each() for answered in row.answered(read)]
+                else [resolved for row in self.each() for resolved in row.resolve_on_server(read)]
             )
         held = [
             (columns[place], oid)
@@ -146,9 +151,9 @@ class Batch:
             column[row] = next(answers[oid])
         return [self]
 
-    def first(self, count: int) -> Batch:
+    def first(self, count: int) -> Message:
         """The first ``count`` rows."""
-        return Batch(self.source, self._rows.first(count), self.since, self.logged, self._first)
+        return Message(self.source, self._rows.first(count), self.since, self.logged, self._first)
 
     def events(self) -> list[Change]:
         """The events of all rows, but for those of entities that nobody asked for.
@@ -184,7 +189,7 @@ class Batch:
             if plan.accepted
         ]
 
-    def _only_identity(self, plan: Plan) -> Identity:
+    def _only_identity(self, plan: EntityLayout) -> Identity:
         """The identity of the one row that there is: an event that comes alone is waited for, so
         the rest is split when it is asked for.
 
@@ -273,11 +278,11 @@ class Batch:
         self._changed = changes
         return new, old
 
-    def texts(self, plan: Plan, row: int) -> list[str]:
+    def texts(self, plan: EntityLayout, row: int) -> list[str]:
         """The fields of a row's identity, as they came."""
         return [str(self.new.columns[place][row]) for place in plan.key]
 
-    def changed(self, plan: Plan, row: int) -> frozenset[str]:
+    def changed(self, plan: EntityLayout, row: int) -> frozenset[str]:
         """Names of the attributes that an update changed."""
         known = self._names.get(key := (plan, self._changed[row]))
         if known is None:
@@ -285,7 +290,7 @@ class Batch:
             known = self._names[key] = named
         return known
 
-    def previous_identity(self, plan: Plan, row: int) -> Identity | None:
+    def previous_identity(self, plan: EntityLayout, row: int) -> Identity | None:
         """The identity before an update; None if it is the same."""
         if self._changed[row].isdisjoint(plan.key):
             return None

@@ -27,12 +27,12 @@ from ..protocol.wire import (
 )
 from ..states import States
 from .changes import Event, Gap, Notification, Reason
-from .decoding import Source, Undecodable
-from .message import Batch
+from .decoding import TableDecoder, Undecodable
+from .message import Message
 
 __all__ = ["Item", "Protocol", "Route", "size_of"]
 
-Item = Batch | Gap | Notification
+Item = Message | Gap | Notification
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
 """Seconds before the first attempt to reconnect, and the most between two; each waits up to twice
 as long as the one before."""
@@ -49,14 +49,14 @@ class Route:
     :ivar log: the change log of which it is the doorbell, and from which the changes come then.
     """
 
-    sources: dict[str, Source]
+    sources: dict[str, TableDecoder]
     plain: bool
     log: LogNames | None = None
 
 
 def size_of(item: Item) -> int:
     """How many events an item comes to."""
-    return len(item) if isinstance(item, Batch) else 1
+    return len(item) if isinstance(item, Message) else 1
 
 
 class Protocol:
@@ -83,7 +83,7 @@ class Protocol:
         self._complete_until = time()
         self._overflowing = self._silent = False
         self.moved = self.rung = self.missing = False
-        self.outdated: dict[str, Source] = {}
+        self.outdated: dict[str, TableDecoder] = {}
         self._asked: dict[str, str] = {}
         self.received = self.gaps = self.reconnects = 0
         self.latency: float | None = None
@@ -126,12 +126,12 @@ class Protocol:
             return []
         self.reconnects += 1
         if not detail and all(route.log and not route.plain for route in self.routes.values()):
-            self._states.tell(
+            self._states.report(
                 "reconnected", "nothing was missed: all of it is read in the change log"
             )
             return []
         said = f"what was committed since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC may be missing"
-        self._states.tell("reconnected", f"{said}. {detail}" if detail else said, missed=True)
+        self._states.report("reconnected", f"{said}. {detail}" if detail else said, missed=True)
         return [self._gap("reconnected", since, detail)]
 
     def untold(self, since: float) -> Gap:
@@ -141,10 +141,10 @@ class Protocol:
         state: Literal["reconnected", "connected"] = (
             "reconnected" if self.reconnects else "connected"
         )
-        self._states.tell(state, detail, missed=True)
+        self._states.report(state, detail, missed=True)
         return self._gap("reconnected" if self.reconnects else "started", since, detail)
 
-    def answered(self, asked: float) -> None:
+    def heartbeat_confirmed(self, asked: float) -> None:
         """The server answered a question that was put at ``asked``: what was committed before that
         has been delivered.
 
@@ -177,7 +177,7 @@ class Protocol:
                 items.extend(self._changes(route.sources, channel, payload, pid))
         return items
 
-    def alone(self, channel: str, payload: str, pid: int) -> Item | None:
+    def try_single(self, channel: str, payload: str, pid: int) -> Item | None:
         """The item of a notification that changes nothing here but figures: what a plain channel
         brings, or a message that is whole, of a table that is known as it is. None if it is no
         such, and :meth:`notified` has to see to it."""
@@ -191,15 +191,15 @@ class Protocol:
         if rows is None or source is None or rows.size > self._buffer_size:
             return None
         try:
-            if not source.plain(rows.header.shape):
+            if not source.is_simple(rows.header.shape):
                 return None
-            batch = Batch(source, rows, self._complete_until)
+            message = Message(source, rows, self._complete_until)
         except Undecodable:
             return None
         self.latency = time() - rows.header.microseconds / 1e6
-        return batch
+        return message
 
-    def logged(self, rows: Iterable[LogRow], sources: dict[str, Source]) -> list[Item]:
+    def logged(self, rows: Iterable[LogRow], sources: dict[str, TableDecoder]) -> list[Item]:
         """What was read in the change log, as items to deliver.
 
         :param sources: the tables whose changes are wanted, by their names in messages.
@@ -213,10 +213,10 @@ class Protocol:
         ]
 
     def lost_position(self, detail: str) -> Gap:
-        self._states.tell("lost position", detail, missed=True)
+        self._states.report("lost position", detail, missed=True)
         return self._gap("lost_position", self._complete_until, detail)
 
-    def renewed(self, sources: dict[str, Source], items: Iterable[Item]) -> list[Item]:
+    def renewed(self, sources: dict[str, TableDecoder], items: Iterable[Item]) -> list[Item]:
         """``items``, those from newer triggers decoded with what was read anew about the columns of
         their tables.
 
@@ -227,26 +227,28 @@ class Protocol:
             route.sources.update(
                 {name: source for name, source in sources.items() if name in route.sources}
             )
-        return [self._renewed(item, sources) if isinstance(item, Batch) else item for item in items]
+        return [
+            self._renewed(item, sources) if isinstance(item, Message) else item for item in items
+        ]
 
-    def _renewed(self, batch: Batch, sources: dict[str, Source]) -> Item:
-        if batch.fits:
-            return batch
-        source = sources.get(batch.header.relation, batch.source)
+    def _renewed(self, message: Message, sources: dict[str, TableDecoder]) -> Item:
+        if message.matches_types:
+            return message
+        source = sources.get(message.header.relation, message.source)
         try:
-            return batch.read_with(source)
+            return message.read_with(source)
         except Undecodable as error:
-            return self.undecodable(str(error), batch.since)
+            return self.undecodable(str(error), message.since)
 
     def _changes(
-        self, sources: dict[str, Source], channel: str, payload: str, pid: int
+        self, sources: dict[str, TableDecoder], channel: str, payload: str, pid: int
     ) -> Iterable[Item]:
         for found in self._reader.read(channel, payload, pid):
             yield from self._decoded(sources, found, f"channel {channel!r}")
 
     def _decoded(
         self,
-        sources: dict[str, Source],
+        sources: dict[str, TableDecoder],
         found: Rows | Malformed,
         place: str,
         logged: LogRow | None = None,
@@ -258,25 +260,25 @@ class Protocol:
         if source is None:
             return  # a table that shares the channel, and that nobody asked for
         try:
-            batch = Batch(source, found, self._complete_until, logged)
-            if not batch.fits:
+            message = Message(source, found, self._complete_until, logged)
+            if not message.matches_types:
                 relation, shape = found.header.relation, found.header.shape
                 if relation in self.outdated or self._asked.get(relation) != shape:
                     self.outdated[relation], self._asked[relation] = source, shape
                 else:
-                    batch = batch.read_with(source)  # the answer would be the same
+                    message = message.read_with(source)  # the answer would be the same
             self.latency = time() - found.header.microseconds / 1e6
         except Undecodable as error:
             yield self.undecodable(
                 f"{place}, pid {found.header.pid}: {error}", self._complete_until
             )
         else:
-            yield batch
+            yield message
 
     def events(self, item: Item) -> Sequence[Event]:
         """The events of an item; where a row cannot be read, a ``Gap`` in its place, and the others
         all the same."""
-        if not isinstance(item, Batch):
+        if not isinstance(item, Message):
             return (item,)
         try:
             return item.events()
@@ -289,7 +291,7 @@ class Protocol:
         detail = one_line(detail)  # which may hold anything that was sent
         if time() >= self._undecodable_until:
             self._undecodable_until = time() + UNDECODABLE_SECONDS
-            self._states.tell("undecodable", detail, missed=True)
+            self._states.report("undecodable", detail, missed=True)
         return self._gap("undecodable", since, detail)
 
     def admit(self, item: Item, waiting: int) -> list[Item]:
@@ -301,25 +303,25 @@ class Protocol:
         """
         size = size_of(item)
         self.received += size
-        if isinstance(item, Batch) and item.logged is not None:
+        if isinstance(item, Message) and item.logged is not None:
             # it has waited in the log for its room, and one row of that may be more than the whole
             # buffer
             return [item]
         if self._overflowing and waiting > self._buffer_size // 2:
             return []
         if self._overflowing:
-            self._states.tell("overflow ended", f"{waiting} events wait")
+            self._states.report("overflow ended", f"{waiting} events wait")
         self._overflowing = False
         free = self._buffer_size - waiting
         if size <= free or isinstance(item, Gap):
             return [item]
         self._overflowing = True
-        self._states.tell(
+        self._states.report(
             "overflow",
             f"{waiting} events wait, and the buffer takes {self._buffer_size}",
             missed=True,
         )
-        first: list[Item] = [item.first(free)] if isinstance(item, Batch) and free > 0 else []
+        first: list[Item] = [item.first(free)] if isinstance(item, Message) and free > 0 else []
         return [
             *first,
             self._gap(

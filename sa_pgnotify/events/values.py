@@ -13,7 +13,7 @@ from itertools import repeat
 from typing import Any
 
 from ..errors import UndecodableValue, ValuesNotCarried
-from .changes import Plan
+from .changes import EntityLayout
 from .decoding import Decoder, Unread
 
 __all__ = ["Fields", "Values"]
@@ -134,7 +134,7 @@ class PartlyRead(Values):
         return dict(zip(self._positions, self._row))
 
 
-class Fields(dict[Plan, list[Values]]):
+class Fields(dict[EntityLayout, list[Values]]):
     """The fields of rows, column by column; and by plan, what each row holds of its attributes,
     made when it is first asked for.
 
@@ -181,7 +181,7 @@ class Fields(dict[Plan, list[Values]]):
             known = self._known[place] = self._decoder(self._names[place]).all(self.columns[place])
         return known
 
-    def value(self, plan: Plan, place: int, row: int) -> Any:
+    def value(self, plan: EntityLayout, place: int, row: int) -> Any:
         """Return one of them.
 
         :raises UndecodableValue: if it is this one.
@@ -192,14 +192,14 @@ class Fields(dict[Plan, list[Values]]):
             self.columns[place][row], plan.subject, plan.names[place] or ""
         )
 
-    def __missing__(self, plan: Plan) -> list[Values]:
+    def __missing__(self, plan: EntityLayout) -> list[Values]:
         try:
             rows = list(map(Values, repeat(plan.positions), zip(*map(self.decoded, plan.places))))
         except UndecodableValue:
             rows = self._partly_read(plan)
         return self.setdefault(plan, rows)
 
-    def _partly_read(self, plan: Plan) -> list[Values]:
+    def _partly_read(self, plan: EntityLayout) -> list[Values]:
         """Return what rows hold some of which cannot be decoded whole."""
         subject, positions = plan.subject, plan.positions
         return [

@@ -70,13 +70,13 @@ class AsyncListener(BaseListener):
         given: Any = engine
         if isinstance(given, Engine):
             kind = "the engine inside of one" if given.dialect.is_async else "a blocking one"
-            mend = (
+            fix = (
                 "Give it the AsyncEngine itself"
                 if given.dialect.is_async
                 else "Use Listener, or make it by create_async_engine()"
             )
             raise NotifyConfigError(
-                "AsyncListener", f"it takes an AsyncEngine, and this engine is {kind}. {mend}"
+                "AsyncListener", f"it takes an AsyncEngine, and this engine is {kind}. {fix}"
             )
         if not isinstance(getattr(given, "sync_engine", None), Engine):
             raise NotifyConfigError(

@@ -55,7 +55,7 @@ class Buffer:
     def put(self, item: Item) -> None:
         self._put += size_of(item)
         self._queue.append(item)
-        self.tell()
+        self.wake_takers()
 
     def ends_with_gap(self, reason: Reason) -> bool:
         """Whether the last item that waits is such a gap."""
@@ -72,9 +72,9 @@ class Buffer:
     def fail(self, error: BaseException) -> None:
         """End every iteration by ``error``, after what came before it."""
         self._queue.append(_End(error))
-        self.tell()
+        self.wake_takers()
 
-    def tell(self) -> None:
+    def wake_takers(self) -> None:
         """Have whoever waits look up."""
         for told in self.on_put:
             told()

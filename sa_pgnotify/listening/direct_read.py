@@ -15,18 +15,18 @@ from time import monotonic
 
 from ..drivers import ListenConnection
 from ..drivers.waiting import Waiting
-from ..drivers.wakeup import Bell, readable
+from ..drivers.wakeup import Wakeup, readable
 from ..events.stream import Protocol
 from .buffer import Buffer
 
-__all__ = ["Lending"]
+__all__ = ["DirectRead"]
 
 LINGER = 0.5
 """Seconds that a connection stays lent after an event was taken: whoever took it will mostly wait
 for the next one soon."""
 
 
-class Lending:
+class DirectRead:
     """
     :param protocol: what makes items of notifications, for whoever reads the connection.
     :param waiting: how the thread that listens waits.
@@ -37,7 +37,7 @@ class Lending:
         self._buffer = buffer
         self._protocol = protocol
         self._waiting = waiting
-        self._bell = Bell()
+        self._bell = Wakeup()
         # and its descriptor, which a closed one does not tell any more
         self._lent: tuple[ListenConnection, int] | None = None
         self._heard = False
@@ -127,7 +127,7 @@ class Lending:
         if self._lent is not lent:
             return
         note = connection.peek()
-        item = note and self._protocol.alone(*note)
+        item = note and self._protocol.try_single(*note)
         if item:
             self._buffer.take(turn, connection.inbox, item)
         else:

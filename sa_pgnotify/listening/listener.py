@@ -19,12 +19,12 @@ from typing import Any, Self
 from sqlalchemy import Engine
 
 from ..drivers.waiting import ThreadWaiting
-from ..drivers.wakeup import Bell
+from ..drivers.wakeup import Wakeup
 from ..errors import ConnectionLost, NotifyConfigError, PgNotifyError
 from ..events.changes import Event
 from ..states import OnState
 from .buffer import Buffer
-from .direct_read import Lending
+from .direct_read import DirectRead
 from .handlers import Turn
 from .interface import BaseListener, added, removed
 from .receiver import Receiver
@@ -90,8 +90,8 @@ class Listener(BaseListener):
         self._starter = os.getpid()
         # a signal that meets its acquisition leaves it to the thread that goes on
         self._taking = threading.RLock()
-        self._lending: Lending | None = None
-        self._bell: Bell | None = None
+        self._lending: DirectRead | None = None
+        self._bell: Wakeup | None = None
         self._finalizer = weakref.finalize(self, _nothing)
 
     # -- life --------------------------------------------------------------------------------------
@@ -127,7 +127,9 @@ class Listener(BaseListener):
                 self._heartbeat,
                 self._states,
             )
-            self._lending = receiver.lending = Lending(receiver.buffer, receiver.protocol, waiting)
+            self._lending = receiver.lending = DirectRead(
+                receiver.buffer, receiver.protocol, waiting
+            )
             self._receiver = receiver
             receiver.begin()
             thread = threading.Thread(target=receiver.run, name="sa_pgnotify listener", daemon=True)
@@ -242,7 +244,7 @@ class Listener(BaseListener):
         if self._bell is None:
             if buffer.stopped:
                 return -1
-            self._bell = bell = Bell()
+            self._bell = bell = Wakeup()
             buffer.on_put.append(bell.ring)
             bell.ring()  # for what has come already
         return self._bell.fileno()

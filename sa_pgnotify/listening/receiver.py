@@ -27,8 +27,8 @@ from ..drivers import Arrived, ListenConnection, connect, errors_of
 from ..drivers.waiting import Waiting
 from ..errors import ConnectionLost, ListenUnavailable, PgNotifyError
 from ..events.changes import Gap
-from ..events.decoding import Source
-from ..events.message import Batch
+from ..events.decoding import TableDecoder
+from ..events.message import Message
 from ..events.stream import Item, Protocol, size_of
 from ..log.tables import LogNames
 from ..log.tail import Tail
@@ -39,7 +39,7 @@ from ..subscription.probe import PROBE_SECONDS, greet, probe
 from ..subscription.subscribe import listen, read_again
 from ..subscription.trigger_watch import VERIFY_SECONDS, TriggerWatch
 from .buffer import Buffer
-from .direct_read import Lending
+from .direct_read import DirectRead
 
 __all__ = ["Receiver"]
 
@@ -93,7 +93,7 @@ class Receiver:
         self._buffer_size = buffer_size
         self._sources = sources
         self._waiting = waiting
-        self.lending: Lending | None = None
+        self.lending: DirectRead | None = None
         self._heartbeat = heartbeat
         self._patience = max(PROBE_SECONDS, heartbeat)
         self._errors: tuple[type[Exception], ...] = (ListenUnavailable,)
@@ -130,7 +130,7 @@ class Receiver:
     def _break_off(self) -> None:
         for connection in list(self._opened):
             connection.interrupt()  # first: in a closed loop, what follows may not work
-        self.buffer.tell()  # who waits for events looks up
+        self.buffer.wake_takers()  # who waits for events looks up
         self._waiting.wake()
         if self.connecting:
             self._waiting.cancel()
@@ -181,9 +181,9 @@ class Receiver:
                         self._connect(strict=False)
                     self._read()
                 except self._errors as error:
-                    self._lose(error)
+                    self._connection_lost(error)
         except Exception as error:  # a fault of ours must not look like silence
-            self._states.tell("failed", f"it ends: {error!r}", error=error)
+            self._states.report("failed", f"it ends: {error!r}", error=error)
             self.buffer.fail(error)
         except BaseException:
             # somebody cancelled the task; whoever takes events must not wait for ever
@@ -197,7 +197,7 @@ class Receiver:
     def _end(self) -> None:
         self.ended = True
         if self._begun and self.stopping and self.is_ours:
-            self._states.tell("stopped")
+            self._states.report("stopped")
         self._disconnect()
         self._waiting.close()
         while not self._commands.empty():
@@ -205,7 +205,7 @@ class Receiver:
             if command.done.set_running_or_notify_cancel():
                 command.done.set_exception(ConnectionLost("the listener was stopped"))
 
-    def _lose(self, error: Exception) -> None:
+    def _connection_lost(self, error: Exception) -> None:
         """The connection, or the attempt to make it, failed: wait before the next one."""
         said, was_connected = str(error).strip().partition("\n")[0], self.connected
         self._disconnect()
@@ -213,9 +213,9 @@ class Receiver:
         if self.stopping:
             return
         if was_connected:
-            self._states.tell("lost", said)
+            self._states.report("lost", said)
         delay = self.protocol.delay()
-        self._states.tell("reconnecting", "" if was_connected else said, seconds=delay)
+        self._states.report("reconnecting", "" if was_connected else said, seconds=delay)
         until = time.monotonic() + delay
         while not self.stopping and (left := until - time.monotonic()) > 0:
             self._waiting.wait(None, left)
@@ -250,7 +250,7 @@ class Receiver:
         self._connection = connection
         if strict:
             self._begun = True
-            self._states.tell("connected", f"listening on {len(self.protocol.routes)} channels")
+            self._states.report("connected", f"listening on {len(self.protocol.routes)} channels")
         self._deliver(
             connection, self.protocol.connected(asked, missing or altered, silent=bool(missing))
         )
@@ -273,10 +273,10 @@ class Receiver:
         assert connection is not None
         next_beat = time.monotonic() + self._heartbeat
         while not self.stopping:
-            self._obey(connection)
+            self._run_commands(connection)
             arrived, self._early = self._early or connection.receive(), []
             if self._presence.due <= time.monotonic() or (arrived and self._presence.is_in_doubt):
-                self._look(connection)
+                self._poll_presence(connection)
             # before later transactions, which may have arrived
             if (since := self._presence.take_ended()) is not None:
                 self._deliver(
@@ -288,7 +288,7 @@ class Receiver:
             self._follow(connection)
             # what is pending is not yet delivered
             if time.monotonic() >= next_beat and not connection.pending():
-                self._beat(connection)
+                self._heartbeat_now(connection)
                 next_beat = time.monotonic() + self._heartbeat
             seconds = min([next_beat - time.monotonic(), *self._due()])
             few = sum(len(payload) for _, payload, _ in arrived) < FEW
@@ -317,7 +317,7 @@ class Receiver:
 
     def _alone(self, note: tuple[str, str, int]) -> Item | None:
         try:
-            return self.protocol.alone(*note)
+            return self.protocol.try_single(*note)
         except Exception:  # a fault of ours, which run() meets again, and tells
             return None
 
@@ -355,7 +355,7 @@ class Receiver:
             altered = self._watch.changes(connection.execute)
         self._verified = time.monotonic()
         if altered:
-            self._states.tell("triggers moved", f"{altered}: listening anew")
+            self._states.report("triggers moved", f"{altered}: listening anew")
             self.protocol.lost()
             asked = time.time()
             missing = self._listen(connection, self._sources, strict=False)
@@ -389,7 +389,7 @@ class Receiver:
                     tail.reader.go_to(place)  # what was read is read again
                     raise
                 if (problem := tail.losses.new_problem()) is not None:
-                    self._states.tell("losses unseen", problem)
+                    self._states.report("losses unseen", problem)
                 if (lost := tail.lost()) is not None:
                     self._logged.append(self.protocol.lost_position(lost))
                 self._logged.extend(items)
@@ -411,12 +411,12 @@ class Receiver:
             return [*due, 0.0 if self._has_room(self._logged[0]) else FULL_SECONDS]
         return [*due, *(tail.due_in for tail in self._tails.values())]
 
-    def _sources_of(self, tail: Tail) -> dict[str, Source]:
+    def _sources_of(self, tail: Tail) -> dict[str, TableDecoder]:
         return next(
             route.sources for route in self.protocol.routes.values() if route.log == tail.names
         )
 
-    def _look(self, connection: ListenConnection) -> None:
+    def _poll_presence(self, connection: ListenConnection) -> None:
         """See which of the transactions have ended that wrote while nobody listened."""
         with self._waiting.deadline(connection, self._patience):
             self._presence.look(connection.execute, time.monotonic())
@@ -444,12 +444,12 @@ class Receiver:
             self._follow_logs(connection, anew=anew)
         patient_until = time.monotonic() + UNTOLD_SECONDS
         while not self.stopping and self._presence.has_new and self._presence.due < patient_until:
-            self._look(connection)
+            self._poll_presence(connection)
             if self._presence.has_new:
                 self._waiting.wait(None, min(self._presence.due, patient_until) - time.monotonic())
         self._presence.wait_no_longer()
         if missing is not None:
-            self._states.tell("triggers missing", missing)
+            self._states.report("triggers missing", missing)
         return "" if missing is None else str(missing)
 
     def _follow_logs(self, connection: ListenConnection, *, anew: bool) -> None:
@@ -469,7 +469,7 @@ class Receiver:
         for log in known.keys() - self._tails.keys() if not anew else ():
             known[log].leave(connection.execute)
 
-    def _beat(self, connection: ListenConnection) -> None:
+    def _heartbeat_now(self, connection: ListenConnection) -> None:
         """Ask the server something, which finds out a dead connection, and something worth
         knowing."""
         asked = time.time()
@@ -480,22 +480,22 @@ class Receiver:
             for tail in self._tails.values():
                 tail.verify(connection.execute)
         if self._verify(connection) and not self._presence.is_in_doubt:
-            self.protocol.answered(asked)
+            self.protocol.heartbeat_confirmed(asked)
         for tail in self._tails.values():
             tail.rung()  # for those that write without ringing
         if usage >= QUEUE_WARNING > (self.queue_usage or 0.0):
-            self._states.tell(
+            self._states.report(
                 "queue fills",
                 f"PostgreSQL's notification queue is {usage:.0%} full; when it is full, COMMIT fails. Some session listens and does not "
                 "read, or is idle in a transaction: see pg_stat_activity",
             )
         elif usage < QUEUE_WARNING <= (self.queue_usage or 0.0):
-            self._states.tell(
+            self._states.report(
                 "queue emptied", f"PostgreSQL's notification queue is {usage:.0%} full"
             )
         self.queue_usage = usage
 
-    def _obey(self, connection: ListenConnection) -> None:
+    def _run_commands(self, connection: ListenConnection) -> None:
         """Do what was asked for from outside."""
         while not self.stopping and not self._commands.empty():
             command = self._commands.get()
@@ -524,7 +524,7 @@ class Receiver:
 
     def _answered(self, connection: ListenConnection, item: Item) -> Iterable[Item]:
         """An item as it may be taken: what only the server can read is read."""
-        if not isinstance(item, Batch) or not item.asks:
+        if not isinstance(item, Message) or not item.has_server_read_fields:
             return (item,)
         with self._waiting.deadline(connection, self._patience):
-            return item.answered(connection.read)
+            return item.resolve_on_server(connection.read)

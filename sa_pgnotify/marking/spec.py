@@ -148,7 +148,7 @@ class Marking:
 
     def __repr__(self) -> str:
         # Alembic writes Table.info into revisions, unless alembic_ops takes it out: so that the
-        # NameError there names the mend.
+        # NameError there names the fix.
         return f"import_alembic_ops_in_env_py({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in fields(self))})"
 
 
@@ -238,12 +238,12 @@ def _columns(
             )
         problem = hidden(attributes[name])
         if problem and (field == "values" or is_system(attributes[name])):
-            mend = (
+            fix = (
                 "Leave it out, and use event.load(session) for its value"
                 if field == "values"
                 else "Leave it out"
             )
-            raise NotifyConfigError(subject, f"{field} names {name!r}, which {problem}. {mend}")
+            raise NotifyConfigError(subject, f"{field} names {name!r}, which {problem}. {fix}")
     chosen = {attributes[name].name for name in names}
     # In the table's order, whatever that of a set is.
     return tuple(catalog_name(c.name) for c in attributes.values() if c.name in chosen)

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from ..drivers import ListenConnection, sqlstate_of
 from ..errors import ListenUnavailable, NotifyConfigError, TriggersMissing
-from ..events.decoding import Source
+from ..events.decoding import TableDecoder
 from ..events.stream import Route
 from ..log.tail import Tail
 from ..marking.sources import Wanted
@@ -63,7 +63,7 @@ def listen(
             if drift.kind in ("missing", "disabled"):
                 silent.setdefault(table.fullname, []).append(str(drift))
             else:
-                states.tell("triggers differ", drift)
+                states.report("triggers differ", drift)
     readers = connection.readers(oid for there in found.values() for oid in there.types.values())
     missing = None
     if silent:
@@ -97,7 +97,7 @@ def listen(
                 table.fullname,
                 "two of the sources are this table, from two MetaData. Listen to one of them",
             )
-        route.sources[there.relation] = Source(
+        route.sources[there.relation] = TableDecoder(
             table,
             interest.mapper,
             interest.accepts,
@@ -128,8 +128,8 @@ def listen(
 
 
 def read_again(
-    connection: ListenConnection, engine: Engine, sources: Iterable[Source]
-) -> dict[str, Source]:
+    connection: ListenConnection, engine: Engine, sources: Iterable[TableDecoder]
+) -> dict[str, TableDecoder]:
     """``sources`` with the columns that their tables have by now, by the name in the message's
     header; without those that are gone."""
     of_table = {source.table: source for source in sources}

@@ -180,7 +180,7 @@ def _works_alike(triggers: TriggerSet, known: Installed | None, found: Installed
     if known.source == found.source or "columns" not in said:
         return False
     parameters = {name: value for name, value in said.items() if name not in NOT_PARAMETERS}
-    made = TriggerSet.made(triggers.table, triggers.schema, **parameters)
+    made = TriggerSet.from_parameters(triggers.table, triggers.schema, **parameters)
     return (made.source(resolved, found.near_log), made.is_definer) == (
         found.source,
         found.is_definer,

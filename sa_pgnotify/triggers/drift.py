@@ -29,16 +29,16 @@ class Drift:
         fail because of the triggers) or ``"left over"`` (ours, but no marking asks for it).
     :ivar table: the table's name, as SQLAlchemy gives it (``schema.table``).
     :ivar object: what differs, e.g. ``"trigger sa_pgnotify_insert"``.
-    :ivar mend: what to do, in one sentence.
+    :ivar fix: what to do, in one sentence.
     """
 
     kind: Literal["missing", "outdated", "disabled", "conflicting", "left over"]
     table: str
     object: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.object} of {self.table}. {self.mend}"
+        return f"{self.kind}: {self.object} of {self.table}. {self.fix}"
 
 
 def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> list[Drift]:
@@ -58,8 +58,8 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
             f"First add {columns}, which the table lacks, by a migration; the triggers follow it."
         )
     wanted = found.fitted(wanted)
-    mend = "Add it, by a migration; the triggers follow it."
-    drifts = [Drift("outdated", table_name, f"column {name}", mend) for name in lacking]
+    fix = "Add it, by a migration; the triggers follow it."
+    drifts = [Drift("outdated", table_name, f"column {name}", fix) for name in lacking]
     if found.source is None:
         drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
     elif not found.has_its_name or not _is_as_wanted(wanted, found):
@@ -202,12 +202,12 @@ def _lacking_rights(
         execute, ((function, w.marking.log_schema) for function, w in functions.items())
     )
     for function, rights in lacking.items():
-        mend = f"{rights.role} owns the trigger function and lacks {rights.lacking}. As the owner of the log, run: {rights.grants}"
+        fix = f"{rights.role} owns the trigger function and lacks {rights.lacking}. As the owner of the log, run: {rights.grants}"
         yield Drift(
             "missing",
             names[functions[function]],
             f"rights of the role {rights.role} on the change log",
-            mend,
+            fix,
         )
 
 
@@ -215,12 +215,12 @@ def _foreign_children(execute: Execute, names: dict[TriggerSet, str]) -> Iterato
     """The foreign tables below tables whose triggers collect the rows of all that is below them."""
     for wanted, children in foreign_children_of(execute, names).items():
         for schema, name in children:
-            mend = f"PostgreSQL cannot collect its changes for the triggers, and writes that reach it fail. {DETACH}"
+            fix = f"PostgreSQL cannot collect its changes for the triggers, and writes that reach it fail. {DETACH}"
             yield Drift(
                 "conflicting",
                 names[wanted],
                 f"the foreign table {quote(schema)}.{quote(name)} below the triggers",
-                mend,
+                fix,
             )
 
 
@@ -247,7 +247,7 @@ def _left_over(
         named_after = (f.said or {}).get("table") or f.name.removeprefix(FUNCTION_PREFIX)
         place = (f.table_schema, f.table) if f.table else (f.schema, named_after)
         if (f.schema, f.name) not in known and place in tables:
-            mend = f'DROP FUNCTION "{f.schema}"."{f.name}"() CASCADE, unless another program marks the table: then check its MetaData too.'
+            fix = f'DROP FUNCTION "{f.schema}"."{f.name}"() CASCADE, unless another program marks the table: then check its MetaData too.'
             table = f"{f.table_schema}.{f.table}" if f.table else f.schema
-            drifts[f.schema, f.name] = Drift("left over", table, f"function {f.name}", mend)
+            drifts[f.schema, f.name] = Drift("left over", table, f"function {f.name}", fix)
     return list(drifts.values())

@@ -91,7 +91,7 @@ def _install(connection: Any, tables: Iterable[Table], *, with_log: bool) -> Non
     if isinstance(connection, Connection) and marked:
         sets = marked_sets(marked, schema_translation(connection))
         found = installed(execute_on(connection), sets.values())
-        marked = [t for t, wanted in sets.items() if _can_be_mended(t, wanted, found.get(wanted))]
+        marked = [t for t, wanted in sets.items() if _can_be_fixed(t, wanted, found.get(wanted))]
         refuse_relations(connection, {t: sets[t] for t in marked})
         for table, statement in statements.items():
             if (there := found.get(sets[table])) is not None:
@@ -107,7 +107,7 @@ def _install(connection: Any, tables: Iterable[Table], *, with_log: bool) -> Non
         connection.execute(statements[table])
 
 
-def _can_be_mended(table: Table, wanted: TriggerSet, found: Installed | None) -> bool:
+def _can_be_fixed(table: Table, wanted: TriggerSet, found: Installed | None) -> bool:
     """Whether the table's triggers are not what they should be, and the table has what they need to
     be so."""
     if found is not None and (absent := found.lacks(wanted)):

@@ -92,7 +92,7 @@ def read_installation(connection: Connection) -> Installation:
         if "columns" not in said:
             damaged[name] = function
         elif function.trigger in TRIGGER_NAMES.values():
-            made = TriggerSet.made(function.table, schema, **said)
+            made = TriggerSet.from_parameters(function.table, schema, **said)
             sets[name] = (
                 made
                 if made.function_name == function.name

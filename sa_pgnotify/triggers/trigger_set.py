@@ -123,7 +123,7 @@ class TriggerSet:
     function: str | None = None
 
     @classmethod
-    def made(
+    def from_parameters(
         cls,
         table: str,
         schema: str | None,
@@ -171,7 +171,7 @@ class TriggerSet:
         )
 
     @classmethod
-    def only_named(cls, table: str, schema: str | None, function: str | None = None) -> TriggerSet:
+    def for_drop(cls, table: str, schema: str | None, function: str | None = None) -> TriggerSet:
         """One of which nothing is known but where it is, which is enough to drop it."""
         nothing = Marking(
             operations=(), values=(), update_of=(), condition=None, channel=None, key=()
@@ -599,7 +599,7 @@ def read_comment(comment: str | None) -> dict[str, Any] | None:
         said = json.loads(comment[len(COMMENT_PREFIX) :])
         if type(said["version"]) is int and said["version"] not in TEMPLATES:
             return {"version": said["version"]}
-        TriggerSet.made(
+        TriggerSet.from_parameters(
             said.get("table", ""),
             None,
             **{name: value for name, value in said.items() if name not in NOT_PARAMETERS},

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, MetaData, event
 from ...drivers import ListenConnection, connect
 from ...errors import NotifyConfigError, PgNotifyError, TriggersMissing
 from ...events.changes import Event
-from ...events.decoding import Source
-from ...events.message import Batch
+from ...events.decoding import TableDecoder
+from ...events.message import Message
 from ...events.stream import Protocol
 from ...log.tables import ChangeLog
 from ...marking.sources import expand
@@ -98,7 +98,7 @@ class Transaction:
         self._execute = execute_on(connection)
         self._protocol = Protocol(1)
         self._log = ChangeLog(MetaData(), schema=TEMPORARY)
-        self._sources: dict[str, Source] = {}
+        self._sources: dict[str, TableDecoder] = {}
         sets = marked_sets(wanted.tables, schema_translation(connection))
         found = installed(self._execute, sets.values())
         silent = {
@@ -129,7 +129,7 @@ class Transaction:
                 for name, family in triggers.parameters["columns"].items()
             }
             key, dialect = triggers.marking.key, connection.dialect
-            self._sources[there.relation] = Source(
+            self._sources[there.relation] = TableDecoder(
                 table, interest.mapper, interest.accepts, key, dialect, there.types, readers, types
             )
 
@@ -174,10 +174,14 @@ class Transaction:
                 continue  # another capture's
             found = logged_rows(header, rows, pid)
             for item in self._protocol._decoded({relation: source}, found, "transaction"):
-                if not isinstance(item, Batch):
+                if not isinstance(item, Message):
                     events.append(item)
                     continue
-                for batch in item.answered(self._decoding.read) if item.asks else [item]:
+                for batch in (
+                    item.resolve_on_server(self._decoding.read)
+                    if item.has_server_read_fields
+                    else [item]
+                ):
                     events += self._protocol.events(batch)
         return events
 
