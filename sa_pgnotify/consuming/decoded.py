@@ -9,7 +9,7 @@ from zlib import crc32
 from ..events.changes import Change, Gap
 from ..events.decoding import Undecodable
 from ..events.message import Message
-from ..events.stream import Item, Protocol
+from ..events.stream import EventStream, Item
 from ..log.reader import LogRow
 from .chunks import Chunk
 from .positions import ConsumerKey
@@ -20,7 +20,7 @@ __all__ = ["chunk_of", "part_of"]
 def chunk_of(
     row: LogRow,
     items: Iterable[Item],
-    protocol: Protocol,
+    protocol: EventStream,
     key: ConsumerKey,
     read: Callable[[Mapping[int, list[str]]], Mapping[int, list[str]]],
 ) -> Chunk:
@@ -54,7 +54,7 @@ def _of_part(event: Change | Gap | None, key: ConsumerKey) -> Change | Gap | Non
     )
 
 
-def _events(protocol: Protocol, message: Message) -> list[Change | Gap | None]:
+def _events(protocol: EventStream, message: Message) -> list[Change | Gap | None]:
     """One for each change of a message, in order; of those of a TRUNCATE, one for each class."""
     try:
         events: list[Any] = message.events()

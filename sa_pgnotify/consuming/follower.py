@@ -24,7 +24,7 @@ from ..drivers import ListenConnection, errors_of
 from ..drivers.waiting import Waiting
 from ..errors import NotifyConfigError, PgNotifyError
 from ..events.decoding import TableDecoder
-from ..events.stream import Protocol
+from ..events.stream import EventStream
 from ..log.reader import LogRow
 from ..log.retention import prune
 from ..log.snapshots import Position
@@ -71,7 +71,7 @@ class Follower:
         self,
         engine: Engine,
         key: ConsumerKey,
-        protocol: Protocol,
+        protocol: EventStream,
         states: States,
         settings: LogSettings,
         start: str | Position,

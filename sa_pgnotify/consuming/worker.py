@@ -28,7 +28,7 @@ from ..errors import (
     PgNotifyError,
     TriggersMissing,
 )
-from ..events.stream import Protocol
+from ..events.stream import EventStream
 from ..log.snapshots import Position
 from ..log.tables import LogSettings, find_log
 from ..marking.sources import expand
@@ -83,7 +83,7 @@ class Worker:
         self._batch_size = batch_size
         self._heartbeat = heartbeat
         self._states = States(f"consumer {key}", engine, on_state)
-        self._protocol = Protocol(1, self._states)
+        self._protocol = EventStream(1, self._states)
         self._follower = Follower(
             engine,
             key,

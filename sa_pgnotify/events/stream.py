@@ -30,7 +30,7 @@ from .changes import Event, Gap, Notification, Reason
 from .decoding import TableDecoder, Undecodable
 from .message import Message
 
-__all__ = ["Item", "Protocol", "Route", "size_of"]
+__all__ = ["EventStream", "Item", "Route", "size_of"]
 
 Item = Message | Gap | Notification
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
@@ -59,7 +59,7 @@ def size_of(item: Item) -> int:
     return len(item) if isinstance(item, Message) else 1
 
 
-class Protocol:
+class EventStream:
     """State of one listener.
 
     :param buffer_size: how many events may wait for the program.

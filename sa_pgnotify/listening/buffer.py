@@ -14,7 +14,7 @@ from itertools import compress, repeat
 from typing import Any
 
 from ..events.changes import Event, Gap, Reason
-from ..events.stream import Item, Protocol, size_of
+from ..events.stream import EventStream, Item, size_of
 
 __all__ = ["Buffer"]
 
@@ -40,7 +40,7 @@ class Buffer:
     :ivar stopped: whether nothing more is to be taken.
     """
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: EventStream) -> None:
         self._protocol = protocol
         self._queue: deque[Item | _End] = deque()
         # Of the item at hand the events not yet taken (threads share them, so it is a deque, of

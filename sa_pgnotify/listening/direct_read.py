@@ -16,7 +16,7 @@ from time import monotonic
 from ..drivers import ListenConnection
 from ..drivers.waiting import Waiting
 from ..drivers.wakeup import Wakeup, readable
-from ..events.stream import Protocol
+from ..events.stream import EventStream
 from .buffer import Buffer
 
 __all__ = ["DirectRead"]
@@ -33,7 +33,7 @@ class DirectRead:
     :ivar calm: whether what comes is such that it is worth while; the thread that listens says so.
     """
 
-    def __init__(self, buffer: Buffer, protocol: Protocol, waiting: Waiting) -> None:
+    def __init__(self, buffer: Buffer, protocol: EventStream, waiting: Waiting) -> None:
         self._buffer = buffer
         self._protocol = protocol
         self._waiting = waiting

@@ -29,7 +29,7 @@ from ..errors import ConnectionLost, ListenUnavailable, PgNotifyError
 from ..events.changes import Gap
 from ..events.decoding import TableDecoder
 from ..events.message import Message
-from ..events.stream import Item, Protocol, size_of
+from ..events.stream import EventStream, Item, size_of
 from ..log.tables import LogNames
 from ..log.tail import Tail
 from ..marking.sources import expand
@@ -84,7 +84,7 @@ class Receiver:
         states: States,
     ) -> None:
         self._pid = os.getpid()
-        self.protocol = Protocol(buffer_size, states)
+        self.protocol = EventStream(buffer_size, states)
         self._states = states
         self.buffer = Buffer(self.protocol)
         self.queue_usage: float | None = None

@@ -12,7 +12,7 @@ then its transaction had its id before that. So the sleeper, once it has the loc
 comes next, dozes, and looks again after short whiles, until a snapshot says that all below have
 ended; only then it sleeps soundly. It is not enough to wait for those that a snapshot names as
 running: it does not name those that are newer than the newest that has ended.
-``tests/test_doorbell.py`` goes through all orders in which the steps of writers and readers can
+``tests/protocol/test_doorbell.py`` goes through all orders in which the steps of writers and readers can
 fall.
 
 This module decides and never waits.

@@ -12,7 +12,7 @@ A listener takes *present* first, and then looks which transactions hold *untold
 before it came, and no later one does. Most of them have committed a moment later, before the
 listener has started. For one that takes longer the listener does not wait, but publishes a ``Gap``
 when that one has ended. The writer's second look makes this safe: a writer that sees nobody by then
-has *untold* already, so every listener that comes later sees it. ``tests/test_presence.py`` goes
+has *untold* already, so every listener that comes later sees it. ``tests/protocol/test_presence.py`` goes
 through all orders in which these steps can fall.
 
 Any role may take these locks and keep them. So a transaction is followed by its id, from the one

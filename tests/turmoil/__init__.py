@@ -1,2 +1,2 @@
 """Delivery under chaos: see :mod:`turmoil.rounds`. ``benchmarks/chaos.py`` runs it for minutes,
-``tests/test_chaos.py`` for seconds."""
+``tests/testing/test_chaos.py`` for seconds."""

@@ -20,7 +20,7 @@ from ...errors import NotifyConfigError, PgNotifyError, TriggersMissing
 from ...events.changes import Event
 from ...events.decoding import TableDecoder
 from ...events.message import Message
-from ...events.stream import Protocol
+from ...events.stream import EventStream
 from ...log.tables import ChangeLog
 from ...marking.sources import expand
 from ...protocol.wire import logged_rows
@@ -96,7 +96,7 @@ class Transaction:
             )
         self._connection = connection
         self._execute = execute_on(connection)
-        self._protocol = Protocol(1)
+        self._protocol = EventStream(1)
         self._log = ChangeLog(MetaData(), schema=TEMPORARY)
         self._sources: dict[str, TableDecoder] = {}
         sets = marked_sets(wanted.tables, schema_translation(connection))

@@ -14,7 +14,7 @@ mark, which the installing statement replaces.
 A message is laid out in :mod:`sa_pgnotify.protocol.wire`, which reads it. Migrations name this
 version: once released, its SQL stays as it is, and with it what it takes from columns.py,
 channel.py and quoting.py, and the triggers' definitions in triggers.py. A better one is version 2,
-in a file of its own; ``tests/template_v1.sql`` records this one.
+in a file of its own; ``tests/migrations/template_v1.sql`` records this one.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from revisions import catalog
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PROJECT = ROOT / "examples" / "migrations"
 WALK = re.findall(r"```(\w+)\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
 

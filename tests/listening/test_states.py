@@ -12,7 +12,7 @@ from durables import model_of
 from sqlalchemy import create_engine
 
 from sa_pgnotify import Gap, Listener, NotifyConfigError
-from sa_pgnotify.events.stream import Protocol
+from sa_pgnotify.events.stream import EventStream
 from sa_pgnotify.states import States
 
 
@@ -101,7 +101,7 @@ def test_an_overflow_is_told_when_it_begins_and_when_it_ends(engine, lines):
 
 def test_what_cannot_be_read_is_logged_once_a_minute(lines, monkeypatch):
     """A flood of forged messages makes a Gap each, and not a line each."""
-    protocol = Protocol(10)
+    protocol = EventStream(10)
     assert [protocol.undecodable("x", 0.0).reason for _ in range(1000)] == ["undecodable"] * 1000
     assert lines() == [("WARNING", "listener", "undecodable")]
     monkeypatch.setattr(protocol, "_undecodable_until", 0.0)

@@ -4,95 +4,15 @@ fails as well."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from conftest import run, take
 from everything import ROWS, create, literals, model
-from sqlalchemy.orm import Session
-from test_values import same
+from selects import differences, same, selected
 
-from sa_pgnotify import Deleted, Inserted, UndecodableValue, Updated
-
-
-class Failed:
-    """Stands for a value whose SELECT failed."""
-
-    def __repr__(self) -> str:
-        return "<the SELECT failed>"
-
-
-FAILED = Failed()
-
-
-def selected(kind: Any, engine: Any, entity: Any) -> list[dict[str, Any]]:
-    """What a session loads, row by row; :data:`FAILED` for a value whose SELECT fails."""
-
-    def load(connection: Any) -> list[dict[str, Any]]:
-        with Session(connection) as session:
-            ids = session.scalars(sa.select(entity.id).order_by(entity.id)).all()
-            values = columns_of(session, entity, sa.inspect(entity).column_attrs.keys(), ids)
-            return [
-                {name: column[number] for name, column in values.items()}
-                for number in range(len(ids))
-            ]
-
-    return kind.select(engine, load)
-
-
-def columns_of(
-    session: Session, entity: Any, names: list[str], ids: Sequence[int]
-) -> dict[str, list[Any]]:
-    """Each attribute's values of some rows; all in one SELECT, or where that fails in halves, down
-    to one value."""
-    asked = (
-        sa.select(*[getattr(entity, name) for name in names])
-        .where(entity.id.in_(ids))
-        .order_by(entity.id)
-    )
-    try:
-        rows = session.execute(asked).all()
-    except Exception:
-        session.rollback()
-    else:
-        return {name: [row[place] for row in rows] for place, name in enumerate(names)}
-    if len(names) > 1:
-        half = len(names) // 2
-        return {
-            k: v
-            for part in (names[:half], names[half:])
-            for k, v in columns_of(session, entity, part, ids).items()
-        }
-    if len(ids) > 1:
-        (name,) = names
-        half = len(ids) // 2
-        return {
-            name: [
-                value
-                for part in (ids[:half], ids[half:])
-                for value in columns_of(session, entity, names, part)[name]
-            ]
-        }
-    return {names[0]: [FAILED]}
-
-
-def differences(
-    events: list[Any], side: str, rows: list[dict[str, Any]]
-) -> dict[tuple[int, str], tuple[Any, Any]]:
-    """(row, attribute) to what the event says and what the SELECT gave, where these differ."""
-    found = {}
-    for number, (event, row) in enumerate(zip(events, rows, strict=True)):
-        values = getattr(event, side)
-        for name, expected in row.items():
-            try:
-                got = values[name]
-            except UndecodableValue:
-                got = FAILED
-            if got is not expected and not same(got, expected):
-                found[number, name] = (got, expected)
-    return found
+from sa_pgnotify import Deleted, Inserted, Updated
 
 
 @pytest.mark.kinds(3)

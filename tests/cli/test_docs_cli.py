@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from sa_pgnotify.cli import app
 
-PAGE = (Path(__file__).parent.parent / "docs" / "cli.md").read_text()
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "cli.md").read_text()
 SCREENS = dict(re.findall(r"```text\n\$ (.*?)\n(.*?)```", PAGE, re.DOTALL))
 
 
@@ -48,5 +48,5 @@ def test_every_command_has_its_section():
     assert [f"## {name}" for name in listed] == [
         line for line in PAGE.splitlines() if line.removeprefix("## ") in listed
     ]
-    assert os.path.exists(Path(__file__).parent.parent / "docs" / "images" / "watch.svg")
+    assert os.path.exists(Path(__file__).parent.parent.parent / "docs" / "images" / "watch.svg")
     assert all(len(line) <= 80 for screen in SCREENS.values() for line in screen.splitlines())

@@ -26,7 +26,7 @@ from sa_pgnotify.protocol.channels import DEFAULT_CHANNEL, RELATION
 from sa_pgnotify.protocol.presence import LOOK, PRESENT, UNTOLD, Presence
 from sa_pgnotify.protocol.presence import door as door_to
 from sa_pgnotify.sql import literal
-from sa_pgnotify.subscription import subscribe as subscribing
+from sa_pgnotify.subscription import probe as probing
 
 
 class Writer(NamedTuple):
@@ -363,7 +363,7 @@ def test_a_start_that_finds_a_pooler_shows_itself_to_nobody(Item, proxy, proxied
     def look(_: object, connection: Any, *__: object) -> None:
         left.append({name for (name,) in connection.execute(SHOWN)})
 
-    monkeypatch.setattr(subscribing, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(ThreadWaiting, "wait", look)
     closed: list[set[str]] = []
     monkeypatch.setattr(
@@ -382,9 +382,9 @@ def test_starts_behind_a_pooler_leave_no_listen(engine, url, busy, monkeypatch):
     """However often a start is refused behind a transaction pooler, whose sessions take turns, none
     of them LISTENs afterwards; or each to one channel at most, if the one that does is not given
     out in time: the error says so."""
-    monkeypatch.setattr(subscribing, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.2)
     if busy:
-        monkeypatch.setattr(subscribing, "UNLISTEN_ATTEMPTS", 0)
+        monkeypatch.setattr(probing, "UNLISTEN_ATTEMPTS", 0)
     with Pooler(url) as pooler:
         pooled = sa.create_engine(pooler.url, poolclass=sa.NullPool)
         for _ in range(4):

@@ -227,7 +227,7 @@ def test_an_error_of_the_reading_thread_is_told(engine, monkeypatch, caplog):
     events gets the error, each time."""
     with Listener(engine, "a") as listener:
         assert quiet(listener)
-        for name in ("alone", "notified"):
+        for name in ("try_single", "notified"):
             monkeypatch.setattr(listener._receiver.protocol, name, lambda *_: 1 / 0)
         run(engine, "NOTIFY a")
         for _ in range(2):
@@ -278,7 +278,7 @@ def test_started_anew_after_an_error_it_has_a_descriptor_anew(engine, monkeypatc
     tells of what comes."""
     with Listener(engine, "a") as listener:
         assert quiet(listener)
-        for name in ("alone", "notified"):
+        for name in ("try_single", "notified"):
             monkeypatch.setattr(listener._receiver.protocol, name, lambda *_: 1 / 0)
         run(engine, "NOTIFY a")
         assert readable(listener)

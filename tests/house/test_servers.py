@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from binaries import VERSIONS, VersionMissing, chosen, programs
 from servers import Server, alone, data_folder
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 OTHER = "nobody"
 AS_ANOTHER = """
 import os

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from conftest import run, take
+from selects import FAILED, Raw, differences, same, selected
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import DeclarativeBase
-from test_every_type import FAILED, differences, selected
-from test_values import Raw, same
 
 from sa_pgnotify import Deleted, Inserted, NotifyOnChange, NotifySpec, UndecodableValue, Updated
 

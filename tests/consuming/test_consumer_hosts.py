@@ -240,7 +240,7 @@ def test_processes_that_are_killed(engine, url, Item, tmp_path):
     """Two processes of one name, of which the one that works is killed within its block: the other
     takes over, and nothing is done twice."""
     (tmp_path / "consume.py").write_text(PROGRAM)
-    arguments = (tmp_path / "consume.py", address(url), Path(__file__).parent)
+    arguments = (tmp_path / "consume.py", address(url), Path(__file__).parent.parent)
     with Program(*arguments) as first:
         first.wait_for("ready")
         with Program(*arguments) as second:

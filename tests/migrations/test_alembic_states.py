@@ -439,7 +439,7 @@ def write() -> None:
 def test_template_version_1_is_frozen(name):
     """What version 1 makes is byte for byte what it was when revisions were written that name it.
 
-    The record is ``template_v1.sql``; ``python tests/test_alembic_states.py`` writes it anew, which
+    The record is ``template_v1.sql``; ``python tests/migrations/test_alembic_states.py`` writes it anew, which
     is right for a case that was added here, and for a change of the statement around the function,
     in ``triggers.py``; never for one of the function, once it is released.
     """

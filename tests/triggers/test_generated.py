@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from conftest import run, take
+from selects import differences, selected
 from sqlalchemy import Computed, Engine, text
 from sqlalchemy.orm import DeclarativeBase
-from test_every_type import differences, selected
 
 from sa_pgnotify import Inserted, NotifyOnChange, NotifySpec, Updated, check
 

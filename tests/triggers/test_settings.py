@@ -7,8 +7,8 @@ from typing import Any
 
 from conftest import run, take
 from everything import create, literals, model
+from selects import differences, selected
 from sqlalchemy import Connection, Engine, text
-from test_every_type import differences, selected
 
 from sa_pgnotify import Listener, Updated
 

@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture(name="suite")
 def _suite(monkeypatch):
     """The suite's modules that need no server, by name."""
-    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent.parent / "benchmarks")
     import compare
     import sheet
     import targets

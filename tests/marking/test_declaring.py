@@ -29,7 +29,7 @@ from sa_pgnotify import (
 from sa_pgnotify.marking.spec import INFO_KEY, marking_of
 
 ALL = NotifySpec(values="all")
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def key() -> sa.Column:

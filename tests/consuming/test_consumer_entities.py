@@ -276,7 +276,7 @@ def version(engine: sa.Engine, names: str) -> Iterator[subprocess.Popen[str]]:
 
     url = engine.url.render_as_string(hide_password=False)
     code = textwrap.dedent(PROGRAM).format(
-        here=str(Path(__file__).parent), url=url, names=list(names)
+        here=str(Path(__file__).parent.parent), url=url, names=list(names)
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -212,7 +212,7 @@ def test_transaction_pooler_is_refused(proxied, proxy, Listener):
     import sa_pgnotify.subscription.subscribe
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sa_pgnotify.subscription.subscribe, "PROBE_SECONDS", 0.5)
+        patch.setattr(sa_pgnotify.subscription.probe, "PROBE_SECONDS", 0.5)
         with pytest.raises(ListenUnavailable, match="pool_mode") as caught:
             Listener(proxied, "a").start()
     assert caught.value.reason == "pooler"
@@ -284,7 +284,7 @@ def test_stop_while_a_reconnect_waits_for_its_probe(engine, proxied, proxy, List
 def test_a_fault_in_the_thread_is_not_silence(engine, monkeypatch, Listener):
     """If the reading thread itself fails, whoever takes events gets its error."""
     with Listener(engine, "a") as listener:
-        for name in ("alone", "notified"):
+        for name in ("try_single", "notified"):
             monkeypatch.setattr(listener._receiver.protocol, name, lambda *_: 1 / 0)
         run(engine, "NOTIFY a")
         with pytest.raises(ZeroDivisionError):
@@ -297,7 +297,7 @@ def test_an_error_told_again_and_again_does_not_grow(engine, monkeypatch, Listen
     """Whoever asks a thousand times after the reading has failed gets the error with its one
     traceback, not with a thousand."""
     with Listener(engine, "a") as listener:
-        for name in ("alone", "notified"):
+        for name in ("try_single", "notified"):
             monkeypatch.setattr(listener._receiver.protocol, name, lambda *_: 1 / 0)
         run(engine, "NOTIFY a")
         lengths = set()
@@ -457,9 +457,9 @@ def test_server_restart_under_load(own_server, mode, Listener):
 def test_the_wait_between_attempts_grows_and_is_jittered():
     """Attempts to reconnect come later and later, up to half a minute, and not at the same moment
     in a thousand programs."""
-    from sa_pgnotify.events.stream import LONGEST_DELAY, Protocol
+    from sa_pgnotify.events.stream import LONGEST_DELAY, EventStream
 
-    protocol = Protocol(10)
+    protocol = EventStream(10)
     delays = [protocol.delay() for _ in range(200)]
     assert all(0 <= delay <= LONGEST_DELAY for delay in delays)
     assert max(delays[:3]) < 1

@@ -26,7 +26,7 @@ from sa_pgnotify import (
     check,
     notify_on_change,
 )
-from sa_pgnotify import triggers as installing
+from sa_pgnotify.triggers import trigger_set as installing
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
 INSERT = "INSERT INTO orders (status) VALUES ('new')"

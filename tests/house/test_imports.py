@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "sa_pgnotify"
+PACKAGE = Path(__file__).parent.parent.parent / "sa_pgnotify"
 ROOT = {"errors", "states", "sql", "caching"}
 ARROWS = {
     "protocol": set(),

@@ -15,6 +15,7 @@ from conftest import install_extension, run, take
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import Kind
+from selects import Raw, same
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.exc import NotSupportedError
@@ -49,18 +50,6 @@ class Mapping(sa.TypeDecorator[str]):
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str:
         return "none" if value is None else f"<{value}>"
-
-
-class Raw(sa.types.UserDefinedType[Any]):
-    """A type that SQLAlchemy knows nothing of."""
-
-    cache_ok = True
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def get_col_spec(self, **_: Any) -> str:
-        return self.name
 
 
 # Control characters of the message layout, quotes, backslashes, characters of two, three and four
@@ -191,27 +180,6 @@ NEEDED = (
     "CREATE DOMAIN positive AS integer CHECK (VALUE > 0)",
     "CREATE DOMAIN more_positive AS positive CHECK (VALUE > 5)",
 )
-
-
-def same(got: Any, expected: Any) -> bool:
-    """Whether two values are equal in type and value, NaN, negative zero and the values within
-    containers included."""
-    if type(got) is not type(expected):
-        return False
-    if type(expected).__name__ == "Record":  # asyncpg's, of a composite type
-        return same(tuple(got), tuple(expected))
-    if isinstance(expected, list | tuple):
-        return len(got) == len(expected) and all(map(same, got, expected))
-    if isinstance(expected, dict):
-        return list(got) == list(expected) and all(
-            same(got[key], expected[key]) for key in expected
-        )
-    if isinstance(expected, float | decimal.Decimal):
-        return repr(got) == repr(expected)
-    try:
-        return bool(got == expected)
-    except TypeError:  # of ranges, one of which has a moment with a time zone
-        return False
 
 
 def differences(
