@@ -34,7 +34,7 @@ class AsyncChangeBatch(BaseBatch):
     ``async with batch as session``."""
 
     async def __aenter__(self) -> Any:
-        return self._worker.enter(self._work, asyncio.current_task())
+        return self._worker.transactions.enter(self._work, asyncio.current_task())
 
     async def __aexit__(
         self,
@@ -42,7 +42,7 @@ class AsyncChangeBatch(BaseBatch):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        return await greenlet_spawn(self._worker.finish, self._work, error)
+        return await greenlet_spawn(self._worker.transactions.finish, self._work, error)
 
 
 class AsyncConsumer(BaseConsumer):
@@ -119,7 +119,7 @@ class AsyncConsumer(BaseConsumer):
         """End the iteration: at once, if it waits, else after the batch that is being worked off.
         From any thread, and from a signal handler. The connection is closed by the ``async with``
         block."""
-        if self._worker is not None and self._worker.is_ours:
+        if self._worker is not None and self._worker.link.is_ours:
             self._worker.stop()
 
     async def __aenter__(self) -> Self:
@@ -131,7 +131,7 @@ class AsyncConsumer(BaseConsumer):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._worker is not None and self._worker.is_ours:
+        if self._worker is not None and self._worker.link.is_ours:
             self._worker.stop()
             await greenlet_spawn(self._worker.end)
 
@@ -166,7 +166,7 @@ class AsyncConsumer(BaseConsumer):
     async def seek(self, place: str | Position) -> None:
         """As :meth:`Consumer.seek`."""
         if self._worker is not None:
-            self._worker.refuse_within_block(asyncio.current_task())
+            self._worker.transactions.refuse_within_block(asyncio.current_task())
         await greenlet_spawn(seek, self._engine, self._key, self._entities, place)
         if self._worker is not None:
             self._worker.look()

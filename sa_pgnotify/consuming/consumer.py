@@ -19,7 +19,8 @@ from .admin import Parked, lag_of, parked_of, seek
 from .batch import OnError, OpenBatch
 from .chunks import TransactionPart, transactions
 from .positions import ConsumerKey, Lag
-from .worker import Worker, settings_of
+from .upkeep import settings_of
+from .worker import Worker
 
 __all__ = ["BaseBatch", "BaseConsumer", "ChangeBatch", "Consumer"]
 
@@ -72,7 +73,7 @@ class ChangeBatch(BaseBatch):
     """
 
     def __enter__(self) -> Any:
-        return self._worker.enter(self._work, threading.get_ident())
+        return self._worker.transactions.enter(self._work, threading.get_ident())
 
     def __exit__(
         self,
@@ -80,7 +81,7 @@ class ChangeBatch(BaseBatch):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        return self._worker.finish(self._work, error)
+        return self._worker.transactions.finish(self._work, error)
 
 
 class BaseConsumer:
@@ -145,14 +146,18 @@ class BaseConsumer:
             raise PgNotifyError(
                 "this consumer does not consume: use it in a with block, or call start()"
             )
-        if not self._worker.is_ours:
+        if not self._worker.link.is_ours:
             raise PgNotifyError(
                 "this consumer was started before a fork, and consumes in the parent. Start one in this process"
             )
         return self._worker
 
     def _refuse_second_start(self) -> None:
-        if self._worker is not None and self._worker.is_ours and not self._worker.stopping:
+        if (
+            self._worker is not None
+            and self._worker.link.is_ours
+            and not self._worker.link.stopping
+        ):
             raise PgNotifyError(
                 "this consumer has been started already; stop() it first, or make another one"
             )
@@ -263,7 +268,7 @@ class Consumer(BaseConsumer):
         """End the iteration: at once, if it waits, else after the batch that is being worked off.
         From any thread, and from a signal handler. The connection is closed by the iteration, or at
         the end of the ``with`` block."""
-        if self._worker is not None and self._worker.is_ours:
+        if self._worker is not None and self._worker.link.is_ours:
             self._worker.stop()
 
     def __enter__(self) -> Self:
@@ -275,7 +280,7 @@ class Consumer(BaseConsumer):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._worker is not None and self._worker.is_ours:
+        if self._worker is not None and self._worker.link.is_ours:
             self._worker.stop()
             self._worker.end()
 
@@ -309,7 +314,7 @@ class Consumer(BaseConsumer):
             within a batch's block.
         """
         if self._worker is not None:
-            self._worker.refuse_within_block(threading.get_ident())
+            self._worker.transactions.refuse_within_block(threading.get_ident())
         seek(self._engine, self._key, self._entities, place)
         if self._worker is not None:
             self._worker.look()

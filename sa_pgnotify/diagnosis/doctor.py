@@ -22,7 +22,7 @@ from ..consuming.admin import ConsumerStatus, consumers
 from ..drivers import connect
 from ..drivers.waiting import ThreadWaiting
 from ..errors import ListenUnavailable
-from ..listening.receiver import QUEUE_WARNING
+from ..listening.heartbeat import QUEUE_WARNING
 from ..log.retention import LATE_SECONDS, state
 from ..log.tables import LogNames
 from ..sql import execute_on, literal

@@ -124,7 +124,7 @@ class AsyncListener(BaseListener):
                 task.exception()  # nobody asks for it any more
             raise
         if not begun.done():
-            if task.cancelled() and not receiver.stopping:
+            if task.cancelled() and not receiver.link.stopping:
                 raise ConnectionLost(
                     "the task that listens was cancelled, by other means than stop()"
                 )
@@ -164,7 +164,7 @@ class AsyncListener(BaseListener):
             and not task.done()
             and not task.get_loop().is_closed()
             and receiver is not None
-            and receiver.is_ours
+            and receiver.link.is_ours
         )
 
     # -- taking events -----------------------------------------------------------------------------

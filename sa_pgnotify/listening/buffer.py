@@ -35,13 +35,13 @@ class _End:
 class Buffer:
     """Items in, events out, in order. One puts, any number take.
 
-    :param protocol: makes events of items; it is asked as late as possible, by whoever takes them.
+    :param stream: makes events of items; it is asked as late as possible, by whoever takes them.
     :ivar on_put: each is called after an item was put, and at an end.
     :ivar stopped: whether nothing more is to be taken.
     """
 
-    def __init__(self, protocol: EventStream) -> None:
-        self._protocol = protocol
+    def __init__(self, stream: EventStream) -> None:
+        self._stream = stream
         self._queue: deque[Item | _End] = deque()
         # Of the item at hand the events not yet taken (threads share them, so it is a deque, of
         # which each may pop, GIL or not); and how many have come to hand by way of the queue until
@@ -122,7 +122,7 @@ class Buffer:
 
         :param queued: how many events it comes to, if it was put.
         """
-        now, before = deque(self._protocol.events(item)), self._at_hand[0]
+        now, before = deque(self._stream.events(item)), self._at_hand[0]
         at_hand = now, before[1] + queued, before[2] + (0 if queued else len(now))
         # Between the parts of this one call there comes neither a signal nor, where there is a GIL,
         # another thread: if there is something in turn still, the first of source goes, and at_hand

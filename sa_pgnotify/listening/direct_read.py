@@ -16,8 +16,8 @@ from time import monotonic
 from ..drivers import ListenConnection
 from ..drivers.waiting import Waiting
 from ..drivers.wakeup import Wakeup, readable
-from ..events.stream import EventStream
 from .buffer import Buffer
+from .continuity import Continuity
 
 __all__ = ["DirectRead"]
 
@@ -28,14 +28,14 @@ for the next one soon."""
 
 class DirectRead:
     """
-    :param protocol: what makes items of notifications, for whoever reads the connection.
+    :param continuity: what makes items of notifications, for whoever reads the connection.
     :param waiting: how the thread that listens waits.
     :ivar calm: whether what comes is such that it is worth while; the thread that listens says so.
     """
 
-    def __init__(self, buffer: Buffer, protocol: EventStream, waiting: Waiting) -> None:
+    def __init__(self, buffer: Buffer, continuity: Continuity, waiting: Waiting) -> None:
         self._buffer = buffer
-        self._protocol = protocol
+        self._continuity = continuity
         self._waiting = waiting
         self._bell = Wakeup()
         # and its descriptor, which a closed one does not tell any more
@@ -127,7 +127,7 @@ class DirectRead:
         if self._lent is not lent:
             return
         note = connection.peek()
-        item = note and self._protocol.try_single(*note)
+        item = note and self._continuity.try_single(*note)
         if item:
             self._buffer.take(turn, connection.inbox, item)
         else:

@@ -78,11 +78,18 @@ class BaseListener:
         """The listener's figures now; of one that was not started yet, zeros."""
         if self._receiver is None:
             return Stats(0, 0, 0, 0, 0, None, None, False)
-        protocol, buffer = self._receiver.protocol, self._receiver.buffer
+        receiver, buffer = self._receiver, self._receiver.buffer
+        stream, continuity = receiver.stream, receiver.continuity
         return Stats(
-            protocol.received + buffer.direct, buffer.taken, buffer.waiting, protocol.gaps, protocol.reconnects, protocol.latency,
-            self._receiver.queue_usage, self._receiver.connected,
-        )  # fmt: skip
+            received=continuity.received + buffer.direct,
+            delivered=buffer.taken,
+            buffered=buffer.waiting,
+            gaps=stream.gaps,
+            reconnects=continuity.reconnects,
+            latency=stream.latency,
+            queue_usage=receiver.heartbeat.queue_usage,
+            connected=receiver.link.connection is not None,
+        )
 
     def on(self, *what: Any) -> Callable[[H], H]:
         """Register a handler for ``run()``: ``@listener.on(Order, Updated)``.
@@ -106,7 +113,7 @@ class BaseListener:
             itself.
         :raises PgNotifyError: if it has been started, and not stopped since.
         """
-        if runs and not (self._receiver and self._receiver.stopping):
+        if runs and not (self._receiver and self._receiver.link.stopping):
             raise PgNotifyError(
                 "this listener has been started already; stop() it first, or make another one"
             )
@@ -122,7 +129,7 @@ class BaseListener:
             raise PgNotifyError(
                 "this listener does not listen: use it in a with block, or call start()"
             )
-        if not self._receiver.is_ours:
+        if not self._receiver.link.is_ours:
             raise PgNotifyError(
                 "this listener was started before a fork, and listens in the parent. Start one in this process"
             )

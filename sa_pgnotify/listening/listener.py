@@ -90,7 +90,7 @@ class Listener(BaseListener):
         self._starter = os.getpid()
         # a signal that meets its acquisition leaves it to the thread that goes on
         self._taking = threading.RLock()
-        self._lending: DirectRead | None = None
+        self._direct_read: DirectRead | None = None
         self._bell: Wakeup | None = None
         self._finalizer = weakref.finalize(self, _nothing)
 
@@ -127,8 +127,8 @@ class Listener(BaseListener):
                 self._heartbeat,
                 self._states,
             )
-            self._lending = receiver.lending = DirectRead(
-                receiver.buffer, receiver.protocol, waiting
+            self._direct_read = receiver.direct_read = DirectRead(
+                receiver.buffer, receiver.continuity, waiting
             )
             self._receiver = receiver
             receiver.begin()
@@ -156,16 +156,16 @@ class Listener(BaseListener):
 
         Only an attempt to connect that is under way cannot be broken off: its thread ends with it.
         """
-        receiver, lending, thread = self._receiver, self._lending, self._thread
-        if receiver is not None and lending is not None:
+        receiver, direct_read, thread = self._receiver, self._direct_read, self._thread
+        if receiver is not None and direct_read is not None:
             receiver.stop()
-            lending.stop()
+            direct_read.stop()
             self._close_bell()
             while (
                 thread is not None
                 and thread is not threading.current_thread()
                 and thread.is_alive()
-                and not receiver.connecting
+                and not receiver.link.connecting
             ):
                 thread.join(0.05)
 
@@ -252,8 +252,8 @@ class Listener(BaseListener):
     def _next_item(self, buffer: Buffer, seen: deque[Event], deadline: float | None) -> bool:
         """Put the events of the buffer's next item in the place of ``seen``; False if there is none
         in time, or no more at all."""
-        taking, lending, bell = self._taking, self._lending, self._bell
-        assert lending is not None
+        taking, direct_read, bell = self._taking, self._direct_read, self._bell
+        assert direct_read is not None
         del self  # as in events()
         if not taking.acquire(
             timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())
@@ -273,7 +273,7 @@ class Listener(BaseListener):
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return False
-                lending.wait(left)
+                direct_read.wait(left)
             return False
         finally:
             taking.release()

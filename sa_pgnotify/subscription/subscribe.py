@@ -1,154 +1,191 @@
-"""What is done on a new connection before its notifications are trusted: ask who it is, see a
-notification arrive, and LISTEN.
+"""Subscribing: what the database has for the wanted tables, which channels carry them, and LISTEN.
 
-LISTEN succeeds where nothing will ever come: through a transaction pooler, on a table without
-triggers. Both look like peace, so both are looked for; the pooler first, whose sessions keep what
-is done in them, LISTEN and locks, when the listener is long gone.
+LISTEN succeeds on a channel to which nothing will ever be sent, and its silence looks like peace. So
+the triggers are inspected first; what is missing is an error at the start, and a state that is
+reported later.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Engine
+from sqlalchemy import Dialect, Engine, Table
 
-from ..drivers import ListenConnection, sqlstate_of
+from ..drivers import ListenConnection, TextReader, sqlstate_of
 from ..errors import ListenUnavailable, NotifyConfigError, TriggersMissing
 from ..events.decoding import TableDecoder
 from ..events.stream import Route
 from ..log.tail import Tail
-from ..marking.sources import Wanted
+from ..marking.sources import TableInterest, Wanted
 from ..protocol.presence import Presence, holders
 from ..sql import schema_translation
 from ..states import States
 from ..triggers.catalog import Installed, installed, marked_sets
 from ..triggers.column_sql import FAMILIES
 from ..triggers.drift import compare
-from ..triggers.trigger_set import read_comment
-from .trigger_watch import TriggerWatch, states_of
+from ..triggers.trigger_set import TriggerSet, read_comment
+from .trigger_watch import State, states_of
 
-__all__ = ["listen", "read_again"]
+__all__ = ["Inspection", "apply", "build_routes", "inspect", "read_again"]
+
+SILENT = ("missing", "disabled")
+"""The kinds of drift of which a table sends nothing."""
+LOCK_NOT_AVAILABLE = "55P03"
 
 
-def listen(
-    connection: ListenConnection,
-    engine: Engine,
-    wanted: Wanted,
-    known: Mapping[str, Route],
-    presence: Presence,
-    states: States,
-    watch: TriggerWatch,
-    *,
-    strict: bool,
-) -> tuple[dict[str, Route], TriggersMissing | None]:
-    """LISTEN to what is wanted and not yet listened to, show it to writers, and the reverse for the
-    rest.
+@dataclass(frozen=True)
+class Inspection:
+    """What the database has for the wanted tables.
 
-    :param known: what channels carried until now; of tables that are gone these are kept, since
-        they may come back.
-    :param watch: what finds out later whether the triggers are still those that are found now.
-    :param strict: whether to refuse tables without enabled triggers; otherwise the error is
-        returned and not raised.
-    :returns: what each channel carries from now on, and what was found missing.
+    :ivar sets: the trigger set that each table should have.
+    :ivar states: what the catalog held of each, read before ``installed``.
+    :ivar installed: the function and the triggers of each; without tables that do not exist.
+    :ivar missing: the error for tables without enabled triggers; None if all have them.
     """
-    tables = sorted(wanted.tables, key=lambda table: table.fullname)
-    sets = marked_sets(tables, schema_translation(engine))
-    states_before = states_of(connection.execute, sets.values())
+
+    sets: Mapping[Table, TriggerSet]
+    states: Mapping[TriggerSet, State]
+    installed: Mapping[TriggerSet, Installed]
+    missing: TriggersMissing | None
+
+
+def inspect(
+    connection: ListenConnection, engine: Engine, tables: Iterable[Table], states: States
+) -> Inspection:
+    """Compare what is installed for ``tables`` with their markings, and report what differs."""
+    ordered = sorted(tables, key=lambda table: table.fullname)
+    sets = marked_sets(ordered, schema_translation(engine))
+    before = states_of(connection.execute, sets.values())
     found = installed(connection.execute, sets.values())
     silent: dict[str, list[str]] = {}
     for table, triggers in sets.items():
         for drift in compare(triggers, found.get(triggers), table.fullname):
-            if drift.kind in ("missing", "disabled"):
+            if drift.kind in SILENT:
                 silent.setdefault(table.fullname, []).append(str(drift))
             else:
                 states.report("triggers differ", drift)
-    readers = connection.readers(oid for there in found.values() for oid in there.types.values())
     missing = None
     if silent:
-        missing = TriggersMissing(
-            tuple(silent), " ".join(line for lines in silent.values() for line in lines)
-        )
-        if strict:
-            raise missing
+        lines = " ".join(line for lines in silent.values() for line in lines)
+        missing = TriggersMissing(tuple(silent), lines)
+    return Inspection(sets, before, found, missing)
+
+
+def build_routes(
+    inspection: Inspection,
+    wanted: Wanted,
+    known: Mapping[str, Route],
+    connection: ListenConnection,
+    dialect: Dialect,
+) -> dict[str, Route]:
+    """Return what each channel carries from now on.
+
+    :param known: what channels carried until now; for tables that are gone these are kept, because
+        the tables may come back.
+    """
     routes: dict[str, Route] = {}
-    for table, triggers in sets.items():
-        if (there := found.get(triggers)) is None:
-            for channel, relation, source in [
-                (c, n, s)
-                for c, r in known.items()
-                for n, s in r.sources.items()
-                if s.table is table
-            ]:
-                routes.setdefault(channel, replace(known[channel], sources={})).sources.setdefault(
-                    relation, source
-                )
+    decoder = _decoders(inspection.installed, connection, dialect)
+    for table, triggers in inspection.sets.items():
+        if (there := inspection.installed.get(triggers)) is None:
+            _keep(routes, known, table)
             continue
-        interest = wanted.tables[table]
-        channel = (
-            there.channel if there.log is None else Tail.channel(connection.execute, there.log)
-        )
-        route = routes.setdefault(
-            channel, Route({}, plain=channel in wanted.channels, log=there.log)
-        )
+        log = there.log
+        channel = there.channel if log is None else Tail.channel(connection.execute, log)
+        route = routes.setdefault(channel, Route({}, plain=channel in wanted.channels, log=log))
         if there.relation in route.sources:
             raise NotifyConfigError(
                 table.fullname,
                 "two of the sources are this table, from two MetaData. Listen to one of them",
             )
-        route.sources[there.relation] = TableDecoder(
+        route.sources[there.relation] = decoder(table, wanted.tables[table], triggers)
+    for channel in wanted.channels:
+        routes.setdefault(channel, Route({}, plain=True))
+    return routes
+
+
+def _keep(routes: dict[str, Route], known: Mapping[str, Route], table: Table) -> None:
+    """Keep the routes of a table that does not exist at the moment."""
+    for channel, route in known.items():
+        for relation, source in route.sources.items():
+            if source.table is table:
+                kept = routes.setdefault(channel, replace(route, sources={}))
+                kept.sources.setdefault(relation, source)
+
+
+def _decoders(
+    found: Mapping[TriggerSet, Installed], connection: ListenConnection, dialect: Dialect
+) -> Callable[[Table, TableInterest, TriggerSet], TableDecoder]:
+    """Return a function that makes the decoder of a table which exists."""
+    readers = _readers(found, connection)
+
+    def decoder(table: Table, interest: TableInterest, triggers: TriggerSet) -> TableDecoder:
+        there, key = found[triggers], triggers.marking.key
+        return TableDecoder(
             table,
             interest.mapper,
             interest.accepts,
-            triggers.marking.key,
-            engine.dialect,
+            key,
+            dialect,
             there.types,
             readers,
-            _types(there),
+            _families(there),
         )
-    for channel in wanted.channels:
-        routes.setdefault(channel, Route({}, plain=True))
+
+    return decoder
+
+
+def _readers(
+    found: Mapping[TriggerSet, Installed], connection: ListenConnection
+) -> Mapping[int, TextReader | None]:
+    """Return what the driver makes of the types of all columns, by OID."""
+    return connection.readers(oid for there in found.values() for oid in there.types.values())
+
+
+def _families(there: Installed) -> dict[str, str] | None:
+    """Return the letter of each column's type family, as the installed trigger knows it; None if its
+    comment does not say."""
+    families = (read_comment(there.comment) or {}).get("columns")
+    if families is None:
+        return None
+    return {name: FAMILIES[family].code for name, family in families.items()}
+
+
+def apply(connection: ListenConnection, routes: Mapping[str, Route], presence: Presence) -> None:
+    """LISTEN to the channels of ``routes`` and to no others, and show that to writers.
+
+    :raises ListenUnavailable: if another session holds the advisory locks that show it.
+    """
     listening = {row[0] for row in connection.execute("SELECT pg_catalog.pg_listening_channels()")}
     connection.listen([channel for channel in routes if channel not in listening])
     connection.unlisten([channel for channel in listening if channel not in routes])
-    told_on = [channel for channel, route in routes.items() if route.log is None or route.plain]
+    # A reader of a log shows itself when it sleeps, by the doorbell.
+    shown = [channel for channel, route in routes.items() if route.log is None or route.plain]
     try:
-        presence.show_on(connection.execute, told_on, time.monotonic())
+        presence.show_on(connection.execute, shown, time.monotonic())
     except Exception as error:
-        if sqlstate_of(error) != "55P03":  # lock_not_available
+        if sqlstate_of(error) != LOCK_NOT_AVAILABLE:
             raise
+        holder = holders(connection.execute) or "a session"
         raise ListenUnavailable(
             "lock",
-            f"the advisory locks by which writers see a listener cannot be had: {holders(connection.execute) or 'a session'} holds them "
-            "exclusively. End that session by pg_terminate_backend()",
+            "the advisory locks by which writers see a listener cannot be had: "
+            f"{holder} holds them exclusively. End that session by pg_terminate_backend()",
         ) from error
-    watch.rely_on(states_before, found, sets.values())
-    return routes, missing
 
 
 def read_again(
     connection: ListenConnection, engine: Engine, sources: Iterable[TableDecoder]
 ) -> dict[str, TableDecoder]:
-    """``sources`` with the columns that their tables have by now, by the name in the message's
-    header; without those that are gone."""
+    """Return ``sources`` with the columns that their tables have by now, by the name in messages;
+    without tables that are gone."""
     of_table = {source.table: source for source in sources}
     sets = marked_sets(of_table, schema_translation(engine))
     found = installed(connection.execute, sets.values())
-    readers = connection.readers(oid for there in found.values() for oid in there.types.values())
+    readers = _readers(found, connection)
     return {
-        there.relation: of_table[table].with_types(there.types, readers, _types(there))
+        there.relation: of_table[table].with_types(there.types, readers, _families(there))
         for table, triggers in sets.items()
         if (there := found.get(triggers)) is not None
     }
-
-
-def _types(there: Installed) -> dict[str, str] | None:
-    """The letter of each column's family, as the trigger that is there knows it; None if its
-    comment does not tell."""
-    families = (read_comment(there.comment) or {}).get("columns")
-    return (
-        None
-        if families is None
-        else {name: FAMILIES[family].code for name, family in families.items()}
-    )

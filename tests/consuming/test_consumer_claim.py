@@ -115,7 +115,7 @@ def test_its_own_session_that_is_stuck(engine, proxy, proxied, Item):
     ):
         insert(engine, 1)
         proxy.hold_ends()
-        consumer._worker._connection.interrupt()
+        consumer._worker.link.connection.interrupt()
         wait_until(lambda: [state.state for state in states].count("working") == 2)
         sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'sa_pgnotify listener'"
         with engine.connect() as connection:

@@ -813,10 +813,10 @@ def test_what_needs_nothing_else_is_delivered_at_once(engine, kind, monkeypatch)
     listener's task first takes as long again."""
     resumed = []
     with kind.listener(engine, "a") as listener:
-        protocol = listener._receiver.protocol
-        notified = protocol.notified
+        stream = listener._receiver.stream
+        notified = stream.notified
         monkeypatch.setattr(
-            protocol, "notified", lambda notes: resumed.extend(notes) or notified(notes)
+            stream, "notified", lambda notes: resumed.extend(notes) or notified(notes)
         )
         assert listener.get(0.1) is None
         run(engine, "NOTIFY a, '1'", "NOTIFY a, '2'")
@@ -831,14 +831,14 @@ def test_interrupted_in_a_callback_it_tells_a_gap(engine, kind, monkeypatch, cap
     caplog.set_level("CRITICAL")
     with kind.listener(engine, "a") as listener:
         assert listener.get(0.1) is None
-        protocol = listener._receiver.protocol
-        admit = protocol.admit
+        continuity = listener._receiver.continuity
+        admit = continuity.admit
 
         def fail(*_):
-            monkeypatch.setattr(protocol, "admit", admit)
+            monkeypatch.setattr(continuity, "admit", admit)
             raise RuntimeError("interrupted")
 
-        monkeypatch.setattr(protocol, "admit", fail)
+        monkeypatch.setattr(continuity, "admit", fail)
         run(engine, "NOTIFY a, '1'")
         (gap,) = take(listener, 1)
         assert gap.reason == "reconnected"

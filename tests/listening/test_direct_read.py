@@ -114,13 +114,15 @@ def test_who_waits_reads(engine, notify, monkeypatch):
     too late."""
     readers = set()
     with Listener(engine, "a") as listener:
-        protocol = listener._receiver.protocol
-        alone = protocol.alone
+        stream = listener._receiver.stream
+        try_single = stream.try_single
         monkeypatch.setattr(
-            protocol, "alone", lambda *note: readers.add(threading.current_thread()) or alone(*note)
+            stream,
+            "try_single",
+            lambda *note: readers.add(threading.current_thread()) or try_single(*note),
         )
         monkeypatch.setattr(
-            protocol, "notified", lambda notes: [Notification(*note) for note in notes]
+            stream, "notified", lambda notes: [Notification(*note) for note in notes]
         )
         threading.Timer(0.1, notify, ["1"]).start()
         assert take(listener, 1)[0].payload == "1"
@@ -360,7 +362,7 @@ def test_taking_turns_under_load(engine, monkeypatch, notify):
 
     with Listener(engine, "a", heartbeat=0.01) as listener:
         # which would be too short
-        monkeypatch.setattr(listener._receiver._waiting, "deadline", lambda *_: nullcontext())
+        monkeypatch.setattr(listener._receiver.link.waiting, "deadline", lambda *_: nullcontext())
         threads = [threading.Thread(target=write), threading.Thread(target=command)]
         for thread in threads:
             thread.start()

@@ -228,7 +228,7 @@ def test_an_error_of_the_reading_thread_is_told(engine, monkeypatch, caplog):
     with Listener(engine, "a") as listener:
         assert quiet(listener)
         for name in ("try_single", "notified"):
-            monkeypatch.setattr(listener._receiver.protocol, name, lambda *_: 1 / 0)
+            monkeypatch.setattr(listener._receiver.stream, name, lambda *_: 1 / 0)
         run(engine, "NOTIFY a")
         for _ in range(2):
             assert readable(listener)
@@ -279,7 +279,7 @@ def test_started_anew_after_an_error_it_has_a_descriptor_anew(engine, monkeypatc
     with Listener(engine, "a") as listener:
         assert quiet(listener)
         for name in ("try_single", "notified"):
-            monkeypatch.setattr(listener._receiver.protocol, name, lambda *_: 1 / 0)
+            monkeypatch.setattr(listener._receiver.stream, name, lambda *_: 1 / 0)
         run(engine, "NOTIFY a")
         assert readable(listener)
         with pytest.raises(ZeroDivisionError):

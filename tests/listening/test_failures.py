@@ -26,6 +26,7 @@ from sa_pgnotify import (
     NotifySpec,
 )
 from sa_pgnotify.drivers import connect
+from sa_pgnotify.subscription.backoff import LONGEST_DELAY, Backoff
 
 pytestmark = pytest.mark.kinds(3)
 
@@ -198,7 +199,7 @@ def test_stopping_answers_who_waits_to_subscribe(proxied, proxy, Listener):
 
     thread = threading.Thread(target=subscribe)
     thread.start()
-    while not listener._receiver._commands.qsize():
+    while not listener._receiver.commands.waiting:
         threading.Event().wait(0.01)
     listener.stop()
     thread.join(5)
@@ -257,7 +258,7 @@ def test_stop_while_start_is_at_work(engine, proxied, proxy, Listener):
     proxy.censor_notifications = True  # so that start() waits for its probe
     thread = threading.Thread(target=listener.start)
     thread.start()
-    while not (listener._receiver and listener._receiver._opened and proxy.connections > 1):
+    while not (listener._receiver and listener._receiver.link._opened and proxy.connections > 1):
         threading.Event().wait(0.01)
     started = time.monotonic()
     listener.stop()
@@ -285,7 +286,7 @@ def test_a_fault_in_the_thread_is_not_silence(engine, monkeypatch, Listener):
     """If the reading thread itself fails, whoever takes events gets its error."""
     with Listener(engine, "a") as listener:
         for name in ("try_single", "notified"):
-            monkeypatch.setattr(listener._receiver.protocol, name, lambda *_: 1 / 0)
+            monkeypatch.setattr(listener._receiver.stream, name, lambda *_: 1 / 0)
         run(engine, "NOTIFY a")
         with pytest.raises(ZeroDivisionError):
             listener.get(10)
@@ -298,7 +299,7 @@ def test_an_error_told_again_and_again_does_not_grow(engine, monkeypatch, Listen
     traceback, not with a thousand."""
     with Listener(engine, "a") as listener:
         for name in ("try_single", "notified"):
-            monkeypatch.setattr(listener._receiver.protocol, name, lambda *_: 1 / 0)
+            monkeypatch.setattr(listener._receiver.stream, name, lambda *_: 1 / 0)
         run(engine, "NOTIFY a")
         lengths = set()
         for _ in range(5):
@@ -457,13 +458,11 @@ def test_server_restart_under_load(own_server, mode, Listener):
 def test_the_wait_between_attempts_grows_and_is_jittered():
     """Attempts to reconnect come later and later, up to half a minute, and not at the same moment
     in a thousand programs."""
-    from sa_pgnotify.events.stream import LONGEST_DELAY, EventStream
-
-    protocol = EventStream(10)
-    delays = [protocol.delay() for _ in range(200)]
+    backoff = Backoff()
+    delays = [backoff.delay() for _ in range(200)]
     assert all(0 <= delay <= LONGEST_DELAY for delay in delays)
     assert max(delays[:3]) < 1
     assert max(delays) > LONGEST_DELAY / 2
     assert len({round(delay, 6) for delay in delays}) > 100
-    assert protocol.connected(0.0) == []
-    assert protocol.delay() < 1
+    backoff.settled()
+    assert backoff.delay() < 1

@@ -724,13 +724,13 @@ def test_interrupted_while_decoding_it_loses_nothing(engine, monkeypatch, Listen
     """Ctrl-C in the middle of making events leaves them to the next call."""
     _, Order, _ = models(engine)
     with Listener(engine, Order) as listener:
-        protocol = listener._receiver.protocol
-        events = protocol.events
-        monkeypatch.setattr(protocol, "events", lambda batch: (_ for _ in ()).throw(Interrupted))
+        stream = listener._receiver.stream
+        events = stream.events
+        monkeypatch.setattr(stream, "events", lambda batch: (_ for _ in ()).throw(Interrupted))
         run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 10) AS i")
         with pytest.raises(Interrupted):
             listener.get(10)
-        monkeypatch.setattr(protocol, "events", events)
+        monkeypatch.setattr(stream, "events", events)
         assert [event.identity for event in take(listener, 10)] == [(i,) for i in range(1, 11)]
 
 

@@ -101,11 +101,11 @@ def test_an_overflow_is_told_when_it_begins_and_when_it_ends(engine, lines):
 
 def test_what_cannot_be_read_is_logged_once_a_minute(lines, monkeypatch):
     """A flood of forged messages makes a Gap each, and not a line each."""
-    protocol = EventStream(10)
-    assert [protocol.undecodable("x", 0.0).reason for _ in range(1000)] == ["undecodable"] * 1000
+    stream = EventStream()
+    assert [stream.undecodable("x", 0.0).reason for _ in range(1000)] == ["undecodable"] * 1000
     assert lines() == [("WARNING", "listener", "undecodable")]
-    monkeypatch.setattr(protocol, "_undecodable_until", 0.0)
-    protocol.undecodable("x", 0.0)
+    monkeypatch.setattr(stream, "_undecodable_until", 0.0)
+    stream.undecodable("x", 0.0)
     assert len(lines()) == 2
 
 

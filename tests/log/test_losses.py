@@ -85,7 +85,7 @@ def test_the_lock_tells_the_end_though_another_transaction_is_open(engine, Item,
     with Listener(engine, Item, heartbeat=0.1) as listener:
         loss = Loss(engine)
         take(listener, 1)
-        wait_until(lambda: next(iter(listener._receiver._tails.values())).losses._busy)
+        wait_until(lambda: next(iter(listener._receiver.logs._tails.values())).losses._busy)
         loss.end()
         take(listener, 1)
         other.commit()
@@ -196,7 +196,7 @@ def test_a_gap_that_was_not_worked_off_comes_again(engine, Item, lost):
         terminate_listener(engine)
         with pytest.raises(Exception, match=r"."):  # noqa: PT012 (until it is found out)
             while True:
-                consumer._worker._connection.execute("SELECT 1")
+                consumer._worker.link.connection.execute("SELECT 1")
         for batch in consumer:
             with batch:
                 found += [event.reason for event in batch]

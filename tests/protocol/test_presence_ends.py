@@ -15,7 +15,7 @@ from conftest import run, take, wait_until
 from durables import model_of
 from servers import Server, data_folder
 
-import sa_pgnotify.listening.receiver
+import sa_pgnotify.listening.source_list
 import sa_pgnotify.protocol.presence
 from sa_pgnotify import Gap, Inserted, ListenUnavailable, Updated
 from sa_pgnotify.protocol.doorbell import doorbell_key
@@ -95,7 +95,7 @@ def test_a_stranger_who_holds_the_locks_hides_no_end(engine, Item, Listener, str
 def test_the_gap_comes_before_newer_events_of_the_same_row(engine, Item, Listener, monkeypatch):
     """A writer that waited for the row of a transaction that is followed comes after its Gap,
     however soon it commits."""
-    monkeypatch.setattr(sa_pgnotify.listening.receiver, "UNTOLD_SECONDS", 0.0)
+    monkeypatch.setattr(sa_pgnotify.listening.source_list, "UNTOLD_SECONDS", 0.0)
     for name in ("LOOK", "LONGEST_DOZE"):
         # so that the look from time to time does not find the end first
         monkeypatch.setattr(sa_pgnotify.protocol.presence, name, 60.0)
@@ -173,7 +173,7 @@ def test_a_stranger_who_holds_the_doorbell_delays_nothing(engine, Listener, stra
         )
         while listener.get(1) is not None:
             pass
-        (tail,) = listener._receiver._tails.values()
+        (tail,) = listener._receiver.logs._tails.values()
         assert not tail.asleep
         for number in range(100, 105):
             time.sleep(0.3)

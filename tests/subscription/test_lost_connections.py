@@ -41,7 +41,7 @@ def test_a_connection_that_works_begins_the_waiting_anew(monkeypatch, engine, or
     orders.metadata.create_all(engine)
     bounds = []
     monkeypatch.setattr(
-        "sa_pgnotify.events.stream.random",
+        "sa_pgnotify.subscription.backoff.random",
         SimpleNamespace(uniform=lambda low, high: bounds.append(high) or low),
     )
     with Consumer(engine, "billing", orders) as consumer:
@@ -84,7 +84,7 @@ def test_ids_that_a_crash_gives_again_are_no_place_that_was_passed(crashing, ord
                     "SELECT pg_current_xact_id()::text::bigint"
                 ).scalar_one()
                 connection.rollback()
-        (tail,) = listener._receiver._tails.values()
+        (tail,) = listener._receiver.logs._tails.values()
         deadline = time.monotonic() + 10
         while tail.reader.snapshot.xmax <= last:
             assert time.monotonic() < deadline

@@ -222,8 +222,8 @@ def test_what_was_altered_before_a_subscription(engine, Item, Listener):
 def test_forged_notifications_that_triggers_moved(engine, Item, Listener):
     """A flood of them makes no Gap, few looks at the catalog, and holds up nothing."""
     with Listener(engine, Item, heartbeat=60) as listener:
-        (channel,) = listener._receiver.protocol.routes
-        watch, looks = listener._receiver._watch, []
+        (channel,) = listener._receiver.stream.routes
+        watch, looks = listener._receiver.sources.subscription.watch, []
         changes = watch.changes
         watch.changes = lambda execute: looks.append(1) or changes(execute)
         begun = time.monotonic()

@@ -96,7 +96,7 @@ class Transaction:
             )
         self._connection = connection
         self._execute = execute_on(connection)
-        self._protocol = EventStream(1)
+        self._stream = EventStream()
         self._log = ChangeLog(MetaData(), schema=TEMPORARY)
         self._sources: dict[str, TableDecoder] = {}
         sets = marked_sets(wanted.tables, schema_translation(connection))
@@ -173,7 +173,7 @@ class Transaction:
             if source is None:
                 continue  # another capture's
             found = logged_rows(header, rows, pid)
-            for item in self._protocol._decoded({relation: source}, found, "transaction"):
+            for item in self._stream._decoded({relation: source}, found, "transaction"):
                 if not isinstance(item, Message):
                     events.append(item)
                     continue
@@ -182,7 +182,7 @@ class Transaction:
                     if item.has_server_read_fields
                     else [item]
                 ):
-                    events += self._protocol.events(batch)
+                    events += self._stream.events(batch)
         return events
 
     def close(self) -> None:

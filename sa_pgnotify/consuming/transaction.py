@@ -1,0 +1,200 @@
+"""The transaction of a batch, in which the program works and the position moves.
+
+The two must be committed as one, or not at all, whichever process dies and whenever. So the position is
+locked, compared and moved in the transaction that the program works in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import NotifyConfigError, PgNotifyError
+from ..sql import execute_on
+from ..subscription.link import Link
+from .batch import FailurePolicy, OpenBatch
+from .follower import LOCKED_SECONDS, Follower
+from .positions import ConsumerKey, StoredPosition, free_places, move
+
+__all__ = ["Transactions"]
+
+
+class Transactions:
+    """One batch at a time, each in a session of the program's.
+
+    :param make_session: returns a session, or an AsyncSession, on the database that the link is of.
+    :param batch_size: about how many changes a batch has.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        key: ConsumerKey,
+        follower: Follower,
+        policy: FailurePolicy,
+        make_session: Callable[[], Any],
+        batch_size: int,
+    ) -> None:
+        self._link = link
+        self._key = key
+        self._follower = follower
+        self._policy = policy
+        self._make_session = make_session
+        self._batch_size = batch_size
+        self._is_transactional = False
+        self._work: OpenBatch | None = None
+
+    # -- the beginning of a batch ------------------------------------------------------------------
+
+    def open(self) -> OpenBatch | None:
+        """Begin the program's transaction, with the position locked in it.
+
+        :returns: None if another session holds the position, or has moved it, or if nothing of the
+            batch is for this consumer.
+        """
+        follower = self._follower
+        session = self._make_session()
+        sync = getattr(session, "sync_session", session)
+        try:
+            run = execute_on(sync.connection())
+            stored = StoredPosition.load(run, follower.names, self._key, "FOR UPDATE SKIP LOCKED")
+            if stored is None:
+                self._refuse_forgotten(run)
+                follower.is_locked(run)
+                sync.close()
+                self._link.waiting.wait(self._link.connection, LOCKED_SECONDS)
+                return None
+            follower.is_free()
+            self._refuse_autocommit(run)
+            if stored.position != follower.stored:
+                sync.close()
+                follower.go_to(self._link.connection, stored)
+                return None
+            taken = follower.cut(1 if self._policy.alone else self._batch_size)
+            chunks = [self._policy.judged(chunk) for chunk in taken]
+            work = OpenBatch(session, chunks, stored.position, stored.pid, stored.patience)
+        except BaseException:
+            sync.close()
+            raise
+        self._work = work
+        if work.is_empty:  # all of it is skipped, or not for this consumer
+            self.commit(work)
+            return None
+        return work
+
+    def _refuse_forgotten(self, run: Callable[[str], Any]) -> None:
+        if StoredPosition.load(run, self._follower.names, self._key) is None:
+            raise self._follower.forgotten()
+
+    def _refuse_autocommit(self, run: Callable[[str], Any]) -> None:
+        """Find out, once, whether the lock that the statement before took is still held."""
+        if self._is_transactional:
+            return
+        assigned = "SELECT (pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL)::int"
+        ((found,),) = run(assigned)
+        if not found:
+            raise NotifyConfigError(
+                self._key.name,
+                "the batches' sessions are in autocommit, so that position and work would not be committed as one. "
+                "Give it an engine, or a session_factory, with transactions",
+            )
+        self._is_transactional = True
+
+    # -- the program's block -----------------------------------------------------------------------
+
+    def enter(self, work: OpenBatch, owner: object) -> Any:
+        """Begin the program's block, in the thread or task ``owner``; return its session.
+
+        :raises PgNotifyError: if the batch was finished, or given back.
+        """
+        if work is not self._work:
+            raise PgNotifyError("this batch was finished already, or given back: take the next one")
+        work.who = owner
+        return work.session
+
+    def refuse_within_block(self, owner: object) -> None:
+        """
+        :raises PgNotifyError: if ``owner`` is within a batch's block.
+        """
+        if self._work is not None and self._work.who == owner:
+            raise PgNotifyError(
+                "seek() waits for the batch that is being worked off, and this is its block. Call it behind the block"
+            )
+
+    # -- the end of a batch ------------------------------------------------------------------------
+
+    def finish(self, work: OpenBatch, error: BaseException | None) -> bool:
+        """End the program's block.
+
+        :param error: what the block raised; None if it went through.
+        :returns: whether the error is handled, and the iteration goes on.
+        """
+        if work is not self._work:
+            raise PgNotifyError("this batch was finished already")
+        if error is not None:
+            return self.fail(work, error)
+        try:
+            self.commit(work)
+        except Exception as failed:
+            if not self.fail(work, failed):
+                raise
+        return False
+
+    def commit(self, work: OpenBatch) -> None:
+        """Store the position behind the batch, and commit it with the program's work.
+
+        :raises PgNotifyError: if the program has ended the transaction itself.
+        """
+        try:
+            _refuse_ended(work)
+            work.sync.flush()
+            run = execute_on(work.sync.connection())
+            names = self._follower.names
+            self._policy.park(run, names, work)
+            run(move(names, self._key, work.after, origin=self._follower.origin, lost=work.lost))
+            if work.frees:
+                run(free_places(names, self._key, work.frees))
+            work.sync.commit()
+        except BaseException:
+            self._roll_back(work)
+            raise
+        self._work, self._follower.stored = None, work.after
+        work.sync.close()
+        self._policy.passed(work)
+
+    def fail(self, work: OpenBatch, error: BaseException) -> bool:
+        """Take the batch back, whose work failed; return whether the iteration goes on."""
+        self._roll_back(work)
+        wait = self._policy.failed(self._follower.names, work, error)
+        if wait is not None:
+            self._link.pause(wait)
+        return wait is not None
+
+    def give_back(self) -> bool:
+        """Take back the batch that was given out, if there is one; return whether there was."""
+        work = self._work
+        if work is not None:
+            self._roll_back(work)
+        return work is not None
+
+    def _roll_back(self, work: OpenBatch) -> None:
+        """Roll back, so that the same changes are given out again."""
+        if self._work is None:
+            return  # that is done
+        self._work = None
+        self._follower.give_back(work.chunks, work.pid)
+        work.sync.close()
+
+
+def _refuse_ended(work: OpenBatch) -> None:
+    now = work.sync.get_transaction()
+    if now is not work.transaction:
+        raise PgNotifyError(
+            "the batch's transaction was ended within its block: what was committed there stands, and the same "
+            "changes come again. Leave commit() and rollback() to the batch"
+        )
+    if not work.transaction.is_active:
+        raise PgNotifyError(
+            "an error within the batch's block has ended its transaction, and the block went on: nothing is committed, "
+            "and the same changes come again. Let the error out of the block, or put what may fail into a savepoint"
+        )

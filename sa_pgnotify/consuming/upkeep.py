@@ -1,0 +1,147 @@
+"""What a consumer does beside giving out batches: subscribe, hear writers, and check that all is well.
+
+A consumer needs triggers that write to one change log. While some are missing it cannot read on, so
+that is an error which it meets again until they are there; what was altered meanwhile is a ``Gap``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from ..drivers import ListenConnection
+from ..errors import NotifyConfigError, TriggersMissing
+from ..log.tables import LogSettings, find_log
+from ..marking.sources import expand
+from ..marking.spec import marking_of
+from ..protocol.wire import LOST, MOVED
+from ..states import States
+from ..subscription.link import Link
+from ..subscription.subscription import Subscription
+from ..subscription.trigger_watch import VERIFY_SECONDS
+from .follower import Follower
+
+__all__ = ["Upkeep", "settings_of"]
+
+
+class Upkeep:
+    """
+    :param heartbeat: seconds between two checks.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        follower: Follower,
+        entities: tuple[Any, ...],
+        heartbeat: float,
+        states: States,
+    ) -> None:
+        self._link = link
+        self._follower = follower
+        self._entities = entities
+        self._heartbeat = heartbeat
+        self._subscription = Subscription(link.engine, states)
+        self._altered = ""  # and not yet reported
+        self._due = self._checked_at = 0.0
+
+    def connected(self, connection: ListenConnection, *, strict: bool) -> None:
+        """Subscribe on a new connection, and find the position.
+
+        :raises TriggersMissing: if a table has no enabled triggers that write to the change log.
+        """
+        with self._link.deadline(connection):
+            # A session whose program has given it up should not wait for a lock for ever.
+            limit = f"{self._link.patience * 800:.0f}"
+            connection.execute(f"SELECT pg_catalog.set_config('lock_timeout', '{limit}', false)")
+            self._subscription.renew()
+            self._subscribe(connection, strict=strict)
+            self._follower.connected(connection)
+
+    def _subscribe(self, connection: ListenConnection, *, strict: bool) -> None:
+        subscription = self._subscription
+        self._altered = self._altered or subscription.altered(connection)
+        missing = subscription.change(connection, expand(self._entities), strict=strict)
+        routes = subscription.routes.values()
+        logs = {route.log: route.sources for route in routes if route.log is not None}
+        silent = [s for route in routes if route.log is None for s in route.sources.values()]
+        if missing is not None:
+            raise missing
+        if len(logs) != 1 or silent:
+            tables = silent or [s for sources in logs.values() for s in sources.values()]
+            raise TriggersMissing(
+                tuple(source.table.fullname for source in tables),
+                "the triggers that are installed do not write to the change log. "
+                "Run metadata.create_all(engine), or the migration",
+            )
+        ((log, sources),) = logs.items()
+        self._follower.use(log, sources)
+
+    # -- in the consumer's loop --------------------------------------------------------------------
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until the next check."""
+        return self._due - time.monotonic()
+
+    def check_soon(self) -> None:
+        """Check at the next turn, because the stored position was moved."""
+        self._due = 0.0
+
+    def run(self, connection: ListenConnection) -> None:
+        """Hear what writers have sent, and check if it is time."""
+        self._drain_notifications(connection)
+        if self.due_in <= 0:
+            self._check(connection)
+
+    def _drain_notifications(self, connection: ListenConnection) -> None:
+        for _, payload, _ in connection.receive():
+            if payload == MOVED:
+                self._due = min(self._due, self._checked_at + VERIFY_SECONDS)
+            elif payload == LOST:
+                self._follower.tail.losses.rung()
+            self._follower.tail.rung()
+
+    def _check(self, connection: ListenConnection) -> None:
+        """Find out whether the connection, the triggers and the stored position are as they were."""
+        self._checked_at = time.monotonic()
+        self._due = self._checked_at + self._heartbeat
+        if self._subscription.altered(connection):
+            self._subscribe(connection, strict=False)
+            self._follower.register(connection)
+        self._follower.beat(connection)
+        if self._altered and self._follower.works:
+            text = f"triggers were altered, and changes may be missing: {self._altered}"
+            self._follower.report_loss(text)
+            self._altered = ""
+
+
+def settings_of(entities: Iterable[Any]) -> LogSettings:
+    """Return what the change log of ``entities`` keeps.
+
+    :raises NotifyConfigError: if one of them is not something that can be consumed.
+    """
+    if not entities:
+        raise NotifyConfigError("Consumer", "it has nothing to consume: name at least one entity")
+    if any(isinstance(entity, str) for entity in entities):
+        raise NotifyConfigError(
+            "Consumer",
+            "a plain channel is not kept anywhere, so it cannot be consumed. Give mapped classes or Tables",
+        )
+    tables = list(expand(entities).tables)
+    for table in tables:
+        marking = marking_of(table)
+        if marking is None or not marking.durable:
+            raise NotifyConfigError(
+                table.fullname,
+                "it is not durable, so nothing keeps its changes. Mark it with NotifySpec(durable=True)",
+            )
+    logs = {id(table.metadata): find_log(table.metadata) for table in tables}
+    found = next(iter(logs.values()), None)
+    if len(logs) != 1 or found is None:
+        raise NotifyConfigError(
+            "Consumer",
+            "its entities are of several MetaData, or of none, and each has a log of its own. Consume one",
+        )
+    return found.settings

@@ -1,0 +1,80 @@
+"""The question that a listener asks its server from time to time: it finds out a dead connection, and
+how full PostgreSQL's notification queue is."""
+
+from __future__ import annotations
+
+import time
+
+from ..drivers import ListenConnection
+from ..states import States
+from ..subscription.link import Link
+from .continuity import Continuity
+from .log_follower import LogFollower
+from .source_list import SourceList
+
+__all__ = ["Heartbeat"]
+
+QUEUE_WARNING = 0.1
+"""Share of PostgreSQL's notification queue (8 GB) from which on a warning is logged; when the queue
+is full, every COMMIT that has notified fails."""
+
+
+class Heartbeat:
+    """
+    :param seconds: between two questions; the server is given as long to answer one.
+    :ivar queue_usage: share of the notification queue in use, 0 to 1; None before the first answer.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        link: Link,
+        sources: SourceList,
+        logs: LogFollower,
+        continuity: Continuity,
+        states: States,
+    ) -> None:
+        self.queue_usage: float | None = None
+        self._seconds = seconds
+        self._link = link
+        self._sources = sources
+        self._logs = logs
+        self._continuity = continuity
+        self._states = states
+        self._due = 0.0
+
+    def connected(self) -> None:
+        """Begin to count on a new connection."""
+        self._due = time.monotonic() + self._seconds
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until :meth:`run` has something to do."""
+        return self._due - time.monotonic()
+
+    def run(self, connection: ListenConnection) -> None:
+        """Ask, if it is time, and if all that has arrived is delivered: the answer confirms that."""
+        if self.due_in > 0 or connection.pending():
+            return
+        asked = time.time()
+        with self._link.deadline(connection, self._seconds):
+            ((usage,),) = connection.execute("SELECT pg_catalog.pg_notification_queue_usage()")
+            self._logs.verify(connection)
+        if self._sources.verify(connection) and not self._sources.presence.is_in_doubt:
+            self._continuity.heartbeat_confirmed(asked)
+        self._logs.ring()  # for writers that do not ring
+        self._report(float(usage))
+        self.connected()
+
+    def _report(self, usage: float) -> None:
+        before = self.queue_usage or 0.0
+        full = f"PostgreSQL's notification queue is {usage:.0%} full"
+        if usage >= QUEUE_WARNING > before:
+            self._states.report(
+                "queue fills",
+                f"{full}; when it is full, COMMIT fails. Some session listens and does not read, or is "
+                "idle in a transaction: see pg_stat_activity",
+            )
+        elif usage < QUEUE_WARNING <= before:
+            self._states.report("queue emptied", full)
+        self.queue_usage = usage

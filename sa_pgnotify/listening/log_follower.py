@@ -1,0 +1,113 @@
+"""The change logs that a listener of durable tables reads, as far as its buffer has room.
+
+What does not fit stays in the log, and is not a loss.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+
+from ..drivers import ListenConnection
+from ..events.decoding import TableDecoder
+from ..events.stream import EventStream, Item
+from ..log.tables import LogNames
+from ..log.tail import Tail
+from ..states import States
+from ..subscription.link import Link
+from .intake import Intake
+
+__all__ = ["LogFollower"]
+
+FULL_SECONDS = 0.02
+"""How long to wait before the buffer is examined again for room."""
+
+
+class LogFollower:
+    """Reads on in each log that a route belongs to."""
+
+    def __init__(self, link: Link, stream: EventStream, intake: Intake, states: States) -> None:
+        self._link = link
+        self._stream = stream
+        self._intake = intake
+        self._states = states
+        self._tails: dict[LogNames, Tail] = {}
+        self._read: deque[Item] = deque()  # and not yet in the buffer
+
+    @property
+    def follows(self) -> bool:
+        """Whether there is a log to follow."""
+        return bool(self._tails)
+
+    def subscribed(self, connection: ListenConnection, *, anew: bool) -> None:
+        """Follow the logs of the stream's routes; a log that was followed goes on where it was.
+
+        :param anew: whether ``connection`` is a new one.
+        """
+        known, self._tails = self._tails, {}
+        for route in self._stream.routes.values():
+            if route.log is None:
+                continue
+            tail = self._tails[route.log] = known.get(route.log) or Tail(route.log, ())
+            tail.reader.relations = tuple(route.sources)
+            if not anew and route.log in known:
+                tail.verify(connection.execute)
+                tail.rung()  # there may be other tables
+            elif (lost := tail.connected(connection.execute)) is not None:
+                self._read.append(self._stream.lost_position(lost))
+        for log in known.keys() - self._tails.keys() if not anew else ():
+            known[log].leave(connection.execute)
+
+    def verify(self, connection: ListenConnection) -> None:
+        """Find out whether each log is still the one that was followed."""
+        for tail in self._tails.values():
+            tail.verify(connection.execute)
+
+    def ring(self, *, missing: bool = False) -> None:
+        """Read soon, because a writer has rung, or because some write without ringing.
+
+        :param missing: whether a writer says that it could not write a change to the log.
+        """
+        for tail in self._tails.values():
+            tail.rung()
+            if missing:
+                tail.losses.rung()
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until :meth:`run` may have something to do."""
+        if self._read:
+            return 0.0 if self._intake.has_room(self._read[0]) else FULL_SECONDS
+        return min((tail.due_in for tail in self._tails.values()), default=inf)
+
+    def run(self, connection: ListenConnection) -> None:
+        """Read on, and deliver what the buffer has room for."""
+        if self._stream.rung:
+            self.ring(missing=self._stream.missing)
+            self._stream.rung = self._stream.missing = False
+        for tail in self._tails.values():
+            if not self._read and tail.due_in <= 0:
+                self._look(connection, tail)
+        while self._read and self._intake.has_room(self._read[0]):
+            self._intake.deliver(connection, [self._read[0]])
+            self._read.popleft()
+
+    def _look(self, connection: ListenConnection, tail: Tail) -> None:
+        place = tail.reader.position
+        try:
+            with self._link.deadline(connection):
+                rows = tail.look(connection.execute)
+            items = self._stream.logged(rows, self._sources_of(tail))
+            items = self._intake.decoded(connection, items)
+        except BaseException:
+            tail.reader.go_to(place)  # so that the same rows are read again
+            raise
+        if (problem := tail.losses.new_problem()) is not None:
+            self._states.report("losses unseen", problem)
+        if (lost := tail.lost()) is not None:
+            self._read.append(self._stream.lost_position(lost))
+        self._read.extend(items)
+
+    def _sources_of(self, tail: Tail) -> dict[str, TableDecoder]:
+        routes = self._stream.routes.values()
+        return next(route.sources for route in routes if route.log == tail.names)

@@ -1,0 +1,128 @@
+"""The sources of a listener: listening to them, and noticing that their triggers were altered."""
+
+from __future__ import annotations
+
+import time
+from math import inf
+from typing import Any
+
+from ..drivers import ListenConnection
+from ..events.stream import EventStream
+from ..marking.sources import expand
+from ..protocol.presence import Presence
+from ..states import States
+from ..subscription.link import Link
+from ..subscription.subscription import Subscription
+from ..subscription.trigger_watch import VERIFY_SECONDS
+from .continuity import Continuity
+from .intake import Intake
+from .log_follower import LogFollower
+
+__all__ = ["SourceList"]
+
+UNTOLD_SECONDS = 1.0
+"""How long a listener that starts waits for the end of transactions that wrote while nobody
+listened, before it is said to listen."""
+
+
+class SourceList:
+    """
+    :param sources: the listener's own list, which :class:`~sa_pgnotify.listening.commands.Commands`
+        change.
+    """
+
+    def __init__(
+        self,
+        sources: list[Any],
+        link: Link,
+        stream: EventStream,
+        continuity: Continuity,
+        intake: Intake,
+        logs: LogFollower,
+        states: States,
+    ) -> None:
+        self.sources = sources
+        self.subscription = Subscription(link.engine, states)
+        self._link = link
+        self._stream = stream
+        self._continuity = continuity
+        self._intake = intake
+        self._logs = logs
+        self._states = states
+        self._verified_at = 0.0
+
+    @property
+    def presence(self) -> Presence:
+        """What writers see of the listener."""
+        return self.subscription.presence
+
+    def poll_presence(self, connection: ListenConnection) -> None:
+        """Find out which of the transactions have ended that wrote while nobody listened."""
+        with self._link.deadline(connection):
+            self.presence.look(connection.execute, time.monotonic())
+
+    def begin(self, connection: ListenConnection, *, strict: bool) -> tuple[str, str]:
+        """Listen on a new connection.
+
+        :returns: what is missing, and how triggers were altered since the connection before, in
+            words.
+        """
+        with self._link.deadline(connection):
+            altered = self.subscription.altered(connection)
+        self.subscription.renew()
+        return self.listen(connection, self.sources, strict=strict, anew=True), altered
+
+    def listen(
+        self, connection: ListenConnection, sources: list[Any], *, strict: bool, anew: bool = False
+    ) -> str:
+        """LISTEN to all of ``sources``.
+
+        :param strict: refuse tables without enabled triggers.
+        :param anew: whether ``connection`` is a new one.
+        :returns: what is missing, in words; empty if nothing is.
+        """
+        with self._link.deadline(connection):
+            missing = self.subscription.change(connection, expand(sources), strict=strict)
+            self._stream.routes = self.subscription.routes
+            self._logs.subscribed(connection, anew=anew)
+        self._wait_for_silent_writers(connection)
+        if missing is not None:
+            self._states.report("triggers missing", missing)
+        return "" if missing is None else str(missing)
+
+    def _wait_for_silent_writers(self, connection: ListenConnection) -> None:
+        until = time.monotonic() + UNTOLD_SECONDS
+        presence = self.presence
+        while not self._link.stopping and presence.has_new and presence.due < until:
+            self.poll_presence(connection)
+            if presence.has_new:
+                self._link.waiting.wait(None, min(presence.due, until) - time.monotonic())
+        presence.wait_no_longer()
+
+    def verify(self, connection: ListenConnection) -> bool:
+        """Listen anew, with a Gap, if the triggers are not what they were; return whether they are."""
+        self._stream.moved = False
+        with self._link.deadline(connection):
+            altered = self.subscription.altered(connection)
+        self._verified_at = time.monotonic()
+        if not altered:
+            return True
+        self._states.report("triggers moved", f"{altered}: listening anew")
+        self._continuity.lost()
+        asked = time.time()
+        missing = self.listen(connection, self.sources, strict=False)
+        gaps = self._continuity.connected(asked, missing or altered, silent=bool(missing))
+        self._intake.deliver(connection, gaps)
+        return False
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until :meth:`run` has something to do."""
+        if not self._stream.moved:
+            return inf
+        return max(0.0, self._verified_at + VERIFY_SECONDS - time.monotonic())
+
+    def run(self, connection: ListenConnection) -> None:
+        """Verify the triggers of which a notification says that they moved."""
+        if self.due_in <= 0:
+            self.verify(connection)
