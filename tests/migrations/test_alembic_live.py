@@ -18,7 +18,7 @@ from conftest import run, take, told, until_end
 from revisions import apply, autogenerate, catalog, differences, upgrade
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-import sa_pgnotify.listening.receiver as receiver_module
+import sa_pgnotify.listening.intake as intake_module
 from sa_pgnotify import (
     Change,
     Deleted,
@@ -33,7 +33,7 @@ from sa_pgnotify import (
     notify_on_change,
 )
 
-read_again = receiver_module.read_again
+read_again = intake_module.read_again
 ALL = NotifySpec(values="all")
 UNDECODABLE = "undecodable"
 STRONG = {"AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "ShareLock"}
@@ -487,7 +487,7 @@ def test_types_are_read_again_once(engine, monkeypatch):
     run(engine, "COMMENT ON FUNCTION sa_pgnotify_orders() IS NULL")
     asked = []
     monkeypatch.setattr(
-        receiver_module, "read_again", lambda *given: asked.append(1) or read_again(*given)
+        intake_module, "read_again", lambda *given: asked.append(1) or read_again(*given)
     )
     statements = [f"INSERT INTO orders (id, note) VALUES ({i}, {i})" for i in range(5)]
     with Listener(engine, metadata.tables["orders"], "end_of_test") as listener:

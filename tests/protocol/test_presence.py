@@ -21,7 +21,7 @@ from pooler import Pooler
 from sa_pgnotify import Gap, Inserted, Listener, ListenUnavailable, NotifyOnChange
 from sa_pgnotify.drivers.libpq import LibpqConnection
 from sa_pgnotify.drivers.waiting import ThreadWaiting
-from sa_pgnotify.listening.receiver import UNTOLD_SECONDS
+from sa_pgnotify.listening.source_list import UNTOLD_SECONDS
 from sa_pgnotify.protocol.channels import DEFAULT_CHANNEL, RELATION
 from sa_pgnotify.protocol.presence import LOOK, PRESENT, UNTOLD, Presence
 from sa_pgnotify.protocol.presence import door as door_to

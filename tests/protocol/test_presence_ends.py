@@ -80,7 +80,7 @@ def test_a_stranger_who_holds_the_locks_hides_no_end(engine, Item, Listener, str
         early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
         begun = time.monotonic()
         with Listener(engine, Item) as listener:
-            assert time.monotonic() - begun < sa_pgnotify.listening.receiver.UNTOLD_SECONDS + 3
+            assert time.monotonic() - begun < sa_pgnotify.listening.source_list.UNTOLD_SECONDS + 3
             early.commit()
             assert reasons(*take(listener, 1)) == ["started"]
             for _ in range(3):
