@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import weakref
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,10 +17,10 @@ from ..drivers.waiting import LoopWaiting
 from ..errors import ConnectionLost, NotifyConfigError, PgNotifyError
 from ..events.changes import Event
 from ..states import OnState
-from .buffer import Buffer
 from .handlers import Turn
 from .interface import BaseListener, added, removed
 from .receiver import Receiver
+from .taking import AsyncTaker
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -86,7 +85,7 @@ class AsyncListener(BaseListener):
         super().__init__(engine.sync_engine, sources, buffer_size, heartbeat, on_state)
         self._on_error = on_error
         self._task: asyncio.Task[None] | None = None
-        self._arrived = asyncio.Event()
+        self._taker: AsyncTaker | None = None
         self._finalizer = weakref.finalize(self, _nothing)
 
     # -- life --------------------------------------------------------------------------------------
@@ -105,8 +104,7 @@ class AsyncListener(BaseListener):
         receiver = self._receiver = Receiver(
             self._engine, self._sources, waiting, self._buffer_size, self._heartbeat, self._states
         )
-        self._arrived = asyncio.Event()
-        receiver.buffer.on_put.append(self._arrived.set)
+        self._taker = AsyncTaker(receiver, loop)
         begun = loop.create_future()
         task = self._task = waiting.task = loop.create_task(
             _listen(receiver, begun), name="sa_pgnotify listener"
@@ -172,68 +170,36 @@ class AsyncListener(BaseListener):
     def __aiter__(self) -> AsyncIterator[Event]:
         return self.events()
 
-    # of silence, not of the whole
-    async def events(self, timeout: float | None = None) -> AsyncIterator[Event]:  # noqa: ASYNC109
-        """Events until :meth:`stop`, or until ``timeout`` seconds have passed without one; with 0,
-        those that wait.
+    def events(self, timeout: float | None = None) -> AsyncIterator[Event]:
+        """Yield events until :meth:`stop`, or until ``timeout`` seconds have passed without one; with
+        0, those that wait.
 
         Each task makes an iteration of its own; each event goes to one of them.
         """
-        buffer = self._here()
-        clock = asyncio.get_running_loop().time
-        deadline = None if timeout is None else clock() + timeout
-        try:
-            while True:
-                current = buffer.current  # another task may put the next one in its place
-                while current:
-                    event = current[0]
-                    # and not popleft(), after which a signal's handler might raise: the event would
-                    # be lost
-                    del current[0]
-                    if buffer.stopped:
-                        return
-                    yield event
-                    deadline = None if timeout is None else clock() + timeout
-                if not await _next_item(buffer, current, deadline, self._arrived):
-                    return
-        except BaseException:
-            # a notebook keeps tracebacks: a listener that was interrupted there must not live as
-            # long
-            del self
-            raise
+        self._started()
+        assert self._taker is not None
+        return self._taker.events(self, timeout)
 
-    # as the thread's
+    # of silence, not of the whole
     async def get(self, timeout: float | None = None) -> Event | None:  # noqa: ASYNC109
-        """The next event; None after ``timeout`` seconds without one, or when the listener is
+        """Return the next event; None after ``timeout`` seconds without one, or when the listener is
         stopped."""
-        buffer = self._here()
-        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        taker = self._here()
         try:
-            while True:
-                current = buffer.current
-                if current:
-                    event = current[0]
-                    del current[0]  # as in events()
-                    return None if buffer.stopped else event
-                if not await _next_item(buffer, current, deadline, self._arrived):
-                    return None
+            return await taker.get(timeout)
         except BaseException:
-            del self  # as in events()
+            del self  # as in AsyncTaker.events()
             raise
 
-    def _here(self) -> Buffer:
-        """What events are taken from.
-
-        :raises PgNotifyError: if it cannot be done here: not started, or started in another event
-            loop or process.
+    def _here(self) -> AsyncTaker:
         """
-        buffer = self._started()
-        assert self._task is not None
-        if self._task.get_loop() is not asyncio.get_running_loop():
-            raise PgNotifyError(
-                "this listener was started in another event loop. Start one in this loop"
-            )
-        return buffer
+        :raises PgNotifyError: if events cannot be taken here, because the listener was not started,
+            or was in another event loop or process.
+        """
+        self._started()
+        assert self._taker is not None
+        self._taker.refuse_elsewhere()
+        return self._taker
 
     # -- handlers ----------------------------------------------------------------------------------
 
@@ -244,13 +210,9 @@ class AsyncListener(BaseListener):
         What a handler raises goes to ``on_error``, by default out of this method; the next call
         goes on with the handler after it.
         """
-        events, handlers, on_error, buffer = (
-            self.events(),
-            self._handlers,
-            self._on_error,
-            self._here(),
-        )
-        del self  # as in events()
+        events, handlers, on_error = self.events(), self._handlers, self._on_error
+        buffer = self._started()
+        del self  # as in get()
         while True:
             turn = Turn(handlers)
             try:
@@ -319,26 +281,6 @@ class Stopping:
                 "this listener was started in another event loop. Await its end there"
             )
         yield from asyncio.wait((task,)).__await__()
-
-
-async def _next_item(
-    buffer: Buffer, seen: deque[Event], deadline: float | None, arrived: asyncio.Event
-) -> bool:
-    """Put the events of the buffer's next item in the place of ``seen``; False if there is none in
-    time, or no more at all."""
-    await asyncio.sleep(0)  # the receiver has its turn, however busy the program is
-    while not buffer.stopped:
-        if buffer.current is not seen:
-            return True  # another task has done it
-        if buffer.advance():
-            return True
-        arrived.clear()
-        try:
-            async with asyncio.timeout_at(deadline):
-                await arrived.wait()
-        except TimeoutError:
-            return False
-    return False
 
 
 async def _listen(receiver: Receiver, begun: asyncio.Future[None]) -> None:

@@ -15,6 +15,7 @@ from ..states import OnState, States
 from .buffer import Buffer
 from .handlers import H, Handlers
 from .receiver import Receiver
+from .taking import refuse_forked
 
 __all__ = ["BaseListener", "Stats", "added", "removed"]
 
@@ -129,10 +130,7 @@ class BaseListener:
             raise PgNotifyError(
                 "this listener does not listen: use it in a with block, or call start()"
             )
-        if not self._receiver.link.is_ours:
-            raise PgNotifyError(
-                "this listener was started before a fork, and listens in the parent. Start one in this process"
-            )
+        refuse_forked(self._receiver)
         return self._receiver.buffer
 
 

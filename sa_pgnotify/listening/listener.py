@@ -3,37 +3,29 @@ takes events from a buffer."""
 
 from __future__ import annotations
 
-import atexit
 import inspect
 import os
 import threading
-import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import wait
-from itertools import repeat
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Engine
 
 from ..drivers.waiting import ThreadWaiting
-from ..drivers.wakeup import Wakeup
 from ..errors import ConnectionLost, NotifyConfigError, PgNotifyError
 from ..events.changes import Event
 from ..states import OnState
-from .buffer import Buffer
 from .direct_read import DirectRead
 from .handlers import Turn
 from .interface import BaseListener, added, removed
 from .receiver import Receiver
+from .receiver_thread import ReceiverThread
+from .taking import ThreadTaker
 
 __all__ = ["Listener"]
-
-EXIT_PATIENCE = 5.0
-"""Seconds that an interpreter's exit waits for the listeners' threads, which may be in attempts to
-connect."""
 
 
 class Listener(BaseListener):
@@ -85,13 +77,11 @@ class Listener(BaseListener):
             )
         super().__init__(engine, sources, buffer_size, heartbeat, on_state)
         self._on_error = on_error
-        self._thread: threading.Thread | None = None
+        self._thread: ReceiverThread | None = None
         self._starting = threading.Lock()
         self._starter = os.getpid()
-        # a signal that meets its acquisition leaves it to the thread that goes on
-        self._taking = threading.RLock()
         self._direct_read: DirectRead | None = None
-        self._bell: Wakeup | None = None
+        self._taker: ThreadTaker | None = None
         self._finalizer = weakref.finalize(self, _nothing)
 
     # -- life --------------------------------------------------------------------------------------
@@ -104,50 +94,39 @@ class Listener(BaseListener):
             swallows LISTEN.
         :raises PgNotifyError: if it has been started already.
         """
-        # a fork's child, in which another thread's locks stay locked
         if self._starter != os.getpid():
-            self._starter, self._starting, self._taking, self._thread = (
-                os.getpid(),
-                threading.Lock(),
-                threading.RLock(),
-                None,
-            )
+            # In the child of a fork the locks that another thread held stay locked.
+            self._starter, self._starting, self._thread = os.getpid(), threading.Lock(), None
         if not self._starting.acquire(blocking=False):
             raise PgNotifyError("this listener is being started already, by another thread")
         try:
             self._may_start(runs=self._thread is not None and self._thread.is_alive())
             self._thread = None
-            self._close_bell()
-            waiting = ThreadWaiting()
-            receiver = Receiver(
-                self._engine,
-                self._sources,
-                waiting,
-                self._buffer_size,
-                self._heartbeat,
-                self._states,
-            )
-            self._direct_read = receiver.direct_read = DirectRead(
-                receiver.buffer, receiver.continuity, waiting
-            )
-            self._receiver = receiver
+            if self._taker is not None:
+                self._taker.close()
+            receiver = self._new_receiver()
             receiver.begin()
-            thread = threading.Thread(target=receiver.run, name="sa_pgnotify listener", daemon=True)
+            thread = ReceiverThread(receiver)
+            # The thread does not hold the listener, so that one which was dropped ends.
             self._finalizer.detach()
-            # the thread does not hold the listener: one that was dropped ends
             self._finalizer = weakref.finalize(self, receiver.stop)
             self._finalizer.atexit = False
-            try:
-                thread.start()
-            except BaseException:
-                receiver.stop()
-                receiver.run()  # which ends at once, and closes the connection
-                raise
+            thread.start()
             self._thread = thread
-            _running[thread] = receiver
             return self
         finally:
             self._starting.release()
+
+    def _new_receiver(self) -> Receiver:
+        waiting = ThreadWaiting()
+        receiver = Receiver(
+            self._engine, self._sources, waiting, self._buffer_size, self._heartbeat, self._states
+        )
+        direct_read = DirectRead(receiver.buffer, receiver.continuity, waiting)
+        receiver.direct_read = direct_read
+        self._taker = ThreadTaker(receiver, direct_read)
+        self._direct_read, self._receiver = direct_read, receiver
+        return receiver
 
     def stop(self) -> None:
         """End every iteration now, close the connection and end the thread. Safe from any thread,
@@ -160,19 +139,10 @@ class Listener(BaseListener):
         if receiver is not None and direct_read is not None:
             receiver.stop()
             direct_read.stop()
-            self._close_bell()
-            while (
-                thread is not None
-                and thread is not threading.current_thread()
-                and thread.is_alive()
-                and not receiver.link.connecting
-            ):
-                thread.join(0.05)
-
-    def _close_bell(self) -> None:
-        bell, self._bell = self._bell, None
-        if bell is not None:
-            bell.close()
+            if self._taker is not None:
+                self._taker.close()
+            if thread is not None:
+                thread.wait()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -187,50 +157,36 @@ class Listener(BaseListener):
 
     # -- taking events -----------------------------------------------------------------------------
 
+    def _here(self) -> ThreadTaker:
+        """
+        :raises PgNotifyError: if the listener was not started, or was before a fork.
+        """
+        self._started()
+        assert self._taker is not None
+        return self._taker
+
     def __iter__(self) -> Iterator[Event]:
         return self.events()
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
-        """Events until :meth:`stop`, or until ``timeout`` seconds have passed without one; with 0,
-        those that wait."""
-        buffer = self._started()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        try:
-            while True:
-                current = buffer.current  # another thread may put the next one in its place
-                try:
-                    # A signal's handler may run after a call, and what the call returned would be
-                    # lost if it raised. A step of a for loop is not a call.
-                    for event in map(deque.popleft, repeat(current)):
-                        if buffer.stopped:
-                            return
-                        yield event
-                        deadline = None if timeout is None else time.monotonic() + timeout
-                except IndexError:  # there are no more
-                    pass
-                self._started()  # a loop may have been forked in the middle
-                if not self._next_item(buffer, current, deadline):
-                    return
-        except BaseException:
-            # a notebook keeps tracebacks: a listener that was interrupted there must not live as
-            # long
-            del self
-            raise
+        """Yield events until :meth:`stop`, or until ``timeout`` seconds have passed without one; with
+        0, those that wait."""
+        return self._here().events(self, timeout)
 
     def get(self, timeout: float | None = None) -> Event | None:
-        """The next event; None after ``timeout`` seconds without one, or when the listener is
+        """Return the next event; None after ``timeout`` seconds without one, or when the listener is
         stopped.
 
         Several threads may take events from one listener; each event goes to one of them.
         """
         events = self.events(timeout)
-        del self  # as in events()
+        del self  # as in ThreadTaker.events()
         for event in events:  # and not next(events): see there
             return event
         return None
 
     def fileno(self) -> int:
-        """A descriptor that is readable while events may wait, for loops that watch descriptors
+        """Return a descriptor that is readable while events may wait, for loops that watch descriptors
         (``select``, ``loop.add_reader``, Twisted's reactor). When it is, take what is there: ``for
         event in listener.events(timeout=0)``, which does not wait.
 
@@ -240,43 +196,7 @@ class Listener(BaseListener):
         :returns: the descriptor; -1 after :meth:`stop`.
         :raises PgNotifyError: if the listener was not started, or before a fork.
         """
-        buffer = self._started()
-        if self._bell is None:
-            if buffer.stopped:
-                return -1
-            self._bell = bell = Wakeup()
-            buffer.on_put.append(bell.ring)
-            bell.ring()  # for what has come already
-        return self._bell.fileno()
-
-    def _next_item(self, buffer: Buffer, seen: deque[Event], deadline: float | None) -> bool:
-        """Put the events of the buffer's next item in the place of ``seen``; False if there is none
-        in time, or no more at all."""
-        taking, direct_read, bell = self._taking, self._direct_read, self._bell
-        assert direct_read is not None
-        del self  # as in events()
-        if not taking.acquire(
-            timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())
-        ):
-            return False
-        try:
-            quiet = False
-            while not buffer.stopped:
-                if buffer.current is not seen or buffer.advance():
-                    if bell is not None and quiet:
-                        bell.ring()  # what came before quiet() may be more than this
-                    return True
-                if bell is not None and not quiet:
-                    bell.quiet()
-                    quiet = True
-                    continue
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return False
-                direct_read.wait(left)
-            return False
-        finally:
-            taking.release()
+        return self._here().fileno()
 
     # -- handlers ----------------------------------------------------------------------------------
 
@@ -292,13 +212,9 @@ class Listener(BaseListener):
 
         :raises NotifyConfigError: if a handler, or ``on_error``, turns out to be async.
         """
-        events, handlers, on_error, buffer = (
-            self.events(),
-            self._handlers,
-            self._on_error,
-            self._started(),
-        )
-        del self  # as in events()
+        events, handlers, on_error = self.events(), self._handlers, self._on_error
+        buffer = self._started()
+        del self  # as in get()
         while True:
             turn = Turn(handlers)
             try:
@@ -369,17 +285,3 @@ def _is_async(handler: Any) -> NotifyConfigError:
 
 
 def _nothing() -> None: ...
-
-
-_running: weakref.WeakKeyDictionary[threading.Thread, Receiver] = weakref.WeakKeyDictionary()
-
-
-@atexit.register
-def _stop_all() -> None:
-    """At the interpreter's exit: a thread that reads while its modules go away would end by a
-    traceback, or not at all."""
-    for receiver in list(_running.values()):
-        receiver.stop()
-    deadline = time.monotonic() + EXIT_PATIENCE
-    for thread in list(_running):
-        thread.join(max(0.0, deadline - time.monotonic()))

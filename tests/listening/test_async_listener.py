@@ -409,7 +409,7 @@ def test_a_program_that_never_waits_does_not_stop_the_reading(engine, aengine):
     Order = orders(engine)
 
     async def main():
-        async with AsyncListener(aengine, Order, buffer_size=30_000, heartbeat=0.05) as listener:
+        async with AsyncListener(aengine, Order, buffer_size=30_000, heartbeat=0.2) as listener:
             await write(engine, "INSERT INTO orders SELECT i FROM generate_series(1, 20000) AS i")
             seen = 0
             async for _ in listener:

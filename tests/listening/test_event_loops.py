@@ -259,7 +259,7 @@ def test_events_that_meet_the_look_that_finds_none(engine, monkeypatch):
     readable, also for who takes one by one."""
     with Listener(engine, "a") as listener:
         assert quiet(listener)
-        bell = listener._bell
+        bell = listener._taker._wakeup
 
         def late() -> None:
             run(engine, "NOTIFY a, '1'", "NOTIFY a, '2'")

@@ -764,11 +764,11 @@ def test_interrupted_while_it_waits_for_its_turn(engine, Listener):
 
         def acquire(self, timeout):
             self._lock.acquire(timeout=timeout)
-            listener._taking = self._lock
+            listener._taker._taking = self._lock
             raise KeyboardInterrupt
 
     with Listener(engine, "a") as listener:
-        listener._taking = Met(listener._taking)
+        listener._taker._taking = Met(listener._taker._taking)
         with pytest.raises(KeyboardInterrupt):
             listener.get(10)
         run(engine, "NOTIFY a")
