@@ -35,7 +35,7 @@ class Pooler(Proxy):
 
     def __exit__(self, *_: object) -> None:
         self._server.close()
-        for session in self._free:
+        for session in list(self._free):
             session.close()
 
     def _serve(self) -> None:
