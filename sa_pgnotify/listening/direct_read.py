@@ -1,17 +1,19 @@
-"""The reading of a connection, lent by the thread that listens to the thread that waits for events.
+"""The thread that waits for events reads the connection itself, on loan from the receiver's thread.
 
-An event that one thread hands over to another comes late, so who waits for events reads the
-connection itself. It is hard because an exception may fall anywhere in a program's thread, because
-the program may do something else for an hour after any event, and because a driver that waits for a
-server hears no signal. So the thread that listens stays the owner: it does whatever may take time
-or needs more than one notification, and takes the reading back when nobody waits. What the
-program's thread takes, it takes in one step.
+Handing an event from thread to thread adds latency, so the waiting thread reads the socket. Three
+things are in the way: an exception may be raised anywhere in a program's thread; the program may do
+something else for an hour after any event; and a driver that waits for a server hears no signal. So
+the receiver's thread, the owner, keeps everything that may take time or needs more than one
+notification, and takes the connection back when no thread waits. What the waiting thread, the taker,
+takes from the connection, it takes in one step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from time import monotonic
+from typing import NamedTuple
 
 from ..drivers import ListenConnection
 from ..drivers.waiting import Waiting
@@ -22,120 +24,146 @@ from .continuity import Continuity
 __all__ = ["DirectRead"]
 
 LINGER = 0.5
-"""Seconds that a connection stays lent after an event was taken: whoever took it will mostly wait
-for the next one soon."""
+"""Seconds for which a connection stays lent after an event was taken, because the thread that took it
+will mostly wait for the next one soon."""
+
+
+class Taker(Enum):
+    """What the threads of the program do."""
+
+    AWAY = "no thread waits for events"
+    WAITS = "a thread waits for events"
+
+
+class Owner(Enum):
+    """What the receiver's thread does."""
+
+    AT_WORK = "it reads the connection, or will look at it within LINGER"
+    RESTS = "the connection is lent, and it sleeps until it is woken"
+
+
+class _Loan(NamedTuple):
+    connection: ListenConnection
+    descriptor: int  # which a closed connection does not have any more
 
 
 class DirectRead:
     """
-    :param continuity: what makes items of notifications, for whoever reads the connection.
-    :param waiting: how the thread that listens waits.
-    :ivar calm: whether what comes is such that it is worth while; the thread that listens says so.
+    :param continuity: makes items of notifications, for the thread that reads the connection.
+    :param waiting: how the owner waits.
+    :ivar worthwhile: whether the owner would lend the connection now; it alone assigns this.
     """
 
     def __init__(self, buffer: Buffer, continuity: Continuity, waiting: Waiting) -> None:
+        self.worthwhile = False
         self._buffer = buffer
         self._continuity = continuity
         self._waiting = waiting
-        self._bell = Wakeup()
-        # and its descriptor, which a closed one does not tell any more
-        self._lent: tuple[ListenConnection, int] | None = None
-        self._heard = False
-        self._waits = False  # somebody waits for events
-        self._asleep = False  # the thread that listens wants to be woken when he does no longer
-        self.calm = False
-        buffer.on_put.append(self._ring)
+        self._wakeup = Wakeup()
+        self._wakeup_is_stale = False
+        self._loan: _Loan | None = None
+        self._taker = Taker.AWAY
+        self._owner = Owner.AT_WORK
+        buffer.on_put.append(self._wake_taker)
 
-    # -- the thread that listens -------------------------------------------------------------------
+    @property
+    def _thread_waits(self) -> bool:
+        return self._taker is Taker.WAITS
+
+    # -- the owner ---------------------------------------------------------------------------------
 
     def lend(
         self, connection: ListenConnection, seconds: float, wanted: Callable[[], bool]
     ) -> bool:
-        """While somebody waits for events, let him read the connection, at most for ``seconds``.
+        """Let the thread that waits for events read the connection, for at most ``seconds``.
 
-        :param wanted: whether the connection is wanted for something else; who makes it so calls
-            ``waiting.wake()``.
-        :returns: False if nobody waits, or this is not the time for it.
+        :param wanted: whether the connection is wanted for something else; whatever makes it so
+            calls ``waiting.wake()``.
+        :returns: False if no thread waits, or this is not the time for it.
         """
-        if not (self._waits and self.calm) or connection.pending():
+        if not (self._thread_waits and self.worthwhile) or connection.pending():
             return False
         until = monotonic() + seconds
-        self._lent = connection, connection.fileno()
-        self._ring()  # he is to look at it from now on
+        self._loan = _Loan(connection, connection.fileno())
+        self._wake_taker()  # to wait on the connection from now on
         try:
             while self._rest(until) and not wanted():
-                # to be woken for each event would cost too much
+                # To be woken for each event would cost too much.
                 self._waiting.wait(None, min(LINGER, until - monotonic()))
-                if not self._waits or wanted():
+                if not self._thread_waits or wanted():
                     break
         finally:
-            self._lent = None
+            self._loan = None
             self._buffer.end_turn()
-            self._ring()
+            self._wake_taker()
         return True
 
     def _rest(self, until: float) -> bool:
-        """Wait until he waits no longer; False when it is time, or he has given it back."""
-        self._asleep = True
-        if self._waits and self._lent is not None:
+        """Sleep until no thread waits any more; return False when it is time, or when the connection
+        was given back."""
+        self._owner = Owner.RESTS
+        if self._thread_waits and self._loan is not None:
             self._waiting.wait(None, until - monotonic())
-        self._asleep = False
-        return self._lent is not None and monotonic() < until
+        self._owner = Owner.AT_WORK
+        return self._loan is not None and monotonic() < until
 
-    def _ring(self) -> None:
-        if self._waits:
-            self._bell.ring()
+    def _wake_taker(self) -> None:
+        if self._thread_waits:
+            self._wakeup.ring()
 
-    # -- who waits for events ----------------------------------------------------------------------
+    # -- the taker ---------------------------------------------------------------------------------
 
     def wait(self, seconds: float | None) -> None:
-        """Wait until there may be something in the buffer or at hand, at most ``seconds``. One at a
-        time."""
-        nested = self._waits  # in a signal's handler
+        """Wait until there may be something in the buffer or at hand, for at most ``seconds``. One
+        thread at a time, and signal handlers within it."""
+        before = self._taker  # WAITS in a signal's handler
         try:
-            self._waits = True
-            # and not when it was: that would have been time in which an event was late
-            if self._heard:
-                self._bell.quiet()
-                self._heard = False
-            lent = self._lent
+            self._taker = Taker.WAITS
+            # Not when it was noticed: that would have been time in which an event was late.
+            if self._wakeup_is_stale:
+                self._wakeup.quiet()
+                self._wakeup_is_stale = False
+            loan = self._loan
             if not self._buffer.empty or self._buffer.stopped:
                 return
-            if lent is not None:
-                self._read(lent, seconds)
+            if loan is not None:
+                self._read(loan, seconds)
                 return
-            if self.calm:
+            if self.worthwhile:
                 self._waiting.wake()  # so that it is lent
-            readable((self._bell.fileno(),), seconds)
-            self._heard = True
+            readable((self._wakeup.fileno(),), seconds)
+            self._wakeup_is_stale = True
         finally:
-            self._waits = nested
-            if nested:
-                self._bell.ring()  # which was heard for him
-            if self._asleep:
+            self._taker = before
+            is_nested = before is Taker.WAITS
+            if is_nested:
+                self._wakeup.ring()  # this wait may have used up a wake-up of the outer one
+            if self._owner is Owner.RESTS:
                 self._waiting.wake()
-            if self._buffer.stopped and not nested:
-                self._bell.close()
+            if self._buffer.stopped and not is_nested:
+                self._wakeup.close()
 
-    def _read(self, lent: tuple[ListenConnection, int], seconds: float | None) -> None:
-        bell, (connection, descriptor), turn = self._bell.fileno(), lent, self._buffer.turn()
+    def _read(self, loan: _Loan, seconds: float | None) -> None:
+        connection, turn = loan.connection, self._buffer.turn()
+        wakeup = self._wakeup.fileno()
         if not connection.pending():
-            found = readable((descriptor, bell), seconds)
-            self._heard = bell in found
-            if descriptor not in found:
+            found = readable((loan.descriptor, wakeup), seconds)
+            self._wakeup_is_stale = wakeup in found
+            if loan.descriptor not in found:
                 return
-        if self._lent is not lent:
+        if self._loan is not loan:
             return
         note = connection.peek()
         item = note and self._continuity.try_single(*note)
         if item:
             self._buffer.take(turn, connection.inbox, item)
         else:
-            self._lent = None  # what there is, the thread that listens shall see to
+            self._loan = None  # the owner sees to what there is
             self._waiting.wake()
 
     def stop(self) -> None:
-        """Nobody will wait any more. From any thread, from a signal handler, and twice."""
-        self._ring()
-        if not self._waits:
-            self._bell.close()  # else he does
+        """End the wait; no thread will wait any more. Safe from any thread, from a signal handler,
+        and twice."""
+        self._wake_taker()
+        if not self._thread_waits:
+            self._wakeup.close()  # otherwise the taker does

@@ -1,5 +1,4 @@
-"""Handlers: functions of the program's that are called with the events that fit what they were
-registered for."""
+"""Handlers: functions of the program, called with the events that fit what they were registered for."""
 
 from __future__ import annotations
 
@@ -23,7 +22,8 @@ H = TypeVar("H", bound=Callable[[Any], Any])
 
 class Handlers:
     """
-    :param listener: the class's name, for messages.
+    :param listener: the name of the listener's class, for messages.
+    :ivar kept: turns that an exception has ended before their last call.
     """
 
     def __init__(self, listener: str) -> None:
@@ -31,12 +31,12 @@ class Handlers:
         self._all: list[tuple[tuple[type, ...], list[Any], Callable[[Any], Any]]] = []
         self._known: dict[tuple[Any, ...], list[Callable[[Any], Any]]] = {}
         self.kept: deque[Turn] = deque()
-        """The turns that an exception has ended before their last call."""
 
     def on(self, what: tuple[Any, ...], check: Callable[[Any], object]) -> Callable[[H], H]:
-        """
+        """Return a decorator that registers a handler for ``what``.
+
         :param check: raises for a handler that cannot be called.
-        :raises NotifyConfigError: if a part of ``what`` is nothing that an event could fit.
+        :raises NotifyConfigError: if a part of ``what`` is something that no event could fit.
         """
         kinds = kinds_of(what)
         targets = [w for w in what if w not in kinds]
@@ -44,20 +44,20 @@ class Handlers:
             if not isinstance(target, type | Table | str):
                 raise NotifyConfigError(
                     f"{self._listener}.on",
-                    f"{target!r} is no entity, no kind of event and no channel. Write @listener.on(Order, Updated), with brackets",
+                    f"{target!r} is not an entity, a kind of event or a channel. Write @listener.on(Order, Updated), with brackets",
                 )
 
         def register(handler: H) -> H:
             check(handler)
             self._all.append((kinds, targets, handler))
-            # a new one, as another thread may be about to add to the old one what was right before
+            # A new dict, because another thread may be about to add what was right before.
             self._known = {}
             return handler
 
         return register
 
     def of(self, event: Event) -> list[Callable[[Any], Any]]:
-        """Those that fit ``event``, in the order of registration."""
+        """Return the handlers that fit ``event``, in the order of registration."""
         if isinstance(event, Gap):
             fitting = self._find(event)
             if not fitting:
@@ -81,11 +81,10 @@ class Handlers:
 
 
 class Turn:
-    """The calls that are due for one event, which is assigned to :attr:`event` after the turn was
-    made.
+    """The calls that are due for one event, which is assigned to :attr:`event` once the turn exists.
 
-    A signal's handler may raise after any call, so that an event must not be the result of one; and
-    so that it may be given to a list of handlers of which it is known which have been called.
+    A signal's handler may raise after any call. So an event must not be the result of a call, and the
+    turn knows at all times which handlers have not been called.
     """
 
     event: Event | None = None
@@ -101,24 +100,24 @@ class Turn:
         left = self._left
         while left:
             handler = left[0]
-            del left[0]  # and not pop(), which is a call
+            del left[0]  # not pop(), which is a call
             yield handler
 
     def end(self) -> None:
-        """Keep what is left for the next ``run()``."""
+        """Keep the calls that are left for the next ``run()``."""
         if self.event is not None and self._left != []:
             self._handlers.kept.append(self)
 
 
 def kinds_of(what: tuple[Any, ...]) -> tuple[type, ...]:
-    """Those of ``what`` that are kinds of events."""
+    """Return the kinds of events among ``what``."""
     return tuple(
         w for w in what if isinstance(w, type) and issubclass(w, Change | Gap | Notification)
     )
 
 
 def _fits(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:
-    if isinstance(event, Gap):  # it concerns whatever is listened to
+    if isinstance(event, Gap):  # which concerns all that is listened to
         return Gap in kinds or not (kinds or targets)
     return (not kinds or isinstance(event, kinds)) and (
         not targets or any(concerns(event, target) for target in targets)
@@ -126,7 +125,8 @@ def _fits(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:
 
 
 def concerns(event: Change | Notification, target: Any) -> bool:
-    """Whether it is an event of an entity, a class above it or a table, or of a plain channel."""
+    """Return whether an event is one of ``target``: an entity, a class above it, a table or a plain
+    channel."""
     if isinstance(event, Notification):
         return bool(event.channel == target)
     entity = event.entity

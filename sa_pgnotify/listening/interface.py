@@ -1,5 +1,5 @@
-"""What a listener has before it is known how it waits: sources, handlers, figures, and the checks
-of what it is given."""
+"""What both listeners share, whichever way they wait: sources, handlers, figures, and the checks of
+their arguments."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["BaseListener", "Stats", "added", "removed"]
 class Stats:
     """A listener's figures, at the moment of asking.
 
-    :ivar received: events that came since the start, gaps and dropped ones included.
-    :ivar delivered: events that the program took.
-    :ivar buffered: events that wait for it.
-    :ivar gaps: how many there were; of those in a row that stand for unreadable payloads, the
+    :ivar received: events that arrived since the start, gaps and dropped ones included.
+    :ivar delivered: events that the program has taken.
+    :ivar buffered: events that wait to be taken.
+    :ivar gaps: gaps since the start; of several in a row that stand for unreadable payloads, the
         program may be given one.
-    :ivar reconnects: how often a lost connection was made again.
-    :ivar latency: seconds from the last message's statement to its arrival here, by two machines'
-        clocks; None before the first.
+    :ivar reconnects: how often a lost connection was made anew.
+    :ivar latency: seconds from the last message's statement to its arrival, by the clocks of both
+        machines; None before the first.
     :ivar queue_usage: share of PostgreSQL's notification queue in use, 0 to 1, at the last
         heartbeat; None before the first.
     :ivar connected: whether a connection listens.
@@ -65,7 +65,7 @@ class BaseListener:
             raise NotifyConfigError(
                 name, f"on_state={on_state!r} cannot be called: it is a function of a StateChange"
             )
-        expand(sources)  # what cannot work is refused here
+        expand(sources)  # to refuse here what cannot work
         self._engine = engine
         self._sources = list(sources)
         self._buffer_size = buffer_size
@@ -95,11 +95,11 @@ class BaseListener:
     def on(self, *what: Any) -> Callable[[H], H]:
         """Register a handler for ``run()``: ``@listener.on(Order, Updated)``.
 
-        :param what: entities (classes, with those below them, or Tables), kinds of events, names of
-            plain channels. A handler is called for what fits one of the entities or channels, if
-            any are given, and one of the kinds, if any are given.
-        :raises NotifyConfigError: if one of them is none of these, or the handler is a coroutine
-            function and the listener a thread's.
+        :param what: entities (classes with their subclasses, or Tables), kinds of events, names of
+            plain channels. The handler is called for an event that fits one of the entities or
+            channels, if any are given, and one of the kinds, if any are given.
+        :raises NotifyConfigError: if one of them is something else, or if the handler is a coroutine
+            function and the listener is not an AsyncListener.
         """
         return self._handlers.on(what, self._check_handler)
 
@@ -110,8 +110,7 @@ class BaseListener:
 
     def _may_start(self, *, runs: bool) -> None:
         """
-        :param runs: whether its thread or task is there still; one that was told to stop ends by
-            itself.
+        :param runs: whether its thread or task still runs; one that was stopped ends by itself.
         :raises PgNotifyError: if it has been started, and not stopped since.
         """
         if runs and not (self._receiver and self._receiver.link.stopping):
@@ -121,38 +120,37 @@ class BaseListener:
         self._handlers.kept.clear()
 
     def _started(self) -> Buffer:
-        """What events are taken from.
+        """Return the buffer that events are taken from.
 
-        :raises PgNotifyError: if the listener was not started, or was in the process that this one
-            was forked from.
+        :raises PgNotifyError: if the listener was not started, or was started before a fork.
         """
         if self._receiver is None:
             raise PgNotifyError(
-                "this listener does not listen: use it in a with block, or call start()"
+                "this listener was not started: use it in a with block, or call start()"
             )
         refuse_forked(self._receiver)
         return self._receiver.buffer
 
 
 def added(sources: tuple[Any, ...]) -> Callable[[list[Any]], list[Any]]:
-    """The change that ``subscribe`` makes.
+    """Return the change that ``subscribe`` makes to a list of sources.
 
-    :raises NotifyConfigError: if one of ``sources`` is nothing that can be listened to.
+    :raises NotifyConfigError: if one of ``sources`` cannot be listened to.
     """
     expand(sources)
     return lambda known: [*known, *(source for source in sources if not _among(source, known))]
 
 
 def removed(sources: tuple[Any, ...]) -> Callable[[list[Any]], list[Any]]:
-    """The change that ``unsubscribe`` makes; it raises NotifyConfigError if one of ``sources`` is
-    not there."""
+    """Return the change that ``unsubscribe`` makes to a list of sources; it raises NotifyConfigError
+    if one of ``sources`` is not in the list."""
 
     def without(known: list[Any]) -> list[Any]:
         for source in sources:
             if not _among(source, known):
                 raise NotifyConfigError(
                     "Listener",
-                    f"{source!r} is none of its sources, which are {known!r}. Unsubscribe one of those",
+                    f"cannot unsubscribe {source!r}: it is not among the sources, which are {known!r}",
                 )
         return [source for source in known if not _among(source, sources)]
 

@@ -188,7 +188,7 @@ class Receiver:
         direct = self.direct_read
         if direct is None:
             return False
-        direct.calm = (
+        direct.worthwhile = (
             self.notifications.few
             and connection.lendable
             and not self.logs.follows

@@ -1,4 +1,9 @@
-"""Whether notifications arrive on a new connection at all."""
+"""Proof that notifications arrive on a new connection.
+
+LISTEN succeeds through a transaction pooler as well, on a session that the listener will not have a
+moment later; then nothing ever arrives, and the pooler's session keeps the LISTEN when the listener is
+long gone. So a notification is sent and awaited before anything else is done on the connection.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +17,25 @@ from ..drivers.waiting import Waiting
 from ..errors import ListenUnavailable
 
 PROBE_SECONDS = 5.0
-"""How long a notification to ourselves may take before we call it swallowed."""
+"""How long the notification may take before the connection is refused."""
 PROBE_CHANNEL = "sa_pgnotify_probe"
-"""One for all: what a pooler's session keeps of it, if that is not found again, is one LISTEN,
-however often a start is tried."""
+"""One channel for all listeners: a pooler's session that is not found again keeps one LISTEN, however
+often a start is tried."""
 LEAVE_SECONDS, UNLISTEN_ATTEMPTS = 1.0, 50
-"""How long, and how often, a refused start looks for the session of a pooler that LISTENs for
-it."""
+"""How long, and how often, a refused start searches for the pooler's session that LISTENs for it."""
 _FIRST_QUESTION = """
 SELECT CASE WHEN pg_catalog.current_setting('application_name') = ''
   THEN pg_catalog.set_config('application_name', 'sa_pgnotify listener', false) END,
   pg_catalog.set_config('idle_session_timeout', '0', false), pg_catalog.set_config('default_transaction_isolation', 'read committed', false)
 WHERE NOT pg_catalog.pg_is_in_recovery()
 """
-"""Can this server LISTEN at all? A row says yes, whatever the program makes of a boolean. Who looks
-at pg_stat_activity shall know who it is that sits there, and sitting there is its work."""
+"""Gives a row if the server can LISTEN: a row, because a program may map booleans to anything. The
+session gets a name in pg_stat_activity, and may be idle for any time, which is its work."""
 
 
 def greet(connection: ListenConnection) -> None:
-    """
+    """Set up a new session.
+
     :raises ListenUnavailable: on a standby.
     """
     if not connection.execute(_FIRST_QUESTION):
@@ -46,10 +51,11 @@ def probe(
     waiting: Waiting,
     stopped: Callable[[], bool],
 ) -> None:
-    """Send a notification through another connection and wait for it, on one that listens to
-    nothing yet.
+    """Send a notification through another connection, and wait for it on this one.
 
-    Another connection, because a transaction pooler may well deliver what a client sends to itself.
+    A transaction pooler may well deliver what a client sends to itself, hence the other connection.
+
+    :param stopped: whether to give up.
 
     :raises ListenUnavailable: if it does not arrive.
     """
@@ -88,8 +94,8 @@ def probe(
 
 
 def _unlisten(connection: ListenConnection) -> bool:
-    """Take the probe's LISTEN back, in whichever of a pooler's sessions it is; returns whether that
-    session was found."""
+    """Undo the probe's LISTEN, in the session of a pooler that has it; return whether that was
+    found."""
     for _ in range(UNLISTEN_ATTEMPTS):
         connection.execute("BEGIN")  # a pooler keeps its session for a transaction
         found = connection.execute(

@@ -1,11 +1,10 @@
-"""Whether the triggers that a reader relies on are still those that it found when it began to
-listen.
+"""Whether the triggers that a reader relies on are still the ones that it found when it subscribed.
 
-A trigger that somebody disables, drops or replaces by hand sends nothing about it, and its silence
-looks like peace. So the catalog is compared at each heartbeat, by object ids and by the row
-versions (``xmin``) of what may be altered in place: a trigger that was disabled and enabled again
-between two looks differs too. What installing the triggers anew does without a loss is not
-reported: a function that is replaced by another one of ours, and a partition that is created empty.
+Nothing is sent when a trigger is disabled, dropped or replaced by hand, and its silence looks like
+peace. So the catalog is compared at each heartbeat, by object ids and by the row versions (``xmin``)
+of what may be altered in place: a trigger that was disabled and enabled again between two heartbeats
+differs as well. What loses nothing is not reported: another function of ours in the place of the old
+one, and a partition that is created empty.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from ..triggers.trigger_set import (
 __all__ = ["VERIFY_SECONDS", "State", "TriggerWatch", "states_of"]
 
 VERIFY_SECONDS = 0.25
-"""How often the catalog is looked at, at most, because a notification says that triggers have
-moved, which any role may send."""
+"""The shortest time between two readings of the catalog that notifications ask for, which any role
+may send."""
 
 # Of each table: what it is (a RENAME and a SET SCHEMA make a new version of its row type), what it
 # is a partition of, its partitions and whether each was created as one, its triggers and those that
@@ -73,7 +72,7 @@ class State:
 
 
 class TriggerWatch:
-    """What a reader relies on, as :meth:`rely_on` was given it, and what has become of it."""
+    """What a reader relies on, and how that has changed."""
 
     def __init__(self) -> None:
         self._found: dict[TriggerSet, tuple[State | None, Installed | None]] = {}
@@ -91,17 +90,16 @@ class TriggerWatch:
         self._found = {triggers: (states.get(triggers), found.get(triggers)) for triggers in sets}
 
     def changes(self, execute: Execute) -> str:
-        """Return in words what may have lost changes since :meth:`rely_on`; empty if nothing
-        has."""
+        """Return in words what may have lost changes since :meth:`rely_on`; empty if nothing did."""
         states = states_of(execute, self._found)
-        said = []
+        altered = []
         replaced = []
         for triggers, (before, known) in self._found.items():
             now = states.get(triggers)
             if now == before:
                 continue
             if why := _difference(before, now, triggers.marking.operations):
-                said.append(f"{triggers.qualified_table}: {why}")
+                altered.append(f"{triggers.qualified_table}: {why}")
             else:
                 replaced.append((triggers, known, now))
         there = installed(execute, [triggers for triggers, _, _ in replaced]) if replaced else {}
@@ -110,10 +108,10 @@ class TriggerWatch:
             if _works_alike(triggers, known, found):
                 self._found[triggers] = now, found
             else:
-                said.append(
+                altered.append(
                     f"{triggers.qualified_table}: function {triggers.function_name} was replaced"
                 )
-        return "; ".join(said)
+        return "; ".join(altered)
 
 
 def states_of(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, State]:
@@ -138,7 +136,7 @@ def states_of(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, 
 
 
 def _difference(before: State | None, now: State | None, operations: Iterable[str]) -> str:
-    """What has changed that loses events; empty if it is the function, or nothing that matters."""
+    """Return what has changed that loses events; empty if only the function has, or nothing."""
     if before is None or now is None:
         return "the table is gone" if now is None else "the table is there again"
     if before.table != now.table:
@@ -163,8 +161,8 @@ def _difference(before: State | None, now: State | None, operations: Iterable[st
 
 
 def _works_alike(triggers: TriggerSet, known: Installed | None, found: Installed | None) -> bool:
-    """Whether the function that is there does for a listener what the one before did: it is the
-    same, or another one of ours."""
+    """Return whether the function does for a listener what the one before did: it is the same, or
+    another one of ours."""
     if known is None or found is None or (known.channel, known.log) != (found.channel, found.log):
         return known is found
     if known.owner != found.owner and found.is_definer:

@@ -81,7 +81,7 @@ class At:
 
 
 def lent(listener) -> bool:
-    return listener._direct_read._lent is not None
+    return listener._direct_read._loan is not None
 
 
 @pytest.fixture
