@@ -1,5 +1,5 @@
-"""The listener for programs of asyncio: one task reads the connection, the program takes events
-from a buffer. No thread."""
+"""The listener for asyncio: one task reads the connection, and the program takes events from a buffer.
+There is no thread."""
 
 from __future__ import annotations
 
@@ -39,22 +39,23 @@ class AsyncListener(BaseListener):
 
     Once :meth:`start` has returned, LISTEN is committed: no later change is missed without a
     :class:`~sa_pgnotify.Gap`. A listener belongs to the loop in which it was started; only
-    :meth:`stop` may be called from elsewhere. Whatever is awaited here may be cancelled: no event
-    is lost by it, since an event is taken after the last wait.
+    :meth:`stop` may be called from elsewhere. Every await may be cancelled without losing an event,
+    because an event is taken after the last wait.
 
     :param engine: an AsyncEngine of PostgreSQL and asyncpg or psycopg. The listener makes a
         connection of its own the way it does.
-    :param sources: mapped classes, Tables, a MetaData or declarative base (all of it that is
-        marked), names of plain channels.
-    :param buffer_size: how many events may wait for the program; then comes ``Gap("overflow")``.
-    :param heartbeat: seconds between two questions to the server. A silent connection is found out
-        within two of them.
-    :param on_error: called (and awaited, if that can be) with what a handler raised and the event;
-        by default the error leaves :meth:`run`.
+    :param sources: mapped classes, Tables, a MetaData or declarative base (for all of its marked
+        tables), names of plain channels.
+    :param buffer_size: how many events may wait for the program; beyond that it gets a
+        ``Gap("overflow")``.
+    :param heartbeat: seconds between two questions to the server. A dead connection is noticed within
+        two of them.
+    :param on_error: called (and awaited, if it returns an awaitable) with a handler's error and the
+        event; by default the error leaves :meth:`run`.
     :param on_state: called with each :class:`~sa_pgnotify.StateChange`, in the loop that reads: it
         must not block.
-    :raises NotifyConfigError: if a source is nothing that can be listened to, or nothing of it is
-        marked; if the engine is no AsyncEngine.
+    :raises NotifyConfigError: if a source cannot be listened to, or has nothing that is marked; if the
+        engine is not an AsyncEngine.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class AsyncListener(BaseListener):
             receiver.stop()  # and not self, which may have been stopped and started again
             await Stopping(task)
             if not task.cancelled():
-                task.exception()  # nobody asks for it any more
+                task.exception()  # marks it as retrieved
             raise
         if not begun.done():
             if task.cancelled() and not receiver.link.stopping:
@@ -204,11 +205,11 @@ class AsyncListener(BaseListener):
     # -- handlers ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Call the handlers that fit each event, in the order of registration, until :meth:`stop`.
-        What they return is awaited, if it can be, before the next one is called.
+        """Call the handlers that fit each event, in the order of registration, until :meth:`stop`. An
+        awaitable that a handler returns is awaited before the next one is called.
 
-        What a handler raises goes to ``on_error``, by default out of this method; the next call
-        goes on with the handler after it.
+        An error of a handler goes to ``on_error``, by default out of this method; the next call of
+        this method goes on with the handler after it.
         """
         events, handlers, on_error = self.events(), self._handlers, self._on_error
         buffer = self._started()
@@ -239,8 +240,8 @@ class AsyncListener(BaseListener):
     # -- subscriptions -----------------------------------------------------------------------------
 
     async def subscribe(self, *sources: Any) -> None:
-        """Listen to more; returns when the database has confirmed. If it is cancelled meanwhile, it
-        may still be done.
+        """Listen to more; return when the database has confirmed. If this is cancelled meanwhile, the
+        change may still be made.
 
         :raises TriggersMissing: as :meth:`start`; nothing has changed then.
         :raises NotifyConfigError: as the constructor; nothing has changed then.
@@ -250,10 +251,10 @@ class AsyncListener(BaseListener):
         await self._command(added(sources))
 
     async def unsubscribe(self, *sources: Any) -> None:
-        """Listen to ``sources`` no longer; returns when the database has confirmed. What is
-        buffered is still yielded.
+        """Stop listening to ``sources``; return when the database has confirmed. Buffered events are
+        still yielded.
 
-        :raises NotifyConfigError: if one of them is not what was given to the constructor or to
+        :raises NotifyConfigError: if one of them was not given to the constructor or to
             :meth:`subscribe`.
         """
         await self._command(removed(sources))
@@ -267,7 +268,7 @@ class AsyncListener(BaseListener):
 
 
 class Stopping:
-    """What :meth:`AsyncListener.stop` returns: awaited, it ends when the listener's task has."""
+    """What :meth:`AsyncListener.stop` returns; awaiting it takes until the listener's task has ended."""
 
     def __init__(self, task: asyncio.Task[None] | None) -> None:
         self._task = task

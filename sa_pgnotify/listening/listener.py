@@ -1,5 +1,5 @@
-"""The listener for programs with threads: a thread of its own keeps the connection, the program
-takes events from a buffer."""
+"""The listener for programs with threads: its own thread keeps the connection, and the program takes
+events from a buffer."""
 
 from __future__ import annotations
 
@@ -42,17 +42,18 @@ class Listener(BaseListener):
 
     :param engine: an engine of PostgreSQL and psycopg2 or psycopg. The listener makes a connection
         of its own the way the engine does.
-    :param sources: mapped classes, Tables, a MetaData or declarative base (all of it that is
-        marked), names of plain channels.
-    :param buffer_size: how many events may wait for the program; then comes ``Gap("overflow")``.
-    :param heartbeat: seconds between two questions to the server. A silent connection is found out
-        within two of them.
+    :param sources: mapped classes, Tables, a MetaData or declarative base (for all of its marked
+        tables), names of plain channels.
+    :param buffer_size: how many events may wait for the program; beyond that it gets a
+        ``Gap("overflow")``.
+    :param heartbeat: seconds between two questions to the server. A dead connection is noticed within
+        two of them.
     :param on_error: called with what a handler raised and the event; by default the error leaves
         :meth:`run`.
     :param on_state: called with each :class:`~sa_pgnotify.StateChange`, in the thread that reads:
         it must not block.
-    :raises NotifyConfigError: if a source is nothing that can be listened to, or nothing of it is
-        marked; if the engine is asyncio's.
+    :raises NotifyConfigError: if a source cannot be listened to, or has nothing that is marked; if the
+        engine is asyncio's.
     """
 
     def __init__(
@@ -207,8 +208,8 @@ class Listener(BaseListener):
     def run(self) -> None:
         """Call the handlers that fit each event, in the order of registration, until :meth:`stop`.
 
-        What a handler raises goes to ``on_error``, by default out of this method; the next call
-        goes on with the handler after it.
+        An error of a handler goes to ``on_error``, by default out of this method; the next call of
+        this method goes on with the handler after it.
 
         :raises NotifyConfigError: if a handler, or ``on_error``, turns out to be async.
         """
@@ -235,7 +236,7 @@ class Listener(BaseListener):
                             raise
                         assert turn.event is not None
                         result = on_error(error, turn.event)
-                    # of a lambda, say, which does not look async
+                    # Of a lambda, for example, which does not look async.
                     if result is not None and isinstance(result, Coroutine):
                         result.close()
                         raise _is_async(result)
@@ -245,7 +246,7 @@ class Listener(BaseListener):
     # -- subscriptions -----------------------------------------------------------------------------
 
     def subscribe(self, *sources: Any) -> None:
-        """Listen to more; returns when the database has confirmed. From any thread.
+        """Listen to more; return when the database has confirmed. Safe from any thread.
 
         :raises TriggersMissing: as :meth:`start`; nothing has changed then.
         :raises NotifyConfigError: as the constructor; nothing has changed then.
@@ -255,10 +256,10 @@ class Listener(BaseListener):
         self._command(added(sources))
 
     def unsubscribe(self, *sources: Any) -> None:
-        """Listen to ``sources`` no longer; returns when the database has confirmed. What is
-        buffered is still yielded.
+        """Stop listening to ``sources``; return when the database has confirmed. Buffered events are
+        still yielded.
 
-        :raises NotifyConfigError: if one of them is not what was given to the constructor or to
+        :raises NotifyConfigError: if one of them was not given to the constructor or to
             :meth:`subscribe`.
         """
         self._command(removed(sources))
@@ -272,7 +273,7 @@ class Listener(BaseListener):
         done = receiver.ask(change)
         while not done.done() and not receiver.ended:
             wait([done], timeout=1.0)
-        if not done.done():  # it came when the thread had looked for the last time
+        if not done.done():  # it was asked for after the thread's last look
             raise ConnectionLost("the listener was stopped")
         done.result()
 
