@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import Engine
 from sqlalchemy.util import greenlet_spawn
 
 from ..drivers.waiting import LoopWaiting
-from ..errors import ConnectionLost, NotifyConfigError, PgNotifyError
+from ..errors import ConnectionLost, PgNotifyError
 from ..events.changes import Event
 from ..states import OnState
+from ..subscription.engines import asyncio_engine
 from .handlers import Turn
 from .interface import BaseListener, added, removed
 from .receiver import Receiver
@@ -67,23 +67,8 @@ class AsyncListener(BaseListener):
         on_error: Callable[[Exception, Event], object] | None = None,
         on_state: OnState | None = None,
     ) -> None:
-        given: Any = engine
-        if isinstance(given, Engine):
-            kind = "the engine inside of one" if given.dialect.is_async else "a blocking one"
-            fix = (
-                "Give it the AsyncEngine itself"
-                if given.dialect.is_async
-                else "Use Listener, or make it by create_async_engine()"
-            )
-            raise NotifyConfigError(
-                "AsyncListener", f"it takes an AsyncEngine, and this engine is {kind}. {fix}"
-            )
-        if not isinstance(getattr(given, "sync_engine", None), Engine):
-            raise NotifyConfigError(
-                "AsyncListener",
-                f"it takes an AsyncEngine, as create_async_engine() makes, not {type(given).__name__}",
-            )
-        super().__init__(engine.sync_engine, sources, buffer_size, heartbeat, on_state)
+        blocking = asyncio_engine(engine, "AsyncListener", "Listener")
+        super().__init__(blocking, sources, buffer_size, heartbeat, on_state)
         self._on_error = on_error
         self._task: asyncio.Task[None] | None = None
         self._taker: AsyncTaker | None = None

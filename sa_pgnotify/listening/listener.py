@@ -18,6 +18,7 @@ from ..drivers.waiting import ThreadWaiting
 from ..errors import ConnectionLost, NotifyConfigError, PgNotifyError
 from ..events.changes import Event
 from ..states import OnState
+from ..subscription.engines import blocking_engine
 from .direct_read import DirectRead
 from .handlers import Turn
 from .interface import BaseListener, added, removed
@@ -65,18 +66,8 @@ class Listener(BaseListener):
         on_error: Callable[[Exception, Event], object] | None = None,
         on_state: OnState | None = None,
     ) -> None:
-        given: Any = engine
-        if hasattr(given, "sync_engine") or (isinstance(given, Engine) and given.dialect.is_async):
-            raise NotifyConfigError(
-                "Listener",
-                "this engine is asyncio's. Use AsyncListener, and give it the AsyncEngine",
-            )
-        if not isinstance(given, Engine):
-            raise NotifyConfigError(
-                "Listener",
-                f"it takes an Engine, as create_engine() makes, not {type(given).__name__}",
-            )
-        super().__init__(engine, sources, buffer_size, heartbeat, on_state)
+        blocking = blocking_engine(engine, "Listener", "AsyncListener")
+        super().__init__(blocking, sources, buffer_size, heartbeat, on_state)
         self._on_error = on_error
         self._thread: ReceiverThread | None = None
         self._starting = threading.Lock()
