@@ -1,11 +1,14 @@
-"""The command line, ``sa-pgnotify``: one file for each command. It needs the extra ``cli``."""
+"""The command line, ``sa-pgnotify``: one module for each command, and what they share.
+
+It needs the extra ``cli``. It may import every folder but ``testing``; no folder imports it.
+"""
 
 from __future__ import annotations
 
 try:
     import typer
 except ImportError as error:
-    # the script is installed with the package, and its libraries are an extra
+    # the script is installed with the package, but its libraries only with the extra
     raise SystemExit("sa-pgnotify needs the extra cli: pip install 'sa_pgnotify[cli]'") from error
 
 from .check import check
@@ -32,11 +35,11 @@ app = typer.Typer(
 def main(version: Version = False) -> None:
     """Change events for SQLAlchemy models on PostgreSQL.
 
-    The database is that of --url or of the environment variable DATABASE_URL. TARGET says where the
-    models are, as package.module:Base.
+    The database is given by --url or the environment variable DATABASE_URL. TARGET names the
+    models, as package.module:Base.
 
     \b
-    Exit status: 0 all is well; 1 check or doctor found something; 2 an error.
+    Exit status: 0 success; 1 check or doctor found something; 2 an error.
     """
 
 

@@ -1,4 +1,4 @@
-"""``check``: does the database have what the models say?"""
+"""``check``: list where the installed triggers differ from the models."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ STYLES = {
 
 
 def check(names: TargetNames, url: Url = None, debug: Debug = False) -> None:
-    """Say where triggers differ from what the models say.
+    """List triggers that differ from what the models declare.
 
-    A line for each difference, with the fix: missing, outdated, disabled, conflicting or left over.
-    Triggers of tables that TARGET does not have are another program's; give several TARGETs where
-    one program has several bases. It reads the catalog, and changes nothing. The exit status is 1
-    if there is a difference, so that a deployment can wait for it.
+    There is a line for each difference, with the fix: missing, outdated, disabled, conflicting or
+    left over. Tables that TARGET does not have belong to another program and are ignored; if your
+    program has several bases, give several TARGETs. It reads the catalog, and changes nothing. The
+    exit status is 1 if there is a difference, so that a deployment can wait for it.
 
     \b
     Example:
@@ -52,14 +52,14 @@ def check(names: TargetNames, url: Url = None, debug: Debug = False) -> None:
         raise typer.Exit(1)
     count = len({(id(one.metadata), table) for one in models for table in one.tables})
     console.print(
-        f"{', '.join(names)}: the triggers of {count} table{'s' if count != 1 else ''} are as the models say",
+        f"{', '.join(names)}: the triggers of {count} table{'s' * (count != 1)} match the models",
         style="green",
     )
 
 
 def _concerns(drift: Drift, models: list[Target]) -> bool:
-    """Whether a difference is about one of the classes and tables that were asked for, or about a
-    base that was."""
+    """Return whether a difference concerns one of the classes, tables or bases that were asked
+    for."""
     asked = {
         name
         for one in models

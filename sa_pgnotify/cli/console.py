@@ -1,5 +1,5 @@
-"""Where commands print: to a terminal in its width and colours; to a pipe or a file plain, with no
-line broken."""
+"""Where commands print: to a terminal with its width and colours, to a pipe or a file as plain text
+with no line broken."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from rich.console import Console
 __all__ = ["errors", "forget_output", "output", "printable", "progress", "say", "write_exactly"]
 
 UNBROKEN = 10_000
-"""Columns of what is no terminal: programs read lines."""
+"""The width of anything that is not a terminal, because programs read whole lines."""
 
 
 def output() -> Console:
-    """What a command was called for."""
+    """Return the console for a command's output."""
     return _console(sys.stdout)
 
 
 def errors() -> Console:
-    """What is to be said beside that."""
+    """Return the console for messages beside the output."""
     return _console(sys.stderr)
 
 
 def _console(file: TextIO) -> Console:
-    # Names of tables and values are printed as they are: rich would read [red] as a style, and
-    # :Package: as a picture.
+    # Names of tables and values must be printed as they are: rich would read [red] as a style, and
+    # :Package: as an emoji.
     return Console(
         file=file,
         width=None if file.isatty() else UNBROKEN,
@@ -40,10 +40,12 @@ def _console(file: TextIO) -> Console:
 
 
 def write_exactly(text: str) -> None:
-    """Write to stdout as UTF-8, byte for byte, as for a file that a program reads; a console would
-    leave escape sequences out."""
+    """Write to stdout as UTF-8, byte for byte, for a program to read.
+
+    A console would leave out escape sequences.
+    """
     binary = getattr(sys.stdout, "buffer", None)
-    if binary is None:  # replaced by something that takes text only
+    if binary is None:  # stdout was replaced by something that takes only text
         sys.stdout.write(text)
         sys.stdout.flush()
         return
@@ -53,19 +55,21 @@ def write_exactly(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """``text`` without what a terminal would obey, on one line: names come from the database, and
-    may hold anything."""
+    """Return ``text`` on one line and with control characters escaped.
+
+    Names come from the database, and may contain anything.
+    """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def say(text: str) -> None:
-    """Print one line beside the output, so that a file or a pipe holds nothing else."""
+    """Print one line to stderr, so that the output in a file or a pipe stays clean."""
     errors().print(printable(text), style="dim")
 
 
 @contextmanager
 def progress(doing: str) -> Iterator[None]:
-    """Show on a terminal that work is being done; nothing elsewhere."""
+    """Show on a terminal that work is in progress; print nothing elsewhere."""
     console = errors()
     if not console.is_terminal:
         yield
@@ -84,9 +88,9 @@ def progress(doing: str) -> Iterator[None]:
 
 
 def forget_output() -> None:
-    """Let what is still to be written to stdout go nowhere: the interpreter would complain at its
-    exit."""
+    """Discard what is still to be written to stdout; the interpreter would otherwise print an error
+    at its exit."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # it is no file, as in a test
+    except (OSError, ValueError):  # stdout is not a file, as in a test
         return

@@ -1,4 +1,4 @@
-"""``consumers`` and ``prune``: the change log, seen from outside."""
+"""``consumers`` and ``prune``: inspect and empty the change log without running a consumer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["consumers", "prune"]
 def consumers(url: Url = None, debug: Debug = False) -> None:
     """List the consumers, and how far each is behind.
 
-    Those that the database knows, in all its change logs. "behind" counts the changes that it has
-    not finished, "oldest" is since the oldest of them was made.
+    The list covers all change logs of the database. "behind" counts the changes that a consumer
+    has not finished; "oldest" is the time since the oldest of them was made.
 
     \b
     Example:
@@ -62,11 +62,11 @@ def consumers(url: Url = None, debug: Debug = False) -> None:
 
 
 def prune(name: TargetName, url: Url = None, debug: Debug = False) -> None:
-    """Empty the change log as far as it may be.
+    """Empty the change log as far as possible.
 
-    What every consumer has passed goes, and what exceeds the log's limits.
-        Consumers do that by themselves; this is for when none runs. It waits for nobody: what is in
-        use at this moment stays.
+    This removes what every consumer has passed, and what exceeds the log's limits. Consumers do it
+    by themselves, so use this when none is running. It does not wait: what is in use at this
+    moment stays.
 
     \b
     Example:

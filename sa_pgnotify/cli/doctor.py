@@ -1,4 +1,4 @@
-"""``doctor``: what :mod:`sa_pgnotify.diagnosis.doctor` finds, printed."""
+"""``doctor``: print what :mod:`sa_pgnotify.diagnosis.doctor` finds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from ..diagnosis.doctor import (
-    diagnose,
-)
-from ..diagnosis.findings import (
-    Finding,
-)
+from ..diagnosis.doctor import diagnose
+from ..diagnosis.findings import Finding
 from .console import output, printable, progress, say
 from .engine import Url, connected
 from .errors import Debug
@@ -23,11 +19,12 @@ STYLES = {"good": "green", "note": "cyan", "warning": "bold yellow", "problem": 
 
 
 def doctor(url: Url = None, debug: Debug = False) -> None:
-    """Say what stands in the way of telling changes.
+    """Find what prevents changes from being delivered.
 
-    Connection and poolers, standby, versions, privileges, the notification queue and who blocks it,
-    triggers that do not fire, who listens, consumers and their lag; each with what to do. The exit
-    status is 1 if there is a problem; a warning leaves it 0.
+    It examines the connection (poolers, standby, versions), privileges, the notification queue and
+    the sessions that block it, triggers that do not fire, sessions that listen, and consumers and
+    their lag. Each finding says what to do. The exit status is 1 if there is a problem; a warning
+    leaves it 0.
 
     \b
     Example:

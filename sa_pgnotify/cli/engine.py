@@ -1,8 +1,8 @@
 """From a URL to an engine.
 
-A URL comes from a shell, or from the environment of a program that is not ours: it may name another
-driver, or none, and it holds a password, which must not be seen in any message, also when the URL
-cannot be read.
+The URL comes from a shell or from another program's environment, so it may name a driver that is
+not installed, or none. It contains a password, which must not appear in any message, even if the
+URL cannot be parsed.
 """
 
 from __future__ import annotations
@@ -34,39 +34,39 @@ Url = Annotated[
 ]
 
 DRIVERS = ("psycopg2", "psycopg")
-"""Those that run without an event loop."""
+"""The drivers that work without an event loop."""
 CONNECT_SECONDS = 10
-"""How long an attempt to connect may take, unless the URL says it."""
+"""How long an attempt to connect may take, unless the URL sets ``connect_timeout``."""
 FORM = "write postgresql://user:password@host:5432/name, with @ : / of a user or password as %40 %3A %2F"
 
 
 def url_of(given: str | None) -> URL:
-    """
-    :raises CommandError: if there is none, or it is none of PostgreSQL.
+    """Return the URL, with a driver that is installed.
+
+    :raises CommandError: if none is given, or it is not one of PostgreSQL.
     """
     if not given:
         raise CommandError(
-            "which database? Give --url postgresql://user@host/name, or set DATABASE_URL"
+            "no database is given: use --url postgresql://user@host/name, or set DATABASE_URL"
         )
-    # read on, a part of the password would be taken for the host
+    # SQLAlchemy would take a part of the password for the host
     if len(re.findall("(?<!=)@", given)) > 1:
         raise CommandError(f"the URL has more than one @: {FORM}")
     try:
         url = make_url(given)
-    except (ArgumentError, ValueError):  # the message may quote it
+    except (ArgumentError, ValueError):  # the message may quote the password
         raise CommandError(f"the URL cannot be read: {FORM}") from None
     secret = url.query.get("password", ())
     keep_secret(url.password, *((secret,) if isinstance(secret, str) else secret))
     backend, _, driver = url.drivername.partition("+")
     if backend not in ("postgresql", "postgres"):
-        raise CommandError(
-            f"the URL is one of {backend}: triggers and NOTIFY are PostgreSQL's. For PostgreSQL, {FORM}"
-        )
+        raise CommandError(f"the URL is for {backend}, but sa_pgnotify needs PostgreSQL: {FORM}")
     return url.set(drivername=f"postgresql+{_installed(driver)}")
 
 
 def _installed(wanted: str) -> str:
-    """A driver that does not need an event loop: the wanted one, or another one that is there."""
+    """Return a driver that works without an event loop: the wanted one, or another that is
+    installed."""
     if wanted in DRIVERS and find_spec(wanted) is not None:
         return wanted
     there = next((driver for driver in DRIVERS if find_spec(driver) is not None), None)
@@ -74,17 +74,17 @@ def _installed(wanted: str) -> str:
         install = "pip install 'sa_pgnotify[psycopg2-binary]', or [psycopg-binary]"
         if find_spec("asyncpg") is not None:
             raise CommandError(
-                f"asyncpg needs an event loop, which the command line does not run. It needs another driver: {install}"
+                f"asyncpg needs an event loop, which the command line does not have. Install another driver: {install}"
             )
-        raise CommandError(f"no driver of PostgreSQL is installed: {install}")
+        raise CommandError(f"no PostgreSQL driver is installed: {install}")
     return there
 
 
 @contextmanager
 def connected(given: str | None, command: str) -> Iterator[Engine]:
-    """An engine that has connected.
+    """Yield an engine that has connected once.
 
-    :param command: its name, which is seen in ``pg_stat_activity`` unless the URL gives another.
+    :param command: its name is shown in ``pg_stat_activity``, unless the URL gives another name.
     :raises CommandError: if it cannot connect.
     """
     url = url_of(given)
@@ -105,14 +105,17 @@ def connected(given: str | None, command: str) -> Iterator[Engine]:
 
 
 def _connect(engine: Engine) -> None:
-    """Connect once, in a thread: libpq is deaf to signals while it does, and Ctrl-C is not to wait
-    for a server that does not answer."""
+    """Connect once, in a thread.
+
+    libpq does not react to signals while it connects, and Ctrl-C should not have to wait for a
+    server that does not answer.
+    """
     failures: list[Exception] = []
 
     def attempt() -> None:
         try:
             engine.connect().close()
-        except Exception as error:  # it is the caller's
+        except Exception as error:  # raised in the caller's thread below
             failures.append(error)
 
     thread = threading.Thread(target=attempt, name="sa_pgnotify connecting", daemon=True)
@@ -123,6 +126,6 @@ def _connect(engine: Engine) -> None:
 
 
 def _place(url: URL) -> str:
-    """The URL as far as it says which database."""
+    """Return the URL without password and options."""
     bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database)
     return bare.render_as_string(hide_password=True)

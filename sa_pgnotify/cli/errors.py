@@ -1,7 +1,7 @@
-"""How an error ends a command: one line that says what to do, exit status 2, no password in it, and
-no traceback unless asked for.
+"""How an error ends a command: with exit status 2 and one line that says what to do, without a
+password, and without a traceback unless ``--debug`` is given.
 
-It stands around all commands, so that none of them needs to think of it.
+This wraps all commands, so that none of them has to handle it.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from .console import errors, forget_output
 __all__ = ["CommandError", "Debug", "Program", "keep_secret", "shown"]
 
 STATUS = 2
-"""Of an error; 1 says that something was found."""
+"""The exit status of an error; 1 means that something was found."""
 _secrets: set[str] = set()
 _DEBUG = "sa_pgnotify.debug"
-_UsageError: Any = typer.BadParameter.__base__  # click's, or typer's own copy of it
+_UsageError: Any = typer.BadParameter.__base__  # click's class, or typer's own copy of it
 
 
 class CommandError(Exception):
-    """What is wrong with what a command was given; the message is one line, and names the fix."""
+    """A command cannot use its arguments; the message is one line, and names the fix."""
 
 
 def keep_secret(*words: str | None) -> None:
-    """See to it that none of ``words`` is printed with an error."""
+    """Keep ``words`` out of everything that is printed about an error."""
     _secrets.update(word for word in words if word)
 
 
 def shown(text: str) -> str:
-    """``text`` without what is secret."""
+    """Return ``text`` with its secret words replaced."""
     for word in sorted({*_secrets, os.environ.get("PGPASSWORD", "")} - {""}, key=len, reverse=True):
         text = text.replace(word, "***")
     return text
@@ -45,7 +45,7 @@ def shown(text: str) -> str:
 
 def _remember(context: typer.Context, value: bool) -> bool:
     if value:
-        context.meta[_DEBUG] = True  # the contexts of all commands share it
+        context.meta[_DEBUG] = True  # shared by the contexts of all commands
     return value
 
 
@@ -55,22 +55,22 @@ Debug = Annotated[
 
 
 class Program(TyperGroup):
-    """All commands."""
+    """The group of all commands, which reports their errors."""
 
     def invoke(self, ctx: Any) -> Any:
         _secrets.clear()
         stream: Any
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
-                # a terminal that cannot show a character is no reason to end
+                # do not fail because a terminal cannot show a character
                 stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # who read the output has seen enough
+        except BrokenPipeError:  # the reader of the output has closed the pipe
             forget_output()
             raise typer.Exit(0) from None
         except _UsageError as error:
-            # it quotes what was typed, and a URL may stand where none belongs
+            # the message quotes what was typed, which may be a URL in the wrong place
             error.message = re.sub(
                 "://.*", "://...: a URL is given as --url URL", error.message, flags=re.DOTALL
             )
@@ -78,7 +78,7 @@ class Program(TyperGroup):
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
-            # of the models' module, a driver, the server: whoever typed the command is to read it
+            # from the models' module, a driver or the server: show it to the user
             if ctx.meta.get(_DEBUG):
                 errors().print(shown("".join(traceback.format_exception(error))), end="")
             errors().print(f"sa-pgnotify: {shown(_line(error))}", soft_wrap=True)

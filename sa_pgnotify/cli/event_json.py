@@ -1,4 +1,4 @@
-"""An event as a JSON object on one line, for programs."""
+"""Write an event as a JSON object on one line, for programs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["json_line"]
 
 
 def json_line(event: Event) -> str:
-    """The event; in ASCII, so that it is the same wherever it goes.
+    """Return the event as JSON in ASCII, so that no encoding can change it.
 
-    Null, booleans, whole and floating numbers, texts, arrays and objects are JSON's own. What JSON
-    has no word for is a text: NaN, Infinity and -Infinity; decimals, UUIDs, addresses, ranges;
-    dates and times in ISO 8601; bytes as ``\\x6869``, as PostgreSQL writes them; the member of an
-    enum by its name. An interval is its seconds, a number.
+    Null, booleans, whole and floating numbers, texts, arrays and objects are JSON's own. Values
+    that JSON cannot express are texts: NaN, Infinity and -Infinity; decimals, UUIDs, addresses,
+    ranges; dates and times in ISO 8601; bytes as ``\\x6869``, as PostgreSQL writes them; the member
+    of an enum by its name. An interval is a number, its seconds.
     """
     return json.dumps(_object(event))
 
@@ -37,30 +37,30 @@ def _object(event: Event) -> dict[str, Any]:
         }
     if isinstance(event, Notification):
         return {"event": "notification", **asdict(event)}
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "event": type(event).__name__.lower(),
         "entity": getattr(event.entity, "__name__", None) or event.table.fullname,
         "table": event.table.fullname,
         "identity": None if event.identity is None else _json(event.identity),
     }
     undecodable: list[str] = []
-    told.update(_values(event, undecodable))
+    fields.update(_values(event, undecodable))
     if undecodable:
-        told["undecodable"] = undecodable
-    told.update(
+        fields["undecodable"] = undecodable
+    fields.update(
         transaction_id=event.transaction_id,
         occurred_at=event.occurred_at.isoformat(),
         backend_pid=event.backend_pid,
         context=_json(event.context),
     )
-    return told
+    return fields
 
 
 def _values(change: Change, undecodable: list[str]) -> dict[str, Any]:
     """Return the values that can be decoded, and append what is wrong with the others to
     ``undecodable``."""
 
-    def held(values: Mapping[str, Any]) -> dict[str, Any]:
+    def decodable(values: Mapping[str, Any]) -> dict[str, Any]:
         readable = {}
         for name in values:
             try:
@@ -70,16 +70,16 @@ def _values(change: Change, undecodable: list[str]) -> dict[str, Any]:
         return readable
 
     if isinstance(change, Updated):
-        told: dict[str, Any] = {"changed": sorted(change.changed)}
+        fields: dict[str, Any] = {"changed": sorted(change.changed)}
         try:
             if change.previous_identity is not None:
-                told["previous_identity"] = _json(change.previous_identity)
+                fields["previous_identity"] = _json(change.previous_identity)
         except UndecodableValue as error:
             undecodable.append(str(error))
-        return told | {"old": held(change.old), "new": held(change.new)}
+        return fields | {"old": decodable(change.old), "new": decodable(change.new)}
     if isinstance(change, Inserted):
-        return {"new": held(change.new)}
-    return {"old": held(change.old)} if isinstance(change, Deleted) else {}
+        return {"new": decodable(change.new)}
+    return {"old": decodable(change.old)} if isinstance(change, Deleted) else {}
 
 
 def _json(value: Any) -> Any:
@@ -88,19 +88,13 @@ def _json(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        return (
-            value
-            if math.isfinite(value)
-            else "NaN"
-            if math.isnan(value)
-            else "Infinity"
-            if value > 0
-            else "-Infinity"
-        )
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
-        return {str(name): _json(of_it) for name, of_it in value.items()}
+        return {str(name): _json(item) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_json(of_it) for of_it in value]
+        return [_json(item) for item in value]
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, timedelta):

@@ -1,4 +1,4 @@
-"""An event as a line for people: what happened to which row, and what changed in it."""
+"""Write an event as a line for people: what happened to which row, and what changed in it."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from .console import printable
 __all__ = ["print_event"]
 
 LONGEST = 60
-"""Characters of a value that are shown."""
+"""How many characters of a value are shown."""
 STYLES = {Inserted: "green", Updated: "yellow", Deleted: "red", Truncated: "red"}
 _PLAIN = (Decimal, datetime, date, time, timedelta, UUID, IPv4Address, IPv6Address)
 
 
 def print_event(console: Console, event: Event) -> None:
-    """One line on what is no terminal; there, what is longer than a line goes on below what it
-    says, and not below the time."""
+    """Print an event: on one line, or, if it is too long for the terminal, with its further lines
+    indented past the time and the kind."""
     head, rest = _head(event), _rest(event)
     if not console.is_terminal:
         console.file.write(f"{head.plain} {rest.plain}\n")
@@ -55,7 +55,7 @@ def print_event(console: Console, event: Event) -> None:
 
 
 def _head(event: Event) -> Text:
-    """The time and the kind."""
+    """Return the time and the kind."""
     if isinstance(event, Gap):
         return Text.assemble(
             (_clock(datetime.now(UTC)), "dim"), " ", ("Gap", "bold reverse red"), " " * 6
@@ -92,11 +92,11 @@ def _subject(change: Change) -> Text:
 
 def _details(change: Change) -> list[Text]:
     if isinstance(change, Updated):
-        told = [
+        changes = [
             _changed(name, change.old, change.new)
             for name in sorted(change.changed - _keys(change))
         ]
-        return [*_previous(change), *told]
+        return [*_previous(change), *changes]
     values = (
         change.new
         if isinstance(change, Inserted)
@@ -121,8 +121,7 @@ def _previous(change: Updated) -> list[Text]:
 
 
 def _held(values: Mapping[str, Any], name: str) -> Text:
-    """Return a value as it is shown; of one that cannot be decoded, the text that PostgreSQL
-    wrote."""
+    """Return a value as it is shown: if it cannot be decoded, the text that PostgreSQL wrote."""
     try:
         return Text(_value(values[name]))
     except UndecodableValue as error:
@@ -130,7 +129,7 @@ def _held(values: Mapping[str, Any], name: str) -> Text:
 
 
 def _keys(change: Change) -> set[str]:
-    """The names of what the identity says already."""
+    """Return the names of the attributes that the identity shows already."""
     if isinstance(change.entity, Table):
         return {column.key for column in change.table.primary_key}
     mapper: Mapper[Any] = inspect(change.entity)
@@ -138,7 +137,7 @@ def _keys(change: Change) -> set[str]:
 
 
 def _changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Text:
-    """A name that changed, and from what to what, if that came along."""
+    """Return a name that changed, with its old and new value if the event carries them."""
     if name not in old or name not in new:
         return Text(printable(name))
     return Text.assemble(

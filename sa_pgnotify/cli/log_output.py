@@ -1,4 +1,4 @@
-"""What the library logs while a command runs, such as a lost connection, beside its output."""
+"""Show what the library logs while a command runs, such as a lost connection, on stderr."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..triggers.drift import Drift
 from .console import say
 from .errors import shown
 
-__all__ = ["told_of_logs"]
+__all__ = ["logs_on_stderr"]
 
 
 @contextmanager
-def told_of_logs(*, drifts: bool = True) -> Iterator[None]:
-    """Print warnings and errors.
+def logs_on_stderr(*, drifts: bool = True) -> Iterator[None]:
+    """Print warnings and errors that the library logs.
 
-    :param drifts: also those that say where triggers differ from their marking.
+    :param drifts: whether to print also how triggers differ from their marking.
     """
     handler = _Printing(logging.WARNING)
     handler.addFilter(lambda record: drifts or not _is_drift(record))

@@ -1,8 +1,8 @@
-"""``sql``: the statements that ``create_all`` and the migrations run, to be read before anybody
-runs them.
+"""``sql``: print the statements that ``create_all`` and the migrations run, so that they can be
+reviewed first.
 
-They come from the same DDL elements, through an engine that connects to nothing and writes down
-what it should execute.
+They come from the same DDL elements, through an engine that does not connect and records what it
+is given to execute.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ __all__ = ["script", "sql"]
 
 def sql(
     name: TargetName,
-    drop: Annotated[bool, typer.Option("--drop", help="The reverse: what removes them.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Print what removes them instead.")] = False,
     tables: Annotated[
         bool,
         typer.Option(
-            "--tables", help="The tables of the models too, as create_all and drop_all do."
+            "--tables", help="Include the tables of the models, as create_all and drop_all do."
         ),
     ] = False,
     debug: Debug = False,
 ) -> None:
     """Print the DDL, to read or to run with psql.
 
-    Trigger functions and triggers, and the tables of the change log if a model is durable; all as
-    create_all and Alembic's operations run them. What is in place already is left alone, so that
-    the script can be run again. No database is asked.
+    These are the trigger functions and triggers, and the tables of the change log if a model is
+    durable, exactly as create_all and Alembic's operations run them. The script leaves alone what
+    is in place already, so it can be run again. This command does not connect to a database.
 
     \b
     Examples:
@@ -48,7 +48,7 @@ def sql(
 
 
 def script(models: Target, *, drop: bool = False, with_tables: bool = False) -> str:
-    """The statements, each with a line that says what it is about."""
+    """Return the statements, each with a line that says what it does."""
     statements: list[str] = []
 
     def write(element: Any, *_: Any, **__: Any) -> None:
@@ -60,8 +60,7 @@ def script(models: Target, *, drop: bool = False, with_tables: bool = False) -> 
             f"{about}{laid_out(str(element.compile(dialect=engine.dialect)).strip())};\n"
         )
 
-    # "named": a dialect that doubles no percent signs, so that its text is what PostgreSQL is to
-    # read.
+    # with "named", the dialect does not double percent signs, so psql can read its text
     engine = create_mock_engine("postgresql://", write, paramstyle="named")
     marked = [t for t in models.metadata.sorted_tables if t.fullname in models.tables]
     log = models.log
@@ -85,16 +84,16 @@ def script(models: Target, *, drop: bool = False, with_tables: bool = False) -> 
         f"-- {'Drops' if drop else 'Creates'} {about} of {models.name}: {', '.join(models.tables)}"
     )
     text = "\n".join([f"{title}\n", *statements])
-    # psql would take the encoding of its surroundings for that of the file.
+    # without it, psql would read the file in the encoding of its environment
     return text if text.isascii() else f"SET client_encoding TO 'UTF8';\n{text}"
 
 
 def _about(element: Any) -> str:
-    """What a statement does, in one line; empty if it says so itself."""
+    """Return what a statement does, in one line; empty if the statement is clear by itself."""
     if isinstance(element, TriggerStatement):
         triggers = element.triggers
         if isinstance(element, DropNotifyTriggers):
-            return f"The triggers of {triggers.qualified_table} and their function go, if they are there."
+            return f"Drops the triggers of {triggers.qualified_table} and their function, if they exist."
         operations = ", ".join(triggers.marking.operations)
         return f"The trigger function of {triggers.qualified_table}, and its triggers for {operations}."
     if type(element).__name__ != "CreateTable":
@@ -105,7 +104,7 @@ def _about(element: Any) -> str:
 _TABLES = {
     PREFIX: "The head of the change log, whose sequence numbers the changes.",
     **{
-        f"{PREFIX}_{slot}": "A slot of the change log: they are filled in turn, and emptied as a whole."
+        f"{PREFIX}_{slot}": "A slot of the change log. Slots are filled in turn, and emptied as a whole."
         for slot in range(SLOTS)
     },
     CONSUMERS: "The positions of the consumers.",

@@ -1,10 +1,9 @@
-"""SQL laid out for a reader: no line longer than a screen where the language allows a break, and a
-comment above each part.
+"""Lay out SQL for a reader: break long lines where SQL allows it, and put a comment above each part.
 
-What is printed must be what ``create_all`` runs, or reading it proves nothing. So only what SQL
-ignores is changed: white space between tokens becomes a line break, a literal is continued on the
-next line as the SQL standard has it, comments are added. The source of a function is a value,
-compared byte for byte by ``check``, and left as it is.
+What is printed must be what ``create_all`` runs, or reviewing it would prove nothing. So only what
+SQL ignores is changed: white space between tokens becomes a line break, a literal is continued on
+the next line as the SQL standard allows, and comments are added. The source of a function is a
+value that ``check`` compares byte for byte, so it is left as it is.
 """
 
 from __future__ import annotations
@@ -45,20 +44,20 @@ _BEFORE = {
     "HINT",
     "MESSAGE",
 }
-"""Words before which a line is broken rather than elsewhere."""
+"""A line is broken before one of these words if possible."""
 _PARTS = (
     (
         r"PERFORM pg_catalog\.set_config\('search_path', 'pg_catalog",
-        "Names mean pg_catalog's until the end of this statement.",
+        "Until the end of this statement, names are looked up in pg_catalog.",
     ),
     (r"FOR tenth IN", "One installation at a time."),
     (
         r"IF EXISTS \(SELECT FROM pg_catalog\.pg_class WHERE oid = target",
-        "What cannot work is refused before anything is changed.",
+        "Refuse what cannot work before anything is changed.",
     ),
     (
         r"former := ",
-        "The functions that triggers of this table run until now, and where those send.",
+        "The functions that triggers of this table have run so far, and their channels.",
     ),
     (r"body := \$", "The source of the trigger function."),
     (
@@ -71,7 +70,7 @@ _PARTS = (
     ),
     (
         r"(?:EXECUTE pg_catalog\.concat\(')?REVOKE EXECUTE ON FUNCTION",
-        "It is for its triggers only.",
+        "Only its triggers may run it.",
     ),
     (
         r"IF (?:NOT )?EXISTS .*tgname = '(sa_pgnotify_\w+)'",
@@ -79,11 +78,12 @@ _PARTS = (
     ),
     (r"FOREACH unused IN", "Functions that no trigger runs any more."),
 )
-"""How a part of the statement begins, and what it is for."""
+"""How each part of the statement begins, and the comment above it."""
 
 
 def tokens(sql: str) -> Iterator[tuple[str, str]]:
-    """The tokens of SQL text, each with its kind: comment, space, dollar, literal, name or word."""
+    """Yield the tokens of SQL text, each with its kind: comment, space, dollar, literal, name or
+    word."""
     for found in _TOKEN.finditer(sql):
         kind = found.lastgroup if found.lastgroup != "tag" else "dollar"
         assert kind is not None
@@ -91,22 +91,21 @@ def tokens(sql: str) -> Iterator[tuple[str, str]]:
 
 
 def laid_out(sql: str) -> str:
-    """Return a statement with its lines broken and its parts commented; PostgreSQL reads the same
-    in it."""
+    """Return a statement with its lines broken and its parts commented, without changing its
+    meaning."""
     outer = re.fullmatch(r"(DO )(\$\w+\$)(.*)(\$\w+\$;?\s*)", sql, re.DOTALL)
     if outer is None or outer[2] != outer[4].rstrip().rstrip(";"):
         return _broken(sql)
-    # The block is a value too, but of a statement that is not kept.
+    # the body of DO is a value too, but it is not stored
     return f"{outer[1]}{outer[2]}{_broken(outer[3])}{outer[4]}"
 
 
 @dataclass
 class _Line:
-    """A line as it stands in the text: its indentation, and the pieces between which it may be
-    broken.
+    """A line of the text: its indentation, and the pieces between which it may be broken.
 
-    :ivar pieces: runs of tokens without white space; ``depths`` how many parentheses are open
-        before each.
+    :ivar pieces: runs of tokens without white space between them.
+    :ivar depths: how many parentheses are open before each piece.
     """
 
     indent: str = ""
@@ -162,8 +161,8 @@ def _wrapped(line: _Line) -> str:
 
 
 def _end(line: _Line, begin: int, width: int) -> int:
-    """The piece before which the line that begins with the piece ``begin`` is broken: the outermost
-    place in its second half."""
+    """Return the piece before which to break the line that starts with the piece ``begin``: the one
+    with the fewest open parentheses in the last two thirds of the width."""
     length, fits = 0, begin + 1
     candidates: list[tuple[int, bool, int]] = []
     for number in range(begin, len(line.pieces)):
@@ -191,9 +190,9 @@ def _piece(piece: list[tuple[str, str]], width: int, indent: str) -> str:
 
 
 def _continued(literal: str, indent: str, offset: int) -> str:
-    """A literal in several parts, each on a line of its own, which PostgreSQL puts together.
+    """Return a literal in several parts on lines of their own, which PostgreSQL concatenates.
 
-    :param offset: what stands before it on its line.
+    :param offset: how many characters precede the literal on its line.
     """
     parts: list[str] = []
     line = ""

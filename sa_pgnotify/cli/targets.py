@@ -1,9 +1,9 @@
-"""From TARGET to the models: ``package.module:Base``, a MetaData, a registry, a Table, or one
-class.
+"""Find the models that TARGET names: ``package.module:Base``, a MetaData, a registry, a Table, or
+one class.
 
-Each way to get it wrong (a file's path, no colon, a module that is not there, one that fails, a
-name that it does not have, a thing that is no model) has its own fix, and the message says that
-one.
+There are many ways to get it wrong: a file's path, no colon, a module that does not exist or fails,
+a name that it does not have, an object that is not a model. Each has its own message with its own
+fix.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ TargetNames = Annotated[list[str], typer.Argument(metavar="TARGET...", help=_HEL
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Models that were found.
+    """The models that a TARGET names.
 
-    :ivar name: what was asked for; ``source`` what that is, as a Listener takes it; ``metadata``
-        where its tables are.
-    :ivar tables: the marked ones, by name; ``entities`` the marked classes by name, and of Core the
-        tables.
+    :ivar name: the TARGET as it was typed.
+    :ivar source: the object that it names, as a Listener takes it.
+    :ivar metadata: contains the object's tables.
+    :ivar tables: the marked tables, by name.
+    :ivar entities: the marked classes, and marked tables without a class, by name.
     """
 
     name: str
@@ -50,19 +51,19 @@ class Target:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is all of its MetaData, and not one class or table."""
+        """Whether it is a whole MetaData, not one class or table."""
         return isinstance(self.source, MetaData) or "registry" in vars(self.source)
 
     @property
     def log(self) -> ChangeLog | None:
-        """The change log that some of the marked tables write to."""
+        """The change log that the marked tables write to; None if none of them is durable."""
         durable = any(
             (marking := marking_of(t)) is not None and marking.durable for t in self.tables.values()
         )
         return find_log(self.metadata) if durable else None
 
     def only(self, names: Iterable[str]) -> list[Any]:
-        """What of it has one of ``names``; all of it if none is given.
+        """Return the entities with ``names``, or the whole source if no name is given.
 
         :raises CommandError: if there is no such entity.
         """
@@ -70,14 +71,15 @@ class Target:
         for name in chosen:
             if name not in self.entities:
                 raise CommandError(
-                    f"{self.name} has no entity {name!r} that is marked; it has {', '.join(sorted(self.entities))}"
+                    f"{self.name} has no marked entity {name!r}; it has {', '.join(sorted(self.entities))}"
                 )
         return [self.entities[name] for name in chosen] or [self.source]
 
 
 def target(name: str) -> Target:
-    """
-    :raises CommandError: if ``name`` is not where models are.
+    """Import and return the models that ``name`` names.
+
+    :raises CommandError: if ``name`` does not name models.
     :raises NotifyConfigError: if none of them is marked, or a declaration cannot work.
     """
     module_name, _, path = name.partition(":")
@@ -94,20 +96,20 @@ def target(name: str) -> Target:
         except AttributeError:
             raise CommandError(f"{module_name} has no {path!r}. {_advice(module)}") from None
     if isinstance(found, ModuleType):
-        raise CommandError(f"{name} is a module, and says not what of it. {_advice(module)}")
+        raise CommandError(f"{name} is a module: name the models in it. {_advice(module)}")
     if isinstance(found, registry):
         found = found.metadata
     if not _holds_models(found):
         raise CommandError(
-            f"{name} is {_described(found)}, and not a declarative base, a MetaData, a Table or a mapped class. {_advice(module)}"
+            f"{name} is {_described(found)}, not a declarative base, a MetaData, a Table or a mapped class. {_advice(module)}"
         )
     return _target(name, found)
 
 
 def of_metadata(name: str, metadata: MetaData) -> Target:
-    """All that is marked in a MetaData.
+    """Return the marked tables of a MetaData as a target.
 
-    :raises NotifyConfigError: if that is nothing.
+    :raises NotifyConfigError: if no table is marked.
     """
     return _target(name, metadata)
 
@@ -133,7 +135,7 @@ def _entities(wanted: Wanted) -> dict[str, Any]:
 def _imported(name: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)  # what python -m does
+        sys.path.insert(0, here)  # as python -m does
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -144,10 +146,10 @@ def _imported(name: str) -> ModuleType:
         raise CommandError(
             f"{name} cannot be imported, because there is no module {error.name!r}: install what it needs"
         ) from error
-    except (Exception, SystemExit) as error:  # the module is the user's
+    except (Exception, SystemExit) as error:  # anything that the user's module may raise
         if not name.strip(".") or name.startswith("."):
             raise CommandError(
-                f"{name!r} is no module's name. TARGET is package.module:Base"
+                f"{name!r} is not the name of a module. TARGET is package.module:Base"
             ) from error
         raise CommandError(
             f"{name} cannot be imported: {type(error).__name__}: {error}. --debug shows where"
@@ -162,14 +164,14 @@ def _holds_models(found: Any) -> bool:
 
 def _described(found: Any) -> str:
     if isinstance(found, type):
-        return f"the class {found.__name__}, which is not mapped"
+        return f"the unmapped class {found.__name__}"
     if callable(found):
         return "a function"
     return f"of type {type(found).__name__}"
 
 
 def _advice(module: ModuleType) -> str:
-    """What in a module would do, the most general first."""
+    """Return the names in a module that can be a TARGET, the most general first."""
     bases: list[str] = []
     others: list[str] = []
     for name, value in vars(module).items():
@@ -181,5 +183,5 @@ def _advice(module: ModuleType) -> str:
     return (
         f"Give {' or '.join(candidates)}"
         if candidates
-        else f"{module.__name__} holds no declarative base and no MetaData: give the module that does"
+        else f"{module.__name__} has no declarative base and no MetaData: give the module that has one"
     )

@@ -1,4 +1,4 @@
-"""``--version``: what is installed, for a report of a bug."""
+"""``--version``: the versions to give in a bug report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DRIVERS = ("psycopg2", "psycopg2-binary", "psycopg", "asyncpg")
 
 
 def versions() -> str:
-    """The versions of this package and of what it stands on, in one line."""
+    """Return the versions of this package and its dependencies, in one line."""
     found = [
         f"sa_pgnotify {_version('sa_pgnotify')}",
         f"Python {platform.python_version()}",

@@ -1,8 +1,8 @@
-"""``watch``: changes as they happen, for people and for pipes.
+"""``watch``: print changes as they happen, for people and for pipes.
 
-It runs until somebody ends it, and that may be a person (Ctrl-C), an init system (SIGTERM), or the
-end of the pipe it writes to, of which a program learns only when it writes; each of them ends it at
-once, and quietly.
+It runs until it is ended by Ctrl-C, by SIGTERM from an init system, or by the end of the pipe that
+it writes to. A program normally notices the last only at its next write. Each of them must end it
+at once, without an error message.
 """
 
 from __future__ import annotations
@@ -30,36 +30,34 @@ from .engine import Url, connected
 from .errors import CommandError, Debug
 from .event_json import json_line
 from .event_text import print_event
-from .log_output import told_of_logs
+from .log_output import logs_on_stderr
 from .targets import Target, of_metadata, target
 
 __all__ = ["watch"]
 
 SHOWN = 10
-"""How many names are listed at the start."""
+"""How many names are listed at most when it starts."""
 
 
 def watch(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="TARGET", help="Where the models are; if left out, what the database has."
+            metavar="TARGET", help="Where the models are; default: what the database has."
         ),
     ] = None,
     url: Url = None,
     entity: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Only this class, or table; may be given more than once."
-        ),
+        typer.Option(metavar="NAME", help="Only this class or table; may be given more than once."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     debug: Debug = False,
 ) -> None:
     """Print changes as they happen, until Ctrl-C.
 
-    Of the models in TARGET, or without TARGET of every marked table that the database has. A Gap
-    says that events may be missing.
+    These are the changes of the models in TARGET, or, without TARGET, of every marked table of the
+    database. A Gap means that events may be missing.
 
     \b
     Examples:
@@ -67,9 +65,9 @@ def watch(
       sa-pgnotify watch --json | jq 'select(.event == "deleted")'
     """
     models = None if name is None else target(name)
-    # What was read back from the database knows its types only, and not the models': that they
-    # differ is no news.
-    with connected(url, "watch") as engine, told_of_logs(drifts=models is not None):
+    # tables that were read back from the database have its types, not those of the models, so the
+    # triggers always differ from them
+    with connected(url, "watch") as engine, logs_on_stderr(drifts=models is not None):
         chosen = models or _of_database(engine)
         sources = chosen.only(entity or ())
         write = _json_writer() if json else _line_writer()
@@ -99,16 +97,16 @@ def _follow(listener: Listener, what: str, write: Callable[[Event], None]) -> No
 
 
 def _of_database(engine: Engine) -> Target:
-    """What is installed in the database.
+    """Return the marked tables of the database.
 
-    :raises CommandError: if nothing is.
+    :raises CommandError: if there are none.
     """
     with engine.connect() as connection:
         installation = read_installation(connection)
         metadata = installation.tables(connection)
     for table in installation.damaged:
         say(
-            f"{table} is left out: its trigger function does not say what it was made from, or is of a newer sa_pgnotify"
+            f"{table} is left out: its trigger function does not say what it was made from, or was made by a newer sa_pgnotify"
         )
     for table in installation.hidden:
         say(f"{table} is left out: this role may not use its schema")
@@ -119,7 +117,7 @@ def _of_database(engine: Engine) -> Target:
         return of_metadata("the database", metadata)
     except NotifyConfigError as error:
         fix = "Run metadata.create_all(engine), or the migration that installs the triggers"
-        raise CommandError(f"no table of this database tells its changes. {fix}") from error
+        raise CommandError(f"no table of this database publishes its changes. {fix}") from error
 
 
 def _line_writer() -> Callable[[Event], None]:
@@ -137,8 +135,8 @@ def _json_writer() -> Callable[[Event], None]:
 
 @contextmanager
 def _stopped_by_signals(listener: Listener) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the loop between two events; a second one ends the program as it would
-    any."""
+    """Let Ctrl-C and SIGTERM end the loop between two events; a second one ends the program as
+    usual."""
 
     def stop(number: int, _: Any) -> None:
         signal.signal(number, former[signal.Signals(number)])
@@ -155,12 +153,12 @@ def _stopped_by_signals(listener: Listener) -> Iterator[None]:
 
 
 def _stop_at_end_of_pipe(listener: Listener) -> None:
-    """Stop when nobody reads the output any more, and not only at the next event."""
+    """Stop as soon as the reader of the output has closed the pipe, not only at the next event."""
     if sys.stdout.isatty() or not hasattr(select, "poll"):
         return
-    with suppress(OSError, ValueError):  # it is no file, as in a test
+    with suppress(OSError, ValueError):  # stdout is not a file, as in a test
         poll = select.poll()
-        # which leaves what always comes: POLLERR and POLLHUP
+        # 0 asks for nothing but POLLERR and POLLHUP, which are always reported
         poll.register(os.dup(sys.stdout.fileno()), 0)
 
         def wait() -> None:

@@ -1,7 +1,8 @@
 """What ``sa-pgnotify doctor`` examines, and what it finds.
 
-It asks the server, its sessions, the triggers and the change log, and returns findings, each with its
-fix. It changes nothing in the database. It may import every folder but ``testing`` and ``cli``.
+It examines the server, its sessions, the triggers and the change log, and returns findings, each
+with its fix. It changes nothing in the database. It may import every folder but ``testing`` and
+``cli``.
 """
 
 from .doctor import diagnose

@@ -1,5 +1,4 @@
-"""What ``doctor`` reports, as a record: how serious it is, what it is about, what was found, and
-what to do."""
+"""The record that ``doctor`` reports: how serious a finding is, what was found, and what to do."""
 
 from __future__ import annotations
 
@@ -13,13 +12,13 @@ Severity = Literal["good", "note", "warning", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of examining one thing.
 
     :ivar severity: ``"good"``; ``"note"``: worth knowing; ``"warning"``: it may become a problem;
-        ``"problem"``: changes are not delivered, writes fail, or soon nobody can commit.
+        ``"problem"``: changes are not delivered, writes fail, or COMMIT is about to fail.
     :ivar subject: what it is about, in a word: server, listening, queue, ...
-    :ivar text: what was found, and ``fix`` what to do about it, each in full sentences on one
-        line; ``fix`` is empty if nothing needs to be done.
+    :ivar text: what was found, in full sentences on one line.
+    :ivar fix: what to do about it, likewise; empty if nothing needs to be done.
     """
 
     severity: Severity

@@ -1,14 +1,13 @@
-"""What around the marked tables makes their triggers fail, or their events other than a reader
-expects.
+"""Checks for what makes correctly installed triggers fail, or changes the order of their events.
 
-The triggers themselves are as they should be, so that no comparison with the models finds any of
-this: the owner of a function has lost a right, somebody has attached a foreign partition, or a
-trigger of the application writes to the table before ours have reported.
+No comparison with the models can find these hazards, because the triggers themselves are as they
+should be. The cause is around them: the owner of a function has lost a right, a foreign partition
+was attached, or a trigger of the application writes to the table before the events are sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..sql import Execute, literal, quote
 from ..triggers.children import HINT as DETACH
@@ -23,16 +22,6 @@ __all__ = ["hazards"]
 
 MERGE_SINCE = 150000
 """The server version that brought MERGE."""
-
-
-def hazards(execute: Execute, installation: Installation) -> Iterator[Finding]:
-    """Look at all of it, for the tables that have triggers of ours."""
-    if installation.sets:
-        yield from _rights(execute, installation)
-        yield from _foreign_children(execute, installation)
-        yield from _merge(execute, installation)
-        yield from _order(execute, installation)
-        yield from _temporary_files(execute, installation)
 
 
 def _rights(execute: Execute, installation: Installation) -> Iterator[Finding]:
@@ -54,17 +43,15 @@ def _foreign_children(execute: Execute, installation: Installation) -> Iterator[
     names = {wanted: name for name, wanted in installation.sets.items()}
     for wanted, children in foreign_children_of(execute, names).items():
         for schema, child in children:
-            text = f"The foreign table {quote(schema)}.{quote(child)} is below {names[wanted]}: writes that reach it fail"
-            yield Finding(
-                "problem",
-                "triggers",
-                f"{text}, because PostgreSQL cannot collect its changes for the triggers.",
-                DETACH,
+            text = (
+                f"The foreign table {quote(schema)}.{quote(child)} is below {names[wanted]}: writes that"
+                " reach it fail, because PostgreSQL cannot collect its changes for the triggers."
             )
+            yield Finding("problem", "triggers", text, DETACH)
 
 
 def _tables(installation: Installation) -> tuple[list[str], str]:
-    """The names of the marked tables, and SQL for a VALUES list of their places and OIDs."""
+    """Return the names of the marked tables, and SQL for a VALUES list of their places and OIDs."""
     names = sorted(installation.sets)
     places = (
         f"({n}, pg_catalog.to_regclass({literal(installation.sets[name].qualified_table)})::oid)"
@@ -82,20 +69,20 @@ def _merge(execute: Execute, installation: Installation) -> Iterator[Finding]:
         for (place,) in execute(f"{sql} WHERE c.relkind = 'p'::\"char\" AND {since} ORDER BY 1")
     ]
     if partitioned:
-        text = f"Partitioned: {', '.join(partitioned)}. Of rows that a MERGE moves to another partition, events may be missing."
+        text = f"Partitioned: {', '.join(partitioned)}. If a MERGE moves rows to another partition, their events may be missing."
         fix = "Move such rows by UPDATE, or give each MERGE all three actions: WHEN MATCHED AND false THEN DELETE, and the like."
         yield Finding("note", "order", text, fix)
 
 
-_BEFORE_OURS = " OR ".join(
+_SORTS_FIRST = " OR ".join(
     f"((t.tgtype::int & {bit}) = {bit} AND t.tgname < {literal(TRIGGER_NAMES[operation])}::name)"
     for operation, bit in (("insert", 4), ("delete", 8), ("update", 16))
 )
 
 
 def _order(execute: Execute, installation: Installation) -> Iterator[Finding]:
-    """Triggers of the application that run after the rows were written and before ours: tgtype has
-    the bits 1 for FOR EACH ROW, 2 for BEFORE, 64 for INSTEAD OF."""
+    """Report triggers of the application that run after the rows were written and before those of
+    sa_pgnotify. (tgtype has the bits 1 for FOR EACH ROW, 2 for BEFORE, 64 for INSTEAD OF.)"""
     names, places = _tables(installation)
     sql = f"""
 SELECT w.place, t.tgname::text, (t.tgtype::int & 1)::int FROM (VALUES {places}) AS w (place, oid)
@@ -106,19 +93,22 @@ CROSS JOIN LATERAL (
 JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = r.oid
 WHERE NOT t.tgisinternal AND t.tgparentid = 0::oid AND t.tgenabled IN ('O', 'A') AND t.tgname NOT IN ({TRIGGERS})
   AND NOT (t.tgdeferrable AND t.tginitdeferred) AND (t.tgtype::int & 66) = 0
-  AND ((t.tgtype::int & 1) = 1 OR (r.oid = w.oid AND ({_BEFORE_OURS})))
+  AND ((t.tgtype::int & 1) = 1 OR (r.oid = w.oid AND ({_SORTS_FIRST})))
 GROUP BY 1, 2, 3 ORDER BY 1, 2
 """
     for place, trigger, each_row in list(execute(sql)):
-        text = f"{'FOR EACH ROW' if each_row else 'FOR EACH STATEMENT'}: the trigger {trigger} of {names[place]} runs before ours."
-        if each_row:
-            fix = (
-                "make it BEFORE and set NEW, or a constraint trigger DEFERRABLE INITIALLY DEFERRED"
-            )
-        else:
-            fix = "rename it, so that it sorts behind sa_pgnotify_update"
-        what = f"If it writes to {names[place]}, the events of that come before those of the statement that fired it."
-        yield Finding("note", "order", f"{text} {what}", f"If so, {fix}.")
+        level = "ROW" if each_row else "STATEMENT"
+        text = (
+            f"The FOR EACH {level} trigger {trigger} of {names[place]} runs before those of sa_pgnotify."
+            f" If it writes to {names[place]}, the events of those writes come before the events of"
+            " the statement that fired it."
+        )
+        fix = (
+            "make it BEFORE and set NEW, or a constraint trigger DEFERRABLE INITIALLY DEFERRED"
+            if each_row
+            else "rename it, so that it sorts behind sa_pgnotify_update"
+        )
+        yield Finding("note", "order", text, f"If so, {fix}.")
 
 
 def _temporary_files(execute: Execute, installation: Installation) -> Iterator[Finding]:
@@ -140,10 +130,26 @@ WHERE pg_catalog.starts_with(c.setting, 'temp_file_limit=')
 """
     limits = [f"{limit} for {role}" for role, limit in execute(sql) if limit != "-1"]
     if limits:
-        text = f"temp_file_limit is {', '.join(limits)}. The triggers keep the rows of a statement until its end, so that larger ones fail."
-        yield Finding(
-            "note",
-            "limits",
-            text,
-            "Raise it for roles that write much at once, or let them write fewer rows in a statement.",
+        text = (
+            f"temp_file_limit is {', '.join(limits)}. The triggers keep the rows of a statement until"
+            " its end, so statements that change more rows than fit fail."
         )
+        fix = "Raise it for roles that write much at once, or let them write fewer rows in a statement."
+        yield Finding("note", "limits", text, fix)
+
+
+HAZARDS: tuple[Callable[[Execute, Installation], Iterator[Finding]], ...] = (
+    _rights,
+    _foreign_children,
+    _merge,
+    _order,
+    _temporary_files,
+)
+"""In the order in which they are reported."""
+
+
+def hazards(execute: Execute, installation: Installation) -> Iterator[Finding]:
+    """Report hazards of the tables that have triggers; query nothing if there are none."""
+    if installation.sets:
+        for examine in HAZARDS:
+            yield from examine(execute, installation)

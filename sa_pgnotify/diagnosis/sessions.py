@@ -1,9 +1,9 @@
-"""The sessions of a database, as far as they concern the notification queue.
+"""The sessions of a server, as far as they concern the notification queue.
 
-PostgreSQL does not show who listens. It shows what a session did last, and what waits: a session
-that LISTENs and is in a transaction, or whose program does not read its socket, keeps the queue
-from being emptied for all databases of the server. Our own listeners show themselves to the writers
-by a lock, and so to all roles.
+PostgreSQL does not show which sessions listen, only what each did last and what it waits for. A
+session that listens and is in a transaction, or whose program does not read its socket, keeps the
+queue from being emptied for all databases of the server. The listeners of this library hold a lock
+that writers check, so every role can see them.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from ..sql import Execute
 __all__ = ["Session", "sessions"]
 
 LONG_SECONDS = 30.0
-"""A transaction of a listener that is open for so long is one that somebody forgot."""
+"""A transaction of a listener that has been open for longer than this was probably forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session.
+    """A client session of the server.
 
-    :ivar pid: of its server process; ``user``, ``application`` and ``database`` may be empty.
+    :ivar pid: of its server process.
+    :ivar user: ``user``, ``application`` and ``database`` are empty if they are not known.
     :ivar state: as pg_stat_activity has it, e.g. ``"idle in transaction"``; empty if this role may
         not see it.
-    :ivar listens: whether what it did last, or its name, says that it listens.
-    :ivar seconds: since its transaction began; None if it is in none.
-    :ivar is_stuck: whether the server waits for its program to read.
+    :ivar listens: whether its last statement, its name or its lock shows that it listens.
+    :ivar seconds: since its transaction began; None if it is not in one.
+    :ivar is_stuck: whether the server is waiting for its program to read.
     """
 
     pid: int
@@ -42,7 +43,7 @@ class Session:
 
     @property
     def holds_queue(self) -> bool:
-        """Whether it keeps the queue from being emptied, or does so if it listens."""
+        """Whether it keeps the queue from being emptied, or would if it listens."""
         if self.is_stuck:
             return True
         return (
@@ -57,7 +58,7 @@ class Session:
         return (
             "does not read what is sent to it"
             if self.is_stuck
-            else f"is {self.state} for {self.seconds or 0.0:.0f} s"
+            else f"has been {self.state} for {self.seconds or 0.0:.0f} s"
         )
 
     def __str__(self) -> str:
@@ -65,8 +66,8 @@ class Session:
         return f"Process {self.pid} ({self.user}@{self.database}{named})"
 
 
-# A listener of ours asks for the usage of the queue at each heartbeat. What is not shown to this
-# role is null.
+# Listeners of this library query the usage of the queue at each heartbeat. Columns that this role
+# may not see are null.
 _SESSIONS = f"""
 SELECT pid, coalesce(usename::text, ''), coalesce(application_name, ''), coalesce(datname::text, ''), coalesce(state, ''),
   (query ~* '^\\s*(un)?listen\\M' OR query LIKE '%pg_notification_queue_usage()%' OR application_name = 'sa_pgnotify listener'
@@ -79,8 +80,8 @@ ORDER BY xact_start NULLS LAST, pid
 
 
 def sessions(execute: Execute) -> list[Session]:
-    """All sessions of the server, which share its queue, but for this one; the longest transactions
-    first."""
+    """Return all sessions of the server, which share its queue, except this one; the longest
+    transactions first."""
     return [
         Session(pid, user, application, database, state, bool(listens), seconds, bool(stuck))
         for pid, user, application, database, state, listens, seconds, stuck in execute(_SESSIONS)

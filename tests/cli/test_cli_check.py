@@ -13,12 +13,12 @@ def test_clean_database_is_one_line_and_status_0(shop, engine):
     done = shop.run("check", TARGET)
     assert (done.exit_code, done.output) == (
         0,
-        f"{TARGET}: the triggers of 3 tables are as the models say\n",
+        f"{TARGET}: the triggers of 3 tables match the models\n",
     )
     done = shop.run("check", "command_shop:Customer")
     assert (done.exit_code, done.output) == (
         0,
-        "command_shop:Customer: the triggers of 1 table are as the models say\n",
+        "command_shop:Customer: the triggers of 1 table match the models\n",
     )
 
 

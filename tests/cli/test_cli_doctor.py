@@ -70,9 +70,9 @@ def test_triggers_that_do_not_fire(shop, engine):
         if " of orders " in line
     ]
     assert orders == [
-        "insert of orders fires on replicas only: what it told is told no more. ALTER TABLE orders ENABLE TRIGGER sa_pgnotify_insert;",
-        f"update of orders is missing: what it told is told no more. {CREATE}",
-        "delete of orders is disabled: what it told is told no more. ALTER TABLE orders ENABLE TRIGGER sa_pgnotify_delete;",
+        "insert of orders fires on replicas only: its changes are no longer published. ALTER TABLE orders ENABLE TRIGGER sa_pgnotify_insert;",
+        f"update of orders is missing: its changes are no longer published. {CREATE}",
+        "delete of orders is disabled: its changes are no longer published. ALTER TABLE orders ENABLE TRIGGER sa_pgnotify_delete;",
     ]
     assert any(
         line.startswith(
@@ -82,14 +82,16 @@ def test_triggers_that_do_not_fire(shop, engine):
     )
     assert shop.run("doctor").exit_code == 1
     run(engine, "ALTER TABLE orders DROP COLUMN total")
-    lost = "The triggers of orders read total, which it has no more: each change is told as a gap."
+    lost = "The triggers of orders read total, which the table no longer has: each change is reported as a gap."
     assert any(
         severity == "problem" and told.startswith(lost)
         for severity, told in about(engine, "triggers")
     )
     run(engine, "DROP TRIGGER sa_pgnotify_insert ON payments")
-    told = 'The function sa_pgnotify_payments is run by no trigger. DROP FUNCTION "public"."sa_pgnotify_payments"();'
-    assert ("note", f"{told} unless a table is to get it back.") in about(engine, "triggers")
+    told = 'No trigger runs the function sa_pgnotify_payments. DROP FUNCTION "public"."sa_pgnotify_payments"();'
+    assert ("note", f"{told} unless a table should get its triggers back.") in about(
+        engine, "triggers"
+    )
 
 
 def test_who_blocks_the_queue(engine, monkeypatch):
@@ -102,7 +104,7 @@ def test_who_blocks_the_queue(engine, monkeypatch):
         pid = listening.scalar(text("SELECT pg_backend_pid()"))  # and so it is in a transaction
         found = [told for severity, told in about(engine, "queue") if severity == "warning"]
         (blocker,) = [told for told in found if f"Process {pid} " in told]
-        assert "is idle in transaction for " in blocker
+        assert "has been idle in transaction for " in blocker
         assert blocker.endswith(
             f"End it: SELECT pg_terminate_backend({pid}); and have its program commit before it waits."
         )
@@ -146,12 +148,14 @@ def test_privileges_that_lack(shop, engine, url, admin):
         assert done.exit_code == 0, done.output
         lines = done.output.splitlines()
         assert any(
-            line.startswith("note: privileges: This role may create nothing in the schema public")
+            line.startswith(
+                "note: privileges: This role may not create anything in the schema public"
+            )
             for line in lines
         )
         assert any(line.startswith("good: listeners: Process ") for line in lines)
         assert any(
-            "This role does not see what the sessions of other roles do" in line
+            "This role cannot see what the sessions of other roles do" in line
             and "pg_read_all_stats" in line
             for line in lines
         )
@@ -162,7 +166,7 @@ def test_privileges_that_lack(shop, engine, url, admin):
             for line in lines
         )
         assert any(
-            line.startswith("warning: consumers: It could not be looked at: permission denied")
+            line.startswith("warning: consumers: This could not be examined: permission denied")
             for line in lines
         ), done.output
     finally:
@@ -179,7 +183,7 @@ def test_consumers_and_their_lag(shop, engine):
         run(engine, "INSERT INTO payments VALUES (1), (2)")
         ((severity, told),) = about(engine, "consumers")
         assert severity == "good"
-        assert told.startswith("'billing' is 2 changes behind, the oldest of ")
+        assert told.startswith("'billing' is 2 changes behind; the oldest is from ")
         run(engine, "UPDATE sa_pgnotify_consumers SET failing = 'x', failures = 3")
         ((severity, told),) = about(engine, "consumers")
         assert severity == "warning"
@@ -223,7 +227,7 @@ def test_an_entity_that_is_not_read_any_more(shop, engine):
         found = about(engine, "consumers")
     assert [severity for severity, _ in found] == ["good", "note"]
     assert found[1][1].startswith(
-        "public.others has a place under the name 'billing' that is not read now: 1 changes wait"
+        "public.others has a place under the name 'billing', but no consumer reads it now: 1 changes wait"
     )
     assert "forget(engine, metadata, 'billing', 'public.others')" in found[1][1]
     assert (

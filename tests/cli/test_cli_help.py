@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from sa_pgnotify.cli import app
 from sa_pgnotify.cli.demo import tour
-from sa_pgnotify.cli.log_output import told_of_logs
+from sa_pgnotify.cli.log_output import logs_on_stderr
 
 COMMANDS = ("demo", "watch", "check", "sql", "doctor", "consumers", "prune")
 
@@ -97,7 +97,7 @@ def test_demo_tells_everything(url, monkeypatch):
     as a Gap; all as the page shows it."""
     screen = io.StringIO()
     monkeypatch.setattr(sys, "stderr", screen)
-    with told_of_logs():
+    with logs_on_stderr():
         tour(address(url), Console(file=screen, width=200))
     shown = screen.getvalue()
     for expected in (

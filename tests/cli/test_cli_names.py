@@ -80,7 +80,7 @@ def test_check_of_several_targets(odd, engine):
     done = odd.run("check", "svc_p:Package", "svc_p:Other")
     assert (done.exit_code, done.output) == (
         0,
-        "svc_p:Package, svc_p:Other: the triggers of 4 tables are as the models say\n",
+        "svc_p:Package, svc_p:Other: the triggers of 4 tables match the models\n",
     )
     run(
         engine,
@@ -105,4 +105,4 @@ def test_a_driver_that_the_command_line_cannot_use_is_named(odd, monkeypatch):
     assert "asyncpg needs an event loop" in output
     assert "pip install 'sa_pgnotify[psycopg2-binary]', or [psycopg-binary]" in output
     there.clear()
-    assert "no driver of PostgreSQL is installed" in odd.run("doctor").output
+    assert "no PostgreSQL driver is installed" in odd.run("doctor").output

@@ -24,7 +24,7 @@ def refused(done) -> str:
     [
         (
             "command_shop",
-            "command_shop is a module, and says not what of it. Give command_shop:Base or ",
+            "command_shop is a module: name the models in it. Give command_shop:Base or ",
         ),
         (
             "command_shop.py:Base",
@@ -37,11 +37,11 @@ def refused(done) -> str:
         ("no_such_shop:Base", "there is no module 'no_such_shop': it is neither installed nor in "),
         ("command_shop:Bse", "command_shop has no 'Bse'. Give command_shop:Base"),
         ("command_shop:Base.nothing", "command_shop has no 'Base.nothing'. Give command_shop:Base"),
-        ("command_shop:answer", "command_shop:answer is of type int, and not a declarative base"),
-        ("command_shop:factory", "command_shop:factory is a function, and not a declarative base"),
+        ("command_shop:answer", "command_shop:answer is of type int, not a declarative base"),
+        ("command_shop:factory", "command_shop:factory is a function, not a declarative base"),
         (
             "command_shop:Decimal",
-            "command_shop:Decimal is the class Decimal, which is not mapped, and not a declarative base",
+            "command_shop:Decimal is the unmapped class Decimal, not a declarative base",
         ),
         (
             "command_shop:empty",
@@ -68,8 +68,8 @@ def refused(done) -> str:
             "exiting_shop cannot be imported: SystemExit: 3. --debug shows where",
         ),
         ("rude_shop:it.Base", "RuntimeError: not now. --debug shows where"),
-        (":Base", "'' is no module's name. TARGET is package.module:Base"),
-        ("..shop:Base", "'..shop' is no module's name. TARGET is package.module:Base"),
+        (":Base", "'' is not the name of a module. TARGET is package.module:Base"),
+        ("..shop:Base", "'..shop' is not the name of a module. TARGET is package.module:Base"),
     ],
 )
 def test_target_that_is_none_is_told_with_its_fix(shop, target, said):
@@ -108,8 +108,8 @@ def test_debug_shows_the_traceback(shop):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("", "which database? Give --url postgresql://user@host/name, or set DATABASE_URL"),
-        ("sqlite:///shop.db", "the URL is one of sqlite: triggers and NOTIFY are PostgreSQL's"),
+        ("", "no database is given: use --url postgresql://user@host/name, or set DATABASE_URL"),
+        ("sqlite:///shop.db", "the URL is for sqlite, but sa_pgnotify needs PostgreSQL: write"),
         ("shop", "the URL cannot be read: write postgresql://user:password@host:5432/name"),
         ("postgresql://ann:hun@ter2@127.0.0.1/shop", "the URL has more than one @: write "),
         ("postgresql://ann:hun@ter2/word@127.0.0.1/shop", "the URL has more than one @: write "),
@@ -165,10 +165,10 @@ def test_error_of_the_server_is_one_line(shop, engine):
     """Of what the server says in many lines, the first is told."""
     assert refused(shop.run("prune", "command_shop:Base")).startswith("relation ")
     assert refused(shop.run("watch")).startswith(
-        "no table of this database tells its changes. Run metadata.create_all(engine)"
+        "no table of this database publishes its changes. Run metadata.create_all(engine)"
     )
     assert "events of " in refused(shop.run("watch", "command_shop:Order"))
     shop.create(engine)
     assert refused(shop.run("watch", "command_shop:Base", "--entity", "Ordr")) == (
-        "command_shop:Base has no entity 'Ordr' that is marked; it has Customer, Order, Payment"
+        "command_shop:Base has no marked entity 'Ordr'; it has Customer, Order, Payment"
     )

@@ -86,7 +86,7 @@ def test_what_a_trigger_of_the_application_writes(engine, durable, kind):
         (note,) = notes
         name = sql.split()[2]
         assert note.startswith(
-            f"note FOR EACH {'ROW' if kind == 'of each row' else 'STATEMENT'}: the trigger {name} of node runs before ours."
+            f"note The FOR EACH {'ROW' if kind == 'of each row' else 'STATEMENT'} trigger {name} of node runs before those of sa_pgnotify."
         )
         run(engine, f"ALTER TABLE node DISABLE TRIGGER {name}")
         assert not [f for f in diagnose(engine) if f.subject == "order"]
