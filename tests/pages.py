@@ -83,7 +83,7 @@ def blocks(page: Path) -> list[Block]:
 
 def run_elsewhere(page: Path) -> str | None:
     """The test file that runs the page, if it is not run here."""
-    mark = re.search(r"^<!-- run by (tests/\w+\.py) -->$", page.read_text(), re.MULTILINE)
+    mark = re.search(r"^<!-- run by (tests/[\w/]+\.py) -->$", page.read_text(), re.MULTILINE)
     return mark and mark[1]
 
 
