@@ -1,8 +1,7 @@
 """The project's commands, each with its own set-up: ``python3 dev.py test``; ``--help`` lists them.
 
-It makes a virtual environment in the checkout, installs the package with what the command needs,
-and runs it. Only the standard library is used here; the README gives the pip commands that this
-stands for.
+It creates a virtual environment in the checkout, installs the package with what the command needs,
+and runs it. It uses only the standard library. The README shows the equivalent pip commands.
 """
 
 import argparse
@@ -37,8 +36,10 @@ OLDEST = ["sqlalchemy==2.0.44", "alembic==1.13.0"]
 
 
 def environment(name: str, requirements: list[str]) -> Path:
-    """A virtual environment in the checkout with ``requirements`` in it; made again only when they
-    change."""
+    """Return the scripts folder of a virtual environment in the checkout with ``requirements``.
+
+    It is installed again only when they change.
+    """
     folder = ROOT / name
     scripts = folder / ("Scripts" if os.name == "nt" else "bin")
     wanted = hashlib.sha256(
@@ -58,7 +59,7 @@ def environment(name: str, requirements: list[str]) -> Path:
             "--quiet",
         ]
         print("installing", *requirements, flush=True)
-        # dependency groups came with it
+        # pip 25.1 brought dependency groups
         subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True, cwd=ROOT)
         subprocess.run([*pip, *requirements], check=True, cwd=ROOT)
         stamp.touch()
@@ -71,12 +72,12 @@ def main() -> int:
     parser.add_argument(
         "--oldest",
         action="store_true",
-        help="an environment of its own with SQLAlchemy 2.0 and Alembic 1.13",
+        help="use a separate environment with SQLAlchemy 2.0 and Alembic 1.13",
     )
     options, rest = parser.parse_known_args()
-    if sys.version_info < (3, 11):  # noqa: UP036 (it is started by whatever python3 is there)
+    if sys.version_info < (3, 11):  # noqa: UP036 (any python3 may run this)
         print(
-            f"sa_pgnotify needs Python 3.11 or newer, and this is {sys.version.split()[0]}: call me with python3.11",
+            f"sa_pgnotify needs Python 3.11 or newer, but this is {sys.version.split()[0]}: run it with python3.11",
             file=sys.stderr,
         )
         return 2
@@ -85,7 +86,7 @@ def main() -> int:
     if options.oldest:
         name, requirements = ".venv-oldest", [*requirements, *OLDEST]
     scripts = environment(name, requirements)
-    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")  # that of a theme about the plans of others
+    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")  # the theme prints it at each build
     for program, *arguments in runs:
         filled = [argument.format(python=scripts / "python") for argument in arguments]
         given = rest if program == runs[-1][0] else []

@@ -10,7 +10,7 @@ nox.options.default_venv_backend = "venv"
 @nox.session(python=["3.11", "3.12", "3.13"])
 @nox.parametrize("sqlalchemy", ["2.0", "2.1"])
 def tests(session: nox.Session, sqlalchemy: str) -> None:
-    """All tests for all kinds of listener, with any arguments after ``--`` for pytest."""
+    """Run all tests for all kinds of listener; arguments after ``--`` go to pytest."""
     session.install("--upgrade", "pip>=25.1")
     session.install("--group", "test", "-e", ".", f"sqlalchemy=={sqlalchemy}.*")
     session.run("python", "-m", "pytest", "--thorough", *session.posargs)
@@ -20,7 +20,7 @@ def tests(session: nox.Session, sqlalchemy: str) -> None:
 @nox.parametrize("sqlalchemy", ["2.0", "2.1"])
 @nox.parametrize("alembic", [f"1.{minor}" for minor in range(13, 21)])
 def migrations(session: nox.Session, alembic: str, sqlalchemy: str) -> None:
-    """The tests of Alembic, with each minor version of it."""
+    """Run the tests of migrations with each minor version of Alembic."""
     session.install("--upgrade", "pip>=25.1")
     session.install(
         "--group", "test", "-e", ".", f"sqlalchemy=={sqlalchemy}.*", f"alembic=={alembic}.*"
@@ -33,7 +33,7 @@ def migrations(session: nox.Session, alembic: str, sqlalchemy: str) -> None:
 @nox.session(python="3.11")
 @nox.parametrize("version", ["15", "16", "17", "18"])
 def postgres(session: nox.Session, version: str) -> None:
-    """All tests on one server of each major version of PostgreSQL, that is started for it."""
+    """Run all tests on a server of each major version of PostgreSQL, which is started for them."""
     session.install("--upgrade", "pip>=25.1")
     session.install("--group", "test", "-e", ".")
     session.run("python", "-m", "pytest", "--postgres", version, *session.posargs)

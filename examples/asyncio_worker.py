@@ -1,7 +1,7 @@
 """A worker that does jobs as soon as they are inserted. Run as many as you like.
 
-Run it (it needs ``asyncpg`` or ``psycopg``, and makes the tables), and in psql on the same database
-what follows::
+It needs ``asyncpg`` or ``psycopg``, and creates its tables. Run it, and then the statements in psql
+on the same database::
 
     python examples/asyncio_worker.py postgresql+asyncpg:///shop
 
@@ -9,10 +9,11 @@ what follows::
     INSERT INTO jobs (account_id, amount) SELECT 1, 10 FROM generate_series(1, 100);
     SELECT balance FROM accounts;                        -- 1000, with any number of workers, however often they were cut off
 
-An event only says that there may be something to do. The row says whether the job is still open,
-its lock whose it is, and the job's effect commits together with its end: so it is done once,
-whoever is told how often. Each start and each Gap reads what is open; so does each minute, for jobs
-that failed. SIGTERM and Ctrl-C end the worker when it has finished the job at hand.
+An event only says that there may be something to do. The row shows whether the job is still open,
+and its lock shows which worker has it. The job's effect is committed together with its end, so it
+is done once, however many events arrive. The worker reads which jobs are open when it starts, at
+each Gap, and once a minute for jobs that failed. SIGTERM and Ctrl-C end it when it has finished the
+current job.
 """
 
 import asyncio
@@ -64,7 +65,7 @@ async def do(number: int, session: AsyncSession) -> None:
 
 
 async def main(url: str = "postgresql+asyncpg:///shop") -> None:
-    # when the listener's connection was lost, the pool's may be as well
+    # the pool's connections may be lost together with the listener's
     engine = create_async_engine(url, pool_pre_ping=True)
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
@@ -78,7 +79,7 @@ async def main(url: str = "postgresql+asyncpg:///shop") -> None:
             signum, lambda: (print("stopping"), stopping.set(), listener.stop())
         )
     todo: deque[int] = deque()
-    look = loop.time()  # when to read which jobs are open
+    look = loop.time()  # when to read next which jobs are open
     async with listener:
         print("listening")
         while not stopping.is_set():

@@ -1,15 +1,15 @@
-"""A cache in front of a model's reads that the database itself keeps right, whoever changes a row.
+"""A cache for a model's rows that the database itself invalidates, whatever program changes a row.
 
-Run it (it needs ``dogpile.cache``, and makes the table), type an order's number, again and again,
-and change it in psql meanwhile::
+It needs ``dogpile.cache``, and creates its table. Run it, type an order's number again and again,
+and change the order in psql meanwhile::
 
     python examples/cache_invalidation.py postgresql+psycopg2:///shop
 
     INSERT INTO orders VALUES (1, 'new');                -- then UPDATE, DELETE, TRUNCATE
 
-A read in the milliseconds between a COMMIT and its notification still gives what was before. A lost
-connection is known at once, and the cache passed by until it is back; a half-open one is found out
-within two heartbeats.
+A read in the milliseconds between a COMMIT and its notification still returns the old value. While
+the connection is lost, which is noticed at once, the cache is bypassed. A half-open connection is
+detected within two heartbeats.
 """
 
 import sys
@@ -33,7 +33,7 @@ class Order(NotifyOnChange, Base):
 
 class Orders:
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.told = engine, 0
+        self.engine, self.seen = engine, 0
         self.region = make_region().configure("dogpile.cache.memory")
         self.listener = Listener(engine, Order)
         self.listener.on(Change, Gap)(self.forget)
@@ -41,24 +41,24 @@ class Orders:
     def get(self, number: int) -> str | None:
         if not self.listener.stats.connected:
             return self.load(number)
-        told = self.told
+        seen = self.seen
         status = self.region.get_or_create(
             f"order {number}", self.load, creator_args=((number,), {})
         )
-        # it may have been loaded before a change, and have come into the cache after that was told
-        if told != self.told:
+        # it may have been loaded before a change, but cached after the event of that change
+        if seen != self.seen:
             self.region.delete(f"order {number}")
         return status
 
     def load(self, number: int) -> str | None:
         print(f"reading order {number}")
-        # None, if there is none, is cached too, until one is inserted
+        # if there is no such order, None is cached until it is inserted
         with Session(self.engine) as session:
             return session.scalar(select(Order.status).where(Order.id == number))
 
     def forget(self, event: Change | Gap) -> None:
-        # before the delete: who caches an old value either sees this, or did it before the delete
-        self.told += 1
+        # before the delete: a thread that caches an old value later sees this and deletes it
+        self.seen += 1
         match event:
             case (
                 Inserted(_, (number,))
@@ -74,16 +74,15 @@ class Orders:
         try:
             self.listener.run()
         finally:
-            self.listener.stop()  # after an error, too: then every read passes the cache by
+            self.listener.stop()  # after an error, too: then every read bypasses the cache
 
 
 def main(url: str = "postgresql+psycopg2:///shop") -> None:
-    # when the listener's connection was lost, the pool's may be as well
+    # the pool's connections may be lost together with the listener's
     engine = create_engine(url, pool_pre_ping=True)
     Base.metadata.create_all(engine)
     orders = Orders(engine)
-    # first listen, then cache: of what was cached before LISTEN, a change in between would not be
-    # told
+    # first listen, then cache: a row that is cached before LISTEN may change without an event
     with orders.listener:
         threading.Thread(target=orders.watch).start()
         for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""The five-minute tour, ``sa-pgnotify demo``: its code is in ``sa_pgnotify/cli/demo.py``. ``make
+"""The ten-second tour, ``sa-pgnotify demo``. Its code is in ``sa_pgnotify/cli/demo.py``, and ``make
 demo`` runs it too."""
 
 from sa_pgnotify.cli import app

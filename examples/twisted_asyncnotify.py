@@ -1,7 +1,8 @@
-"""The classic asyncnotify program: a Twisted reactor tells what happens to two tables, and what
-comes on plain channels.
+"""The classic asyncnotify program: a Twisted reactor prints changes of two tables, and what arrives
+on plain channels.
 
-Run it (it needs Twisted, and makes the tables), and in psql, on the same database, what follows::
+It needs Twisted, and creates its tables. Run it, and then the statements in psql on the same
+database::
 
     python examples/twisted_asyncnotify.py postgresql+psycopg2:///shop
 
@@ -11,10 +12,10 @@ Run it (it needs Twisted, and makes the tables), and in psql, on the same databa
     DELETE FROM table1;
     NOTIFY quit;
 
-The reactor watches the listener's descriptor, and never waits for the database: what has to, does
-so in the thread pool. A lost server is told as a gap, and the listener comes back by itself. An
-error stops everything, with its message and exit code 1. So it is with ``--without-key``, which
-marks table1 as the original program had it.
+The reactor watches the listener's descriptor, and never waits for the database: calls that wait run
+in the thread pool. A lost connection is reported as a gap, and the listener reconnects by itself.
+An error stops everything, with its message and exit code 1. ``--without-key`` shows such an error:
+it marks table1 as it was in the original program, without a primary key.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from sa_pgnotify import Change, Event, Gap, Listener, Notification, NotifyOnChan
 
 
 class Base(DeclarativeBase):
-    id: Mapped[int] = mapped_column(primary_key=True)  # which the original's tables lacked
+    id: Mapped[int] = mapped_column(primary_key=True)  # the original's tables had none
     message: Mapped[str | None] = mapped_column(Text)
 
 
@@ -47,8 +48,8 @@ class Table2(NotifyOnChange, Base):
 class ReactorListener:
     """A Listener that the reactor drives. Override :meth:`notified`.
 
-    :ivar finished: fires when it ends: its callback after :meth:`stop` or at the reactor's end, its
-        errback after an error.
+    :ivar finished: fires when the listener ends: its callback after :meth:`stop` or at the
+        reactor's end, its errback after an error.
     """
 
     def __init__(self, engine: Engine, *sources: object) -> None:
@@ -56,10 +57,11 @@ class ReactorListener:
         self.finished: Deferred[None] = Deferred()
 
     def notified(self, event: Event) -> None:
-        """Called for each event, in order, in the reactor's thread."""
+        """Handle an event. It is called for each event, in order, in the reactor's thread."""
 
     def start(self) -> Deferred[None]:
-        """Fires when it listens; fails as ``Listener.start`` does, also if it listens already."""
+        """Start listening. The result fires when it listens, and fails as ``Listener.start`` does,
+        also if it listens already."""
         return deferToThread(self._listener.start).addCallback(lambda _: reactor.addReader(self))
 
     def subscribe(self, *sources: object) -> Deferred[None]:
@@ -69,7 +71,7 @@ class ReactorListener:
         return deferToThread(self._listener.unsubscribe, *sources)
 
     def stop(self, error: Exception | None = None) -> None:
-        """Tell nothing more. To be called in the reactor's thread, once it has started."""
+        """Stop listening. Call it in the reactor's thread, after the start."""
         if not self.finished.called:
             reactor.removeReader(self)  # before the descriptor is closed
             self._listener.stop()
@@ -80,14 +82,14 @@ class ReactorListener:
 
     def doRead(self) -> None:  # noqa: N802 (Twisted's name)
         try:
-            # while there are more, the reactor comes back
+            # if there are more, the reactor calls this again
             for event in islice(self._listener.events(timeout=0), 100):
                 self.notified(event)
         except Exception as error:
             self.stop(error)
 
     def connectionLost(self, reason: object) -> None:  # noqa: N802
-        """The reactor ends, by a signal for example."""
+        """Stop, because the reactor ends, for example by a signal."""
         self.stop()
 
     def logPrefix(self) -> str:  # noqa: N802
@@ -112,7 +114,7 @@ async def main(_: object, options: argparse.Namespace) -> None:
         if options.without_key:
             notify_on_change(Table("table1", MetaData(), Column("message", Text)))
         engine = create_engine(options.url)
-        # which refuses an engine that would not do
+        # raises if the engine cannot be used
         printer = Printer(engine, "test1", "test2", "quit", Table1, Table2)
         await deferToThread(Base.metadata.create_all, engine)
         await printer.start()
@@ -124,7 +126,7 @@ async def main(_: object, options: argparse.Namespace) -> None:
         )
         await printer.finished
         print("stopped")
-    except Exception as error:  # react() then stops the reactor, tells this, and exits with 1
+    except Exception as error:  # react() then stops the reactor, prints this, and exits with 1
         raise SystemExit(f"{type(error).__name__}: {error}") from error
 
 

@@ -91,7 +91,7 @@ def largest(arena: Arena, sheet: Sheet) -> None:
     sheet.measure("largest row", "bytes", more=True)
     sizes = dict(list(SIZES.items())[:5]) if arena.quick else SIZES
     names = [name for name in arena.names if name not in ("none", "hand_typed")]
-    sheet.notes[""] = f"of {', '.join(sizes)}; who sends keys has no more to deliver than the key"
+    sheet.notes[""] = f"of {', '.join(sizes)}; a contestant that sends keys delivers only the key"
 
     def turn(entry: Entry) -> None:
         entry.empty()

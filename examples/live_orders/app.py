@@ -1,8 +1,7 @@
-"""A page of orders that changes as the table does, in every browser: FastAPI and server-sent
-events.
+"""A page of orders that changes with the table, in every browser: FastAPI and server-sent events.
 
-Run it (it needs ``fastapi``, ``uvicorn`` and ``psycopg``, and makes the table), open
-http://127.0.0.1:8000, and in psql do what follows::
+It needs ``fastapi``, ``uvicorn`` and ``psycopg``, and creates its table. Run it, open
+http://127.0.0.1:8000, and run the statements in psql::
 
     DATABASE_URL=postgresql+psycopg:///shop uvicorn --app-dir examples/live_orders app:app --timeout-graceful-shutdown 1
 
@@ -10,11 +9,11 @@ http://127.0.0.1:8000, and in psql do what follows::
     UPDATE orders SET status = 'paid' WHERE customer = 'Ada';
     DELETE FROM orders WHERE customer = 'Grace';
 
-One connection of each process listens, for all its browsers. A stream begins with all orders and
-goes on with what changes. After a Gap, and to a browser that is too slow, all of them are sent
-again: so is it after a reconnect, which therefore needs no thought. Without the time limit for its
-end uvicorn would wait until the last browser has left; with it, it logs the streams that it cut
-off.
+Each process has one listening connection for all its browsers. A stream begins with all orders and
+continues with the changes. All orders are sent again after a Gap, and to a browser that is too
+slow. The same happens when a browser reconnects, so that case needs no code of its own. Without the
+time limit for its shutdown, uvicorn would wait until the last browser has left; with it, uvicorn
+logs the streams that it cut off.
 """
 
 import asyncio
@@ -50,7 +49,7 @@ class Order(NotifyOnChange, Base):
 
 
 QUEUE = 100
-"""How many changes a browser may be behind; one that is further behind is sent all orders again."""
+"""How many changes a browser may be behind; if it falls further behind, it gets all orders again."""
 
 engine = create_async_engine(
     os.environ.get("DATABASE_URL", "postgresql+psycopg:///shop"), pool_pre_ping=True
@@ -59,12 +58,12 @@ browsers: set[asyncio.Queue[ServerSentEvent | None]] = set()
 
 
 def message(name: str, data: Any) -> ServerSentEvent:
-    # made once, for all browsers
+    # encoded once, for all browsers
     return ServerSentEvent(event=name, raw_data=json.dumps(data, default=str))
 
 
-def told(event: Event) -> ServerSentEvent | None:
-    """What browsers are told of an event; None: they need all orders again."""
+def message_of(event: Event) -> ServerSentEvent | None:
+    """Return what to send to browsers about an event; None if they need all orders again."""
     match event:
         case Inserted():
             return message("inserted", dict(event.new))
@@ -78,7 +77,7 @@ def told(event: Event) -> ServerSentEvent | None:
 async def fan_out(listener: AsyncListener) -> None:
     try:
         async for event in listener:
-            news = told(event) if browsers else None
+            news = message_of(event) if browsers else None
             for queue in browsers:
                 if news is None or queue.full():
                     while not queue.empty():
@@ -96,9 +95,9 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     async with AsyncListener(engine, Order) as listener:
-        telling = asyncio.create_task(fan_out(listener))
+        fanning_out = asyncio.create_task(fan_out(listener))
         yield
-    await telling
+    await fanning_out
     await engine.dispose()
 
 
@@ -110,11 +109,11 @@ async def page() -> FileResponse:
     return FileResponse(Path(__file__).with_name("index.html"))
 
 
-# which sends a comment every 15 seconds, so that nobody takes it for dead
+# FastAPI sends a comment every 15 seconds, so that nothing closes an idle stream
 @app.get("/events", response_class=EventSourceResponse)
 async def events() -> AsyncIterator[ServerSentEvent]:
     queue: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue(QUEUE)
-    # before the orders are read: what changes meanwhile is sent after them, if need be twice
+    # before the orders are read: a change meanwhile is then sent after them, perhaps twice
     browsers.add(queue)
     try:
         while True:
