@@ -1,9 +1,9 @@
 """Where contestants meet: a database for each on one server, their processes, and rounds in which
 they take turns.
 
-On a machine that others use too, only what was measured within the same seconds can be compared. So
-each round gives every contestant one short turn, in another order each time, and a ratio is of two
-turns of one round. Who fails is out for the rest of the task.
+On a shared machine, only figures that were measured within the same seconds can be compared. So
+each round gives every contestant one short turn, in another order each time, and a ratio compares
+two turns of one round. A contestant that fails is out for the rest of the task.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TEMPLATE = "benchmark_template"
 BUDGET = 180.0
 """Seconds after which a task begins no further round."""
 INSTALLING = LISTENING = 90.0
-"""Seconds that a contestant may take for it."""
+"""Seconds that a contestant may take to install, or to start to listen."""
 
 
 class Entry:
@@ -52,7 +52,7 @@ class Entry:
         return self.driven is not None
 
     def start(self, shapes: dict[str, dict[str, str]] = WATCHED, **options: Any) -> None:
-        """A new process that listens to tables, given with their columns."""
+        """Start a new process that listens to tables, given with their columns."""
         self.stop()
         if not self.contestant.module:
             return
@@ -78,7 +78,7 @@ class Entry:
         return self.driven.wait(seconds, **options) if self.driven is not None else {}
 
     def outside(self, *statements: str) -> None:
-        """Statements between the measurements, that fire no trigger."""
+        """Run statements between the measurements, without firing triggers."""
         self.writer.rollback()
         self.writer.autocommit = True
         with self.writer.cursor() as cursor:
@@ -93,7 +93,7 @@ class Entry:
         self.outside(f"TRUNCATE {table}{stored} RESTART IDENTITY")
 
     def timed(self, sql: str) -> tuple[float, float]:
-        """Moments at which a statement was sent and its COMMIT returned."""
+        """Run a statement; return when it was sent and when its COMMIT returned."""
         with self.writer.cursor() as cursor:
             cursor.execute("SELECT")  # BEGIN
             start = time.monotonic()
@@ -107,7 +107,7 @@ class Entry:
 
 
 class Arena:
-    """All that a task needs.
+    """Everything that a task needs.
 
     :param server: URL of the maintenance database.
     :param folder: for the logs of the contestants.
@@ -132,7 +132,7 @@ class Arena:
     # -- databases ---------------------------------------------------------------------------------
 
     def prepare(self) -> dict[str, str]:
-        """Make everybody's database and have their triggers installed; who could not, and why."""
+        """Create each contestant's database, install its triggers, and note why it failed."""
         self._admin(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0 ENCODING 'UTF8'")
         template = connect(self.server.set(database=TEMPLATE))
         template.autocommit = True
@@ -164,7 +164,7 @@ class Arena:
         connection.close()
 
     def setting(self, sql: str) -> None:
-        """A setting of the whole server."""
+        """Change a setting of the whole server."""
         self._admin(sql)
         self._admin("SELECT pg_reload_conf()")
         time.sleep(0.3)
@@ -201,11 +201,11 @@ class Arena:
     # -- turns -------------------------------------------------------------------------------------
 
     def rounds(self, fewer: int = 0) -> int:
-        """How many, ``fewer`` than usual where a turn takes long."""
+        """Return the number of rounds, ``fewer`` than usual where a turn takes long."""
         return self._rounds if self.quick else max(3, self._rounds - fewer)
 
     def entries(self, sheet: Sheet, names: Iterable[str] | None = None) -> list[Entry]:
-        """Those of ``names`` that take part and could install their triggers."""
+        """Return those of ``names`` that take part and could install their triggers."""
         found = []
         for name in self.names:
             if names is not None and name not in names:
@@ -219,7 +219,7 @@ class Arena:
     def take_turns(
         self, sheet: Sheet, entries: list[Entry], rounds: int, turn: Turn, begin: Turn = Entry.start
     ) -> None:
-        """Rounds in which each of ``entries`` has its turn; ``begin`` makes them ready."""
+        """Run rounds in which each of ``entries`` has its turn; ``begin`` prepares them."""
         try:
             for entry in entries:
                 self.attempt(sheet, entry, begin)
@@ -238,7 +238,7 @@ class Arena:
                 entry.close()
 
     def together(self, sheet: Sheet, entries: list[Entry], turn: Turn, workers: int = 4) -> None:
-        """All at the same time, where nothing is timed."""
+        """Run the turns of all ``entries`` at the same time, for tasks that time nothing."""
         try:
             with ThreadPoolExecutor(workers) as threads:
                 list(threads.map(lambda entry: self.attempt(sheet, entry, turn), entries))
@@ -247,7 +247,7 @@ class Arena:
                 entry.close()
 
     def attempt(self, sheet: Sheet, entry: Entry, turn: Turn) -> None:
-        """Do it, or note why it could not be done."""
+        """Run a turn, or note why it failed."""
         try:
             turn(entry)
         except Failed as error:

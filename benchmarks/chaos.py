@@ -1,9 +1,9 @@
 """Delivery under chaos, for minutes: ``python benchmarks/chaos.py --minutes 12``.
 
-Rounds of a minute each on a primary and a standby of our own: see ``tests/turmoil``. The table at
-the end adds them up. The exit code is 1 if any change was neither delivered nor covered by a Gap,
-came twice, was made up or came after a later change of its row, or if fewer changes were written
-than were asked for.
+It runs rounds of a minute each on a primary and a standby that it starts itself: see
+``tests/turmoil``. The table at the end adds them up. The exit code is 1 if any change was neither
+delivered nor covered by a Gap, came twice, was made up or came after a later change of its row, or
+if fewer changes were written than were asked for.
 """
 
 from __future__ import annotations

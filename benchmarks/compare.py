@@ -1,10 +1,10 @@
-"""Which figures changed between two runs: ``make bench-compare``, or ``python benchmarks/compare.py
-[OLD NEW]``.
+"""Show which figures changed between two runs: ``make bench-compare``, or ``python
+benchmarks/compare.py [OLD NEW]``.
 
-A figure has changed if its medians are further apart than the quartiles of either run. Where a
-measure has a contestant to be compared with, the ratio is what is compared, so that another day's
-machine does not count as a change. Without files: the newest result and the one before it, or the
-one that is committed.
+A figure has changed if its medians are further apart than the quartiles of either run. If a measure
+is relative to another contestant, the ratios are compared, so that a slower machine does not count
+as a change. Without files, it compares the newest result with the one before it, or with the one
+that is committed.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def _is_ratio(contestant: str, measure: Measure) -> bool:
 
 
 def _medians(samples: list[float]) -> list[float]:
-    """Those of tenths of the samples, which are in the order of time; the quartiles of all would
-    hide too much."""
+    """Return the medians of each tenth of the samples, which are in the order of time; the quartiles
+    of all would hide too much."""
     each = max(1, len(samples) // 10)
     return [median(samples[start : start + each]) for start in range(0, len(samples), each)][:10]
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str]]:
-    """Sentences, each with ``better`` or ``worse`` before it."""
+    """Return a sentence for each change, with ``better`` or ``worse`` before it."""
     found = []
     before = results.sheets(old)
     for name, sheet in results.sheets(new).items():

@@ -1,7 +1,7 @@
-"""Who takes part, and the table that all of them watch.
+"""The contestants, and the table that all of them watch.
 
-Each has a database of its own with the same table, since a NOTIFY wakes every listener of its
-database, and a process of its own, which runs a script of peers/ and speaks the lines of
+Each has a database of its own with the same table, because a NOTIFY wakes every listener of its
+database. Each has a process of its own, which runs a script of peers/ and speaks the protocol of
 peers/protocol.py. So a task treats all of them alike.
 """
 
@@ -30,15 +30,15 @@ SOURCE = """
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way to be told of changes.
+    """One way to receive changes.
 
     :ivar module: its script in peers/, and the arguments of that; empty for the table without a
         trigger.
     :ivar package: what is installed from PyPI into an environment of its own, pinned; empty where
         the suite's own is used.
     :ivar python: the Python that the package needs, if it is not the suite's.
-    :ivar carries: ``keys`` or ``values`` of what changed: only who carries the same does the same
-        work.
+    :ivar carries: ``keys`` or ``values`` of what changed; only contestants that carry the same do
+        the same work.
     :ivar slow: it needs so long for each event that tasks give it fewer.
     """
 

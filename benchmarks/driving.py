@@ -1,8 +1,8 @@
-"""The suite's side of the conversation with a contestant: a process that may crash, hang, or drown
-in its own events.
+"""The suite's side of the conversation with a contestant, whose process may crash, hang, or receive
+more events than it can handle.
 
-It is the leader of a process group, which is killed at the end, or when an answer is overdue;
-whatever it does is one line of a table.
+The process leads a process group, which is killed at the end, or when an answer is overdue. Any
+failure becomes one line of a table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from environments import Failed
 
 HERE = Path(__file__).parent
 QUIET = 1.0
-"""Seconds without an event after which no more are waited for."""
+"""Seconds without an event after which it stops waiting for more."""
 
 
 class Driven:
@@ -61,8 +61,8 @@ class Driven:
         self.close()
 
     def ask(self, do: str, *, within: float, **fields: Any) -> dict[str, Any]:
-        """The answer to a command; Failed if it is an error, or overdue, or the process has
-        ended."""
+        """Send a command and return the answer; raise Failed if it is an error or overdue, or the
+        process has ended."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({"do": do} | fields).encode() + b"\n")
@@ -101,15 +101,15 @@ class Driven:
         return f"its process ended with status {self._process.poll()}: {said[:300]}"
 
     def greet(self) -> None:
-        """Returns when the process runs and has imported what it needs."""
+        """Wait until the process runs and has imported what it needs."""
         self.ask("hello", within=60)
 
     def expect(self, count: int) -> None:
         self.ask("expect", within=10, count=count)
 
     def wait(self, seconds: float, quiet: float = QUIET, enough: int = 1 << 40) -> dict[str, Any]:
-        """What it received since :meth:`expect`: all, or enough, or what came before it was
-        silent."""
+        """Return what it received since :meth:`expect`: all, or enough, or what came before a
+        silence."""
         return self.ask("wait", within=seconds + 20, seconds=seconds, quiet=quiet, enough=enough)
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class Driven:
 
 
 def cpu_and_switches(pid: int) -> tuple[float, int]:
-    """CPU seconds of a process, and how often one of its threads slept and was woken."""
+    """Return the CPU seconds of a process, and how often one of its threads slept and was woken."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     switches = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -136,6 +136,6 @@ def cpu_and_switches(pid: int) -> tuple[float, int]:
 
 
 def memory(pid: int, what: str = "VmRSS") -> float:
-    """Megabytes of a process: ``VmRSS`` now, ``VmHWM`` at most until now."""
+    """Return the memory of a process in MB: ``VmRSS`` now, ``VmHWM`` at most until now."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024

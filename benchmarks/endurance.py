@@ -1,9 +1,9 @@
 """Delivery under disturbances, for minutes: ``python benchmarks/endurance.py --minutes 3``.
 
-Rounds of half a minute, in turn with two names of consumers and with one that is divided into two
-parts. Each has a listener, and consumers in threads and in processes, that have their sessions
-ended, their connections cut, their processes killed and their server crashed. At the first finding
-it stops, with exit code 1.
+It runs rounds of half a minute, alternately with two names of consumers and with one name that is
+divided into two parts. Each round has a listener, and consumers in threads and in processes. Their
+sessions are ended, their connections cut, their processes killed and their server crashed. It stops
+at the first finding, with exit code 1.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ SHAPES = ({"names": ("one", "two")}, {"names": ("divided",), "parts": 2})
 def crashing(
     given: str | None, command: str | None
 ) -> Iterator[tuple[URL, Callable[[], object] | None]]:
-    """URL of a server, and what crashes it and brings it up again; that of a given one is a
-    command."""
+    """Yield the URL of a server, and a function that crashes it and starts it again; for a given
+    server, that function runs a command."""
     if given:
         with server.running(given) as url:
             yield (

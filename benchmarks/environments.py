@@ -1,8 +1,8 @@
-"""The peers' environments: one below .peers/ for each pinned package, made with pip when it is
-first asked for.
+"""The peers' environments: one below .peers/ for each pinned package, created with pip when it is
+first needed.
 
-Some need a newer Python than the suite's. It is looked for on PATH and among pyenv's; where there
-is none, or pip fails, the peer is shown as failed with the reason.
+Some peers need a newer Python than the suite's. It is looked for on PATH and in pyenv. If it is not
+found, or pip fails, the peer is shown as failed with the reason.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Failed(Exception):
 
 
 def python_of(contestant: Contestant) -> str:
-    """The interpreter that runs a contestant's script; its packages are there."""
+    """Return the interpreter that runs a contestant's script, with its packages installed."""
     if not contestant.package:
         return sys.executable
     requirements = [contestant.package, *contestant.needs, *EVERYWHERE]
@@ -54,7 +54,7 @@ def python_of(contestant: Contestant) -> str:
 
 
 def versions(python: str) -> list[str]:
-    """What is installed there."""
+    """Return what is installed in an environment."""
     found = subprocess.run(
         [python, "-m", "pip", "list", "--format=freeze"],
         capture_output=True,

@@ -1,7 +1,7 @@
-"""What marked tables add to ``alembic revision --autogenerate``: ``python
+"""Measure what marked tables add to ``alembic revision --autogenerate``: ``python
 benchmarks/migrating.py``.
 
-Two databases hold the same tables, one with markers and triggers and one without; each round
+Two databases hold the same tables, one with markers and triggers and one without. Each round
 compares both with their models.
 """
 
@@ -49,7 +49,8 @@ def models(tables: int, columns: int, *, marked: bool) -> MetaData:
 
 
 def seconds(engine: Engine, metadata: MetaData) -> float:
-    """One comparison; the database is as the models say, so nothing is proposed."""
+    """Return the seconds of one comparison; the database matches the models, so nothing is
+    proposed."""
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"target_metadata": metadata})
         start = time.perf_counter()
@@ -63,7 +64,7 @@ def seconds(engine: Engine, metadata: MetaData) -> float:
 def measure(
     maintenance: URL, tables: int, columns: int, rounds: int
 ) -> tuple[list[float], list[float]]:
-    """Seconds of each round, without markers and with."""
+    """Return the seconds of each round, without markers and with."""
     with server.database(maintenance) as plain, server.database(maintenance) as marked:
         sides = []
         for url in (plain, marked):

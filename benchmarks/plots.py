@@ -1,6 +1,7 @@
 """Plots of a run, as SVG that follows the reader's light or dark screen, drawn with matplotlib.
 
-Each bar is a median and each line on it the quartiles. Who failed is named, and has no bar.
+Each bar is a median, and the line on it shows the quartiles. A contestant that failed is named, and
+has no bar.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ DARK = {
     BARE: "#565e68",
 }
 LEAST = 10.0
-"""Microseconds that a logarithmic axis begins at; what was there before COMMIT returned counts as
-0."""
+"""Microseconds at which a logarithmic axis begins; an event that arrived before COMMIT returned
+counts as 0."""
 LINES = {"identity": "-", "values": "--", "durable": "-.", "durable_values": ":"}
 mpl.rcParams |= {
     "svg.fonttype": "none", "svg.hashsalt": "sa_pgnotify", "font.size": 9, "figure.facecolor": BACK, "axes.facecolor": BACK,
@@ -44,8 +45,8 @@ mpl.rcParams |= {
 
 
 def draw(found: dict[str, Any]) -> None:
-    """Every plot for which the run has figures; that of the newest PostgreSQL is the one for the
-    main README, too."""
+    """Draw every plot for which the run has figures; the overview of the newest PostgreSQL is also
+    the one of the main README."""
     FOLDER.mkdir(exist_ok=True)
     sheets, major = results.sheets(found), results.major(found)
     pictures: dict[str, Callable[[dict[str, Sheet]], Any]] = {
@@ -98,7 +99,7 @@ def colour(contestant: str) -> str:
 def bars(
     axes: Any, values: dict[str, Spread], title: str, failed: dict[str, str] | None = None
 ) -> None:
-    """Horizontal bars in the order given; a figure stands at the end of each."""
+    """Draw horizontal bars in the order given, each with its figure at the end."""
     names = [*values, *(failed or {})]
     for place, name in enumerate(names):
         spread = values.get(name)
@@ -275,8 +276,8 @@ def subscribers(sheets: dict[str, Sheet]) -> Any:
 
 
 def overview(sheets: dict[str, Sheet]) -> Any:
-    """Three things that people choose by: the writer's price, the reader's speed, and the time
-    between the two."""
+    """Draw what people choose by: the cost for the writer, the reader's speed, and the time between
+    the two."""
     sheet, late = sheets["bulk"], sheets["asleep"]
     figure, panels = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained", sharey=True)
     names = [

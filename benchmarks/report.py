@@ -1,5 +1,5 @@
-"""Results as tables, and the part of README.md that they replace: one part for each major version
-of PostgreSQL."""
+"""Write results as tables into README.md, which has one part for each major version of
+PostgreSQL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SLOPES = {
     "tables": "a table",
     "subscribers": "µs a commit and subscriber",
 }
-"""Tasks whose figures grow with a number, and by what."""
+"""Tasks whose figures grow with a number, and what that number counts."""
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -38,7 +38,7 @@ def title_of(contestant: str) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """A figure as it is read: seconds below ten as milliseconds, rates without decimals."""
+    """Return a figure for a reader: seconds below ten as milliseconds, rates without decimals."""
     if unit == "s":
         return f"{value * 1e3:,.0f} ms" if value < 10 else f"{value:.1f} s"
     if unit == "/s":
@@ -53,7 +53,8 @@ def amount(value: float, unit: str) -> str:
 
 
 def cell(sheet: Sheet, contestant: str, measure: Measure) -> str:
-    """Median; where there is something to compare with, the ratio's median and quartiles too."""
+    """Return the median, and, if there is something to compare with, the ratio's median and
+    quartiles."""
     spread = Spread.of(sheet.samples(contestant, measure.name))
     if spread is None:
         return ""
@@ -123,8 +124,8 @@ def _order(sheet: Sheet) -> list[str]:
 
 
 def slopes(sheet: Sheet, what: str) -> str:
-    """How a cost grows along the columns whose names begin with a number: by least squares, per
-    step of one."""
+    """Show how a cost grows along the columns whose names begin with a number: by least squares,
+    per step of one."""
     rows = []
     for contestant in _order(sheet):
         points = []
@@ -169,7 +170,7 @@ def footnotes(sheet: Sheet) -> Iterator[str]:
 
 
 def written(found: dict[str, Any]) -> str:
-    """All tables of a run."""
+    """Return all tables of a run."""
     sheets = results.sheets(found)
     machine = ", ".join(f"{name} {value}" for name, value in found["machine"].items())
     parts = [f"{machine}. {found['rounds']} rounds, {found['minutes']} minutes, {found['at']}."]
@@ -196,12 +197,12 @@ PLOTS = {
     "rows": "rows",
     "subscribers": "subscribers",
 }
-"""Tasks that have a picture, and the name of its file."""
+"""Tasks that have a plot, and the name of its file."""
 
 
 def replace_in_readme(found: dict[str, Any]) -> None:
-    """Put a run's tables in the place of those of the same major version of PostgreSQL; the rest of
-    the text stays."""
+    """Replace the tables of the same major version of PostgreSQL by a run's; the rest of the text
+    stays."""
     major = results.major(found)
     begin, end = f"<!-- PostgreSQL {major} -->", f"<!-- end of PostgreSQL {major} -->"
     section = f"{begin}\n### PostgreSQL {major}\n\n{written(found)}{end}"

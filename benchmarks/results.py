@@ -1,5 +1,5 @@
-"""Result files: one for each major version of PostgreSQL, kept in git, and the one before it, which
-is not."""
+"""Result files: one for each major version of PostgreSQL, which is kept in git, and its predecessor,
+which is not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def major(found: dict[str, Any]) -> str:
 
 
 def save(found: dict[str, Any], *, whole: bool) -> Path:
-    """The file's name: a partial run does not take the place of a whole one."""
+    """Return the file's name; a partial run does not replace a complete one."""
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"postgresql-{major(found)}{'' if whole else '-partial'}.json"
     if path.exists():
@@ -56,7 +56,7 @@ def newest() -> Path:
 
 
 def before(path: Path) -> dict[str, Any]:
-    """The result that stood in the place of ``path`` before: on this machine, else in git."""
+    """Return the previous result of ``path``: from this machine, or else from git."""
     previous = path.with_suffix(".previous.json")
     if previous.exists():
         return load(previous)

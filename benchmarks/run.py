@@ -1,4 +1,4 @@
-"""Everything side by side, on this machine: ``make bench``, or ``python benchmarks/run.py``.
+"""Measure everything side by side, on this machine: ``make bench``, or ``python benchmarks/run.py``.
 
 Starts a PostgreSQL in a temporary directory, or takes that of ``--url``; gives each contestant a
 database and a process; takes the tasks one by one. All samples go into results/, and from there
@@ -27,17 +27,17 @@ from tasks import TASKS
 
 ROUNDS = 5
 LONGEST = 420
-"""Seconds after which a task is broken off, should something hang that has no time limit of its
+"""Seconds after which a task is aborted, in case something hangs that has no time limit of its
 own."""
 
 
 class TooLong(BaseException):
-    """A task's time is over. That is no error of the contestant whose turn it is, which an
-    Exception would be taken for."""
+    """A task's time is over. It is not an Exception, because that would count as an error of the
+    contestant whose turn it is."""
 
 
 def measure(maintenance: URL, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """All figures of a run."""
+    """Return all figures of a run."""
     names = tuple(
         name
         for name in BY_NAME
@@ -52,7 +52,7 @@ def measure(maintenance: URL, options: argparse.Namespace, folder: Path) -> dict
     }
     found |= {"quick": options.quick, "tasks": {}}
     started = time.monotonic()
-    arena.clear()  # of a run that was killed
+    arena.clear()  # remove what a killed run has left
     try:
         say("databases and environments")
         arena.prepare()
@@ -75,7 +75,7 @@ def measure(maintenance: URL, options: argparse.Namespace, folder: Path) -> dict
             except (Exception, TooLong) as error:
                 traceback.print_exc()
                 sheet.notes[""] = f"the task itself failed: {type(error).__name__}: {error}"
-                arena.writers.close()  # they may be at work still
+                arena.writers.close()  # they may still be at work
             finally:
                 signal.alarm(0)
             sheet.seconds = time.monotonic() - since
@@ -123,7 +123,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, too_long)
-    # so that databases and processes go
+    # so that databases and processes are removed
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     if options.render:
         publish(results.load(options.render))

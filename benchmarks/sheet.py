@@ -1,5 +1,5 @@
-"""A task's result: samples by contestant and measure, who failed and why. It is what the JSON files
-hold, and what tables are made of."""
+"""A task's result: samples by contestant and measure, and why contestants failed. The JSON files
+store it, and the tables are made from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Samples = list[float | None]
 
 @dataclass(frozen=True)
 class Measure:
-    """What a column holds.
+    """The meaning of a column.
 
     :ivar unit: ``s``, ``/s``, ``us``, ``MB``, ``%`` or anything else, shown as it is.
     :ivar against: the contestant whose sample of the same round each one is compared with; empty
@@ -28,9 +28,9 @@ class Measure:
 
 @dataclass
 class Sheet:
-    """One task's samples, one a round; None where a round brought none.
+    """One task's samples, one per round; None where a round brought none.
 
-    :ivar failed: contestants that could not do it, and what they said.
+    :ivar failed: contestants that could not do the task, and their error.
     :ivar notes: what a reader of the figures must know, by contestant, or of all under the empty
         name.
     """
@@ -53,7 +53,7 @@ class Sheet:
         samples.append(value)
 
     def text(self, contestant: str, measure: str, value: str) -> None:
-        """A cell that is no number."""
+        """Set a cell that is not a number."""
         self.texts.setdefault(contestant, {})[measure] = value
 
     def fail(self, contestant: str, error: str) -> None:
@@ -63,7 +63,7 @@ class Sheet:
         return [s for s in self.series.get(contestant, {}).get(measure, []) if s is not None]
 
     def ratios(self, contestant: str, measure: str, against: str, other: str = "") -> list[float]:
-        """Within each round, this contestant's sample over the other's."""
+        """Return, for each round, this contestant's sample divided by the other's."""
         ours = self.series.get(contestant, {}).get(measure, [])
         theirs = self.series.get(against, {}).get(other or measure, [])
         return [a / b for a, b in zip(ours, theirs) if a is not None and b]
@@ -86,7 +86,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles."""
+    """The median and the quartiles."""
 
     low: float
     median: float
@@ -107,6 +107,6 @@ class Spread:
 
 
 def percentile(samples: list[float], point: float) -> float:
-    """The sample below which ``point`` of a hundred lie."""
+    """Return the sample below which ``point`` of a hundred lie."""
     ordered = sorted(samples)
     return ordered[min(len(ordered) - 1, int(len(ordered) * point / 100))]

@@ -1,4 +1,4 @@
-"""What was promised, and what a run found."""
+"""The targets of the project, and what a run found."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sheet import Measure, Sheet, percentile
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that was promised.
+    """A figure that the project aims at.
 
-    :ivar figure: what was found; not a number, which meets nothing, if ours failed in that task.
+    :ivar figure: what was found; NaN, which meets no target, if this package failed in that task.
     :ivar at_most: whether the bound is a ceiling; else it is a floor.
     """
 
@@ -39,7 +39,7 @@ class Target:
 
 
 def targets(sheets: dict[str, Sheet]) -> list[Target]:
-    """Those for which the run has figures, and those in which ours failed."""
+    """Return the targets for which the run has figures, or in which this package failed."""
     return [
         target for find in (_bulk, _latency, _throughput, _rows, _ahead) for target in find(sheets)
     ]
@@ -205,12 +205,12 @@ def _rows(sheets: dict[str, Sheet]) -> Iterator[Target]:
 
 
 AHEAD = ("bulk", "update", "statements", "commits", "unheard", "asleep", "load")
-"""Tasks that more than we do, and whose measures have a ratio."""
+"""Tasks that other contestants do too, and whose measures have a ratio."""
 
 
 def _ahead(sheets: dict[str, Sheet]) -> Iterator[Target]:
-    """Against all that do the same work, in each task by the measure and the other in which we are
-    least ahead; 1 is as good."""
+    """Return, for each task, the ratio to the contestant with the same work and the measure in which
+    this package is least ahead; 1 is equal."""
     for task in AHEAD:
         for ours in ("identity", "values"):
             sheet = sheets.get(task)
@@ -236,7 +236,7 @@ def _ahead(sheets: dict[str, Sheet]) -> Iterator[Target]:
 
 
 def _times_as_good(sheet: Sheet, measure: Measure, ours: str, other: str) -> Iterator[float]:
-    """One figure, if both were measured."""
+    """Return one ratio, if both were measured."""
     if measure.unit == "us percentiles":
         mine, theirs = (sheet.samples(name, measure.name) for name in (ours, other))
         if mine and theirs:
@@ -249,6 +249,6 @@ def _does_the_same(other: str, ours: str, measure: str) -> bool:
     contestant = BY_NAME[other]
     if contestant.is_ours or contestant.is_floor or contestant.carries != BY_NAME[ours].carries:
         return False
-    if other == "polling":  # tells nothing while it is written
+    if other == "polling":  # it reports nothing during the write
         return measure in ("delivered", "end to end", "CPU", "returned", "sent")
     return True

@@ -1,4 +1,4 @@
-"""Processes that write: each commits rows one by one, as fast as it can or at given moments."""
+"""Processes that write. Each commits rows one by one, as fast as it can or at given moments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Stamp = tuple[int, float, float]
 
 
 class Writers:
-    """A pool of them, made anew if one dies."""
+    """A pool of writers, created again if one dies."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
@@ -29,22 +29,23 @@ class Writers:
         if self._pool is None:
             # a fork copies connections
             self._pool = ProcessPoolExecutor(MOST, mp_context=multiprocessing.get_context("spawn"))
-            # all of them, for each is busy
+            # this reaches all writers, because each is busy
             for ready in [self._pool.submit(time.sleep, 2.0) for _ in range(MOST)]:
                 ready.result(60)
         return self._pool
 
     def rate(self, url: URL, count: int, seconds: float) -> tuple[float, int]:
-        """Transactions a second of ``count`` writers at once, and how many rows they wrote."""
+        """Return the transactions per second of ``count`` concurrent writers, and how many rows
+        they wrote."""
         pool = self._running()
         start = time.monotonic() + 0.1 + 0.02 * count
         done = self._results(
             [pool.submit(commit_until, url, start, start + seconds) for _ in range(count)], seconds
         )
-        return sum(done) / seconds, sum(done) + count  # one each to warm up
+        return sum(done) / seconds, sum(done) + count  # each wrote one to warm up
 
     def paced(self, url: URL, count: int, pause: float, seconds: float) -> list[Stamp]:
-        """``count`` writers take turns, one row each ``pause`` seconds."""
+        """Let ``count`` writers take turns, one row each ``pause`` seconds."""
         pool, start = self._running(), time.monotonic() + 0.3
         each = max(2, int(seconds / pause / count))
         moments = [
@@ -73,7 +74,7 @@ class Writers:
 
 
 def commit_until(url: URL, start: float, end: float) -> int:
-    """Runs in a writer: how many rows were committed between two moments of the machine's monotonic
+    """Commit rows, in a writer; return how many between two moments of the machine's monotonic
     clock."""
     connection = connect(url, statement_timeout="30s")
     connection.autocommit = True
@@ -90,7 +91,7 @@ def commit_until(url: URL, start: float, end: float) -> int:
 
 
 def commit_at(url: URL, moments: list[float]) -> list[Stamp]:
-    """Runs in a writer: a row at each of the moments."""
+    """Commit a row at each of the moments, in a writer."""
     connection = connect(url, statement_timeout="30s")
     written = []
     for moment in moments:
@@ -101,7 +102,7 @@ def commit_at(url: URL, moments: list[float]) -> list[Stamp]:
 
 
 def commit_one(connection: Any) -> Stamp:
-    """A row in a transaction of its own."""
+    """Write a row in a transaction of its own."""
     with connection.cursor() as cursor:
         cursor.execute(f"{INSERT} RETURNING id")
         key = cursor.fetchone()[0]

@@ -1,8 +1,8 @@
-"""What one writes without a library: a row trigger with pg_notify, and a loop of select(), poll()
-and, for rows, json.loads().
+"""A program without a library: a row trigger with pg_notify, and a loop of select(), poll() and,
+for rows, json.loads().
 
-``key`` sends the key, ``row`` the row as JSON, and ``typed`` is ``row`` whose numbers and moments
-become what a SELECT gives.
+``key`` sends the key, ``row`` the row as JSON, and ``typed`` is ``row`` with numbers and timestamps
+converted to what a SELECT returns.
 """
 
 from __future__ import annotations

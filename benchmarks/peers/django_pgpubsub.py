@@ -1,8 +1,8 @@
 """django-pgpubsub: a listener of a model's trigger channel, ``plain`` or ``locking`` (notifications
 are stored, locked and deleted).
 
-It ends at an error of its connection, and by default starts itself again as a new process; here it
-is started again in this one, with ``recover`` where it stores notifications.
+When its connection fails it ends, and by default starts again as a new process. Here it starts
+again in the same process, with ``recover`` if it stores notifications.
 """
 
 from __future__ import annotations

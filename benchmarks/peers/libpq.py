@@ -1,8 +1,8 @@
 """The floor: a statement trigger that sends the new keys in slices, and libpq's own functions to
 read them.
 
-No library can do with less: it does not say what changed, does not pair OLD with NEW, and the keys
-are counted rather than made.
+No library can do less: it does not say what changed, does not pair OLD with NEW, and only counts
+the keys.
 """
 
 from __future__ import annotations

@@ -110,7 +110,8 @@ def take(events: Any, tally: Tally) -> None:
 
 def consume(engine: Any, entities: list[type], options: dict[str, Any], tally: Tally) -> None:
     if "start" not in options:
-        for name in {consumer.name for consumer in consumers(engine)}:  # of who was killed
+        # a process that was killed has left its consumer
+        for name in {consumer.name for consumer in consumers(engine)}:
             forget(engine, Base.metadata, name)
         prune(engine, Base.metadata)
     name = f"{MODE} {datetime.now():%H:%M:%S.%f}"

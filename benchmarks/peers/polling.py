@@ -1,5 +1,5 @@
-"""A query on an indexed ``updated_at`` column every 100 ms. It connects again where its connection
-is lost."""
+"""A query on an indexed ``updated_at`` column every 100 ms. It reconnects when its connection is
+lost."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 object a line.
 
 A contestant runs in a process and an environment of its own, so that it can neither slow down nor
-break another one, nor the suite; PG* variables tell it the database. This file is read by each of
-them, whatever their Python and their packages, so it imports nothing but the standard library.
-Moments are those of the machine's one monotonic clock, which the writers read too.
+break another one or the suite. PG* variables name the database. Contestants with any Python and any
+packages import this file, so it imports only the standard library. Moments are read from the
+machine's monotonic clock, as in the writers.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Table:
 
 
 class Tally:
-    """Counts what is received.
+    """Count what is received.
 
     :param mode: ``count``; ``stamps`` keeps keys and moments; ``sizes`` keys and the length of the
-        ``note`` that came; ``slow`` lets nobody go on who has received, until :meth:`open`.
+        ``note`` that came; ``slow`` blocks each receiver until :meth:`open`.
     """
 
     def __init__(self, mode: str) -> None:
@@ -58,11 +58,11 @@ class Tally:
         self.received: Callable[..., None] = getattr(self, f"_{mode}")
 
     def ready(self) -> None:
-        """From here on, nothing may be missed."""
+        """Declare that nothing may be missed from here on."""
         self.listening.set()
 
     def told(self, loss: object) -> None:
-        """The contestant said itself that something may be missing."""
+        """Note that the contestant itself reported a possible loss."""
         self.losses.append(str(loss))
 
     def failed(self, error: BaseException) -> None:
@@ -77,7 +77,7 @@ class Tally:
             self.reached.set()
 
     def many(self, number: int) -> None:
-        """So many at once, for who reads slices."""
+        """Count several at once, for contestants that read slices."""
         self.count += number
         if self.count >= self.goal > 0:
             self.last = time.monotonic()
@@ -97,7 +97,7 @@ class Tally:
             self._gate.wait()
 
     async def admitted(self) -> None:
-        """Where handlers are coroutines, the slow ones wait here."""
+        """Block a slow handler that is a coroutine."""
         if self.slow:
             if self._turnstile is None:
                 self._turnstile, self._loop = asyncio.Event(), asyncio.get_running_loop()
@@ -116,7 +116,7 @@ class Tally:
         self.cpu = time.process_time()
 
     def wait(self, seconds: float, quiet: float, enough: int) -> dict[str, Any]:
-        """What came until the goal was reached, or there is enough, or nothing more came for
+        """Return what came until the goal was reached, or there is enough, or nothing more came for
         ``quiet`` seconds."""
         until, before, since = time.monotonic() + seconds, self.count, time.monotonic()
         while self.count < enough and not self.reached.wait(0.05) and time.monotonic() < until:
@@ -141,7 +141,7 @@ def one_line(error: BaseException) -> str:
 
 
 def ready_when_seen(tally: Tally, pattern: str = "LISTEN%") -> None:
-    """For libraries that do not tell when they listen: look for it in pg_stat_activity."""
+    """Wait until pg_stat_activity shows LISTEN, for libraries that do not report it."""
     import psycopg2
 
     connection = psycopg2.connect("")
@@ -162,10 +162,10 @@ def serve(
     install: Callable[[list[Table]], None],
     listen: Callable[[list[Table], dict[str, Any], Tally], None],
 ) -> None:
-    """Do what the lines of standard input say, until it is closed. ``listen`` has the main thread,
-    and does not return."""
+    """Execute the commands on standard input until it is closed. ``listen`` runs in the main
+    thread, and does not return."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what a library prints must not be taken for an answer
     work: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
     threading.Thread(target=_obey_to_the_end, args=(answers, work), daemon=True).start()
     while True:
@@ -190,7 +190,7 @@ def _obey_to_the_end(answers: Any, work: queue.SimpleQueue[tuple[Any, ...]]) -> 
     except Exception:
         traceback.print_exc()
     finally:
-        os._exit(0)  # whoever listens in the main thread would not see that nobody asks any more
+        os._exit(0)  # the listener in the main thread would not notice the end of the input
 
 
 def _obey(answers: Any, work: queue.SimpleQueue[tuple[Any, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""psycopg2-pgevents: a row trigger that tells the key, and a loop around its ``poll()``.
+"""psycopg2-pgevents: a row trigger that sends the key, and a loop around its ``poll()``.
 
 It needs the extension uuid-ossp. A server that lacks it has gen_random_uuid() of its own, which
 does the same and is no slower.

@@ -1,5 +1,5 @@
-"""sqlalchemy-events-lib: handlers that are given the ids of a statement. It installs its triggers
-when it starts to listen."""
+"""sqlalchemy-events-lib: handlers that get the ids of a statement. It installs its triggers when it
+starts to listen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sqlnotify: watchers of a model's operations that tell its key, as it does by default."""
+"""sqlnotify: watchers of a model's operations that send its key, as it does by default."""
 
 from __future__ import annotations
 

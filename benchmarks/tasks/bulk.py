@@ -1,8 +1,8 @@
-"""Many rows: what one statement costs its writer, how fast they are delivered, and how long all of
-it takes.
+"""Many rows: what one statement costs its writer, how fast they are delivered, and how long both
+take together.
 
-A listener listens, for what nobody hears may cost nothing. Contestants that need milliseconds for
-an event are not listening while 100,000 are written, and deliver fewer.
+A listener listens, because notifications without a listener may cost nothing. Contestants that need
+milliseconds for an event do not listen while 100,000 are written, and deliver fewer.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def update(arena: Arena, sheet: Sheet) -> None:
         entry.empty()
         entry.outside(insert_of(rows), "VACUUM ANALYZE orders")
         if entry.listens:
-            entry.wait(PATIENCE, quiet=0.3)  # who polls has seen the INSERT
+            entry.wait(PATIENCE, quiet=0.3)  # the polling contestant has seen the INSERT
         entry.expect(rows)
         start, committed = entry.timed("UPDATE orders SET price = price + 1, qty = qty + 1")
         sheet.add(entry.name, "UPDATE", committed - start)
@@ -114,7 +114,7 @@ def statements(arena: Arena, sheet: Sheet) -> None:
 
 
 def delivered(entry: Entry, count: int) -> dict[str, float]:
-    """What arrived; Failed if that is not all."""
+    """Return what arrived; raise Failed if that is not everything."""
     from environments import Failed
 
     found = entry.wait(PATIENCE)

@@ -12,8 +12,8 @@ from arena import Arena, Entry
 from sheet import Sheet
 
 PATIENCE = 2.0
-"""Seconds in which a listener has to have what was written; else it is started again for the next
-turn, and that is noted."""
+"""Seconds in which a listener has to receive what was written; otherwise it is started again for
+the next turn, and that is noted."""
 
 
 def measure(
@@ -37,7 +37,7 @@ def measure(
     if found["count"] < written:
         missing = f"{written - found['count']:,} of {written:,} events had not come {PATIENCE:.0f} s later, or never came ({name})"
         sheet.notes.setdefault(entry.name, found["ended"] or missing)
-        if entry.name != "polling":  # which has them or never will
+        if entry.name != "polling":  # it has them by now, or never will
             entry.stop()
 
 
@@ -82,7 +82,7 @@ def listened(arena: Arena, sheet: Sheet) -> None:
 
 
 def unheard(arena: Arena, sheet: Sheet) -> None:
-    # whose triggers are others'
+    # its triggers belong to another contestant
     names = [name for name in arena.names if name not in ("hand_typed", "asyncpg")]
     rounds_of(arena, sheet, names, ("on", "off"), (4, 8), listen=False)
 
@@ -96,8 +96,8 @@ SUBSCRIBING = {
     "pgevents": {},
     "asyncpg": {},
 }
-"""How a hundred subscribers are made in one process: handlers or callbacks on one connection, or a
-connection each."""
+"""How a process gets a hundred subscribers: handlers or callbacks on one connection, or a connection
+each."""
 
 
 def subscribers(arena: Arena, sheet: Sheet) -> None:
@@ -134,12 +134,14 @@ def subscribers(arena: Arena, sheet: Sheet) -> None:
 
 
 def listening(entry: Entry) -> int:
-    """Sessions of this database besides our own writer's and what the server itself runs: the
-    fewest within half a second, as those of the writers end a moment after they have been
-    closed."""
+    """Return the number of client sessions of this database besides the entry's own writer.
+
+    It is the fewest within half a second, because the writers' sessions end a moment after they
+    were closed.
+    """
     found = []
     for _ in range(10):
-        entry.writer.rollback()  # which shows what is there by now
+        entry.writer.rollback()  # pg_stat_activity is a snapshot of the transaction
         with entry.writer.cursor() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity"

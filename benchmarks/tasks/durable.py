@@ -45,7 +45,7 @@ def backlog(arena: Arena, sheet: Sheet) -> None:
 
 
 def write(entry: Entry, transactions: int, rows: int) -> None:
-    """So many transactions of one statement of so many rows."""
+    """Write transactions of one statement each, with the given number of rows."""
     entry.writer.rollback()
     entry.writer.autocommit = True
     insert = f"INSERT INTO orders (note) SELECT 'order of a customer in town' FROM generate_series(1, {rows})"

@@ -1,4 +1,4 @@
-"""How late a single change is known: from just before COMMIT was sent, and from its return, to the
+"""The latency of a single change: from just before COMMIT was sent, and from its return, to the
 loop's body.
 
 A notification can arrive before COMMIT has returned to the writer; such an event counts as 0 from
@@ -26,7 +26,7 @@ def declare(sheet: Sheet) -> None:
 
 
 def record(sheet: Sheet, entry: Entry, written: list[Stamp], warm_up: int) -> None:
-    """Samples of one round, without its first ones."""
+    """Return the samples of one round, without its first ones."""
     if entry.driven is None:
         return
     found = entry.wait(10.0, quiet=1.0, enough=len(written))
@@ -44,8 +44,8 @@ def record(sheet: Sheet, entry: Entry, written: list[Stamp], warm_up: int) -> No
 
 
 def asleep(arena: Arena, sheet: Sheet) -> None:
-    """One commit after the other, each to the next contestant, 4 to 7 ms apart: whoever is told has
-    slept for long."""
+    """Commit to one contestant after the other, 4 to 7 ms apart, so that each has slept for long
+    when its event arrives."""
     declare(sheet)
     rounds = 60 if arena.quick else 500
     entries = [
@@ -63,7 +63,7 @@ def asleep(arena: Arena, sheet: Sheet) -> None:
             )
         entries = [entry for entry in entries if entry.name not in sheet.failed]
         for _ in range(rounds + WARM_UP):
-            random.shuffle(entries)  # what one leaves behind is not always the same one's
+            random.shuffle(entries)  # no contestant always follows the same one
             for entry in entries:
                 time.sleep(random.uniform(0.004, 0.007))
                 written[entry.name].append(commit_one(entry.writer))

@@ -1,8 +1,8 @@
-"""What grows with the work: rows, columns, tables. Points can be chosen; a slope shows whether cost
-is in proportion.
+"""Costs that grow with the work: rows, columns, tables. A slope shows whether the cost is
+proportional, which single points could hide.
 
-The listener's buffer is large enough for all, so that none of it is spent on telling that it
-overflowed.
+The listener's buffer is large enough for everything, so that no time is spent on reporting an
+overflow.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def rows(arena: Arena, sheet: Sheet) -> None:
 
     def turn(entry: Entry) -> None:
         for number in numbers:
-            taken, times = 0.0, max(1, min(20, 20_000 // number))  # the small ones several times
+            # measure small ones several times
+            taken, times = 0.0, max(1, min(20, 20_000 // number))
             for _ in range(times):
                 entry.empty()
                 entry.expect(number)

@@ -1,4 +1,4 @@
-"""Listeners to which nothing comes, and consumers that stand still while all comes at once."""
+"""Listeners that receive nothing, and consumers that stand still while everything arrives at once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tasks.bulk import insert_of
 
 
 def idle(arena: Arena, sheet: Sheet) -> None:
-    """All of them at once: each has a process of its own, and doing nothing does not disturb the
-    others."""
+    """Measure all contestants at once: each has a process of its own, and idle ones do not disturb
+    each other."""
     sheet.measure("CPU", "% of a core")
     sheet.measure("wake-ups", "a second")
     sheet.measure("CPU of its server processes", "% of a core")
@@ -56,7 +56,7 @@ def idle(arena: Arena, sheet: Sheet) -> None:
 
 
 def backends(entry: Entry) -> list[int]:
-    """The server's processes for a contestant, where the server is on this machine."""
+    """Return the server's processes for a contestant, if the server is on this machine."""
     with entry.writer.cursor() as cursor:
         cursor.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -1,5 +1,5 @@
-"""What is lost when the connection is lost, and whether that is said; and rows that are larger than
-a notification."""
+"""What is lost when the connection is lost, and whether that is reported; and rows that are larger
+than a notification."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ SIZES = {
 
 
 def cuts(arena: Arena, sheet: Sheet) -> None:
-    """Everybody at once, since nothing is timed: a commit each 20 ms, and pg_terminate_backend each
-    half second."""
+    """Run all contestants at once, because nothing is timed: a commit each 20 ms, and
+    pg_terminate_backend each half second."""
     sheet.measure("written", "rows")
     sheet.measure("lost", "rows")
     sheet.measure("twice", "rows")
@@ -50,7 +50,8 @@ def cuts(arena: Arena, sheet: Sheet) -> None:
             time.sleep(0.02)
         cutter.join()
         until = time.monotonic() + SETTLING
-        while time.monotonic() < until:  # what is written now, each who came back must hear
+        # a contestant that came back must receive what is written now
+        while time.monotonic() < until:
             time.sleep(0.1)
         found = entry.wait(10.0, quiet=2.0)
         seen = [key for key, _ in found["kept"]]
@@ -109,7 +110,7 @@ def largest(arena: Arena, sheet: Sheet) -> None:
 
 
 def refused(entry: Entry, size: int) -> str:
-    """Why a row of so many bytes was not told whole; empty if it was."""
+    """Return why a row of that many bytes was not delivered whole; empty if it was."""
     entry.expect(1)
     try:
         with entry.writer.cursor() as cursor:
