@@ -31,8 +31,9 @@ from sa_pgnotify.marking.spec import INFO_KEY, marking_of
 from sa_pgnotify.sql import catalog_name, execute_on
 from sa_pgnotify.triggers.catalog import Function, Installed, functions, installed
 from sa_pgnotify.triggers.drift import compare
-from sa_pgnotify.triggers.install_steps import FUNCTION_PREFIX
-from sa_pgnotify.triggers.trigger_set import NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet, trigger_set
+from sa_pgnotify.triggers.function_comment import parameters_in
+from sa_pgnotify.triggers.names import FUNCTION_PREFIX, TRIGGER_NAMES
+from sa_pgnotify.triggers.trigger_set import TriggerSet, trigger_set
 
 from .beside import keep_functions_and_triggers, keep_used_logs
 from .operations import (
@@ -129,11 +130,7 @@ def _former(place: Place, function: Function, table: Table | None) -> TriggerSet
     """
     said = function.said
     if said is not None:
-        former = made(
-            place[1],
-            place[0],
-            **{name: value for name, value in said.items() if name not in NOT_PARAMETERS},
-        )
+        former = made(place[1], place[0], **parameters_in(said))
         if table is None or all(c.name in table.columns for c in former.columns):
             return (
                 former

@@ -25,7 +25,8 @@ from ..states import States
 from ..triggers.catalog import Installed, installed, marked_sets
 from ..triggers.column_sql import FAMILIES
 from ..triggers.drift import compare
-from ..triggers.trigger_set import TriggerSet, read_comment
+from ..triggers.function_comment import read_comment
+from ..triggers.trigger_set import TriggerSet
 from .trigger_watch import State, states_of
 
 __all__ = ["Inspection", "apply", "build_routes", "inspect", "read_again"]

@@ -19,15 +19,10 @@ from ..log.tables import LogNames
 from ..marking.spec import marking_of
 from ..protocol.channels import DEFAULT_CHANNEL, RELATION
 from ..sql import Execute, literal, quote
-from .install_steps import BASE_TYPE, COMMENT_PREFIX, FUNCTION_PREFIX, VIRTUAL
-from .trigger_set import (
-    TRIGGER_NAMES,
-    TRIGGER_SHAPE,
-    TRIGGERS,
-    TriggerSet,
-    read_comment,
-    trigger_set,
-)
+from .function_comment import read_comment
+from .install_steps import BASE_TYPE, VIRTUAL
+from .names import COMMENT_PREFIX, FUNCTION_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPE, TRIGGERS
+from .trigger_set import TriggerSet, trigger_set
 
 __all__ = ["Function", "Installed", "functions", "installed", "marked_sets"]
 
@@ -185,7 +180,7 @@ class Function:
     """A trigger function of ours, and one of the triggers that run it. It is known by its comment,
     or by that trigger's name and its own.
 
-    :ivar said: what its comment says, as :func:`~sa_pgnotify.triggers.trigger_set.read_comment`
+    :ivar said: what its comment says, as :func:`~sa_pgnotify.triggers.function_comment.read_comment`
         gives it; None if that is damaged or lost.
     :ivar table_schema: where the trigger is; it, ``table``, ``trigger`` and ``visible`` are None if
         there is none.

@@ -21,6 +21,7 @@ from sqlalchemy.sql.compiler import DDLCompiler
 
 from ..errors import NotifyConfigError
 from ..marking.spec import marking_of
+from .install_statement import InstallStatements
 from .trigger_set import TriggerSet, trigger_set
 
 __all__ = ["CreateNotifyTriggers", "DropNotifyTriggers"]
@@ -35,8 +36,8 @@ _WRONG_OBJECT_TYPE = "42809"
 
 
 class TriggerStatement(ExecutableDDLElement):
-    """One of the statements of a :class:`~sa_pgnotify.triggers.trigger_set.TriggerSet`, in the
-    schemas that the connection is translated to.
+    """One of the :class:`~sa_pgnotify.triggers.install_statement.InstallStatements`, in the schemas
+    that the connection is translated to.
 
     :param statement: the name of the attribute that holds its text, such as ``"create"``.
     """
@@ -67,7 +68,8 @@ class TriggerStatement(ExecutableDDLElement):
 
     def sql(self, schema_of: Callable[[str | None], str | None] = lambda schema: schema) -> str:
         """The text as PostgreSQL is to read it."""
-        text: str = getattr(self.triggers.in_schemas(schema_of), self.statement)
+        statements = InstallStatements(self.triggers.in_schemas(schema_of))
+        text: str = getattr(statements, self.statement)
         return text
 
 

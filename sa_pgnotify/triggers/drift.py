@@ -14,9 +14,10 @@ from ..sql import Execute, execute_on, literal, quote, schema_translation
 from .catalog import Installed, functions, installed, marked_sets
 from .children import HINT as DETACH
 from .children import collecting_kinds, foreign_children
-from .install_steps import FUNCTION_PREFIX
+from .function_comment import read_comment
+from .names import FUNCTION_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPES
 from .rights import lacking_rights
-from .trigger_set import TRIGGER_NAMES, TRIGGER_SHAPES, TriggerSet, read_comment
+from .trigger_set import TriggerSet
 
 
 @dataclass(frozen=True, slots=True)

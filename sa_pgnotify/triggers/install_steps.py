@@ -2,7 +2,7 @@
 
 They run in a ``DO`` block whose variables :data:`DECLARED` names, with nothing but ``pg_catalog``
 on its ``search_path``; each step looks before it acts, or refuses what cannot work with one error
-that says how to fix it. :mod:`sa_pgnotify.triggers.trigger_set` puts them together.
+that says how to fix it. :mod:`sa_pgnotify.triggers.install_statement` puts them together.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 from ..log.tables import PREFIX as LOG
 from ..protocol.channels import DEFAULT_CHANNEL, RELATION
 from ..protocol.doorbell import bell_channel
-
-FUNCTION_PREFIX = "sa_pgnotify_"
-COMMENT_PREFIX = "sa_pgnotify "
+from .names import COMMENT_PREFIX, FUNCTION_PREFIX
 
 TRIGGER_EXISTS = (
     "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = target AND tgname = '{trigger}'"

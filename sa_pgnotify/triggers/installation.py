@@ -17,7 +17,9 @@ from sqlalchemy.exc import SAWarning
 from ..marking.spec import mark
 from ..sql import execute_on
 from .catalog import Function, Installed, functions, installed
-from .trigger_set import NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet
+from .function_comment import parameters_in
+from .names import TRIGGER_NAMES
+from .trigger_set import TriggerSet
 
 __all__ = ["Installation", "read_installation"]
 
@@ -84,11 +86,7 @@ def read_installation(connection: Connection) -> Installation:
             continue
         schema = None if function.visible else function.table_schema
         name = function.table if schema is None else f"{schema}.{function.table}"
-        said = {
-            argument: value
-            for argument, value in (function.said or {}).items()
-            if argument not in NOT_PARAMETERS
-        }
+        said = parameters_in(function.said or {})
         if "columns" not in said:
             damaged[name] = function
         elif function.trigger in TRIGGER_NAMES.values():

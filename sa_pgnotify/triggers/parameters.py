@@ -15,8 +15,10 @@ from ..errors import NotifyConfigError
 from ..marking.spec import OPERATIONS, Lookup, Marking
 from ..protocol.channels import check_channel
 from .column_sql import FAMILIES, TriggerColumn
+from .names import FUNCTION_PREFIX, NAME_BYTES, is_function_name
+from .templates import TEMPLATES
 
-__all__ = ["OPTIONAL", "REQUIRED", "from_parameters", "to_parameters"]
+__all__ = ["check_arguments", "from_parameters", "to_parameters"]
 
 REQUIRED = {"columns", "key"}
 OPTIONAL = {
@@ -31,6 +33,41 @@ OPTIONAL = {
     "log_schema",
 }
 """Names of the parameters."""
+
+
+def check_arguments(
+    table: str, *, version: int, function: str | None = None, **parameters: Any
+) -> dict[str, Any]:
+    """Return ``parameters`` if these are the arguments of a trigger set.
+
+    :param table: name of the table; ``function`` that of the function, if it does not go with it.
+    :raises NotifyConfigError: if names of parameters are missing or unknown, a name is not one, or
+        this library does not know the template version.
+    """
+    if not isinstance(table, str):
+        raise NotifyConfigError(repr(table), "it is no name of a table. Give text")
+    if function is not None and not (isinstance(function, str) and is_function_name(function)):
+        raise NotifyConfigError(
+            table,
+            f"function={function!r} is no name of ours: {FUNCTION_PREFIX} and more, in at most {NAME_BYTES} bytes",
+        )
+    if type(version) is not int or version not in TEMPLATES:
+        raise NotifyConfigError(
+            table,
+            f"its triggers are of template version {version!r}, and this sa_pgnotify knows {', '.join(map(str, TEMPLATES))}. "
+            "Install the sa_pgnotify that wrote it, or a newer one",
+        )
+    for problem, names in (
+        ("lack", REQUIRED - parameters.keys()),
+        ("have an unknown", parameters.keys() - REQUIRED - OPTIONAL),
+    ):
+        if names:
+            raise NotifyConfigError(
+                table,
+                f"the arguments of its triggers {problem} {min(names)!r}; they are {', '.join(sorted(REQUIRED))}, version, "
+                f"and optionally {', '.join(sorted(OPTIONAL))}, function",
+            )
+    return parameters
 
 
 def to_parameters(marking: Marking, columns: Iterable[TriggerColumn]) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from alembic_ops import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotif
 from sa_pgnotify import Inserted, NotifyConfigError, notify_on_change
 from sa_pgnotify.marking.spec import OPERATIONS, Lookup, Marking
 from sa_pgnotify.triggers.column_sql import FAMILIES, TriggerColumn
+from sa_pgnotify.triggers.function_comment import read_comment
 from sa_pgnotify.triggers.parameters import from_parameters, to_parameters
-from sa_pgnotify.triggers.trigger_set import TriggerSet, read_comment
+from sa_pgnotify.triggers.trigger_set import TriggerSet
 
 GIVEN = {"columns": {"id": "integer", "status": "text"}, "key": ["id"], "version": 1}
 CREATE = f"op.create_notify_triggers('orders', **{GIVEN!r})"

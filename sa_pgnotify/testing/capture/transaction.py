@@ -28,6 +28,7 @@ from ...sql import execute_on, literal, quote_always, schema_translation
 from ...triggers.catalog import installed, marked_sets
 from ...triggers.column_sql import FAMILIES
 from ...triggers.drift import compare
+from ...triggers.install_statement import InstallStatements, create_trigger
 from ...triggers.trigger_set import TriggerSet
 
 __all__ = ["Transaction"]
@@ -52,25 +53,22 @@ class _Catching(TriggerSet):
         )
 
     @property
-    def qualified_function(self) -> str:
-        return f"{TEMPORARY}.{self._quoted_function}"
+    def function_schema(self) -> str:
+        return TEMPORARY
 
     @property
-    def _quoted_function(self) -> str:
+    def quoted_function(self) -> str:
         said = hashlib.sha256(self.qualified_table.encode()).hexdigest()[:16]
         return quote_always(f"sa_pgnotify_caught_{said}")
 
     @property
-    def _home(self) -> str:
-        return f"home := {literal(TEMPORARY)};"
-
-    @property
     def install(self) -> str:
+        statements = InstallStatements(self)
         triggers = [
-            self.create_trigger(operation, f"sa_pgnotify_caught_{operation}")
+            create_trigger(operation, f"sa_pgnotify_caught_{operation}")
             for operation in self.marking.operations
         ]
-        return self.statement([*self.create_function, *triggers])
+        return statements.run([*statements.create_function, *triggers])
 
 
 class Transaction:
