@@ -15,11 +15,9 @@ from sqlalchemy import MetaData, Table, inspect
 from sqlalchemy.orm import Mapper
 
 from ..errors import NotifyConfigError
-from .mapped_classes import (
-    mark_class,
-    mark_table,
-)
+from .mapped_classes import mark_class
 from .spec import NotifySpec
+from .tables import mark_table
 from .whole_metadata import Skip, mark_metadata
 
 logger = logging.getLogger("sa_pgnotify")

@@ -13,10 +13,8 @@ from sqlalchemy.orm import Mapper, registry
 from ..errors import NotifyConfigError
 from ..protocol.channels import check_channel
 from .declarations import marked_classes
-from .mapped_classes import (
-    general_mapper,
-    tables_of,
-)
+from .inheritance import tables_of
+from .mapped_classes import general_mapper
 from .spec import marking_of
 
 __all__ = ["Wanted", "expand"]

@@ -19,8 +19,9 @@ from sqlalchemy.orm.mapper import _all_registries
 from ..errors import NotifyConfigError
 from ..log.tables import find_log
 from .declarations import is_marked_alone, undone_by_errors
-from .mapped_classes import NotifyOnChange, mark_class, mark_table, spec_of
+from .mapped_classes import NotifyOnChange, mark_class, spec_of
 from .spec import NotifySpec, TableUnfit, marking_of
+from .tables import mark_table
 
 __all__ = ["Skip", "mark_metadata"]
 
