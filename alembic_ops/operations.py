@@ -261,7 +261,7 @@ def made(table: str, schema: str | None, **parameters: Any) -> TriggerSet:
     try:
         return TriggerSet.from_parameters(table, schema, **parameters)
     except NotifyConfigError as error:
-        raise RevisionError(error.subject, str(error).removeprefix(f"{error.subject}: ")) from error
+        raise RevisionError(error.subject, error.problem, error.fix) from error
 
 
 def _batch_table(operations: BatchOperations) -> tuple[str, str | None]:

@@ -124,7 +124,7 @@ def _listening(engine: Engine) -> Finding:
             probe(listening, lambda: connect(engine), waiting, lambda: False)
             took = (time.perf_counter() - began) * 1000
     except ListenUnavailable as error:
-        text, _, fix = str(error).partition(". ")
+        text, fix = error.problem, error.fix
         return Finding("problem", "listening", f"{text[:1].upper()}{text[1:]}.", fix and f"{fix}.")
     return Finding(
         "good",

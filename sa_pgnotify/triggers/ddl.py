@@ -59,7 +59,8 @@ class TriggerStatement(ExecutableDDLElement):
                 what = str(error.orig).partition("\n")[0]
                 raise NotifyConfigError(
                     self.triggers.table,
-                    f"no triggers can be installed, as PostgreSQL says: {what}. Mark the tables that it reads",
+                    f"no triggers can be installed, as PostgreSQL says: {what}",
+                    "Mark the tables that it reads",
                 ) from error
             error.statement = (
                 f"{(error.statement or '')[:ERROR_CHARACTERS]} ... ({type(self).__name__})"
@@ -109,7 +110,8 @@ def _marked(table: Table) -> TriggerSet:
     if marking is None:
         raise NotifyConfigError(
             table.fullname,
-            "the table is not marked: use NotifyOnChange on its class, or notify_on_change(table)",
+            "the table is not marked",
+            "Use NotifyOnChange on its class, or notify_on_change(table)",
         )
     return trigger_set(table, marking)
 

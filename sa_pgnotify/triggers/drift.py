@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import Connection, Engine, MetaData, text
 
+from ..errors import TriggersMissing
 from ..log.tables import LogNames, find_log
 from ..marking.spec import marking_of
 from ..sql import Execute, execute_on, literal, quote, schema_translation
@@ -38,68 +39,89 @@ class Drift:
     object: str
     fix: str
 
+    @property
+    def problem(self) -> str:
+        """What differs, as a clause."""
+        if self.object == "the table":
+            return f"the table {self.table} is {self.kind}"
+        return f"{self.object} of {self.table} is {self.kind}"
+
     def __str__(self) -> str:
         return f"{self.kind}: {self.object} of {self.table}. {self.fix}"
 
 
+def triggers_missing(drifts: Mapping[str, Sequence[Drift]]) -> TriggersMissing:
+    """Return the error that the triggers of tables do not fire, with the fix of each difference.
+
+    :param drifts: the differences by the name of their table.
+    """
+    every = [drift for found in drifts.values() for drift in found]
+    fix = " ".join(dict.fromkeys(drift.fix for drift in every)).removesuffix(".")
+    return TriggersMissing(tuple(drifts), "; ".join(drift.problem for drift in every), fix)
+
+
 def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> list[Drift]:
-    """How what is installed for a table differs from what its marking asks for."""
-    create = "Run metadata.create_all(engine), or the migration that installs the triggers."
+    """Return how the triggers that are installed for a table differ from its marking.
+
+    :param found: None if the table does not exist.
+    :param table_name: the table's name in the differences.
+    """
+    fix = "Run metadata.create_all(engine), or the migration that installs the triggers."
     if found is None:  # or in a schema that this role may not use, where it sees no table
-        grant = (
-            ""
-            if wanted.schema is None
-            else f" If it is there, GRANT USAGE ON SCHEMA {quote(wanted.schema)} TO this role."
-        )
-        return [Drift("missing", table_name, "the table", create + grant)]
-    lacking = found.lacks(wanted)
-    if lacking:  # create_all leaves such a table alone
+        if wanted.schema is not None:
+            fix += f" If it is there, GRANT USAGE ON SCHEMA {quote(wanted.schema)} TO this role."
+        return [Drift("missing", table_name, "the table", fix)]
+    drifts = []
+    if lacking := found.lacks(wanted):
+        add = "Add it, by a migration; the triggers follow it."
+        drifts += [Drift("outdated", table_name, f"column {name}", add) for name in lacking]
+        # create_all leaves such a table alone
         columns = ", ".join(f"column {name}" for name in lacking)
-        create = (
-            f"First add {columns}, which the table lacks, by a migration; the triggers follow it."
-        )
+        fix = f"First add {columns}, which the table lacks, by a migration; the triggers follow it."
     wanted = found.fitted(wanted)
-    fix = "Add it, by a migration; the triggers follow it."
-    drifts = [Drift("outdated", table_name, f"column {name}", fix) for name in lacking]
+    drifts += _function_drifts(wanted, found, table_name, fix)
+    drifts += _trigger_drifts(wanted, found, table_name, fix)
+    return drifts
+
+
+def _function_drifts(
+    wanted: TriggerSet, found: Installed, table_name: str, fix: str
+) -> Iterator[Drift]:
+    """Yield what is wrong with the function."""
+    function = f"function {wanted.function_name}"
     if found.source is None:
-        drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
+        yield Drift("missing", table_name, function, fix)
     elif not found.has_its_name or not _is_as_wanted(wanted, found):
-        drifts.append(Drift("outdated", table_name, f"function {wanted.function_name}", create))
+        yield Drift("outdated", table_name, function, fix)
     if found.stranger is not None:
-        fix = f"It could replace the function by code that runs as the writers. ALTER FUNCTION ... OWNER TO the owner of {table_name}."
-        drifts.append(
-            Drift(
-                "conflicting",
-                table_name,
-                f"the role {found.stranger}, which owns function {wanted.function_name}",
-                fix,
-            )
+        yield Drift(
+            "conflicting",
+            table_name,
+            f"the role {found.stranger}, which owns {function}",
+            f"It could replace the function by code that runs as the writers. ALTER FUNCTION ... OWNER TO the owner of {table_name}.",
         )
+
+
+def _trigger_drifts(
+    wanted: TriggerSet, found: Installed, table_name: str, fix: str
+) -> Iterator[Drift]:
+    """Yield what is wrong with each trigger."""
     for operation, name in TRIGGER_NAMES.items():
-        trigger = found.triggers.get(name)
+        trigger, object_ = found.triggers.get(name), f"trigger {name}"
         if operation not in wanted.marking.operations:
             if trigger is not None:
-                drifts.append(Drift("left over", table_name, f"trigger {name}", create))
+                yield Drift("left over", table_name, object_, fix)
         elif trigger is None:
-            drifts.append(Drift("missing", table_name, f"trigger {name}", create))
+            yield Drift("missing", table_name, object_, fix)
         elif (
             trigger.shape != TRIGGER_SHAPES[operation] or trigger.function_oid != found.function_oid
         ):
-            drifts.append(Drift("outdated", table_name, f"trigger {name}", create))
+            yield Drift("outdated", table_name, object_, fix)
         elif not trigger.fires:
-            drifts.append(
-                Drift(
-                    "disabled",
-                    table_name,
-                    f"trigger {name}",
-                    f"ALTER TABLE {wanted.qualified_table} ENABLE TRIGGER {name}.",
-                )
-            )
-    drifts.extend(
-        Drift("left over", table_name, f"trigger {name}", create)
-        for name in found.triggers.keys() - TRIGGER_NAMES.values()
-    )
-    return drifts
+            enable = f"ALTER TABLE {wanted.qualified_table} ENABLE TRIGGER {name}."
+            yield Drift("disabled", table_name, object_, enable)
+    for name in found.triggers.keys() - TRIGGER_NAMES.values():
+        yield Drift("left over", table_name, f"trigger {name}", fix)
 
 
 def _is_as_wanted(wanted: TriggerSet, found: Installed) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, MetaData, event
 
 from ...drivers import ListenConnection, connect
-from ...errors import NotifyConfigError, PgNotifyError, TriggersMissing
+from ...errors import NotifyConfigError, PgNotifyError
 from ...events.changes import Event
 from ...events.decoding import TableDecoder
 from ...events.message import Message
@@ -27,7 +27,7 @@ from ...protocol.wire import logged_rows
 from ...sql import execute_on, literal, quote_always, schema_translation
 from ...triggers.catalog import installed, marked_sets
 from ...triggers.column_sql import FAMILIES
-from ...triggers.drift import compare
+from ...triggers.drift import compare, triggers_missing
 from ...triggers.install_statement import InstallStatements, create_trigger
 from ...triggers.trigger_set import TriggerSet
 
@@ -101,16 +101,12 @@ class Transaction:
         found = installed(self._execute, sets.values())
         silent = {
             t: [
-                str(d)
-                for d in compare(s, found.get(s), t.fullname)
-                if d.kind in ("missing", "disabled")
+                d for d in compare(s, found.get(s), t.fullname) if d.kind in ("missing", "disabled")
             ]
             for t, s in sets.items()
         }
         if lines := {table.fullname: said for table, said in silent.items() if said}:
-            raise TriggersMissing(
-                tuple(lines), " ".join(line for said in lines.values() for line in said)
-            )
+            raise triggers_missing(lines)
         # before anything is made that would stay
         event.listen(connection, "commit", _refuse_commit)
         event.listen(connection, "savepoint", self._before_savepoint)
