@@ -16,8 +16,10 @@ from sqlalchemy.orm import Mapper
 
 from ..errors import NotifyConfigError
 from ..sql import catalog_name
+from .column_kinds import hidden
 from .declarations import attributes_of
-from .spec import Lookup, Marking, NotifySpec, TableUnfit, hidden, mark, marking_of, resolve
+from .resolution import TableUnfit, resolve
+from .spec import Lookup, Marking, NotifySpec, mark, marking_of
 from .tables import log_schema_for
 
 __all__ = ["lineage", "look_up_class", "marking_for", "root_of", "tables_of"]
@@ -71,7 +73,7 @@ def marking_for(
     except NotifyConfigError as error:
         raise NotifyConfigError(
             name,
-            f"its table {table.fullname!r} cannot take over the __notify__ that it inherits, since a trigger sees one table ({error}). "
+            f"its table {table.fullname!r} cannot take over the __notify__ that it inherits, since a trigger sees one table ({error})",
             f"Give {name} a __notify__ of its own",
         ) from error
 
@@ -108,7 +110,8 @@ def _discriminator(root: Mapper[Any], table: Table, name: str) -> str | None:
     if problem := hidden(on):
         raise TableUnfit(
             name,
-            f"no event could name its class, as its polymorphic_on {on.name!r} {problem}. Unmark it",
+            f"no event could name its class, as its polymorphic_on {on.name!r} {problem}",
+            "Unmark it",
         )
     return catalog_name(on.name)
 

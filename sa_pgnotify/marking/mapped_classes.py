@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapper
 from ..errors import NotifyConfigError
 from ..sql import catalog_name
 from .column_kinds import is_system
+from .condition import refuse_names
 from .declarations import (
     Declaration,
     declaration_of,
@@ -30,7 +31,7 @@ from .declarations import (
     there,
 )
 from .inheritance import lineage, look_up_class, marking_for, root_of
-from .spec import NotifySpec, mark, marking_of, refuse_names
+from .spec import NotifySpec, mark, marking_of
 from .tables import already_marked, contradicts, refuse_unfit
 
 __all__ = ["NotifyOnChange", "general_mapper", "mark_class", "spec_of"]
@@ -73,7 +74,7 @@ def spec_of(class_: type) -> NotifySpec | None:
             spec = class_.__notify__
             if not isinstance(spec, NotifySpec | None):
                 raise NotifyConfigError(
-                    class_.__name__, f"__notify__ is {spec!r}; it must be a NotifySpec or None"
+                    class_.__name__, f"__notify__ is {spec!r}", "It must be a NotifySpec or None"
                 )
             return spec
     return None
@@ -113,7 +114,8 @@ def mark_class(
     if not general and spec_of(class_) is None and issubclass(class_, NotifyOnChange):
         raise NotifyConfigError(
             class_.__name__,
-            "its __notify__ is None, which opts it out. Take that out, or do not mark it",
+            "its __notify__ is None, which opts it out",
+            "Take that out, or do not mark it",
         )
     for below in mapper.self_and_descendants:
         declares = spec_of(below.class_) is not None or issubclass(below.class_, NotifyOnChange)
@@ -136,7 +138,8 @@ def _mark_tables_of(
             return  # an AbstractConcreteBase: its tables are those of the classes below it
         raise NotifyConfigError(
             class_.__name__,
-            "it maps a join or a query, which no trigger can watch. Mark the tables with notify_on_change()",
+            "it maps a join or a query, which no trigger can watch",
+            "Mark the tables with notify_on_change()",
         )
     root = root_of(mapper)
     line = [
@@ -193,7 +196,7 @@ def _contradicted(table: Table, class_: type, declaration: Declaration | None) -
         return already_marked(table)
     return NotifyConfigError(
         class_.__name__,
-        f"{others[0].__name__} marked the table {table.fullname!r}, which they share, with other options. "
+        f"{others[0].__name__} marked the table {table.fullname!r}, which they share, with other options",
         f"Give both the same __notify__, or mark only the class above them (None opts {class_.__name__} out)",
     )
 
@@ -211,7 +214,12 @@ def _leave_out_unmapped(table: Table, class_: type) -> None:
     names = (catalog_name(c.name) for c in table.columns if not is_system(c))
     unmapped = tuple(name for name in names if name not in needed)
     if marking.condition is not None:
-        problem = "not a column attribute of a marked class of its table. Map the column, or leave it out of the condition"
-        refuse_names(marking.condition, unmapped, class_.__name__, problem)
+        refuse_names(
+            marking.condition,
+            unmapped,
+            class_.__name__,
+            "not a column attribute of a marked class of its table",
+            "Map the column, or leave it out of the condition",
+        )
     if unmapped != marking.unmapped:
         mark(table, replace(marking, unmapped=unmapped))

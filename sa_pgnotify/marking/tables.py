@@ -9,7 +9,8 @@ from sqlalchemy import Table
 from ..errors import NotifyConfigError
 from ..log.tables import log_of
 from .declarations import declare, in_force
-from .spec import Marking, NotifySpec, TableUnfit, mark, marking_of, resolve
+from .resolution import TableUnfit, resolve
+from .spec import Marking, NotifySpec, mark, marking_of
 
 __all__ = ["already_marked", "contradicts", "log_schema_for", "mark_table", "refuse_unfit"]
 
@@ -46,12 +47,13 @@ def refuse_unfit(table: Table) -> None:
     prefixes = {word for prefix in table._prefixes for word in prefix.upper().split()}
     if prefixes & {"TEMPORARY", "TEMP"}:
         raise TableUnfit(
-            table.fullname, "the table is temporary: no other session sees it. Unmark it"
+            table.fullname, "the table is temporary: no other session sees it", "Unmark it"
         )
     if getattr(table, "is_view", False):  # SQLAlchemy 2.1
         raise TableUnfit(
             table.fullname,
-            "it is a view, which has no rows of its own. Mark the tables that it reads",
+            "it is a view, which has no rows of its own",
+            "Mark the tables that it reads",
         )
 
 
@@ -74,5 +76,5 @@ def _declared(marking: Marking) -> Marking:
 
 def already_marked(table: Table) -> NotifyConfigError:
     return NotifyConfigError(
-        table.fullname, "the table is already marked, with other options. Mark it once"
+        table.fullname, "the table is already marked, with other options", "Mark it once"
     )

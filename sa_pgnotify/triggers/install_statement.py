@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from ..log.tables import ID_SEQUENCE, LOST_SEQUENCE, SLOT_NAMES, LogNames
 from ..log.tables import PREFIX as LOG
-from ..marking.spec import NEW_ROW, OLD_ROW
+from ..marking.condition import NEW_ROW, OLD_ROW
 from ..protocol.wire import MOVED
 from ..sql import dollar_quoted, literal
 from . import install_steps as step

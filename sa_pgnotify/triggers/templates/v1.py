@@ -23,7 +23,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from ...marking.spec import NEW_ROW, OLD_ROW, Lookup, Marking
+from ...marking.condition import NEW_ROW, OLD_ROW
+from ...marking.spec import Lookup, Marking
 from ...sql import quote
 from ..column_sql import FAMILIES, FIXED_SETTINGS, TriggerColumn, escaped
 from .v1_log import LogSql, log_body

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...marking.spec import NEW_ROW, OLD_ROW
+from ...marking.condition import NEW_ROW, OLD_ROW
 from ...protocol.wire import MASK_BITS
 from .v1_rows import RowSql, joined, unused
 
