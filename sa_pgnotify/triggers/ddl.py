@@ -1,6 +1,6 @@
 """The DDL elements: install and remove the triggers of one table.
 
-``create_all`` and ``drop_all`` run them by themselves. By hand::
+``create_all`` and ``drop_all`` run them. By hand::
 
     connection.execute(CreateNotifyTriggers(Order.__table__))
     connection.execute(DropNotifyTriggers(Order.__table__))
@@ -28,8 +28,8 @@ __all__ = ["CreateNotifyTriggers", "DropNotifyTriggers"]
 
 
 ERROR_CHARACTERS = 60
-"""How much of a statement is shown in an error: it may have thousands of characters, and none that
-the user has written."""
+"""How much of a statement is shown in an error: it has thousands of characters, none of which the
+user wrote."""
 
 
 _WRONG_OBJECT_TYPE = "42809"
@@ -68,7 +68,7 @@ class TriggerStatement(ExecutableDDLElement):
             raise
 
     def sql(self, schema_of: Callable[[str | None], str | None] = lambda schema: schema) -> str:
-        """The text as PostgreSQL is to read it."""
+        """Return the text that PostgreSQL reads."""
         statements = InstallStatements(self.triggers.in_schemas(schema_of))
         text: str = getattr(statements, self.statement)
         return text
@@ -80,8 +80,8 @@ class CreateNotifyTriggers(TriggerStatement):
     The semantics are those of both ``OR REPLACE`` and ``IF NOT EXISTS``: the function is always
     replaced, which locks no table; a trigger is created only where it is missing or runs another
     function, and only then is the table locked (SHARE ROW EXCLUSIVE: reads go on, writes wait). A
-    trigger that somebody disabled stays disabled, unless it has to be replaced. The one of an
-    operation that is no longer told is dropped (ACCESS EXCLUSIVE).
+    disabled trigger stays disabled, unless it has to be replaced. The trigger of an operation that
+    is no longer published is dropped (ACCESS EXCLUSIVE).
 
     :param table: a marked table.
     :raises NotifyConfigError: if the table is not marked.

@@ -1,4 +1,4 @@
-"""How what is installed differs from what the models say."""
+"""The differences between the installed triggers and those that the models ask for."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Drift:
         (ALTER TABLE ... DISABLE TRIGGER), ``"conflicting"`` (something in the database makes writes
         fail because of the triggers) or ``"left over"`` (ours, but no marking asks for it).
     :ivar table: the table's name, as SQLAlchemy gives it (``schema.table``).
-    :ivar object: what differs, e.g. ``"trigger sa_pgnotify_insert"``.
-    :ivar fix: what to do, in one sentence.
+    :ivar object: the part that differs, e.g. ``"trigger sa_pgnotify_insert"``.
+    :ivar fix: how to fix it, in one sentence.
     """
 
     kind: Literal["missing", "outdated", "disabled", "conflicting", "left over"]
@@ -41,7 +41,7 @@ class Drift:
 
     @property
     def problem(self) -> str:
-        """What differs, as a clause."""
+        """The difference as a clause."""
         if self.object == "the table":
             return f"the table {self.table} is {self.kind}"
         return f"{self.object} of {self.table} is {self.kind}"
@@ -125,10 +125,10 @@ def _trigger_drifts(
 
 
 def _is_as_wanted(wanted: TriggerSet, found: Installed) -> bool:
-    """Whether the function is what it should be; a setting of None stands for any value."""
-    said = read_comment(found.comment) or {}
-    resolved = said.pop("resolved", {})
-    if (said, found.is_definer) != (read_comment(wanted.comment), wanted.is_definer):
+    """Return whether the function is what it should be; a setting of None stands for any value."""
+    comment = read_comment(found.comment) or {}
+    resolved = comment.pop("resolved", {})
+    if (comment, found.is_definer) != (read_comment(wanted.comment), wanted.is_definer):
         return False
     if wanted.source(resolved, found.near_log) != found.source:
         return False
@@ -142,10 +142,10 @@ def _is_as_wanted(wanted: TriggerSet, found: Installed) -> bool:
 
 def check(bind: Engine | Connection, metadata: MetaData | Sequence[MetaData]) -> list[Drift]:
     """Return what is missing, outdated, disabled, conflicting or left over in the database; an
-    empty list if it is as the models say.
+    empty list if it fits the models.
 
-    It reads ``pg_catalog`` and changes nothing. Triggers of tables that are not in ``metadata`` are
-    another program's, and not reported.
+    It reads ``pg_catalog`` and changes nothing. Triggers of tables that are not in ``metadata``
+    belong to another program, and are not reported.
 
     :param bind: engine or connection; its ``schema_translate_map`` is honoured.
     :param metadata: of the models; several if the database is shared by several declarative bases.
@@ -188,7 +188,7 @@ def _has_durable(metadata: MetaData) -> bool:
 def _missing_log(
     connection: Connection, metadata: MetaData, schema_of: Callable[[str | None], str | None]
 ) -> list[Drift]:
-    """The tables of the change log that do not exist."""
+    """Return a difference for each table of the change log that does not exist."""
     log = find_log(metadata)
     names = (
         {}
@@ -215,7 +215,7 @@ def _missing_log(
 def _lacking_rights(
     execute: Execute, names: dict[TriggerSet, str], found: dict[TriggerSet, Installed]
 ) -> Iterator[Drift]:
-    """What the owners of the functions of durable tables may not do with the log."""
+    """Yield the rights on the log that the owners of the functions of durable tables lack."""
     functions = {
         function: w
         for w in names
@@ -235,7 +235,8 @@ def _lacking_rights(
 
 
 def _foreign_children(execute: Execute, names: dict[TriggerSet, str]) -> Iterator[Drift]:
-    """The foreign tables below tables whose triggers collect the rows of all that is below them."""
+    """Yield the foreign tables below tables whose triggers collect the rows of their
+    descendants."""
     for wanted, children in foreign_children_of(execute, names).items():
         for schema, name in children:
             fix = f"PostgreSQL cannot collect its changes for the triggers, and writes that reach it fail. {DETACH}"
@@ -260,14 +261,14 @@ def foreign_children_of(
 def _left_over(
     execute: Execute, known: set[tuple[str, str]], tables: set[tuple[str, str]]
 ) -> list[Drift]:
-    """Functions of ours that work for tables of the metadata, and that no marking asks for.
+    """Return the trigger functions for tables of the metadata that no marking asks for.
 
-    :param known: schema and name of the functions that are asked for; ``tables`` schema and name of
-        all tables of the metadata.
+    :param known: schema and name of the functions that markings ask for; ``tables`` schema and name
+        of all tables of the metadata.
     """
     drifts: dict[tuple[str, str], Drift] = {}
     for f in functions(execute):
-        named_after = (f.said or {}).get("table") or f.name.removeprefix(FUNCTION_PREFIX)
+        named_after = (f.comment or {}).get("table") or f.name.removeprefix(FUNCTION_PREFIX)
         place = (f.table_schema, f.table) if f.table else (f.schema, named_after)
         if (f.schema, f.name) not in known and place in tables:
             fix = f'DROP FUNCTION "{f.schema}"."{f.name}"() CASCADE, unless another program marks the table: then check its MetaData too.'

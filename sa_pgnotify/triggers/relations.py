@@ -1,8 +1,8 @@
-"""Refuse, before anything is installed, what PostgreSQL lets have no triggers with transition
-tables: a view, a foreign table.
+"""Refuse, before anything is installed, relations that cannot have triggers with transition tables,
+such as views and foreign tables.
 
-PostgreSQL would say so itself, one object at a time and behind the text of the statement, after
-other tables were made.
+PostgreSQL would refuse them too, but one at a time, after the other tables were created, and in an
+error that begins with the text of the statement.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class RowSql:
 
     @cached_property
     def carried(self) -> tuple[TriggerColumn, ...]:
-        """The columns whose values travel: the key, the discriminator, the values asked for."""
+        """The columns whose values travel: the key, the discriminator, the declared values."""
         names = list(self.marking.key)
         if isinstance(self.marking.discriminator, str):
             names.append(self.marking.discriminator)
