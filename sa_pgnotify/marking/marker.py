@@ -69,18 +69,18 @@ def notify_on_change(
         )
     if isinstance(table, Table):
         mark_table(table, spec)
-        return table
-    mapper = (
-        table
-        if isinstance(table, Mapper)
-        else inspect(table, raiseerr=False)
-        if isinstance(table, type)
-        else None
-    )
-    if not isinstance(mapper, Mapper):
-        name = table.__name__ if isinstance(table, type) else repr(table)
-        raise NotifyConfigError(
-            name, "it is not a Table, a mapped class or a MetaData", "Give one of these"
-        )
-    mark_class(mapper, spec)
+    else:
+        mark_class(_mapper_of(table), spec)
     return table
+
+
+def _mapper_of(entity: Any) -> Mapper[Any]:
+    """Return the mapper of a mapped class, or the mapper itself."""
+    mapper = inspect(entity, raiseerr=False) if isinstance(entity, type) else entity
+    if not isinstance(mapper, Mapper):
+        raise NotifyConfigError(
+            entity.__name__ if isinstance(entity, type) else repr(entity),
+            "it is not a Table, a mapped class or a MetaData",
+            "Give one of these",
+        )
+    return mapper

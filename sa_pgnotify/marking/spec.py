@@ -26,20 +26,20 @@ class NotifySpec:
     :param operations: which of ``"insert"``, ``"update"``, ``"delete"`` and ``"truncate"`` are
         published; by default all.
     :param values: names of the attributes whose values travel with each event, or ``"all"`` that
-        are mapped (but for those that a SELECT reads through an expression). By default none: the
-        identity and the names of what changed travel, no data, because PostgreSQL's channels know
-        no privileges.
+        are mapped (except those that a SELECT reads through an expression). By default none: only
+        the identity and the names of the changed attributes travel, because PostgreSQL's channels
+        have no privileges.
     :param update_of: names of attributes; an UPDATE is published only if it really changed one of
         them. Empty: any column.
     :param when: ``lambda old, new: <SQL expression>``, evaluated in the database; a change is
         published when it is true. ``old`` is a row of NULLs on INSERT, ``new`` on DELETE. A
-        TRUNCATE is published without asking. Combine conditions by ``&``, ``|`` and ``~``; Python's
+        TRUNCATE is always published. Combine conditions by ``&``, ``|`` and ``~``; Python's
         ``and``, ``or`` and ``not`` raise an error.
     :param channel: name of the channel, at most 63 bytes of UTF-8. Default: one for each table,
         from its schema and name.
-    :param durable: changes are written into the change log, from which a
-        :class:`~sa_pgnotify.Consumer` reads them, also those that were made while it did not run; a
-        Listener reads them there too, so that it misses none across a lost connection.
+    :param durable: whether changes are written into the change log. A
+        :class:`~sa_pgnotify.Consumer` reads them there, including those that were made while it did
+        not run, and a Listener does too, so that it misses none across a lost connection.
     :raises NotifyConfigError: if the declaration cannot work on any table.
     """
 
@@ -59,14 +59,14 @@ class NotifySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Lookup:
-    """Where the discriminator of a joined-inheritance child's row stands: in its root table, found
+    """The place of the discriminator of a joined-inheritance child's row: in its root table, found
     by the key.
 
     :ivar table: name of the root table; ``schema`` its schema as declared, or None.
     :ivar discriminator: the column that names the class.
     :ivar keys: pairs of column names, (the child's, the root's).
-    :ivar beside: whether the two stand in one schema, wherever that is:
-        ``Table.to_metadata(schema=...)`` moves them.
+    :ivar beside: whether both tables are in one schema, so that ``Table.to_metadata(schema=...)``
+        moves both.
     """
 
     table: str
@@ -78,8 +78,8 @@ class Lookup:
 
 @dataclass(frozen=True, kw_only=True)
 class Marking:
-    """A :class:`NotifySpec` as it applies to one table, in the names of columns: plain data, kept
-    in ``Table.info``.
+    """A :class:`NotifySpec` as it applies to one table, in the names of columns. It is plain data,
+    kept in ``Table.info``.
 
     :ivar values: column names, or ``"all"`` for those that the table has when its trigger is made.
     :ivar condition: SQL text over ``new_row`` and ``old_row``, or None.
@@ -104,22 +104,22 @@ class Marking:
     unmapped: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        # Alembic writes Table.info into revisions, unless alembic_ops takes it out: so that the
-        # NameError there names the fix.
+        # Alembic writes Table.info into revisions unless alembic_ops removes it. The NameError that
+        # such a revision raises then names the fix.
         return f"import_alembic_ops_in_env_py({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in fields(self))})"
 
 
 def marking_of(table: Table) -> Marking | None:
-    """The marking of a table, or None if it is not marked."""
+    """Return the marking of a table, or None if it is not marked."""
     found: Marking | None = table.info.get(INFO_KEY)
     return found
 
 
 def mark(table: Table, marking: Marking | None) -> None:
-    """Mark a table; None takes its marking away.
+    """Mark a table, or take its marking away if ``marking`` is None.
 
-    ``Table.info`` may be a dict of the program's own that several tables share, so it is replaced
-    and never written to.
+    Several tables may share one dict of the program as their ``Table.info``, so it is replaced and
+    never written to.
     """
     if marking is None and INFO_KEY not in table.info:
         return

@@ -139,43 +139,47 @@ def installed(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, 
         for i, s in enumerate(wanted)
     ]
     sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)))
-    result: dict[TriggerSet, Installed] = {}
-    for (
-        place,
-        function,
-        named,
-        definer,
-        source,
-        comment,
-        settings,
-        relation,
-        channel,
-        triggers,
-        *about,
-    ) in execute(sql):
-        columns, types, virtual, near_log, owner, stranger = about
-        found = [Trigger(*given) for given in json.loads(triggers or "[]")]
-        by_name = {trigger.name: trigger for trigger in found}
-        noted = read_comment(comment) or {}
-        result[wanted[place]] = Installed(
-            relation=relation,
-            channel=noted.get("channel") or channel,
-            log=LogNames(noted.get("log_schema")) if noted.get("durable") else None,
-            function_oid=function,
-            has_its_name=bool(named),
-            is_definer=bool(definer),
-            source=source,
-            comment=comment,
-            settings=json.loads(settings or "{}"),
-            triggers=by_name,
-            columns=frozenset(json.loads(columns or "[]")),
-            types=json.loads(types or "{}"),
-            virtual=json.loads(virtual or "{}"),
-            near_log=near_log,
-            owner=owner,
-            stranger=stranger,
-        )
-    return result
+    return {wanted[place]: _installed(*row) for place, *row in execute(sql)}
+
+
+def _installed(
+    function: int | None,
+    named: int | None,
+    definer: int | None,
+    source: str | None,
+    comment: str | None,
+    settings: str | None,
+    relation: str,
+    channel: str,
+    triggers: str | None,
+    columns: str | None,
+    types: str | None,
+    virtual: str | None,
+    near_log: str | None,
+    owner: int | None,
+    stranger: str | None,
+) -> Installed:
+    """Return what a row of the query says of a table."""
+    noted = read_comment(comment) or {}
+    found = [Trigger(*facts) for facts in json.loads(triggers or "[]")]
+    return Installed(
+        relation=relation,
+        channel=noted.get("channel") or channel,
+        log=LogNames(noted.get("log_schema")) if noted.get("durable") else None,
+        function_oid=function,
+        has_its_name=bool(named),
+        is_definer=bool(definer),
+        source=source,
+        comment=comment,
+        settings=json.loads(settings or "{}"),
+        triggers={trigger.name: trigger for trigger in found},
+        columns=frozenset(json.loads(columns or "[]")),
+        types=json.loads(types or "{}"),
+        virtual=json.loads(virtual or "{}"),
+        near_log=near_log,
+        owner=owner,
+        stranger=stranger,
+    )
 
 
 @dataclass(frozen=True, slots=True)
