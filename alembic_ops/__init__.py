@@ -4,7 +4,7 @@
 
 From then on ``alembic revision --autogenerate`` writes ``op.create_notify_triggers``,
 ``op.alter_notify_triggers`` and ``op.drop_notify_triggers`` for markers that were added, changed
-and removed, and ``alembic check`` tells what differs.
+and removed, and ``alembic check`` reports the differences.
 """
 
 import inspect

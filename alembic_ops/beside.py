@@ -1,9 +1,9 @@
-"""What autogenerate proposes to drop although another program, or this library, still needs it.
+"""Proposals of autogenerate to drop objects that this library or another program still needs.
 
 Alembic and its extensions compare the whole schema with one program's models, and propose to drop
-everything else that no filter excludes. Two things of ours are found by that: the functions and
-triggers, which alembic_utils sees as entities that nobody has registered, and a change log that
-only another program's tables write to.
+everything else that no filter excludes. That concerns the functions and triggers, which
+alembic_utils takes for unregistered entities, and a change log that only the tables of another
+program write to.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Place = tuple[str | None, str]
 
 
 def keep_functions_and_triggers(upgrade_ops: UpgradeOps, ours: Iterable[Function]) -> None:
-    """Remove alembic_utils' proposals to drop our functions and triggers: they are managed by
-    operations of their own."""
+    """Remove alembic_utils' proposals to drop trigger functions and triggers of this library, which
+    have operations of their own."""
     known: set[tuple[str | None, str]] = set()
     for function in ours:
         # as alembic_utils writes names
@@ -54,15 +54,15 @@ def keep_used_logs(
     writers: Iterable[tuple[Place, str | None]],
     schema_of: Callable[[Any], str | None],
 ) -> None:
-    """Remove the proposals to drop a change log to which triggers write that stay after the
-    migration.
+    """Remove the proposals to drop a change log if triggers that stay after the migration write to
+    it.
 
     :param writers: the durable tables of the database, each with the schema of its log; a schema of
         None is the default one.
-    :param schema_of: what gives the schema of an operation's table in the same way.
+    :param schema_of: returns the schema of an operation's table in the same form.
     """
-    turned = {(schema_of(schema), table) for schema, table in _turned(upgrade_ops.ops)}
-    used = {schema: table for table, schema in writers if table not in turned}
+    replaced = {(schema_of(schema), table) for schema, table in _replaced(upgrade_ops.ops)}
+    used = {schema: table for table, schema in writers if table not in replaced}
 
     def is_kept(op: Any) -> bool:
         return not (
@@ -83,19 +83,18 @@ def keep_used_logs(
         upgrade_ops.ops[:] = kept
 
 
-def _turned(ops: Collection[Any]) -> Iterable[Place]:
-    """The tables whose triggers, as they are in the database, are gone or replaced after the
-    operations."""
+def _replaced(ops: Collection[Any]) -> Iterable[Place]:
+    """Yield the tables whose present triggers the operations drop or replace."""
     for op in ops:
         if isinstance(op, NotifyTriggersOp):
             yield op.triggers.schema, op.triggers.table
         elif isinstance(op, DropTableOp):
             yield op.schema, op.table_name
-        yield from _turned(getattr(op, "ops", ()))
+        yield from _replaced(getattr(op, "ops", ()))
 
 
 def _only_drops(op: Any) -> bool:
-    """Whether all of an operation is part of dropping a table, such as the removal of its
+    """Return whether all of an operation is part of dropping a table, such as the removal of its
     indexes."""
     return isinstance(op, DropTableOp) or all(
         type(part).__name__.startswith("Drop") for part in op.ops

@@ -1,9 +1,9 @@
-"""What autogenerate finds: the triggers that the marked tables should have, against those that the
-database has.
+"""The comparison of autogenerate: the triggers that the marked tables should have, against those
+that the database has.
 
-It is hard because a proposal that is wrong is run in production: what is not ours is never touched,
-whatever a filter leaves out is left alone, and what a proposal replaces is read back from the
-database, so that its downgrade restores it.
+A wrong proposal is run in production. So objects of other programs are never touched, a table that
+a filter leaves out keeps its triggers, and what a proposal replaces is read back from the database,
+so that the downgrade restores it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from sa_pgnotify.marking.spec import INFO_KEY, marking_of
 from sa_pgnotify.sql import catalog_name, execute_on
 from sa_pgnotify.triggers.catalog import Function, Installed, functions, installed
 from sa_pgnotify.triggers.drift import compare
-from sa_pgnotify.triggers.install_steps import FUNCTION_PREFIX
-from sa_pgnotify.triggers.trigger_set import NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet, trigger_set
+from sa_pgnotify.triggers.function_comment import parameters_in
+from sa_pgnotify.triggers.names import FUNCTION_PREFIX, TRIGGER_NAMES
+from sa_pgnotify.triggers.trigger_set import TriggerSet, trigger_set
 
 from .beside import keep_functions_and_triggers, keep_used_logs
 from .operations import (
@@ -49,8 +50,7 @@ __all__ = ["FILTER_TYPE", "compare_schemas", "compare_table"]
 log = logging.getLogger("alembic.autogenerate.compare.notify_triggers")
 
 FILTER_TYPE: Any = "notify_triggers"
-"""What ``include_name`` and ``include_object`` are given as ``type_``; the name is that of the
-table."""
+"""The ``type_`` that ``include_name`` and ``include_object`` get; the name is that of the table."""
 
 Place = tuple[str | None, str]
 """Schema, None for the default one, and name of a table."""
@@ -60,11 +60,10 @@ Place = tuple[str | None, str]
 class Database:
     """What the database has, read once for a run of autogenerate.
 
-    :ivar wanted: the trigger sets of all marked tables; ``found`` what is there for those whose
-        table exists.
-    :ivar functions: of ours, by the table whose triggers run them.
-    :ivar idle: functions of ours that no trigger runs; ``all`` those and all others, once for each
-        trigger that runs them.
+    :ivar wanted: the trigger sets of all marked tables; ``found`` what the database has for those
+        whose table exists.
+    :ivar functions: the trigger functions, by the table whose triggers run them.
+    :ivar idle: those that no trigger runs; ``all`` both, once for each trigger that runs them.
     """
 
     wanted: dict[Place, TriggerSet]
@@ -99,14 +98,14 @@ def _database(context: AutogenContext) -> Database:
                 known.functions.setdefault(
                     (_schema(context, function.table_schema), function.table), function
                 )
-                if function.visible:  # and so Alembic knows it without its schema
+                if function.visible:  # Alembic knows its table without the schema, too
                     known.functions.setdefault((None, function.table), function)
         _databases[context] = known
     return known
 
 
 def _schema(context: AutogenContext, name: str | None) -> str | None:
-    """A schema as Alembic names it: None for the default one."""
+    """Return a schema as Alembic names it: None for the default one."""
     assert context.dialect is not None
     return (
         None if name is None or name == context.dialect.default_schema_name else catalog_name(name)
@@ -114,7 +113,7 @@ def _schema(context: AutogenContext, name: str | None) -> str | None:
 
 
 def _stray(function: Function) -> tuple[bool, bool]:
-    """Sorts what triggers of a table run by how much it looks like its function."""
+    """Return a key that sorts the functions of a table, the one with the usual names first."""
     return (
         function.trigger not in TRIGGER_NAMES.values(),
         function.name != f"{FUNCTION_PREFIX}{function.table}",
@@ -122,32 +121,25 @@ def _stray(function: Function) -> tuple[bool, bool]:
 
 
 def _former(place: Place, function: Function, table: Table | None) -> TriggerSet | None:
-    """The trigger set that ``function``, which those of a table run, was made from; None if nothing
-    tells, or if the table has not the columns any more that it needs.
+    """Return the trigger set that a function, which triggers of a table run, was made from; None if
+    its comment is damaged, or if the table does not have the columns any more that it needs.
 
     :raises RevisionError: if its template version is not known.
     """
-    said = function.said
-    if said is not None:
-        former = made(
-            place[1],
-            place[0],
-            **{name: value for name, value in said.items() if name not in NOT_PARAMETERS},
-        )
+    if function.comment is not None:
+        former = made(place[1], place[0], **parameters_in(function.comment))
         if table is None or all(c.name in table.columns for c in former.columns):
             return (
                 former
                 if former.function_name == function.name
                 else replace(former, function=function.name)
             )
-    what = (
+    reason = (
         "its comment is damaged"
-        if said is None
+        if function.comment is None
         else "the table lacks a column that it was made for"
     )
-    log.warning(
-        "The downgrade will not bring back what function %r is now: %s", function.name, what
-    )
+    log.warning("The downgrade cannot restore function %r: %s", function.name, reason)
     return None
 
 
@@ -159,8 +151,11 @@ def compare_table(
     conn_table: Table | None,
     metadata_table: Table | None,
 ) -> None:
-    """Propose what is to be done about the triggers of one table; called for those that are added,
-    removed, and both here and there."""
+    """Propose an operation on the triggers of one table, if one is needed.
+
+    Alembic calls this for the tables that are added, for those that are removed, and for those that
+    both sides have.
+    """
     if context.dialect is None or context.dialect.name != "postgresql":
         return
     database = _database(context)
@@ -201,9 +196,10 @@ def _proposal(
     former: TriggerSet | None,
     altered: set[str],
 ) -> NotifyTriggersOp | None:
-    """
-    :param present: the function that triggers of the table run, if it is ours.
-    :param former: what that was made from, if it is known.
+    """Return the operation on the triggers of a table; None if none is needed.
+
+    :param present: the trigger function that triggers of the table run, if there is one.
+    :param former: the trigger set that it was made from, if it is known.
     :param altered: names of the columns whose types the same revision alters to those of the model;
         the others stay as they are.
     """
@@ -226,8 +222,8 @@ def _proposal(
 def _included(
     context: AutogenContext, type_: Any, conn_table: Table | None, metadata_table: Table | None
 ) -> bool:
-    """What the user's ``include_name`` and ``include_object`` say of a table of the database, of
-    the metadata, or of both."""
+    """Return whether the user's ``include_name`` and ``include_object`` include a table of the
+    database, of the metadata, or of both."""
     subject = metadata_table if metadata_table is not None else conn_table
     assert subject is not None
     if conn_table is not None:
@@ -246,10 +242,12 @@ def _included(
 def compare_schemas(
     context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Iterable[str | None]
 ) -> None:
-    """Put the operations in order, and propose to drop what tables left; called once for all, after
-    the tables."""
+    """Put the operations in order, and propose to drop the functions of tables that are gone.
+
+    Alembic calls this once, after the comparison of all tables.
+    """
     for op in upgrade_ops.ops:
-        # our notes on the table would be written into the script
+        # Otherwise the marking of the table would be written into the script.
         if isinstance(op, CreateTableOp) and op.info:
             op.info = {
                 key: value for key, value in op.info.items() if key not in (INFO_KEY, LOG_INFO_KEY)
@@ -265,16 +263,16 @@ def compare_schemas(
 
 
 def _writers(context: AutogenContext, database: Database) -> Iterator[tuple[Place, str | None]]:
-    """The tables whose triggers write to a change log, each with that log's schema."""
+    """Yield the tables whose triggers write to a change log, each with that log's schema."""
     for function in database.all:
-        if function.table is not None and (function.said or {}).get("durable"):
+        if function.table is not None and (function.comment or {}).get("durable"):
             place = (_schema(context, function.table_schema), function.table)
-            yield place, _schema(context, (function.said or {}).get("log_schema"))
+            yield place, _schema(context, (function.comment or {}).get("log_schema"))
 
 
 def _put_in_order(context: AutogenContext, upgrade_ops: UpgradeOps) -> None:
-    """First all that is created, added and altered, then the triggers, which may read other tables
-    than their own, then what goes."""
+    """Put what is created, added and altered first, then the triggers, which may read other tables
+    than their own, and last what is dropped."""
     gone = {(op.schema, op.table_name) for op in upgrade_ops.ops if isinstance(op, DropTableOp)}
 
     def stage(op: MigrateOperation, *, of_table_gone: bool = False) -> int:
@@ -304,14 +302,14 @@ def _put_in_order(context: AutogenContext, upgrade_ops: UpgradeOps) -> None:
 
 
 def _left_over(context: AutogenContext, schemas: set[str | None]) -> Iterator[DropNotifyTriggersOp]:
-    """What drops the functions of tables that were dropped by hand."""
+    """Yield operations that drop the functions of tables that were dropped by hand."""
     database = _database(context)
     kept = {(wanted.schema, wanted.function_name) for wanted in database.wanted.values()}
     for function in database.idle:
         schema = _schema(context, function.schema)
         if schema not in schemas or (schema, function.name) in kept:
             continue
-        name = (function.said or {}).get("table") or function.name.removeprefix(FUNCTION_PREFIX)
+        name = (function.comment or {}).get("table") or function.name.removeprefix(FUNCTION_PREFIX)
         gone = Table(name, MetaData(), schema=schema)
         if all(_included(context, type_, gone, None) for type_ in ("table", FILTER_TYPE)):
             log.info("Detected a notify trigger function that no trigger runs, %r", function.name)

@@ -1,9 +1,9 @@
 """The operations that a revision calls: ``op.create_notify_triggers``,
 ``op.alter_notify_triggers``, ``op.drop_notify_triggers``.
 
-A revision must do in five years what it does today, and must not import the application's models,
-which will have moved on. So an operation carries all that the trigger's SQL is made of, in plain
-words, and the version of the template that makes it.
+A revision must do in five years what it does today, and cannot import the application's models,
+which will have changed. So an operation names everything that the trigger's SQL is made of, as
+plain data, and the version of the template that makes it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ __all__ = [
 
 
 class NotifyTriggersOp(MigrateOperation):
-    """What the operations share.
+    """Base of the operations on one table's triggers.
 
-    :ivar triggers: the trigger set that the operation is about.
-    :ivar statements: which of its statements are run, in this order.
+    :ivar triggers: the trigger set that the operation installs or removes.
+    :ivar statements: the names of the statements that are run, in this order.
     """
 
     triggers: TriggerSet
@@ -73,25 +73,25 @@ class CreateNotifyTriggersOp(NotifyTriggersOp):
         schema: str | None = None,
         **parameters: Any,
     ) -> None:
-        """Install the trigger function and the triggers of a table, or replace what is there.
+        """Install the trigger function and the triggers of a table, or replace those that it has.
 
         Replacing the function locks nothing. Creating or enabling a trigger locks the table for
-        writers (SHARE ROW EXCLUSIVE); dropping the one of an operation that is no longer told locks
-        it for readers too (ACCESS EXCLUSIVE). Both happen only where needed.
+        writers (SHARE ROW EXCLUSIVE); dropping the trigger of an operation that is no longer
+        published locks it for readers too (ACCESS EXCLUSIVE). Both happen only where needed.
 
         :param version: the template that makes the function; autogenerate writes the newest.
         :param columns: dict of all columns of the table: name to family of its type (``"integer"``,
             ``"text"``, ``"other"``, ...).
         :param key: names of the columns of the identity, in order.
-        :param operations: which are told; all four by default.
+        :param operations: those that are published; all four by default.
         :param values: names of the columns whose values travel, or ``"all"``.
-        :param update_of: names of columns; an UPDATE is told only if one of them changed.
-        :param condition: SQL text over ``new_row`` and ``old_row``; a change is told when it is
-            true.
+        :param update_of: names of columns; an UPDATE is published only if one of them changed.
+        :param condition: SQL text over ``new_row`` and ``old_row``; a change is published when it
+            is true.
         :param channel: the channel, if it is not the table's own.
-        :param discriminator: the column that names the mapped class, or where it is found (dict of
-            table, schema, column, key).
-        :param durable: whether changes go into the change log, whose tables must be there;
+        :param discriminator: the column that names the mapped class, or the place of that column
+            (dict of table, schema, column, key).
+        :param durable: whether changes go into the change log, whose tables must exist;
             ``log_schema`` is its schema.
         :param virtual: list of the columns that PostgreSQL may compute when they are read
             (GENERATED ALWAYS AS ... VIRTUAL).
@@ -113,10 +113,10 @@ class CreateNotifyTriggersOp(NotifyTriggersOp):
 
 class AlterNotifyTriggersOp(NotifyTriggersOp):
     """Bring a table's trigger function and triggers from one state to another, or back to the state
-    that they should be in.
+    that they should have.
 
-    :ivar former: what is replaced; None if it is not known, and then the operation cannot be
-        reversed.
+    :ivar former: the trigger set that is replaced; None if it is not known, and then the operation
+        cannot be reversed.
     """
 
     def __init__(self, triggers: TriggerSet, former: TriggerSet | None = None) -> None:
@@ -124,8 +124,9 @@ class AlterNotifyTriggersOp(NotifyTriggersOp):
         self.former = former
 
     def reverse(self) -> AlterNotifyTriggersOp:
-        """
-        :raises ValueError: if what is replaced is not known.
+        """Return the operation that restores the former triggers.
+
+        :raises ValueError: if these are not known.
         """
         if self.former is None:
             raise ValueError(
@@ -155,7 +156,7 @@ class AlterNotifyTriggersOp(NotifyTriggersOp):
         **parameters: Any,
     ) -> None:
         """Bring the trigger function and the triggers of a table to the state that the arguments
-        tell of, whatever it was.
+        describe, whatever their present state.
 
         Arguments, locks and errors are those of ``create_notify_triggers``.
         """
@@ -173,9 +174,9 @@ class AlterNotifyTriggersOp(NotifyTriggersOp):
 class DropNotifyTriggersOp(NotifyTriggersOp):
     """Remove a table's triggers and trigger function.
 
-    :ivar triggers: where they are; more is not needed.
-    :ivar former: what is removed; None if it is not known, or if its table is gone.
-    :ivar if_exists: whether the table may be absent, and only its function left.
+    :ivar triggers: the place of the triggers, which is all that is needed.
+    :ivar former: the trigger set that is removed; None if it is not known, or if its table is gone.
+    :ivar if_exists: whether the table may have been dropped, and only its function left.
     """
 
     def __init__(
@@ -212,12 +213,11 @@ class DropNotifyTriggersOp(NotifyTriggersOp):
         if_exists: bool = False,
         function: str | None = None,
     ) -> None:
-        """Remove the triggers of a table (ACCESS EXCLUSIVE) and their function, as far as they are
-        there.
+        """Remove the triggers of a table (ACCESS EXCLUSIVE) and their function, if they exist.
 
         :param function: the function's name, if it is not the one that goes with the table's.
-        :param if_exists: do not fail if the table does not exist, and drop what a table of this
-            name has left.
+        :param if_exists: do not fail if the table does not exist, and drop the function that a
+            table of this name left.
         :raises sqlalchemy.exc.DBAPIError: if the table does not exist.
         """
         operations.invoke(
@@ -231,8 +231,8 @@ class DropNotifyTriggersOp(NotifyTriggersOp):
 
 
 class LostNotifyTriggersOp(MigrateOperation):
-    """What a downgrade does about triggers of which nothing tells what they were: nothing, and it
-    says so."""
+    """The downgrade of removed triggers whose definition is not known: it does nothing, and a
+    comment in the revision says so."""
 
     def __init__(self, removal: DropNotifyTriggersOp) -> None:
         self.removal = removal
@@ -242,26 +242,32 @@ class LostNotifyTriggersOp(MigrateOperation):
 
 
 class InTableOrder(OpContainer):
-    """Operations on the triggers of several tables, in the order in which a unit of work writes to
-    them, up and down: their locks are taken in that order too."""
+    """Operations on the triggers of several tables.
+
+    They are in the order in which a unit of work writes to the tables, in the upgrade and in the
+    downgrade, so that locks are taken in the same order.
+    """
 
     def reverse(self) -> InTableOrder:
         return InTableOrder([op.reverse() for op in self.ops])
 
 
 class RevisionError(NotifyConfigError, CommandError):
-    """An operation whose arguments cannot work, or triggers that this library does not know;
-    ``alembic`` prints it in one line."""
+    """The arguments of an operation cannot work, or their template version is not known.
+
+    ``alembic`` prints the error in one line.
+    """
 
 
 def made(table: str, schema: str | None, **parameters: Any) -> TriggerSet:
-    """
+    """Return the trigger set of an operation's arguments.
+
     :raises RevisionError: if ``parameters`` make no triggers.
     """
     try:
         return TriggerSet.from_parameters(table, schema, **parameters)
     except NotifyConfigError as error:
-        raise RevisionError(error.subject, str(error).removeprefix(f"{error.subject}: ")) from error
+        raise RevisionError(error.subject, error.problem, error.fix) from error
 
 
 def _batch_table(operations: BatchOperations) -> tuple[str, str | None]:
@@ -270,10 +276,11 @@ def _batch_table(operations: BatchOperations) -> tuple[str, str | None]:
 
 
 def run(operations: Operations | BatchOperations, op: NotifyTriggersOp) -> None:
-    """Run an operation: at once, at its place in a batch, or into the script of ``--sql``. On other
-    dialects it does nothing, as the marker does.
+    """Run an operation: at once, at its place in a batch, or into the script of ``--sql``.
 
-    :raises alembic.util.CommandError: in a batch that makes the table anew.
+    On other dialects than PostgreSQL's it does nothing, like the marker.
+
+    :raises alembic.util.CommandError: in a batch that recreates the table.
     """
     context = operations.migration_context
     if context.dialect.name != "postgresql":
@@ -291,7 +298,7 @@ def run(operations: Operations | BatchOperations, op: NotifyTriggersOp) -> None:
                     f"The triggers of {op.triggers.table!r} would be lost: recreate='always' makes a new table when the batch ends. "
                     "Call the operation on op, after the batch"
                 )
-            # As its own add_column() and the like do: so that we come at our place among them.
+            # This is how the batch's own operations, such as add_column(), take their place.
             operations.impl.batch.append((method, (argument,), {}))
         else:
             getattr(operations.impl, method)(argument)

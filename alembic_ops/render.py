@@ -1,5 +1,5 @@
-"""How the operations are written into a revision: one argument a line, only those that say
-something."""
+"""The operations as code in a revision: one argument on a line, without those that have their
+default."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ WIDTH = 100
 
 
 def render(context: AutogenContext, op: NotifyTriggersOp) -> list[str] | str:
-    """The call of ``op``, in lines."""
-    # the revision does not hang on env.py
+    """Return the call of ``op``, in lines."""
+    # so that the revision runs without env.py
     context.imports.add("import alembic_ops  # noqa: F401 (its operations)")
     prefix = prefix_of(context)
     call = f"{prefix}{NAMES[type(op)]}"
@@ -53,13 +53,13 @@ def render(context: AutogenContext, op: NotifyTriggersOp) -> list[str] | str:
 
 
 def render_all(context: AutogenContext, container: InTableOrder) -> list[str]:
-    """The calls of all operations in it."""
+    """Return the calls of all operations in a container."""
     return [line for op in container.ops for line in render_op(context, op)]
 
 
 def render_lost(context: AutogenContext, op: LostNotifyTriggersOp) -> str:
-    """A statement, since a function must have one, that does nothing."""
-    return f"pass  # the triggers of {op.removal.triggers.table!r} cannot be brought back: nothing tells what they were"
+    """Return a statement that does nothing, because a function must have one."""
+    return f"pass  # the triggers of {op.removal.triggers.table!r} cannot be restored: their definition is not known"
 
 
 def _argument(name: str, value: Any) -> list[str]:

@@ -1,5 +1,5 @@
-"""What is remembered because it recurs, and must not fill the memory where it does not: who forges
-messages, or makes a channel for each visitor of a site, brings ever new things to remember."""
+"""A memory for what recurs, which stays bounded where nothing recurs: forged messages, or a channel
+for each visitor of a site, bring new keys without end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 def remember(memory: dict[K, V], key: K, value: V) -> V:
-    """Put ``value`` into ``memory``, which is emptied where it is full; returns ``value``."""
+    """Put ``value`` into ``memory``, which is emptied first if it is full; return ``value``."""
     if len(memory) >= MOST_REMEMBERED:
         memory.clear()
     memory[key] = value

@@ -1,7 +1,7 @@
 """The exceptions of sa_pgnotify, one tree under ``sqlalchemy.exc.SQLAlchemyError``.
 
-Whoever already catches SQLAlchemy's errors catches these too; each one carries, as attributes, what
-its handler needs.
+Code that catches SQLAlchemy's errors catches these too. Each one carries, as attributes, what its
+handler needs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,18 @@ __all__ = [
 
 
 class PgNotifyError(SQLAlchemyError):
-    """Base of every error that sa_pgnotify raises."""
+    """Base of every error that sa_pgnotify raises. The message is ``subject: problem. fix``.
+
+    :ivar problem: what happened.
+    :ivar fix: how to fix it, as sentences without the last full stop; empty if the problem says it,
+        or nobody knows.
+    """
+
+    def __init__(self, problem: str = "", fix: str = "", *, subject: str = "") -> None:
+        message = f"{problem}. {fix}" if fix else problem
+        super().__init__(f"{subject}: {message}" if subject else message)
+        self.problem = problem
+        self.fix = fix
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception's own would call the class with the message alone.
@@ -40,40 +51,38 @@ def _remade(
 
 
 class NotifyConfigError(PgNotifyError):
-    """A declaration that cannot work; the message names the class or table and the fix.
+    """A declaration cannot work; the message names the class or table and the fix.
 
     :ivar subject: name of the class or table, e.g. ``"Order"``.
-    :ivar problem: the message without it.
     """
 
-    def __init__(self, subject: str, problem: str) -> None:
-        super().__init__(f"{subject}: {problem}")
+    def __init__(self, subject: str, problem: str, fix: str = "") -> None:
+        super().__init__(problem, fix, subject=subject)
         self.subject = subject
-        self.problem = problem
 
 
 class TriggersMissing(PgNotifyError):
-    """The tables of a listener have no enabled triggers, so it would hear nothing.
+    """The tables of a listener have no enabled triggers, so it would receive no events.
 
     :ivar tables: the names of the tables, as SQLAlchemy gives them (``schema.table``).
     """
 
-    def __init__(self, tables: tuple[str, ...], detail: str) -> None:
-        super().__init__(f"events of {', '.join(tables)} would never come: {detail}")
+    def __init__(self, tables: tuple[str, ...], problem: str, fix: str = "") -> None:
+        super().__init__(f"events of {', '.join(tables)} cannot be delivered: {problem}", fix)
         self.tables = tables
 
 
 class ListenUnavailable(PgNotifyError):
-    """This connection cannot receive notifications: a standby, a transaction pooler, a driver we do
-    not know.
+    """This connection cannot receive notifications: the server is a standby, a transaction pooler
+    stands in between, or the driver is not supported.
 
     :ivar reason: ``"connection"`` (there is none), ``"standby"``, ``"pooler"``, ``"driver"``,
         ``"log"`` (there is no change log) or ``"lock"`` (another session holds an advisory lock
         that the listener needs).
     """
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, reason: str, problem: str, fix: str = "") -> None:
+        super().__init__(problem, fix)
         self.reason = reason
 
 
@@ -92,9 +101,9 @@ class ChangeLogInUse(PgNotifyError):
             [f"consumers {', '.join(map(repr, consumers))} of other tables"] if consumers else []
         )
         super().__init__(
-            f"the change log {log} is still used by {' and '.join(users)}, and nothing was dropped. Drop those first, forget() the "
-            "consumers, or leave the log: metadata.drop_all(engine, tables=[...]) without its tables. "
-            "Programs that share a database can have a log each: ChangeLog(metadata, schema=...)"
+            f"the change log {log} is still used by {' and '.join(users)}, and nothing was dropped",
+            "Drop those first, forget() the consumers, or leave the log: metadata.drop_all(engine, tables=[...]) without its tables. "
+            "Programs that share a database can have a log each: ChangeLog(metadata, schema=...)",
         )
         self.tables = tables
         self.consumers = consumers
@@ -105,20 +114,20 @@ class ConnectionLost(PgNotifyError):
 
 
 class ValuesNotCarried(PgNotifyError, KeyError):
-    """The event does not hold the values that were asked of it; a KeyError, too, as they are asked
-    of a mapping.
+    """The event does not hold the values that were asked of it; also a KeyError, because they are
+    asked of a mapping.
 
     :ivar missing: the attribute names that the event does not hold.
     """
 
-    def __init__(self, message: str, missing: tuple[str, ...]) -> None:
-        super().__init__(message)
+    def __init__(self, problem: str, missing: tuple[str, ...]) -> None:
+        super().__init__(problem)
         self.missing = missing
 
 
 class UndecodableValue(PgNotifyError):
-    """A value of an event is not in the form that its column's type reads. The other values of the
-    event can be read.
+    """A value of an event does not have the form that its column's type reads. The other values of
+    the event can be read.
 
     What a SELECT of the same column would raise, in the driver or in a ``TypeDecorator``, is the
     ``__cause__``.
@@ -133,8 +142,8 @@ class UndecodableValue(PgNotifyError):
     ) -> None:
         super().__init__(
             f"{subject}.{attribute} cannot be decoded: its column {column!r} holds {_short(repr(text), 80)}, and reading it raised "
-            f"{type(error).__name__}: {_short(str(error), 200)}. Compare the column's type with the model's; the event's other values "
-            "can be read"
+            f"{type(error).__name__}: {_short(str(error), 200)}",
+            "Compare the column's type with the model's; the event's other values can be read",
         )
         self.subject = subject
         self.attribute = attribute

@@ -1,5 +1,8 @@
-"""Names and values as SQL text, quoted by SQLAlchemy's dialect: whatever they hold, they stay names
-and values."""
+"""Names and values as SQL text.
+
+SQLAlchemy's dialect quotes them, so that none of them can become anything else than a name or a
+value.
+"""
 
 from __future__ import annotations
 
@@ -13,39 +16,40 @@ from sqlalchemy.orm import scoped_session
 
 __all__ = ["RENDERING", "catalog_name", "dollar_quoted", "literal", "quote", "quote_always"]
 
-# "named": a dialect that neither doubles percent signs nor writes placeholders, so that its text is
-# what PostgreSQL is to read. Backslashes stay single, as standard_conforming_strings wants them,
-# which the functions see to.
+# "named": a dialect that neither doubles percent signs nor writes placeholders, so that PostgreSQL
+# can read its text as it is. Backslashes stay single, as under standard_conforming_strings, which
+# the functions set.
 RENDERING = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
 RENDERING._backslash_escapes = False
 _FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def catalog_name(name: str) -> str:
-    """The name under which PostgreSQL keeps what SQLAlchemy creates as ``name``.
+    """Return the name under which PostgreSQL keeps what SQLAlchemy creates as ``name``.
 
     A name with ``quote=False`` is written without quotes, and PostgreSQL folds its ASCII letters to
     lower case.
     """
     if getattr(name, "quote", None) is not False:
         return str.__str__(name)
-    if len(name) > 1 and name[0] == name[-1] == '"':  # the program has quoted it itself
+    if len(name) > 1 and name[0] == name[-1] == '"':  # the program quoted it itself
         return name[1:-1].replace('""', '"')
     return str.translate(name, _FOLDED)
 
 
 def quote(name: str) -> str:
-    """``name`` as an SQL identifier."""
+    """Return ``name`` as an SQL identifier."""
     return str(RENDERING.identifier_preparer.quote(name))
 
 
 def quote_always(name: str) -> str:
-    """``name`` as an SQL identifier in quotes, so that it keeps its case."""
+    """Return ``name`` as an SQL identifier in quotes, so that it keeps its case."""
     return str(RENDERING.identifier_preparer.quote_identifier(name))
 
 
 def literal(value: str) -> str:
-    """``value`` as an SQL string literal, the same under any ``standard_conforming_strings``."""
+    """Return ``value`` as an SQL string literal, the same under any
+    ``standard_conforming_strings``."""
     processor = String().literal_processor(RENDERING)  # type: ignore[no-untyped-call]
     assert processor is not None
     return (
@@ -54,30 +58,30 @@ def literal(value: str) -> str:
 
 
 def dollar_quoted(text: str, tag: str) -> str:
-    """``text`` between dollar quotes that it does not hold."""
+    """Return ``text`` between dollar quotes that do not occur in it."""
     while f"${tag}$" in text:
         tag += "_"
     return f"${tag}${text}${tag}$"
 
 
 Execute = Callable[[str], Iterable[Any]]
-"""Runs SQL text that has no parameters, and gives its rows: of an SQLAlchemy connection, or of a
+"""Runs SQL text that has no parameters and returns its rows, on an SQLAlchemy connection or on a
 listener's own."""
 
 
 def execute_on(connection: Connection) -> Execute:
-    """What runs SQL text on an SQLAlchemy connection as it stands."""
+    """Return the function that runs SQL text, unchanged, on an SQLAlchemy connection."""
     doubles = connection.dialect.paramstyle in ("format", "pyformat")
     return lambda sql: connection.exec_driver_sql(sql.replace("%", "%%") if doubles else sql)
 
 
 def schema_translation(bind: Any) -> Callable[[str | None], str | None]:
-    """A declared schema to the schema in force on an engine or connection
-    (``schema_translate_map``)."""
+    """Return the function that maps a declared schema to the one in force on an engine or
+    connection (``schema_translate_map``)."""
     translations = bind.get_execution_options().get("schema_translate_map") or {}
     return lambda schema: translations.get(schema, schema)
 
 
 def unscoped(bind: Any) -> Any:
-    """The session that stands behind a ``scoped_session``; anything else as it is."""
+    """Return the session behind a ``scoped_session``; anything else as it is."""
     return bind() if isinstance(bind, scoped_session) else bind

@@ -72,7 +72,7 @@ class Upkeep:
             tables = silent or [s for sources in logs.values() for s in sources.values()]
             raise TriggersMissing(
                 tuple(source.table.fullname for source in tables),
-                "the triggers that are installed do not write to the change log. "
+                "the triggers that are installed do not write to the change log",
                 "Run metadata.create_all(engine), or the migration",
             )
         ((log, sources),) = logs.items()

@@ -58,7 +58,7 @@ def listening(engine: Engine) -> Finding:
             probe(listener, lambda: connect(engine), waiting, lambda: False)
             took = (time.perf_counter() - began) * 1000
     except ListenUnavailable as error:
-        text, _, fix = str(error).partition(". ")
+        text, fix = error.problem, error.fix
         return Finding("problem", "listening", f"{text[:1].upper()}{text[1:]}.", fix and f"{fix}.")
     text = f"A notification came back, after {took:.0f} ms with the connection that sent it."
     return Finding("good", "listening", text)

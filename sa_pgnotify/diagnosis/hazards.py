@@ -14,8 +14,8 @@ from ..triggers.children import HINT as DETACH
 from ..triggers.children import collecting_kinds
 from ..triggers.drift import foreign_children_of
 from ..triggers.installation import Installation
+from ..triggers.names import TRIGGER_NAMES, TRIGGERS
 from ..triggers.rights import lacking_rights
-from ..triggers.trigger_set import TRIGGER_NAMES, TRIGGERS
 from .findings import Finding
 
 __all__ = ["hazards"]

@@ -81,6 +81,7 @@ def _module_of(engine: Engine) -> Any:
         urls = " or ".join(f"postgresql+{driver}://" for driver in known)
         raise ListenUnavailable(
             "driver",
-            f"cannot listen through {dialect.name}+{dialect.driver}: make the engine from a {urls} URL",
+            f"cannot listen through {dialect.name}+{dialect.driver}",
+            f"Make the engine from a {urls} URL",
         )
     return import_module(f"{__name__}.{dialect.driver}")

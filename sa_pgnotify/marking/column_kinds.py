@@ -1,4 +1,4 @@
-"""Columns whose stored value a trigger cannot see, or that a SELECT does not give as it is stored.
+"""Columns whose stored value a trigger cannot see, or a SELECT does not return.
 
 PostgreSQL's system columns are not in a statement's transition tables; a type with
 ``column_expression()`` wraps its column in SQL whenever the column is selected, so that the stored
@@ -14,10 +14,10 @@ from sqlalchemy.types import TypeEngine
 
 from ..sql import RENDERING
 
-__all__ = ["SYSTEM_COLUMNS", "is_read_by_expression", "is_system"]
+__all__ = ["SYSTEM_COLUMNS", "hidden", "is_read_by_expression", "is_system"]
 
 SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
-"""The names that PostgreSQL gives to no other column."""
+"""The names that PostgreSQL reserves for them."""
 
 
 def is_system(column: Column[Any]) -> bool:
@@ -35,6 +35,16 @@ def is_read_by_expression(type_: TypeEngine[Any]) -> bool:
     probe: Column[Any] = Column("probe", type_)
     try:
         wrapped = known.column_expression(probe)
-    except Exception:  # it is the user's own code, and may want a column of a table
+    except Exception:  # it is the user's own code, and may need a column of a table
         return True
     return wrapped is not None and wrapped is not probe
+
+
+def hidden(column: Column[Any]) -> str | None:
+    """Return why no event can carry the value of a column, to be put behind its name; None if one
+    can."""
+    if is_system(column):
+        return "is a system column of PostgreSQL: no trigger can compare or read it"
+    if is_read_by_expression(column.type):
+        return "is read through an SQL expression (column_expression() of its type): a trigger sees only what is stored"
+    return None

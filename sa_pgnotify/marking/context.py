@@ -1,9 +1,9 @@
 """``change_context``: who or what made the changes of a transaction, published with each of them.
 
-It is a setting of the transaction (``SET LOCAL``), which the trigger reads, so it needs no column
-and costs no query of its own to those who do not use it. What PostgreSQL forgets with a
-transaction, or with a savepoint that is rolled back, is set again before the next statement; where
-it would be forgotten at once, the block is refused.
+It is a setting of the transaction (``SET LOCAL``), which the trigger reads, so it needs no column,
+and a program that does not use it pays for no query. PostgreSQL forgets the setting with the
+transaction, or when a savepoint is rolled back, so it is set again before the next statement. In
+autocommit mode it would be forgotten at once, so there the block is refused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _SHOW = "SHOW sa_pgnotify.context"
 _BOUNDARY = re.compile(
     r"\s*(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT|PREPARE\s+TRANSACTION)\b", re.IGNORECASE
 )
-"""Statements before which nothing can or need be set, and behind which what was set may be gone."""
+"""Statements before which the context cannot be set, or need not be, and after which it may be
+gone."""
 
 
 def change_context(
@@ -50,17 +51,17 @@ def change_context(
     """Give ``context`` to every change that is made through ``bind`` until the end of the block.
 
     It is a context manager: ``with change_context(session, {...}):``, and ``async with`` for an
-    AsyncSession or AsyncConnection. A session is flushed at the begin and at the end of the block,
-    so that what is pending falls on the right side of it. The block may hold several transactions
-    and savepoints, whether they commit or roll back. Blocks may be nested: the inner one's context
-    stands in for the outer one's. With engines of other databases, such as SQLite in unit tests,
-    the block does nothing.
+    AsyncSession or AsyncConnection. A session is flushed at the beginning and at the end of the
+    block, so that pending changes fall on the right side of it. The block may hold several
+    transactions and savepoints, whether they commit or roll back. Blocks may be nested: the context
+    of the inner one replaces that of the outer one. With engines of other databases, such as SQLite
+    in unit tests, the block does nothing.
 
-    :param bind: through what the changes are made.
-    :param context: what ``json.dumps`` takes; it comes back as ``Change.context``.
-    :raises NotifyConfigError: if it cannot be written as JSON, or is not a mapping; at the begin of
-        the block, or of a transaction in it, if the connection is in autocommit mode, where
-        PostgreSQL forgets the context at once.
+    :param bind: the session or connection through which the changes are made.
+    :param context: a mapping that ``json.dumps`` takes; events carry it as ``Change.context``.
+    :raises NotifyConfigError: if ``context`` cannot be written as JSON, or is not a mapping; at the
+        beginning of the block, or of a transaction in it, if the connection is in autocommit mode,
+        where PostgreSQL forgets the context at once.
     """
     try:
         if not isinstance(context, Mapping):
@@ -69,12 +70,15 @@ def change_context(
     except (TypeError, ValueError) as error:
         raise NotifyConfigError(
             "change_context",
-            f"the context cannot be written as JSON: {error}. Use strings, numbers, lists",
+            f"the context cannot be written as JSON: {error}",
+            "Use strings, numbers, lists",
         ) from error
     bind = bind() if isinstance(bind, async_scoped_session) else unscoped(bind)
     if not isinstance(bind, Session | Connection | AsyncSession | AsyncConnection):
         raise NotifyConfigError(
-            "change_context", f"it takes a session or a connection, not {type(bind).__name__}"
+            "change_context",
+            f"{type(bind).__name__} is not a session or a connection",
+            "Give one of these",
         )
     return _Block(bind, written)
 
@@ -92,7 +96,7 @@ class _Block:
     def __enter__(self) -> Self:
         if not isinstance(self._bind, Session | Connection):
             raise NotifyConfigError(
-                "change_context", f"{type(self._bind).__name__} is asynchronous. Use async with"
+                "change_context", f"{type(self._bind).__name__} is asynchronous", "Use async with"
             )
         self._begin(self._bind)
         return self
@@ -104,7 +108,7 @@ class _Block:
     async def __aenter__(self) -> Self:
         if not isinstance(self._bind, AsyncSession | AsyncConnection):
             raise NotifyConfigError(
-                "change_context", f"{type(self._bind).__name__} is not asynchronous. Use with"
+                "change_context", f"{type(self._bind).__name__} is not asynchronous", "Use with"
             )
         await self._bind.run_sync(self._begin)
         return self
@@ -117,7 +121,7 @@ class _Block:
         if isinstance(bind, Connection):
             self.put_on(bind)
             return
-        bind.flush()  # what came before the block is not of it
+        bind.flush()  # earlier changes do not belong to the block
         try:
             for connection in _connections_of(bind):
                 self.put_on(connection)
@@ -138,7 +142,8 @@ class _Block:
             self._take_off(failed=failed)
 
     def put_on(self, connection: Connection) -> None:
-        """
+        """Set the context on a connection, until the block ends.
+
         :raises NotifyConfigError: if PostgreSQL forgets the context at once.
         """
         if connection.dialect.name == "postgresql":
@@ -146,7 +151,7 @@ class _Block:
             _watched(connection).enter(connection, self)
 
     def follow_to(self, connection: Connection) -> None:
-        """Be set on a connection with its next statement."""
+        """Set the context on a connection before its next statement."""
         if connection.dialect.name == "postgresql":
             self._connections.add(connection)
             _watched(connection).add(self)
@@ -158,8 +163,8 @@ class _Block:
                 _watched(connection).leave(connection, self)
             except SQLAlchemyError as error:
                 errors.append(error)
-        # Where an error has ended the transaction, it has ended the context too, and there was
-        # nothing to take back.
+        # An error that ended the transaction ended the context too, so there was nothing to take
+        # back.
         if errors and not failed:
             raise errors[0]
 
@@ -170,7 +175,7 @@ _sessions: WeakKeyDictionary[Session, list[_Block]] = WeakKeyDictionary()
 
 
 def _blocks_of(session: Session) -> list[_Block]:
-    """The blocks that a session is in, the innermost last."""
+    """Return the blocks that a session is in, the innermost last."""
     if session not in _sessions:
         _sessions[session] = []
         event.listen(session, "after_begin", _began)
@@ -183,13 +188,13 @@ def _began(session: Session, _transaction: object, connection: Connection) -> No
 
 
 def _connections_of(session: Session) -> list[Connection]:
-    """The connections of a session's transaction, which is begun if there is none."""
+    """Return the connections of a session's transaction, which is begun if there is none."""
     found: dict[Connection, None] = {}
     transaction = session.get_nested_transaction() or session.get_transaction()
     while transaction is not None:
         found.update(dict.fromkeys(entry[0] for entry in transaction._connections.values()))
         transaction = transaction.parent
-    # it has engines for some classes only, whose connections come as they are needed
+    # A session that has engines for some classes only connects as the classes are used.
     with suppress(UnboundExecutionError):
         found[session.connection()] = None
     return list(found)
@@ -198,9 +203,12 @@ def _connections_of(session: Session) -> list[Connection]:
 # -- connections -----------------------------------------------------------------------------------
 
 
-class _Watched:
-    """What keeps the context of blocks on a connection: PostgreSQL forgets it with a transaction,
-    and when a savepoint is rolled back it forgets, or remembers, what was set behind it."""
+class _WatchedConnection:
+    """A connection on which the context of blocks is kept set.
+
+    PostgreSQL forgets the setting with a transaction; when a savepoint is rolled back, it restores
+    the value from before the savepoint.
+    """
 
     def __init__(self) -> None:
         self._blocks: list[_Block] = []
@@ -243,11 +251,12 @@ class _Watched:
         if connection.exec_driver_sql(_SHOW).scalar() != block.written:
             raise NotifyConfigError(
                 "change_context",
-                "PostgreSQL forgets the context at once, since the connection is in autocommit mode. Make the changes in a "
+                "PostgreSQL forgets the context at once, since the connection is in autocommit mode",
+                "Make the changes in a "
                 "transaction: engine.begin(), or an isolation_level other than AUTOCOMMIT",
             )
 
-    # Events of the connection.
+    # -- events of the connection --
 
     def begins(self, *_: object) -> None:
         self._is_stale = bool(self._blocks)
@@ -261,13 +270,13 @@ class _Watched:
                 self._verify(connection, self._blocks[-1])
 
 
-_all_watched: WeakKeyDictionary[Connection, _Watched] = WeakKeyDictionary()
+_all_watched: WeakKeyDictionary[Connection, _WatchedConnection] = WeakKeyDictionary()
 
 
-def _watched(connection: Connection) -> _Watched:
+def _watched(connection: Connection) -> _WatchedConnection:
     known = _all_watched.get(connection)
     if known is None:
-        known = _all_watched[connection] = _Watched()
+        known = _all_watched[connection] = _WatchedConnection()
         event.listen(connection, "begin", known.begins)
         event.listen(connection, "begin_twophase", known.begins)
         event.listen(connection, "before_cursor_execute", known.executes)

@@ -1,8 +1,8 @@
-"""What was declared of each table, and whether it still counts.
+"""The declarations of each table, and whether they still count.
 
-A table may be declared several times: by several classes that use it, by a notebook's cell that
-runs again, or after the class that declared it is gone. A contradiction is an error only between
-declarations that still count.
+A table may be declared several times: by several classes that use it, by a notebook cell that runs
+again, or after the class that declared it was deleted. Only two declarations that still count can
+contradict each other.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ __all__ = [
 
 @dataclass
 class Declaration:
-    """What marked a table. Its references are weak, since classes and columns hold the table.
+    """The declaration that marked a table. Its references are weak, because classes and columns
+    reference the table.
 
-    :ivar spec: what was said of it.
-    :ivar by: the classes that said it; empty if the Table itself was marked. ``users``: all marked
-        classes whose rows are in it.
-    :ivar columns: those that it had, which ``Table(..., extend_existing=True)`` replaces.
-    :ivar general: whether it was said of a whole MetaData, so that what is said of the table alone
-        counts for more.
+    :ivar spec: the declared options.
+    :ivar by: the classes that declared them; empty if the Table itself was marked. ``users``: all
+        marked classes whose rows are in it.
+    :ivar columns: the columns that the table had, which ``Table(..., extend_existing=True)``
+        replaces.
+    :ivar general: whether a whole MetaData was declared, so that a declaration of the table alone
+        takes precedence.
     """
 
     spec: ref[NotifySpec]
@@ -54,8 +56,8 @@ class Declaration:
     general: bool
 
     def holds(self, table: Table, class_: type | None) -> bool:
-        """Return whether it still counts, now that ``class_``, or the Table itself, is declared;
-        forget the classes that are gone."""
+        """Return whether the declaration still counts, now that ``class_``, or the Table itself, is
+        declared; forget the classes that were deleted."""
         if not self.by:
             return all(
                 (column := known()) is not None and table.columns.contains_column(column)
@@ -67,7 +69,7 @@ class Declaration:
         return bool(self.by)
 
     def mapped(self, table: Table) -> set[str]:
-        """The names of the columns that marked classes map."""
+        """Return the names of the columns that marked classes map."""
         mappers: list[Mapper[Any] | None] = [
             inspect(user, raiseerr=False) for user in there(self.users)
         ]
@@ -88,18 +90,22 @@ _declarations: WeakKeyDictionary[Table, Declaration] = WeakKeyDictionary()
 
 
 def marked_classes(table: Table) -> list[type]:
-    """The marked classes whose rows are in ``table``, in the order in which they were marked."""
+    """Return the marked classes whose rows are in ``table``, in the order in which they were
+    marked."""
     declaration = _declarations.get(table)
     return [] if declaration is None else there(declaration.users)
 
 
 def declaration_of(table: Table) -> Declaration | None:
-    """Return what was declared of a table, whether or not it still counts."""
+    """Return the declaration of a table, whether or not it still counts."""
     return _declarations.get(table)
 
 
 def declare(table: Table, class_: type | None, spec: NotifySpec, *, general: bool) -> None:
-    """Remember what was said of a table, by ``class_`` or of the Table itself."""
+    """Remember a declaration of a table.
+
+    :param class_: the class that declares; None if the Table itself is marked.
+    """
     by = [] if class_ is None else [ref(class_)]
     _declarations[table] = Declaration(
         ref(spec), by, list(by), [ref(c) for c in table.columns], general
@@ -109,8 +115,8 @@ def declare(table: Table, class_: type | None, spec: NotifySpec, *, general: boo
 def in_force(
     table: Table, class_: type | None, spec: NotifySpec, *, general: bool
 ) -> Declaration | None:
-    """What was declared of a table and still counts beside what ``class_``, or the Table itself,
-    declares now; the rest is forgotten."""
+    """Return the declaration of a table if it still counts beside the one that ``class_``, or the
+    Table itself, makes now; otherwise forget it."""
     declaration = _declarations.get(table)
     if declaration is None:
         return None
@@ -123,13 +129,13 @@ def in_force(
 
 
 def forget(table: Table) -> None:
-    """Take back what was declared of a table, and its marking."""
+    """Forget the declaration of a table, and take its marking away."""
     del _declarations[table]
     mark(table, None)
 
 
 def is_marked_alone(table: Table) -> bool:
-    """Return whether something marked the table that was not said of a whole MetaData."""
+    """Return whether something else than a declaration of a whole MetaData marked the table."""
     declaration = _declarations.get(table)
     return marking_of(table) is not None and (
         declaration is None or (not declaration.general and declaration.holds(table, None))
@@ -138,7 +144,7 @@ def is_marked_alone(table: Table) -> bool:
 
 @contextmanager
 def undone_by_errors(tables: Iterable[Table]) -> Iterator[None]:
-    """Leave tables as they were if the block that marks them raises an error."""
+    """Restore the markings of tables if the block that marks them raises an error."""
     known = [(t, marking_of(t), _declarations.get(t)) for t in tables]
     before = [
         (t, marking, None if d is None else replace(d, by=[*d.by], users=[*d.users]))
@@ -157,8 +163,8 @@ def undone_by_errors(tables: Iterable[Table]) -> Iterator[None]:
 
 
 def _is_live(class_: type, successor: type | None) -> bool:
-    """Return whether a class is mapped, and ``successor`` is neither it nor a class above it,
-    defined again."""
+    """Return whether a class is mapped, and ``successor`` is not a second definition of it or of a
+    class above it."""
     return inspect(class_, raiseerr=False) is not None and not any(
         _is_again(above, successor) for above in class_.__mro__
     )
@@ -166,8 +172,10 @@ def _is_live(class_: type, successor: type | None) -> bool:
 
 def _is_again(class_: type, successor: type | None) -> bool:
     """Return whether ``successor`` is the same class defined again, as a notebook or a reload does.
-    What a function makes several times, for children of one polymorphic class, has the same name
-    and another identity."""
+
+    Classes that one function makes for several children of a polymorphic class have one name, but
+    different polymorphic identities.
+    """
     if successor is None or class_ is successor:
         return False
     if (class_.__module__, class_.__qualname__) != (successor.__module__, successor.__qualname__):
@@ -178,8 +186,11 @@ def _is_again(class_: type, successor: type | None) -> bool:
 
 
 def attributes_of(mapper: Mapper[Any], table: Table) -> dict[str, Column[Any]]:
-    """The columns of a table by attribute name. (``mapper.column_attrs`` would configure all
-    mappers, and it is too early for that: a relationship may name a class that is yet to come.)"""
+    """Return the columns of a table by attribute name.
+
+    ``mapper.column_attrs`` would configure all mappers, which is too early: a relationship may name
+    a class that is not defined yet.
+    """
     found = {}
     for column in table.columns:
         with suppress(UnmappedColumnError):

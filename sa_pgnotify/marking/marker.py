@@ -1,13 +1,10 @@
-"""Marking, and the hooks that install the triggers with the tables.
+"""``notify_on_change``, the way to mark what cannot take the mixin.
 
 A marking is plain data in ``Table.info``, which survives pickling and ``Table.to_metadata()``.
-``create_all`` and ``drop_all`` are hooked on by events, which run for every MetaData, so that each
-hook first asks whether anything of it is marked.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
@@ -15,14 +12,10 @@ from sqlalchemy import MetaData, Table, inspect
 from sqlalchemy.orm import Mapper
 
 from ..errors import NotifyConfigError
-from .mapped_classes import (
-    mark_class,
-    mark_table,
-)
+from .mapped_classes import mark_class
 from .spec import NotifySpec
+from .tables import mark_table
 from .whole_metadata import Skip, mark_metadata
-
-logger = logging.getLogger("sa_pgnotify")
 
 __all__ = ["notify_on_change"]
 
@@ -47,46 +40,47 @@ def notify_on_change(
 ) -> Any:
     """Mark a Core table, a mapped class that cannot take the mixin, or all that a MetaData holds.
 
-    Of a Core table the columns' keys serve as attribute names. A class, or its mapper, is marked as
-    the mixin would, those below it included. Of a MetaData every table is marked that can be: as
-    its class if one maps it, and as it stands if none does. The change log, ``alembic_version``,
-    tables without a primary key and those that are marked, or opted out, already are left as they
-    are, with a line in the log for each. What is declared for one class or table, before or later,
-    counts for more.
+    The keys of a Core table's columns serve as attribute names. A class, or its mapper, is marked
+    as the mixin would mark it, with the classes below it. In a MetaData every table is marked that
+    can be: as its class declares if one maps it, and as it stands otherwise. The change log,
+    ``alembic_version``, tables without a primary key and tables that are marked or opted out already
+    stay as they are, and the program's log names each of them. A declaration of one class or table,
+    before or later, takes precedence.
 
     :param table: a Table, a mapped class, its mapper, or a MetaData whose tables are there already
         (tables that are added later are not marked).
-    :param skip: of a MetaData: names of tables (``"schema.table"``, or without schema), Tables, or
-        a function that takes a Table and says whether to leave it out.
-    :returns: what was given, so that it serves as a decorator of a class, too.
+    :param skip: tables of a MetaData to leave out: their names (``"schema.table"``, or without
+        schema), Tables, or a function that takes a Table and returns whether to leave it out.
+    :returns: the first argument, so that the function also serves as a decorator of a class.
     :raises NotifyConfigError: if the declaration cannot work there, or contradicts an earlier one.
     """
     if not isinstance(spec, NotifySpec):
         raise NotifyConfigError(
             getattr(table, "fullname", repr(table)),
-            f"{spec!r} is not a NotifySpec. Write NotifySpec(...)",
+            f"{spec!r} is not a NotifySpec",
+            "Write NotifySpec(...)",
         )
     if isinstance(table, MetaData):
         mark_metadata(table, spec, skip)
         return table
     if skip != ():
         raise NotifyConfigError(
-            str(table), "skip leaves tables of a MetaData out. Give it with a MetaData only"
+            str(table), "skip leaves tables of a MetaData out", "Give it with a MetaData only"
         )
     if isinstance(table, Table):
         mark_table(table, spec)
-        return table
-    mapper = (
-        table
-        if isinstance(table, Mapper)
-        else inspect(table, raiseerr=False)
-        if isinstance(table, type)
-        else None
-    )
-    if not isinstance(mapper, Mapper):
-        name = table.__name__ if isinstance(table, type) else repr(table)
-        raise NotifyConfigError(
-            name, "it is not a Table, a mapped class or a MetaData. Give one of these"
-        )
-    mark_class(mapper, spec)
+    else:
+        mark_class(_mapper_of(table), spec)
     return table
+
+
+def _mapper_of(entity: Any) -> Mapper[Any]:
+    """Return the mapper of a mapped class, or the mapper itself."""
+    mapper = inspect(entity, raiseerr=False) if isinstance(entity, type) else entity
+    if not isinstance(mapper, Mapper):
+        raise NotifyConfigError(
+            entity.__name__ if isinstance(entity, type) else repr(entity),
+            "it is not a Table, a mapped class or a MetaData",
+            "Give one of these",
+        )
+    return mapper

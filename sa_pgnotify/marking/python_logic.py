@@ -1,9 +1,9 @@
-"""Find Python's ``and``, ``or``, ``not`` and ``in`` in a function that builds an SQL condition.
+"""Refuse Python's ``and``, ``or``, ``not`` and ``in`` in a function that builds an SQL condition.
 
-They ask each operand for its truth. Most SQL expressions refuse, but ``==`` and ``!=`` answer,
-since SQLAlchemy compares columns by them in its own sets and lists; so ``new.a == 1 and new.b ==
-2`` would quietly become ``new.a == 1``. While such a function runs, its thread gets an error
-instead, unless the question comes from SQLAlchemy itself.
+They ask each operand for its truth value. Most SQL expressions raise an error then, but ``==`` and
+``!=`` return one, because SQLAlchemy compares columns by them in its own sets and lists; so ``new.a
+== 1 and new.b == 2`` would quietly become ``new.a == 1``. While such a function runs, its thread
+gets an error instead, unless SQLAlchemy itself asks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _answer: Any = BinaryExpression.__bool__
 
 @contextmanager
 def refusing(error: Callable[[], Exception]) -> Iterator[None]:
-    """Raise what ``error`` makes wherever the block asks an SQL comparison for its truth."""
+    """Raise the error that ``error`` returns wherever the block asks an SQL comparison for its
+    truth value."""
     global _running  # noqa: PLW0603 (the class is one for all threads)
     with _lock:
         _running += 1

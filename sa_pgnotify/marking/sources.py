@@ -1,5 +1,4 @@
-"""What a listener is asked to listen to, taken apart: tables, the classes wanted of each, and plain
-channels."""
+"""From the sources of a listener to tables, the classes wanted of each, and plain channels."""
 
 from __future__ import annotations
 
@@ -13,10 +12,8 @@ from sqlalchemy.orm import Mapper, registry
 from ..errors import NotifyConfigError
 from ..protocol.channels import check_channel
 from .declarations import marked_classes
-from .mapped_classes import (
-    general_mapper,
-    tables_of,
-)
+from .inheritance import tables_of
+from .mapped_classes import general_mapper
 from .spec import marking_of
 
 __all__ = ["Wanted", "expand"]
@@ -24,7 +21,7 @@ __all__ = ["Wanted", "expand"]
 
 @dataclass
 class TableInterest:
-    """A table, and what of it is wanted.
+    """The part of a table's events that is wanted.
 
     :ivar mapper: the most general mapper of its rows; None for Core.
     :ivar classes: events of these classes and those below them are wanted.
@@ -34,22 +31,24 @@ class TableInterest:
     classes: list[type] = field(default_factory=list)
 
     def accepts(self, class_: type) -> bool:
+        """Return whether events of a class are wanted."""
         opted_out = getattr(class_, "__notify__", True) is None
         return issubclass(class_, tuple(self.classes)) and not opted_out
 
 
 @dataclass
 class Wanted:
-    """Everything that the sources of a listener come to."""
+    """The tables and channels that the sources of a listener name."""
 
     tables: dict[Table, TableInterest] = field(default_factory=dict)
     channels: set[str] = field(default_factory=set)
 
 
 def expand(sources: Iterable[Any]) -> Wanted:
-    """
+    """Return the tables and channels that sources name.
+
     :param sources: mapped classes, Tables, MetaData, declarative bases, names of channels.
-    :raises NotifyConfigError: if one of them is none of these, or holds nothing that is marked.
+    :raises NotifyConfigError: if a source is none of these, or nothing in it is marked.
     """
     wanted = Wanted()
     for source in sources:
@@ -68,7 +67,8 @@ def expand(sources: Iterable[Any]) -> Wanted:
         else:
             raise NotifyConfigError(
                 "Listener",
-                f"cannot listen to {source!r}: give a mapped class, a Table, a MetaData, or the name of a channel",
+                f"cannot listen to {source!r}",
+                "Give a mapped class, a Table, a MetaData, or the name of a channel",
             )
     return wanted
 
@@ -77,7 +77,8 @@ def _require(marked: object, subject: str) -> None:
     if not marked:
         raise NotifyConfigError(
             subject,
-            "nothing of it is marked, so it has no events. Use NotifyOnChange, or notify_on_change()",
+            "nothing in it is marked, so it has no events",
+            "Use NotifyOnChange, or notify_on_change()",
         )
 
 
@@ -96,7 +97,8 @@ def _add_class(wanted: Wanted, class_: type) -> None:
     if not isinstance(mappers_of, registry) or not isinstance(metadata, MetaData):
         raise NotifyConfigError(
             class_.__name__,
-            "it is neither a mapped class nor a declarative base. Map it before you listen to it",
+            "it is neither a mapped class nor a declarative base",
+            "Map it before you listen to it",
         )
     mappers_of.configure()
     mappers = [m for m in mappers_of.mappers if issubclass(m.class_, class_)]
@@ -131,8 +133,8 @@ def _add(wanted: Wanted, table: Table, mapper: Mapper[Any] | None, class_: type 
 def _most_general(
     mapper: Mapper[Any], below: list[Mapper[Any]], table: Table
 ) -> Mapper[Any] | None:
-    """The mapper furthest up whose own rows are in ``table``: above ``mapper`` for a shared table,
-    below it for a child's."""
+    """Return the mapper furthest up whose own rows are in ``table``: above ``mapper`` for a shared
+    table, below it for a child's."""
     above = list(mapper.iterate_to_root())
     candidates = [m for m in (*reversed(above), *below) if m.local_table is table]
     return candidates[0] if candidates else None

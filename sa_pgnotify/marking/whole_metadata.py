@@ -1,9 +1,8 @@
-"""Marking all that a MetaData holds: the first thing to do with an application that is there
-already.
+"""Marking every table of a MetaData, which is how an existing application begins.
 
-Not every table can be marked, and a marking that stops half way would be worse than none: what
-cannot be marked is passed over with a line in the log, and an error in the declaration itself
-leaves everything as it was.
+Not every table can be marked, and a marking that stopped half way would be worse than none. So a
+table that cannot be marked is skipped and named in the program's log, and an error in the
+declaration itself restores all markings.
 """
 
 from __future__ import annotations
@@ -19,8 +18,10 @@ from sqlalchemy.orm.mapper import _all_registries
 from ..errors import NotifyConfigError
 from ..log.tables import find_log
 from .declarations import is_marked_alone, undone_by_errors
-from .mapped_classes import NotifyOnChange, mark_class, mark_table, spec_of
-from .spec import NotifySpec, TableUnfit, marking_of
+from .mapped_classes import NotifyOnChange, mark_class, spec_of
+from .resolution import TableUnfit
+from .spec import NotifySpec, marking_of
+from .tables import mark_table
 
 __all__ = ["Skip", "mark_metadata"]
 
@@ -33,15 +34,17 @@ _OF_TOOLS = {"alembic_version": "it is Alembic's"}
 def mark_metadata(
     metadata: MetaData, spec: NotifySpec, skip: Skip | Callable[[Table], object]
 ) -> None:
-    """
-    :raises NotifyConfigError: if the MetaData holds no table yet, ``skip`` names one that it does
-        not hold, or the declaration cannot work on one of the tables; then nothing is marked.
+    """Mark every table of a MetaData that can be marked.
+
+    :raises NotifyConfigError: if the MetaData has no tables yet, ``skip`` names a table that it
+        does not have, or the declaration cannot work on one of the tables; then nothing is marked.
     """
     tables = list(metadata.tables.values())
     if not tables:
         raise NotifyConfigError(
             "MetaData",
-            "it holds no table yet. Mark it after the modules of its models are imported",
+            "it holds no table yet",
+            "Mark it after the modules of its models are imported",
         )
     hierarchies = list(_hierarchies(metadata))
     reasons = _skipped(tables, skip) | _kept(metadata, tables, hierarchies)
@@ -71,16 +74,16 @@ def mark_metadata(
 
 @contextmanager
 def _noting_unfit(tables: Collection[Table], reasons: dict[Table, str]) -> Iterator[None]:
-    """Leave tables that no declaration can work on as they were, and note why."""
+    """Restore the markings of tables on which no declaration can work, and note why."""
     try:
         with undone_by_errors(tables):
             yield
     except TableUnfit as error:
-        reasons.update(dict.fromkeys(tables, error.problem))
+        reasons.update(dict.fromkeys(tables, f"{error.problem}. {error.fix}"))
 
 
 def _hierarchies(metadata: MetaData) -> Iterator[Mapper[object]]:
-    """The mappers above which there is none, of the classes whose rows are in tables of a
+    """Yield the mappers, without any above them, of the classes whose rows are in tables of a
     MetaData."""
     for registry in _all_registries():
         for mapper in sorted(
@@ -94,16 +97,16 @@ def _hierarchies(metadata: MetaData) -> Iterator[Mapper[object]]:
 
 
 def _skipped(tables: Iterable[Table], skip: Skip | Callable[[Table], object]) -> dict[Table, str]:
-    """The tables that ``skip`` leaves out, and why.
+    """Return the tables that ``skip`` leaves out, each with the reason.
 
-    :raises NotifyConfigError: if it names one that is not among them.
+    :raises NotifyConfigError: if it names a table that is not among them.
     """
     tables = list(tables)
     if callable(skip):
         return {t: "skip leaves it out" for t in tables if skip(t)}
     if isinstance(skip, str):
         raise NotifyConfigError(
-            "MetaData", f"skip={skip!r} is not a list of names. Write skip=[{skip!r}]"
+            "MetaData", f"skip={skip!r} is not a list of names", f"Write skip=[{skip!r}]"
         )
     reasons = {}
     for name in skip:
@@ -115,7 +118,8 @@ def _skipped(tables: Iterable[Table], skip: Skip | Callable[[Table], object]) ->
         if not found:
             raise NotifyConfigError(
                 "MetaData",
-                f"skip names {name!s}, which it does not hold. It holds {', '.join(_names(tables))}",
+                f"skip names {name!s}, which it does not hold",
+                f"It holds {', '.join(_names(tables))}",
             )
         reasons.update(dict.fromkeys(found, "skip names it"))
     return reasons
@@ -128,7 +132,7 @@ def _names(tables: Iterable[Table]) -> list[str]:
 def _kept(
     metadata: MetaData, tables: Iterable[Table], hierarchies: Iterable[Mapper[object]]
 ) -> dict[Table, str]:
-    """The tables that are not to be marked, whatever is said of all, and why."""
+    """Return the tables that a declaration of all tables does not mark, each with the reason."""
     log = find_log(metadata)
     ours = [] if log is None else log.tables
     opted_out = {

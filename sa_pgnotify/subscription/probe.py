@@ -41,7 +41,8 @@ def greet(connection: ListenConnection) -> None:
     if not connection.execute(_FIRST_QUESTION):
         raise ListenUnavailable(
             "standby",
-            "this server is a standby, and a standby cannot LISTEN. Connect to the primary",
+            "this server is a standby, and a standby cannot LISTEN",
+            "Connect to the primary",
         )
 
 
@@ -78,7 +79,8 @@ def probe(
                 raise ListenUnavailable(
                     "pooler",
                     f"LISTEN succeeded, but a notification did not arrive within {PROBE_SECONDS:.0f} s: a transaction pooler "
-                    "(pgbouncer with pool_mode=transaction, say) stands in between. Give the listener an engine that connects "
+                    "(pgbouncer with pool_mode=transaction, say) stands in between",
+                    "Give the listener an engine that connects "
                     "to PostgreSQL directly, or with session pooling",
                 )
             waiting.wait(connection, left)

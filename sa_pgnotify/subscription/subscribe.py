@@ -24,8 +24,9 @@ from ..sql import schema_translation
 from ..states import States
 from ..triggers.catalog import Installed, installed, marked_sets
 from ..triggers.column_sql import FAMILIES
-from ..triggers.drift import compare
-from ..triggers.trigger_set import TriggerSet, read_comment
+from ..triggers.drift import Drift, compare, triggers_missing
+from ..triggers.function_comment import read_comment
+from ..triggers.trigger_set import TriggerSet
 from .trigger_watch import State, states_of
 
 __all__ = ["Inspection", "apply", "build_routes", "inspect", "read_again"]
@@ -59,17 +60,14 @@ def inspect(
     sets = marked_sets(ordered, schema_translation(engine))
     before = states_of(connection.execute, sets.values())
     found = installed(connection.execute, sets.values())
-    silent: dict[str, list[str]] = {}
+    silent: dict[str, list[Drift]] = {}
     for table, triggers in sets.items():
         for drift in compare(triggers, found.get(triggers), table.fullname):
             if drift.kind in SILENT:
-                silent.setdefault(table.fullname, []).append(str(drift))
+                silent.setdefault(table.fullname, []).append(drift)
             else:
                 states.report("triggers differ", drift)
-    missing = None
-    if silent:
-        lines = " ".join(line for lines in silent.values() for line in lines)
-        missing = TriggersMissing(tuple(silent), lines)
+    missing = triggers_missing(silent) if silent else None
     return Inspection(sets, before, found, missing)
 
 
@@ -171,7 +169,8 @@ def apply(connection: ListenConnection, routes: Mapping[str, Route], presence: P
         raise ListenUnavailable(
             "lock",
             "the advisory locks by which writers see a listener cannot be had: "
-            f"{holder} holds them exclusively. End that session by pg_terminate_backend()",
+            f"{holder} holds them exclusively",
+            "End that session by pg_terminate_backend()",
         ) from error
 
 

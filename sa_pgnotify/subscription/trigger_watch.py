@@ -16,13 +16,9 @@ from typing import Any
 
 from ..sql import Execute, literal, quote
 from ..triggers.catalog import Installed, installed
-from ..triggers.trigger_set import (
-    NOT_PARAMETERS,
-    TRIGGER_NAMES,
-    TRIGGERS,
-    TriggerSet,
-    read_comment,
-)
+from ..triggers.function_comment import parameters_in, read_comment
+from ..triggers.names import TRIGGER_NAMES, TRIGGERS
+from ..triggers.trigger_set import TriggerSet
 
 __all__ = ["VERIFY_SECONDS", "State", "TriggerWatch", "states_of"]
 
@@ -177,8 +173,7 @@ def _works_alike(triggers: TriggerSet, known: Installed | None, found: Installed
     resolved = said.get("resolved", {})
     if known.source == found.source or "columns" not in said:
         return False
-    parameters = {name: value for name, value in said.items() if name not in NOT_PARAMETERS}
-    made = TriggerSet.from_parameters(triggers.table, triggers.schema, **parameters)
+    made = TriggerSet.from_parameters(triggers.table, triggers.schema, **parameters_in(said))
     return (made.source(resolved, found.near_log), made.is_definer) == (
         found.source,
         found.is_definer,

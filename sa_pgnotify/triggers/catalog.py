@@ -1,8 +1,8 @@
-"""What is installed in the database, and how it differs from what the models say.
+"""The triggers and functions that are installed in a database.
 
-Read from ``pg_catalog`` in one query for all tables: the source of a function is kept there byte
-for byte, the facts of a trigger in columns, so that nothing has to be created, parsed or locked to
-compare them.
+They are read from ``pg_catalog`` in one query for all tables. It keeps the source of a function byte
+for byte, and the facts of a trigger in columns, so that comparing them creates, parses and locks
+nothing.
 """
 
 from __future__ import annotations
@@ -19,24 +19,19 @@ from ..log.tables import LogNames
 from ..marking.spec import marking_of
 from ..protocol.channels import DEFAULT_CHANNEL, RELATION
 from ..sql import Execute, literal, quote
-from .install_steps import BASE_TYPE, COMMENT_PREFIX, FUNCTION_PREFIX, VIRTUAL
-from .trigger_set import (
-    TRIGGER_NAMES,
-    TRIGGER_SHAPE,
-    TRIGGERS,
-    TriggerSet,
-    read_comment,
-    trigger_set,
-)
+from .function_comment import read_comment
+from .install_steps import BASE_TYPE, VIRTUAL
+from .names import COMMENT_PREFIX, FUNCTION_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPE, TRIGGERS
+from .trigger_set import TriggerSet, trigger_set
 
 __all__ = ["Function", "Installed", "functions", "installed", "marked_sets"]
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A trigger of ours.
+    """One of the triggers of this library.
 
-    :ivar shape: one of ``TRIGGER_SHAPES``, if nobody altered it.
+    :ivar shape: one of ``TRIGGER_SHAPES``, unless the trigger was altered by hand.
     :ivar enabled: pg_trigger.tgenabled: O(rigin), A(lways), R(eplica) or D(isabled).
     """
 
@@ -47,26 +42,27 @@ class Trigger:
 
     @property
     def fires(self) -> bool:
+        """Whether ordinary writes fire the trigger."""
         return self.enabled in "OA"
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What the database has for one table.
+    """The function and the triggers that the database has for one table.
 
-    :ivar relation: the table's name in messages; ``channel`` the channel that the function says it
-        sends on, else the default one; ``log`` the change log that it says it writes to instead, or
+    :ivar relation: the table's name in messages; ``channel`` the channel that is named in the
+        function's comment, else the default one; ``log`` the change log that is named there, or
         None.
-    :ivar function_oid: of the function that the triggers run, or that has its name;
-        ``has_its_name`` tells.
+    :ivar function_oid: of the function that the triggers run, or, without triggers, of the one that
+        has the function's name; ``has_its_name`` whether it has that name.
     :ivar source: the function's source, or None if there is no such function; ``settings`` its SET
         clauses, ``comment`` its comment, ``is_definer`` whether it runs with its owner's rights.
-    :ivar columns: their names.
-    :ivar types: column name to type OID, domains replaced by what they are made of.
-    :ivar virtual: names of the columns that PostgreSQL computes when they are read, with what from,
-        as SQL.
-    :ivar owner: OID of the role that owns the function; ``stranger`` its name, if it is neither a
-        superuser nor the table's owner.
+    :ivar columns: the names of the table's columns.
+    :ivar types: column name to type OID, domains replaced by the type under them.
+    :ivar virtual: names of the columns that PostgreSQL computes when they are read, each with its
+        expression as SQL.
+    :ivar owner: OID of the role that owns the function; ``stranger`` the role's name, if it is
+        neither a superuser nor the table's owner.
     :ivar near_log: the schema of the change log that ``search_path`` gives, or None.
     """
 
@@ -88,11 +84,12 @@ class Installed:
     stranger: str | None
 
     def lacks(self, wanted: TriggerSet) -> list[str]:
-        """The names of the columns that the triggers would need and the table does not have."""
+        """Return the names of the columns that the triggers would need and the table does not
+        have."""
         return [c.name for c in wanted.columns if c.name not in self.columns]
 
     def fitted(self, wanted: TriggerSet) -> TriggerSet:
-        """``wanted`` for the types that the columns really have."""
+        """Return ``wanted`` for the types that the columns have in the database."""
         return wanted.as_in_database(self.types, self.virtual)
 
 
@@ -129,7 +126,8 @@ ORDER BY 1
 
 
 def installed(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, Installed]:
-    """What the database has for each of ``sets``; those whose table does not exist are left out."""
+    """Return what the database has for each of ``sets``; those whose table does not exist are left
+    out."""
     wanted = list(sets)
     asked = [
         {
@@ -141,60 +139,64 @@ def installed(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, 
         for i, s in enumerate(wanted)
     ]
     sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)))
-    result: dict[TriggerSet, Installed] = {}
-    for (
-        place,
-        function,
-        named,
-        definer,
-        source,
-        comment,
-        settings,
-        relation,
-        channel,
-        triggers,
-        *about,
-    ) in execute(sql):
-        columns, types, virtual, near_log, owner, stranger = about
-        found = [Trigger(*given) for given in json.loads(triggers or "[]")]
-        by_name = {trigger.name: trigger for trigger in found}
-        said = read_comment(comment) or {}
-        result[wanted[place]] = Installed(
-            relation=relation,
-            channel=said.get("channel") or channel,
-            log=LogNames(said.get("log_schema")) if said.get("durable") else None,
-            function_oid=function,
-            has_its_name=bool(named),
-            is_definer=bool(definer),
-            source=source,
-            comment=comment,
-            settings=json.loads(settings or "{}"),
-            triggers=by_name,
-            columns=frozenset(json.loads(columns or "[]")),
-            types=json.loads(types or "{}"),
-            virtual=json.loads(virtual or "{}"),
-            near_log=near_log,
-            owner=owner,
-            stranger=stranger,
-        )
-    return result
+    return {wanted[place]: _installed(*row) for place, *row in execute(sql)}
+
+
+def _installed(
+    function: int | None,
+    named: int | None,
+    definer: int | None,
+    source: str | None,
+    comment: str | None,
+    settings: str | None,
+    relation: str,
+    channel: str,
+    triggers: str | None,
+    columns: str | None,
+    types: str | None,
+    virtual: str | None,
+    near_log: str | None,
+    owner: int | None,
+    stranger: str | None,
+) -> Installed:
+    """Return what a row of the query says of a table."""
+    noted = read_comment(comment) or {}
+    found = [Trigger(*facts) for facts in json.loads(triggers or "[]")]
+    return Installed(
+        relation=relation,
+        channel=noted.get("channel") or channel,
+        log=LogNames(noted.get("log_schema")) if noted.get("durable") else None,
+        function_oid=function,
+        has_its_name=bool(named),
+        is_definer=bool(definer),
+        source=source,
+        comment=comment,
+        settings=json.loads(settings or "{}"),
+        triggers={trigger.name: trigger for trigger in found},
+        columns=frozenset(json.loads(columns or "[]")),
+        types=json.loads(types or "{}"),
+        virtual=json.loads(virtual or "{}"),
+        near_log=near_log,
+        owner=owner,
+        stranger=stranger,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A trigger function of ours, and one of the triggers that run it. It is known by its comment,
-    or by that trigger's name and its own.
+    """A trigger function of this library, and one of the triggers that run it. It is recognized by
+    its comment, or by that trigger's name and its own.
 
-    :ivar said: what its comment says, as :func:`~sa_pgnotify.triggers.trigger_set.read_comment`
-        gives it; None if that is damaged or lost.
-    :ivar table_schema: where the trigger is; it, ``table``, ``trigger`` and ``visible`` are None if
-        there is none.
+    :ivar comment: the content of its comment, from
+        :func:`~sa_pgnotify.triggers.function_comment.read_comment`; None if it is damaged or lost.
+    :ivar table_schema: the schema of the trigger's table; it, ``table``, ``trigger`` and
+        ``visible`` are None if no trigger runs the function.
     :ivar visible: whether ``search_path`` finds the table without its schema.
     """
 
     schema: str
     name: str
-    said: dict[str, Any] | None
+    comment: dict[str, Any] | None
     table_schema: str | None
     table: str | None
     trigger: str | None
@@ -216,18 +218,19 @@ ORDER BY 1, 2, 6
 
 
 def functions(execute: Execute) -> list[Function]:
-    """All trigger functions of ours in the database, once for each trigger that runs them."""
+    """Return all trigger functions of this library in the database, once for each trigger that runs
+    them."""
     rows = (
         Function(schema, name, read_comment(comment), *trigger)
         for schema, name, comment, *trigger in execute(_FUNCTIONS)
     )
-    return [f for f in rows if f.said is not None or f.trigger in TRIGGER_NAMES.values()]
+    return [f for f in rows if f.comment is not None or f.trigger in TRIGGER_NAMES.values()]
 
 
 def marked_sets(
     tables: Iterable[Table], schema_of: Callable[[str | None], str | None]
 ) -> dict[Table, TriggerSet]:
-    """The trigger sets of the marked ones among ``tables``."""
+    """Return the trigger sets of the marked ones among ``tables``."""
     return {
         t: trigger_set(t, marking).in_schemas(schema_of)
         for t in tables

@@ -1,11 +1,11 @@
-"""The partitions and inheritance children of a marked table, as far as they make its triggers fail.
+"""The partitions and inheritance children of a marked table that make its triggers fail.
 
 A statement trigger with transition tables fires for writes to the table that it is on, and
 PostgreSQL collects the rows of all its descendants. It cannot do that for a foreign table: once
 such triggers are there, each statement that reaches a foreign descendant fails with "cannot collect
-transition tuples from child foreign tables" (PostgreSQL before 2025's minor releases collected
-wrong rows instead). Other descendants, whether temporary, unlogged or with columns in another
-order, are collected as they should be.
+transition tuples from child foreign tables". (The minor releases before 2025 collected wrong rows
+instead.) Other descendants, whether temporary, unlogged or with columns in another order, do no
+harm.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ def collecting_kinds(operations: Collection[str]) -> str:
 def foreign_children(
     execute: Execute, tables: Iterable[tuple[str, str]]
 ) -> dict[int, list[tuple[str, str]]]:
-    """Return the schemas and names of the foreign tables below tables, by the place of these in
-    ``tables``; where there are none, nothing.
+    """Return the schemas and names of the foreign tables below tables, by the place of the table in
+    ``tables``; those that have none are left out.
 
-    :param tables: of each, SQL for its name as a text, and what :func:`collecting_kinds` returns.
+    :param tables: for each, SQL for its name as a text, and what :func:`collecting_kinds` returns.
     """
     wanted = ", ".join(
         f"({place}, pg_catalog.to_regclass({name})::oid, ARRAY[{kinds}])"

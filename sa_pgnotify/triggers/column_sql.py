@@ -1,8 +1,8 @@
 """How the values of a column are written into a message and compared, by the family of its type.
 
-A value must arrive as its type's output function writes it, whatever the writer's session is set
-to, and a change must be seen even where the type's own equality sees none. What is known of a type
-saves work; what is not known is done the general way.
+A value must arrive as its type's output function writes it, whatever the settings of the writer's
+session, and a change must be found even where the type's own equality finds none. Known families of
+types have shorter SQL; all other types take the general way.
 """
 
 from __future__ import annotations
@@ -39,20 +39,19 @@ FIXED_SETTINGS: dict[str, str | None] = {
     "quote_all_identifiers": "off",
     "lc_monetary": None,
 }
-"""The settings that output functions depend on, and the values for which a SELECT's text is
-decoded; None: the value that the role has which installs the trigger, since a SELECT of the same
-application has it as well."""
+"""The settings that output functions depend on, and the values for which texts are decoded; None:
+the value that the installing role has, because a SELECT of the same application has it as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
     """How the values of a family of types are written and compared.
 
-    :ivar code: one letter that stands for it in messages.
-    :ivar bare: their text never holds a control character and is never empty, so it needs no
-        escaping.
+    :ivar code: the letter for the family in messages.
+    :ivar bare: whether the texts need no escaping, because they never hold a control character and
+        are never empty.
     :ivar differ: an SQL condition over ``{o}`` and ``{n}`` that is true if they differ in any byte.
-    :ivar settings: the settings on which their text depends.
+    :ivar settings: the settings on which the texts depend.
     """
 
     code: str
@@ -75,7 +74,7 @@ FAMILIES = {
     # Under the column's own collation, 'a' may equal 'A'.
     "text": Family("t", False, '{o} COLLATE "C" IS DISTINCT FROM {n} COLLATE "C"'),
     "other": Family("o", False, settings=tuple(FIXED_SETTINGS)),
-    # A SELECT gives another value than the stored one, so it is compared, and does not travel.
+    # A SELECT returns another value than the stored one, which is therefore compared but not sent.
     "expression": Family("x", False, settings=tuple(FIXED_SETTINGS)),
 }
 _OIDS = {
@@ -118,7 +117,7 @@ _FAMILY_OF_TYPE: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
 
 
 def family_of(type_: TypeEngine[Any]) -> str:
-    """The name of the family (a key of ``FAMILIES``) of a column type; ``"other"`` for what is not
+    """Return the family (a key of ``FAMILIES``) of a column type; ``"other"`` for types that are not
     known well."""
     if is_read_by_expression(type_):
         return "expression"
@@ -154,26 +153,26 @@ class TriggerColumn:
         return quote(self.name)
 
     def of(self, row: str) -> str:
-        """SQL for the column of a row."""
+        """Return SQL for the column of a row."""
         return f"{row}.{self.quoted}"
 
     def read(self, row: str) -> str:
-        """SQL that reads the column, under its name, from a row of a transition table."""
+        """Return SQL that reads the column, under its name, from a row of a transition table."""
         return f"{self.mark(row)} AS {self.quoted}" if self.virtual else self.of(row)
 
     def mark(self, row: str) -> str:
-        """What the installing statement replaces by the column, or by the expression that it is
-        computed from."""
+        """Return the mark that the installing statement replaces by the column, or by the
+        expression that it is computed from."""
         return f"@the value of {self.of(row)}@"
 
     def differs(self, old: str, new: str) -> str:
-        """An SQL condition: the column is not byte for byte the same in two rows. It is never
-        NULL."""
+        """Return an SQL condition that the column is not byte for byte the same in two rows. It is
+        never NULL."""
         return FAMILIES[self.family].differ.format(o=self.of(old), n=self.of(new))
 
     def text(self, value: str) -> str:
-        """SQL that gives a value of the column as its type's output function writes it, in the form
-        that a row of a message takes.
+        """Return SQL for a value of the column as its type's output function writes it, escaped as
+        in a row of a message.
 
         ``concat()`` uses the output functions; ``::text`` would not (char(n) loses its padding,
         inet gains /32, bool becomes true).
@@ -188,22 +187,22 @@ class TriggerColumn:
 
 
 def trigger_column(column: Column[Any]) -> TriggerColumn:
-    """What the trigger has to know of a column."""
+    """Return a column as the trigger's SQL knows it."""
     virtual = column.computed is not None and not column.computed.persisted
     return TriggerColumn(catalog_name(column.name), family_of(column.type), virtual)
 
 
 def oids_of(family: str) -> tuple[int, ...]:
-    """The OIDs of the types that the SQL of a family fits; none if it fits every type."""
+    """Return the OIDs of the types that the SQL of a family fits; none if it fits every type."""
     return _OIDS.get(family, ())
 
 
 def as_in_database(
     column: TriggerColumn, type_oid: int | None, *, is_virtual: bool
 ) -> TriggerColumn:
-    """The column as the database has it, where that differs from what its model says.
+    """Return the column as the database has it, where that differs from its model.
 
-    :param type_oid: of its type, domains replaced by what they are made of; None if the table does
+    :param type_oid: of its type, domains replaced by the type under them; None if the table does
         not have the column.
     :param is_virtual: whether PostgreSQL computes it when it is read.
     """
@@ -214,18 +213,21 @@ def as_in_database(
 
 
 def type_codes(families: Iterable[str]) -> str:
-    """One letter for each family, in order. A message carries those of its columns, so that whoever
-    reads it later, when a column may have a type of another family, sees it."""
+    """Return the letters of families, in order.
+
+    A message carries those of its columns: it may be read later, when a column has a type of
+    another family.
+    """
     return "".join(FAMILIES[family].code for family in families)
 
 
 def escaped(text: str, value: str | None = None) -> str:
-    """SQL that writes a text expression into a row: the three control characters of the layout
-    escaped, NULL as nothing, the empty text as an escape of its own.
+    """Return SQL that writes a text expression into a row: the three control characters of the
+    layout are escaped, NULL becomes the empty text, and the empty text an escape of its own.
 
-    :param value: what is NULL when there is no text, if that is not ``text`` itself.
+    :param value: the SQL that is NULL if there is no text, unless it is ``text`` itself.
     """
-    # as the column's own collation may not allow a search, or take a character for nothing
+    # The column's own collation may not allow a search, or may ignore characters.
     replaced = f'{text} COLLATE "C"'
     for character, escape in (("\\x1b", "1"), ("\\x1e", "2"), ("\\x1f", "3")):
         replaced = f"pg_catalog.replace({replaced}, E'{character}', E'\\x1b{escape}')"

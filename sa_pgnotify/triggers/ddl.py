@@ -1,6 +1,6 @@
 """The DDL elements: install and remove the triggers of one table.
 
-``create_all`` and ``drop_all`` run them by themselves. By hand::
+``create_all`` and ``drop_all`` run them. By hand::
 
     connection.execute(CreateNotifyTriggers(Order.__table__))
     connection.execute(DropNotifyTriggers(Order.__table__))
@@ -21,22 +21,23 @@ from sqlalchemy.sql.compiler import DDLCompiler
 
 from ..errors import NotifyConfigError
 from ..marking.spec import marking_of
+from .install_statement import InstallStatements
 from .trigger_set import TriggerSet, trigger_set
 
 __all__ = ["CreateNotifyTriggers", "DropNotifyTriggers"]
 
 
 ERROR_CHARACTERS = 60
-"""How much of a statement is shown in an error: it may have thousands of characters, and none that
-the user has written."""
+"""How much of a statement is shown in an error: it has thousands of characters, none of which the
+user wrote."""
 
 
 _WRONG_OBJECT_TYPE = "42809"
 
 
 class TriggerStatement(ExecutableDDLElement):
-    """One of the statements of a :class:`~sa_pgnotify.triggers.trigger_set.TriggerSet`, in the
-    schemas that the connection is translated to.
+    """One of the :class:`~sa_pgnotify.triggers.install_statement.InstallStatements`, in the schemas
+    that the connection is translated to.
 
     :param statement: the name of the attribute that holds its text, such as ``"create"``.
     """
@@ -58,7 +59,8 @@ class TriggerStatement(ExecutableDDLElement):
                 what = str(error.orig).partition("\n")[0]
                 raise NotifyConfigError(
                     self.triggers.table,
-                    f"no triggers can be installed, as PostgreSQL says: {what}. Mark the tables that it reads",
+                    f"no triggers can be installed, as PostgreSQL says: {what}",
+                    "Mark the tables that it reads",
                 ) from error
             error.statement = (
                 f"{(error.statement or '')[:ERROR_CHARACTERS]} ... ({type(self).__name__})"
@@ -66,8 +68,9 @@ class TriggerStatement(ExecutableDDLElement):
             raise
 
     def sql(self, schema_of: Callable[[str | None], str | None] = lambda schema: schema) -> str:
-        """The text as PostgreSQL is to read it."""
-        text: str = getattr(self.triggers.in_schemas(schema_of), self.statement)
+        """Return the text that PostgreSQL reads."""
+        statements = InstallStatements(self.triggers.in_schemas(schema_of))
+        text: str = getattr(statements, self.statement)
         return text
 
 
@@ -77,8 +80,8 @@ class CreateNotifyTriggers(TriggerStatement):
     The semantics are those of both ``OR REPLACE`` and ``IF NOT EXISTS``: the function is always
     replaced, which locks no table; a trigger is created only where it is missing or runs another
     function, and only then is the table locked (SHARE ROW EXCLUSIVE: reads go on, writes wait). A
-    trigger that somebody disabled stays disabled, unless it has to be replaced. The one of an
-    operation that is no longer told is dropped (ACCESS EXCLUSIVE).
+    disabled trigger stays disabled, unless it has to be replaced. The trigger of an operation that
+    is no longer published is dropped (ACCESS EXCLUSIVE).
 
     :param table: a marked table.
     :raises NotifyConfigError: if the table is not marked.
@@ -107,7 +110,8 @@ def _marked(table: Table) -> TriggerSet:
     if marking is None:
         raise NotifyConfigError(
             table.fullname,
-            "the table is not marked: use NotifyOnChange on its class, or notify_on_change(table)",
+            "the table is not marked",
+            "Use NotifyOnChange on its class, or notify_on_change(table)",
         )
     return trigger_set(table, marking)
 

@@ -1,22 +1,24 @@
-"""How what is installed differs from what the models say."""
+"""The differences between the installed triggers and those that the models ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import Connection, Engine, MetaData, text
 
+from ..errors import TriggersMissing
 from ..log.tables import LogNames, find_log
 from ..marking.spec import marking_of
 from ..sql import Execute, execute_on, literal, quote, schema_translation
 from .catalog import Installed, functions, installed, marked_sets
 from .children import HINT as DETACH
 from .children import collecting_kinds, foreign_children
-from .install_steps import FUNCTION_PREFIX
+from .function_comment import read_comment
+from .names import FUNCTION_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPES
 from .rights import lacking_rights
-from .trigger_set import TRIGGER_NAMES, TRIGGER_SHAPES, TriggerSet, read_comment
+from .trigger_set import TriggerSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,8 @@ class Drift:
         (ALTER TABLE ... DISABLE TRIGGER), ``"conflicting"`` (something in the database makes writes
         fail because of the triggers) or ``"left over"`` (ours, but no marking asks for it).
     :ivar table: the table's name, as SQLAlchemy gives it (``schema.table``).
-    :ivar object: what differs, e.g. ``"trigger sa_pgnotify_insert"``.
-    :ivar fix: what to do, in one sentence.
+    :ivar object: the part that differs, e.g. ``"trigger sa_pgnotify_insert"``.
+    :ivar fix: how to fix it, in one sentence.
     """
 
     kind: Literal["missing", "outdated", "disabled", "conflicting", "left over"]
@@ -37,75 +39,96 @@ class Drift:
     object: str
     fix: str
 
+    @property
+    def problem(self) -> str:
+        """The difference as a clause."""
+        if self.object == "the table":
+            return f"the table {self.table} is {self.kind}"
+        return f"{self.object} of {self.table} is {self.kind}"
+
     def __str__(self) -> str:
         return f"{self.kind}: {self.object} of {self.table}. {self.fix}"
 
 
+def triggers_missing(drifts: Mapping[str, Sequence[Drift]]) -> TriggersMissing:
+    """Return the error that the triggers of tables do not fire, with the fix of each difference.
+
+    :param drifts: the differences by the name of their table.
+    """
+    every = [drift for found in drifts.values() for drift in found]
+    fix = " ".join(dict.fromkeys(drift.fix for drift in every)).removesuffix(".")
+    return TriggersMissing(tuple(drifts), "; ".join(drift.problem for drift in every), fix)
+
+
 def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> list[Drift]:
-    """How what is installed for a table differs from what its marking asks for."""
-    create = "Run metadata.create_all(engine), or the migration that installs the triggers."
+    """Return how the triggers that are installed for a table differ from its marking.
+
+    :param found: None if the table does not exist.
+    :param table_name: the table's name in the differences.
+    """
+    fix = "Run metadata.create_all(engine), or the migration that installs the triggers."
     if found is None:  # or in a schema that this role may not use, where it sees no table
-        grant = (
-            ""
-            if wanted.schema is None
-            else f" If it is there, GRANT USAGE ON SCHEMA {quote(wanted.schema)} TO this role."
-        )
-        return [Drift("missing", table_name, "the table", create + grant)]
-    lacking = found.lacks(wanted)
-    if lacking:  # create_all leaves such a table alone
+        if wanted.schema is not None:
+            fix += f" If it is there, GRANT USAGE ON SCHEMA {quote(wanted.schema)} TO this role."
+        return [Drift("missing", table_name, "the table", fix)]
+    drifts = []
+    if lacking := found.lacks(wanted):
+        add = "Add it, by a migration; the triggers follow it."
+        drifts += [Drift("outdated", table_name, f"column {name}", add) for name in lacking]
+        # create_all leaves such a table alone
         columns = ", ".join(f"column {name}" for name in lacking)
-        create = (
-            f"First add {columns}, which the table lacks, by a migration; the triggers follow it."
-        )
+        fix = f"First add {columns}, which the table lacks, by a migration; the triggers follow it."
     wanted = found.fitted(wanted)
-    fix = "Add it, by a migration; the triggers follow it."
-    drifts = [Drift("outdated", table_name, f"column {name}", fix) for name in lacking]
-    if found.source is None:
-        drifts.append(Drift("missing", table_name, f"function {wanted.function_name}", create))
-    elif not found.has_its_name or not _is_as_wanted(wanted, found):
-        drifts.append(Drift("outdated", table_name, f"function {wanted.function_name}", create))
-    if found.stranger is not None:
-        fix = f"It could replace the function by code that runs as the writers. ALTER FUNCTION ... OWNER TO the owner of {table_name}."
-        drifts.append(
-            Drift(
-                "conflicting",
-                table_name,
-                f"the role {found.stranger}, which owns function {wanted.function_name}",
-                fix,
-            )
-        )
-    for operation, name in TRIGGER_NAMES.items():
-        trigger = found.triggers.get(name)
-        if operation not in wanted.marking.operations:
-            if trigger is not None:
-                drifts.append(Drift("left over", table_name, f"trigger {name}", create))
-        elif trigger is None:
-            drifts.append(Drift("missing", table_name, f"trigger {name}", create))
-        elif (
-            trigger.shape != TRIGGER_SHAPES[operation] or trigger.function_oid != found.function_oid
-        ):
-            drifts.append(Drift("outdated", table_name, f"trigger {name}", create))
-        elif not trigger.fires:
-            drifts.append(
-                Drift(
-                    "disabled",
-                    table_name,
-                    f"trigger {name}",
-                    f"ALTER TABLE {wanted.qualified_table} ENABLE TRIGGER {name}.",
-                )
-            )
-    drifts.extend(
-        Drift("left over", table_name, f"trigger {name}", create)
-        for name in found.triggers.keys() - TRIGGER_NAMES.values()
-    )
+    drifts += _function_drifts(wanted, found, table_name, fix)
+    drifts += _trigger_drifts(wanted, found, table_name, fix)
     return drifts
 
 
+def _function_drifts(
+    wanted: TriggerSet, found: Installed, table_name: str, fix: str
+) -> Iterator[Drift]:
+    """Yield what is wrong with the function."""
+    function = f"function {wanted.function_name}"
+    if found.source is None:
+        yield Drift("missing", table_name, function, fix)
+    elif not found.has_its_name or not _is_as_wanted(wanted, found):
+        yield Drift("outdated", table_name, function, fix)
+    if found.stranger is not None:
+        yield Drift(
+            "conflicting",
+            table_name,
+            f"the role {found.stranger}, which owns {function}",
+            f"It could replace the function by code that runs as the writers. ALTER FUNCTION ... OWNER TO the owner of {table_name}.",
+        )
+
+
+def _trigger_drifts(
+    wanted: TriggerSet, found: Installed, table_name: str, fix: str
+) -> Iterator[Drift]:
+    """Yield what is wrong with each trigger."""
+    for operation, name in TRIGGER_NAMES.items():
+        trigger, object_ = found.triggers.get(name), f"trigger {name}"
+        if operation not in wanted.marking.operations:
+            if trigger is not None:
+                yield Drift("left over", table_name, object_, fix)
+        elif trigger is None:
+            yield Drift("missing", table_name, object_, fix)
+        elif (
+            trigger.shape != TRIGGER_SHAPES[operation] or trigger.function_oid != found.function_oid
+        ):
+            yield Drift("outdated", table_name, object_, fix)
+        elif not trigger.fires:
+            enable = f"ALTER TABLE {wanted.qualified_table} ENABLE TRIGGER {name}."
+            yield Drift("disabled", table_name, object_, enable)
+    for name in found.triggers.keys() - TRIGGER_NAMES.values():
+        yield Drift("left over", table_name, f"trigger {name}", fix)
+
+
 def _is_as_wanted(wanted: TriggerSet, found: Installed) -> bool:
-    """Whether the function is what it should be; a setting of None stands for any value."""
-    said = read_comment(found.comment) or {}
-    resolved = said.pop("resolved", {})
-    if (said, found.is_definer) != (read_comment(wanted.comment), wanted.is_definer):
+    """Return whether the function is what it should be; a setting of None stands for any value."""
+    comment = read_comment(found.comment) or {}
+    resolved = comment.pop("resolved", {})
+    if (comment, found.is_definer) != (read_comment(wanted.comment), wanted.is_definer):
         return False
     if wanted.source(resolved, found.near_log) != found.source:
         return False
@@ -119,10 +142,10 @@ def _is_as_wanted(wanted: TriggerSet, found: Installed) -> bool:
 
 def check(bind: Engine | Connection, metadata: MetaData | Sequence[MetaData]) -> list[Drift]:
     """Return what is missing, outdated, disabled, conflicting or left over in the database; an
-    empty list if it is as the models say.
+    empty list if it fits the models.
 
-    It reads ``pg_catalog`` and changes nothing. Triggers of tables that are not in ``metadata`` are
-    another program's, and not reported.
+    It reads ``pg_catalog`` and changes nothing. Triggers of tables that are not in ``metadata``
+    belong to another program, and are not reported.
 
     :param bind: engine or connection; its ``schema_translate_map`` is honoured.
     :param metadata: of the models; several if the database is shared by several declarative bases.
@@ -165,7 +188,7 @@ def _has_durable(metadata: MetaData) -> bool:
 def _missing_log(
     connection: Connection, metadata: MetaData, schema_of: Callable[[str | None], str | None]
 ) -> list[Drift]:
-    """The tables of the change log that do not exist."""
+    """Return a difference for each table of the change log that does not exist."""
     log = find_log(metadata)
     names = (
         {}
@@ -192,7 +215,7 @@ def _missing_log(
 def _lacking_rights(
     execute: Execute, names: dict[TriggerSet, str], found: dict[TriggerSet, Installed]
 ) -> Iterator[Drift]:
-    """What the owners of the functions of durable tables may not do with the log."""
+    """Yield the rights on the log that the owners of the functions of durable tables lack."""
     functions = {
         function: w
         for w in names
@@ -212,7 +235,8 @@ def _lacking_rights(
 
 
 def _foreign_children(execute: Execute, names: dict[TriggerSet, str]) -> Iterator[Drift]:
-    """The foreign tables below tables whose triggers collect the rows of all that is below them."""
+    """Yield the foreign tables below tables whose triggers collect the rows of their
+    descendants."""
     for wanted, children in foreign_children_of(execute, names).items():
         for schema, name in children:
             fix = f"PostgreSQL cannot collect its changes for the triggers, and writes that reach it fail. {DETACH}"
@@ -237,14 +261,14 @@ def foreign_children_of(
 def _left_over(
     execute: Execute, known: set[tuple[str, str]], tables: set[tuple[str, str]]
 ) -> list[Drift]:
-    """Functions of ours that work for tables of the metadata, and that no marking asks for.
+    """Return the trigger functions for tables of the metadata that no marking asks for.
 
-    :param known: schema and name of the functions that are asked for; ``tables`` schema and name of
-        all tables of the metadata.
+    :param known: schema and name of the functions that markings ask for; ``tables`` schema and name
+        of all tables of the metadata.
     """
     drifts: dict[tuple[str, str], Drift] = {}
     for f in functions(execute):
-        named_after = (f.said or {}).get("table") or f.name.removeprefix(FUNCTION_PREFIX)
+        named_after = (f.comment or {}).get("table") or f.name.removeprefix(FUNCTION_PREFIX)
         place = (f.table_schema, f.table) if f.table else (f.schema, named_after)
         if (f.schema, f.name) not in known and place in tables:
             fix = f'DROP FUNCTION "{f.schema}"."{f.name}"() CASCADE, unless another program marks the table: then check its MetaData too.'

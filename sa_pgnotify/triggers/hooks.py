@@ -1,4 +1,8 @@
-"""The hooks by which ``create_all`` and ``drop_all`` install and remove the triggers."""
+"""The hooks by which ``create_all`` and ``drop_all`` install and remove the triggers.
+
+SQLAlchemy calls them for every MetaData of the program, so each first asks whether any of the
+tables is marked.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ logger = logging.getLogger("sa_pgnotify")
 def _creates_all(
     metadata: MetaData, connection: Any, tables: Any, _ddl_runner: Any, **_: Any
 ) -> None:
-    # What cannot have triggers is there already: find it before anything is created.
+    # A relation that cannot have triggers exists already: refuse it before anything is created.
     if isinstance(_ddl_runner, SchemaGenerator) and isinstance(connection, Connection) and tables:
         there = _marked(
             connection, set(_ddl_runner.tables or metadata.tables.values()) - set(tables)
@@ -62,7 +66,7 @@ def _drops_all(metadata: MetaData, connection: Any, _ddl_runner: Any, **_: Any) 
             refuse_to_drop_a_shared_log(
                 connection, metadata, tables, schema_translation(connection)
             )
-        # While their log is there, so that its listeners can be notified.
+        # While their log exists, so that its listeners can be notified.
         _remove(connection, [t for t in tables if _durable(t)])
 
 
@@ -81,10 +85,9 @@ def _dropped(
 
 
 def _install(connection: Any, tables: Iterable[Table], *, with_log: bool) -> None:
-    """Install what is missing or outdated; when all is in place, one query and no lock.
+    """Install what is missing or outdated; if nothing is, this takes one query and no lock.
 
-    :param with_log: whether the tables of the change log were among those that were created, or
-        that were there.
+    :param with_log: whether the tables of the change log were created too, or existed.
     """
     marked = _marked(connection, tables)
     statements = {table: CreateNotifyTriggers(table) for table in marked}
@@ -100,7 +103,7 @@ def _install(connection: Any, tables: Iterable[Table], *, with_log: bool) -> Non
         t.metadata: marking.log_schema for t in marked if (marking := _durable(t)) is not None
     }.items():
         log = find_log(metadata)
-        # a table that was copied into another MetaData comes without one
+        # A table that was copied into another MetaData comes without its log.
         if log is None or not with_log:
             metadata.create_all(connection, (log or ChangeLog(metadata, schema=schema)).tables)
     for table in marked:
@@ -108,12 +111,12 @@ def _install(connection: Any, tables: Iterable[Table], *, with_log: bool) -> Non
 
 
 def _can_be_fixed(table: Table, wanted: TriggerSet, found: Installed | None) -> bool:
-    """Whether the table's triggers are not what they should be, and the table has what they need to
-    be so."""
+    """Return whether the table's triggers are not what they should be, and the table has the
+    columns that they need."""
     if found is not None and (absent := found.lacks(wanted)):
         names = ", ".join(f"column {name}" for name in absent)
         logger.warning(
-            "%s lacks %s: its triggers are left as they are, for they could not read that",
+            "%s lacks %s: its triggers are left as they are, because they would read it",
             table.fullname,
             names,
         )
@@ -127,7 +130,7 @@ def _remove(connection: Any, tables: Iterable[Table]) -> None:
 
 
 def _durable(table: Table) -> Marking | None:
-    """The marking of a table whose changes go into a log."""
+    """Return the marking of a table whose changes go into a log; None for other tables."""
     marking = marking_of(table)
     return marking if marking is not None and marking.durable else None
 

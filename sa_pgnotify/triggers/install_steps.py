@@ -1,8 +1,8 @@
-"""The steps of the statements that install and remove triggers, as PL/pgSQL with places to fill.
+"""The steps of the statements that install and remove triggers, as PL/pgSQL with places to fill in.
 
 They run in a ``DO`` block whose variables :data:`DECLARED` names, with nothing but ``pg_catalog``
 on its ``search_path``; each step looks before it acts, or refuses what cannot work with one error
-that says how to fix it. :mod:`sa_pgnotify.triggers.trigger_set` puts them together.
+that says how to fix it. :mod:`sa_pgnotify.triggers.install_statement` puts them together.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from __future__ import annotations
 from ..log.tables import PREFIX as LOG
 from ..protocol.channels import DEFAULT_CHANNEL, RELATION
 from ..protocol.doorbell import bell_channel
-
-FUNCTION_PREFIX = "sa_pgnotify_"
-COMMENT_PREFIX = "sa_pgnotify "
+from .names import COMMENT_PREFIX, FUNCTION_PREFIX
 
 TRIGGER_EXISTS = (
     "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = target AND tgname = '{trigger}'"
     " AND NOT tgisinternal{condition})"
 )
 
-# What is looked up by the installing role's search_path: the types have their schema, and the
-# functions' arguments are exact.
+# These expressions run under the installing role's search_path, so types have their schema, and the
+# functions get arguments of exactly their types.
 DECLARED = """\
   path pg_catalog.text := pg_catalog.current_setting('search_path');
   strings pg_catalog.text := pg_catalog.current_setting('standard_conforming_strings');
@@ -77,8 +75,8 @@ IF target IS NULL THEN
     HINT = 'Create the table before its triggers, and drop its triggers before the table.';
 END IF;"""
 
-# After ALTER TABLE ... RENAME, the triggers of that table run the function that the new table of
-# the old name needs.
+# After ALTER TABLE ... RENAME, the triggers of the renamed table still run the function that has the
+# old name. A new table of that name needs it, so the old function is renamed.
 GIVE_WAY = """IF EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = existing AND tgrelid <> target) THEN
   EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', existing::regprocedure, pg_catalog.concat({prefix}, existing));
 END IF;"""
@@ -107,8 +105,7 @@ IF absent IS NOT NULL THEN
     HINT = pg_catalog.format('Nothing was installed. DROP FUNCTION %s CASCADE, or have the owner of the table own it.',
       existing::regprocedure);
 END IF;"""
-# The log's owner could put a trigger on a slot, which would run with the rights of the function's
-# owner.
+# A trigger that the log's owner puts on a slot would run with the rights of the function's owner.
 LOG_NOT_TRUSTED = """absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
     c.oid::regclass, r.rolname), '; ')
   FROM pg_catalog.pg_class AS h JOIN pg_catalog.pg_namespace AS n ON n.oid = h.relnamespace
@@ -127,8 +124,8 @@ NO_LOG = """IF head IS NULL THEN
     HINT = 'Durable changes are written there. Create all tables of the MetaData, or those of its ChangeLog, before the triggers.';
 END IF;"""
 
-# What SQLAlchemy's tables cannot say: texts are stored as they are, on the row's own page if it has
-# room, for to compress them takes longer than to write them.
+# SQLAlchemy's tables cannot declare this: texts are stored uncompressed, in the row's own page if it
+# has room, because compressing them takes longer than writing them.
 AS_IT_IS = """FOR stray IN SELECT s.oid::regclass FROM pg_catalog.pg_class AS h JOIN pg_catalog.pg_class AS s USING (relnamespace)
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = s.oid
     WHERE h.oid = head AND s.relname = ANY ({slots}) AND a.attname = 'rows' AND a.attstorage <> 'e' LOOP
@@ -147,8 +144,8 @@ BASE_TYPE = """CASE WHEN y.typtype = 'd' THEN (
          SELECT y.oid, y.typbasetype
          UNION ALL SELECT z.oid, z.typbasetype FROM b JOIN pg_catalog.pg_type AS z ON z.oid = b.base)
        SELECT b.oid::bigint FROM b WHERE b.base = 0::oid) ELSE y.oid::bigint END"""
-"""SQL for the OID of a type, of a domain's for what that is made of, given its row ``y`` of
-pg_type."""
+"""SQL for the OID of a type, given its row ``y`` of pg_type; of a domain, the OID of the type under
+it."""
 NO_FIT = """SELECT pg_catalog.string_agg(pg_catalog.format('column %I is of type %s', a.attname,
     pg_catalog.format_type(a.atttypid, a.atttypmod)), ', ')
   INTO absent FROM pg_catalog.jsonb_each({families}::jsonb) AS f JOIN pg_catalog.pg_attribute AS a ON a.attname = f.key
@@ -160,8 +157,8 @@ IF absent IS NOT NULL THEN
     HINT = 'Declare the types that the columns have, or install by metadata.create_all(engine), which looks them up.';
 END IF;"""
 
-# Only what is not there: types and new values of an enum may yet change, in this revision or, when
-# it is undone, after this step.
+# Only objects that do not exist are errors: types and new values of an enum may yet change, in this
+# revision or, in its downgrade, after this step.
 NO_USE = """BEGIN
   EXECUTE {query};
 EXCEPTION WHEN syntax_error OR undefined_column OR undefined_table OR grouping_error THEN
@@ -177,7 +174,7 @@ LOG_SCHEMA = """(SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_cla
 NEAR_LOG = f"body := pg_catalog.replace(body, {{mark}}, {LOG_SCHEMA});"
 NEAR_LITERAL = f"body := pg_catalog.replace(body, {{mark}}, pg_catalog.quote_literal(pg_catalog.concat({LOG_SCHEMA}, {{name}})));"
 
-# A virtual generated column is NULL in a transition table: it is computed from the table's own
+# A virtual generated column is NULL in a transition table, so it is computed from the table's own
 # expression.
 VIRTUAL = "pg_catalog.format('((%s)::%s)', pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.format_type(a.atttypid, a.atttypmod))"
 """SQL for the value of a virtual generated column, given its rows ``a`` of pg_attribute and ``d``
@@ -192,9 +189,9 @@ RESOLVE_VIRTUAL = """FOR place IN 1 .. pg_catalog.cardinality({names}) LOOP
   END IF;
 END LOOP;"""
 
-# The names in a condition mean what they mean to the role that installs it, now and later:
-# PostgreSQL binds them in the body of an SQL function, and writes them with their schemas where
-# pg_catalog alone would not find the same.
+# The names in a condition keep the meaning that they have for the installing role: PostgreSQL binds
+# them in the body of an SQL function, and writes them with their schemas where pg_catalog alone
+# would not find the same objects.
 RESOLVE = """given := {given};
 FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
   probe := pg_catalog.concat(home, '.', pg_catalog.quote_ident(pg_catalog.concat({prefix}, pg_catalog.gen_random_uuid())), '()');
@@ -263,8 +260,8 @@ LOG_OF_COMMENT = (
     "CASE WHEN said.it ->> 'log_schema' IS NULL THEN near_log "
     f"ELSE pg_catalog.to_regclass(pg_catalog.quote_ident(said.it ->> 'log_schema') || '.{LOG}') END"
 )
-# A function is named after its table, as it was called then; its comment tells what its name
-# cannot.
+# A function is named after the name that its table had when it was made; if the name cannot hold
+# it, the comment does.
 FORMER = f"""former := ARRAY(SELECT tgfoid FROM pg_catalog.pg_trigger
   WHERE tgrelid = target AND tgname IN ({{triggers}}) AND NOT tgisinternal
   UNION SELECT f.oid FROM pg_catalog.pg_proc AS f WHERE f.oid = existing

@@ -1,9 +1,8 @@
-"""The marked tables that a database has, read back as Core tables: for programs that know no
-models.
+"""The marked tables of a database, read back as Core tables, for programs without models.
 
-The comment on a trigger function says what it was made from, and the catalog what its table has
-become since; what is read back tells what is told in fact, so that an operation without a trigger
-that fires is no part of it.
+The comment on a trigger function says what it was made from, and the catalog how its table has
+changed since. The tables are marked as what they publish at present: an operation whose trigger
+does not fire is left out.
 """
 
 from __future__ import annotations
@@ -17,20 +16,22 @@ from sqlalchemy.exc import SAWarning
 from ..marking.spec import mark
 from ..sql import execute_on
 from .catalog import Function, Installed, functions, installed
-from .trigger_set import NOT_PARAMETERS, TRIGGER_NAMES, TriggerSet
+from .function_comment import parameters_in
+from .names import TRIGGER_NAMES
+from .trigger_set import TriggerSet
 
 __all__ = ["Installation", "read_installation"]
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What of ours a database has.
+    """The sa_pgnotify triggers that are installed in a database.
 
-    :ivar sets: what was installed, by the full name of its table; ``found`` what is there of it
-        now.
-    :ivar damaged: trigger functions of tables whose comment does not tell, or that a newer version
-        has made; ``unused`` those that no trigger runs.
-    :ivar hidden: tables that have triggers of ours, in schemas that this role may not use.
+    :ivar sets: the trigger sets that were installed, by the full name of their table; ``found``
+        what the database has of them now.
+    :ivar damaged: trigger functions of tables whose comment is damaged or lost, or that a newer
+        version made; ``unused`` those that no trigger runs.
+    :ivar hidden: tables with triggers in schemas that this role may not use.
     """
 
     sets: dict[str, TriggerSet]
@@ -40,20 +41,20 @@ class Installation:
     hidden: list[str]
 
     def silent(self, name: str) -> list[str]:
-        """The triggers of a table that do not fire, or are not there."""
+        """Return the triggers of a table that do not fire, or do not exist."""
         there = self.found[name].triggers
         wanted = [TRIGGER_NAMES[operation] for operation in self.sets[name].marking.operations]
         return [trigger for trigger in wanted if trigger not in there or not there[trigger].fires]
 
     def tables(self, connection: Connection) -> MetaData:
-        """The tables that tell something, reflected and marked."""
+        """Return the tables that publish changes, reflected and marked."""
         metadata = MetaData()
         by_schema: dict[str | None, list[str]] = {}
         for name, triggers in self.sets.items():
             if len(self.silent(name)) < len(triggers.marking.operations):
                 by_schema.setdefault(triggers.schema, []).append(triggers.table)
         with warnings.catch_warnings():
-            # of types that it does not know, whose values are texts then
+            # about types that SQLAlchemy does not know, whose values are texts then
             warnings.simplefilter("ignore", SAWarning)
             for schema, names in by_schema.items():
                 metadata.reflect(connection, schema=schema, only=names, resolve_fks=False)
@@ -73,7 +74,7 @@ class Installation:
 
 
 def read_installation(connection: Connection) -> Installation:
-    """What of ours the database of ``connection`` has."""
+    """Return the triggers that are installed in the database of ``connection``."""
     execute = execute_on(connection)
     sets: dict[str, TriggerSet] = {}
     damaged: dict[str, Function] = {}
@@ -84,15 +85,11 @@ def read_installation(connection: Connection) -> Installation:
             continue
         schema = None if function.visible else function.table_schema
         name = function.table if schema is None else f"{schema}.{function.table}"
-        said = {
-            argument: value
-            for argument, value in (function.said or {}).items()
-            if argument not in NOT_PARAMETERS
-        }
-        if "columns" not in said:
+        parameters = parameters_in(function.comment or {})
+        if "columns" not in parameters:
             damaged[name] = function
         elif function.trigger in TRIGGER_NAMES.values():
-            made = TriggerSet.from_parameters(function.table, schema, **said)
+            made = TriggerSet.from_parameters(function.table, schema, **parameters)
             sets[name] = (
                 made
                 if made.function_name == function.name

@@ -1,9 +1,9 @@
-"""Who else uses a change log: the tables and consumers of other programs, whose changes
-``drop_all`` of this one would take away.
+"""The other users of a change log: tables and consumers of other programs, which would lose their
+changes by the ``drop_all`` of this one.
 
 Programs that share a database share its change log, unless each gives its log a schema of its own.
-Nothing in a MetaData says that; the comments on the trigger functions and the table of consumers
-do.
+A MetaData knows nothing about other programs, so the comments on the trigger functions and the
+table of consumers are read.
 """
 
 from __future__ import annotations
@@ -61,23 +61,23 @@ def refuse_to_drop_a_shared_log(
 
 
 def _writers(execute: Execute, names: LogNames, default: str | None) -> set[Place]:
-    """The tables whose triggers write to the log."""
+    """Return the tables whose triggers write to the log."""
     found: set[Place] = set()
     for f in functions(execute):
         if (
             f.table_schema is not None
             and f.table is not None
-            and f.said is not None
-            and f.said.get("durable")
+            and f.comment is not None
+            and f.comment.get("durable")
         ):
-            schema = f.said.get("log_schema") or default
+            schema = f.comment.get("log_schema") or default
             if schema == names.schema:
                 found.add((f.table_schema, f.table))
     return found
 
 
 def _consumers(execute: Execute, names: LogNames, own: set[Place]) -> list[str]:
-    """The consumers that read changes of a table which exists and is not one of ``own``."""
+    """Return the consumers that read changes of a table which exists and is not one of ``own``."""
     ((there,),) = execute(f"SELECT pg_catalog.to_regclass({literal(names.consumers)})::oid::bigint")
     if there is None:
         return []

@@ -1,10 +1,10 @@
-"""What the owner of a durable trigger function must be allowed to do with the change log, and what
-is missing of that.
+"""The rights on the change log that the owner of a durable trigger function needs, and those that
+it lacks.
 
 The trigger function writes the log with its owner's rights. Half of these rights are worse than
 none: the function runs, and either every write of the user fails, or no change ever reaches the log
-and nothing reports it. So the statement that installs the triggers looks first and refuses, and
-``check`` and ``doctor`` look again, because rights can be revoked later.
+and nothing reports it. So the statement that installs the triggers checks them first, and ``check``
+and ``doctor`` check them again, because rights can be revoked later.
 
 All SQL here runs under ``search_path = pg_catalog, pg_temp`` and under any other: functions are
 qualified, and each operator has operands of exactly the types that it has in ``pg_catalog``, so

@@ -20,7 +20,7 @@ from sa_pgnotify import (
     NotifySpec,
     Updated,
 )
-from sa_pgnotify.triggers.templates.v1 import PART_BYTES
+from sa_pgnotify.triggers.templates.v1_send import PART_BYTES
 
 
 def orders(engine: Engine, spec: NotifySpec = NotifySpec(), **table_args: Any) -> Any:

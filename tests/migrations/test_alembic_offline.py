@@ -23,7 +23,7 @@ from revisions import Project, apply, catalog, marked, shop, together
 
 import alembic_ops
 from sa_pgnotify import Inserted, NotifySpec, Updated, notify_on_change
-from sa_pgnotify.triggers.trigger_set import INSTALL_LOCK
+from sa_pgnotify.triggers.install_statement import INSTALL_LOCK
 
 QUOTES = "it's \"100%\" %s %(y)s $$ $1 $function$ $sa_pgnotify$ {y} :y :'y' \\ \\' \\n ü"
 """As a name and as a value; the tab is kept for values, because Alembic writes spaces for it in the

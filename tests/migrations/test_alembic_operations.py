@@ -25,8 +25,9 @@ from alembic_ops import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotif
 from sa_pgnotify import Inserted, NotifyConfigError, notify_on_change
 from sa_pgnotify.marking.spec import OPERATIONS, Lookup, Marking
 from sa_pgnotify.triggers.column_sql import FAMILIES, TriggerColumn
+from sa_pgnotify.triggers.function_comment import read_comment
 from sa_pgnotify.triggers.parameters import from_parameters, to_parameters
-from sa_pgnotify.triggers.trigger_set import TriggerSet, read_comment
+from sa_pgnotify.triggers.trigger_set import TriggerSet
 
 GIVEN = {"columns": {"id": "integer", "status": "text"}, "key": ["id"], "version": 1}
 CREATE = f"op.create_notify_triggers('orders', **{GIVEN!r})"
@@ -106,30 +107,33 @@ REFUSED = {
     "no columns": ({"columns": ...}, "lack 'columns'"),
     "unknown family": (
         {"columns": {"id": "int"}},
-        "'id' is of the family 'int'; the families are integer,",
+        "'id' is of the family 'int', which does not exist. The families are integer,",
     ),
     "family in a list": ({"columns": {"id": ["integer"]}}, "'id' is of the family"),
-    "columns as list": ({"columns": ["id", "status"]}, "is no dict of columns; write columns="),
-    "columns empty": ({"columns": {}}, "is no dict of columns; write columns="),
-    "key not in columns": ({"key": ["no"]}, "key names 'no', which is none of id, status"),
-    "key as text": ({"key": "id"}, r"key='id' is no list; write key=\['id'\]"),
+    "columns as list": ({"columns": ["id", "status"]}, "is not a dict of columns. Write columns="),
+    "columns empty": ({"columns": {}}, "is not a dict of columns. Write columns="),
+    "key not in columns": (
+        {"key": ["no"]},
+        "key names 'no', which does not exist. Choose from id, status",
+    ),
+    "key as text": ({"key": "id"}, r"key='id' is not a list. Write key=\['id'\]"),
     "key empty": ({"key": []}, "key is empty"),
     "key None": ({"key": None}, "key=None"),
     "key named twice": ({"key": ["id", "id"]}, "key names 'id' twice"),
     "operations unknown": (
         {"operations": ["insert", "upsert"]},
-        "operations names 'upsert', which is none of insert, update, delete, truncate",
+        "operations names 'upsert', which does not exist. Choose from insert, update, delete, truncate",
     ),
     "operations empty": (
         {"operations": []},
-        "operations is empty; to tell nothing, drop the triggers",
+        "operations is empty. Drop the triggers to publish nothing",
     ),
-    "operations as text": ({"operations": "insert"}, r"write operations=\['insert'\]"),
+    "operations as text": ({"operations": "insert"}, r"Write operations=\['insert'\]"),
     "operations None": ({"operations": None}, "operations=None"),
-    "values as text": ({"values": "status"}, r"write values=\['status'\]"),
+    "values as text": ({"values": "status"}, r"Write values=\['status'\]"),
     "values as number": ({"values": 5}, "values=5"),
     "values unknown": ({"values": ["no"]}, "values names 'no'"),
-    "update_of as text": ({"update_of": "status"}, r"write update_of=\['status'\]"),
+    "update_of as text": ({"update_of": "status"}, r"Write update_of=\['status'\]"),
     "update_of unknown": ({"update_of": ["no"]}, "update_of names 'no'"),
     "channel too long": (
         {"channel": "é" * 32},
@@ -137,8 +141,8 @@ REFUSED = {
     ),
     "channel empty": ({"channel": ""}, "channel '' is 0 bytes"),
     "channel as number": ({"channel": 5}, "channel 5"),
-    "condition empty": ({"condition": ""}, "condition='' is no SQL text"),
-    "condition that is a number": ({"condition": 5}, "condition=5 is no SQL text"),
+    "condition empty": ({"condition": ""}, "condition='' is not SQL text"),
+    "condition that is a number": ({"condition": 5}, "condition=5 is not SQL text"),
     "discriminator unknown": ({"discriminator": "no"}, "discriminator names 'no'"),
     "discriminator half": (
         {"discriminator": {"table": "orders"}},
@@ -150,7 +154,7 @@ REFUSED = {
     ),
     "discriminator's key as list": ({"discriminator": {**LOOKUP, "key": ["id"]}}, "discriminator"),
     "virtual unknown": ({"virtual": ["no"]}, "virtual names 'no'"),
-    "virtual as text": ({"virtual": "status"}, "virtual='status' is no list"),
+    "virtual as text": ({"virtual": "status"}, "virtual='status' is not a list"),
 }
 FAILING = {
     "no such table": (
@@ -352,7 +356,7 @@ def test_what_cannot_be_reversed_says_so():
     assert drop.reverse().reverse() is drop
     code = render_python_code(DowngradeOps([drop.reverse()]))
     assert (
-        "    pass  # the triggers of 'orders' cannot be brought back: nothing tells what they were\n"
+        "    pass  # the triggers of 'orders' cannot be restored: their definition is not known\n"
         in code
     )
 

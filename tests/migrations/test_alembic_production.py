@@ -104,7 +104,7 @@ def test_a_downgrade_is_possible_although_what_was_there_does_not_fit(engine, ca
     with caplog.at_level(logging.WARNING):
         revision = upgrade(engine, renamed.metadata)
     assert (
-        "The downgrade will not bring back what function 'sa_pgnotify_orders' is now: the table lacks a column"
+        "The downgrade cannot restore function 'sa_pgnotify_orders': the table lacks a column"
         in caplog.text
     )
     apply(engine, revision.downgrade)
@@ -121,7 +121,7 @@ def test_functions_without_comments_are_found(engine):
     revision = upgrade(engine, shop(spec=None))
     assert marked(engine) == set() and catalog(engine)["functions"] == set()
     assert (
-        "pass  # the triggers of 'orders' cannot be brought back: nothing tells what they were"
+        "pass  # the triggers of 'orders' cannot be restored: their definition is not known"
         in revision.downgrade
     )
 

@@ -37,6 +37,7 @@ from sa_pgnotify import (
 )
 from sa_pgnotify.marking.spec import OPERATIONS
 from sa_pgnotify.triggers.column_sql import FAMILIES
+from sa_pgnotify.triggers.install_statement import InstallStatements
 from sa_pgnotify.triggers.trigger_set import TriggerSet
 
 
@@ -420,11 +421,12 @@ def frozen(name: str) -> tuple[str, list[str]]:
     """What makes the function of a trigger set of version 1, or a hash where it is very long, with
     a hash of the whole statement; and the first alone."""
     made = TriggerSet.from_parameters(**FROZEN[name], version=1)
-    function = "\n".join(made.create_function)
+    statements = InstallStatements(made)
+    function = "\n".join(statements.create_function)
     if len(function) > 60_000:
         function = f"-- sha256 of the function {hashlib.sha256(function.encode()).hexdigest()}"
     return (
-        f"{function}\n-- sha256 of the statement {hashlib.sha256(made.create.encode()).hexdigest()}",
+        f"{function}\n-- sha256 of the statement {hashlib.sha256(statements.create.encode()).hexdigest()}",
         [function],
     )
 
@@ -441,7 +443,7 @@ def test_template_version_1_is_frozen(name):
 
     The record is ``template_v1.sql``; ``python tests/migrations/test_alembic_states.py`` writes it anew, which
     is right for a case that was added here, and for a change of the statement around the function,
-    in ``triggers.py``; never for one of the function, once it is released.
+    in ``install_statement.py``; never for one of the function, once it is released.
     """
     recorded = dict(part.split("\n", 1) for part in FILE.read_bytes().decode().split(HEADER)[1:])
     assert name in recorded, f"the case is new: {test_template_version_1_is_frozen.__doc__}"

@@ -26,7 +26,7 @@ from sa_pgnotify import (
     check,
     notify_on_change,
 )
-from sa_pgnotify.triggers import trigger_set as installing
+from sa_pgnotify.triggers import install_statement as installing
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
 INSERT = "INSERT INTO orders (status) VALUES ('new')"

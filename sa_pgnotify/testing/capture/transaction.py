@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, MetaData, event
 
 from ...drivers import ListenConnection, connect
-from ...errors import NotifyConfigError, PgNotifyError, TriggersMissing
+from ...errors import NotifyConfigError, PgNotifyError
 from ...events.changes import Event
 from ...events.decoding import TableDecoder
 from ...events.message import Message
@@ -27,7 +27,8 @@ from ...protocol.wire import logged_rows
 from ...sql import execute_on, literal, quote_always, schema_translation
 from ...triggers.catalog import installed, marked_sets
 from ...triggers.column_sql import FAMILIES
-from ...triggers.drift import compare
+from ...triggers.drift import compare, triggers_missing
+from ...triggers.install_statement import InstallStatements, create_trigger
 from ...triggers.trigger_set import TriggerSet
 
 __all__ = ["Transaction"]
@@ -52,25 +53,22 @@ class _Catching(TriggerSet):
         )
 
     @property
-    def qualified_function(self) -> str:
-        return f"{TEMPORARY}.{self._quoted_function}"
+    def function_schema(self) -> str:
+        return TEMPORARY
 
     @property
-    def _quoted_function(self) -> str:
+    def quoted_function(self) -> str:
         said = hashlib.sha256(self.qualified_table.encode()).hexdigest()[:16]
         return quote_always(f"sa_pgnotify_caught_{said}")
 
     @property
-    def _home(self) -> str:
-        return f"home := {literal(TEMPORARY)};"
-
-    @property
     def install(self) -> str:
+        statements = InstallStatements(self)
         triggers = [
-            self.create_trigger(operation, f"sa_pgnotify_caught_{operation}")
+            create_trigger(operation, f"sa_pgnotify_caught_{operation}")
             for operation in self.marking.operations
         ]
-        return self.statement([*self.create_function, *triggers])
+        return statements.run([*statements.create_function, *triggers])
 
 
 class Transaction:
@@ -103,16 +101,12 @@ class Transaction:
         found = installed(self._execute, sets.values())
         silent = {
             t: [
-                str(d)
-                for d in compare(s, found.get(s), t.fullname)
-                if d.kind in ("missing", "disabled")
+                d for d in compare(s, found.get(s), t.fullname) if d.kind in ("missing", "disabled")
             ]
             for t, s in sets.items()
         }
         if lines := {table.fullname: said for table, said in silent.items() if said}:
-            raise TriggersMissing(
-                tuple(lines), " ".join(line for said in lines.values() for line in said)
-            )
+            raise triggers_missing(lines)
         # before anything is made that would stay
         event.listen(connection, "commit", _refuse_commit)
         event.listen(connection, "savepoint", self._before_savepoint)

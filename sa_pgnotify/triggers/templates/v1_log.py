@@ -1,21 +1,20 @@
 """How the trigger functions of template version 1 write changes into the log.
 
-Their siblings in :mod:`sa_pgnotify.triggers.templates.v1` send the changes instead. A row of the
-log should be inserted outside of an exception block: within one, each statement would cost the
-transaction a subtransaction id, and beyond sixty-four of these every other session becomes slower.
-So the block at the beginning does everything that may fail: it composes the changes, takes a
-number, locks the slot that the number falls into as the INSERT will, without waiting, and names its
-columns, reading nothing. The writer reads nothing of the log, so that a SERIALIZABLE transaction
-depends on nobody else's writes.
+Their siblings in :mod:`sa_pgnotify.triggers.templates.v1_send` send the changes instead. A row of
+the log should be inserted outside of an exception block: within one, each statement would cost the
+transaction a subtransaction id, and more than sixty-four of these slow down every other session. So
+one block at the beginning does everything that may fail: it composes the changes, takes a number,
+locks the slot of that number as the INSERT will, without waiting, and names the slot's columns
+without reading rows. The writer never reads the log, so that a SERIALIZABLE transaction does not
+depend on the writes of others.
 
-What can still go wrong takes the careful way, in exception blocks: a slot that is locked (then
-another one takes the changes), a number that is in use because the sequence was set back, a full
-lock table, a missing right. If no slot can be written, a sequence that readers watch counts the
-loss, and each of them reports a ``Gap``. A statement of many changes goes that way, too, as one
-subtransaction id is nothing beside it; it is cut, at the ends of rows, into pieces that a reader
-can hold.
+The failures that remain are handled in exception blocks: a locked slot (then another one takes the
+changes), a number that is in use because the sequence was set back, a full lock table, a missing
+right. If no slot can be written, a sequence that readers watch counts the loss, and each of them
+reports a ``Gap``. A statement of many changes takes that way too, since one subtransaction id is
+little beside it; its changes are cut, at the ends of rows, into pieces that a reader can hold.
 
-A reader that sleeps is then woken up: see :mod:`sa_pgnotify.protocol.doorbell`.
+At the end, a reader that sleeps is woken up: see :mod:`sa_pgnotify.protocol.doorbell`.
 """
 
 from __future__ import annotations
@@ -29,23 +28,24 @@ from ...sql import literal
 __all__ = ["LogSql", "log_body"]
 
 PIECE_BYTES = 60_000
-"""A piece ends with the first row that ends behind this many bytes. 14 MB in pieces of 65 KB were
-written in a third of the time that pieces of one page (8 KB) took, where PostgreSQL stores them as
-they are, out of line."""
+"""A piece ends with the first row that ends after this many bytes. PostgreSQL stores pieces
+uncompressed and out of line; 14 MB in pieces of 65 KB were written in a third of the time that
+pieces of one page (8 KB) took."""
 LONGEST_STATEMENT = 1 << 29
-"""Bytes. PostgreSQL's values end at 2**30, and a row of the log must be one."""
+"""In bytes. PostgreSQL's values are shorter than 2**30 bytes, and each row of the log must be one
+value."""
 WINDOW = 2048
-"""Bytes in which the end of a row is looked for at a time."""
+"""In how many bytes at a time the end of a row is searched."""
 ROOM = int.from_bytes(hashlib.sha256(b"sa_pgnotify room").digest()[:4], "big") >> 1
-"""The first key of an advisory lock that a writer takes and gives back, to see whether there is
-room for one more; its process id is the second."""
+"""The first key of an advisory lock that a writer takes and releases, to find out whether the lock
+table has room for one more; the second is its process id."""
 
 
 class LogSql:
     """The names of a log's relations within a function's body.
 
-    Where the log's schema is the one that ``search_path`` gives, only the server knows it: then a
-    mark stands for it, which the installing statement replaces.
+    If the log's schema is the one that ``search_path`` gives, only the server knows it: then a mark
+    stands for it, which the installing statement replaces.
     """
 
     SCHEMA = "@the schema of the log@"
@@ -55,26 +55,28 @@ class LogSql:
         self._is_known = schema is not None
 
     def identifier(self, name: str) -> str:
+        """Return a name as SQL."""
         return name if self._is_known else f"{self.SCHEMA}.{name}"
 
     def literal(self, name: str) -> str:
-        """A string literal that holds the name."""
+        """Return a string literal that holds a name."""
         return literal(name) if self._is_known else self.mark(name)
 
     @staticmethod
     def mark(name: str) -> str:
+        """Return the mark that stands for the literal of a name."""
         return f"@the literal of {name}@"
 
     @property
     def marked_literals(self) -> list[str]:
-        """The names of which literals are marked."""
+        """The names whose literals are marks."""
         return [] if self._is_known else [self.names.head, self.names.sequence, self.names.lost]
 
 
 def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
-    """The function's source.
+    """Return the function's source.
 
-    :param relation: the statements that set the variable of that name; ``context`` the same;
+    :param relation: the statements that set the variable of that name; ``context`` likewise;
         ``chosen`` those that compose the message, up to their END IF.
     :param log: the names of the log's tables.
     """
@@ -111,7 +113,7 @@ def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
 
 
 def _in_slot(log: LogSql, statement: str, indent: str) -> str:
-    """What does ``statement`` with the slot that the variable ``slot`` says."""
+    """Return the branches that run ``statement`` on the slot in the variable ``slot``."""
     branches = "".join(
         f"{indent}{'ELSIF' if slot else 'IF'} slot = {slot} THEN\n{indent}  {statement.replace('{}', log.identifier(name))}\n"
         for slot, name in enumerate(log.names.slots)
@@ -119,8 +121,8 @@ def _in_slot(log: LogSql, statement: str, indent: str) -> str:
     return f"{branches}{indent}END IF;"
 
 
-# PL/pgSQL makes each expression ready anew in each transaction, so that the most usual way, one
-# piece, has few of them.
+# PL/pgSQL prepares each expression anew in each transaction, so the usual case, one piece, has few
+# of them.
 _BODY = """
 #variable_conflict use_column
 <<sa>>
