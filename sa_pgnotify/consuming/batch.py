@@ -17,7 +17,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import NotifyConfigError, PgNotifyError
-from ..events.changes import Change, Gap
+from ..events.changes import Change
+from ..events.kinds import Gap
 from ..log.snapshots import Position
 from ..log.tables import LogNames
 from ..protocol.wire import RS

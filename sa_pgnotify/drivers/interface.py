@@ -23,7 +23,7 @@ class TextReader(NamedTuple):
 
     one: Callable[[str], Any]
     all: Callable[[Sequence[str]], list[Any]]
-    asks: int | None = None
+    server_read_oid: int | None = None
 
 
 class Read(str):  # noqa: SLOT000 (a str cannot have slots with values)

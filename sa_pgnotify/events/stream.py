@@ -17,8 +17,9 @@ from ..log.reader import LogRow
 from ..log.tables import LogNames
 from ..protocol.wire import LOST, MOVED, Malformed, MessageReader, Rows, logged_rows, one_line
 from ..states import States
-from .changes import Event, Gap, Notification, Reason
-from .decoding import TableDecoder, Undecodable
+from .decoding import TableDecoder
+from .kinds import Event, Gap, Notification, Reason
+from .layout import Undecodable
 from .message import Message
 
 __all__ = ["EventStream", "Item", "Route", "size_of"]

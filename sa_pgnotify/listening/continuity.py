@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
-from ..events.changes import Gap
+from ..events.kinds import Gap
 from ..events.message import Message
 from ..events.stream import EventStream, Item, size_of
 from ..states import States

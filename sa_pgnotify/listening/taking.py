@@ -18,7 +18,7 @@ from itertools import repeat
 
 from ..drivers.wakeup import Wakeup
 from ..errors import PgNotifyError
-from ..events.changes import Event
+from ..events.kinds import Event
 from .direct_read import DirectRead
 from .receiver import Receiver
 

@@ -23,7 +23,8 @@ from sqlalchemy.exc import DBAPIError
 
 from ...consuming.consumer import ChangeBatch, Consumer
 from ...errors import PgNotifyError
-from ...events.changes import Change, Deleted, Gap, Inserted, Notification, Updated
+from ...events.changes import Change, Deleted, Inserted, Updated
+from ...events.kinds import Gap, Notification
 from ...listening.listener import Listener
 from .writers import EFFECTS, END, ROWS, Written
 
