@@ -18,6 +18,7 @@ import typer
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from ..drivers.known import DRIVERS as ALL_DRIVERS
 from .console import progress
 from .errors import CommandError, keep_secret
 
@@ -33,7 +34,7 @@ Url = Annotated[
     ),
 ]
 
-DRIVERS = ("psycopg2", "psycopg")
+DRIVERS = tuple(name for name, driver in ALL_DRIVERS.items() if driver.blocking)
 """Those that run without an event loop."""
 CONNECT_SECONDS = 10
 """How long an attempt to connect may take, unless the URL says it."""
