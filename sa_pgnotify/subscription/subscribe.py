@@ -21,12 +21,13 @@ from ..log.tail import Tail
 from ..marking.sources import TableInterest, Wanted
 from ..protocol.presence import Presence, holders
 from ..sql import schema_translation
-from ..states import States
+from ..states import State, States
 from ..triggers.catalog import Installed, installed, marked_sets
 from ..triggers.column_sql import FAMILIES
 from ..triggers.drift import compare
 from ..triggers.trigger_set import TriggerSet, read_comment
-from .trigger_watch import State, states_of
+from .trigger_watch import State as TriggerState
+from .trigger_watch import states_of
 
 __all__ = ["Inspection", "apply", "build_routes", "inspect", "read_again"]
 
@@ -46,7 +47,7 @@ class Inspection:
     """
 
     sets: Mapping[Table, TriggerSet]
-    states: Mapping[TriggerSet, State]
+    states: Mapping[TriggerSet, TriggerState]
     installed: Mapping[TriggerSet, Installed]
     missing: TriggersMissing | None
 
@@ -65,7 +66,7 @@ def inspect(
             if drift.kind in SILENT:
                 silent.setdefault(table.fullname, []).append(str(drift))
             else:
-                states.report("triggers differ", drift)
+                states.report(State.TRIGGERS_DIFFER, drift)
     missing = None
     if silent:
         lines = " ".join(line for lines in silent.values() for line in lines)
