@@ -26,7 +26,8 @@ from .errors import (
     UndecodableValue,
     ValuesNotCarried,
 )
-from .events.changes import Change, Deleted, Event, Gap, Inserted, Notification, Truncated, Updated
+from .events.changes import Change, Deleted, Inserted, Truncated, Updated
+from .events.kinds import Event, Gap, Notification
 from .listening.async_listener import AsyncListener
 from .listening.interface import Stats
 from .listening.listener import Listener

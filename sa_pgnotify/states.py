@@ -1,9 +1,9 @@
 """Changes of state of listeners and consumers: one line each in the log ``sa_pgnotify``, and one
-record to the program's callback.
+record each for the program's callback.
 
-It is hard to be heard and not to flood: whoever is woken at night wants one line for what happened,
-and a connection that is lost may come with a thousand events that fail. So only changes of state
-are told, none for each event; what goes on is told when it begins and when it ends.
+An operator who is woken at night wants one line that says what happened, but a lost connection may
+come with a thousand events that fail. So only changes of state are reported, never single events;
+what lasts is reported when it begins and when it ends.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from enum import StrEnum
+from typing import Self
 from urllib.parse import quote
 
 from sqlalchemy import Engine
@@ -21,45 +22,69 @@ __all__ = ["OnState", "State", "StateChange", "States"]
 
 logger = logging.getLogger("sa_pgnotify")
 
-State = Literal[
-    "connected", "lost", "reconnecting", "reconnected", "stopped", "failed", "overflow", "overflow ended", "queue fills", "queue emptied",
-    "triggers missing", "triggers differ", "triggers moved", "undecodable", "lost position", "working", "standing by", "batch failed",
-    "change failed", "held up", "held up ended", "losses unseen",
-]  # fmt: skip
 
-LEVELS: dict[str, int] = {
-    "connected": logging.INFO,
-    "stopped": logging.INFO,
-    "working": logging.INFO,
-    "standing by": logging.INFO,
-    "overflow ended": logging.INFO,
-    "queue emptied": logging.INFO,
-    "held up ended": logging.INFO,
-    "failed": logging.ERROR,
-    "triggers missing": logging.ERROR,
-    "lost position": logging.ERROR,
-}
-"""Of the log; the others are warnings. ``reconnected`` is one if something was missed."""
+class State(StrEnum):
+    """A state, and the level of its line in the log."""
+
+    level: int
+
+    def __new__(cls, name: str, level: int) -> Self:
+        state = str.__new__(cls, name)
+        state._value_ = name
+        state.level = level
+        return state
+
+    def __repr__(self) -> str:
+        return repr(self.value)  # programs see a text
+
+    CONNECTED = "connected", logging.INFO
+    LOST = "lost", logging.WARNING
+    RECONNECTING = "reconnecting", logging.WARNING
+    RECONNECTED = "reconnected", logging.INFO
+    """It is a warning if something was missed."""
+    STOPPED = "stopped", logging.INFO
+    FAILED = "failed", logging.ERROR
+    OVERFLOW = "overflow", logging.WARNING
+    OVERFLOW_ENDED = "overflow ended", logging.INFO
+    QUEUE_FILLS = "queue fills", logging.WARNING
+    QUEUE_EMPTIED = "queue emptied", logging.INFO
+    TRIGGERS_MISSING = "triggers missing", logging.ERROR
+    TRIGGERS_DIFFER = "triggers differ", logging.WARNING
+    TRIGGERS_MOVED = "triggers moved", logging.WARNING
+    UNDECODABLE = "undecodable", logging.WARNING
+    LOST_POSITION = "lost position", logging.ERROR
+    WORKING = "working", logging.INFO
+    STANDING_BY = "standing by", logging.INFO
+    BATCH_FAILED = "batch failed", logging.WARNING
+    CHANGE_FAILED = "change failed", logging.WARNING
+    HELD_UP = "held up", logging.WARNING
+    HELD_UP_ENDED = "held up ended", logging.INFO
+    LOSSES_UNSEEN = "losses unseen", logging.WARNING
 
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """Something about a listener or consumer is now otherwise than before.
+    """A listener or consumer is now in another state than before.
 
-    :ivar state: what it is; of a listener ``connected``, ``lost``, ``reconnecting`` (before each
-        attempt), ``reconnected``, ``stopped``, ``failed`` (its thread or task ended by an error),
-        ``overflow`` and ``overflow ended``, ``queue fills`` and ``queue emptied`` (PostgreSQL's),
-        ``triggers missing``, ``triggers differ``, ``triggers moved``, ``undecodable`` (at most once
-        a minute), ``lost position``; of a consumer also ``working``, ``standing by`` (another one
-        of its name works), ``batch failed``, ``change failed``, ``held up`` and ``held up ended``
-        (the log is not emptied); of all that read the log ``losses unseen`` (they would not notice
-        changes that a trigger could not log).
-    :ivar who: ``"listener"``, or ``"consumer"`` and its name and part.
+    :ivar state: the new state, a text.
+
+        - Of a listener or consumer: ``connected``, ``lost``, ``reconnecting`` (before each
+          attempt), ``reconnected``, ``stopped``, ``failed`` (its thread or task ended by an
+          error), ``overflow`` and ``overflow ended``, ``queue fills`` and ``queue emptied``
+          (PostgreSQL's queue of notifications), ``triggers missing``, ``triggers differ``,
+          ``triggers moved``, ``undecodable`` (at most once a minute), ``lost position``.
+        - Of a consumer only: ``working``, ``standing by`` (another consumer of its name works),
+          ``batch failed``, ``change failed``, ``held up`` and ``held up ended`` (the change log
+          is not emptied).
+        - Of each reader of a change log: ``losses unseen`` (it would not notice changes that a
+          trigger could not log).
+
+    :ivar who: ``"listener"``, or ``"consumer"`` with its name and part.
     :ivar detail: the rest of the line in the log, without the database's password; may be empty.
-    :ivar seconds: until the next attempt; None but for ``reconnecting``.
-    :ivar missed: whether something was: a :class:`~sa_pgnotify.Gap` tells it in its place.
-    :ivar level: of the line in the log, one of ``logging``'s.
-    :ivar at: when, by this machine's clock.
+    :ivar seconds: seconds until the next attempt; None unless the state is ``reconnecting``.
+    :ivar missed: whether events were missed: then a :class:`~sa_pgnotify.Gap` stands in their place.
+    :ivar level: the level of the line in the log, one of ``logging``'s.
+    :ivar at: when it happened, by the clock of this machine.
     """
 
     state: State
@@ -81,9 +106,9 @@ reads, and must not block."""
 
 
 class States:
-    """Tells the changes of one listener or consumer.
+    """Reports the changes of state of one listener or consumer.
 
-    :param engine: whose password is in no message.
+    :param engine: the engine whose password must not appear in any message.
     """
 
     def __init__(
@@ -91,7 +116,7 @@ class States:
     ) -> None:
         self._who = who
         password = "" if engine is None else str(engine.url.password or "")
-        # as it is, and as URLs have it
+        # as it is, and as URLs quote it
         self._secrets = [password, quote(password, safe=" +")] if password else []
         self._on_state = on_state
 
@@ -105,20 +130,21 @@ class States:
         error: BaseException | None = None,
         level: int | None = None,
     ) -> None:
-        """
-        :param error: what is behind it, with its traceback in the log.
-        :param level: of the line in the log, if it is not the state's own.
+        """Log a change of state and call the program's callback.
+
+        :param error: the error that caused it, which is logged with its traceback.
+        :param level: the level of the line in the log, if it is not the state's own.
         """
         said = str(detail).strip()
         for secret in self._secrets:
             said = said.replace(secret, "***")
-        level = level or LEVELS.get(
-            state, logging.INFO if state == "reconnected" and not missed else logging.WARNING
-        )
+        if level is None:
+            is_warning = state is State.RECONNECTED and missed
+            level = logging.WARNING if is_warning else state.level
         change = StateChange(state, self._who, said, seconds, missed, level)
         logger.log(level, "%s", change, exc_info=error)
         if self._on_state is not None:
             try:
                 self._on_state(change)
-            except Exception:  # the program's own; reading must go on
+            except Exception:  # raised by the program's callback; reading must go on
                 logger.exception("on_state failed with %s", change)

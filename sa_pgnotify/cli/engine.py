@@ -18,6 +18,7 @@ import typer
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from ..drivers.known import DRIVERS as ALL_DRIVERS
 from .console import progress
 from .errors import CommandError, keep_secret
 
@@ -33,8 +34,8 @@ Url = Annotated[
     ),
 ]
 
-DRIVERS = ("psycopg2", "psycopg")
-"""The drivers that work without an event loop."""
+DRIVERS = tuple(name for name, driver in ALL_DRIVERS.items() if driver.blocking)
+"""Those that run without an event loop."""
 CONNECT_SECONDS = 10
 """How long an attempt to connect may take, unless the URL sets ``connect_timeout``."""
 FORM = "write postgresql://user:password@host:5432/name, with @ : / of a user or password as %40 %3A %2F"

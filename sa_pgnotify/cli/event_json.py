@@ -11,7 +11,8 @@ from enum import Enum
 from typing import Any
 
 from ..errors import UndecodableValue
-from ..events.changes import Change, Deleted, Event, Gap, Inserted, Notification, Updated
+from ..events.changes import Change, Deleted, Inserted, Updated
+from ..events.kinds import Event, Gap, Notification
 
 __all__ = ["json_line"]
 

@@ -17,16 +17,8 @@ from sqlalchemy import Table, inspect
 from sqlalchemy.orm import Mapper
 
 from ..errors import UndecodableValue
-from ..events.changes import (
-    Change,
-    Deleted,
-    Event,
-    Gap,
-    Inserted,
-    Notification,
-    Truncated,
-    Updated,
-)
+from ..events.changes import Change, Deleted, Inserted, Truncated, Updated
+from ..events.kinds import Event, Gap, Notification
 from .console import printable
 
 __all__ = ["print_event"]

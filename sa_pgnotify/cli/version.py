@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from ..drivers.known import DRIVERS
+
 __all__ = ["Version", "versions"]
 
-DRIVERS = ("psycopg2", "psycopg2-binary", "psycopg", "asyncpg")
+PACKAGES = [name for driver in DRIVERS.values() for name in driver.packages]
 
 
 def versions() -> str:
@@ -21,7 +23,7 @@ def versions() -> str:
         f"SQLAlchemy {_version('sqlalchemy')}",
     ]
     return ", ".join(
-        [*found, *(f"{name} {there}" for name in DRIVERS if (there := _version(name)))]
+        [*found, *(f"{name} {there}" for name in PACKAGES if (there := _version(name)))]
     )
 
 

@@ -22,7 +22,7 @@ import typer
 from sqlalchemy import Engine
 
 from ..errors import NotifyConfigError
-from ..events.changes import Event
+from ..events.kinds import Event
 from ..listening.listener import Listener
 from ..triggers.installation import read_installation
 from .console import output, say

@@ -14,7 +14,8 @@ from sqlalchemy.util import greenlet_spawn
 
 from ..drivers.waiting import LoopWaiting
 from ..errors import NotifyConfigError, PgNotifyError
-from ..events.changes import Change, Gap
+from ..events.changes import Change
+from ..events.kinds import Gap
 from ..log.snapshots import Position
 from ..states import OnState
 from .admin import Parked, lag_of, parked_of, seek

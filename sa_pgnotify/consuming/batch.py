@@ -17,12 +17,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import NotifyConfigError, PgNotifyError
-from ..events.changes import Change, Gap
+from ..events.changes import Change
+from ..events.kinds import Gap
 from ..log.snapshots import Position
 from ..log.tables import LogNames
 from ..protocol.wire import RS
 from ..sql import execute_on, literal
-from ..states import States
+from ..states import State, States
 from .chunks import Chunk
 from .positions import ConsumerKey, count_failure
 
@@ -144,12 +145,12 @@ class FailurePolicy:
         late = work.out_of_time(error)
         if late is not None:
             error.add_note(late)
-            self._states.report("batch failed", late)
+            self._states.report(State.BATCH_FAILED, late)
         if self._on_error is None or not isinstance(error, Exception):
             return None
         if isinstance(error, DBAPIError) and error.connection_invalidated and late is None:
             self._states.report(
-                "batch failed", f"it lost its connection, and comes again: {error.orig}"
+                State.BATCH_FAILED, f"it lost its connection, and comes again: {error.orig}"
             )
             return 0.0
         found = [
@@ -161,7 +162,7 @@ class FailurePolicy:
         key, change = found[0]  # a TRUNCATE is one change, of several events
         if any(other != key for other, _ in found):
             self._states.report(
-                "batch failed", f"its {len(found)} changes are tried one by one: {error}"
+                State.BATCH_FAILED, f"its {len(found)} changes are tried one by one: {error}"
             )
             self.alone = max(self.alone, work.size)
             return 0.0
@@ -172,7 +173,7 @@ class FailurePolicy:
                 "on_error", f"it gave {verdict!r}; it must give 'raise', 'retry', 'skip' or 'park'"
             ) from error
         self._states.report(
-            "change failed", f"{verdict}: {change!r} failed for the {failures}. time: {error}"
+            State.CHANGE_FAILED, f"{verdict}: {change!r} failed for the {failures}. time: {error}"
         )
         if verdict == "raise":
             return None

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..events.changes import Change, Gap
+from ..events.changes import Change
+from ..events.kinds import Gap
 from ..log.reader import LogRow
 from ..log.snapshots import Position
 

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from ..drivers.waiting import ThreadWaiting
 from ..errors import NotifyConfigError, PgNotifyError
-from ..events.changes import Change, Gap
+from ..events.changes import Change
+from ..events.kinds import Gap
 from ..log.snapshots import Position
 from ..states import OnState
 from .admin import Parked, lag_of, parked_of, seek

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
-from ..events.changes import Change, Gap
-from ..events.decoding import Undecodable
+from ..events.changes import Change
+from ..events.kinds import Gap
+from ..events.layout import Undecodable
 from ..events.message import Message
 from ..events.stream import EventStream, Item
 from ..log.reader import LogRow
@@ -47,11 +48,7 @@ def _of_part(event: Change | Gap | None, key: ConsumerKey) -> Change | Gap | Non
     """The event, if it is of this consumer's part: what is of no part, as a gap, is of all."""
     if not isinstance(event, Change) or event.identity is None:
         return event
-    return (
-        event
-        if part_of(event._message.texts(event._plan, event._row), key.parts) == key.part
-        else None
-    )
+    return event if part_of(event._identity_texts(), key.parts) == key.part else None
 
 
 def _events(protocol: EventStream, message: Message) -> list[Change | Gap | None]:

@@ -31,7 +31,7 @@ from ..log.snapshots import Position
 from ..log.tables import LogNames, LogSettings
 from ..log.tail import LOST_TO_RESTORE, Tail
 from ..sql import Execute, literal
-from ..states import States
+from ..states import State, States
 from ..subscription.subscribe import read_again
 from .chunks import Chunk, cut
 from .claim import Claim, lock_holder
@@ -285,7 +285,7 @@ class Follower:
         if holder is None:
             self._load(connection)
             self.works, self._said, self._doubtful = True, None, True
-            self._states.report("working")
+            self._states.report(State.WORKING)
         elif holder.pid:
             self._stand_by(f"another one of this name works: {holder}")
         return self.works
@@ -294,7 +294,9 @@ class Follower:
         other = self._difference()
         if self._said != other:
             self._said = other
-            self._states.report("standing by", f"{why}{other}", level=WARNING if other else None)
+            self._states.report(
+                State.STANDING_BY, f"{why}{other}", level=WARNING if other else None
+            )
 
     def _difference(self) -> str:
         """In what the one that works reads other tables, and what to do about it; empty if it reads
@@ -332,7 +334,7 @@ class Follower:
                 if moved:
                     self.stored = passed
         if (problem := self.tail.losses.new_problem()) is not None:
-            self._states.report("losses unseen", problem)
+            self._states.report(State.LOSSES_UNSEEN, problem)
         self._prune(connection)
 
     def is_free(self) -> None:
@@ -354,7 +356,7 @@ class Follower:
         self._locked_since = inf  # said once
         who = "another session" if holder is None else str(holder)
         self._states.report(
-            "standing by",
+            State.STANDING_BY,
             f"{who} has locked the position for more than {LOCKED_LONG:.0f} s. Have it end its transaction",
             level=WARNING,
         )
@@ -371,11 +373,11 @@ class Follower:
             self._warn(str(state))
         elif self._warned is not None:
             self._warned = None
-            self._states.report("held up ended", state)
+            self._states.report(State.HELD_UP_ENDED, state)
 
     def _warn(self, what: str) -> None:
         if self._warned is None:
-            self._states.report("held up", what)
+            self._states.report(State.HELD_UP, what)
         self._warned = what
 
     # -- what it reads -----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from ..drivers.waiting import Waiting
 from ..errors import PgNotifyError, TriggersMissing
 from ..events.stream import EventStream
 from ..log.snapshots import Position
-from ..states import OnState, States
+from ..states import OnState, State, States
 from ..subscription.link import Link
 from .batch import FailurePolicy, OnError, OpenBatch
 from .follower import Follower
@@ -104,7 +104,7 @@ class Worker:
 
     def _connect(self, *, strict: bool) -> None:
         self.link.connect(lambda connection: self._upkeep.connected(connection, strict=strict))
-        self._states.report("connected" if strict else "reconnected")
+        self._states.report(State.CONNECTED if strict else State.RECONNECTED)
 
     # -- giving out batches ------------------------------------------------------------------------
 

@@ -15,19 +15,21 @@ Arrived = list[tuple[str, str, int]]
 
 
 class TextReader(NamedTuple):
-    """What a driver makes of the texts of a type: of one, and of many at once, which costs less.
+    """What a driver makes of the texts of a type.
 
-    :ivar asks: the type's OID, if only the server can say it: then texts go through
-        :meth:`ListenConnection.read` before.
+    :ivar one: returns the value of one text.
+    :ivar all: returns the values of many texts at once, which costs less.
+    :ivar server_read_oid: the OID of the type, if only the server can read its texts: then they go
+        through :meth:`ListenConnection.read` before. None for all other types.
     """
 
     one: Callable[[str], Any]
     all: Callable[[Sequence[str]], list[Any]]
-    asks: int | None = None
+    server_read_oid: int | None = None
 
 
 class Read(str):  # noqa: SLOT000 (a str cannot have slots with values)
-    """A text, and the value that a SELECT of it gave."""
+    """A text, and the value that a SELECT of it returned."""
 
     value: Any
 
@@ -58,77 +60,93 @@ class Refused(str):  # noqa: SLOT000 (as above)
 
 
 class ListenConnection(ABC):
-    """A connection in autocommit, for nobody else. It belongs to one thread, or task; only
-    :meth:`interrupt` may come from elsewhere.
+    """A connection in autocommit mode, which nothing else uses.
 
-    Those of asyncio drivers wait by greenlets (``sqlalchemy.util.await_only``), so that one core
-    serves both.
+    It belongs to one thread or task; only :meth:`interrupt` may be called from another one. The
+    connections of asyncio drivers wait by greenlets (``sqlalchemy.util.await_only``), so that one
+    core serves both kinds.
     """
 
     lendable = False
-    """Whether the driver puts what arrives in :attr:`inbox` in one step, between whose parts no
-    signal comes, and any thread may :meth:`peek`."""
-    usual_json = True
-    """Whether the engine reads JSON as SQLAlchemy does by default; a driver that can see itself
-    what is in use need not ask."""
+    """Whether any thread may :meth:`peek`: the driver puts what arrives into :attr:`inbox` in one
+    step that no signal can interrupt."""
+    has_default_json = True
+    """Whether the engine reads JSON as SQLAlchemy does by default. A driver that can see for itself
+    which parser is in use ignores it."""
     inbox: deque[Any]
 
     @abstractmethod
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run one SQL statement without parameters; waits until the answer is here, or
-        :meth:`interrupt` is called."""
+        """Run one SQL statement without parameters and return its rows.
+
+        It waits until the server has answered, or :meth:`interrupt` is called.
+        """
 
     @abstractmethod
     def listen(self, channels: Iterable[str]) -> None:
-        """LISTEN to channels; waits as :meth:`execute` does."""
+        """LISTEN to channels. It waits as :meth:`execute` does."""
 
     @abstractmethod
     def unlisten(self, channels: Iterable[str]) -> None:
-        """The reverse."""
+        """UNLISTEN channels. It waits as :meth:`execute` does."""
 
     @abstractmethod
     def receive(self) -> Arrived:
-        """The notifications that have arrived. Does not wait.
+        """Return the notifications that have arrived, without waiting.
 
-        :raises Exception: the driver's own, if the connection is lost; what came before was given
-            by the call before.
+        :raises Exception: the driver's own, if the connection is lost; an earlier call has returned
+            what came before the loss.
         """
 
     def peek(self) -> tuple[str, str, int] | None:
-        """The first notification that has arrived, which stays in the inbox; None if there is none,
-        or the connection is lost. For any thread, but not while another one does something else
-        with the connection."""
+        """Return the first notification that has arrived, and leave it in the inbox.
+
+        None if there is none, or the connection is lost. Any thread may call it, but not while
+        another one uses the connection.
+        """
         return None
 
     @abstractmethod
     def pending(self) -> bool:
-        """Whether notifications are here that nothing will announce any more."""
+        """Return whether notifications are here of which the socket gives no sign any more."""
 
     @abstractmethod
     def fileno(self) -> int:
-        """The descriptor to watch, for those that have one."""
+        """Return the descriptor to watch.
+
+        :raises UnsupportedOperation: if the driver does not show it.
+        """
 
     @abstractmethod
     def watch(self, loop: asyncio.AbstractEventLoop, arrived: Callable[[], object]) -> None:
-        """Have ``arrived`` called when :meth:`receive` may give something, until :meth:`unwatch`;
-        nothing else may be done meanwhile."""
+        """Call ``arrived`` when :meth:`receive` may return something, until :meth:`unwatch`.
+
+        Nothing else may be done with the connection meanwhile.
+        """
 
     @abstractmethod
-    def unwatch(self, loop: asyncio.AbstractEventLoop) -> None: ...
+    def unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop calling the function that :meth:`watch` was given."""
 
     @abstractmethod
     def readers(self, oids: Iterable[int]) -> Mapping[int, TextReader | None]:
-        """What the driver makes of the texts of types, by OID; None if they stay as they are. May
-        ask the server."""
+        """Return what the driver makes of the texts of types, by OID; None for texts that stay as
+        they are. It may ask the server."""
 
     def read(self, texts: Mapping[int, list[str]]) -> Mapping[int, list[str]]:
-        """``texts`` by OID, of types whose reader asks, as :class:`Read` and in the same order;
-        :class:`Refused` where none can read them. Waits as :meth:`execute` does."""
+        """Read texts of types that only the server can read.
+
+        It waits as :meth:`execute` does.
+
+        :param texts: by OID of their type.
+        :returns: the texts in the same order, each as :class:`Read`, or as :class:`Refused` if
+            nothing can read it.
+        """
         return texts
 
     @abstractmethod
     def interrupt(self) -> None:
-        """Break the connection, so that whatever waits for it fails now. Safe wherever
+        """Break the connection, so that a call that waits for it fails now. It is safe wherever
         ``Waiting.call`` calls it."""
 
     @property
@@ -136,4 +154,5 @@ class ListenConnection(ABC):
     def closed(self) -> bool: ...
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection without a word to the server, which may be silent."""

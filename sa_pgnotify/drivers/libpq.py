@@ -1,9 +1,9 @@
-"""What the drivers that are made of libpq have in common: a descriptor to watch, a socket to shut
-down, and names in the database.
+"""What the drivers built on libpq share: a descriptor to watch, a socket to shut down, and the names
+of database objects.
 
-A trigger writes the name of a table, function or type with its schema, because nothing but
-pg_catalog is on its search_path. A SELECT writes it as the reader's search_path has it, which only
-the server can do.
+A trigger writes the name of a table, function or type with its schema, because its search_path has
+only pg_catalog. A SELECT writes the name as the reader's search_path requires, which only the
+server can do.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ _ARRAYS = {
     4192: 4191,
 }
 _NAMES |= {array: f"{_NAMES[element]}[]" for array, element in _ARRAYS.items()}
-"""By OID: the types whose texts are names as the search_path has them."""
+"""By OID: the types whose texts are names of objects, written as the search_path requires."""
 
 
 class LibpqConnection(ListenConnection):
-    """
+    """A connection of a driver that is built on libpq.
+
     :param raw: the driver's own connection.
     """
 
@@ -70,20 +71,23 @@ class LibpqConnection(ListenConnection):
 
     def readers(self, oids: Iterable[int]) -> dict[int, TextReader | None]:
         return {
-            oid: _of_answers(oid, self._reader(oid)) if oid in _NAMES else self._reader(oid)
+            oid: _after_server(oid, self._reader(oid)) if oid in _NAMES else self._reader(oid)
             for oid in set(oids)
         }
 
     @abstractmethod
-    def _reader(self, oid: int) -> TextReader | None: ...
+    def _reader(self, oid: int) -> TextReader | None:
+        """Return what the driver makes of the texts of a type; None if they stay as they are."""
 
     def read(self, texts: Mapping[int, list[str]]) -> dict[int, list[str]]:
         return {oid: self._named(_NAMES[oid], column) for oid, column in texts.items()}
 
     def _named(self, type_: str, texts: list[str]) -> list[str]:
-        """Return names as a SELECT writes them: those of things that are gone as they are. One
-        question for all texts, or if the server refuses that, one for each half, until each text
-        stands alone."""
+        """Return names as a SELECT writes them, and those of objects that are gone as they are.
+
+        All texts are read by one query; if the server refuses it, by one for each half, until each
+        text is read alone.
+        """
         rows = literal(json.dumps([{"c": text} for text in texts]))
         try:
             answers = self.execute(
@@ -112,13 +116,13 @@ class LibpqConnection(ListenConnection):
         loop.remove_reader(self._watched)
 
     def interrupt(self) -> None:
-        if self._closing.acquire(blocking=False):  # else it is being closed
+        if self._closing.acquire(blocking=False):  # otherwise it is being closed
             try:
                 if not self._raw.closed:
                     with socket.socket(fileno=os.dup(self._raw.fileno())) as same:
                         same.shutdown(socket.SHUT_RDWR)
             except (OSError, self._raw.Error):
-                pass  # the other side was faster, or another thread
+                pass  # the server or another thread has closed it first
             finally:
                 self._closing.release()
 
@@ -132,12 +136,12 @@ class LibpqConnection(ListenConnection):
 
     @abstractmethod
     def _finish(self) -> None:
-        """Close without a word to the server, which may be silent."""
+        """Close the driver's own connection without a word to the server, which may be silent."""
 
 
-def _of_answers(oid: int, reader: TextReader | None) -> TextReader:
-    """Return a reader of what :meth:`LibpqConnection.read` gives, of which ``reader`` makes the
-    value."""
+def _after_server(oid: int, reader: TextReader | None) -> TextReader:
+    """Return a reader of texts that have gone through :meth:`LibpqConnection.read`; ``reader``
+    makes the value."""
 
     def one(text: str) -> Any:
         answer = text.value if isinstance(text, Read) else text

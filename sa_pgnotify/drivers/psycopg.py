@@ -1,4 +1,5 @@
-"""psycopg 3's connection, blocking or asyncio's: the same calls, waited for in two ways."""
+"""Listen through a connection of psycopg 3, blocking or asyncio: the calls are the same, and are
+waited for in two ways."""
 
 from __future__ import annotations
 
@@ -26,28 +27,33 @@ ERRORS: tuple[type[Exception], ...] = (psycopg.Error, OSError)
 
 
 def _in_use(loader: type[Loader]) -> type[Any] | None:
-    """The class that psycopg puts in the place of ``loader``, if it runs in C."""
+    """Return the class that psycopg uses instead of ``loader``; it differs if psycopg runs in C."""
     map_ = AdaptersMap()
     map_.register_loader(1, loader)
     return map_.get_loader(1, Format.TEXT)
 
 
-_QUICKER = {
+_FAST_READERS = {
     _in_use(IntLoader): INTEGERS,
     _in_use(NumericLoader): DECIMALS,
     _in_use(TextLoader): None,
 }
-"""What psycopg's own loaders of these types do, without the detour by bytes. By class, since the
-program may register others."""
+"""What psycopg's own loaders of these types do, without converting to bytes. They are found by class,
+because the program may have registered other loaders."""
 
 
 class Connection(LibpqConnection):
+    """A connection of psycopg 3.
+
+    :param raw: the driver's own ``Connection`` or ``AsyncConnection``.
+    """
+
     def __init__(self, raw: Any) -> None:
         super().__init__(raw)
         blocking = isinstance(raw, psycopg.Connection)
         self._wait: Callable[[Any], Any] = (lambda done: done) if blocking else await_only
         self._wait(raw.set_autocommit(True))
-        # Of psycopg's own classes, since the program's row_factory may make rows anything.
+        # A cursor of psycopg's own class, because the program's factories may make rows anything.
         self._cursor: Any = (psycopg.Cursor if blocking else psycopg.AsyncCursor)(
             raw, row_factory=tuple_row
         )
@@ -63,17 +69,17 @@ class Connection(LibpqConnection):
         return [] if self._cursor.description is None else list(self._wait(self._cursor.fetchall()))
 
     def receive(self) -> Arrived:
-        # Under psycopg's own notifies(), which holds the connection's lock between two
+        # Not by psycopg's own notifies(), which holds the connection's lock between two
         # notifications.
-        link, lost = self._raw.pgconn, None
+        pgconn, lost = self._raw.pgconn, None
         try:
-            link.consume_input()
+            pgconn.consume_input()
         except psycopg.Error as error:
             lost = error
         taken, self._arrived = self._arrived, []
-        while (note := link.notifies()) is not None:
+        while (note := pgconn.notifies()) is not None:
             taken.append((note.relname.decode(), note.extra.decode(), note.be_pid))
-        # what came before the loss is given first; the next call raises
+        # What came before the loss is returned first; the next call raises.
         if lost is not None and not taken:
             raise lost
         return taken
@@ -84,8 +90,8 @@ class Connection(LibpqConnection):
     def _reader(self, oid: int) -> TextReader | None:
         loader = self._adapting.get_loader(oid, Format.TEXT)
         load = loader.load
-        if type(loader) in _QUICKER:
-            return _QUICKER[type(loader)]
+        if type(loader) in _FAST_READERS:
+            return _FAST_READERS[type(loader)]
         if (
             type(loader) in (JsonLoader, JsonbLoader)
             and getattr(loader, "_loads", None) is json.loads
@@ -100,4 +106,5 @@ class Connection(LibpqConnection):
 
 
 def abandon(raw: Any) -> None:
+    """Close the driver's own connection without a word to the server."""
     raw.pgconn.finish()

@@ -1,8 +1,8 @@
-"""psycopg2's connection.
+"""Listen through a connection of psycopg2.
 
-``poll()`` decodes each notification by a codec of Python's and swallows whatever is raised
-meanwhile, the notification included. Python's own UTF-8 codec is a Python function, in which a
-signal's handler may raise; so the connection is given one that is written in C.
+``poll()`` decodes each notification with a codec of Python, and swallows whatever is raised
+meanwhile together with the notification. Python's UTF-8 codec is a Python function, in which a
+signal handler may raise. So the connection gets a codec that is written in C.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ __all__ = ["ERRORS", "Connection", "abandon"]
 ERRORS: tuple[type[Exception], ...] = (psycopg2.Error, OSError)
 """What a lost connection raises."""
 ENCODING, CODEC = "UNICODE", "sa_pgnotify_utf_8"
-"""PostgreSQL's other name of UTF8, which psycopg2 knows as well, and the codec that psycopg2 uses
-for it from now on."""
-MUCH, ENOUGH = 4096, 1 << 18
-"""Characters: of which more is probably on its way, since libpq reads 16 kB at a time; and which
-are to be delivered before more is read.
-"""
+"""PostgreSQL's other name of UTF8, which psycopg2 knows too, and the codec that psycopg2 uses for it
+from now on."""
+MORE_EXPECTED, ENOUGH = 4096, 1 << 18
+"""Characters that were received. From the first number on more are probably on their way, because
+libpq reads 16 kB at a time; the second number is delivered before more is read."""
 
 
 def _find_codec(name: str) -> codecs.CodecInfo | None:
@@ -47,12 +46,17 @@ extensions.encodings[ENCODING] = CODEC
 
 
 class Connection(LibpqConnection):
+    """A connection of psycopg2.
+
+    :param raw: the driver's own connection.
+    """
+
     lendable = True
 
     def __init__(self, raw: Any) -> None:
         super().__init__(raw)
         self._psycopg: Any = _psycopg
-        self._quicker: list[tuple[Any, TextReader]] = [
+        self._fast_readers: list[tuple[Any, TextReader]] = [
             (extensions.INTEGER, INTEGERS),
             (extensions.LONGINTEGER, INTEGERS),
             (extensions.DECIMAL, DECIMALS),
@@ -63,8 +67,8 @@ class Connection(LibpqConnection):
         raw.set_client_encoding(ENCODING)
         self.inbox = raw.notifies = deque()
         self._cursor = raw.cursor(cursor_factory=extensions.cursor)
-        self._quicker += [
-            (caster, self._moments(caster))
+        self._fast_readers += [
+            (caster, self._datetimes(caster))
             for caster in (self._psycopg.DATETIME, self._psycopg.DATETIMETZ)
         ]
 
@@ -73,22 +77,22 @@ class Connection(LibpqConnection):
         return [] if self._cursor.description is None else list(self._cursor.fetchall())
 
     def receive(self) -> Arrived:
-        # execute() collects notifications as well, so there may be some although the socket is
-        # quiet.
+        # execute() collects notifications as well, so there may be some although the socket is not
+        # readable.
         inbox = self.inbox
         if not inbox:
             try:
                 self._raw.poll()
             except self._raw.Error:
-                if not inbox:  # what came before the loss is given first; the next call raises
+                if not inbox:  # what came before the loss is returned first; the next call raises
                     raise
         taken: Arrived = []
         size = 0
-        while inbox:  # one by one: another thread's peek() may still be at work
+        while inbox:  # one by one, because another thread may still be in peek()
             note = inbox.popleft()
             taken.append((note.channel, note.payload, note.pid))
             size += len(note.payload)
-            if not inbox and MUCH < size < ENOUGH:
+            if not inbox and MORE_EXPECTED < size < ENOUGH:
                 with suppress(self._raw.Error):  # the next call raises
                     self._raw.poll()
         return taken
@@ -109,13 +113,13 @@ class Connection(LibpqConnection):
         for casters in (self._cursor.string_types, self._raw.string_types, extensions.string_types):
             if casters and oid in casters:
                 caster = casters[oid]
-                # By "is": casters of the same OID are equal, and the program may have put one of
-                # its own in the place.
+                # Compared by "is": casters of the same OID are equal, and the program may have
+                # registered one of its own.
                 return (
                     None
                     if caster is self._psycopg.STRING
                     else next(
-                        (quicker for own, quicker in self._quicker if own is caster),
+                        (reader for own, reader in self._fast_readers if own is caster),
                         self._casting(caster),
                     )
                 )
@@ -128,9 +132,11 @@ class Connection(LibpqConnection):
             lambda texts: [caster(text, cursor) for text in texts],
         )
 
-    def _moments(self, caster: Callable[[str, Any], Any]) -> TextReader:
-        """The same as psycopg2's own caster, by a quicker way where it is possible (infinity, BC
-        and five-digit years are not)."""
+    def _datetimes(self, caster: Callable[[str, Any], Any]) -> TextReader:
+        """Return a reader that reads as psycopg2's caster does, and faster where that is possible.
+
+        It is not possible for infinity, years BC and years of five digits.
+        """
         slow, quick = self._casting(caster), datetime.fromisoformat
 
         def every(texts: Sequence[str]) -> list[Any]:
@@ -146,4 +152,5 @@ class Connection(LibpqConnection):
 
 
 def abandon(raw: Any) -> None:
+    """Close the driver's own connection without a word to the server."""
     raw.close()

@@ -1,9 +1,9 @@
-"""Readers for what the drivers' own classes read alike: a whole column in one call of C, with the
-same results.
+"""Fast readers for types that all drivers read in the same way: they parse a whole column in one C
+call.
 
-It is hard because "the same" has to hold for every number and every text that PostgreSQL may send.
-With the extra ``fast``, msgspec parses integers and JSON: it either gives what :mod:`json` gives,
-or raises (a float beyond all bounds, half a surrogate pair), and then :mod:`json` is asked.
+The result has to be the same for every number and every text that PostgreSQL may send. With the
+extra ``fast``, msgspec parses integers and JSON. It either returns what :mod:`json` returns, or
+raises (for a float out of range, or half a surrogate pair), and then :mod:`json` parses the text.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ except ImportError:
 __all__ = ["DECIMALS", "INTEGERS", "JSON"]
 
 
-def _mapping(one: Callable[[str], Any]) -> Callable[[Sequence[str]], list[Any]]:
+def _each_alone(one: Callable[[str], Any]) -> Callable[[Sequence[str]], list[Any]]:
     return lambda texts: list(map(one, texts))
 
 
-def _joining(
+def _as_array(
     parse: Callable[[str], list[Any]], one: Callable[[str], Any]
 ) -> Callable[[Sequence[str]], list[Any]]:
-    """All texts parsed at once, as a JSON array, and by ``one`` what cannot be."""
+    """Return a function that parses all texts at once as a JSON array, or one by one if that
+    fails."""
 
     def every(texts: Sequence[str]) -> list[Any]:
         try:
             values = parse(f"[{','.join(texts)}]")
-            if len(values) == len(texts):  # not of a forged text such as "1,2"
+            if len(values) == len(texts):  # a forged text such as "1,2" makes it longer
                 return values
         except (ValueError, RecursionError):
             pass
@@ -45,9 +46,9 @@ def _joining(
 
 
 INTEGERS = TextReader(
-    int, _mapping(int) if Decoder is None else _joining(Decoder(list[int]).decode, int)
+    int, _each_alone(int) if Decoder is None else _as_array(Decoder(list[int]).decode, int)
 )
-DECIMALS = TextReader(Decimal, _mapping(Decimal))
+DECIMALS = TextReader(Decimal, _each_alone(Decimal))
 JSON = TextReader(
-    json.loads, _joining(json.loads if Decoder is None else Decoder().decode, json.loads)
+    json.loads, _as_array(json.loads if Decoder is None else Decoder().decode, json.loads)
 )

@@ -1,6 +1,6 @@
 """The two ways to wait: a thread that sleeps in a selector, and a task of an event loop.
 
-Whatever else listening does is the same for both, and written once:
+Everything else that listening does is the same for both, and written once in
 :mod:`sa_pgnotify.listening.receiver`.
 """
 
@@ -27,7 +27,7 @@ def _not_done() -> bool:
 
 
 class Waiting(ABC):
-    """How a receiver waits, and how others reach it meanwhile."""
+    """How a receiver waits for its connection, and how other threads reach it meanwhile."""
 
     @abstractmethod
     def wait(
@@ -39,38 +39,40 @@ class Waiting(ABC):
         """Return when ``connection`` may have notifications, when :meth:`wake` was called, or after
         ``seconds``.
 
-        :param arrived: may be asked when there may be notifications, whether it has done all that
-            is to be done; then the wait goes on.
+        :param arrived: may be called when there may be notifications. If it returns true, it has
+            handled them, and the wait goes on.
         """
 
     @abstractmethod
     def wake(self) -> None:
-        """End the present wait, or else the next one."""
+        """End the present wait; the next one if there is none."""
 
     @abstractmethod
     def deadline(
         self, connection: ListenConnection, seconds: float
     ) -> AbstractContextManager[None]:
-        """Within this block the connection is broken after ``seconds``: a driver would wait for a
-        silent peer for ever."""
+        """Break the connection if this block takes longer than ``seconds``, because a driver waits
+        for a silent peer forever."""
 
     @abstractmethod
     def call(self, function: Callable[[], object]) -> None:
-        """Call ``function`` where connections may be interrupted. From any thread, and from a
-        signal handler."""
+        """Call ``function`` where connections may be interrupted. Any thread and any signal handler
+        may call this."""
 
     @abstractmethod
     def cancel(self) -> None:
-        """Break off an attempt to connect, if that is possible."""
+        """Break off an attempt to connect, if the driver can do that."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free what it holds; nobody waits any more."""
+        """Free the resources. Nothing waits any more."""
 
 
 class ThreadWaiting(Waiting):
+    """A thread waits, in a selector."""
+
     def __init__(self) -> None:
-        self._bell = Wakeup()
+        self._wakeup = Wakeup()
 
     def wait(
         self,
@@ -80,18 +82,18 @@ class ThreadWaiting(Waiting):
     ) -> None:
         if connection is not None and connection.pending():
             return
-        bell = self._bell.fileno()
-        descriptors = (bell,) if connection is None else (bell, connection.fileno())
+        woken = self._wakeup.fileno()
+        descriptors = (woken,) if connection is None else (woken, connection.fileno())
         until = monotonic() + seconds
         while found := readable(descriptors, max(0.0, until - monotonic())):
-            if bell in found:
-                self._bell.quiet()
+            if woken in found:
+                self._wakeup.clear()
                 return
             if not arrived():
                 return
 
     def wake(self) -> None:
-        self._bell.ring()
+        self._wakeup.set()
 
     @contextmanager
     def deadline(self, connection: ListenConnection, seconds: float) -> Iterator[None]:
@@ -108,15 +110,17 @@ class ThreadWaiting(Waiting):
         function()
 
     def cancel(self) -> None:
-        """A driver that blocks in its attempt to connect hears nobody."""
+        """Do nothing: a driver that blocks while it connects cannot be reached."""
 
     def close(self) -> None:
-        self._bell.close()
+        self._wakeup.close()
 
 
 class LoopWaiting(Waiting):
-    """
-    :ivar task: the one that waits, and is a greenlet's host (``sqlalchemy.util.greenlet_spawn``).
+    """A task of an event loop waits.
+
+    :ivar task: the task that waits. It hosts the greenlet in which the receiver runs
+        (``sqlalchemy.util.greenlet_spawn``).
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -133,14 +137,14 @@ class LoopWaiting(Waiting):
     ) -> None:
         if connection is not None:
             if connection.pending():
-                await_only(asyncio.sleep(0))  # who takes the events has its turn
+                await_only(asyncio.sleep(0))  # so that the task that takes events has its turn
                 return
-            # asked at once: tasks take the loop's time
+            # Called in the loop's callback, because waking a task takes another turn of the loop.
             connection.watch(self.loop, lambda: None if arrived() else self._woken.set())
         try:
             await_only(self._sleep(seconds))
         finally:
-            # a fork's child shares what the loop watches
+            # A forked child shares what the loop watches, and must not change it.
             if connection is not None and self._pid == os.getpid():
                 connection.unwatch(self.loop)
         self._woken.clear()
@@ -164,8 +168,8 @@ class LoopWaiting(Waiting):
     def call(self, function: Callable[[], object]) -> None:
         try:
             self.loop.call_soon_threadsafe(function)
-        except RuntimeError:  # the loop is closed, and nothing in it goes on that this could meet
-            # asyncpg lets its socket go, and then complains of the loop
+        except RuntimeError:  # the loop is closed, so nothing in it can interfere
+            # asyncpg closes its socket, and then raises because the loop is closed
             with suppress(RuntimeError):
                 function()
 

@@ -1,5 +1,4 @@
-"""Something to wait for together with a connection: a descriptor that becomes readable when another
-thread says so."""
+"""A descriptor that another thread can make readable, to wait for it together with a connection."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ __all__ = ["Wakeup", "readable"]
 
 
 class Wakeup:
-    """A pair of sockets, of which one is readable from a :meth:`ring` to the next :meth:`quiet`."""
+    """A pair of sockets, of which one is readable from a :meth:`set` to the next :meth:`clear`."""
 
     def __init__(self) -> None:
         self._read, self._write = socket.socketpair()
@@ -20,15 +19,17 @@ class Wakeup:
         self._write.setblocking(False)
 
     def fileno(self) -> int:
-        """The descriptor; -1 once it is closed."""
+        """Return the descriptor; -1 once it is closed."""
         return self._read.fileno()
 
-    def ring(self) -> None:
-        with suppress(OSError):  # full: it rings already; closed: nobody hears it
+    def set(self) -> None:
+        """Make the descriptor readable. Any thread and any signal handler may call it."""
+        with suppress(OSError):  # full, so it is readable already; or closed
             self._write.send(b"!")
 
-    def quiet(self) -> None:
-        with suppress(OSError):  # quiet already, or closed
+    def clear(self) -> None:
+        """Make the descriptor unreadable again."""
+        with suppress(OSError):  # it is cleared already, or closed
             while len(self._read.recv(4096)) == 4096:
                 pass
 
@@ -42,8 +43,9 @@ class Wakeup:
 if hasattr(select, "poll"):
 
     def readable(descriptors: tuple[int, ...], seconds: float | None) -> Container[int]:
-        """Wait until one of ``descriptors`` is readable, at most ``seconds``; tell which are."""
-        poll = select.poll()  # and not select(), for which there are no descriptors from 1024 on
+        """Return which of ``descriptors`` are readable, after waiting for one for at most
+        ``seconds``."""
+        poll = select.poll()  # and not select(), which cannot take descriptors from 1024 on
         for descriptor in descriptors:
             poll.register(descriptor, select.POLLIN)
         return dict(poll.poll(None if seconds is None else seconds * 1000))

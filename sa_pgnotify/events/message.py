@@ -1,5 +1,4 @@
-"""Rows of text as they came in one message, and the typed events that they become when somebody
-takes them."""
+"""The rows of one message, and the typed events that they become when a program takes them."""
 
 from __future__ import annotations
 
@@ -16,35 +15,36 @@ from ..errors import UndecodableValue
 from ..log.reader import LogRow
 from ..log.snapshots import Position
 from ..protocol.wire import Rows
-from .changes import (
-    Change,
-    Deleted,
-    EntityLayout,
-    Identity,
-    Inserted,
-    Truncated,
-    Updated,
-)
-from .decoding import TableDecoder, Undecodable
+from .changes import Change, Deleted, Identity, Inserted, Truncated, Updated
+from .decoding import TableDecoder
+from .entity_layout import EntityLayout
+from .layout import Undecodable
+from .update_rows import split_updates
 from .values import Fields
 
 __all__ = ["Message"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-_Columns = dict[int, list[str | None]]
 _KINDS: dict[str, type[Change]] = {"I": Inserted, "U": Updated, "D": Deleted, "T": Truncated}
 
 
 class Message:
-    """Rows of one message, and what they need to become events."""
+    """The rows of one message, and what is needed to make events of them.
+
+    :ivar since: nothing that was committed before this moment is missing, by ``time.time()``.
+    :ivar logged: the row of the change log that the message was read from; None if it came by
+        NOTIFY.
+    :ivar new: the fields of the rows; of an update, those after it. They are split when they are
+        first read, and so are those of ``old``.
+    :ivar old: the fields of the rows before an update.
+    """
 
     __slots__ = (
         "_changed", "_contexts", "_first", "_is_split", "_kind", "_layout", "_names", "_rows", "header", "logged", "new", "old", "since",
         "source"
     )  # fmt: skip
     new: Fields
-    """What the rows hold; of an update, after it. Both are split when one of them is asked for."""
     old: Fields
 
     def __init__(
@@ -56,10 +56,8 @@ class Message:
         first: int = 0,
     ) -> None:
         """
-        :param since: nothing that was committed before is missing, by ``time.time()``.
-        :param logged: what of the change log it was read from; ``first`` which of its rows comes
-            first here.
-        :raises Undecodable: if the message's shape cannot be read.
+        :param first: the index in ``logged`` of the first of the rows.
+        :raises Undecodable: if the shape of the message cannot be read.
         """
         self.since = since
         self.source = source
@@ -82,66 +80,63 @@ class Message:
         return bool(self.source.matches_types(self._layout))
 
     def read_with(self, source: TableDecoder) -> Message:
-        """The same, decoded as ``source`` says.
+        """Return the same message, decoded by ``source``.
 
-        :raises Undecodable: if that knows columns of other types; where nothing tells, they are
-            taken for the same.
+        :raises Undecodable: if the columns of ``source`` are of other types. If the types cannot be
+            compared, they are assumed to be the same.
         """
         if source.matches_types(self._layout) is False:
             raise Undecodable(
-                f"{source.table.name}: nothing tells any more what types its columns had when this was sent"
+                f"{source.table.name}: the types that its columns had when this was sent are not known any more"
             )
         return Message(source, self._rows, self.since, self.logged, self._first)
 
     def each(self) -> list[Message]:
-        """Each row alone."""
-        rows = [
+        """Return each row as a message of its own."""
+        messages = [
             Message(self.source, row, self.since, self.logged, self._first + i)
             for i, row in enumerate(self._rows.each())
         ]
-        for row in rows:
-            row._contexts = self._contexts
+        for message in messages:
+            message._contexts = self._contexts
         if self._is_split:
-            for place, row in enumerate(rows):
-                row.new = self.new.alone(place)
-                row.old = self.old.alone(place, row.new)
-                row._is_split = True
-                row._changed = self._changed[place : place + 1]
-        return rows
+            for i, message in enumerate(messages):
+                message.new = self.new.of_row(i)
+                message.old = self.old.of_row(i, message.new)
+                message._is_split = True
+                message._changed = self._changed[i : i + 1]
+        return messages
+
+    def first(self, count: int) -> Message:
+        """Return the first ``count`` rows."""
+        return Message(self.source, self._rows.first(count), self.since, self.logged, self._first)
 
     @property
     def has_server_read_fields(self) -> bool:
-        """Whether there is something to read that only the server can."""
+        """Whether there are fields that only the server can read."""
         return self._kind is not Truncated and bool(self.source.server_read_fields(self._layout))
 
     def resolve_on_server(
         self, read: Callable[[Mapping[int, list[str]]], Mapping[int, list[str]]]
     ) -> list[Message]:
-        """The same with all read that only the server can read; row by row, if the rows are not of
-        one shape.
+        """Read the fields that only the server can read.
 
-        :param read: as :meth:`sa_pgnotify.drivers.ListenConnection.read`.
+        :param read: :meth:`sa_pgnotify.drivers.ListenConnection.read`.
+        :returns: this message; or one message for each row, if the rows are not all of one shape.
         """
-        asks = self.source.server_read_fields(self._layout)
+        server_read = self.source.server_read_fields(self._layout)
         try:
             self._split()
-        except (ValueError, Undecodable):  # which events() will tell
-            return (
-                [self]
-                if len(self) == 1
-                else [resolved for row in self.each() for resolved in row.resolve_on_server(read)]
-            )
-        held = [
-            (columns[place], oid)
-            for columns in (self.new.columns, self.old.columns)
-            for place, oid in asks.items()
-            if place in columns
-        ]
+        except (ValueError, Undecodable):  # events() raises it again
+            rows = self.each() if len(self) > 1 else []
+            return [resolved for row in rows for resolved in row.resolve_on_server(read)] or [self]
         fields = [
-            (column, row, oid)
-            for column, oid in held
+            (columns[place], row, oid)
+            for columns in (self.new.columns, self.old.columns)
+            for place, oid in server_read.items()
+            if place in columns
             for row in range(len(self))
-            if column[row] is not None
+            if columns[place][row] is not None
         ]
         wanted: dict[int, list[str]] = {}
         for column, row, oid in fields:
@@ -151,49 +146,45 @@ class Message:
             column[row] = next(answers[oid])
         return [self]
 
-    def first(self, count: int) -> Message:
-        """The first ``count`` rows."""
-        return Message(self.source, self._rows.first(count), self.since, self.logged, self._first)
-
     def events(self) -> list[Change]:
-        """The events of all rows, but for those of entities that nobody asked for.
+        """Return the events of all rows, without those of entities that are not wanted.
 
-        :raises Undecodable: if a row is not of its message's shape, or its identity cannot be
+        :raises Undecodable: if a row is not of the message's shape, or its identity cannot be
             decoded.
         """
         source, layout, kind = self.source, self._layout, self._kind
         if kind is Truncated:
-            return [Truncated(self, plan, 0, None) for plan in source.emptied(layout)]
-        plan = source.plan(layout, None)
+            return [Truncated(self, entity, 0, None) for entity in source.truncated(layout)]
+        entity = source.entity_layout(layout, None)
         try:
             if self._rows.size == 1 and layout.discriminator is None and not self._is_split:
-                identity = self._only_identity(plan)
-                return [kind(self, plan, 0, identity)] if plan.accepted else []
+                identity = self._only_identity(entity)
+                return [kind(self, entity, 0, identity)] if entity.accepted else []
             self._split()
-            identities = list(zip(*map(self.new.decoded, plan.key), strict=True))
+            identities = list(zip(*map(self.new.decoded, entity.key), strict=True))
         except (ValueError, UndecodableValue) as error:
             raise Undecodable(f"{source.table.name}: {error}") from error
         if layout.discriminator is None:
             return (
-                list(map(kind, repeat(self), repeat(plan), count(), identities))
-                if plan.accepted
+                list(map(kind, repeat(self), repeat(entity), count(), identities))
+                if entity.accepted
                 else []
             )
-        plans = [
-            source.plan(layout, discriminator)
+        entities = [
+            source.entity_layout(layout, discriminator)
             for discriminator in self.new.columns[layout.discriminator]
         ]
         return [
-            kind(self, plan, row, identities[row])
-            for row, plan in enumerate(plans)
-            if plan.accepted
+            kind(self, entity, row, identities[row])
+            for row, entity in enumerate(entities)
+            if entity.accepted
         ]
 
-    def _only_identity(self, plan: EntityLayout) -> Identity:
-        """The identity of the one row that there is: an event that comes alone is waited for, so
-        the rest is split when it is asked for.
+    def _only_identity(self, entity: EntityLayout) -> Identity:
+        """Return the identity of the only row, without splitting the rest: a program waits for an
+        event that comes alone.
 
-        :raises ValueError: if it is not of the message's shape.
+        :raises ValueError: if the row is not of the message's shape.
         """
         layout, source = self._layout, self.source
         (fields,) = self._rows.split()
@@ -205,109 +196,60 @@ class Message:
             self._changed = [changed]
         if len(fields) != width:
             raise ValueError(f"{len(fields)} fields in a row of {width}")
-        return tuple(
-            [source.decoder(layout.columns[place]).one(fields[start + place]) for place in plan.key]
-        )
+        names, decoder = layout.columns, source.decoder
+        return tuple([decoder(names[place]).one(fields[start + place]) for place in entity.key])
 
     def __getattr__(self, name: str) -> Fields:
-        """What is not there before the rows are split."""
+        """Split the rows when ``new`` or ``old`` is first read."""
         if name not in ("new", "old"):
             raise AttributeError(name)
         self._split()
         return self.new if name == "new" else self.old
 
     def _split(self) -> None:
-        """
+        """Split the rows into fields.
+
         :raises ValueError: if a row is not of the message's shape.
         """
         if self._is_split:
             return
-        new, old = (
-            self._updated()
-            if self._kind is Updated
-            else (dict(enumerate(self._rows.columns(self._layout.fields))), {})
-        )
-        self.new = Fields(self.source.decoder, self._layout.columns, new)
-        self.old = Fields(self.source.decoder, self._layout.columns, old, self.new)
+        layout, source = self._layout, self.source
+        if self._kind is Updated:
+            self._changed, new, old = split_updates(self._rows, layout, source.changed)
+        else:
+            new, old = dict(enumerate(self._rows.columns(layout.fields))), {}
+        self.new = Fields(source.decoder, layout.columns, new)
+        self.old = Fields(source.decoder, layout.columns, old, self.new)
         self._is_split = True
 
-    def _updated(self) -> tuple[_Columns, _Columns]:
-        """The columns of updates, those before them behind: of these there are those that changed
-        in some row.
+    def identity_texts(self, entity: EntityLayout, row: int) -> list[str]:
+        """Return the fields of a row's identity as the message has them."""
+        return [str(self.new.columns[place][row]) for place in entity.key]
 
-        :raises ValueError: if a row has not as many fields as its mask says.
-        """
-        return self._updated_alike() or self._updated_each()
-
-    def _updated_alike(self) -> tuple[_Columns, _Columns] | None:
-        """The same if all rows have changed the same columns, as those of most statements have;
-        None if they have not."""
-        layout, size = self._layout, len(self)
-        masks = self._rows.masks(layout.masks)
-        changed = self.source.changed(layout, masks)
-        before = [place for place in sorted(changed) if place < layout.carried]
-        try:
-            columns = self._rows.columns(layout.masks + layout.fields + len(before))
-        except ValueError:
-            return None
-        # If each has the first one's mask where the next row would begin, each begins there.
-        if any(column != [mask] * size for mask, column in zip(masks, columns)):
-            return None
-        self._changed = [changed] * size
-        new, old = (
-            columns[layout.masks : layout.masks + layout.fields],
-            columns[layout.masks + layout.fields :],
-        )
-        return dict(enumerate(new)), dict(zip(before, old))
-
-    def _updated_each(self) -> tuple[_Columns, _Columns]:
-        layout, source = self._layout, self.source
-        start, stop = layout.masks, layout.masks + layout.fields
-        rows = self._rows.split()
-        changes = [source.changed(layout, tuple(row[:start])) for row in rows]
-        new = dict(enumerate(map(list, zip(*[row[start:stop] for row in rows]))))
-        old: _Columns = {}
-        for number, (row, changed) in enumerate(zip(rows, changes)):
-            before = [place for place in sorted(changed) if place < layout.carried]
-            if len(row) != stop + len(before):
-                raise ValueError(f"a row of {len(row)} fields, and a mask that announces others")
-            for place, text in zip(before, row[stop:]):
-                if place not in old:
-                    old[place] = new[place].copy()
-                old[place][number] = text
-        self._changed = changes
-        return new, old
-
-    def texts(self, plan: EntityLayout, row: int) -> list[str]:
-        """The fields of a row's identity, as they came."""
-        return [str(self.new.columns[place][row]) for place in plan.key]
-
-    def changed(self, plan: EntityLayout, row: int) -> frozenset[str]:
-        """Names of the attributes that an update changed."""
-        known = self._names.get(key := (plan, self._changed[row]))
+    def changed(self, entity: EntityLayout, row: int) -> frozenset[str]:
+        """Return the names of the attributes that an update changed."""
+        known = self._names.get(key := (entity, self._changed[row]))
         if known is None:
-            named = frozenset([name for place in key[1] if (name := plan.names[place]) is not None])
-            known = self._names[key] = named
+            names = [name for place in key[1] if (name := entity.names[place]) is not None]
+            known = self._names[key] = frozenset(names)
         return known
 
-    def previous_identity(self, plan: EntityLayout, row: int) -> Identity | None:
-        """The identity before an update; None if it is the same."""
-        if self._changed[row].isdisjoint(plan.key):
+    def previous_identity(self, entity: EntityLayout, row: int) -> Identity | None:
+        """Return the identity before an update; None if it did not change."""
+        if self._changed[row].isdisjoint(entity.key):
             return None
-        return tuple([self.old.value(plan, place, row) for place in plan.key])
+        return tuple([self.old.value(entity, place, row) for place in entity.key])
 
     def position(self, row: int) -> Position | None:
-        """The place in the change log behind a row; None if it was not read there."""
+        """Return the position in the change log just after a row; None if the message did not come
+        from there."""
         return None if self.logged is None else self.logged.behind(self._first + row)
 
     def key(self, row: int) -> tuple[int, int] | None:
-        """Which row of the change log, and which change of it, a row is; None if it was not read
-        there."""
-        return (
-            None
-            if self.logged is None
-            else (self.logged.row_id, self.logged.skipped + self._first + row)
-        )
+        """Return the number of the change log's row, and that of the change in it; None if the
+        message did not come from there."""
+        logged = self.logged
+        return None if logged is None else (logged.row_id, logged.skipped + self._first + row)
 
     @property
     def table(self) -> Table:
@@ -329,14 +271,15 @@ class Message:
     def context(self) -> Mapping[str, Any]:
         if not self.header.context:
             return _EMPTY
-        # read once for all rows, because there may be many of them, and much of it
+        # It is parsed once for all rows, because both the rows and the context can be many.
         if not self._contexts:
-            self._contexts.append(self._read_context())
+            self._contexts.append(_parsed_context(self.header.context))
         return self._contexts[0]
 
-    def _read_context(self) -> Mapping[str, Any]:
-        try:
-            given = json.loads(self.header.context)
-        except (ValueError, RecursionError):
-            return _EMPTY  # somebody set the variable by hand; change_context() refuses such
-        return MappingProxyType(given) if isinstance(given, dict) else _EMPTY
+
+def _parsed_context(text: str) -> Mapping[str, Any]:
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        return _EMPTY  # somebody set the variable by hand; change_context() refuses such values
+    return MappingProxyType(given) if isinstance(given, dict) else _EMPTY

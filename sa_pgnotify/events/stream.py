@@ -16,9 +16,10 @@ from time import time
 from ..log.reader import LogRow
 from ..log.tables import LogNames
 from ..protocol.wire import LOST, MOVED, Malformed, MessageReader, Rows, logged_rows, one_line
-from ..states import States
-from .changes import Event, Gap, Notification, Reason
-from .decoding import TableDecoder, Undecodable
+from ..states import State, States
+from .decoding import TableDecoder
+from .kinds import Event, Gap, Notification, Reason
+from .layout import Undecodable
 from .message import Message
 
 __all__ = ["EventStream", "Item", "Route", "size_of"]
@@ -210,12 +211,12 @@ class EventStream:
         detail = one_line(detail)
         if time() >= self._undecodable_until:
             self._undecodable_until = time() + UNDECODABLE_SECONDS
-            self._states.report("undecodable", detail, missed=True)
+            self._states.report(State.UNDECODABLE, detail, missed=True)
         return self.gap("undecodable", since, detail)
 
     def lost_position(self, detail: str) -> Gap:
         """Return the Gap for changes that the change log does not have any more."""
-        self._states.report("lost position", detail, missed=True)
+        self._states.report(State.LOST_POSITION, detail, missed=True)
         return self.gap("lost_position", self.complete_until, detail)
 
     def gap(self, reason: Reason, since: float, detail: str) -> Gap:

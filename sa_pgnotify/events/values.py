@@ -1,9 +1,9 @@
 """The fields of rows, and the values that they become.
 
-A row is given out as a mapping of its own, and what is done for each row in turn costs most. So
-texts are decoded a column at a time, when the first value of them is wanted, and a row's mapping is
-a view of what is there. A value that cannot be decoded spoils neither its column nor its row: the
-column is decoded value by value, and the row's mapping raises where that value is asked for.
+Each row has a mapping of its own, and work that is repeated for each row costs most. So texts are
+decoded a column at a time, when the first value of the column is wanted, and the mapping of a row
+is a view of the decoded columns. A value that cannot be decoded spoils neither its column nor its
+row: the column is then decoded value by value, and the mapping raises only for that value.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from itertools import repeat
 from typing import Any
 
 from ..errors import UndecodableValue, ValuesNotCarried
-from .changes import EntityLayout
-from .decoding import Decoder, Unread
+from .column_decoder import ColumnDecoder, Unread
+from .entity_layout import EntityLayout
 
-__all__ = ["Fields", "Values"]
+__all__ = ["Fields", "PartlyRead", "Values"]
 
 
 class Values(Mapping[str, Any]):
-    """What a row holds, by attribute name: a mapping that equals the dict of the same.
+    """The values of a row by attribute name: a mapping that equals a dict of the same items.
 
-    :param positions: the place of each name's value in ``row``, in order; shared by all rows that
-        are alike.
+    :param positions: the index of each name's value in ``row``, in order. Rows of one entity share
+        it.
     """
 
     __slots__ = ("_positions", "_row")
@@ -33,12 +33,15 @@ class Values(Mapping[str, Any]):
         self._row = row
 
     def __getitem__(self, name: str) -> Any:
-        """:raises ValuesNotCarried: a KeyError, if the value did not travel with the event."""
+        """Return a value.
+
+        :raises ValuesNotCarried: (a KeyError) if the event does not carry the value.
+        """
         try:
             return self._row[self._positions[name]]
         except KeyError:
             raise ValuesNotCarried(
-                f"the event does not carry {name!r}, but only {', '.join(self._positions)}. "
+                f"the event does not carry {name!r}; it carries {', '.join(self._positions)}. "
                 f"Add it to NotifySpec(values=...), or read the row: event.load(session)",
                 (name,),
             ) from None
@@ -56,7 +59,7 @@ class Values(Mapping[str, Any]):
         return self._positions.keys()
 
     def values(self) -> Any:
-        """A tuple, which does what a view of a mapping that never changes would."""
+        """Return a tuple, which serves as the view because the mapping never changes."""
         return self._row
 
     def items(self) -> ItemsView[str, Any]:
@@ -89,12 +92,12 @@ class _Items(ItemsView[str, Any]):
 
 
 class PartlyRead(Values):
-    """What a row holds where a value of it cannot be decoded: asking for that value raises, and so
-    does what takes all values.
+    """The values of a row of which at least one cannot be decoded.
+
+    Each method that reads such a value raises :class:`UndecodableValue`, except ``==``, which
+    compares its text, and ``repr()``.
 
     :param subject: the name of the entity, for the error.
-    :raises UndecodableValue: by each method that meets such a value, but for ``==``, which compares
-        its text, and ``repr()``.
     """
 
     __slots__ = ("_subject",)
@@ -105,7 +108,7 @@ class PartlyRead(Values):
 
     def __getitem__(self, name: str) -> Any:
         value = self._row[self._positions[name]]
-        # Decoded again, so that the cause has its traceback and nothing keeps one alive.
+        # It is decoded again, so that the error has a traceback and nothing keeps one alive.
         return (
             value.decoder.one(value.text, self._subject, name) if type(value) is Unread else value
         )
@@ -135,85 +138,90 @@ class PartlyRead(Values):
 
 
 class Fields(dict[EntityLayout, list[Values]]):
-    """The fields of rows, column by column; and by plan, what each row holds of its attributes,
-    made when it is first asked for.
+    """The fields of rows, column by column.
 
-    :param decoder: gives that of a column by its name.
-    :param names: of the columns, by place.
-    :param columns: the texts of each, by place, NULL as None.
-    :param others: where the columns are that ``columns`` lacks: an update's rows before it are
-        those after it, but for what changed.
+    As a dict, it holds for each entity the :class:`Values` of all rows, made when they are first
+    read.
+
+    :param decoder: returns the decoder of a column, by name.
+    :param names: the names of the columns, by index.
+    :param columns: the texts of each column, by index, NULL as None.
+    :param unchanged: the fields that have the columns which ``columns`` lacks. The rows before an
+        update are those after it, except for what changed.
     """
 
-    __slots__ = ("_decoder", "_known", "_names", "_others", "columns")
+    __slots__ = ("_decoded", "_decoder", "_names", "_unchanged", "columns")
 
     def __init__(
         self,
-        decoder: Callable[[str], Decoder],
+        decoder: Callable[[str], ColumnDecoder],
         names: Sequence[str],
         columns: Mapping[int, list[str | None]],
-        others: Fields | None = None,
+        unchanged: Fields | None = None,
     ) -> None:
         self.columns = columns
         self._decoder = decoder
         self._names = names
-        self._others = others
-        self._known: dict[int, Sequence[Any]] = {}
+        self._unchanged = unchanged
+        self._decoded: dict[int, Sequence[Any]] = {}
 
-    def alone(self, row: int, others: Fields | None = None) -> Fields:
-        """One of the rows."""
+    def of_row(self, row: int, unchanged: Fields | None = None) -> Fields:
+        """Return the fields of one of the rows."""
         return Fields(
             self._decoder,
             self._names,
             {place: column[row : row + 1] for place, column in self.columns.items()},
-            others,
+            unchanged,
         )
 
     def decoded(self, place: int) -> Sequence[Any]:
-        """The values of a column.
+        """Return the values of a column.
 
         :raises UndecodableValue: if one of its texts is not in the type's form.
         """
-        known = self._known.get(place)
+        known = self._decoded.get(place)
         if known is None:
-            if self._others is not None and place not in self.columns:
-                return self._others.decoded(place)
-            known = self._known[place] = self._decoder(self._names[place]).all(self.columns[place])
+            if self._unchanged is not None and place not in self.columns:
+                return self._unchanged.decoded(place)
+            decoder = self._decoder(self._names[place])
+            known = self._decoded[place] = decoder.all(self.columns[place])
         return known
 
-    def value(self, plan: EntityLayout, place: int, row: int) -> Any:
-        """Return one of them.
+    def value(self, entity: EntityLayout, place: int, row: int) -> Any:
+        """Return the value of one field.
 
-        :raises UndecodableValue: if it is this one.
+        :raises UndecodableValue: if its text is not in the type's form.
         """
-        if self._others is not None and place not in self.columns:
-            return self._others.value(plan, place, row)
+        if self._unchanged is not None and place not in self.columns:
+            return self._unchanged.value(entity, place, row)
         return self._decoder(self._names[place]).one(
-            self.columns[place][row], plan.subject, plan.names[place] or ""
+            self.columns[place][row], entity.subject, entity.names[place] or ""
         )
 
-    def __missing__(self, plan: EntityLayout) -> list[Values]:
+    def __missing__(self, entity: EntityLayout) -> list[Values]:
+        """Return the values of all rows, decoded now."""
         try:
-            rows = list(map(Values, repeat(plan.positions), zip(*map(self.decoded, plan.places))))
+            values = zip(*map(self.decoded, entity.places))
+            rows = list(map(Values, repeat(entity.positions), values))
         except UndecodableValue:
-            rows = self._partly_read(plan)
-        return self.setdefault(plan, rows)
+            rows = self._partly_read(entity)
+        return self.setdefault(entity, rows)
 
-    def _partly_read(self, plan: EntityLayout) -> list[Values]:
-        """Return what rows hold some of which cannot be decoded whole."""
-        subject, positions = plan.subject, plan.positions
+    def _partly_read(self, entity: EntityLayout) -> list[Values]:
+        """Return the values of rows of which some cannot be decoded whole."""
+        subject, positions = entity.subject, entity.positions
         return [
             PartlyRead(subject, positions, row)
             if Unread in map(type, row)
             else Values(positions, row)
-            for row in zip(*map(self._each, plan.places))
+            for row in zip(*map(self._each, entity.places))
         ]
 
     def _each(self, place: int) -> Sequence[Any]:
-        """Return the values of a column, with an :class:`Unread` in the place of one that cannot be
+        """Return the values of a column, with an :class:`Unread` in place of each that cannot be
         decoded."""
-        if self._others is not None and place not in self.columns:
-            return self._others._each(place)
+        if self._unchanged is not None and place not in self.columns:
+            return self._unchanged._each(place)
         try:
             return self.decoded(place)
         except UndecodableValue:

@@ -14,7 +14,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from ..drivers.waiting import LoopWaiting
 from ..errors import ConnectionLost, PgNotifyError
-from ..events.changes import Event
+from ..events.kinds import Event
 from ..states import OnState
 from ..subscription.engines import asyncio_engine
 from .handlers import Turn

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import compress, repeat
 from typing import Any
 
-from ..events.changes import Event, Gap, Reason
+from ..events.kinds import Event, Gap, Reason
 from ..events.stream import EventStream, Item, size_of
 
 __all__ = ["Buffer"]

@@ -8,12 +8,11 @@ takes events more slowly than they come. This module decides and never waits.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
 
-from ..events.changes import Gap
+from ..events.kinds import Gap
 from ..events.message import Message
 from ..events.stream import EventStream, Item, size_of
-from ..states import States
+from ..states import State, States
 
 __all__ = ["Continuity"]
 
@@ -64,11 +63,11 @@ class Continuity:
         routes = self._stream.routes.values()
         if not detail and all(route.log and not route.plain for route in routes):
             text = "nothing was missed: all of it is read in the change log"
-            self._states.report("reconnected", text)
+            self._states.report(State.RECONNECTED, text)
             return []
         moment = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
         text = f"what was committed since {moment} may be missing"
-        self._states.report("reconnected", f"{text}. {detail}" if detail else text, missed=True)
+        self._states.report(State.RECONNECTED, f"{text}. {detail}" if detail else text, missed=True)
         return [self._stream.gap("reconnected", since, detail)]
 
     def silent_writers_ended(self, since: float) -> Gap:
@@ -77,9 +76,7 @@ class Continuity:
         :param since: when the first of them was noticed, by ``time.time()``.
         """
         detail = "transactions that wrote while nobody listened have ended"
-        state: Literal["reconnected", "connected"] = (
-            "reconnected" if self.reconnects else "connected"
-        )
+        state = State.RECONNECTED if self.reconnects else State.CONNECTED
         self._states.report(state, detail, missed=True)
         return self._stream.gap("reconnected" if self.reconnects else "started", since, detail)
 
@@ -120,14 +117,14 @@ class Continuity:
         if self._is_overflowing and waiting > self._buffer_size // 2:
             return []
         if self._is_overflowing:
-            self._states.report("overflow ended", f"{waiting} events wait")
+            self._states.report(State.OVERFLOW_ENDED, f"{waiting} events wait")
         self._is_overflowing = False
         free = self._buffer_size - waiting
         if size <= free or isinstance(item, Gap):
             return [item]
         self._is_overflowing = True
         text = f"{waiting} events wait, and the buffer takes {self._buffer_size}"
-        self._states.report("overflow", text, missed=True)
+        self._states.report(State.OVERFLOW, text, missed=True)
         first: list[Item] = [item.first(free)] if isinstance(item, Message) and free > 0 else []
         detail = f"{self._buffer_size} events wait to be taken"
         return [*first, self._stream.gap("overflow", self._stream.complete_until, detail)]

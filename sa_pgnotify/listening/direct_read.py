@@ -109,7 +109,7 @@ class DirectRead:
 
     def _wake_taker(self) -> None:
         if self._thread_waits:
-            self._wakeup.ring()
+            self._wakeup.set()
 
     # -- the taker ---------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ class DirectRead:
             self._taker = Taker.WAITS
             # Not when it was noticed: that would have been time in which an event was late.
             if self._wakeup_is_stale:
-                self._wakeup.quiet()
+                self._wakeup.clear()
                 self._wakeup_is_stale = False
             loan = self._loan
             if not self._buffer.empty or self._buffer.stopped:
@@ -137,7 +137,7 @@ class DirectRead:
             self._taker = before
             is_nested = before is Taker.WAITS
             if is_nested:
-                self._wakeup.ring()  # this wait may have used up a wake-up of the outer one
+                self._wakeup.set()  # this wait may have used up a wake-up of the outer one
             if self._owner is Owner.RESTS:
                 self._waiting.wake()
             if self._buffer.stopped and not is_nested:

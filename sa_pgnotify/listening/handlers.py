@@ -11,7 +11,8 @@ from sqlalchemy import Table
 
 from ..caching import remember
 from ..errors import NotifyConfigError
-from ..events.changes import Change, Event, Gap, Notification
+from ..events.changes import Change
+from ..events.kinds import Event, Gap, Notification
 
 __all__ = ["Handlers", "Turn", "concerns", "kinds_of"]
 

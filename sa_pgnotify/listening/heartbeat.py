@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 
 from ..drivers import ListenConnection
-from ..states import States
+from ..states import State, States
 from ..subscription.link import Link
 from .continuity import Continuity
 from .log_follower import LogFollower
@@ -71,10 +71,10 @@ class Heartbeat:
         full = f"PostgreSQL's notification queue is {usage:.0%} full"
         if usage >= QUEUE_WARNING > before:
             self._states.report(
-                "queue fills",
+                State.QUEUE_FILLS,
                 f"{full}; when it is full, COMMIT fails. Some session listens and does not read, or is "
                 "idle in a transaction: see pg_stat_activity",
             )
         elif usage < QUEUE_WARNING <= before:
-            self._states.report("queue emptied", full)
+            self._states.report(State.QUEUE_EMPTIED, full)
         self.queue_usage = usage

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..drivers import Arrived, ListenConnection
-from ..events.changes import Gap
+from ..events.kinds import Gap
 from ..events.message import Message
 from ..events.stream import EventStream, Item, size_of
 from ..subscription.link import Link

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from ..drivers.waiting import ThreadWaiting
 from ..errors import ConnectionLost, NotifyConfigError, PgNotifyError
-from ..events.changes import Event
+from ..events.kinds import Event
 from ..states import OnState
 from ..subscription.engines import blocking_engine
 from .direct_read import DirectRead

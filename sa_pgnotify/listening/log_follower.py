@@ -13,7 +13,7 @@ from ..events.decoding import TableDecoder
 from ..events.stream import EventStream, Item
 from ..log.tables import LogNames
 from ..log.tail import Tail
-from ..states import States
+from ..states import State, States
 from ..subscription.link import Link
 from .intake import Intake
 
@@ -103,7 +103,7 @@ class LogFollower:
             tail.reader.go_to(place)  # so that the same rows are read again
             raise
         if (problem := tail.losses.new_problem()) is not None:
-            self._states.report("losses unseen", problem)
+            self._states.report(State.LOSSES_UNSEEN, problem)
         if (lost := tail.lost()) is not None:
             self._read.append(self._stream.lost_position(lost))
         self._read.extend(items)

@@ -22,7 +22,7 @@ from ..drivers import ListenConnection
 from ..drivers.waiting import Waiting
 from ..errors import ConnectionLost, PgNotifyError
 from ..events.stream import EventStream
-from ..states import States
+from ..states import State, States
 from ..subscription.link import Link
 from .buffer import Buffer
 from .commands import Commands
@@ -133,7 +133,7 @@ class Receiver:
                     self.continuity.lost()
                     self.link.lost(error)
         except Exception as error:  # a fault of ours must not look like silence
-            self._states.report("failed", f"it ends: {error!r}", error=error)
+            self._states.report(State.FAILED, f"it ends: {error!r}", error=error)
             self.buffer.fail(error)
         except BaseException:
             # The task was cancelled; a program that takes events must not wait for ever.
@@ -164,7 +164,7 @@ class Receiver:
         connection = self.link.connect(prepare)
         if strict:
             text = f"listening on {len(self.stream.routes)} channels"
-            self._states.report("connected", text)
+            self._states.report(State.CONNECTED, text)
         self.link.backoff.settled()
         gaps = self.continuity.connected(asked, missing or altered, silent=bool(missing))
         self._intake.deliver(connection, gaps)

@@ -10,7 +10,7 @@ from ..drivers import ListenConnection
 from ..events.stream import EventStream
 from ..marking.sources import expand
 from ..protocol.presence import Presence
-from ..states import States
+from ..states import State, States
 from ..subscription.link import Link
 from ..subscription.subscription import Subscription
 from ..subscription.trigger_watch import VERIFY_SECONDS
@@ -87,7 +87,7 @@ class SourceList:
             self._logs.subscribed(connection, anew=anew)
         self._wait_for_silent_writers(connection)
         if missing is not None:
-            self._states.report("triggers missing", missing)
+            self._states.report(State.TRIGGERS_MISSING, missing)
         return "" if missing is None else str(missing)
 
     def _wait_for_silent_writers(self, connection: ListenConnection) -> None:
@@ -107,7 +107,7 @@ class SourceList:
         self._verified_at = time.monotonic()
         if not altered:
             return True
-        self._states.report("triggers moved", f"{altered}: listening anew")
+        self._states.report(State.TRIGGERS_MOVED, f"{altered}: listening anew")
         self._continuity.lost()
         asked = time.time()
         missing = self.listen(connection, self.sources, strict=False)

@@ -18,7 +18,7 @@ from itertools import repeat
 
 from ..drivers.wakeup import Wakeup
 from ..errors import PgNotifyError
-from ..events.changes import Event
+from ..events.kinds import Event
 from .direct_read import DirectRead
 from .receiver import Receiver
 
@@ -80,8 +80,8 @@ class ThreadTaker:
             if self._buffer.stopped:
                 return -1
             self._wakeup = wakeup = Wakeup()
-            self._buffer.on_put.append(wakeup.ring)
-            wakeup.ring()  # for what has arrived already
+            self._buffer.on_put.append(wakeup.set)
+            wakeup.set()  # for what has arrived already
         return self._wakeup.fileno()
 
     def close(self) -> None:
@@ -102,10 +102,10 @@ class ThreadTaker:
             while not buffer.stopped:
                 if buffer.current is not seen or buffer.advance():
                     if wakeup is not None and is_quiet:
-                        wakeup.ring()  # what arrived before quiet() may be more than this
+                        wakeup.set()  # what arrived before clear() may be more than this
                     return True
                 if wakeup is not None and not is_quiet:
-                    wakeup.quiet()
+                    wakeup.clear()
                     is_quiet = True
                     continue
                 left = None if deadline is None else deadline - time.monotonic()

@@ -1,4 +1,4 @@
-"""The names of channels: which ones PostgreSQL takes, and the default one of a table."""
+"""The names of channels: which ones PostgreSQL accepts, and the default channel of a table."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = [
 ]
 
 CHANNEL_BYTES = 63
-"""Channel names are identifiers: NAMEDATALEN - 1 bytes."""
+"""The longest name of a channel: names are identifiers, of NAMEDATALEN - 1 bytes at most."""
 HASHED = "sa_pgnotify_"
-"""What a default channel begins with whose table's name is too long for one."""
+"""The beginning of a default channel whose table's name is too long for a channel."""
 
 RELATION = (
     "CASE WHEN pg_catalog.translate(pg_catalog.concat({schema}, {table}), 'abcdefghijklmnopqrstuvwxyz0123456789_', '') = ''"
@@ -28,24 +28,28 @@ CHANNEL_HASH = (
     f"'{HASHED}' || pg_catalog.substr(pg_catalog.encode(pg_catalog.sha256("
     "pg_catalog.convert_to({name}, 'UTF8')), 'hex'), 1, 40)"
 )
-"""SQL for the name of a table in messages, which is its default channel too, and for what stands
-for it as a channel where it exceeds 63 bytes. The trigger evaluates them when it fires and the
-listener when it listens, so that both agree in every schema; and not by quote_ident(), whose answer
-hangs on a setting of the writer's."""
+"""SQL for the name of a table in messages, which is also its default channel, and for the channel that
+replaces the name if it exceeds 63 bytes.
+
+The trigger evaluates it when it fires and the listener when it listens, so that both agree in every
+schema. quote_ident() is not used, because its result depends on a setting of the writer."""
 DEFAULT_CHANNEL = f"CASE WHEN pg_catalog.octet_length({{name}}) <= {CHANNEL_BYTES} THEN {{name}} ELSE {CHANNEL_HASH} END"
-"""SQL for the default channel of a table, given the SQL for its name in messages."""
+"""SQL for the default channel of a table, given SQL for the table's name in messages."""
 
 
 def check_channel(name: str, subject: str) -> None:
-    """:raises NotifyConfigError: if PostgreSQL would refuse or cut ``name`` as a channel."""
+    """Check the name of a channel.
+
+    :raises NotifyConfigError: if PostgreSQL would refuse or truncate ``name`` as a channel.
+    """
     try:
         size = len(name.encode())
     except (AttributeError, UnicodeEncodeError) as error:
         raise NotifyConfigError(
-            subject, f"channel {name!r} is no text that UTF-8 can write. Choose another name"
+            subject, f"channel {name!r} cannot be encoded in UTF-8. Choose another name"
         ) from error
     if not 0 < size <= CHANNEL_BYTES or "\0" in name:
         raise NotifyConfigError(
             subject,
-            f"channel {name!r} is {size} bytes; PostgreSQL takes 1 to {CHANNEL_BYTES}, none of them NUL. Choose a shorter one",
+            f"channel {name!r} has {size} bytes; PostgreSQL accepts 1 to {CHANNEL_BYTES}, none of them NUL. Choose a shorter one",
         )

@@ -1,19 +1,19 @@
-"""When a reader of the change log looks, when it sleeps, and what it takes not to miss a wake-up.
+"""When a reader of the change log looks for changes, when it sleeps, and how it misses no wake-up.
 
-It is hard because whoever writes must not send a notification with each commit (NOTIFY makes
-commits wait for each other), and whoever sleeps must be told of the first change that it has not
-seen. So a sleeper shows that it sleeps, by an advisory lock for each of its tables, which any
-number of sleepers share, and which is gone when one of them dies; a writer, after it has written,
-tries to take that of its table alone, gives it back at once, and rings only if it could not have
-it.
+Writers cannot send a notification with each commit, because NOTIFY makes commits wait for each
+other. But a reader that sleeps must be woken by the first change that it has not seen. So a reader
+shows that it sleeps by an advisory lock for each of its tables. Any number of readers share the
+lock, and it is released when one of them dies. A writer, after it has written, tries to take the
+exclusive lock of its table and gives it back at once. The writer sends a wake-up (it *rings*) only
+if it cannot get the lock, which means that a reader is asleep.
 
-A writer that looked before the lock was taken does not ring, and may not have committed yet. But
-then its transaction had its id before that. So the sleeper, once it has the lock, asks which id
-comes next, dozes, and looks again after short whiles, until a snapshot says that all below have
-ended; only then it sleeps soundly. It is not enough to wait for those that a snapshot names as
-running: it does not name those that are newer than the newest that has ended.
-``tests/protocol/test_doorbell.py`` goes through all orders in which the steps of writers and readers can
-fall.
+A writer that tried before the lock was taken does not ring, and may not have committed yet. But
+then its transaction got its id before that. So the reader, once it has the lock, asks which id
+comes next, dozes, and looks again at short intervals, until a snapshot says that all transactions
+with lower ids have ended. Only then it sleeps soundly. It is not enough to wait for the
+transactions that a snapshot names as running: a snapshot does not name those that are newer than
+the newest one that has ended. ``tests/protocol/test_doorbell.py`` goes through all orders of the
+steps of writers and readers.
 
 This module decides and never waits.
 """
@@ -25,25 +25,25 @@ from math import inf
 __all__ = ["Doorbell"]
 
 LINGER = 0.02
-"""Seconds that a reader looks on after the last change before it shows that it sleeps: under load
-it then never does."""
+"""Seconds that a reader keeps looking after the last change, before it shows that it sleeps. Under load
+it never gets there."""
 LOOK = 0.005
-"""Seconds between two looks of a reader that is awake, unless there is more already than is read at
-once: to look, and to store the position, costs the same for one change as for hundreds."""
+"""Seconds between two looks of a reader that is awake, unless there is already more than it reads at
+once. Looking and storing the position cost the same for one change as for hundreds."""
 LONGEST_DOZE = 1.0
-"""Seconds; it dozes a quarter of the time that it has dozed already, so that it comes at most that
-much late for a long transaction."""
+"""Seconds. Each doze lasts a quarter of the time that it has dozed already, so that it notices a long
+transaction at most that much late."""
 
 
 class Doorbell:
     """The state of one reader.
 
-    :ivar due: when to look, by the clock that its methods are given; ``math.inf`` while it sleeps
-        soundly.
-    :ivar shown: whether it shows that it sleeps, and so must take it back.
-
-    Any role may hold the lock exclusively, and for ever. Then every writer rings, and the reader
+    Any role may hold the lock exclusively, and forever. Then every writer rings, and the reader
     looks from time to time as well.
+
+    :ivar due: when to look, by the clock that is passed to its methods; ``math.inf`` while the
+        reader sleeps soundly.
+    :ivar shown: whether the reader shows that it sleeps, and so has to take that back.
     """
 
     def __init__(self) -> None:
@@ -55,40 +55,41 @@ class Doorbell:
         self._refused = 0  # how often in a row
 
     def rung(self) -> None:
-        """Somebody rang, or there is another reason to look now."""
+        """Note that a writer rang, or that there is another reason to look now."""
         self.due = 0.0
 
     def reset(self) -> None:
-        """The connection is gone, and with it the lock."""
+        """Note that the connection is gone, and the lock with it."""
         self.__init__()  # type: ignore[misc]
 
     @property
     def asleep(self) -> bool:
+        """Whether the reader sleeps soundly."""
         return self.due == inf
 
     def wants_to_sleep(self, now: float) -> bool:
-        """Whether to show, before the next look, that it sleeps."""
+        """Return whether the reader should show that it sleeps, before the next look."""
         return not self.shown and now - self._quiet_since >= LINGER
 
     def refuse(self) -> None:
-        """The lock cannot be had now: a writer has it for a moment, or another session for
-        longer."""
+        """Note that the lock is not available now: a writer holds it for a moment, or another
+        session for longer."""
         self._refused += 1
 
     def show(self, next_id: int, now: float) -> None:
-        """It shows that it sleeps: from now on, whoever writes rings.
+        """Note that the reader shows that it sleeps: from now on every writer rings.
 
-        :param next_id: the transaction id that was to be given next, asked for after the lock was
-            taken.
+        :param next_id: the next transaction id, asked for after the lock was taken.
         """
         self.shown, self._shown_at, self._unsure_below, self._refused = True, now, next_id, 0
 
     def looked(self, xmin: int, now: float, *, found: bool, more: bool = False) -> bool:
-        """It has looked.
+        """Note that the reader has looked.
 
-        :param xmin: all transactions below had ended at the look's snapshot.
-        :param found: whether there was something new; ``more`` whether that was not all.
-        :returns: whether to take back that it sleeps.
+        :param xmin: all transactions with lower ids had ended at the snapshot of the look.
+        :param found: whether there was something new.
+        :param more: whether there is more that was not read.
+        :returns: whether to take back that the reader sleeps.
         """
         if found:
             self._quiet_since, self.due, self._refused = inf, 0.0 if more else now + LOOK, 0
@@ -104,28 +105,31 @@ class Doorbell:
 
 
 DOORBELL_OFF = "sa_pgnotify.doorbell"
-"""A setting; ``off`` in a session that uses two-phase commit, which NOTIFY forbids: readers then
-find its changes at their heartbeat."""
+"""A setting. It is ``off`` in a session that uses two-phase commit, which PostgreSQL refuses after
+NOTIFY; readers then find its changes at their heartbeat."""
 
 
 def bell_channel(oid: str) -> str:
-    """SQL for the channel on which sleeping readers are rung, given SQL for the OID of the log's
-    head."""
+    """Return SQL for the channel on which writers wake sleeping readers.
+
+    :param oid: SQL for the OID of the log's head.
+    """
     return f"pg_catalog.concat('sa_pgnotify_log_', {oid})"
 
 
 def doorbell_key(relation: str, oid: str) -> str:
-    """SQL for the key of the advisory lock that a sleeping reader holds for each table that it
-    reads.
+    """Return SQL for the key of the advisory lock that a sleeping reader holds for each table that
+    it reads.
 
-    :param relation: SQL for the table's name in messages; ``oid`` for the OID of the log's head.
+    :param relation: SQL for the table's name in messages.
+    :param oid: SQL for the OID of the log's head.
     """
     return f'pg_catalog.hashtextextended({relation} COLLATE "C", {oid}::bigint)'
 
 
 def lost_key(oid: str) -> str:
-    """SQL for the key of the advisory lock that a transaction shares up to its end when it could
-    not log a change.
+    """Return SQL for the key of the advisory lock that a transaction which could not log a change
+    shares until it ends.
 
     :param oid: SQL for the OID of the log's head.
     """

@@ -1,23 +1,23 @@
-"""How a trigger finds out whether anybody listens, so that a table that nobody listens to costs its
+"""How a trigger finds out whether anybody listens, so that a table without listeners costs its
 writers next to nothing.
 
-NOTIFY makes commits wait for each other, even if nobody listens; and what is not sent must not be
-missed by a listener that comes before the writer has committed. So a listener holds an advisory
-lock for each of its channels, *present*, which any number of listeners share, and which ends with
-its session. A writer tries to take that lock alone and gives it back at once. If it can, nobody
-listens: then it takes another lock, *untold*, which it shares with other writers up to its
-transaction's end, looks once more, and sends nothing.
+NOTIFY makes commits wait for each other, even if nobody listens. But a listener that comes before
+the writer has committed must not miss what the writer did not send. So a listener holds an advisory
+lock named *present* for each of its channels. Any number of listeners share the lock, and it is
+released with their sessions. A writer tries to take the exclusive lock and gives it back at once.
+If it gets the lock, nobody listens. Then it takes another lock, *untold*, which it shares with
+other writers until its transaction ends, looks once more, and sends nothing.
 
-A listener takes *present* first, and then looks which transactions hold *untold*: those looked
-before it came, and no later one does. Most of them have committed a moment later, before the
-listener has started. For one that takes longer the listener does not wait, but publishes a ``Gap``
-when that one has ended. The writer's second look makes this safe: a writer that sees nobody by then
-has *untold* already, so every listener that comes later sees it. ``tests/protocol/test_presence.py`` goes
-through all orders in which these steps can fall.
+A listener takes *present* first, and then looks which transactions hold *untold*: they looked
+before it came, and no later transaction takes that lock. Most of them have committed a moment
+later, before the listener has started. The listener does not wait for one that takes longer, but
+publishes a ``Gap`` when it has ended. The writer's second look makes this safe: a writer that sees
+nobody by then holds *untold* already, so every listener that comes later sees it.
+``tests/protocol/test_presence.py`` goes through all orders of these steps.
 
-Any role may take these locks and keep them. So a transaction is followed by its id, from the one
-look on: a session that wrote nothing has none, a lock that is held for ever hides nobody else's
-end, and a transaction that was PREPAREd is found even after a crash.
+Any role may take these locks and keep them. So a transaction is looked up once and then followed by
+its id: a session that wrote nothing has no id, a lock that is held forever does not hide the end of
+another transaction, and a transaction that was PREPAREd is found even after a crash.
 
 This module decides and never waits.
 """
@@ -39,28 +39,33 @@ def _lock_class(name: str) -> int:
 
 
 PRESENT, UNTOLD = _lock_class("present"), _lock_class("untold")
-"""The first key of the advisory locks; the second says the channel's bucket and the writer's
+"""The first keys of the advisory locks. The second key holds the channel's bucket and the writer's
 door."""
 BUCKETS, DOORS = 8, 8
-"""Channels that share a bucket share their listeners, so that one may be told of which nobody
-hears; and writers that come through the same door of it, by their process ids, may take each other
-for a listener, when they look in the same instant. A listener holds the locks of all doors of its
-channels' buckets, and of all buckets for a channel whose name does not tell which is its own: 64 at
-most, however many its tables, which is what PostgreSQL has room for for each connection
-(max_locks_per_transaction)."""
+"""How many values the two parts of the second key have.
+
+Channels of one bucket share their listeners, so a trigger may send on a channel without listeners.
+Writers of one bucket are spread over its doors by their process ids; two writers at one door that
+look in the same instant may take each other for a listener. A listener holds the locks of all doors
+of its channels' buckets, and those of all buckets for a channel whose bucket its name does not
+show. These are 64 locks at most, however many its tables, which is what PostgreSQL has room for
+for each connection (max_locks_per_transaction)."""
 LOOK, LONGEST_DOZE = 0.005, 1.0
-"""Seconds between two looks at open transactions: a quarter of the time that the last of them has
-taken already, within these."""
+"""The least and most seconds between two looks at open transactions. Between them, it is a quarter of
+the time that the newest of the transactions has taken already."""
 LOCK_SECONDS = 3.0
-"""How long to wait for *present*, which writers hold for microseconds, and any other role for as
-long as it likes."""
+"""How long to wait for *present*. Writers hold it for microseconds, but any role may hold it for
+longer."""
 
 
 def door(channel: str | None) -> str:
-    """SQL for the door that a trigger takes to a channel; None: to its table's default one.
+    """Return SQL for the second key of a trigger's locks: the bucket of its channel and the door of
+    its session.
 
-    The bucket is that of the table's name, which a trigger has at hand, where the channel's would
-    cost more than all the rest.
+    The bucket is found by the table's name, which a trigger has at hand; hashing the channel's name
+    would cost more than all the rest.
+
+    :param channel: the channel on which the trigger sends; None for its table's default channel.
     """
     table = "TG_TABLE_NAME" if channel is None else literal(_table(channel))
     return f"{_bucket(table)} + (pg_catalog.pg_backend_pid() & {DOORS - 1})"
@@ -71,63 +76,63 @@ def _bucket(table: str) -> str:
 
 
 def _table(channel: str) -> str:
-    """The name of the table that a channel is the default one of; if it is none, all or some of its
-    own."""
+    """Return the name of the table whose default channel this is; for another channel, all or a part
+    of its own name."""
     if channel.startswith('"'):
         return channel.partition('"."')[2][:-1]
     return channel.rpartition(".")[2]
 
 
 def _is_certain(channel: str) -> bool:
-    """Whether its name tells the table's: some are hashed; in some a quote is doubled, or a space
-    stands for another character."""
+    """Return whether a channel's name shows the name of its table. Some are hashed; in others a
+    quote is doubled, or a space replaces another character."""
     return not channel.startswith(HASHED) and not set(_table(channel)) & {'"', " "}
 
 
 def nobody_listens(door: str) -> str:
-    """An SQL condition for the trigger: true if nobody listens, and if a listener that comes now
-    sees that this transaction is silent.
+    """Return an SQL condition for the trigger: true if nobody listens, and if a listener that comes
+    now sees that this transaction sends nothing.
 
-    :param door: SQL for the session's door.
+    :param door: SQL for the second key, as :func:`door` returns it.
     """
-    alone = f"pg_catalog.pg_try_advisory_lock({PRESENT}, {door})"
+    exclusive = f"pg_catalog.pg_try_advisory_lock({PRESENT}, {door})"
     given_back = f"pg_catalog.pg_advisory_unlock({PRESENT}, {door})"
     untold = f"pg_catalog.pg_try_advisory_xact_lock_shared({UNTOLD}, {door})"
-    return f"(CASE WHEN {alone} AND {given_back} AND {untold} AND {alone} THEN {given_back} ELSE false END)"
+    return f"(CASE WHEN {exclusive} AND {given_back} AND {untold} AND {exclusive} THEN {given_back} ELSE false END)"
 
 
 class Presence:
-    """What one connection of a listener shows, and which transactions it follows.
+    """The presence that one connection of a listener shows, and the transactions that it follows.
 
-    :ivar due: when to look, by the clock that its methods are given; ``math.inf`` if there is
-        nothing to look at.
-    :ivar is_in_doubt: whether a transaction may be open that wrote and sent nothing. Then look
-        before anything is delivered, so that the Gap comes before the events of later transactions.
+    :ivar due: when to look, by the clock that is passed to its methods; ``math.inf`` if there is
+        nothing to look for.
     """
 
     def __init__(self) -> None:
         self.due = inf
         self._shown: set[str] = set()
-        self._new: set[int] = set()  # the places that were taken since the last look
+        self._new: set[int] = set()  # the second keys that were taken since the last look
         # transactions that wrote and sent nothing, and since when they are known
         self._open: dict[int, float] = {}
-        # those of them that were open when the listener was said to listen
+        # those of them that were open when start() or subscribe() returned
         self._late: set[int] = set()
         self._ended_since: float | None = None
 
     @property
     def is_in_doubt(self) -> bool:
+        """Whether a transaction may be open that wrote and sent nothing. Then look before anything
+        is delivered, so that the Gap comes before the events of later transactions."""
         return bool(self._new or self._open)
 
     @property
     def has_new(self) -> bool:
-        """Whether it may be in doubt about a transaction that was not open when the listener was
-        last said to listen."""
+        """Whether there may be such a transaction that was not yet open when start() or subscribe()
+        last returned."""
         return bool(self._new or self._open.keys() - self._late)
 
     def show_on(self, execute: Execute, channels: Iterable[str], now: float) -> None:
-        """From now on, writers send on these channels, and on no other. Then :meth:`look` must be
-        called."""
+        """Make writers send on these channels from now on, and on no others. :meth:`look` must be
+        called next."""
         wanted = set(channels)
         new, old, self._shown = wanted - self._shown, self._shown - wanted, wanted
         self._each("unlock", execute, old)
@@ -155,17 +160,17 @@ class Presence:
         return {row[0] for row in rows}
 
     def wait_no_longer(self) -> None:
-        """The listener is said to listen now, whatever is open."""
+        """Note that start() or subscribe() returns now, whichever transactions are open."""
         self._late |= self._open.keys()
 
     def look(self, execute: Execute, now: float) -> None:
-        """See which transactions are open, and which have ended."""
+        """Find out which transactions are open, and which have ended."""
         if self._new:
             self._open = dict.fromkeys(_writers(execute, self._new), now) | self._open
             self._new.clear()
         if self._open:
-            # By the snapshot and not by the locks: those end a moment later, when others may have
-            # gone on already.
+            # By the snapshot and not by the locks, which are released a moment later: by then, later
+            # transactions may have been seen.
             ids = f"unnest(ARRAY[{', '.join(map(str, self._open))}]::bigint[]) AS id"
             visible = "pg_catalog.pg_visible_in_snapshot(id::text::pg_catalog.xid8, pg_catalog.pg_current_snapshot())"
             for (ended,) in execute(f"SELECT id FROM {ids} WHERE {visible}"):
@@ -180,20 +185,20 @@ class Presence:
         )
 
     def take_ended(self) -> float | None:
-        """Since when some transactions were followed that have ended, and of which no Gap was
-        published yet; None if there are none."""
+        """Return since when transactions were followed that have ended and for which no Gap was
+        published; None if there are none."""
         since, self._ended_since = self._ended_since, None
         return since
 
 
 def _writers(execute: Execute, places: Iterable[int]) -> list[int]:
-    """The ids of the open transactions that hold *untold* at ``places``.
+    """Return the ids of the open transactions that hold *untold* with the second keys ``places``.
 
-    One that was PREPAREd has no process, but a virtual id like the others. A transaction that wrote
-    has an id of its own, and locks it; the lowest is the transaction's, the others are those of its
-    savepoints.
+    A transaction that was PREPAREd has no process, but a virtual id like the others. A transaction
+    that wrote has an id of its own, and locks it. The lowest id is that of the transaction, the
+    others are those of its savepoints.
     """
-    # xid has 32 bits, and may be behind xmax or ahead of it
+    # xid has 32 bits, and may be lower or higher than xmax
     ahead = "(xid - xmax % 4294967296 + 6442450944) % 4294967296 - 2147483648"
     rows = execute(f"""
 WITH locks AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks WHERE granted AND locktype IN ('advisory', 'transactionid')),
@@ -208,8 +213,8 @@ SELECT min(xmax + {ahead}) FROM ids GROUP BY virtualtransaction""")
 
 
 def holders(execute: Execute) -> str:
-    """Which sessions hold *present* alone and so keep every listener from showing itself, in words;
-    empty if none does."""
+    """Return the sessions that hold *present* exclusively and so keep listeners from taking it, in
+    words; an empty text if there are none."""
     rows = execute(f"""
 SELECT DISTINCT l.pid, coalesce(a.usename::text, '')
 FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid

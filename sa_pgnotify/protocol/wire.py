@@ -1,15 +1,15 @@
 """The layout of a message, and how messages that came in parts are put together.
 
-A statement may change a million rows, a notification takes 7999 bytes, and anybody may send on our
-channels: so the reader takes rows as they are complete, keeps only the one that is not, and takes
-nothing on trust. It keeps bytes, because their number is what PostgreSQL bounds: of a Python text,
-one wide character makes each of the others take four bytes.
+A statement may change a million rows, a notification takes 7999 bytes, and anybody may send on the
+channels. So the reader passes rows on as soon as they are complete, keeps only the row that is not
+complete, and trusts nothing. It keeps that row as bytes, because PostgreSQL bounds their number; in
+a Python text, one wide character makes each of the others take four bytes.
 
 The payload of one notification::
 
     sa1 <nonce> <part> <last: 0 or 1> RS <a piece of the message>
     sa1 failed <SQLSTATE> <the error's text>
-    sa1 moved                                       the channel's triggers were dropped, or tell on another one from now on
+    sa1 moved                                       the channel's triggers were dropped, or send on another one from now on
 
 A message is a header and rows, separated by RS (0x1e); their fields are separated by US (0x1f)::
 
@@ -18,14 +18,14 @@ A message is a header and rows, separated by RS (0x1e); their fields are separat
     UPDATE:          <masks ...> US <carried values, new ...> [US <discriminator looked up>] [US <carried values, old, of the changed ...>]
     TRUNCATE:        an empty row
 
-The shape is JSON: the names of the ``columns``, of which the first ``carried`` travel and the first
-``key`` are the identity, and the place of the ``discriminator``. Bit i of the masks (31 to a mask)
-says that column i changed. A field is the value as its type's output function writes it; nothing at
-all is NULL; ESC (0x1b) and a digit stand for the empty text (0), ESC (1), RS (2) and US (3).
+The shape is JSON: the names of the ``columns``, of which the first ``carried`` have fields and the
+first ``key`` are the identity, and the index of the ``discriminator``. Bit i of the masks (31 bits
+each) says that column i changed. A field is the value as its type's output function writes it. An
+empty field is NULL. ESC (0x1b) and a digit encode the empty text (0), ESC (1), RS (2) and US (3).
 
-The change log keeps the same header and rows, each row of the log with a whole number of them, or
-``failed <SQLSTATE> <the error's text>`` for a header; on the channel of its doorbell whatever comes
-but *moved* is a ring.
+The change log keeps the same header and rows. Each row of the log holds a whole number of them, or
+``failed <SQLSTATE> <the error's text>`` in place of the header. On the channel of the log's
+doorbell, every notification but *moved* is a ring.
 """
 
 from __future__ import annotations
@@ -50,28 +50,32 @@ ESC, RS, US = "\x1b", "\x1e", "\x1f"
 MASK_BITS = 31
 _OPERATIONS = frozenset("IUDT")
 LONGEST_ROW = 1 << 30
-"""Bytes in UTF-8, the message's header included. A text or bytea of PostgreSQL ends there, and so
-does what a trigger sends in parts."""
+"""Bytes in UTF-8, including the message's header. A text or bytea of PostgreSQL cannot be longer, and
+so neither can what a trigger sends in parts."""
 DETAIL = 500
-"""Characters of what is said about something that could not be read."""
+"""Characters of a text about something that could not be read."""
 TOGETHER = 300
-"""Rows that are given out at a time, about. Each becomes two objects or more that Python's garbage
-collector looks at in vain, when there are 700 new ones."""
+"""About how many rows are passed on at a time. Each becomes at least two objects, and Python's garbage
+collector inspects them in vain once there are 700 new ones."""
 
 _PART = re.compile(r"sa1 ([0-9]{1,30}) ([0-9]{1,10}) ([01])\Z")
 _FAILED = "sa1 failed "
 MOVED = "sa1 moved"
 LOST = "sa1 lost"
-"""On a log's channel: a change could not be written into the log."""
+"""Sent on a log's channel if a change could not be written into the log."""
 
 
 class Header(NamedTuple):
     """What all rows of one message have in common.
 
-    :ivar relation: the table's schema and name, quoted as SQL where they need it.
+    :ivar channel: the channel that the message came on; empty if it came from the change log.
+    :ivar operation: one of I, U, D and T.
+    :ivar relation: the table's schema and name, quoted as in SQL where necessary.
+    :ivar transaction_id: the writer's 64-bit transaction id.
     :ivar microseconds: since 1970-01-01 UTC, by the server's clock.
-    :ivar shape: JSON text; see above. Equal texts mean equal shapes.
-    :ivar context: JSON text, or empty.
+    :ivar shape: JSON, described above. Equal texts mean equal shapes.
+    :ivar context: JSON; empty if the program set no context.
+    :ivar pid: the process id of the writer's server process.
     """
 
     channel: str
@@ -85,9 +89,10 @@ class Header(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Complete rows of a message, in order, as they came: separated by RS, their fields by US.
+    """Complete rows of a message, in order.
 
-    :ivar size: how many they are, at least one.
+    :ivar text: the rows as they came, separated by RS, with their fields separated by US.
+    :ivar size: the number of rows, at least one.
     """
 
     header: Header
@@ -95,16 +100,16 @@ class Rows(NamedTuple):
     size: int
 
     def each(self) -> list[Rows]:
-        """Each of them alone."""
+        """Return each row alone."""
         return [Rows(self.header, row, 1) for row in self.text.split(RS)]
 
     def first(self, count: int) -> Rows:
-        """The first ``count`` of them."""
+        """Return the first ``count`` rows."""
         rows = self.text.split(RS, count)[:count]
         return Rows(self.header, RS.join(rows), len(rows))
 
     def pieces(self, size: int) -> Iterator[Rows]:
-        """All of them in pieces of about ``size`` rows, if they are of about the same length."""
+        """Yield all rows in pieces of about ``size`` rows, if they are of about the same length."""
         text, step, start = self.text, len(self.text) * size // self.size, 0
         while (end := text.find(RS, start + step)) >= 0:
             yield Rows(self.header, text[start:end], text.count(RS, start, end) + 1)
@@ -112,9 +117,9 @@ class Rows(NamedTuple):
         yield Rows(self.header, text[start:], text.count(RS, start) + 1)
 
     def columns(self, width: int) -> list[list[str | None]]:
-        """The fields of rows that have ``width`` fields each, column by column, NULL as None.
+        """Return the fields of rows that have ``width`` fields each, column by column, NULL as None.
 
-        :raises ValueError: if that is not how many fields there are.
+        :raises ValueError: if the number of fields is another one.
 
         >>> Rows(header, "7\\x1fopen\\x1e8\\x1f", 2).columns(2)
         [['7', '8'], ['open', None]]
@@ -127,16 +132,17 @@ class Rows(NamedTuple):
         return [fields[place::width] for place in range(width)]
 
     def masks(self, count: int) -> tuple[str | None, ...]:
-        """The masks of the first row, of an update, if it has as many."""
+        """Return the first ``count`` fields of the first row, which are the masks of an update; fewer
+        if the row has fewer."""
         return tuple(_fields(self.text.partition(RS)[0])[:count])
 
     def split(self) -> list[list[str | None]]:
-        """The fields of each row, NULL as None."""
+        """Return the fields of each row, NULL as None."""
         return [_fields(row) for row in self.text.split(RS)]
 
 
 def one_line(text: str, length: int = DETAIL) -> str:
-    """Return the beginning of a text that anybody may have written, in one line of printable
+    """Return the beginning of a text of unknown origin, on one line and in printable
     characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * length]).split())
     return line if len(line) <= length else f"{line[: length - 3]}..."
@@ -144,14 +150,20 @@ def one_line(text: str, length: int = DETAIL) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """Something that could not be read, in one line."""
+    """Something that could not be read.
+
+    :ivar detail: one line that says what.
+    """
 
     detail: str
 
 
 class MessageReader:
-    """Notifications in, rows out. It keeps the message that is not complete: there is at most one,
-    because PostgreSQL delivers the notifications of a transaction together and in order."""
+    """Makes rows of notifications.
+
+    It keeps the message that is not complete. There is at most one, because PostgreSQL delivers the
+    notifications of a transaction together and in order.
+    """
 
     def __init__(self) -> None:
         self._forget()
@@ -163,7 +175,8 @@ class MessageReader:
         self._held = bytearray()
 
     def read(self, channel: str, payload: str, pid: int) -> list[Rows | Malformed]:
-        """What one notification adds: rows, complaints, or nothing yet."""
+        """Return what one notification adds: rows, errors, or nothing as long as a row is not
+        complete."""
         found: list[Rows | Malformed] = []
         head, separator, chunk = payload.partition(RS)
         match = _PART.match(head)
@@ -171,7 +184,7 @@ class MessageReader:
             what = (
                 _failure(payload[len(_FAILED) :])
                 if payload.startswith(_FAILED)
-                else f"no message of ours: {payload[:80]!r}"
+                else f"not a message of sa_pgnotify: {payload[:80]!r}"
             )
             found.append(Malformed(f"channel {channel!r}, pid {pid}: {what}"))
             return found
@@ -192,8 +205,8 @@ class MessageReader:
         return found
 
     def whole(self, channel: str, payload: str, pid: int) -> Rows | None:
-        """The rows of a notification that is a message in one piece, if nothing else is wrong;
-        nothing changes by it."""
+        """Return the rows of a notification that is a whole message; None if it is not, or has
+        errors. The reader's state does not change."""
         start, _, message = payload.partition(RS)
         if self._open is not None or not (start.startswith("sa1 ") and start.endswith(" 0 1")):
             return None
@@ -202,8 +215,10 @@ class MessageReader:
         return Rows(header, text, text.count(RS) + 1) if header and separator else None
 
     def reset(self) -> Malformed | None:
-        """Forget the message that is not complete, as after a lost connection; tells whether there
-        was one."""
+        """Forget the message that is not complete, as after a lost connection.
+
+        :returns: the error for it; None if there was none.
+        """
         return None if self._open is None else self._broken("a message was cut off")
 
     def _broken(self, detail: str) -> Malformed:
@@ -219,14 +234,14 @@ class MessageReader:
             return [self._broken("a row without end")] if len(self._held) > LONGEST_ROW else []
         text = self._held.decode()
         self._held = bytearray(chunk[end + 1 :], "utf-8")
-        text += chunk[:end]  # in place, since nothing else refers to it
+        text += chunk[:end]  # CPython extends it in place, because nothing else refers to it
         if self._header is None:
             first, separator, text = text.partition(RS)
             self._header = _header(channel, first, pid)
             if self._header is None or (last and not separator):
                 return [self._broken("a message without a header")]
             if not separator:
-                return []  # the header alone: its rows are on their way
+                return []  # only the header; its rows follow
         complete = Rows(self._header, text, text.count(RS) + 1)
         if last:
             self._forget()
@@ -263,7 +278,7 @@ def _failure(text: str) -> str:
 
 
 def logged_rows(header: str, text: str, pid: int) -> Rows | Malformed:
-    """The changes that a row of the change log holds."""
+    """Return the changes that a row of the change log holds."""
     found = _header("", header, pid)
     if found is not None:
         return Rows(found, text, text.count(RS) + 1)
@@ -271,7 +286,7 @@ def logged_rows(header: str, text: str, pid: int) -> Rows | Malformed:
     return Malformed(
         _failure(header[len(failed) :])
         if header.startswith(failed)
-        else f"no change of ours in the log: {header[:80]!r}"
+        else f"not a change of sa_pgnotify in the log: {header[:80]!r}"
     )
 
 
@@ -283,7 +298,7 @@ def _fields(text: str) -> list[str | None]:
 
 
 def unescaped(field: str) -> str | None:
-    """What a field says: its text, or None for NULL."""
+    """Return the text of a field; None for NULL."""
     if field == ESC + "0":
         return ""
     return field.replace(ESC + "3", US).replace(ESC + "2", RS).replace(ESC + "1", ESC) or None

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from ..drivers import ListenConnection, connect, errors_of
 from ..drivers.waiting import Waiting
 from ..errors import ListenUnavailable
-from ..states import States
+from ..states import State, States
 from .backoff import Backoff
 from .probe import PROBE_SECONDS, greet, probe
 
@@ -117,9 +117,9 @@ class Link:
         if self.stopping:
             return
         if was_connected:
-            self._states.report("lost", said)
+            self._states.report(State.LOST, said)
         delay = self.backoff.delay()
-        self._states.report("reconnecting", "" if was_connected else said, seconds=delay)
+        self._states.report(State.RECONNECTING, "" if was_connected else said, seconds=delay)
         self.pause(delay)
 
     def pause(self, seconds: float) -> None:
@@ -163,6 +163,6 @@ class Link:
         """Close everything; the link is not used afterwards."""
         if self._has_begun and self.stopping and self.is_ours:
             self._has_begun = False
-            self._states.report("stopped")
+            self._states.report(State.STOPPED)
         self.disconnect()
         self.waiting.close()

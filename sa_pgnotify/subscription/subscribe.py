@@ -21,13 +21,14 @@ from ..log.tail import Tail
 from ..marking.sources import TableInterest, Wanted
 from ..protocol.presence import Presence, holders
 from ..sql import schema_translation
-from ..states import States
+from ..states import State, States
 from ..triggers.catalog import Installed, installed, marked_sets
 from ..triggers.column_sql import FAMILIES
 from ..triggers.drift import Drift, compare, triggers_missing
 from ..triggers.function_comment import read_comment
 from ..triggers.trigger_set import TriggerSet
-from .trigger_watch import State, states_of
+from .trigger_watch import State as TriggerState
+from .trigger_watch import states_of
 
 __all__ = ["Inspection", "apply", "build_routes", "inspect", "read_again"]
 
@@ -47,7 +48,7 @@ class Inspection:
     """
 
     sets: Mapping[Table, TriggerSet]
-    states: Mapping[TriggerSet, State]
+    states: Mapping[TriggerSet, TriggerState]
     installed: Mapping[TriggerSet, Installed]
     missing: TriggersMissing | None
 
@@ -66,7 +67,7 @@ def inspect(
             if drift.kind in SILENT:
                 silent.setdefault(table.fullname, []).append(drift)
             else:
-                states.report("triggers differ", drift)
+                states.report(State.TRIGGERS_DIFFER, drift)
     missing = triggers_missing(silent) if silent else None
     return Inspection(sets, before, found, missing)
 

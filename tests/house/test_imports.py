@@ -43,14 +43,27 @@ FILES = {
 }
 
 
-def imported(module: str) -> set[str]:
-    """The modules of the package that a module of it imports."""
+def for_types_only(tree: ast.Module) -> set[ast.AST]:
+    """The nodes under ``if TYPE_CHECKING:``."""
+    return {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+
+
+def imported(module: str, *, types: bool = True) -> set[str]:
+    """The modules of the package that a module of it imports; without ``types``, those that it
+    imports when it runs."""
     here = [] if module == "__init__" else module.split(".")
     if FILES[module].stem != "__init__":
         here = here[:-1]
     found = set()
-    for node in ast.walk(ast.parse(FILES[module].read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
+    tree = ast.parse(FILES[module].read_text())
+    skipped = set() if types else for_types_only(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level and node not in skipped:
             above = here[: len(here) - node.level + 1]
             target = [*above, *(node.module or "").split(".")] if node.module else above
             found |= {
@@ -75,9 +88,13 @@ def test_imports_point_down(module):
 
 
 def test_no_circles():
-    """No module imports itself by way of others, within a folder either."""
+    """No module imports itself by way of others, within a folder either.
+
+    Imports for type hints alone are skipped: two classes of a folder may name each other in their
+    signatures, as a message and its changes do, although only one of them makes the other.
+    """
     graph = {
-        module: imported(module) & FILES.keys() - {"__init__"}
+        module: imported(module, types=False) & FILES.keys() - {"__init__"}
         for module in FILES
         if module != "__init__"
     }

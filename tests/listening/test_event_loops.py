@@ -265,9 +265,9 @@ def test_events_that_meet_the_look_that_finds_none(engine, monkeypatch):
             run(engine, "NOTIFY a, '1'", "NOTIFY a, '2'")
             wait_for_arrival(listener, 2)
             monkeypatch.undo()
-            bell.quiet()
+            bell.clear()
 
-        monkeypatch.setattr(bell, "quiet", late)
+        monkeypatch.setattr(bell, "clear", late)
         assert listener.get(0).payload == "1"
         assert readable(listener, 0)
         assert listener.get(0).payload == "2"

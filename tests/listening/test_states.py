@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 
 from sa_pgnotify import Gap, Listener, NotifyConfigError
 from sa_pgnotify.events.stream import EventStream
-from sa_pgnotify.states import States
+from sa_pgnotify.states import State, States
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_no_password_is_told(engine, caplog):
     told = []
     mine = create_engine(engine.url.set(password="s3cret/%"))
     said = f"invalid dsn: {mine.url.render_as_string(hide_password=False).partition('@')[0]} or password={mine.url.password}"
-    States("listener", mine, told.append).report("reconnecting", said, seconds=1.0)
+    States("listener", mine, told.append).report(State.RECONNECTING, said, seconds=1.0)
     assert (
         str(told[0])
         == "listener: reconnecting in 1.0 s: invalid dsn: postgresql+psycopg2://postgres:*** or password=***"

@@ -13,7 +13,8 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from sa_pgnotify import Change
 from sa_pgnotify.drivers import TextReader
-from sa_pgnotify.events.decoding import TableDecoder, Undecodable
+from sa_pgnotify.events.decoding import TableDecoder
+from sa_pgnotify.events.layout import Undecodable
 from sa_pgnotify.events.message import Message
 from sa_pgnotify.protocol.wire import Header, Malformed, MessageReader, Rows, unescaped
 
@@ -354,9 +355,9 @@ def test_large_forged_masks_and_discriminators_are_not_hoarded():
         events(forged, wide, f"{masks}{US}1", "U")
         events(forged, kinds, f"1{US}{i:010000}")
     assert sum(map(len, forged._masks.values())) <= 500_000
-    assert sum(len(discriminator or "") for _, discriminator in forged._plans) <= 500_000
+    assert sum(len(discriminator or "") for _, discriminator in forged._entity_layouts) <= 500_000
     events(forged, kinds, f"1{US}{'x' * 600_000}")
-    assert max(len(discriminator or "") for _, discriminator in forged._plans) <= 500_000
+    assert max(len(discriminator or "") for _, discriminator in forged._entity_layouts) <= 500_000
 
 
 def test_large_forged_shapes_are_not_hoarded():

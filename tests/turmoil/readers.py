@@ -1,41 +1,32 @@
-"""What reads under chaos: listeners of several drivers, and consumers in threads and in processes
-that are killed.
-
-Run as a program, it is such a process: it reads from its input what it should consume, as one line
-of JSON.
-"""
+"""What reads under chaos: listeners of several drivers, and the jobs of consumers."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from kinds import Kind
-from sqlalchemy import NullPool, Table, create_engine, insert, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Engine, NullPool, Table, create_engine, insert, make_url
+from sqlalchemy.exc import DBAPIError
 
-from sa_pgnotify import Consumer, Deleted, Gap, Inserted, PgNotifyError, Updated
+from sa_pgnotify import ChangeBatch, Consumer, Deleted, Gap, Inserted, PgNotifyError, Updated
+from sa_pgnotify.testing.delivery.supervised import Job
 
 from .load import DURABLE, EFFECTS, Change
 
 APPLICATION = "chaos reader"
-"""What the sessions of the readers are called, so that they are found and ended."""
+"""The application name of the readers' sessions, by which they are found and ended."""
 END = "end"
-"""How the token of a row begins that marks the end of a round."""
+"""The beginning of the token of a row that marks the end of a round."""
 LEAVE = 20.0
 """Seconds that a thread may take to end."""
 
 
 def change_of(event: Any) -> Change | None:
-    """Return what an event tells; None if it is not the change of a row."""
+    """Return the change of a row that an event reports; None for other events."""
     if not isinstance(event, Inserted | Updated | Deleted) or event.identity is None:
         return None
     values = event.old if isinstance(event, Deleted) else event.new
@@ -166,100 +157,32 @@ class Listening:
         return bool(stream.errors) or stream.complete
 
 
-class Job(NamedTuple):
-    """What a consumer should do, in whichever process."""
+@dataclass(frozen=True)
+class ConsumeDurable(Job):
+    """Consume the durable tables, and write down the changes through the batch's session."""
 
-    url: str
-    name: str
-    part: int
-    parts: int
     heartbeat: float
 
-    def consume(self, keep: Callable[[Consumer], bool]) -> None:
-        """Consume, and begin anew after each failure, as a supervisor would have it.
+    def engine(self) -> Engine:
+        named = {"application_name": APPLICATION}
+        return create_engine(self.url, poolclass=NullPool, connect_args=named)
 
-        :param keep: is given each consumer when it has begun; whether to go on.
-        """
-        engine = create_engine(
-            self.url, poolclass=NullPool, connect_args={"application_name": APPLICATION}
+    def consumer(self, engine: Engine) -> Consumer:
+        return Consumer(
+            engine,
+            self.name,
+            *DURABLE,
+            batch_size=300,
+            partition=(self.part, self.parts),
+            start="beginning",
+            heartbeat=self.heartbeat,
         )
-        options: dict[str, Any] = {
-            "partition": (self.part, self.parts),
-            "start": "beginning",
-            "heartbeat": self.heartbeat,
-        }
-        while True:
-            try:
-                with Consumer(engine, self.name, *DURABLE, batch_size=300, **options) as consumer:
-                    if not keep(consumer):
-                        return
-                    for batch in consumer:
-                        with batch as session:
-                            if effects := [self._effect(event) for event in batch]:
-                                session.execute(insert(EFFECTS), effects)
-            except (SQLAlchemyError, PgNotifyError) as error:
-                logging.getLogger("chaos").info("consumer %s begins anew: %s", self.name, error)
-            time.sleep(0.1)
+
+    def work_off(self, batch: ChangeBatch) -> None:
+        with batch as session:
+            if effects := [self._effect(event) for event in batch]:
+                session.execute(insert(EFFECTS), effects)
 
     def _effect(self, event: Any) -> dict[str, Any]:
         change = change_of(event) or Change("", f"G {event}"[:200], 0, "")
         return {"reader": self.name, **change._asdict()}
-
-
-class Consuming:
-    """A consumer in a thread."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._stop = threading.Event()
-        self._consumer: Consumer | None = None
-        self._thread = threading.Thread(target=job.consume, args=(self._keep,), daemon=True)
-
-    def _keep(self, consumer: Consumer) -> bool:
-        self._consumer = consumer
-        return not self._stop.is_set()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        if self._consumer is not None:
-            self._consumer.stop()
-        self._thread.join(LEAVE)
-
-
-class Process:
-    """A consumer in a process of its own, which is killed and begun anew."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import main; main()"],
-            stdin=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(self._job) + "\n")
-        self._process.stdin.flush()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._process:
-            self._process.kill()
-
-    def kill(self) -> None:
-        self.__exit__()
-        self.__enter__()
-
-
-def main() -> None:
-    """Consume until this process is killed, or its parent is gone."""
-    logging.getLogger("sa_pgnotify").addHandler(logging.NullHandler())
-    job = Job(*json.loads(sys.stdin.readline()))
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    job.consume(lambda _: True)

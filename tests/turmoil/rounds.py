@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import create_engine
 
+from sa_pgnotify.testing.delivery.supervised import KillableProcess, SupervisedThread
+
 from .load import (
     DURABLE,
     EFFECTS,
@@ -31,7 +33,7 @@ from .load import (
     Writer,
     insert_row,
 )
-from .readers import END, Consuming, Job, Listening, Process
+from .readers import END, LEAVE, ConsumeDurable, Listening
 from .verdict import Entry, Judge, Verdict
 from .world import DATABASE, World
 
@@ -88,12 +90,12 @@ class Round:
                 )
             ]
             jobs = [
-                Job(first, "whole", 0, 1, self.heartbeat),
-                *[Job(second, "divided", part, 2, self.heartbeat) for part in range(2)],
+                ConsumeDurable(first, "whole", 0, 1, self.heartbeat),
+                *[ConsumeDurable(second, "divided", part, 2, self.heartbeat) for part in range(2)],
             ]
             for job in jobs:
-                stack.enter_context(Consuming(job))
-            process = stack.enter_context(Process(jobs[0]))
+                stack.enter_context(SupervisedThread(job, LEAVE))
+            process = stack.enter_context(KillableProcess(jobs[0]))
             threads = [threading.Thread(target=writer.run, daemon=True) for writer in writers]
             for thread in threads:
                 thread.start()
@@ -111,7 +113,7 @@ class Round:
         return self._verdict(outcomes, listeners, disturbed)
 
     def _disturb(
-        self, chance: random.Random, listeners: list[Listening], process: Process
+        self, chance: random.Random, listeners: list[Listening], process: KillableProcess
     ) -> list[tuple[float, str]]:
         kinds: dict[str, Callable[[], object]] = {
             **self.world.disturbances(chance),
@@ -132,7 +134,7 @@ class Round:
             kinds[name]()
 
     def _write_the_end(
-        self, outcomes: dict[str, Outcome], listeners: list[Listening], jobs: list[Job]
+        self, outcomes: dict[str, Outcome], listeners: list[Listening], jobs: list[ConsumeDurable]
     ) -> None:
         """Write a last row into each table, and again while a listener that reconnects may have
         missed it."""
@@ -161,7 +163,7 @@ class Round:
                             )
                     return  # what a consumer lacks is found by the comparison
 
-    def _consumed(self, jobs: list[Job]) -> bool:
+    def _consumed(self, jobs: list[ConsumeDurable]) -> bool:
         """Whether each consumer has had as many changes as were made."""
         ((written,),) = self.world.run(
             f"SELECT count(*) FROM {JOURNAL.fullname} WHERE relation LIKE 'kept%' AND NOT silent"

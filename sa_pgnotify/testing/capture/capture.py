@@ -29,7 +29,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from ...drivers import ListenConnection, connect
 from ...errors import NotifyConfigError, PgNotifyError
-from ...events.changes import Event, Notification
+from ...events.kinds import Event, Notification
 from ...listening.async_listener import AsyncListener
 from ...listening.listener import Listener
 from ...marking.sources import Wanted, expand

@@ -12,15 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...errors import NotifyConfigError
-from ...events.changes import (
-    Deleted,
-    Event,
-    Gap,
-    Inserted,
-    Notification,
-    Truncated,
-    Updated,
-)
+from ...events.changes import Deleted, Inserted, Truncated, Updated
+from ...events.kinds import Event, Gap, Notification
 from ...listening.handlers import concerns, kinds_of
 from ...marking.sources import Wanted
 

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, MetaData, event
 
 from ...drivers import ListenConnection, connect
 from ...errors import NotifyConfigError, PgNotifyError
-from ...events.changes import Event
 from ...events.decoding import TableDecoder
+from ...events.kinds import Event
 from ...events.message import Message
 from ...events.stream import EventStream
 from ...log.tables import ChangeLog

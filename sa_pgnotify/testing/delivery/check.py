@@ -37,7 +37,8 @@ from typing import Any
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
 from ...consuming.decoded import part_of
-from .readers import APPLICATION, GAP, Consuming, Job, Listening, Process, Seen
+from .readers import APPLICATION, GAP, LEAVE, ConsumeRows, Listening, Seen
+from .supervised import KillableProcess, SupervisedThread
 from .writers import (
     EFFECTS,
     END,
@@ -216,14 +217,16 @@ class DeliveryCheck:
                 ]
                 keys = [(name, part) for name in self.names for part in range(self.parts)]
                 jobs = [
-                    Job(self._reader_url, name, part, self.parts, self.batch_size)
+                    ConsumeRows(self._reader_url, name, part, self.parts, self.batch_size)
                     for name, part in keys
                 ]
                 for job in jobs:
                     for _ in range(self.threads):
-                        stack.enter_context(Consuming(job))
+                        stack.enter_context(SupervisedThread(job, LEAVE))
                 killable = [
-                    stack.enter_context(Process(job)) for job in jobs for _ in range(self.processes)
+                    stack.enter_context(KillableProcess(job))
+                    for job in jobs
+                    for _ in range(self.processes)
                 ]
                 self._disturbed(killable)
                 self._write_the_end()
@@ -245,7 +248,7 @@ class DeliveryCheck:
     def _drop(self) -> None:
         self._query(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
 
-    def _disturbed(self, killable: list[Process]) -> None:
+    def _disturbed(self, killable: list[KillableProcess]) -> None:
         """Write, and disturb the readers meanwhile."""
         ((prepared,),) = self._query(
             "SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'max_prepared_transactions'"

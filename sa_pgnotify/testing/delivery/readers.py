@@ -1,21 +1,13 @@
-"""Those who read in a :class:`sa_pgnotify.testing.DeliveryCheck`: consumers in threads and in
-processes that are killed, and listeners.
-
-Run as a program, it is such a process: it reads from its input what it is to do, as one line of
-JSON.
-"""
+"""The readers of a :class:`sa_pgnotify.testing.DeliveryCheck`: consumers and listeners, and what
+they have seen."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import random
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from sqlalchemy import Engine, create_engine, insert
@@ -23,26 +15,32 @@ from sqlalchemy.exc import DBAPIError
 
 from ...consuming.consumer import ChangeBatch, Consumer
 from ...errors import PgNotifyError
-from ...events.changes import Change, Deleted, Gap, Inserted, Notification, Updated
+from ...events.changes import Change, Deleted, Inserted, Updated
+from ...events.kinds import Gap, Notification
 from ...listening.listener import Listener
+from .supervised import Job
 from .writers import EFFECTS, END, ROWS, Written
 
-__all__ = ["APPLICATION", "GAP", "Consuming", "Job", "Listening", "Process", "Seen"]
+__all__ = ["APPLICATION", "GAP", "LEAVE", "ConsumeRows", "Listening", "Seen"]
 
 APPLICATION = "sa_pgnotify delivery"
-"""What the sessions of the readers are called, so that they are found and ended."""
+"""The application name of the readers' sessions, by which they are found and ended."""
 HEARTBEAT = 1.0
-"""Seconds; of the readers. What was prepared with the doorbell off is found so late."""
+"""Seconds between the heartbeats of the readers. Changes of transactions that were prepared with the
+doorbell off are found so late."""
 LEAVE = 10.0
-"""Seconds that a thread may take to end; one that still connects to a server that does not answer
-is left behind."""
+"""Seconds that a thread may take to end. A thread that still connects to a server which does not
+answer is left behind."""
 GAP = "gap"
-"""Stands for an operation where a gap was told, whose text is the token."""
+"""Stands for an operation if a gap was delivered; the text of the gap is the token."""
 
 
 class Seen(NamedTuple):
-    """A change that was delivered, and whether its transaction was said to begin or end with it;
-    None if that is not said."""
+    """A change that was delivered.
+
+    :ivar begins: whether its transaction was said to begin with it; None if that is not known.
+    :ivar ends: whether its transaction was said to end with it; None if that is not known.
+    """
 
     change: Written
     begins: bool | None = None
@@ -52,55 +50,46 @@ class Seen(NamedTuple):
 def _seen(event: Change | Gap | Notification) -> Written:
     if not isinstance(event, Inserted | Updated | Deleted) or event.identity is None:
         return Written(0, GAP, 0, str(event))
-    told = event.old if isinstance(event, Deleted) else event.new
-    return Written(event.transaction_id, type(event).__name__[0], event.identity[0], told["token"])
+    values = event.old if isinstance(event, Deleted) else event.new
+    operation = type(event).__name__[0]
+    return Written(event.transaction_id, operation, event.identity[0], values["token"])
 
 
-class Job(NamedTuple):
-    """What a consumer is to do, in whichever process."""
+def _engine_for(url: str) -> Engine:
+    return create_engine(url, connect_args={"application_name": APPLICATION})
 
-    url: str
-    name: str
-    part: int
-    parts: int
+
+class _HandlerFailed(Exception):
+    """Stands for an error of a program's own handler."""
+
+
+@dataclass(frozen=True)
+class ConsumeRows(Job):
+    """Consume the rows of the check, and write down what was seen through the batch's session."""
+
+    RETRIED = (DBAPIError, PgNotifyError, _HandlerFailed)
+
     batch_size: int
 
-    def consume(self, keep: Callable[[Consumer], bool]) -> Iterator[None]:
-        """Consume, and begin anew after each failure, as a supervisor would have it; gives way
-        after each.
+    def engine(self) -> Engine:
+        return _engine_for(self.url)
 
-        :param keep: is given each consumer when it has begun; whether to go on.
-        """
-        engine = _reading(self.url)
-        of = (self.part, self.parts)
-        try:
-            while True:
-                try:
-                    with Consumer(
-                        engine,
-                        self.name,
-                        ROWS,
-                        batch_size=self.batch_size,
-                        partition=of,
-                        start="beginning",
-                        heartbeat=HEARTBEAT,
-                    ) as consumer:
-                        if keep(consumer):
-                            for batch in consumer:
-                                self._work_off(batch)
-                except (DBAPIError, PgNotifyError, _Clumsy) as error:
-                    logging.getLogger("sa_pgnotify.testing").info(
-                        "consumer %s begins anew: %s", self.name, error
-                    )
-                yield
-        finally:
-            engine.dispose()
+    def consumer(self, engine: Engine) -> Consumer:
+        return Consumer(
+            engine,
+            self.name,
+            ROWS,
+            batch_size=self.batch_size,
+            partition=(self.part, self.parts),
+            start="beginning",
+            heartbeat=HEARTBEAT,
+        )
 
-    def _work_off(self, batch: ChangeBatch) -> None:
+    def work_off(self, batch: ChangeBatch) -> None:
         seen: list[Seen] = []
         for _, changes, begins, ends in batch.transactions():
             for i, change in enumerate(changes):
-                # the parts of a divided name do not see where the others' changes lie
+                # the parts of a divided name do not see where the changes of the other parts lie
                 edges = (
                     (begins and i == 0, ends and i == len(changes) - 1)
                     if self.parts == 1
@@ -113,91 +102,21 @@ class Job(NamedTuple):
             )
             mood = random.random()  # noqa: S311 (no secret)
             if mood < 0.02:
-                raise _Clumsy("a handler that fails now and then")
+                raise _HandlerFailed("a handler that fails now and then")
             if mood < 0.2:
-                # so that what is disturbed is, often enough, a batch that is being worked off
-                time.sleep(0.02)
-
-
-class _Clumsy(Exception):
-    pass
-
-
-def _reading(url: str) -> Engine:
-    return create_engine(url, connect_args={"application_name": APPLICATION})
-
-
-class Consuming:
-    """A consumer in a thread."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._stop = threading.Event()
-        self._consumer: Consumer | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        for _ in self._job.consume(self._keep):
-            if self._stop.wait(0.1):
-                return
-
-    def _keep(self, consumer: Consumer) -> bool:
-        self._consumer = consumer
-        return not self._stop.is_set()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        if self._consumer is not None:
-            self._consumer.stop()
-        self._thread.join(LEAVE)
-
-
-class Process:
-    """A consumer in a process of its own, which is killed and begun anew."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", f"from {__name__} import main; main()"],
-            stdin=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(self._job) + "\n")
-        self._process.stdin.flush()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._process:
-            self._process.kill()
-
-    def kill(self) -> None:
-        self.__exit__()
-        self.__enter__()
-
-
-def main() -> None:
-    """What the process does: until it is killed, or nobody is there any more who would."""
-    logging.getLogger("sa_pgnotify").addHandler(logging.NullHandler())
-    job = Job(*json.loads(sys.stdin.readline()))
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    for _ in job.consume(lambda _: True):
-        time.sleep(0.1)
+                time.sleep(0.02)  # so that disturbances often meet a batch that is being worked off
 
 
 class Listening:
-    """A listener, and what it has heard."""
+    """A listener in a thread, and what it has seen.
+
+    :ivar ended: set when the last change of all has come.
+    """
 
     def __init__(self, url: str) -> None:
         self.seen: list[Seen] = []
         self.ended = threading.Event()
-        self._engine = _reading(url)
+        self._engine = _engine_for(url)
         self._listener = Listener(self._engine, ROWS, heartbeat=HEARTBEAT, buffer_size=500)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
