@@ -12,17 +12,17 @@ from typing import Any
 from sqlalchemy import Connection, Engine, MetaData, Table
 
 from ..errors import PgNotifyError
+from ..log.origin import origin_of, resolve
 from ..log.retention import LogState
 from ..log.retention import prune as prune_log
 from ..log.snapshots import Position
 from ..log.tables import LogNames, find_log
-from ..log.tail import origin_of
 from ..marking.sources import expand
 from ..protocol.channels import RELATION
 from ..protocol.wire import logged_rows
 from ..sql import Execute, execute_on, literal, quote, schema_translation
 from .places import without
-from .positions import ConsumerKey, Lag, StoredPosition, arrange, lag, move, resolve
+from .positions import ConsumerKey, ConsumerTable, Lag, StoredPosition
 
 __all__ = [
     "ConsumerStatus",
@@ -113,8 +113,7 @@ def _names(bind: Engine | Connection, metadata: MetaData) -> LogNames:
     return LogNames(schema_translation(bind)(log.names.schema))
 
 
-def _load(execute: Execute, names: LogNames, key: ConsumerKey, lock: str = "") -> StoredPosition:
-    stored = StoredPosition.load(execute, names, key, lock)
+def _known(stored: StoredPosition | None, key: ConsumerKey) -> StoredPosition:
     if stored is None:
         raise PgNotifyError(f"the consumer {key} is not known in this database: start() it first")
     return stored
@@ -153,11 +152,11 @@ def _relations(
 def lag_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> Lag:
     """How far a consumer is behind."""
     with _connected(bind) as connection:
-        execute, names = execute_on(connection), _names_of(bind, entities)
-        stored = _load(execute, names, key)
+        execute, table = execute_on(connection), ConsumerTable(_names_of(bind, entities), key)
+        stored = _known(table.load(execute), key)
         wanted = _relations(execute, bind, stored.known, entities) if stored.apart else {}
         return _sum(
-            lag(execute, names, at)
+            table.lag(execute, at)
             for at in (
                 stored.position,
                 *(at for name, at in stored.apart.items() if name in wanted),
@@ -174,8 +173,9 @@ def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str |
     """Move a consumer, with all tables that have a place under its name."""
     with _connected(bind) as connection:
         execute, names = execute_on(connection), _names_of(bind, entities)
-        _load(execute, names, key, "FOR UPDATE")
-        stored = replace(_load(execute, names, key), origin=origin_of(execute, names))
+        table = ConsumerTable(names, key)
+        _known(table.lock(execute), key)
+        stored = replace(_known(table.load(execute), key), origin=origin_of(execute, names))
         at = resolve(execute, names, place)
         if not at.tables:
             at = replace(at, tables=tuple((name, None) for name in stored.known))
@@ -186,8 +186,8 @@ def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str |
             for name in stored.known
             if name not in at.names
         }
-        list(execute(arrange(names, key, stored, at, keep=keep)))
-        execute(move(names, key, at, origin=stored.origin))
+        table.arrange(execute, stored, at, keep=keep)
+        table.move(execute, at, origin=stored.origin)
 
 
 def parked_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> list[Parked]:
@@ -230,12 +230,13 @@ def _of_log(execute: Execute, names: LogNames) -> Iterator[ConsumerStatus]:
             f"SELECT name, part, parts, moved_at, failures, {parked} FROM {names.consumers} AS c WHERE relation = ''"
         )
     ):
-        stored = _load(execute, names, ConsumerKey(name, part, parts))
-        left = {table: lag(execute, names, at) for table, at in stored.apart.items()}
+        table = ConsumerTable(names, ConsumerKey(name, part, parts))
+        stored = _known(table.load(execute), table.key)
+        left = {relation: table.lag(execute, at) for relation, at in stored.apart.items()}
         yield ConsumerStatus(
             name,
             (part, parts),
-            lag(execute, names, stored.position),
+            table.lag(execute, stored.position),
             moved_at,
             failures,
             count,
@@ -266,15 +267,15 @@ def forget(bind: Engine | Connection, metadata: MetaData, name: str, *entities: 
                 f"DELETE FROM {names.consumers} WHERE name = {literal(name)} RETURNING relation"
             )
             return sum(not relation for (relation,) in rows)
-        keys = [
-            ConsumerKey(name, part, parts)
+        parts_of = [
+            ConsumerTable(names, ConsumerKey(name, part, parts))
             for part, parts in list(
                 execute(
                     f"SELECT part, parts FROM {names.consumers} WHERE name = {literal(name)} AND relation = '' FOR UPDATE"
                 )
             )
         ]
-        stored = {key: _load(execute, names, key) for key in keys}
+        stored = {table: _known(table.load(execute), table.key) for table in parts_of}
         known = {table for one in stored.values() for table in one.known}
         wanted = _relations(execute, connection, known, entities)
         for relation, called in wanted.items():
@@ -284,13 +285,15 @@ def forget(bind: Engine | Connection, metadata: MetaData, name: str, *entities: 
                     f"{called} has no place under the name {name!r}, which knows {listed}"
                 )
         count = 0
-        for key, one in stored.items():
-            count += sum(table in wanted for table in one.known)
+        for table, one in stored.items():
+            count += sum(relation in wanted for relation in one.known)
             at = without(one.position, wanted)
             if at != one.position:
-                list(execute(arrange(names, key, one, at)))
+                table.arrange(execute, one, at)
             listed = ", ".join(map(literal, wanted))
-            execute(f"DELETE FROM {names.consumers} WHERE {key.every} AND relation IN ({listed})")
+            execute(
+                f"DELETE FROM {names.consumers} WHERE {table.key.every} AND relation IN ({listed})"
+            )
         return count
 
 

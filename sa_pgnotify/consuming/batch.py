@@ -24,7 +24,7 @@ from ..protocol.wire import RS
 from ..sql import execute_on, literal
 from ..states import States
 from .chunks import Chunk
-from .positions import ConsumerKey, count_failure
+from .positions import ConsumerKey, ConsumerTable
 
 __all__ = ["FailurePolicy", "OnError", "OpenBatch", "Verdict"]
 
@@ -190,13 +190,12 @@ class FailurePolicy:
     def _count(self, names: LogNames, change: tuple[int, int]) -> int:
         """How often a change has failed now, also in processes that are gone."""
         with self._engine.connect() as connection:
-            counted = list(
-                execute_on(connection)(count_failure(names, self._key, "{} {}".format(*change)))
-            )
+            table = ConsumerTable(names, self._key)
+            count = table.count_failure(execute_on(connection), "{} {}".format(*change))
             connection.commit()
-        if not counted:
+        if count is None:
             raise PgNotifyError(f"the consumer {self._key} was forgotten: its position is gone")
-        return int(counted[0][0])
+        return count
 
     def judged(self, chunk: Chunk) -> Chunk:
         """A chunk without the changes that are skipped or parked."""

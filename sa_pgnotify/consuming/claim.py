@@ -16,9 +16,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from ..log.tables import LogNames
 from ..sql import Execute, literal
-from .positions import ConsumerKey, new_lock
+from .positions import ConsumerTable
 
 __all__ = ["Claim", "Holder", "lock_holder"]
 
@@ -56,8 +55,7 @@ class Claim:
     :ivar number: the key of the lock that it holds; None while it does not work.
     """
 
-    def __init__(self, key: ConsumerKey) -> None:
-        self._key = key
+    def __init__(self) -> None:
         self.number: int | None = None
         self._former: deque[int] = deque(maxlen=FORMER)
         self._pid = 0
@@ -71,7 +69,7 @@ class Claim:
             self._former.remove(self._pid)
         self.number = None
 
-    def take(self, execute: Execute, names: LogNames) -> Holder | None:
+    def take(self, execute: Execute, table: ConsumerTable) -> Holder | None:
         """Try to be the one that works.
 
         :returns: None if it is, or else the session that does, with the process id 0 if there is
@@ -79,19 +77,19 @@ class Claim:
         """
         for _ in range(2):
             for number, mine in execute(
-                f"SELECT lock, pg_catalog.pg_try_advisory_lock(lock)::int FROM {names.consumers} WHERE {self._key.condition}"
+                f"SELECT lock, pg_catalog.pg_try_advisory_lock(lock)::int FROM {table.names.consumers} WHERE {table.key.condition}"
             ):
                 if mine:
                     self.number = int(number)
                     return None
-                holders = self._holders(execute, names, number)
+                holders = self._holders(execute, table, number)
                 if counting := [
                     holder
                     for holder, counts in holders
                     if counts and holder.pid not in self._former
                 ]:
                     return counting[0]
-                if not holders or not self._replaced(execute, names, number):
+                if not holders or not table.replace_lock(execute, number):
                     return Holder(0)
         return Holder(0)
 
@@ -101,8 +99,10 @@ class Claim:
         if number is not None:
             execute(f"SELECT pg_catalog.pg_advisory_unlock({number})::int")
 
-    def _holders(self, execute: Execute, names: LogNames, number: int) -> list[tuple[Holder, bool]]:
-        may = _MAY_WORK.format(table=literal(names.consumers))
+    def _holders(
+        self, execute: Execute, table: ConsumerTable, number: int
+    ) -> list[tuple[Holder, bool]]:
+        may = _MAY_WORK.format(table=literal(table.names.consumers))
         return [
             (Holder(pid, user, application, state), bool(counts))
             for pid, user, application, state, counts in execute(
@@ -114,21 +114,10 @@ class Claim:
             )
         ]
 
-    def _replaced(self, execute: Execute, names: LogNames, number: int) -> bool:
-        free = f"SELECT 1 FROM {names.consumers} WHERE {self._key.condition} AND lock = {number} FOR UPDATE SKIP LOCKED"
-        return bool(
-            list(
-                execute(
-                    f"WITH free AS MATERIALIZED ({free}) UPDATE {names.consumers} SET lock = {new_lock()} WHERE {self._key.condition} "
-                    "AND EXISTS (SELECT FROM free) RETURNING 1"
-                )
-            )
-        )
 
-
-def lock_holder(execute: Execute, names: LogNames, key: ConsumerKey) -> Holder | None:
+def lock_holder(execute: Execute, table: ConsumerTable) -> Holder | None:
     """The session whose transaction has locked the position; None if it is not known."""
-    row = f"SELECT xmax FROM {names.consumers} WHERE {key.condition}"
+    row = f"SELECT xmax FROM {table.names.consumers} WHERE {table.key.condition}"
     found = execute(
         f"SELECT l.pid, {_WHO} FROM ({row}) AS c JOIN pg_catalog.pg_locks AS l ON l.locktype = 'transactionid' AND l.granted "
         "AND l.transactionid = c.xmax LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid "

@@ -25,27 +25,20 @@ from ..drivers.waiting import Waiting
 from ..errors import NotifyConfigError, PgNotifyError
 from ..events.decoding import TableDecoder
 from ..events.stream import EventStream
+from ..log.origin import current_position, resolve
 from ..log.reader import LogRow
 from ..log.retention import prune
 from ..log.snapshots import Position
 from ..log.tables import LogNames, LogSettings
 from ..log.tail import LOST_TO_RESTORE, Tail
-from ..sql import Execute, literal
+from ..sql import Execute
 from ..states import States
 from ..subscription.subscribe import read_again
 from .chunks import Chunk, cut
 from .claim import Claim, lock_holder
 from .decoded import chunk_of
 from .places import arranged, is_arranged
-from .positions import (
-    ConsumerKey,
-    StoredPosition,
-    arrange,
-    free_places,
-    gone,
-    register,
-    resolve,
-)
+from .positions import ConsumerKey, ConsumerTable, StoredPosition
 
 __all__ = ["LOCKED_SECONDS", "Follower"]
 
@@ -63,6 +56,7 @@ class Follower:
     :param start: where a new name begins, or a table that is new under it.
     :param stopped: whether to read no more.
     :ivar works: whether it is the one that works under its name.
+    :ivar table: its rows in the table of consumers.
     :ivar stored: the position that is stored, as far as is known; ``chunks`` what was read behind
         it and not yet given out.
     """
@@ -91,8 +85,9 @@ class Follower:
         self.chunks: deque[Chunk] = deque()  # decoded, and not yet given out
         self._rows: deque[LogRow] = deque()  # read, and not yet decoded
         self._tail: Tail | None = None
+        self.table: ConsumerTable
         self._sources: dict[str, TableDecoder] = {}
-        self._claim = Claim(key)
+        self._claim = Claim()
         self._locked_since: float | None = None
         # the server's processes of batches that were given back
         self._given_up: deque[int] = deque(maxlen=16)
@@ -105,6 +100,7 @@ class Follower:
         """The tables to read, by their names in messages, and their log."""
         if self._tail is None or self._tail.names != log:
             self._tail = Tail(log, None)
+            self.table = ConsumerTable(log, self._key)
         self._sources, self._doubtful = sources, True
 
     @property
@@ -147,7 +143,7 @@ class Follower:
         :param made_anew: whether the log is another one than before.
         """
         names, execute = self.names, connection.execute
-        stored = StoredPosition.load(execute, names, self._key)
+        stored = self.table.load(execute)
         if stored is None:
             if self.stored is not None and not made_anew:
                 raise self.forgotten()
@@ -162,7 +158,7 @@ class Follower:
                 resolve(execute, names, start),
                 tables=tuple((name, None) for name in sorted(self._sources)),
             )
-            execute(StoredPosition(origin, at, lost).create(names, self._key))
+            self.table.create(execute, origin, at, lost)
         stored = self.register(connection)
         self.go_to(connection, stored)
 
@@ -176,19 +172,19 @@ class Follower:
                 if self._start == "now"
                 else resolve(connection.execute, self.names, self._start)
             )
-            connection.execute(register(self.names, self._key, unknown, beginning))
+            self.table.register(connection.execute, unknown, beginning)
             stored = self._stored(connection)
         return stored
 
     def _stored(self, connection: ListenConnection) -> StoredPosition:
-        stored = StoredPosition.load(connection.execute, self.names, self._key)
+        stored = self.table.load(connection.execute)
         if stored is None:
             raise self.forgotten()
         return stored
 
     def _refuse_other_parts(self, connection: ListenConnection) -> None:
-        others = f"SELECT parts FROM {self.names.consumers} WHERE name = {literal(self._key.name)} AND parts <> {self._key.parts} LIMIT 1"
-        for (parts,) in connection.execute(others):
+        parts = self.table.other_parts(connection.execute)
+        if parts is not None:
             raise NotifyConfigError(
                 self._key.name,
                 f"this consumer is divided into {parts} parts, and not into {self._key.parts}. Let those read all, forget() them, "
@@ -207,7 +203,8 @@ class Follower:
         if stored.origin:  # else the place is good, and one of its tables has lost its own
             lost = self.tail.losses.before(connection.execute)
             at = Position(
-                Tail.now(connection.execute).last, tables=tuple((name, None) for name in at.names)
+                current_position(connection.execute).last,
+                tables=tuple((name, None) for name in at.names),
             )
             self.tail.go_to(at, lost)
         self.chunks.append(self._lost(LOST_TO_RESTORE, at, lost=lost))
@@ -247,10 +244,9 @@ class Follower:
         )
         if position != self.stored:
             origin = "" if foreign and stored.origin == self.origin else None
-            ((moved,),) = connection.execute(
-                arrange(self.names, self._key, stored, position, keep=keep, origin=origin)
-            )
-            if not moved:
+            if not self.table.arrange(
+                connection.execute, stored, position, keep=keep, origin=origin
+            ):
                 self.is_locked(connection.execute)
                 self._waiting.wait(None, LOCKED_SECONDS)
                 self.tail.rung()
@@ -270,9 +266,9 @@ class Follower:
     def _leave(self, connection: ListenConnection, places: dict[str, Position]) -> None:
         """Give up the places of tables that are not there any more; what was not read of their
         changes is lost."""
-        found = gone(connection.execute, self.names, places)
+        found = self.table.dropped(connection.execute, places)
         if read := [name for name, unread in found.items() if not unread]:
-            connection.execute(free_places(self.names, self._key, read))
+            self.table.free(connection.execute, read)
         if unread := tuple(name for name, unread in found.items() if unread):
             what = f"{', '.join(unread)} has another name now, or was dropped: what was not read of its changes is not delivered"
             self.chunks.append(self._lost(what, self.tail.reader.position, frees=unread))
@@ -281,7 +277,7 @@ class Follower:
 
     def take_over(self, connection: ListenConnection) -> bool:
         """Be the one that works under this name, if no other one is."""
-        holder = self._claim.take(connection.execute, self.names)
+        holder = self._claim.take(connection.execute, self.table)
         if holder is None:
             self._load(connection)
             self.works, self._said, self._doubtful = True, None, True
@@ -325,12 +321,10 @@ class Follower:
             # what there was, if anything, was not for this consumer
             passed = self.tail.reader.position
             lost = seen if stored.lost < 0 <= seen else None
-            if passed != self.stored or lost is not None:
-                ((moved,),) = connection.execute(
-                    arrange(self.names, self._key, stored, passed, lost=lost)
-                )
-                if moved:
-                    self.stored = passed
+            if (passed != self.stored or lost is not None) and self.table.arrange(
+                connection.execute, stored, passed, lost=lost
+            ):
+                self.stored = passed
         if (problem := self.tail.losses.new_problem()) is not None:
             self._states.report("losses unseen", problem)
         self._prune(connection)
@@ -346,7 +340,7 @@ class Follower:
         since, self._locked_since = self._locked_since, self._locked_since or now
         if since is None or now - since < LOCKED_LONG:
             return
-        holder = lock_holder(execute, self.names, self._key)
+        holder = lock_holder(execute, self.table)
         if holder is not None and holder.pid in self._given_up:
             list(execute(f"SELECT pg_catalog.pg_terminate_backend({holder.pid})::int"))
             self._locked_since = None

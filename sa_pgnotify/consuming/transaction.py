@@ -14,7 +14,7 @@ from ..sql import execute_on
 from ..subscription.link import Link
 from .batch import FailurePolicy, OpenBatch
 from .follower import LOCKED_SECONDS, Follower
-from .positions import ConsumerKey, StoredPosition, free_places, move
+from .positions import ConsumerKey
 
 __all__ = ["Transactions"]
 
@@ -57,7 +57,7 @@ class Transactions:
         sync = getattr(session, "sync_session", session)
         try:
             run = execute_on(sync.connection())
-            stored = StoredPosition.load(run, follower.names, self._key, "FOR UPDATE SKIP LOCKED")
+            stored = follower.table.lock(run, skip_locked=True)
             if stored is None:
                 self._refuse_forgotten(run)
                 follower.is_locked(run)
@@ -83,7 +83,7 @@ class Transactions:
         return work
 
     def _refuse_forgotten(self, run: Callable[[str], Any]) -> None:
-        if StoredPosition.load(run, self._follower.names, self._key) is None:
+        if self._follower.table.load(run) is None:
             raise self._follower.forgotten()
 
     def _refuse_autocommit(self, run: Callable[[str], Any]) -> None:
@@ -151,9 +151,10 @@ class Transactions:
             run = execute_on(work.sync.connection())
             names = self._follower.names
             self._policy.park(run, names, work)
-            run(move(names, self._key, work.after, origin=self._follower.origin, lost=work.lost))
+            table = self._follower.table
+            table.move(run, work.after, origin=self._follower.origin, lost=work.lost)
             if work.frees:
-                run(free_places(names, self._key, work.frees))
+                table.free(run, work.frees)
             work.sync.commit()
         except BaseException:
             self._roll_back(work)

@@ -10,11 +10,12 @@ from ..errors import ListenUnavailable
 from ..protocol.doorbell import Doorbell, bell_channel, doorbell_key
 from ..sql import Execute, literal
 from .losses import NEXT_ID, Losses
+from .origin import current_position, origin_of
 from .reader import LogReader, LogRow
 from .snapshots import Position, beginning
 from .tables import LogNames
 
-__all__ = ["Tail", "origin_of"]
+__all__ = ["Tail"]
 
 LOST_TO_RETENTION = (
     "the log has removed changes that were not read: they exceeded its max_age or max_size"
@@ -26,28 +27,6 @@ LOST_TO_CRASH = (
     "the server has lost changes that were committed and read: it crashed while synchronous_commit was off, or a standby took over that "
     "had not received them"
 )
-
-
-def origin_of(execute: Execute, names: LogNames) -> str:
-    """What a position is a position in: the server, whose transaction ids it names, and the log's
-    tables.
-
-    :raises ListenUnavailable: if there is no change log.
-    """
-    oids = ", ".join(
-        f"pg_catalog.to_regclass({literal(name)})::oid::bigint"
-        for name in (names.head, *names.slots)
-    )
-    system = "(SELECT system_identifier FROM pg_catalog.pg_control_system())"
-    ((origin,),) = execute(
-        f"SELECT pg_catalog.concat({system}, ':', pg_catalog.array_to_string(ARRAY[{oids}], ':', '-'))"
-    )
-    if "-" in origin:
-        raise ListenUnavailable(
-            "log",
-            f"the tables of the change log {names.head} do not exist. Run metadata.create_all(engine), or the migration",
-        )
-    return str(origin)
 
 
 class Tail:
@@ -86,7 +65,7 @@ class Tail:
             return None
         self._told_removed, self._missing = -1, None
         self.losses.start(self.losses.before(execute))
-        self.reader.begin(execute, self.now(execute))
+        self.reader.begin(execute, current_position(execute))
         return None if was is None else LOST_TO_CRASH if was == self._origin else LOST_TO_RESTORE
 
     def attach(self, execute: Execute) -> None:
@@ -145,12 +124,6 @@ class Tail:
     @property
     def origin(self) -> str | None:
         return self._origin
-
-    @staticmethod
-    def now(execute: Execute) -> Position:
-        """The place behind all that is committed."""
-        ((snapshot,),) = execute("SELECT pg_catalog.pg_current_snapshot()::text")
-        return Position(str(snapshot))
 
     def rung(self) -> None:
         self._doorbell.rung()

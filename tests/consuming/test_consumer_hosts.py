@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sa_pgnotify import AsyncConsumer, Consumer, NotifyConfigError, PgNotifyError
 from sa_pgnotify.consuming import decoded as taking
 from sa_pgnotify.consuming import follower as following
-from sa_pgnotify.consuming.positions import StoredPosition
+from sa_pgnotify.consuming.positions import ConsumerTable
 
 
 @pytest.fixture(params=["asyncpg", "psycopg"])
@@ -183,20 +183,16 @@ def test_a_seek_is_not_overwritten(engine, Item, monkeypatch):
     counts."""
     run(engine, "INSERT INTO items VALUES (1, 1)")
     with Consumer(engine, "c", Item, heartbeat=0.05) as consumer:
-        load, sought = StoredPosition.load, []
+        load, sought = ConsumerTable.load, []
 
-        def seeks(execute, names, key, lock=""):
-            stored = load(execute, names, key, lock)
-            if (
-                not lock
-                and not sought
-                and stored.position != consumer._worker._follower.tail.reader.position
-            ):
+        def seeks(table, execute):
+            stored = load(table, execute)
+            if not sought and stored.position != consumer._worker._follower.tail.reader.position:
                 sought.append(True)
                 Consumer(engine, "c", Item).seek("beginning")
             return stored
 
-        monkeypatch.setattr(StoredPosition, "load", seeks)
+        monkeypatch.setattr(ConsumerTable, "load", seeks)
         run(engine, "SELECT pg_current_xact_id()")  # so that there is something to pass
         assert numbers(consume(consumer, 1)) == [1]
     assert sought
