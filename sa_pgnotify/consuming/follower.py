@@ -133,7 +133,7 @@ class Follower:
         before = self.tail.origin
         self.tail.attach(connection.execute)
         # a role that may not read the log finds out now
-        self.tail.reader.look_around(connection.execute)
+        self.tail.reader.note_newest(connection.execute)
         self._load(connection, made_anew=before is not None and before != self.origin)
         self._claim.connected(connection.execute)
 

@@ -93,7 +93,7 @@ class Tail:
             raise ListenUnavailable(
                 "log", f"the tables of the change log {self.names.head} were made anew"
             )
-        self.reader.look_around(execute)
+        self.reader.note_newest(execute)
         self.losses.rung()
 
     def leave(self, execute: Execute) -> None:
