@@ -16,7 +16,7 @@ from typing import Any, Literal
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from ..errors import NotifyConfigError, PgNotifyError
+from ..errors import NotifyConfigError
 from ..events.changes import Change, Gap
 from ..log.snapshots import Position
 from ..log.tables import LogNames
@@ -194,7 +194,7 @@ class FailurePolicy:
             count = table.count_failure(execute_on(connection), "{} {}".format(*change))
             connection.commit()
         if count is None:
-            raise PgNotifyError(f"the consumer {self._key} was forgotten: its position is gone")
+            raise table.forgotten()
         return count
 
     def judged(self, chunk: Chunk) -> Chunk:

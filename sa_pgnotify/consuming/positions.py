@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ..errors import PgNotifyError
 from ..log.snapshots import Position, Snapshot, Tables
 from ..log.tables import LogNames
 from ..protocol.wire import RS, US
@@ -102,6 +103,10 @@ class ConsumerTable:
     def __init__(self, names: LogNames, key: ConsumerKey) -> None:
         self.names = names
         self.key = key
+
+    def forgotten(self) -> PgNotifyError:
+        """Return the error to raise when nothing is stored any more."""
+        return PgNotifyError(f"the consumer {self.key} was forgotten: its position was deleted")
 
     def load(self, execute: Execute) -> StoredPosition | None:
         """Return what is stored, with the places of all tables; None if nothing is stored."""

@@ -84,7 +84,7 @@ class Transactions:
 
     def _refuse_forgotten(self, run: Callable[[str], Any]) -> None:
         if self._follower.table.load(run) is None:
-            raise self._follower.forgotten()
+            raise self._follower.table.forgotten()
 
     def _refuse_autocommit(self, run: Callable[[str], Any]) -> None:
         """Find out, once, whether the lock that the statement before took is still held."""
@@ -159,7 +159,8 @@ class Transactions:
         except BaseException:
             self._roll_back(work)
             raise
-        self._work, self._follower.stored = None, work.after
+        self._work = None
+        self._follower.moved_to(work.after)
         work.sync.close()
         self._policy.passed(work)
 

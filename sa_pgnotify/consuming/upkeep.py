@@ -100,8 +100,8 @@ class Upkeep:
             if payload == MOVED:
                 self._due = min(self._due, self._checked_at + VERIFY_SECONDS)
             elif payload == LOST:
-                self._follower.tail.losses.rung()
-            self._follower.tail.rung()
+                self._follower.tail.losses.wake()
+            self._follower.tail.wake()
 
     def _check(self, connection: ListenConnection) -> None:
         """Find out whether the connection, the triggers and the stored position are as they were."""

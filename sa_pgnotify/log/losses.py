@@ -59,14 +59,14 @@ class Losses:
         self._busy = False  # whether some transaction held the lock when it was looked for last
         self._since = 0.0
         self._next_id = 0
-        self._told_problem: str | None = None
+        self._reported_problem: str | None = None
 
     def new_problem(self) -> str | None:
         """The :attr:`problem`, once."""
-        told, self._told_problem = self._told_problem, self.problem
+        told, self._reported_problem = self._reported_problem, self.problem
         return self.problem if self.problem != told else None
 
-    def rung(self) -> None:
+    def wake(self) -> None:
         """There may be something new."""
         self.due = 0.0
 
@@ -106,7 +106,7 @@ class Losses:
         ((held,),) = execute(f"SELECT (NOT {free})::int")
         return bool(held)
 
-    def look(self, execute: Execute, now: float) -> str | None:
+    def check(self, execute: Execute, now: float) -> str | None:
         """See what is missing.
 
         :returns: what should be reported now, if anything.

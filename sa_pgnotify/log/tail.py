@@ -44,7 +44,7 @@ class Tail:
         self._origin: str | None = None
         self._doorbell = Doorbell()
         self._shown: tuple[str, ...] = ()  # the tables for which it shows that it sleeps
-        self._told_removed = -1
+        self._reported_removed = -1
         self._missing: str | None = None
 
     @staticmethod
@@ -59,16 +59,16 @@ class Tail:
         :returns: why the place was lost, if it was.
         """
         was = self._origin
-        self.attach(execute)
+        self.use_connection(execute)
         if was == self._origin and self.reader.resume(execute):
-            self.losses.rung()
+            self.losses.wake()
             return None
-        self._told_removed, self._missing = -1, None
+        self._reported_removed, self._missing = -1, None
         self.losses.start(self.losses.before(execute))
         self.reader.begin(execute, current_position(execute))
         return None if was is None else LOST_TO_CRASH if was == self._origin else LOST_TO_RESTORE
 
-    def attach(self, execute: Execute) -> None:
+    def use_connection(self, execute: Execute) -> None:
         """There is a new connection, for a reader that knows its place by other means."""
         self._doorbell.reset()
         self._origin = origin_of(execute, self.names)
@@ -78,10 +78,10 @@ class Tail:
 
         :param seen: how many changes are known to be missing in the log, see :attr:`Losses.seen`.
         """
-        self._told_removed, self._missing = -1, None
+        self._reported_removed, self._missing = -1, None
         self.reader.go_to(position)
         self.losses.start(seen)
-        self.rung()
+        self.wake()
 
     def verify(self, execute: Execute) -> None:
         """Find out whether the log is still the one that is followed: of another, its writers ring
@@ -94,7 +94,7 @@ class Tail:
                 "log", f"the tables of the change log {self.names.head} were made anew"
             )
         self.reader.note_newest(execute)
-        self.losses.rung()
+        self.losses.wake()
 
     def leave(self, execute: Execute) -> None:
         """Follow it no more, on a connection that stays: nobody is to ring for it."""
@@ -125,7 +125,8 @@ class Tail:
     def origin(self) -> str | None:
         return self._origin
 
-    def rung(self) -> None:
+    def wake(self) -> None:
+        """Read at once, because there may be something new."""
         self._doorbell.rung()
 
     @property
@@ -134,10 +135,10 @@ class Tail:
 
     @property
     def due_in(self) -> float:
-        """Seconds until :meth:`look` is to be called; ``math.inf`` until somebody rings."""
+        """Seconds until :meth:`read` is to be called; ``math.inf`` until somebody rings."""
         return max(0.0, min(self._doorbell.due, self.losses.due) - monotonic())
 
-    def look(self, execute: Execute) -> list[LogRow]:
+    def read(self, execute: Execute) -> list[LogRow]:
         """Read the next page; none if nothing is new."""
         bell = self._doorbell
         if bell.shown and self._shown != self.reader.relations:
@@ -153,17 +154,17 @@ class Tail:
         # A change that could not be logged may be older than one of these, and its notification
         # still on its way.
         if rows or self.losses.due <= monotonic():
-            self._missing = self.losses.look(execute, monotonic()) or self._missing
+            self._missing = self.losses.check(execute, monotonic()) or self._missing
         more = self.reader.position.target is not None
         if bell.looked(self.reader.snapshot.xmin, monotonic(), found=bool(rows), more=more):
             self._unlock(execute, self._shown)
         return rows
 
-    def lost(self) -> str | None:
-        """Why changes are missing before what :meth:`look` gave last, if some are; each reason
+    def take_loss(self) -> str | None:
+        """Why changes are missing before what :meth:`read` gave last, if some are; each reason
         once."""
         why, self._missing = self._missing, None
-        if self.reader.lost is not None and self.reader.lost > self._told_removed:
-            self._told_removed = self.reader.lost
+        if self.reader.lost is not None and self.reader.lost > self._reported_removed:
+            self._reported_removed = self.reader.lost
             return LOST_TO_RETENTION if why is None else f"{LOST_TO_RETENTION}; and {why}"
         return why
