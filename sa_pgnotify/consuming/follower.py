@@ -77,10 +77,6 @@ class Follower:
         return self._checkpoint.table
 
     @property
-    def names(self) -> LogNames:
-        return self.table.names
-
-    @property
     def origin(self) -> str:
         """The log that is read, see :func:`sa_pgnotify.log.origin.origin_of`."""
         return self._ahead.origin
@@ -156,7 +152,7 @@ class Follower:
             checkpoint.go_to(connection, stored)
         elif self._ahead.is_empty:
             checkpoint.pass_over(connection, stored, seen)
-        self._pruning.run(connection, self.names, tail.losses)
+        self._pruning.run(connection, self.table.names, tail.losses)
 
     def is_free(self) -> None:
         """Note that the position could be locked."""

@@ -108,9 +108,25 @@ class ConsumerTable:
         """Return the error to raise when nothing is stored any more."""
         return PgNotifyError(f"the consumer {self.key} was forgotten: its position was deleted")
 
+    def unknown(self) -> PgNotifyError:
+        """Return the error to raise when nothing has been stored."""
+        return PgNotifyError(
+            f"the consumer {self.key} is not known in this database: start() it first"
+        )
+
     def load(self, execute: Execute) -> StoredPosition | None:
         """Return what is stored, with the places of all tables; None if nothing is stored."""
         return self._select(execute, f"{self.key.every} ORDER BY relation ")
+
+    def load_known(self, execute: Execute) -> StoredPosition:
+        """Return what is stored, with the places of all tables.
+
+        :raises PgNotifyError: if nothing is stored.
+        """
+        stored = self.load(execute)
+        if stored is None:
+            raise self.unknown()
+        return stored
 
     def lock(self, execute: Execute, *, skip_locked: bool = False) -> StoredPosition | None:
         """Lock the position until the transaction ends, and return it without the places of tables.

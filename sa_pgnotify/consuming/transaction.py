@@ -12,7 +12,8 @@ from typing import Any
 from ..errors import NotifyConfigError, PgNotifyError
 from ..sql import execute_on
 from ..subscription.link import Link
-from .batch import FailurePolicy, OpenBatch
+from .batch import OpenBatch
+from .failures import FailurePolicy
 from .follower import LOCKED_SECONDS, Follower
 from .positions import ConsumerKey
 
@@ -70,8 +71,8 @@ class Transactions:
                 sync.close()
                 follower.go_to(self._link.connection, stored)
                 return None
-            taken = follower.cut(1 if self._policy.alone else self._batch_size)
-            chunks = [self._policy.judged(chunk) for chunk in taken]
+            taken = follower.cut(1 if self._policy.one_by_one else self._batch_size)
+            chunks = [self._policy.exclude(chunk) for chunk in taken]
             work = OpenBatch(session, chunks, stored.position, stored.pid, stored.patience)
         except BaseException:
             sync.close()
@@ -109,14 +110,14 @@ class Transactions:
         """
         if work is not self._work:
             raise PgNotifyError("this batch was finished already, or given back: take the next one")
-        work.who = owner
+        work.owner = owner
         return work.session
 
     def refuse_within_block(self, owner: object) -> None:
         """
         :raises PgNotifyError: if ``owner`` is within a batch's block.
         """
-        if self._work is not None and self._work.who == owner:
+        if self._work is not None and self._work.owner == owner:
             raise PgNotifyError(
                 "seek() waits for the batch that is being worked off, and this is its block. Call it behind the block"
             )
@@ -149,9 +150,8 @@ class Transactions:
             _refuse_ended(work)
             work.sync.flush()
             run = execute_on(work.sync.connection())
-            names = self._follower.names
-            self._policy.park(run, names, work)
             table = self._follower.table
+            self._policy.park(run, table, work)
             table.move(run, work.after, origin=self._follower.origin, lost=work.lost)
             if work.frees:
                 table.free(run, work.frees)
@@ -167,7 +167,7 @@ class Transactions:
     def fail(self, work: OpenBatch, error: BaseException) -> bool:
         """Take the batch back, whose work failed; return whether the iteration goes on."""
         self._roll_back(work)
-        wait = self._policy.failed(self._follower.names, work, error)
+        wait = self._policy.failed(self._follower.table, work, error)
         if wait is not None:
             self._link.pause(wait)
         return wait is not None

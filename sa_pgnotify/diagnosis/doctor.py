@@ -18,7 +18,7 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from ..consuming.admin import ConsumerStatus, consumers
+from ..consuming.overview import ConsumerStatus, consumers
 from ..drivers import connect
 from ..drivers.waiting import ThreadWaiting
 from ..errors import ListenUnavailable
