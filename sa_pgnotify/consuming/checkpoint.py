@@ -1,7 +1,7 @@
 """The position that is stored for a consumer, and how reading follows it.
 
 A position may be moved from outside at any time, by ``seek()`` or by another process of the same
-name, and its log may be gone: restored from a dump, or created again. So what is stored is what
+name, and its log may have been restored from a dump, or created again. So the stored position
 counts, and reading goes there whenever the two differ.
 """
 

@@ -1,8 +1,8 @@
 """What a consumer has read after its stored position and has not given out yet.
 
 Everything that is held here may be lost at any moment, with the connection or the process, and is
-then read again from the stored position. A ``Gap``, too, is given out anew until a batch that
-contains it is committed.
+then read again from the stored position. A ``Gap``, too, is given out again until a batch with it
+is committed.
 
 It is written as if it blocked, as :mod:`sa_pgnotify.listening.receiver` is.
 """
@@ -111,7 +111,7 @@ class ReadAhead:
         """
         if at is None:
             at = self._rows[0].before if self._rows else self.position
-        self._gaps += 1  # a number of its own, so that on_error can tell one from another
+        self._gaps += 1  # a different row for each, because failures are counted by row
         row = LogRow(-self._gaps, -self._gaps, 0, 0, "", "", "", 0, at, at)
         self.chunks.append(Chunk(row, [self._stream.lost_position(why)], 0, 1, frees, lost))
 

@@ -96,8 +96,8 @@ class Witnesses:
             f"({w.row_id}::bigint, {w.xid}::bigint, {w.pid}, {literal(w.made)})"
             for w in seen.values()
         )
-        # With LATERAL and LIMIT, each row is looked up by the primary key. What retention removed
-        # had been there, and is no loss of the server's.
+        # With LATERAL and LIMIT, each row is looked up by the primary key. Rows that retention has
+        # removed were not lost by the server.
         lacking = (
             f"SELECT 1 FROM (VALUES {rows}) AS w (id, xid, pid, made) LEFT JOIN LATERAL (SELECT true AS there FROM {self._log} AS l "
             f"WHERE l.id = w.id AND l.xid = w.xid AND l.pid = w.pid AND {_made('l.header')} = w.made LIMIT 1) AS found ON true "

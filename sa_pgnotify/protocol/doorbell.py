@@ -1,19 +1,20 @@
-"""When a reader of the change log looks, when it sleeps, and what it takes not to miss a wake-up.
+"""When a reader of the change log looks for changes, when it sleeps, and how it never misses a
+wake-up.
 
-It is hard because whoever writes must not send a notification with each commit (NOTIFY makes
-commits wait for each other), and whoever sleeps must be told of the first change that it has not
-seen. So a sleeper shows that it sleeps, by an advisory lock for each of its tables, which any
-number of sleepers share, and which is gone when one of them dies; a writer, after it has written,
-tries to take that of its table alone, gives it back at once, and rings only if it could not have
-it.
+A writer must not send a notification with each commit, because NOTIFY makes commits wait for each
+other; yet a reader that sleeps must be woken by the first change that it has not seen. So a
+sleeping reader holds an advisory lock for each of its tables. Any number of readers share such a
+lock, and it ends with the session of a reader that dies. After it has written, a writer tries to
+take the lock of its table exclusively, and releases it at once. The writer rings, which means that
+it sends a notification, only if it cannot get the lock, because a reader is asleep then.
 
-A writer that looked before the lock was taken does not ring, and may not have committed yet. But
-then its transaction had its id before that. So the sleeper, once it has the lock, asks which id
-comes next, dozes, and looks again after short whiles, until a snapshot says that all below have
-ended; only then it sleeps soundly. It is not enough to wait for those that a snapshot names as
-running: it does not name those that are newer than the newest that has ended.
-``tests/protocol/test_doorbell.py`` goes through all orders in which the steps of writers and readers can
-fall.
+A writer that tried the lock before the reader took it does not ring, and may not have committed
+yet. But its transaction had its id before that. So a reader that has taken the locks asks for the
+next transaction id, and dozes: it looks again at short intervals, until a snapshot says that all
+transactions below that id have ended. Only then does it sleep. It is not enough to wait for the
+transactions that a snapshot lists as running, because it does not list those that are newer than
+the newest one that has ended. ``tests/protocol/test_doorbell.py`` goes through all orders in which
+the steps of writers and readers can happen.
 
 This module decides and never waits.
 """
@@ -25,25 +26,25 @@ from math import inf
 __all__ = ["Doorbell"]
 
 LINGER = 0.02
-"""Seconds that a reader looks on after the last change before it shows that it sleeps: under load
-it then never does."""
+"""Seconds after the last change before a reader takes the locks to sleep. Under load it never
+does."""
 LOOK = 0.005
-"""Seconds between two looks of a reader that is awake, unless there is more already than is read at
-once: to look, and to store the position, costs the same for one change as for hundreds."""
+"""Seconds between two looks of a reader that is awake, unless there is more than one page already.
+A look, and storing the position, cost the same for one change as for hundreds."""
 LONGEST_DOZE = 1.0
-"""Seconds; it dozes a quarter of the time that it has dozed already, so that it comes at most that
-much late for a long transaction."""
+"""The longest time, in seconds, between two looks of a reader that dozes. It is a quarter of the
+time that the reader has dozed already, which bounds the delay for a long transaction."""
 
 
 class Doorbell:
     """The state of one reader.
 
-    :ivar due: when to look, by the clock that its methods are given; ``math.inf`` while it sleeps
-        soundly.
-    :ivar shown: whether it shows that it sleeps, and so must take it back.
+    Any role may hold a lock exclusively, and for ever. Then every writer rings, and the reader also
+    looks from time to time.
 
-    Any role may hold the lock exclusively, and for ever. Then every writer rings, and the reader
-    looks from time to time as well.
+    :ivar due: when to look, by the clock that is passed to the methods; ``math.inf`` while the
+        reader sleeps.
+    :ivar shown: whether the reader holds the locks that show that it sleeps, or dozes.
     """
 
     def __init__(self) -> None:
@@ -55,40 +56,41 @@ class Doorbell:
         self._refused = 0  # how often in a row
 
     def rung(self) -> None:
-        """Somebody rang, or there is another reason to look now."""
+        """Look now, because a writer rang, or for another reason."""
         self.due = 0.0
 
     def reset(self) -> None:
-        """The connection is gone, and with it the lock."""
+        """Begin again: the connection was lost, and the locks with it."""
         self.__init__()  # type: ignore[misc]
 
     @property
     def asleep(self) -> bool:
+        """Whether only :meth:`rung` makes the reader look again."""
         return self.due == inf
 
     def wants_to_sleep(self, now: float) -> bool:
-        """Whether to show, before the next look, that it sleeps."""
+        """Return whether the reader should take the locks before the next look."""
         return not self.shown and now - self._quiet_since >= LINGER
 
     def refuse(self) -> None:
-        """The lock cannot be had now: a writer has it for a moment, or another session for
-        longer."""
+        """Note that the locks are not available: a writer holds one for a moment, or another
+        session for longer."""
         self._refused += 1
 
     def show(self, next_id: int, now: float) -> None:
-        """It shows that it sleeps: from now on, whoever writes rings.
+        """Note that the locks were taken: from now on, writers ring.
 
-        :param next_id: the transaction id that was to be given next, asked for after the lock was
-            taken.
+        :param next_id: the next transaction id, read after the locks were taken.
         """
         self.shown, self._shown_at, self._unsure_below, self._refused = True, now, next_id, 0
 
     def looked(self, xmin: int, now: float, *, found: bool, more: bool = False) -> bool:
-        """It has looked.
+        """Note the result of a look.
 
-        :param xmin: all transactions below had ended at the look's snapshot.
-        :param found: whether there was something new; ``more`` whether that was not all.
-        :returns: whether to take back that it sleeps.
+        :param xmin: all transactions below it had ended at the look's snapshot.
+        :param found: whether there was something new.
+        :param more: whether there is more than one page.
+        :returns: whether the locks should be released.
         """
         if found:
             self._quiet_since, self.due, self._refused = inf, 0.0 if more else now + LOOK, 0
@@ -104,27 +106,30 @@ class Doorbell:
 
 
 DOORBELL_OFF = "sa_pgnotify.doorbell"
-"""A setting; ``off`` in a session that uses two-phase commit, which NOTIFY forbids: readers then
-find its changes at their heartbeat."""
+"""A setting that is ``off`` in a session that uses two-phase commit, which does not allow NOTIFY.
+Readers then find its changes at their heartbeat."""
 
 
 def bell_channel(oid: str) -> str:
-    """SQL for the channel on which sleeping readers are rung, given SQL for the OID of the log's
-    head."""
+    """Return SQL for the channel on which writers ring.
+
+    :param oid: SQL for the OID of the log's head.
+    """
     return f"pg_catalog.concat('sa_pgnotify_log_', {oid})"
 
 
 def doorbell_key(relation: str, oid: str) -> str:
-    """SQL for the key of the advisory lock that a sleeping reader holds for each table that it
-    reads.
+    """Return SQL for the key of the advisory lock that a sleeping reader holds for each table that
+    it reads.
 
-    :param relation: SQL for the table's name in messages; ``oid`` for the OID of the log's head.
+    :param relation: SQL for the table's name in messages.
+    :param oid: SQL for the OID of the log's head.
     """
     return f'pg_catalog.hashtextextended({relation} COLLATE "C", {oid}::bigint)'
 
 
 def lost_key(oid: str) -> str:
-    """SQL for the key of the advisory lock that a transaction shares up to its end when it could
+    """Return SQL for the key of the advisory lock that a transaction shares until its end if it could
     not log a change.
 
     :param oid: SQL for the OID of the log's head.
