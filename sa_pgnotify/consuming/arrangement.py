@@ -78,11 +78,11 @@ class Arrangement:
         origin = "" if foreign and stored.origin == ahead.origin else None
         execute, table = connection.execute, self._checkpoint.table
         if not table.arrange(execute, stored, position, keep=keep, origin=origin):
-            self._lock.is_locked(execute, table)
+            self._lock.note_locked(execute, table)
             self._waiting.wait(None, LOCKED_SECONDS)
             ahead.tail.wake()
             return None
-        self._lock.is_free()
+        self._lock.note_free()
         self._checkpoint.position = position
         ahead.tail.reader.go_to(position)
         ahead.tail.wake()

@@ -45,7 +45,7 @@ class Chunk:
     @property
     def after(self) -> Position:
         """The position after it."""
-        return self.row.behind(self.until - 1)
+        return self.row.after_change(self.until - 1)
 
     @property
     def ends(self) -> bool:

@@ -138,7 +138,7 @@ class Follower:
             self._standby.begin()
         return self.works
 
-    def beat(self, connection: ListenConnection) -> None:
+    def heartbeat(self, connection: ListenConnection) -> None:
         """Do what is due from time to time, which also finds a dead connection."""
         checkpoint, tail = self._checkpoint, self.tail
         stored = checkpoint.stored(connection)
@@ -154,13 +154,13 @@ class Follower:
             checkpoint.pass_over(connection, stored, seen)
         self._pruning.run(connection, self.table.names, tail.losses)
 
-    def is_free(self) -> None:
+    def note_free(self) -> None:
         """Note that the position could be locked."""
-        self._lock.is_free()
+        self._lock.note_free()
 
-    def is_locked(self, execute: Execute) -> None:
+    def note_locked(self, execute: Execute) -> None:
         """Note that another session has locked the position."""
-        self._lock.is_locked(execute, self.table)
+        self._lock.note_locked(execute, self.table)
 
     def fill(self, connection: ListenConnection, size: int) -> None:
         """Read and decode what a batch of ``size`` changes takes, as far as it is there."""

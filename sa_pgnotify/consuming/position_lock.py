@@ -38,11 +38,11 @@ class PositionLock:
         for a batch that was given back."""
         self._given_up.append(pid)
 
-    def is_free(self) -> None:
+    def note_free(self) -> None:
         """Note that the position could be locked."""
         self._locked_since = None
 
-    def is_locked(self, execute: Execute, table: ConsumerTable) -> None:
+    def note_locked(self, execute: Execute, table: ConsumerTable) -> None:
         """Note that another session has locked the position."""
         now = time.monotonic()
         since, self._locked_since = self._locked_since, self._locked_since or now

@@ -61,11 +61,11 @@ class Transactions:
             stored = follower.table.lock(run, skip_locked=True)
             if stored is None:
                 self._refuse_forgotten(run)
-                follower.is_locked(run)
+                follower.note_locked(run)
                 sync.close()
                 self._link.waiting.wait(self._link.connection, LOCKED_SECONDS)
                 return None
-            follower.is_free()
+            follower.note_free()
             self._refuse_autocommit(run)
             if stored.position != follower.stored:
                 sync.close()

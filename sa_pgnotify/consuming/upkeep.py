@@ -110,7 +110,7 @@ class Upkeep:
         if self._subscription.altered(connection):
             self._subscribe(connection, strict=False)
             self._follower.register(connection)
-        self._follower.beat(connection)
+        self._follower.heartbeat(connection)
         if self._altered and self._follower.works:
             text = f"triggers were altered, and changes may be missing: {self._altered}"
             self._follower.report_loss(text)

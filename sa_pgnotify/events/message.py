@@ -298,7 +298,7 @@ class Message:
 
     def position(self, row: int) -> Position | None:
         """The place in the change log behind a row; None if it was not read there."""
-        return None if self.logged is None else self.logged.behind(self._first + row)
+        return None if self.logged is None else self.logged.after_change(self._first + row)
 
     def key(self, row: int) -> tuple[int, int] | None:
         """Which row of the change log, and which change of it, a row is; None if it was not read

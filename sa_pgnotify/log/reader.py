@@ -70,7 +70,7 @@ class LogRow(NamedTuple):
         """How many changes the row holds."""
         return self.text.count(RS) + 1
 
-    def behind(self, change: int) -> Position:
+    def after_change(self, change: int) -> Position:
         """Return the position after one of the row's changes, which are counted from 0."""
         return (
             self.after
