@@ -11,10 +11,12 @@
             print(event)
 """
 
-from .consuming.admin import ConsumerStatus, Parked, consumers, forget, prune
+from .consuming.admin import forget, prune
 from .consuming.async_consumer import AsyncChangeBatch, AsyncConsumer
 from .consuming.chunks import TransactionPart
 from .consuming.consumer import ChangeBatch, Consumer
+from .consuming.overview import ConsumerStatus, consumers
+from .consuming.parked import Parked
 from .consuming.positions import Lag
 from .errors import (
     ChangeLogInUse,

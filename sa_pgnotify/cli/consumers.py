@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table as Grid
 
-from ..consuming.admin import consumers as all_consumers
 from ..consuming.admin import prune as prune_log
+from ..consuming.overview import consumers as all_consumers
 from .console import output, printable, progress
 from .engine import Url, connected
 from .errors import Debug

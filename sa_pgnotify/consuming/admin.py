@@ -1,247 +1,61 @@
-"""What can be asked and said of consumers from outside, on any connection: lag, overview, seek,
-parked changes, forget, prune."""
+"""What can be done with a consumer from outside, on any connection: ask for its lag, move it,
+forget it, and empty its log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, Table
 
 from ..errors import PgNotifyError
+from ..log.origin import origin_of, resolve
 from ..log.retention import LogState
 from ..log.retention import prune as prune_log
 from ..log.snapshots import Position
-from ..log.tables import LogNames, find_log
-from ..log.tail import origin_of
+from ..log.tables import LogNames
 from ..marking.sources import expand
 from ..protocol.channels import RELATION
-from ..protocol.wire import logged_rows
 from ..sql import Execute, execute_on, literal, quote, schema_translation
+from .log_access import connected, log_names_of, log_of, names_for
 from .places import without
-from .positions import ConsumerKey, Lag, StoredPosition, arrange, lag, move, resolve
+from .positions import ConsumerKey, ConsumerTable, Lag, StoredPosition
 
-__all__ = [
-    "ConsumerStatus",
-    "Parked",
-    "consumers",
-    "forget",
-    "lag_of",
-    "parked_of",
-    "prune",
-    "seek",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerStatus:
-    """A consumer, as the database knows it.
-
-    :ivar name: what its position is kept under.
-    :ivar partition: ``(i, n)``: which of how many parts it reads.
-    :ivar lag: how far it is behind; of several parts, each counts the changes of all.
-    :ivar moved_at: when its position was stored last, by the server's clock.
-    :ivar failures: how often the change that it has come to has failed.
-    :ivar parked: how many changes of its name are parked.
-    :ivar log: the schema and name of its change log.
-    :ivar left_behind: tables, by schema and name, that have a place under this name and that the
-        version which works does not read; and how far behind each of them is. The log keeps their
-        changes, until some version reads them, or :func:`forget` is given them.
-    """
-
-    name: str
-    partition: tuple[int, int]
-    lag: Lag
-    moved_at: datetime
-    failures: int
-    parked: int
-    log: str
-    left_behind: Mapping[str, Lag] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """A change that was parked.
-
-    :ivar id: its number in the table ``sa_pgnotify_parked``; delete the row when it has been seen
-        to.
-    :ivar relation: the table's schema and name.
-    :ivar operation: one of I, U, D and T.
-    :ivar row: the fields as the log has them.
-    :ivar transaction_id: PostgreSQL's.
-    :ivar error: what its work raised last.
-    :ivar failures: how many tries that were.
-    :ivar parked_at: when, by the server's clock.
-    """
-
-    id: int
-    relation: str
-    operation: str
-    row: str
-    transaction_id: int
-    error: str
-    failures: int
-    parked_at: datetime
-
-
-@contextmanager
-def _connected(bind: Engine | Connection) -> Iterator[Connection]:
-    if isinstance(bind, Connection):
-        yield bind
-    else:
-        with (
-            bind.connect().execution_options(isolation_level="READ COMMITTED") as connection,
-            connection.begin(),
-        ):
-            yield connection
-
-
-def _names_of(bind: Engine | Connection, entities: tuple[Any, ...]) -> LogNames:
-    table: Table = next(iter(expand(entities).tables))
-    return _names(bind, table.metadata)
-
-
-def _names(bind: Engine | Connection, metadata: MetaData) -> LogNames:
-    log = find_log(metadata)
-    if log is None:
-        raise PgNotifyError(
-            "this MetaData has no change log: none of its tables is marked durable=True"
-        )
-    return LogNames(schema_translation(bind)(log.names.schema))
-
-
-def _load(execute: Execute, names: LogNames, key: ConsumerKey, lock: str = "") -> StoredPosition:
-    stored = StoredPosition.load(execute, names, key, lock)
-    if stored is None:
-        raise PgNotifyError(f"the consumer {key} is not known in this database: start() it first")
-    return stored
-
-
-def _relations(
-    execute: Execute, bind: Engine | Connection, known: Iterable[str], entities: Iterable[Any]
-) -> dict[str, str]:
-    """The names that ``entities`` have in messages, each with what it is called here.
-
-    :param known: names in messages, among which those are that are not in the database any more.
-    """
-    translated = schema_translation(bind)
-    named = {entity: entity for entity in entities if isinstance(entity, str)}
-    for table in (
-        expand([entity for entity in entities if not isinstance(entity, str)]).tables
-        if len(named) < len(list(entities))
-        else ()
-    ):
-        schema = translated(table.schema)
-        text = quote(table.name) if schema is None else f"{quote(schema)}.{quote(table.name)}"
-        name = RELATION.format(schema="n.nspname", table="c.relname")
-        there = f"c.oid = pg_catalog.to_regclass({literal(text)})::oid"
-        found = [
-            str(name)
-            for (name,) in execute(
-                f"SELECT {name} FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE {there}"
-            )
-        ]
-        ending = text if schema is not None else f".{text}"
-        found = found or [name for name in known if name.endswith(ending)]
-        named.update(dict.fromkeys(found or [text], table.fullname))
-    return named
+__all__ = ["forget", "lag_of", "prune", "seek"]
 
 
 def lag_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> Lag:
-    """How far a consumer is behind."""
-    with _connected(bind) as connection:
-        execute, names = execute_on(connection), _names_of(bind, entities)
-        stored = _load(execute, names, key)
+    """Return how far a consumer is behind."""
+    with connected(bind) as connection:
+        execute, table = execute_on(connection), ConsumerTable(log_names_of(bind, entities), key)
+        stored = table.load_known(execute)
         wanted = _relations(execute, bind, stored.known, entities) if stored.apart else {}
-        return _sum(
-            lag(execute, names, at)
-            for at in (
-                stored.position,
-                *(at for name, at in stored.apart.items() if name in wanted),
-            )
-        )
-
-
-def _sum(lags: Iterable[Lag]) -> Lag:
-    each = list(lags)
-    return Lag(sum(one.events for one in each), max(one.seconds for one in each))
+        places = [stored.position, *(at for name, at in stored.apart.items() if name in wanted)]
+        lags = [table.lag(execute, at) for at in places]
+        return Lag(sum(lag.events for lag in lags), max(lag.seconds for lag in lags))
 
 
 def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str | Position) -> None:
     """Move a consumer, with all tables that have a place under its name."""
-    with _connected(bind) as connection:
-        execute, names = execute_on(connection), _names_of(bind, entities)
-        _load(execute, names, key, "FOR UPDATE")
-        stored = replace(_load(execute, names, key), origin=origin_of(execute, names))
+    with connected(bind) as connection:
+        execute, names = execute_on(connection), log_names_of(bind, entities)
+        table = ConsumerTable(names, key)
+        if table.lock(execute) is None:
+            raise table.unknown()
+        stored = replace(table.load_known(execute), origin=origin_of(execute, names))
         at = resolve(execute, names, place)
         if not at.tables:
             at = replace(at, tables=tuple((name, None) for name in stored.known))
-        # Tables that were not read with the change begin where its window did: nothing of theirs is
-        # passed by.
+        # A table that was not read together with the change begins where the window of the change
+        # did, so that none of its changes is missed.
         keep = {
             name: Position(at.last, tables=((name, None),))
             for name in stored.known
             if name not in at.names
         }
-        list(execute(arrange(names, key, stored, at, keep=keep)))
-        execute(move(names, key, at, origin=stored.origin))
-
-
-def parked_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> list[Parked]:
-    """What a consumer has parked."""
-    with _connected(bind) as connection:
-        names = _names_of(bind, entities)
-        sql = f"SELECT id, pid, header, rows, error, failures, parked_at FROM {names.parked} WHERE {key.every} ORDER BY id"
-        found = []
-        for number, pid, header, row, error, failures, parked_at in execute_on(connection)(sql):
-            # a failed one has none
-            read: Any = getattr(logged_rows(header, row, pid), "header", None)
-            relation, operation, xid = (
-                (read.relation, read.operation, read.transaction_id) if read else ("", "", 0)
-            )
-            found.append(Parked(number, relation, operation, row, xid, error, failures, parked_at))
-        return found
-
-
-def consumers(bind: Engine | Connection) -> list[ConsumerStatus]:
-    """All consumers that the database knows, in all its change logs, by name."""
-    with _connected(bind) as connection:
-        execute = execute_on(connection)
-        schemas = "SELECT n.nspname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-        found = [
-            LogNames(schema)
-            for (schema,) in execute(
-                f"{schemas} WHERE c.relname = 'sa_pgnotify_consumers' AND c.relkind = 'r'"
-            )
-        ]
-        return sorted(
-            (c for names in found for c in _of_log(execute, names)),
-            key=lambda c: (c.log, c.name, c.partition),
-        )
-
-
-def _of_log(execute: Execute, names: LogNames) -> Iterator[ConsumerStatus]:
-    parked = f"(SELECT count(*) FROM {names.parked} AS p WHERE p.name = c.name)"
-    for name, part, parts, moved_at, failures, count in list(
-        execute(
-            f"SELECT name, part, parts, moved_at, failures, {parked} FROM {names.consumers} AS c WHERE relation = ''"
-        )
-    ):
-        stored = _load(execute, names, ConsumerKey(name, part, parts))
-        left = {table: lag(execute, names, at) for table, at in stored.apart.items()}
-        yield ConsumerStatus(
-            name,
-            (part, parts),
-            lag(execute, names, stored.position),
-            moved_at,
-            failures,
-            count,
-            names.head,
-            left,
-        )
+        table.arrange(execute, stored, at, keep=keep)
+        table.move(execute, at, origin=stored.origin)
 
 
 def forget(bind: Engine | Connection, metadata: MetaData, name: str, *entities: Any) -> int:
@@ -253,29 +67,21 @@ def forget(bind: Engine | Connection, metadata: MetaData, name: str, *entities: 
         forget(engine, Base.metadata, "billing")                    # the consumer
         forget(engine, Base.metadata, "billing", "public.orders")   # one table, which no version of it will read again
 
-    :param entities: mapped classes or Tables, or names as :attr:`ConsumerStatus.left_behind` has
-        them, if only the places of these should go. A consumer that reads one of them all the same
+    :param entities: mapped classes, Tables, or names as in :attr:`ConsumerStatus.left_behind`, if
+        only the places of these tables should be forgotten. A consumer that still reads one of them
         gives it a new place.
-    :returns: how many positions that were: one for each part, or of each table and part.
+    :returns: how many positions were forgotten: one for each part, or for each table and part.
     :raises PgNotifyError: if one of ``entities`` has no place under the name.
     """
-    with _connected(bind) as connection:
-        execute, names = execute_on(connection), _names(bind, metadata)
+    with connected(bind) as connection:
+        execute, names = execute_on(connection), names_for(bind, log_of(metadata))
         if not entities:
             rows = execute(
                 f"DELETE FROM {names.consumers} WHERE name = {literal(name)} RETURNING relation"
             )
             return sum(not relation for (relation,) in rows)
-        keys = [
-            ConsumerKey(name, part, parts)
-            for part, parts in list(
-                execute(
-                    f"SELECT part, parts FROM {names.consumers} WHERE name = {literal(name)} AND relation = '' FOR UPDATE"
-                )
-            )
-        ]
-        stored = {key: _load(execute, names, key) for key in keys}
-        known = {table for one in stored.values() for table in one.known}
+        stored = _lock_parts(execute, names, name)
+        known = {relation for one in stored.values() for relation in one.known}
         wanted = _relations(execute, connection, known, entities)
         for relation, called in wanted.items():
             if relation not in known:
@@ -283,25 +89,74 @@ def forget(bind: Engine | Connection, metadata: MetaData, name: str, *entities: 
                 raise PgNotifyError(
                     f"{called} has no place under the name {name!r}, which knows {listed}"
                 )
-        count = 0
-        for key, one in stored.items():
-            count += sum(table in wanted for table in one.known)
-            at = without(one.position, wanted)
-            if at != one.position:
-                list(execute(arrange(names, key, one, at)))
-            listed = ", ".join(map(literal, wanted))
-            execute(f"DELETE FROM {names.consumers} WHERE {key.every} AND relation IN ({listed})")
-        return count
+        return sum(
+            _forget_tables(execute, table, one, wanted.keys()) for table, one in stored.items()
+        )
+
+
+def _lock_parts(
+    execute: Execute, names: LogNames, name: str
+) -> dict[ConsumerTable, StoredPosition]:
+    """Lock the positions of all parts of a consumer, and return what is stored for each."""
+    rows = execute(
+        f"SELECT part, parts FROM {names.consumers} WHERE name = {literal(name)} AND relation = '' FOR UPDATE"
+    )
+    tables = [ConsumerTable(names, ConsumerKey(name, part, parts)) for part, parts in list(rows)]
+    return {table: table.load_known(execute) for table in tables}
+
+
+def _forget_tables(
+    execute: Execute, table: ConsumerTable, stored: StoredPosition, relations: Collection[str]
+) -> int:
+    """Forget the places of ``relations`` in one part, and return how many there were."""
+    at = without(stored.position, relations)
+    if at != stored.position:
+        table.arrange(execute, stored, at)
+    listed = ", ".join(map(literal, relations))
+    execute(
+        f"DELETE FROM {table.names.consumers} WHERE {table.key.every} AND relation IN ({listed})"
+    )
+    return sum(relation in relations for relation in stored.known)
 
 
 def prune(bind: Engine | Connection, metadata: MetaData) -> LogState:
     """Empty what every consumer has passed, and what exceeds the limits of the
     :class:`~sa_pgnotify.ChangeLog`, as consumers do.
 
-    It waits for nobody: what somebody uses at this moment is left for the next time.
+    It never waits: a slot that is in use at this moment is left for the next time.
     """
-    log = find_log(metadata)
-    names = _names(bind, metadata)
-    assert log is not None
-    with _connected(bind) as connection:
-        return prune_log(execute_on(connection), names, log.settings)
+    log = log_of(metadata)
+    with connected(bind) as connection:
+        return prune_log(execute_on(connection), names_for(bind, log), log.settings)
+
+
+def _relations(
+    execute: Execute, bind: Engine | Connection, known: Iterable[str], entities: Iterable[Any]
+) -> dict[str, str]:
+    """Return the names that ``entities`` have in messages, each with its name in the program.
+
+    :param known: names in messages, for tables that no longer exist in the database.
+    """
+    named = {entity: entity for entity in entities if isinstance(entity, str)}
+    others = [entity for entity in entities if not isinstance(entity, str)]
+    for table in expand(others).tables if others else ():
+        found = _relation_names(execute, bind, table, known)
+        named.update(dict.fromkeys(found, table.fullname))
+    return named
+
+
+def _relation_names(
+    execute: Execute, bind: Engine | Connection, table: Table, known: Iterable[str]
+) -> list[str]:
+    """Return the names in messages of a table; as it is written in SQL if there is none."""
+    schema = schema_translation(bind)(table.schema)
+    text = quote(table.name) if schema is None else f"{quote(schema)}.{quote(table.name)}"
+    name = RELATION.format(schema="n.nspname", table="c.relname")
+    there = f"c.oid = pg_catalog.to_regclass({literal(text)})::oid"
+    rows = execute(
+        f"SELECT {name} FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE {there}"
+    )
+    if found := [str(name) for (name,) in rows]:
+        return found
+    ending = text if schema is not None else f".{text}"
+    return [name for name in known if name.endswith(ending)] or [text]

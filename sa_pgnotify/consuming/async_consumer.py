@@ -1,4 +1,4 @@
-"""Consuming the change log in an event loop: the same as :mod:`sa_pgnotify.consuming.consumer`, in
+"""Consuming the change log in an event loop, where :mod:`sa_pgnotify.consuming.worker` runs in
 greenlets."""
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from ..events.changes import Change
 from ..events.kinds import Gap
 from ..log.snapshots import Position
 from ..states import OnState
-from .admin import Parked, lag_of, parked_of, seek
-from .batch import OnError
-from .consumer import BaseBatch, BaseConsumer
+from .admin import lag_of, seek
+from .failures import OnError
+from .interface import BaseBatch, BaseConsumer
+from .parked import Parked, parked_of
 from .positions import Lag
 from .worker import Worker
 
@@ -57,9 +58,9 @@ class AsyncConsumer(BaseConsumer):
                     for change in batch:
                         session.add(Invoice(order_id=change.identity[0]))
 
-    The arguments are those of :class:`~sa_pgnotify.Consumer`; ``session_factory`` makes
-    AsyncSessions, by default ``AsyncSession(async_engine)``; ``on_error`` is a plain function.
-    Whatever is awaited may be cancelled: what was not committed comes again.
+    The arguments are those of :class:`~sa_pgnotify.Consumer`. ``session_factory`` creates
+    AsyncSessions, by default ``AsyncSession(async_engine)``; ``on_error`` is a plain function. Any
+    await may be cancelled: what was not committed comes again.
 
     :param engine: an AsyncEngine of PostgreSQL and asyncpg or psycopg.
     """
@@ -86,7 +87,7 @@ class AsyncConsumer(BaseConsumer):
         if not isinstance(getattr(given, "sync_engine", None), Engine):
             raise NotifyConfigError(
                 "AsyncConsumer",
-                f"it takes an AsyncEngine, as create_async_engine() makes, not {type(given).__name__}",
+                f"it takes an AsyncEngine, as create_async_engine() returns, not {type(given).__name__}",
             )
         super().__init__(
             engine.sync_engine, name, entities, partition, batch_size=batch_size, start=start, heartbeat=heartbeat,
@@ -100,13 +101,10 @@ class AsyncConsumer(BaseConsumer):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> Self:
-        """As :meth:`Consumer.start`."""
-        self._refuse_second_start()
-        self._loop = asyncio.get_running_loop()
-        waiting = LoopWaiting(self._loop)
-        self._worker = worker = Worker(
-            self._engine, self._key, self._entities, waiting, self._session_factory, **self._options
-        )
+        """See :meth:`Consumer.start`."""
+        loop = asyncio.get_running_loop()
+        worker = self._make_worker(lambda: LoopWaiting(loop))
+        self._loop = loop
         try:
             await greenlet_spawn(worker.begin)
         except BaseException:
@@ -115,13 +113,6 @@ class AsyncConsumer(BaseConsumer):
             await greenlet_spawn(worker.end)
             raise
         return self
-
-    def stop(self) -> None:
-        """End the iteration: at once, if it waits, else after the batch that is being worked off.
-        From any thread, and from a signal handler. The connection is closed by the ``async with``
-        block."""
-        if self._worker is not None and self._worker.link.is_ours:
-            self._worker.stop()
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -140,19 +131,19 @@ class AsyncConsumer(BaseConsumer):
         worker = self._started()
         if self._loop is not asyncio.get_running_loop():
             raise PgNotifyError(
-                "this consumer was started in another event loop. Start one in this loop"
+                "this consumer was started in another event loop. Start another one in this loop"
             )
         return worker
 
     async def __aiter__(self) -> AsyncIterator[AsyncChangeBatch]:
-        """Batches, until :meth:`stop`."""
+        """Return batches until :meth:`stop`."""
         worker = self._here()
         while (work := await greenlet_spawn(worker.next_work)) is not None:
             yield AsyncChangeBatch(worker, work)
 
     async def run(self, handler: Callable[[Any, Change | Gap], object]) -> None:
-        """Call ``handler(session, change)`` for each change, and await what it returns if that can
-        be awaited, until :meth:`stop`."""
+        """Call ``handler(session, change)`` for each change until :meth:`stop`, and await what it
+        returns if that is awaitable."""
         async for batch in self:
             async with batch as session:
                 for change in batch:
@@ -161,11 +152,11 @@ class AsyncConsumer(BaseConsumer):
                         await result
 
     async def lag(self) -> Lag:
-        """As :meth:`Consumer.lag`."""
+        """See :meth:`Consumer.lag`."""
         return await greenlet_spawn(lag_of, self._engine, self._key, self._entities)
 
     async def seek(self, place: str | Position) -> None:
-        """As :meth:`Consumer.seek`."""
+        """See :meth:`Consumer.seek`."""
         if self._worker is not None:
             self._worker.transactions.refuse_within_block(asyncio.current_task())
         await greenlet_spawn(seek, self._engine, self._key, self._entities, place)
@@ -173,5 +164,5 @@ class AsyncConsumer(BaseConsumer):
             self._worker.look()
 
     async def parked(self) -> list[Parked]:
-        """As :meth:`Consumer.parked`."""
+        """See :meth:`Consumer.parked`."""
         return await greenlet_spawn(parked_of, self._engine, self._key, self._entities)

@@ -1,34 +1,39 @@
-"""Changes that a consumer has read and not yet given out, and how they are cut into batches.
+"""Rows of the log as events for a consumer, and how they are cut into batches.
 
-A batch should be small, a transaction should stay whole, and a position may lie anywhere: so what
-is cut is a list of chunks, one for each row of the log, each of which knows the place behind any of
-its changes.
+A batch should be small, a transaction should stay whole, and a position may lie anywhere. So what
+is cut is a list of chunks: one for each row of the log, which knows the position after each of its
+changes.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from zlib import crc32
 
 from ..events.changes import Change
 from ..events.kinds import Gap
+from ..events.layout import Undecodable
+from ..events.message import Message
+from ..events.stream import EventStream, Item
 from ..log.reader import LogRow
 from ..log.snapshots import Position
+from .positions import ConsumerKey
 
-__all__ = ["Chunk", "TransactionPart", "cut", "transactions"]
+__all__ = ["Chunk", "TransactionPart", "cut", "decode", "part_of", "transactions"]
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Changes of one row of the log, in order.
 
-    :ivar events: one for each change; None for one that this consumer passes over.
-    :ivar first: which of the row's changes is the first one here, counted from 0 in ``row.text``;
-        ``until`` the first that is not.
-    :ivar frees: tables whose places go when it is passed; ``lost`` what is stored then of changes
-        that are missing in the log.
+    :ivar events: one for each change; None for a change that is not for this consumer.
+    :ivar first: the index of the first change in ``row.text``; ``until`` that after the last one.
+    :ivar frees: the tables whose places are freed when the chunk is passed.
+    :ivar lost: how many changes are known to be missing in the log once the chunk is passed; None
+        if as many as before.
     """
 
     row: LogRow
@@ -40,30 +45,30 @@ class Chunk:
 
     @property
     def after(self) -> Position:
-        """The place behind it."""
-        return self.row.behind(self.until - 1)
+        """The position after it."""
+        return self.row.after_change(self.until - 1)
 
     @property
     def ends(self) -> bool:
-        """Whether its transaction ends with it."""
+        """Whether the chunk is the end of its transaction."""
         return self.row.row_id == self.row.tx_end and self.until >= self.row.size
 
     def split(self, count: int) -> tuple[Chunk, Chunk]:
-        """Its first ``count`` changes, and the others."""
+        """Return the first ``count`` changes, and the others."""
         middle = self.first + count
         return replace(self, events=self.events[:count], until=middle), replace(
             self, events=self.events[count:], first=middle
         )
 
     def key(self, number: int) -> tuple[int, int]:
-        """Which change one of its events is: the same whenever, and up to whichever snapshot, it is
-        read."""
+        """Return what identifies the change of the event ``number``: always the same, whenever and
+        up to whichever snapshot it is read."""
         return self.row.row_id, self.row.skipped + min(self.first + number, self.until - 1)
 
     @property
     def divisible(self) -> bool:
-        """Whether each of its events is a change of its own; those of a TRUNCATE, one for each
-        class, are one change."""
+        """Whether each event is a change of its own. A TRUNCATE is one change, with an event for
+        each class."""
         return len(self.events) == self.until - self.first
 
 
@@ -71,9 +76,9 @@ class TransactionPart(NamedTuple):
     """The changes of one transaction in a batch.
 
     :ivar transaction_id: PostgreSQL's 64-bit transaction id.
-    :ivar changes: in order; among them a :class:`~sa_pgnotify.Gap` where one could not be read.
-    :ivar begins: whether the transaction begins here; else the batch before has more of it.
-    :ivar ends: whether it ends here; else the next batch has more of it.
+    :ivar changes: in order; a :class:`~sa_pgnotify.Gap` stands for a change that could not be read.
+    :ivar begins: whether the transaction begins here; else the previous batch has more of it.
+    :ivar ends: whether the transaction ends here; else the next batch has more of it.
     """
 
     transaction_id: int
@@ -83,8 +88,8 @@ class TransactionPart(NamedTuple):
 
 
 def cut(waiting: deque[Chunk], size: int) -> list[Chunk]:
-    """Take about ``size`` changes from the front of ``waiting``: whole transactions, unless the
-    first one alone is longer."""
+    """Take about ``size`` changes from the front of ``waiting``, in whole transactions unless the
+    first one is longer."""
     taken: list[Chunk] = []
     count = whole = 0
     while waiting and count < size:
@@ -103,9 +108,9 @@ def cut(waiting: deque[Chunk], size: int) -> list[Chunk]:
 
 
 def transactions(chunks: Sequence[Chunk], reached: Position) -> Iterator[TransactionPart]:
-    """The chunks of a batch, by transaction.
+    """Return the changes of a batch by transaction.
 
-    :param reached: the place before the first of them.
+    :param reached: the position before the first chunk.
     """
     start = 0
     for place, chunk in enumerate(chunks, 1):
@@ -118,3 +123,60 @@ def transactions(chunks: Sequence[Chunk], reached: Position) -> Iterator[Transac
         if changes:
             yield TransactionPart(chunk.row.xid, changes, begins, chunk.ends)
         start = place
+
+
+def decode(
+    row: LogRow,
+    items: Iterable[Item],
+    stream: EventStream,
+    key: ConsumerKey,
+    read: Callable[[Mapping[int, list[str]]], Mapping[int, list[str]]],
+) -> Chunk:
+    """Return the events of a row, one for each change.
+
+    :param items: what ``stream`` has made of the row.
+    :param read: as :meth:`sa_pgnotify.drivers.ListenConnection.read`.
+    """
+    size = row.size
+    events: list[Change | Gap | None] = []
+    for item in items:
+        if isinstance(item, Message):
+            for message in item.resolve_on_server(read) if item.has_server_read_fields else (item,):
+                events.extend(_events(stream, message))
+        elif isinstance(item, Gap):
+            events.extend([item, *[None] * (size - 1)])  # one gap for all changes of the row
+    if key.parts > 1:
+        events = [_of_part(event, key) for event in events]
+    return Chunk(row, events or [None] * size, 0, size)
+
+
+def _of_part(event: Change | Gap | None, key: ConsumerKey) -> Change | Gap | None:
+    """Return the event if it belongs to the consumer's part, else None. An event without an
+    identity, such as a gap, belongs to all parts."""
+    if not isinstance(event, Change) or event.identity is None:
+        return event
+    return event if part_of(event._identity_texts(), key.parts) == key.part else None
+
+
+def _events(stream: EventStream, message: Message) -> list[Change | Gap | None]:
+    """Return one event for each change, in order; of a TRUNCATE, one for each class."""
+    try:
+        events: list[Any] = message.events()
+    except Undecodable:
+        single: list[Sequence[Any]] = [stream.events(row) or [None] for row in message.each()]
+        return [events[0] for events in single]
+    if len(events) == len(message) or (events and events[0].identity is None):
+        return events
+    # Some are of classes that the consumer does not read.
+    every: list[Change | Gap | None] = [None] * len(message)
+    for event in events:
+        every[event._row] = event
+    return every
+
+
+def part_of(identity: Iterable[str], parts: int) -> int:
+    """Return which of ``parts`` parts a row belongs to: the same in every process.
+
+    :param identity: PostgreSQL's texts of the row's identity.
+    """
+    return crc32("\x1f".join(identity).encode()) % parts

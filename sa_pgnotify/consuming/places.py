@@ -1,13 +1,13 @@
-"""Where each table of a consumer is: which of them are read together next, and which keep a place
+"""The place of each table of a consumer: which tables are read together next, and which keep a place
 of their own.
 
 Versions of a program that run under one name need not read the same tables. So each table has its
-own place under the name. Those that are read stand at the consumer's position; the place of each
-other one is kept until a version comes that reads it. A window that was begun with other tables
-makes that difficult: its order depends on all of them, so it is finished first, for those of them
-that are still read, and for the rest of them later.
+own place under the name. The tables that are read are at the consumer's position; each other table
+keeps its place until a version comes that reads it. A window that was opened with other tables
+makes this difficult, because its order depends on all of them. It is finished first for those of
+its tables that are still read, and later for the rest.
 
-This module computes and never asks.
+This module computes and runs no SQL.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from dataclasses import replace
 
 from ..log.snapshots import Position, Tables
 
-__all__ = ["alone", "arranged", "is_arranged", "without"]
+__all__ = ["arrange", "is_arranged", "split", "without"]
 
 
 def is_arranged(at: Position, wanted: Collection[str]) -> bool:
-    """Whether ``at`` is a place to read ``wanted`` from; within a window, whether it may be
-    finished there."""
+    """Return whether ``wanted`` may be read from ``at``; within a window, whether the window may be
+    finished from there."""
     here = set(at.names)
     return here == set(wanted) if at.target is None else bool(here) and here <= set(wanted)
 
 
-def alone(at: Position) -> dict[str, Position]:
-    """The place of each table that is read from ``at``."""
+def split(at: Position) -> dict[str, Position]:
+    """Return a place of its own for each table that is read from ``at``."""
     if at.target is None:
         return {
             name: Position(since or at.last, tables=((name, None),)) for name, since in at.tables
@@ -37,21 +37,21 @@ def alone(at: Position) -> dict[str, Position]:
     return {name: _of_window(at, every, {name}) for name, _ in at.tables}
 
 
-def arranged(
+def arrange(
     at: Position, apart: Mapping[str, Position], wanted: Collection[str]
 ) -> tuple[Position, dict[str, Position]]:
-    """The position to read ``wanted`` from next, and the places of all tables that are not read
-    there.
+    """Return the position to read ``wanted`` from next, and the places of all other tables.
 
-    :param at: the position so far; ``apart`` the places of the tables that are not read there.
+    :param at: the position so far.
+    :param apart: the places of the tables that are not read from ``at``.
     """
-    places = {**apart, **alone(at)}
+    places = {**apart, **split(at)}
     for name in wanted:
         places.setdefault(name, Position(at.last, tables=((name, None),)))
-    begun = [at] if at.target is not None and set(at.names) & set(wanted) else []
-    begun += [places[name] for name in sorted(wanted) if places[name].target is not None]
-    if begun:
-        window, every = begun[0], dict((*begun[0].tables, *begun[0].among))
+    opened = [at] if at.target is not None and set(at.names) & set(wanted) else []
+    opened += [places[name] for name in sorted(wanted) if places[name].target is not None]
+    if opened:
+        window, every = opened[0], dict((*opened[0].tables, *opened[0].among))
         there = {name for name in wanted if _bare(places[name]) == _bare(window) and name in every}
         position = _of_window(window, every, there)
     else:
@@ -69,7 +69,7 @@ def arranged(
 
 
 def without(at: Position, names: Collection[str]) -> Position:
-    """The same place, not to read the tables ``names``."""
+    """Return the same position without the tables ``names``."""
     if at.target is None:
         return replace(
             at, tables=tuple((name, since) for name, since in at.tables if name not in names)

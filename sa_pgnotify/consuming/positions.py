@@ -1,11 +1,9 @@
-"""The table of consumers: where each of them is in the change log, and what is to be said of that.
+"""The table of consumers: which position in the change log each consumer has reached.
 
-A consumer has a row with an empty ``relation`` for its position, and one for each table that has a
-place of its own. The places are rows by themselves because the position's row is locked while a
-batch is worked off, and a version of the program that starts meanwhile must have its place at once.
-
-Every statement here is one piece of SQL text, so that it runs on a session of the program's, and on
-a consumer's own connection.
+A consumer has one row with an empty ``relation`` for its position, and one row for each table that
+has a place of its own. These places are separate rows because the row of the position is locked
+while a batch is processed, and a version of the program that starts meanwhile must register its
+tables at once.
 """
 
 from __future__ import annotations
@@ -15,19 +13,20 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..log.snapshots import Position, Snapshot, Tables, beginning
+from ..errors import PgNotifyError
+from ..log.snapshots import Position, Snapshot, Tables
 from ..log.tables import LogNames
 from ..protocol.wire import RS, US
 from ..sql import Execute, literal
 
-__all__ = ["ConsumerKey", "Lag", "StoredPosition"]
+__all__ = ["ConsumerKey", "ConsumerTable", "Lag", "StoredPosition"]
 
 
 @dataclass(frozen=True)
 class ConsumerKey:
-    """Which consumer.
+    """The primary key of a consumer's rows, but for the table.
 
-    :ivar part: of how many ``parts`` it reads, counted from 0.
+    :ivar part: which of its ``parts`` the consumer reads, counted from 0.
     """
 
     name: str
@@ -39,12 +38,12 @@ class ConsumerKey:
 
     @property
     def every(self) -> str:
-        """An SQL condition on the rows of its position and of its tables' places."""
+        """An SQL condition for the row of its position and the rows of its tables' places."""
         return f"name = {literal(self.name)} AND part = {self.part} AND parts = {self.parts}"
 
     @property
     def condition(self) -> str:
-        """An SQL condition on the row of its position."""
+        """An SQL condition for the row of its position."""
         return f"{self.every} AND relation = ''"
 
 
@@ -52,8 +51,8 @@ class ConsumerKey:
 class Lag:
     """How far a consumer is behind.
 
-    :ivar events: changes that are committed and that it has not finished.
-    :ivar seconds: since the oldest of them was made, by the server's clock; 0.0 if there is none.
+    :ivar events: the number of committed changes that it has not finished.
+    :ivar seconds: the age of the oldest of them by the server's clock; 0.0 if there is none.
     """
 
     events: int
@@ -62,18 +61,19 @@ class Lag:
 
 @dataclass(frozen=True)
 class StoredPosition:
-    """What the table says of a consumer.
+    """What the table of consumers holds for one consumer.
 
-    :ivar origin: what the position is a position in, see :func:`sa_pgnotify.log.tail.origin_of`.
-    :ivar apart: the places of the tables that are not read from ``position``.
-    :ivar origins: what each of these is a place in.
+    :ivar origin: the log that ``position`` belongs to, see :func:`sa_pgnotify.log.origin.origin_of`.
     :ivar lost: how many changes are known to be missing in the log, see
         :attr:`sa_pgnotify.log.losses.Losses.seen`.
-    :ivar lock: the key of the advisory lock that the process holds that works.
-    :ivar failing: the change that failed last, and has not been passed since; ``failures`` how
-        often.
-    :ivar pid: the process id of the session that asked; ``patience`` seconds after which PostgreSQL
-        ends it within a transaction, 0.0 if it does not.
+    :ivar lock: the key of the advisory lock that the working process holds.
+    :ivar failing: the change that failed last and has not been passed since, None if there is none;
+        ``failures`` is how often it has failed.
+    :ivar pid: the process id of the session that ran the query.
+    :ivar patience: seconds after which PostgreSQL ends that session within a transaction; 0.0 if it
+        does not.
+    :ivar apart: the places of the tables that are not read from ``position``.
+    :ivar origins: the log that each of these places belongs to.
     """
 
     origin: str
@@ -87,39 +87,226 @@ class StoredPosition:
     apart: Mapping[str, Position] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def load(
-        cls, execute: Execute, names: LogNames, key: ConsumerKey, lock: str = ""
-    ) -> StoredPosition | None:
-        """What is stored, or None.
+    @property
+    def known(self) -> tuple[str, ...]:
+        """All tables that have a place under the consumer's name."""
+        return tuple(sorted({*self.position.names, *self.apart}))
 
-        :param lock: ``"FOR UPDATE"``, until the transaction ends; with ``SKIP LOCKED``, None also
-            if somebody else has locked it. Then without the places of tables.
+
+class ConsumerTable:
+    """The rows of one consumer in the table of consumers.
+
+    Each method takes a function that runs SQL, so that it works in a session of the program as well
+    as on the consumer's own connection.
+    """
+
+    def __init__(self, names: LogNames, key: ConsumerKey) -> None:
+        self.names = names
+        self.key = key
+
+    def forgotten(self) -> PgNotifyError:
+        """Return the error to raise when nothing is stored any more."""
+        return PgNotifyError(f"the consumer {self.key} was forgotten: its position was deleted")
+
+    def unknown(self) -> PgNotifyError:
+        """Return the error to raise when nothing has been stored."""
+        return PgNotifyError(
+            f"the consumer {self.key} is not known in this database: start() it first"
+        )
+
+    def load(self, execute: Execute) -> StoredPosition | None:
+        """Return what is stored, with the places of all tables; None if nothing is stored."""
+        return self._select(execute, f"{self.key.every} ORDER BY relation ")
+
+    def load_known(self, execute: Execute) -> StoredPosition:
+        """Return what is stored, with the places of all tables.
+
+        :raises PgNotifyError: if nothing is stored.
         """
+        stored = self.load(execute)
+        if stored is None:
+            raise self.unknown()
+        return stored
+
+    def lock(self, execute: Execute, *, skip_locked: bool = False) -> StoredPosition | None:
+        """Lock the position until the transaction ends, and return it without the places of tables.
+
+        :param skip_locked: whether to return None, instead of waiting, if another transaction has
+            locked the position.
+        :returns: None if nothing is stored.
+        """
+        lock = "FOR UPDATE SKIP LOCKED" if skip_locked else "FOR UPDATE"
+        return self._select(execute, f"{self.key.condition} {lock}")
+
+    def _select(self, execute: Execute, where: str) -> StoredPosition | None:
         found: StoredPosition | None = None
         apart: dict[str, Position] = {}
         origins: dict[str, str] = {}
-        which = key.condition if lock else f"{key.every} ORDER BY relation"
-        for row in execute(f"SELECT {_COLUMNS} FROM {names.consumers} WHERE {which} {lock}"):
+        for row in execute(f"SELECT {_COLUMNS} FROM {self.names.consumers} WHERE {where}"):
             relation, origin, last, target, tx_end, row_id, row_part, tables, among, *rest = row
             position = Position(
                 last, target, tx_end, row_id, row_part, _parsed(tables), _parsed(among)
             )
             if not relation:
-                found = cls(origin, position, *rest)
+                found = StoredPosition(origin, position, *rest)
             elif found is not None and position.tables and relation not in found.position.names:
                 apart[relation], origins[relation] = position, origin
         return None if found is None else replace(found, apart=apart, origins=origins)
 
-    def create(self, names: LogNames, key: ConsumerKey) -> str:
-        """SQL that stores it, if nothing is stored."""
-        row = _row(key, "", self.origin, self.position, self.lost, new_lock())
-        return f"INSERT INTO {names.consumers} ({_STORED}) VALUES ({row}) ON CONFLICT DO NOTHING"
+    def create(self, execute: Execute, origin: str, position: Position, lost: int) -> None:
+        """Store a position unless one is stored."""
+        row = _row(self.key, "", origin, position, lost, new_lock())
+        execute(
+            f"INSERT INTO {self.names.consumers} ({_STORED}) VALUES ({row}) ON CONFLICT DO NOTHING"
+        )
 
-    @property
-    def known(self) -> tuple[str, ...]:
-        """All tables that have a place under the name."""
-        return tuple(sorted({*self.position.names, *self.apart}))
+    def other_parts(self, execute: Execute) -> int | None:
+        """Return into how many parts the name is divided if it is not ``key.parts``, else None."""
+        others = f"SELECT parts FROM {self.names.consumers} WHERE name = {literal(self.key.name)} AND parts <> {self.key.parts} LIMIT 1"
+        return next((int(parts) for (parts,) in execute(others)), None)
+
+    def move(self, execute: Execute, to: Position, *, origin: str, lost: int | None = None) -> None:
+        """Store a position, and that no change is failing.
+
+        :param lost: how many changes are known to be missing in the log; None if the number is the
+            stored one.
+        """
+        more = "" if lost is None else f", lost = {lost}"
+        execute(
+            f"UPDATE {self.names.consumers} SET {_set(to)}, origin = {literal(origin)}, failing = NULL, failures = 0, "
+            f"moved_at = pg_catalog.clock_timestamp(){more} WHERE {self.key.condition}"
+        )
+
+    def arrange(
+        self,
+        execute: Execute,
+        stored: StoredPosition,
+        to: Position,
+        *,
+        keep: Mapping[str, Position] | None = None,
+        origin: str | None = None,
+        lost: int | None = None,
+    ) -> bool:
+        """Move the consumer although no batch was processed, and return whether it was moved.
+
+        It is not moved if the position has changed since ``stored`` was loaded, or if another
+        transaction has locked it.
+
+        :param keep: the places of tables that are not read from the position.
+        :param origin: the new origin, and ``lost`` the new number of missing changes; None if they
+            are the stored ones.
+        """
+        consumers, key = self.names.consumers, self.key
+        more = ("" if origin is None else f", origin = {literal(origin)}") + (
+            "" if lost is None else f", lost = {lost}"
+        )
+        kept = {
+            name: place for name, place in (keep or {}).items() if stored.apart.get(name) != place
+        }
+        still = f"{key.condition} AND {_still(stored.position)}"
+        moved = f"{_set(to)}, moved_at = pg_catalog.clock_timestamp(){more} WHERE {key.condition} AND EXISTS (SELECT FROM free)"
+        steps = [
+            f"free AS MATERIALIZED (SELECT 1 FROM {consumers} WHERE {still} FOR UPDATE SKIP LOCKED)",
+            f"moved AS (UPDATE {consumers} SET {moved} RETURNING 1)",
+        ]
+        if kept:
+            rows = ", ".join(
+                f"({_row(key, name, stored.origin, place, -1, 0)})" for name, place in kept.items()
+            )
+            steps.append(
+                f"kept AS (INSERT INTO {consumers} ({_STORED}) SELECT v.* FROM (VALUES {rows}) AS v, moved "
+                f"ON CONFLICT (name, part, parts, relation) DO UPDATE SET {_TAKEN})"
+            )
+        if to.names:
+            steps.append(f"freed AS ({self._free(to.names)} AND EXISTS (SELECT FROM moved))")
+        ((count,),) = execute(f"WITH {', '.join(steps)} SELECT count(*)::int FROM moved")
+        return bool(count)
+
+    def free(self, execute: Execute, tables: Iterable[str]) -> None:
+        """Free the places of tables that no longer need one of their own.
+
+        Their rows stay, because a consumer need not have the right to DELETE.
+        """
+        execute(self._free(tables))
+
+    def _free(self, tables: Iterable[str]) -> str:
+        listed = ", ".join(map(literal, tables))
+        return f"UPDATE {self.names.consumers} SET relations = '{{}}' WHERE {self.key.every} AND relation IN ({listed}) AND relation <> ''"
+
+    def register(self, execute: Execute, tables: Iterable[str], beginning: Position | None) -> None:
+        """Give a place to each of ``tables`` that has none under the name, without waiting for a
+        batch that is being processed.
+
+        :param beginning: that place; None for the consumer's position, after which nothing of these
+            tables has been read.
+        """
+        consumers = self.names.consumers
+        last = "last" if beginning is None else literal(beginning.last)
+        wanted = ", ".join(f"({literal(name)})" for name in sorted(tables))
+        execute(
+            f"INSERT INTO {consumers} AS consumers ({_STORED}) "
+            f"SELECT c.name, c.part, c.parts, new.relation, c.origin, {last}, NULL, 0, 0, 0, "
+            f"pg_catalog.json_build_object(new.relation, NULL)::text, '{{}}', -1, 0 "
+            f"FROM {consumers} AS c CROSS JOIN (VALUES {wanted}) AS new (relation) WHERE {self.key.every} AND c.relation = '' "
+            "AND NOT EXISTS (SELECT FROM pg_catalog.json_object_keys(c.relations::json) AS known WHERE known = new.relation) "
+            f"ON CONFLICT (name, part, parts, relation) DO UPDATE SET {_TAKEN} WHERE consumers.relations = '{{}}'"
+        )
+
+    def count_failure(self, execute: Execute, change: str) -> int | None:
+        """Count a failure of a change, and return how often it has failed in a row; None if nothing
+        is stored."""
+        failing = f"failing = {literal(change)}"
+        rows = execute(
+            f"UPDATE {self.names.consumers} SET {failing}, failures = CASE WHEN {failing} THEN failures + 1 "
+            f"ELSE 1 END WHERE {self.key.condition} RETURNING failures"
+        )
+        return next((int(failures) for (failures,) in rows), None)
+
+    def replace_lock(self, execute: Execute, number: int) -> bool:
+        """Replace the key ``number`` of the advisory lock, and return whether it was replaced.
+
+        It is not if the key is another one by now, or if a transaction has locked the position.
+        """
+        consumers, condition = self.names.consumers, self.key.condition
+        free = f"SELECT 1 FROM {consumers} WHERE {condition} AND lock = {number} FOR UPDATE SKIP LOCKED"
+        replaced = execute(
+            f"WITH free AS MATERIALIZED ({free}) UPDATE {consumers} SET lock = {new_lock()} WHERE {condition} "
+            "AND EXISTS (SELECT FROM free) RETURNING 1"
+        )
+        return bool(list(replaced))
+
+    def dropped(self, execute: Execute, places: Mapping[str, Position]) -> dict[str, bool]:
+        """Return which of the tables of ``places`` no longer exist under their names, and for each
+        whether some of its changes were not read.
+
+        :param places: the places of tables that are not read now.
+        """
+        if not places:
+            return {}
+        listed = ", ".join(map(literal, sorted(places)))
+        # In a schema that this role may not use, to_regclass() fails.
+        schema = (
+            "pg_catalog.to_regnamespace(pg_catalog.quote_ident((pg_catalog.parse_ident(name))[1]))"
+        )
+        usable = f"pg_catalog.has_schema_privilege({schema}, 'USAGE') IS NOT FALSE"
+        missing = (
+            f"SELECT name FROM unnest(ARRAY[{listed}]::text[]) AS name "
+            f"WHERE CASE WHEN {usable} THEN pg_catalog.to_regclass(name) IS NULL ELSE false END"
+        )
+        return {
+            str(name): self.lag(execute, places[name]).events > 0
+            for (name,) in list(execute(missing))
+        }
+
+    def lag(self, execute: Execute, at: Position) -> Lag:
+        """Return how far a place is behind."""
+        log = self.names.rows
+        ((events, oldest),) = execute(
+            f"SELECT coalesce(sum(events), 0)::bigint, coalesce(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) - min(made) "
+            f"/ 1000000.0, 0)::float8 FROM (SELECT {_UNREAD_CHANGES}{_read_of_row(at)} AS events, {_MADE} AS made FROM {log} AS l "
+            f"WHERE {at.unread}{_not_passed(at, log)}) AS behind WHERE events > 0"
+        )
+        return Lag(int(events), float(oldest) if events else 0.0)
 
 
 _STORED = "name, part, parts, relation, origin, last, target, tx_end, row_id, row_part, relations, among, lost, lock"
@@ -134,11 +321,13 @@ _COLUMNS = (
     "relation, origin, last, target, tx_end, row_id, row_part, relations, among, lost, lock, failing, failures, "
     f"pg_catalog.pg_backend_pid(), coalesce(least({_PATIENCE}), 0)::float8"
 )
+_UNREAD_CHANGES = f"1 + pg_catalog.octet_length(rows) - pg_catalog.octet_length(pg_catalog.replace(rows, {literal(RS)}, ''))"
+_MADE = f"CASE WHEN header LIKE '_' || {literal(US)} || '%' THEN pg_catalog.split_part(header, {literal(US)}, 4)::bigint END"
 
 
 def new_lock() -> int:
-    """Return a key of an advisory lock that no role can know that may not read the table, until the
-    lock is held."""
+    """Return a new key for an advisory lock. It is random, so that only roles that may read the
+    table know it before the lock is held."""
     return secrets.randbits(62)
 
 
@@ -175,157 +364,16 @@ def _still(at: Position) -> str:
     )
 
 
-def move(
-    names: LogNames, key: ConsumerKey, to: Position, *, origin: str, lost: int | None = None
-) -> str:
-    """SQL that stores a position, and that nothing fails any more.
-
-    :param lost: how many changes are known to be missing in the log, if that is more than before.
-    """
-    more = "" if lost is None else f", lost = {lost}"
-    return (
-        f"UPDATE {names.consumers} SET {_set(to)}, origin = {literal(origin)}, failing = NULL, failures = 0, "
-        f"moved_at = pg_catalog.clock_timestamp(){more} WHERE {key.condition}"
-    )
+def _read_of_row(at: Position) -> str:
+    """SQL that subtracts the changes of the reached row that have been read."""
+    if at.target is None:
+        return ""
+    return f" - CASE WHEN id = {at.row_id} THEN {at.row_part} ELSE 0 END"
 
 
-def arrange(
-    names: LogNames,
-    key: ConsumerKey,
-    stored: StoredPosition,
-    to: Position,
-    *,
-    keep: Mapping[str, Position] | None = None,
-    origin: str | None = None,
-    lost: int | None = None,
-) -> str:
-    """SQL that moves a consumer without anything having been worked off; it gives whether it did, 1
-    or 0.
-
-    It does not if the position is not the stored one any more, or if somebody has locked it.
-
-    :param keep: places of tables that are not read at the position; ``origin`` and ``lost`` if they
-        are others than stored.
-    """
-    more = ("" if origin is None else f", origin = {literal(origin)}") + (
-        "" if lost is None else f", lost = {lost}"
-    )
-    kept = {name: place for name, place in (keep or {}).items() if stored.apart.get(name) != place}
-    still = f"{key.condition} AND {_still(stored.position)}"
-    moved = f"{_set(to)}, moved_at = pg_catalog.clock_timestamp(){more} WHERE {key.condition} AND EXISTS (SELECT FROM free)"
-    steps = [
-        f"free AS MATERIALIZED (SELECT 1 FROM {names.consumers} WHERE {still} FOR UPDATE SKIP LOCKED)",
-        f"moved AS (UPDATE {names.consumers} SET {moved} RETURNING 1)",
-    ]
-    if kept:
-        rows = ", ".join(
-            f"({_row(key, name, stored.origin, place, -1, 0)})" for name, place in kept.items()
-        )
-        steps.append(
-            f"kept AS (INSERT INTO {names.consumers} ({_STORED}) SELECT v.* FROM (VALUES {rows}) AS v, moved "
-            f"ON CONFLICT (name, part, parts, relation) DO UPDATE SET {_TAKEN})"
-        )
-    if to.names:
-        steps.append(
-            f"freed AS ({free_places(names, key, to.names)} AND EXISTS (SELECT FROM moved))"
-        )
-    return f"WITH {', '.join(steps)} SELECT count(*)::int FROM moved"
-
-
-def free_places(names: LogNames, key: ConsumerKey, tables: Iterable[str]) -> str:
-    """SQL that frees the places of tables that need none of their own: their rows stay, because a
-    consumer need not have the right to DELETE."""
-    listed = ", ".join(map(literal, tables))
-    return f"UPDATE {names.consumers} SET relations = '{{}}' WHERE {key.every} AND relation IN ({listed}) AND relation <> ''"
-
-
-def register(
-    names: LogNames, key: ConsumerKey, tables: Iterable[str], beginning: Position | None
-) -> str:
-    """SQL that gives a place to each of ``tables`` that has none under the name: it does not wait
-    for a batch.
-
-    :param beginning: that place; None for the one that the consumer is at, behind which nothing of
-        them was read.
-    """
-    last = "last" if beginning is None else literal(beginning.last)
-    wanted = ", ".join(f"({literal(name)})" for name in sorted(tables))
-    return (
-        f"INSERT INTO {names.consumers} AS consumers ({_STORED}) "
-        f"SELECT c.name, c.part, c.parts, new.relation, c.origin, {last}, NULL, 0, 0, 0, "
-        f"pg_catalog.json_build_object(new.relation, NULL)::text, '{{}}', -1, 0 "
-        f"FROM {names.consumers} AS c CROSS JOIN (VALUES {wanted}) AS new (relation) WHERE {key.every} AND c.relation = '' "
-        "AND NOT EXISTS (SELECT FROM pg_catalog.json_object_keys(c.relations::json) AS known WHERE known = new.relation) "
-        f"ON CONFLICT (name, part, parts, relation) DO UPDATE SET {_TAKEN} WHERE consumers.relations = '{{}}'"
-    )
-
-
-def count_failure(names: LogNames, key: ConsumerKey, change: str) -> str:
-    """SQL that counts a failure of a change, and gives how many in a row that makes."""
-    return (
-        f"UPDATE {names.consumers} SET failing = {literal(change)}, failures = CASE WHEN failing = {literal(change)} THEN failures + 1 "
-        f"ELSE 1 END WHERE {key.condition} RETURNING failures"
-    )
-
-
-def gone(execute: Execute, names: LogNames, places: Mapping[str, Position]) -> dict[str, bool]:
-    """The tables that are not there any more by their names; for each, whether some of its changes
-    were not read.
-
-    :param places: of the tables that are not read now.
-    """
-    if not places:
-        return {}
-    listed = ", ".join(map(literal, sorted(places)))
-    # In a schema that this role may not use, to_regclass() fails.
-    schema = "pg_catalog.to_regnamespace(pg_catalog.quote_ident((pg_catalog.parse_ident(name))[1]))"
-    usable = f"pg_catalog.has_schema_privilege({schema}, 'USAGE') IS NOT FALSE"
-    lacking = (
-        f"SELECT name FROM unnest(ARRAY[{listed}]::text[]) AS name "
-        f"WHERE CASE WHEN {usable} THEN pg_catalog.to_regclass(name) IS NULL ELSE false END"
-    )
-    found: dict[str, bool] = {}
-    for (name,) in list(execute(lacking)):
-        found[str(name)] = lag(execute, names, places[name]).events > 0
-    return found
-
-
-def lag(execute: Execute, names: LogNames, at: Position) -> Lag:
-    """How far a place is behind."""
-    log = names.rows
-    done = ""
-    if at.target is not None and at.tx_end:
-        newest = (
-            f"(SELECT max(id) FROM {log} AS m WHERE m.xid = l.xid AND {at.within(ordered=True)})"
-        )
-        done = f" AND NOT ({Snapshot.parse(at.target).seen} AND ({newest}, id) < ({at.tx_end}, {at.row_id}))"
-    changes = f"1 + pg_catalog.octet_length(rows) - pg_catalog.octet_length(pg_catalog.replace(rows, {literal(RS)}, ''))"
-    here = (
-        f" - CASE WHEN id = {at.row_id} THEN {at.row_part} ELSE 0 END"
-        if at.target is not None
-        else ""
-    )
-    made = f"CASE WHEN header LIKE '_' || {literal(US)} || '%' THEN pg_catalog.split_part(header, {literal(US)}, 4)::bigint END"
-    ((events, oldest),) = execute(
-        f"SELECT coalesce(sum(events), 0)::bigint, coalesce(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) - min(made) "
-        f"/ 1000000.0, 0)::float8 FROM (SELECT {changes}{here} AS events, {made} AS made FROM {log} AS l "
-        f"WHERE {at.unread}{done}) AS behind WHERE events > 0"
-    )
-    return Lag(int(events), float(oldest) if events else 0.0)
-
-
-def resolve(execute: Execute, names: LogNames, start: str | Position) -> Position:
-    """The place that ``"beginning"``, ``"now"`` or a position means.
-
-    :raises ValueError: if it means none.
-    """
-    if isinstance(start, Position):
-        return start
-    if start not in ("beginning", "now"):
-        raise ValueError(
-            f"{start!r} is no place in the log: give 'now', 'beginning' or the position of a change"
-        )
-    ((now, removed),) = execute(
-        f"SELECT pg_catalog.pg_current_snapshot()::text, (SELECT removed FROM {names.head} WHERE id = 0)"
-    )
-    return Position(str(now if start == "now" else beginning(removed or 0)))
+def _not_passed(at: Position, log: str) -> str:
+    """An SQL condition, with AND, that excludes the rows of a window that have been passed."""
+    if at.target is None or not at.tx_end:
+        return ""
+    newest = f"(SELECT max(id) FROM {log} AS m WHERE m.xid = l.xid AND {at.within(ordered=True)})"
+    return f" AND NOT ({Snapshot.parse(at.target).seen} AND ({newest}, id) < ({at.tx_end}, {at.row_id}))"

@@ -12,9 +12,10 @@ from typing import Any
 from ..errors import NotifyConfigError, PgNotifyError
 from ..sql import execute_on
 from ..subscription.link import Link
-from .batch import FailurePolicy, OpenBatch
+from .batch import OpenBatch
+from .failures import FailurePolicy
 from .follower import LOCKED_SECONDS, Follower
-from .positions import ConsumerKey, StoredPosition, free_places, move
+from .positions import ConsumerKey
 
 __all__ = ["Transactions"]
 
@@ -57,21 +58,21 @@ class Transactions:
         sync = getattr(session, "sync_session", session)
         try:
             run = execute_on(sync.connection())
-            stored = StoredPosition.load(run, follower.names, self._key, "FOR UPDATE SKIP LOCKED")
+            stored = follower.table.lock(run, skip_locked=True)
             if stored is None:
                 self._refuse_forgotten(run)
-                follower.is_locked(run)
+                follower.note_locked(run)
                 sync.close()
                 self._link.waiting.wait(self._link.connection, LOCKED_SECONDS)
                 return None
-            follower.is_free()
+            follower.note_free()
             self._refuse_autocommit(run)
             if stored.position != follower.stored:
                 sync.close()
                 follower.go_to(self._link.connection, stored)
                 return None
-            taken = follower.cut(1 if self._policy.alone else self._batch_size)
-            chunks = [self._policy.judged(chunk) for chunk in taken]
+            taken = follower.cut(1 if self._policy.one_by_one else self._batch_size)
+            chunks = [self._policy.exclude(chunk) for chunk in taken]
             work = OpenBatch(session, chunks, stored.position, stored.pid, stored.patience)
         except BaseException:
             sync.close()
@@ -83,8 +84,8 @@ class Transactions:
         return work
 
     def _refuse_forgotten(self, run: Callable[[str], Any]) -> None:
-        if StoredPosition.load(run, self._follower.names, self._key) is None:
-            raise self._follower.forgotten()
+        if self._follower.table.load(run) is None:
+            raise self._follower.table.forgotten()
 
     def _refuse_autocommit(self, run: Callable[[str], Any]) -> None:
         """Find out, once, whether the lock that the statement before took is still held."""
@@ -109,14 +110,14 @@ class Transactions:
         """
         if work is not self._work:
             raise PgNotifyError("this batch was finished already, or given back: take the next one")
-        work.who = owner
+        work.owner = owner
         return work.session
 
     def refuse_within_block(self, owner: object) -> None:
         """
         :raises PgNotifyError: if ``owner`` is within a batch's block.
         """
-        if self._work is not None and self._work.who == owner:
+        if self._work is not None and self._work.owner == owner:
             raise PgNotifyError(
                 "seek() waits for the batch that is being worked off, and this is its block. Call it behind the block"
             )
@@ -149,23 +150,24 @@ class Transactions:
             _refuse_ended(work)
             work.sync.flush()
             run = execute_on(work.sync.connection())
-            names = self._follower.names
-            self._policy.park(run, names, work)
-            run(move(names, self._key, work.after, origin=self._follower.origin, lost=work.lost))
+            table = self._follower.table
+            self._policy.park(run, table, work)
+            table.move(run, work.after, origin=self._follower.origin, lost=work.lost)
             if work.frees:
-                run(free_places(names, self._key, work.frees))
+                table.free(run, work.frees)
             work.sync.commit()
         except BaseException:
             self._roll_back(work)
             raise
-        self._work, self._follower.stored = None, work.after
+        self._work = None
+        self._follower.moved_to(work.after)
         work.sync.close()
         self._policy.passed(work)
 
     def fail(self, work: OpenBatch, error: BaseException) -> bool:
         """Take the batch back, whose work failed; return whether the iteration goes on."""
         self._roll_back(work)
-        wait = self._policy.failed(self._follower.names, work, error)
+        wait = self._policy.failed(self._follower.table, work, error)
         if wait is not None:
             self._link.pause(wait)
         return wait is not None

@@ -100,8 +100,8 @@ class Upkeep:
             if payload == MOVED:
                 self._due = min(self._due, self._checked_at + VERIFY_SECONDS)
             elif payload == LOST:
-                self._follower.tail.losses.rung()
-            self._follower.tail.rung()
+                self._follower.tail.losses.wake()
+            self._follower.tail.wake()
 
     def _check(self, connection: ListenConnection) -> None:
         """Find out whether the connection, the triggers and the stored position are as they were."""
@@ -110,7 +110,7 @@ class Upkeep:
         if self._subscription.altered(connection):
             self._subscribe(connection, strict=False)
             self._follower.register(connection)
-        self._follower.beat(connection)
+        self._follower.heartbeat(connection)
         if self._altered and self._follower.works:
             text = f"triggers were altered, and changes may be missing: {self._altered}"
             self._follower.report_loss(text)

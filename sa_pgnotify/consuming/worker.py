@@ -20,7 +20,8 @@ from ..events.stream import EventStream
 from ..log.snapshots import Position
 from ..states import OnState, State, States
 from ..subscription.link import Link
-from .batch import FailurePolicy, OnError, OpenBatch
+from .batch import OpenBatch
+from .failures import FailurePolicy, OnError
 from .follower import Follower
 from .positions import ConsumerKey
 from .transaction import Transactions
@@ -68,7 +69,7 @@ class Worker:
             lambda: link.stopping,
         )
         self._upkeep = Upkeep(link, follower, entities, heartbeat, states)
-        policy = FailurePolicy(engine, key, on_error, states)
+        policy = FailurePolicy(engine, on_error, states)
         self.transactions = Transactions(link, key, follower, policy, make_session, batch_size)
 
     # -- from outside ------------------------------------------------------------------------------

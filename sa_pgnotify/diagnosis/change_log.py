@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
-from ..consuming.admin import ConsumerStatus, consumers
+from ..consuming.overview import ConsumerStatus, consumers
 from ..log.retention import LATE_SECONDS, state
 from ..log.tables import LogNames
 from ..sql import execute_on, literal

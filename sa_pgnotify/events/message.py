@@ -243,7 +243,7 @@ class Message:
     def position(self, row: int) -> Position | None:
         """Return the position in the change log just after a row; None if the message did not come
         from there."""
-        return None if self.logged is None else self.logged.behind(self._first + row)
+        return None if self.logged is None else self.logged.after_change(self._first + row)
 
     def key(self, row: int) -> tuple[int, int] | None:
         """Return the number of the change log's row, and that of the change in it; None if the

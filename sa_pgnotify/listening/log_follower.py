@@ -52,7 +52,7 @@ class LogFollower:
             tail.reader.relations = tuple(route.sources)
             if not anew and route.log in known:
                 tail.verify(connection.execute)
-                tail.rung()  # there may be other tables
+                tail.wake()  # there may be other tables
             elif (lost := tail.connected(connection.execute)) is not None:
                 self._read.append(self._stream.lost_position(lost))
         for log in known.keys() - self._tails.keys() if not anew else ():
@@ -69,9 +69,9 @@ class LogFollower:
         :param missing: whether a writer says that it could not write a change to the log.
         """
         for tail in self._tails.values():
-            tail.rung()
+            tail.wake()
             if missing:
-                tail.losses.rung()
+                tail.losses.wake()
 
     @property
     def due_in(self) -> float:
@@ -96,7 +96,7 @@ class LogFollower:
         place = tail.reader.position
         try:
             with self._link.deadline(connection):
-                rows = tail.look(connection.execute)
+                rows = tail.read(connection.execute)
             items = self._stream.logged(rows, self._sources_of(tail))
             items = self._intake.decoded(connection, items)
         except BaseException:
@@ -104,7 +104,7 @@ class LogFollower:
             raise
         if (problem := tail.losses.new_problem()) is not None:
             self._states.report(State.LOSSES_UNSEEN, problem)
-        if (lost := tail.lost()) is not None:
+        if (lost := tail.take_loss()) is not None:
             self._read.append(self._stream.lost_position(lost))
         self._read.extend(items)
 

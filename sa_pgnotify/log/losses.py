@@ -1,15 +1,14 @@
-"""Noticing changes that a trigger could not write into the change log, so that each reader gets a
-``Gap`` for them.
+"""Changes that a trigger could not write to the change log; each reader gets a ``Gap`` for them.
 
-Such a trigger draws from a sequence, which counts even if the transaction is rolled back and can be
-read while it is open. That is too early to read a table again, because the change is not committed
-yet. So a reader reports the loss twice: when it sees that the sequence has moved, and when every
-transaction has ended that may have moved it. Only then is the new value stored as seen, so that a
-reader that is down at that moment reports it later.
+Such a trigger draws a number from a sequence, which moves even if the transaction is rolled back
+and can be read while the transaction is open. That is too early to read a table again, because the
+change is not committed yet. So a reader reports the loss twice: when it sees that the sequence has
+moved, and when every transaction that may have moved it has ended. Only then is the new value
+stored as seen, so that a reader that is down at that moment reports the loss later.
 
-When they have ended is known in two ways. The trigger shares an advisory lock up to its
-transaction's end; but where the server's lock table is full it has none. Its transaction has its id
-before that, though, and a snapshot says when all below the next id have ended.
+There are two signs that these transactions have ended. The trigger shares an advisory lock until
+its transaction ends; but it has no lock if the server's lock table is full. Its transaction has
+its id before that, though, and a snapshot shows when all transactions below the next id have ended.
 
 This module decides and never waits; it is given a function that runs SQL and the time.
 """
@@ -24,27 +23,27 @@ from .tables import LogNames
 
 __all__ = ["Losses"]
 
-LOST = "changes could not be logged: their trigger could write into no slot of the log. See PostgreSQL's log for the reason"
-LOOK, LONGEST_DOZE = 0.005, 1.0
-"""Seconds between two looks for the end of such transactions: a quarter of the time that this has
-taken already, within these."""
+LOST = "changes could not be logged: their trigger could not write to any slot of the log. See PostgreSQL's log for the reason"
+CHECK_AGAIN, LONGEST_PAUSE = 0.005, 1.0
+"""The shortest and the longest time, in seconds, between two checks for the end of such
+transactions. Within these, it is a quarter of the time that has passed since the loss."""
 
-# What PostgreSQL tells without giving one away: it counts ages from there, in 32 bits.
+# age() counts from the next transaction id, in 32 bits, and does not assign one.
 NEXT_ID = (
     "SELECT xmax + pg_catalog.age((xmax % 4294967296)::text::xid) FROM "
     "(SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS xmax OFFSET 0) AS now"
 )
-"""SQL for the transaction id that will be given next."""
+"""SQL for the transaction id that will be assigned next."""
 
 
 class Losses:
     """What one reader knows of the changes that are missing in the log.
 
-    :ivar seen: the sequence's value up to which they were reported and their transactions have
-        ended; -1 if it is not known yet.
-    :ivar due: when to look, by the clock that its methods are given; ``math.inf`` if there is no
-        reason to.
-    :ivar problem: why the sequence cannot be read, with the way to change that; None if it can.
+    :ivar seen: the sequence's value up to which losses were reported and their transactions have
+        ended; -1 if it is unknown.
+    :ivar due: when to check, by the clock that is passed to the methods; ``math.inf`` if there is
+        no reason to.
+    :ivar problem: why the sequence cannot be read, and how to fix that; None if it can be read.
     """
 
     def __init__(self, names: LogNames) -> None:
@@ -55,49 +54,51 @@ class Losses:
         self.due = inf
         self.problem: str | None = None
         self._pending = False
-        self._reported = -1  # the value of which the first report was made
-        self._busy = False  # whether some transaction held the lock when it was looked for last
+        self._reported = -1  # the value that was reported for the first time
+        self._busy = False  # whether a transaction held the lock at the last check
         self._since = 0.0
         self._next_id = 0
-        self._told_problem: str | None = None
+        self._reported_problem: str | None = None
 
     def new_problem(self) -> str | None:
-        """The :attr:`problem`, once."""
-        told, self._told_problem = self._told_problem, self.problem
-        return self.problem if self.problem != told else None
+        """Return the :attr:`problem`, once; None if it was returned before, or if there is none."""
+        reported, self._reported_problem = self._reported_problem, self.problem
+        return self.problem if self.problem != reported else None
 
-    def rung(self) -> None:
-        """There may be something new."""
+    def wake(self) -> None:
+        """Check at the next opportunity, because there may be something new."""
         self.due = 0.0
 
     def value(self, execute: Execute) -> int | None:
-        """The sequence's value; None if it cannot be read."""
+        """Return the sequence's value; None if it cannot be read."""
         known = f"pg_catalog.to_regclass({self._sequence})"
         ((exists, may, value),) = execute(
             f"SELECT ({known} IS NOT NULL)::int, pg_catalog.has_sequence_privilege({known}, 'SELECT, USAGE')::int, "
             f"CASE WHEN pg_catalog.has_sequence_privilege({known}, 'SELECT, USAGE') "
             f"THEN coalesce(pg_catalog.pg_sequence_last_value({known}), 0) END"
         )
-        said = f"changes that a trigger could not log go unnoticed: the sequence {self._name}"
+        effect = f"changes that a trigger could not log go unnoticed: the sequence {self._name}"
         if not exists:
-            self.problem = f"{said} does not exist. Run metadata.create_all(engine) with new tables of the log, or the migration"
+            self.problem = f"{effect} does not exist. Run metadata.create_all(engine) with new tables of the log, or the migration"
         elif not may:
             self.problem = (
-                f"{said} may not be read by this role. Run GRANT SELECT ON SEQUENCE {self._name}"
+                f"{effect} may not be read by this role. Run GRANT SELECT ON SEQUENCE {self._name}"
             )
         else:
             self.problem = None
         return None if value is None else int(value)
 
     def before(self, execute: Execute) -> int:
-        """The value that a reader that begins now has seen: one less if the change of a transaction
-        that is open may be missing."""
+        """Return the value of :attr:`seen` for a reader that begins now: one less than the
+        sequence's if a change of an open transaction may be missing."""
         value = self.value(execute)
-        return -1 if value is None else value - self._is_held(execute) if value else 0
+        if value is None:
+            return -1
+        return value - self._is_held(execute) if value else 0
 
     def start(self, seen: int) -> None:
-        """A reader begins, or comes back, that has seen so much; what it has reported since may
-        have been forgotten."""
+        """Begin, or begin again, with the value that was stored as seen. What was reported since
+        then is reported again."""
         self.seen, self._reported, self._pending, self.due = seen, seen, False, 0.0
 
     def _is_held(self, execute: Execute) -> bool:
@@ -106,17 +107,17 @@ class Losses:
         ((held,),) = execute(f"SELECT (NOT {free})::int")
         return bool(held)
 
-    def look(self, execute: Execute, now: float) -> str | None:
-        """See what is missing.
+    def check(self, execute: Execute, now: float) -> str | None:
+        """Find out whether changes are missing.
 
-        :returns: what should be reported now, if anything.
+        :returns: what should be reported now; None if nothing.
         """
         self.due = inf
         value = self.value(execute)
         if value is None:
             return None
         if self.seen < 0 or value < self._reported:
-            self.seen = self._reported = value  # it could not be read until now, or was set back
+            self.seen = self._reported = value  # it was unreadable until now, or was set back
         moved = value > self._reported
         if moved:
             ((next_id,),) = execute(NEXT_ID)
@@ -131,8 +132,8 @@ class Losses:
             "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint"
         )
         ended, self._busy = self._busy and not held, held
-        if xmin >= self._next_id:  # also if some role holds the lock for ever
+        if xmin >= self._next_id:  # whatever role still holds the lock
             self._pending, self.seen, ended = False, self._reported, True
         else:
-            self.due = now + min(LONGEST_DOZE, max(LOOK, (now - self._since) / 4))
+            self.due = now + min(LONGEST_PAUSE, max(CHECK_AGAIN, (now - self._since) / 4))
         return LOST if moved or ended else None

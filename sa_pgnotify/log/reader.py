@@ -1,51 +1,47 @@
-"""Reading the change log: every committed change once, and those of a row in their order.
+"""Reading the change log: every committed change once, and the changes of a row in their order.
 
-Rows of the log are numbered when they are written and become visible when they are committed. A
-reader that asks for "all rows newer than the last one" therefore misses what commits late (a sixth
-of the changes in our measurements, and more), and one that waits until nothing older can commit
-waits for the longest transaction of the whole server. So a reader takes the difference of two
-snapshots: what is visible in the one of now and was not in the one before, as PgQ does, the queue
-of Skytools for which PostgreSQL got these snapshots.
+Rows of the log are numbered when they are written, and become visible when they are committed. A
+reader that asks for "all rows after the last number" therefore misses what commits late (a sixth of
+the changes in our measurements, and more). A reader that waits until nothing older can commit waits
+for the longest transaction of the whole server. So this reader takes the difference of two
+snapshots: the rows that are visible now and were not visible in the snapshot before. PgQ, the queue
+of Skytools for which PostgreSQL got these snapshots, does the same.
 
-Within such a window, transactions come in the order of their last changes: one that has changed a
-row after another one has waited for its lock, so that its last change has a greater number than all
-of the other's. And the changes of a transaction stay together.
+Such a difference is called a window. Within it, transactions come in the order of their last
+changes: a transaction that changed a row after waiting for another one's lock has a greater last
+number than the other one. The changes of a transaction stay together.
 
 This module decides and never waits; it is given a function that runs SQL.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..protocol.wire import RS, US
-from ..sql import Execute, literal
+from ..protocol.wire import RS
+from ..sql import Execute
 from .snapshots import HERE, Position, Snapshot, Tables
 from .tables import LogNames
+from .witnesses import Witnesses
 
 __all__ = ["LogReader", "LogRow"]
 
 PAGE = 1000
-"""Rows of the log that are read at once, if they do not exceed so many bytes:"""
+"""The most rows of the log that are read at once, if they do not exceed ``PAGE_BYTES``."""
 PAGE_BYTES = 8 << 20
-WITNESSES = 1000
-"""Transactions read last that are looked up after a loss of the connection. A server that crashes,
-or a standby that takes over, loses the last commits, in the order of their records. A commit
-becomes visible after a later one only while its session waits for the disk or for a standby, and
-each session waits for one: so the last one that was read is among as many as there are sessions."""
 
 
 class LogRow(NamedTuple):
     """A row of the log: one or more changes of one statement.
 
-    :ivar tx_end: number of the last row of the transaction, which is ``row_id`` if this is it.
-    :ivar text: the changes, laid out as in a message; ``skipped`` how many of them are left out
-        here, since they were read before.
-    :ivar start: where the page that it was read in begins; ``closing`` the place behind the row, if
-        a window ends with it.
+    :ivar tx_end: number of the last row of the transaction; equals ``row_id`` in that row.
+    :ivar text: the changes, laid out as in a message.
+    :ivar skipped: how many changes of the row are left out of ``text`` because they were read
+        before.
+    :ivar start: the position at which the page begins that the row was read in.
+    :ivar closing: the position after the row if a window ends with it, else None.
     """
 
     tx_end: int
@@ -61,21 +57,21 @@ class LogRow(NamedTuple):
 
     @property
     def before(self) -> Position:
-        """The place before it, behind what is skipped."""
+        """The position before the row, after the changes that are skipped."""
         return replace(self.start, tx_end=self.tx_end, row_id=self.row_id, row_part=self.skipped)
 
     @property
     def after(self) -> Position:
-        """The place behind it."""
+        """The position after the row."""
         return self.closing or replace(self.before, row_part=self.skipped + self.size)
 
     @property
     def size(self) -> int:
-        """How many changes it holds."""
+        """How many changes the row holds."""
         return self.text.count(RS) + 1
 
-    def behind(self, change: int) -> Position:
-        """The place behind one of its changes, which are counted from 0."""
+    def after_change(self, change: int) -> Position:
+        """Return the position after one of the row's changes, which are counted from 0."""
         return (
             self.after
             if change + 1 >= self.size
@@ -83,25 +79,49 @@ class LogRow(NamedTuple):
         )
 
 
-class _Witness(NamedTuple):
-    """A row of the log that was seen: it is there as long as the server has lost nothing that was
-    committed before.
+class _PageRow(NamedTuple):
+    """A row of the query that reads a page.
 
-    :ivar made: microseconds since 1970, as text; empty if the row does not say it.
+    :ivar found: how many rows the page had before those beyond ``PAGE_BYTES`` were left out.
+    :ivar bytes_before: bytes of the rows of the page before this one.
     """
 
+    tx_end: int
     row_id: int
     xid: int
     pid: int
-    made: str
+    relation: str
+    header: str
+    text: str
+    found: int = 0
+    bytes_before: int = 0
+
+
+class _NewRow(NamedTuple):
+    """A row of the query that reads everything since the last snapshot.
+
+    :ivar snapshot: the snapshot of the query; ``removed`` as of the log's head, which may be None.
+    :ivar row_id: None, as all that follows, if there is nothing new.
+    :ivar text: None if the rows together exceed ``PAGE_BYTES``.
+    """
+
+    snapshot: str
+    removed: int | None
+    row_id: int | None = None
+    xid: int = 0
+    pid: int = 0
+    relation: str = ""
+    header: str = ""
+    text: str | None = None
 
 
 @dataclass(frozen=True)
 class _Window:
     """What lies between two snapshots, if it is more than a page.
 
-    :ivar until: the greatest number in it; ``low`` where the next page begins; ``span`` how many
-        numbers that looks at.
+    :ivar until: the greatest number of a row in it.
+    :ivar low: the number at which the next page begins.
+    :ivar span: how many numbers the next page looks at.
     """
 
     target: Snapshot
@@ -115,10 +135,11 @@ class LogReader:
 
     :param relations: the tables whose changes are wanted, by their names in messages; None for
         those of the position.
-    :ivar position: all before it was given out.
-    :ivar snapshot: the newest that was read; before the first reading, the one of the position.
-    :ivar lost: the greatest transaction id among the changes that the log has removed, once that
-        may be one that was not read.
+    :ivar position: everything before it was returned.
+    :ivar snapshot: the newest snapshot that was read; before the first reading, that of the
+        position.
+    :ivar lost: the greatest transaction id among the changes that the log has removed, if one of
+        them may not have been read; else None.
     """
 
     def __init__(
@@ -126,34 +147,29 @@ class LogReader:
     ) -> None:
         self._log = names.rows
         self._removed = f"(SELECT removed FROM {names.head} WHERE id = 0)"
+        self._witnesses = Witnesses(names)
+        self._wanted = None if relations is None else _together(relations)
         self.position = position
-        self._asked = None if relations is None else _together(relations)
-        self._forget_witnesses()
         self.go_to(position)
-
-    def _forget_witnesses(self) -> None:
-        self._newest: _Witness | None = None
-        self._seen: deque[_Witness] = deque(maxlen=WITNESSES)
-        self._emptied = 0  # what the log had removed then
 
     @property
     def relations(self) -> tuple[str, ...]:
-        """The tables whose changes are read. Others are taken over at the end of a window: within
-        one, the order depends on them."""
+        """The tables whose changes are read. Other ones take effect at the end of a window, because
+        the order within a window depends on its tables."""
         return self.position.names
 
     @relations.setter
     def relations(self, names: Iterable[str]) -> None:
-        self._asked = _together(names)
+        self._wanted = _together(names)
         if self.position.target is None:
-            self.position = replace(self.position, tables=self._asked)
+            self.position = replace(self.position, tables=self._wanted)
 
     def go_to(self, position: Position) -> None:
-        """Read on from another place."""
-        wanted = self._asked is not None and (position.target is None or not position.tables)
+        """Read on from another position."""
+        wanted = self._wanted
         self.position = (
-            replace(position, tables=self._asked)
-            if wanted and self._asked is not None
+            replace(position, tables=wanted)
+            if wanted is not None and (position.target is None or not position.tables)
             else position
         )
         self.snapshot = Snapshot.parse(position.target or position.last)
@@ -161,45 +177,30 @@ class LogReader:
         self._window: _Window | None = None
         self._finished = False
 
-    def _ask_removed(self, execute: Execute) -> None:
-        """To be asked after what it may have been removed from."""
-        ((removed,),) = execute(f"SELECT {self._removed}")
-        self._note(removed)
-
     def begin(self, execute: Execute, position: Position) -> None:
-        """Read on from a place that has nothing to do with what was read before."""
-        self._forget_witnesses()
+        """Read on from a position that has nothing to do with what was read before."""
+        self._witnesses.forget()
         self.go_to(position)
-        self.look_around(execute)
+        self.note_newest(execute)
 
-    def look_around(self, execute: Execute) -> None:
-        """Find out how far transaction ids are certain: see :meth:`resume`."""
-        newest = f"SELECT id, xid, pid, {_made('header')} FROM {self._log} AS l WHERE {HERE} ORDER BY xid DESC, id DESC LIMIT 1"
-        for found in execute(newest):
-            self._saw(_Witness(*found))
-        ((removed,),) = execute(f"SELECT coalesce({self._removed}, 0)")
-        self._emptied = max(self._emptied, removed)
-
-    def _saw(self, witness: _Witness) -> None:
-        if self._newest is None or witness.xid > self._newest.xid:
-            self._newest = witness
+    def note_newest(self, execute: Execute) -> None:
+        """Find out up to which transaction id positions stay valid after a crash of the server, see
+        :meth:`resume`."""
+        self._witnesses.note_newest(execute)
 
     def resume(self, execute: Execute) -> bool:
         """Read on after a loss of the connection.
 
-        A server that crashed gives the ids of transactions anew whose records it had not yet
-        written to the disk, and so does a standby that takes over without them, while our snapshots
-        may say that these have ended. Certain are those up to the newest that was seen in the log,
-        if that is still there; of the others nothing was given out.
+        A server that crashed reuses the ids of transactions whose records it had not yet written to
+        the disk, and so does a standby that takes over without them, while our snapshots may say
+        that these transactions have ended. Only the ids up to the newest that was seen in the log
+        are certain, provided that its row is still there. Nothing of the others was returned.
 
-        :returns: False if the server has lost what was read, so that no place is certain.
+        :returns: False if the server has lost what was read, so that no position is certain.
         """
-        if self._lacks_witnesses(execute):
+        if self._witnesses.are_missing(execute):
             return False
-        at, newest = (
-            self.position,
-            max(self._emptied, 0 if self._newest is None else self._newest.xid),
-        )
+        at, newest = self.position, self._witnesses.newest
         ((now,),) = execute("SELECT pg_catalog.pg_current_snapshot()::text")
 
         def certain(snapshot: str) -> str:
@@ -214,143 +215,118 @@ class LogReader:
         self.go_to(replace(at, last=certain(at.last), target=target, tables=tables))
         return True
 
-    def _lacks_witnesses(self, execute: Execute) -> bool:
-        ((removed,),) = execute(f"SELECT coalesce({self._removed}, 0)")
-        seen = {
-            witness.row_id: witness
-            for witness in (self._newest, *self._seen)
-            if witness is not None
-        }
-        if not seen or removed < self._emptied:
-            return bool(removed < self._emptied)
-        rows = ", ".join(
-            f"({w.row_id}::bigint, {w.xid}::bigint, {w.pid}, {literal(w.made)})"
-            for w in seen.values()
-        )
-        # With LATERAL and LIMIT, each row is looked up by the primary key. What retention removed
-        # was there, and went after it.
-        lacking = (
-            f"SELECT 1 FROM (VALUES {rows}) AS w (id, xid, pid, made) LEFT JOIN LATERAL (SELECT true AS there FROM {self._log} AS l "
-            f"WHERE l.id = w.id AND l.xid = w.xid AND l.pid = w.pid AND {_made('l.header')} = w.made LIMIT 1) AS found ON true "
-            f"WHERE there IS NULL AND w.xid > {removed} LIMIT 1"
-        )
-        return bool(list(execute(lacking)))
+    def _check_removed(self, execute: Execute) -> None:
+        """Find out whether rows were removed unread. Call it after the query whose rows may have
+        been removed."""
+        ((removed,),) = execute(f"SELECT {self._removed}")
+        self._note_removed(removed)
 
-    def _note(self, removed: int | None) -> None:
+    def _note_removed(self, removed: int | None) -> None:
         if removed is not None and removed >= self.position.oldest:
             self.lost = removed
 
     def read(self, execute: Execute) -> list[LogRow]:
-        """The next rows, at most a page; none if there is nothing new.
+        """Return the next rows, at most a page.
 
-        :param execute: runs one statement and gives its rows; each statement sees what was
+        :param execute: runs one statement and returns its rows; each statement sees what was
             committed before it.
-        :returns: rows; if none, :attr:`snapshot` was taken just now.
+        :returns: nothing if there is nothing new; then :attr:`snapshot` was taken just now.
         """
         while self.position.target is not None:
-            window = self._window = self._window or self._reopened(
+            window = self._window = self._window or self._reopen(
                 execute, Snapshot.parse(self.position.target)
             )
             if window.low > window.until:
                 self._close(window.target)
                 break
-            found = self._page(execute, window)
-            self._ask_removed(execute)
-            full = bool(found) and (found[0][7] == PAGE or found[0][7] > len(found))
+            page = self._read_page(execute, window)
+            self._check_removed(execute)
+            full = bool(page) and (page[0].found == PAGE or page[0].found > len(page))
             if full:  # there may be more of the transaction that it ends with
-                self._window = replace(window, low=found[-1][0])
+                self._window = replace(window, low=page[-1].tx_end)
             else:
-                self._window = replace(
-                    window,
-                    low=window.low + window.span,
-                    span=window.span if found else window.span * 2,
-                )
+                span = window.span if page else window.span * 2
+                self._window = replace(window, low=window.low + window.span, span=span)
             rows = self._rows(
-                found, window.target, closes=not full and self._window.low > window.until
+                page, window.target, closes=not full and self._window.low > window.until
             )
             if rows:
                 return rows
         return self._open(execute)
 
     def _open(self, execute: Execute) -> list[LogRow]:
-        """A window from the last snapshot up to now: most are small, and are read at once."""
-        found = list(
-            execute(
+        """Open the window from the last snapshot to now. Most windows are small, so the same query
+        reads all of it."""
+        found = [
+            _NewRow(*row)
+            for row in execute(
                 f"SELECT now.snapshot, now.removed, l.id, l.xid, l.pid, l.relation, l.header, l.rows FROM (SELECT "
                 f"pg_catalog.pg_current_snapshot()::text AS snapshot, {self._removed} AS removed) AS now LEFT JOIN LATERAL "
                 f"(SELECT id, xid, pid, relation, header, CASE WHEN sum(octet_length(rows)) OVER () <= {PAGE_BYTES} THEN rows END AS rows "
                 f"FROM (SELECT * FROM {self._log} AS l WHERE {self.position.unread} AND {HERE} LIMIT {PAGE + 1}) AS l) "
                 "AS l ON true"
             )
-        )
-        self.snapshot = target = Snapshot.parse(found[0][0])
-        self._note(found[0][1])
-        if found[0][2] is None:
+        ]
+        first = found[0]
+        self.snapshot = target = Snapshot.parse(first.snapshot)
+        self._note_removed(first.removed)
+        if first.row_id is None:
             self._close(target)
             return []
         self.position = replace(self.position, target=str(target))
-        if len(found) > PAGE or found[0][7] is None:
+        if len(found) > PAGE or first.text is None:
             return self.read(execute)
-        ends: dict[int, int] = {}
-        for row in found:
-            ends[row[3]] = max(ends.get(row[3], 0), row[2])
-        return self._rows(sorted((ends[row[3]], *row[2:]) for row in found), target, closes=True)
+        return self._rows(_in_order(found), target, closes=True)
 
-    def _reopened(self, execute: Execute, target: Snapshot) -> _Window:
-        """A window that is longer than a page, or was begun before."""
+    def _reopen(self, execute: Execute, target: Snapshot) -> _Window:
+        """Return a window that is longer than a page, or was opened before."""
         at = self.position
         ((low, until),) = execute(
             f"SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM {self._log} AS l WHERE {at.ordered} AND {target.seen}"
         )
-        self._ask_removed(execute)
+        self._check_removed(execute)
         return _Window(target, until, max(low, at.tx_end), PAGE)
 
-    def _page(self, execute: Execute, window: _Window) -> list[tuple[Any, ...]]:
-        """The rows of the transactions whose last changes are among the next numbers, in order, at
-        most a page."""
+    def _read_page(self, execute: Execute, window: _Window) -> list[_PageRow]:
+        """Return the rows of the transactions whose last changes are among the window's next
+        numbers, in order, at most a page."""
         at = self.position
         # Each transaction's last row and all of its rows are looked up by the index on (xid, id),
-        # whatever the planner believes of tables that grow and are emptied all the time: a LATERAL
+        # whatever the planner believes of tables that keep growing and being emptied: a LATERAL
         # with a LIMIT leaves it no other way.
-        return list(
-            execute(
-                f"WITH ends AS MATERIALIZED (SELECT c.id, c.xid FROM (SELECT id, xid FROM {self._log} AS l WHERE id >= {window.low} "
-                f"AND id < {window.low + window.span} AND {at.ordered} AND {window.target.seen}) AS c CROSS JOIN LATERAL "
-                f"(SELECT m.id FROM {self._log} AS m WHERE m.xid = c.xid AND {at.within(ordered=True)} ORDER BY m.id DESC LIMIT 1) "
-                f"AS newest WHERE newest.id = c.id) "
-                f"SELECT * FROM (SELECT tx_end, id, xid, pid, relation, header, rows, count(*) OVER () AS of, sum(octet_length(rows)) OVER "
-                f"(ORDER BY tx_end, id) - octet_length(rows) AS bytes FROM (SELECT ends.id AS tx_end, t.* FROM ends CROSS JOIN LATERAL "
-                f"(SELECT * FROM {self._log} AS t WHERE t.xid = ends.xid AND {at.within(ordered=False)} "
-                f"AND t.id {'>' if self._finished else '>='} CASE WHEN ends.id = {at.tx_end} THEN {at.row_id} ELSE 0 END "
-                f"ORDER BY t.id LIMIT {PAGE}) AS t "
-                f"ORDER BY 1, 2 LIMIT {PAGE}) AS page) AS page WHERE bytes < {PAGE_BYTES} ORDER BY 1, 2"
-            )
+        page = execute(
+            f"WITH ends AS MATERIALIZED (SELECT c.id, c.xid FROM (SELECT id, xid FROM {self._log} AS l WHERE id >= {window.low} "
+            f"AND id < {window.low + window.span} AND {at.ordered} AND {window.target.seen}) AS c CROSS JOIN LATERAL "
+            f"(SELECT m.id FROM {self._log} AS m WHERE m.xid = c.xid AND {at.within(ordered=True)} ORDER BY m.id DESC LIMIT 1) "
+            f"AS newest WHERE newest.id = c.id) "
+            f"SELECT * FROM (SELECT tx_end, id, xid, pid, relation, header, rows, count(*) OVER () AS of, sum(octet_length(rows)) OVER "
+            f"(ORDER BY tx_end, id) - octet_length(rows) AS bytes FROM (SELECT ends.id AS tx_end, t.* FROM ends CROSS JOIN LATERAL "
+            f"(SELECT * FROM {self._log} AS t WHERE t.xid = ends.xid AND {at.within(ordered=False)} "
+            f"AND t.id {'>' if self._finished else '>='} CASE WHEN ends.id = {at.tx_end} THEN {at.row_id} ELSE 0 END "
+            f"ORDER BY t.id LIMIT {PAGE}) AS t "
+            f"ORDER BY 1, 2 LIMIT {PAGE}) AS page) AS page WHERE bytes < {PAGE_BYTES} ORDER BY 1, 2"
         )
+        return [_PageRow(*row) for row in page]
 
-    def _rows(
-        self, found: Iterable[tuple[Any, ...]], target: Snapshot, *, closes: bool
-    ) -> list[LogRow]:
-        """What was found behind the position, which moves behind it.
+    def _rows(self, page: Iterable[_PageRow], target: Snapshot, *, closes: bool) -> list[LogRow]:
+        """Return what of a page lies after the position, and move the position after it.
 
-        :param closes: whether the window ends with it.
+        :param closes: whether the window ends with the page.
         """
         rows: list[LogRow] = []
-        start = self.position
-        for tx_end, row_id, xid, pid, relation, header, text, *_ in found:
+        start, note = self.position, self._witnesses.note
+        reached = start.tx_end, start.row_id
+        for tx_end, row_id, xid, pid, relation, header, text, *_ in page:
             skipped = 0
-            if (tx_end, row_id) < (start.tx_end, start.row_id):
-                continue
-            if (tx_end, row_id) == (start.tx_end, start.row_id):
+            if (tx_end, row_id) <= reached:
+                if (tx_end, row_id) < reached:
+                    continue
                 if start.row_part > text.count(RS):
-                    self._finished = True  # it need not come again
+                    self._finished = True  # the next page need not return it
                     continue
                 skipped = start.row_part
                 text = text.split(RS, skipped)[skipped]  # noqa: PLW2901
-            if not self._seen or self._seen[-1].xid != xid:
-                self._seen.append(
-                    _Witness(row_id, xid, pid, header.split(US, 4)[3] if header[1:2] == US else "")
-                )
-                self._saw(self._seen[-1])
+            note(row_id, xid, pid, header)
             rows.append(LogRow(tx_end, row_id, xid, pid, relation, header, text, skipped, start))
         if closes:
             self._close(target)
@@ -361,20 +337,30 @@ class LogReader:
         return rows
 
     def _close(self, target: Snapshot) -> None:
-        tables = _together(self.position.names) if self._asked is None else self._asked
-        self.position, self._window, self._finished = (
-            Position(str(target), tables=tables),
-            None,
-            False,
+        tables = _together(self.position.names) if self._wanted is None else self._wanted
+        self.position = Position(str(target), tables=tables)
+        self._window, self._finished = None, False
+
+
+def _in_order(found: Iterable[_NewRow]) -> list[_PageRow]:
+    """Return the rows of a whole window, by the last rows of their transactions."""
+    ends: dict[int, int] = {}
+    for row in found:
+        ends[row.xid] = max(ends.get(row.xid, 0), row.row_id or 0)
+    return sorted(
+        _PageRow(
+            ends[row.xid],
+            row.row_id or 0,
+            row.xid,
+            row.pid,
+            row.relation,
+            row.header,
+            row.text or "",
         )
+        for row in found
+    )
 
 
 def _together(names: Iterable[str]) -> Tables:
-    """Tables that are read from one place."""
+    """Return tables that are read from one place."""
     return tuple((name, None) for name in sorted(names))
-
-
-def _made(header: str) -> str:
-    """SQL for when a row was made, in microseconds, given SQL for its header; empty if that does
-    not say it."""
-    return f"CASE WHEN {header} LIKE '_' || {literal(US)} || '%' THEN pg_catalog.split_part({header}, {literal(US)}, 4) ELSE '' END"

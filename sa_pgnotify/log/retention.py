@@ -1,9 +1,9 @@
-"""Emptying the slots of the change log: what every consumer has passed goes, and what exceeds the
-limits goes too, and is reported.
+"""Emptying the slots of the change log: what every consumer has passed is removed, and so is what
+exceeds the limits, which is reported.
 
-A table is emptied under a lock that excludes all others, and a session that waits for such a lock
-makes all behind it wait as well. So nothing waits here: a slot that is in use at this moment is
-left for the next time, and the one that is being written to is left always.
+TRUNCATE needs a lock that excludes all other sessions, and a session that waits for such a lock
+makes all sessions behind it wait. So nothing waits here: a slot that is in use at this moment is
+left for the next time, and the slot that is being written to is always left.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from .tables import SLOT_BITS, SLOTS, LogNames, LogSettings
 __all__ = ["LogState", "prune"]
 
 USUAL_SLOTS = 2
-"""The one that is being filled, and the one before."""
+"""How many slots hold changes in normal operation: the one that is being filled, and the one
+before."""
 LATE_SECONDS = 60.0
-"""A consumer that has not moved for so long does not run, or is stuck."""
+"""Seconds. A consumer that has not moved for so long does not run, or is stuck."""
 
-# The snapshots that something is read from: those of all positions, of the tables that have places
-# of their own, and of those that came to a position from another place.
+# The snapshots from which changes are read: those of all positions, of the tables that have places
+# of their own, and of the tables that came to a position from another place.
 _PLACES = """
 (SELECT name, relation, last, moved_at FROM {consumers} WHERE relation = '' OR relations <> '{{}}'
   UNION ALL SELECT c.name, c.relation, t.value, c.moved_at FROM {consumers} AS c
     CROSS JOIN LATERAL pg_catalog.json_each_text(c.relations::json) AS t WHERE t.value IS NOT NULL)
 """
-# Below this, a place has read all. One at the beginning has read nothing: its xmax is 1, and its
-# xmin only says what was removed before.
+# Below this transaction id, everything has been read from a place. From a place at the beginning,
+# nothing has: its xmax is 1, and its xmin only says what was removed before.
 _XMIN = "least(pg_catalog.split_part(last, ':', 1)::bigint, pg_catalog.split_part(last, ':', 2)::bigint)"
 _PRUNE = """
 DO $prune$
@@ -42,7 +43,7 @@ DECLARE
   last_xid bigint;
   last_header text;
   size bigint;
-  -- Each statement asks its own snapshot, which does not count this transaction.
+  -- Each statement has its own snapshot, which does not include this transaction.
   from_elsewhere text := 'FROM %s WHERE xid >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint
     AND xid IS DISTINCT FROM pg_catalog.pg_current_xact_id_if_assigned()::text::bigint';
   found_some boolean;
@@ -52,19 +53,19 @@ BEGIN
       MESSAGE = 'sa_pgnotify: the change log can be emptied in READ COMMITTED only',
       HINT = 'Another transaction does not see what was committed after its beginning, and would remove that unread.';
   END IF;
-  -- Another one does the same, in a transaction that may be open for long, and whoever waited for it would hold locks meanwhile.
+  -- If another session empties the log, its transaction may stay open for long, and a session that waited for it would hold locks.
   PERFORM FROM {head} WHERE id = 0 FOR UPDATE SKIP LOCKED;
   IF NOT FOUND AND EXISTS (SELECT FROM {head} WHERE id = 0) THEN
     RETURN;
   END IF;
-  -- What a restore has brought from another server, where transaction ids were further on: it would seem new when ours come there.
+  -- Rows that were restored from a server with greater transaction ids would seem new once this server's ids get there.
   FOREACH place IN ARRAY slots LOOP
     EXECUTE pg_catalog.format('SELECT EXISTS (SELECT ' || from_elsewhere || ')', place) INTO found_some;
     IF found_some THEN
       EXECUTE pg_catalog.format('DELETE ' || from_elsewhere, place);
     END IF;
   END LOOP;
-  -- The oldest first: the one that comes to be written to next.
+  -- The oldest slot first, because it is the one that will be written to next.
   FOR step IN 1 .. {count} - 1 LOOP
     slot := ((newest >> {bits}) + step) & ({count} - 1);
     place := slots[slot + 1];
@@ -74,7 +75,7 @@ BEGIN
     IF last_xid < horizon OR {exceeds} THEN
       BEGIN
         EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', place);
-        -- What came between the look and the lock.
+        -- Rows may have come before the lock was taken.
         EXECUTE pg_catalog.format('SELECT xid FROM %s ORDER BY xid DESC LIMIT 1', place) INTO last_xid;
         IF last_xid < horizon OR {exceeds} THEN
           INSERT INTO {head} AS head (id, removed, lost) VALUES (0, last_xid, 0)
@@ -82,7 +83,7 @@ BEGIN
           EXECUTE pg_catalog.format('TRUNCATE %s', place);
         END IF;
       EXCEPTION WHEN lock_not_available THEN
-        NULL; -- somebody reads or writes it just now
+        NULL; -- another session is reading or writing it
       END;
     END IF;
   END LOOP;
@@ -91,7 +92,7 @@ $prune$
 """
 
 
-# A transaction id without its epoch is 32 bits long; what runs now is of the epoch of now.
+# backend_xid is 32 bits long, without the epoch. A transaction that is running is of the current one.
 _STATE = """
 SELECT (SELECT sum(s) FROM unnest(ARRAY[{sizes}]) AS s)::bigint, {filled}, c.name,
   coalesce(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - c.moved_at), 0)::float8,
@@ -105,16 +106,16 @@ FROM (SELECT) AS one LEFT JOIN LATERAL (
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """What the change log comes to.
+    """How large the change log is, and what keeps it from being emptied.
 
     :ivar size: bytes of all slots, with their indexes.
     :ivar filled: how many slots hold changes.
-    :ivar hindmost: name of the consumer that holds up the removal, None if there is no consumer;
-        ``seconds`` since it last moved.
-    :ivar holder: what the transaction that holds up the removal is, if it is one: process id, user
-        and state.
-    :ivar table: the schema and name of the table that has a place of its own under that name, and
-        is not read; None if it is the consumer.
+    :ivar hindmost: name of the consumer that is furthest behind; None if there is no consumer.
+    :ivar seconds: how long ago that consumer last moved.
+    :ivar holder: process id, user and state of the transaction that keeps changes from being
+        removed; None if no transaction does.
+    :ivar table: the schema and name of the table that is furthest behind, if it has a place of its
+        own under that name; None if it is the consumer itself.
     """
 
     size: int
@@ -126,7 +127,8 @@ class LogState:
 
     @property
     def is_held_up(self) -> bool:
-        """Whether more is kept than what is being written, and somebody is to blame."""
+        """Whether more slots are filled than in normal operation, for a reason that should be
+        fixed."""
         return self.filled > USUAL_SLOTS and (
             self.hindmost is None or self.holder is not None or self.seconds > LATE_SECONDS
         )
@@ -134,9 +136,9 @@ class LogState:
     def __str__(self) -> str:
         text = f"the change log takes {self.size / 1e6:.0f} MB"
         if self.holder is not None:
-            return f"{text}: {self.holder} has been open for long, and holds up the removal of what was read. End it"
+            return f"{text}: the transaction of {self.holder} has been open for long, and holds up the removal of what was read. End it"
         if self.hindmost is None:
-            return f"{text}, and nobody consumes it: run a Consumer, or take durable=True away"
+            return f"{text}, and nobody consumes it: run a Consumer, or remove durable=True from its tables"
         if self.table is not None:
             return (
                 f"{text}: {self.table} has not been read under the name {self.hindmost!r} for {self.seconds:.0f} s, and holds up the "
@@ -151,9 +153,9 @@ class LogState:
 
 
 def prune(execute: Execute, names: LogNames, settings: LogSettings) -> LogState:
-    """Empty the slots that may be emptied, and return what is left.
+    """Empty the slots that may be emptied, and return the state of the log.
 
-    :raises Exception: the driver's own, if the role may not empty them: it needs TRUNCATE on the
+    :raises Exception: the driver's error if the role may not empty them. It needs TRUNCATE on the
         slots, and INSERT and UPDATE on the head.
     """
     exceeds = []
@@ -180,7 +182,7 @@ def prune(execute: Execute, names: LogNames, settings: LogSettings) -> LogState:
 
 
 def state(execute: Execute, names: LogNames) -> LogState:
-    """What the change log comes to now."""
+    """Return how large the log is now, and what keeps it from being emptied."""
     sizes = ", ".join(
         f"pg_catalog.pg_total_relation_size({literal(slot)}::regclass)" for slot in names.slots
     )

@@ -1,9 +1,9 @@
-"""Which transactions had ended at a moment, and places in the change log that are said by such
-moments.
+"""Snapshots, which say which transactions had ended at a moment, and positions in the change log,
+which consist of snapshots.
 
-A place is between two snapshots rather than at a number, because rows become visible in another
-order than they are numbered in; and tables that are read together may have come there from
-different places.
+A position lies between two snapshots rather than at a number, because rows do not become visible in
+the order of their numbers. The tables that are read together may have come there from different
+snapshots.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ __all__ = ["HERE", "Position", "Snapshot", "Tables", "beginning"]
 class Snapshot:
     """Which transactions had ended at a moment (PostgreSQL's ``pg_snapshot``).
 
-    :ivar xmin: all below have ended; ``xmax``: none from here on has; ``running``: those between
-        that had not.
+    :ivar xmin: all transactions below it had ended.
+    :ivar xmax: no transaction from it on had ended.
+    :ivar running: the transactions between the two that had not ended.
     """
 
     xmin: int
@@ -29,7 +30,8 @@ class Snapshot:
 
     @classmethod
     def parse(cls, text: str) -> Snapshot:
-        """
+        """Return the snapshot that PostgreSQL writes as ``text``.
+
         >>> Snapshot.parse("10:14:10,12")
         Snapshot(xmin=10, xmax=14, running=(10, 12))
         """
@@ -41,16 +43,16 @@ class Snapshot:
 
     @property
     def not_seen(self) -> str:
-        """An SQL condition on a transaction id: it is not visible in this snapshot."""
+        """An SQL condition that a transaction id is not visible in this snapshot."""
         return f"(xid >= {self.xmax} OR xid = ANY ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
 
     @property
     def seen(self) -> str:
-        """An SQL condition on a transaction id: it is visible in this snapshot."""
+        """An SQL condition that a transaction id is visible in this snapshot."""
         return f"(xid < {self.xmax} AND xid <> ALL ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
 
     def until(self, xid: int) -> Snapshot:
-        """The same, as if of the transactions from ``xid`` on none had ended.
+        """Return the same snapshot, as if no transaction from ``xid`` on had ended.
 
         >>> str(Snapshot.parse("10:14:10,12").until(12))
         '10:12:10'
@@ -62,7 +64,7 @@ class Snapshot:
         )
 
     def both(self, other: Snapshot) -> Snapshot:
-        """What had ended in either.
+        """Return the snapshot in which a transaction has ended if it has ended in both.
 
         >>> str(Snapshot.parse("10:14:10,12").both(Snapshot.parse("11:13:11")))
         '10:13:10,11,12'
@@ -73,13 +75,13 @@ class Snapshot:
 
 
 HERE = "xid < (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint)"
-"""An SQL condition on a transaction id: it is of this server. In a restored log are those of
-another one, which would seem new for long."""
+"""An SQL condition that a transaction id is of this server. A restored log has ids of another
+server, which would seem new for long."""
 
 
 def beginning(removed: int) -> Snapshot:
-    """A snapshot in which no change of the log is visible, and none is missed that had been removed
-    by then.
+    """Return a snapshot in which no change of the log is visible. Changes that the log has already
+    removed do not count as missed.
 
     :param removed: the greatest transaction id among the changes that the log has removed.
     """
@@ -87,25 +89,24 @@ def beginning(removed: int) -> Snapshot:
 
 
 Tables = tuple[tuple[str, str | None], ...]
-"""Tables by their names in messages, in order; each with the snapshot that it is read from, None
+"""Tables by their names in messages, in order; each with the snapshot from which it is read, or None
 for the position's own ``last``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the change log: all before it has been read, nothing after it.
+    """A position in the change log: everything before it has been read, nothing after it.
 
-    :ivar last: the snapshot (PostgreSQL's text form) up to which all was read.
-    :ivar target: the one up to which it is being read; None between two.
-    :ivar tx_end: number of the last row of the log of the transaction that was reached; 0 if none
-        was.
+    :ivar last: the snapshot (PostgreSQL's text form) up to which everything was read.
+    :ivar target: the snapshot up to which the log is being read; None between two windows.
+    :ivar tx_end: number of the last row of the transaction that was reached; 0 if none was.
     :ivar row_id: number of the row that was reached.
-    :ivar row_part: how many changes of that row lie before the place.
-    :ivar tables: the tables whose changes are read here; empty for those of whichever reader comes
-        here.
-    :ivar among: tables whose changes are not read here, though they count for the order of the
-        transactions up to ``target``: they were read together with the others when that window was
-        begun.
+    :ivar row_part: how many changes of that row lie before the position.
+    :ivar tables: the tables whose changes are read from here; empty for those of whichever reader
+        comes here.
+    :ivar among: tables whose changes are not read from here, but count for the order of the
+        transactions up to ``target``, because they were read together with the others when that
+        window was opened.
     """
 
     last: str
@@ -118,7 +119,7 @@ class Position:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the tables whose changes are read here."""
+        """The names of the tables whose changes are read from here."""
         return tuple(name for name, _ in self.tables)
 
     @property
@@ -131,18 +132,18 @@ class Position:
 
     @property
     def unread(self) -> str:
-        """An SQL condition on a row of the log: it is of a table that is read here, and was not
-        visible in the snapshot of that."""
+        """An SQL condition that a row of the log belongs to a table that is read from here, and was
+        not visible in the snapshot from which that table is read."""
         return self._condition(self.tables)
 
     @property
     def ordered(self) -> str:
-        """An SQL condition on a row of the log: it counts for the order of what is read here."""
+        """An SQL condition that a row of the log counts for the order of what is read from here."""
         return self._condition((*self.tables, *self.among))
 
     def within(self, *, ordered: bool) -> str:
-        """An SQL condition on a row of a transaction that has some that are :attr:`ordered`: it is
-        as well, or it is :attr:`unread`."""
+        """Return an SQL condition for the rows of a transaction that has :attr:`ordered` rows: that
+        a row is :attr:`ordered`, or that it is :attr:`unread`."""
         tables = (*self.tables, *self.among)
         together = len({since or self.last for _, since in tables}) < 2
         return self._condition(tables if ordered else self.tables, with_id=not together)
@@ -157,4 +158,4 @@ class Position:
             else f"relation IN ({', '.join(names)})"
             for since, names in groups.items()
         ]
-        return f"({' OR '.join(either) or 'relation IS NULL'})"  # which none is
+        return f"({' OR '.join(either) or 'relation IS NULL'})"  # NULL, as no row's is

@@ -5,12 +5,12 @@ and Alembic handle them.
 
     class Base(DeclarativeBase): ...
 
-    ChangeLog(Base.metadata, schema="audit", max_age=timedelta(days=30))   # optional: a table marked durable makes it as well
+    ChangeLog(Base.metadata, schema="audit", max_age=timedelta(days=30))   # optional: the first durable table creates one
 
-It is hard to remove from a log without slowing those who write to it: deleting rows makes work for
-the writers' vacuum, and making and dropping partitions while the program runs makes tables that no
-migration knows, and a write that meets no partition is lost. So there are a few fixed tables, the
-slots, which the changes fill in turn by their number, and which are emptied as a whole.
+Removing changes must not slow down the writers. Deleting rows makes work for VACUUM. Partitions
+that are created and dropped while the program runs are tables that no migration knows, and a write
+that finds no partition is lost. So there are a few fixed tables, the slots: changes fill them in
+turn by their number, and each is emptied as a whole.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ __all__ = ["ChangeLog", "LogNames", "LogSettings"]
 
 SLOTS = 4
 SLOT_BITS = 15
-"""A slot takes 2**15 rows of the log before the next one is filled; a row has up to 64 KB, most
-have some hundred bytes."""
+"""A slot takes 2**15 rows of the log before the next one is filled. A row has at most 64 KB, and
+usually some hundred bytes."""
 PREFIX = "sa_pgnotify_log"
 INFO_KEY = "sa_pgnotify_log"
 CONSUMERS = "sa_pgnotify_consumers"
 PARKED = "sa_pgnotify_parked"
 SLOT_NAMES = tuple(f"{PREFIX}_{slot}" for slot in range(SLOTS))
 ID_SEQUENCE, LOST_SEQUENCE = f"{PREFIX}_id_seq", f"{PREFIX}_lost_seq"
-"""The names that PostgreSQL gives to the sequences of the head's identity columns."""
+"""The names that PostgreSQL gives the sequences of the head's identity columns."""
 TABLE_NAMES = frozenset({PREFIX, *SLOT_NAMES, CONSUMERS, PARKED})
 """The bare names of all tables of a change log."""
 
 
 @dataclass(frozen=True)
 class LogNames:
-    """What the log's tables are called, as SQL.
+    """The names of the log's tables, as SQL.
 
-    :ivar schema: their schema as declared, or None for the one that ``search_path`` gives.
+    :ivar schema: their schema as declared; None for the one that ``search_path`` gives.
     """
 
     schema: str | None = None
 
     def of(self, name: str) -> str:
-        """A name in the log's schema, as SQL."""
+        """Return a name in the log's schema, as SQL."""
         return quote(name) if self.schema is None else f"{quote(self.schema)}.{quote(name)}"
 
     @property
@@ -77,7 +77,7 @@ class LogNames:
 
     @property
     def lost(self) -> str:
-        """The sequence that counts the changes which a trigger could not write into any slot."""
+        """The sequence that counts the changes that a trigger could not write to any slot."""
         return self.of(LOST_SEQUENCE)
 
     @property
@@ -100,10 +100,10 @@ class LogNames:
 
 @dataclass(frozen=True)
 class LogSettings:
-    """How long the log keeps what a consumer has not yet read.
+    """How long the log keeps changes that some consumer has not read.
 
-    :ivar max_age: since the newest change of a slot; None for no limit.
-    :ivar max_size: bytes of all slots, with their indexes; None for no limit.
+    :ivar max_age: the greatest age of a slot's newest change; None for no limit.
+    :ivar max_size: the most bytes of all slots, with their indexes; None for no limit.
     """
 
     max_age: timedelta | None = timedelta(days=7)
@@ -113,15 +113,15 @@ class LogSettings:
 class ChangeLog:
     """The change log of a MetaData: one for all its durable tables.
 
-    Call it before the first table is marked durable, if the defaults are not what you want.
+    Create it before the first table is marked durable if you want other settings than the defaults.
 
-    :param metadata: where its tables are, or are added.
-    :param schema: of its tables; by default that of the MetaData.
-    :param max_age: how long a change is kept that a consumer has not yet read; None for ever.
-    :param max_size: bytes that the log may take before changes go that a consumer has not yet read;
-        None for any number.
+    :param metadata: the MetaData that has its tables, or gets them.
+    :param schema: the schema of its tables; by default that of the MetaData.
+    :param max_age: how long a change is kept that some consumer has not read; None for ever.
+    :param max_size: the bytes that the log may take before changes are removed that some consumer
+        has not read; None for any number.
     :raises NotifyConfigError: if the MetaData has a log already, with other settings.
-    :ivar tables: all of them.
+    :ivar tables: all tables of the log.
     """
 
     def __init__(
@@ -140,8 +140,8 @@ class ChangeLog:
         ):
             raise NotifyConfigError(
                 "ChangeLog",
-                "this MetaData has one already, with other settings: a table marked durable has made it. "
-                "Make it right after the declarative base, before any model",
+                "this MetaData has a change log already, with other settings: a table marked durable has created it. "
+                "Create yours right after the declarative base, before any model",
             )
         self._take(known.head if known is not None else _head(metadata, schema, settings))
 
@@ -166,15 +166,15 @@ class ChangeLog:
 
 
 def find_log(metadata: MetaData) -> ChangeLog | None:
-    """The log of a MetaData, also of one into which the tables of another were copied; None if it
+    """Return the log of a MetaData, even if its tables were copied from another MetaData; None if it
     has none."""
     head = _find_head(metadata)
     return None if head is None else ChangeLog._of(head)
 
 
 def log_schema(metadata: MetaData, default: str | None) -> str | None:
-    """The schema of a MetaData's log, ``default`` if it has none: tables may have been copied into
-    it, with another schema."""
+    """Return the schema of a MetaData's log, which may differ from the original one if its tables were
+    copied; ``default`` if it has no log."""
     head = _find_head(metadata)
     return default if head is None else head.schema
 
@@ -186,7 +186,7 @@ def _find_head(metadata: MetaData) -> Table | None:
 
 
 def log_of(metadata: MetaData) -> ChangeLog:
-    """The log of a MetaData, which gets one if it has none."""
+    """Return the log of a MetaData, which gets one if it has none."""
     return find_log(metadata) or ChangeLog(metadata)
 
 
@@ -243,66 +243,49 @@ def _slot(metadata: MetaData, schema: str | None, number: int) -> Table:
 
 def _consumers(metadata: MetaData, schema: str | None) -> Table:
     return _table(
-        metadata,
-        schema,
-        CONSUMERS,
+        metadata, schema, CONSUMERS, *_key_columns(), *_position_columns(), *_state_columns()
+    )
+
+
+def _key_columns() -> list[Column[Any]]:
+    relation = "empty: the consumer's position; else the table that has this place of its own"
+    return [
         Column("name", Text, primary_key=True),
         Column("part", SmallInteger, primary_key=True, autoincrement=False),
         Column("parts", SmallInteger, primary_key=True, autoincrement=False),
-        Column(
-            "relation",
-            Text,
-            primary_key=True,
-            comment="empty: the consumer's position; else the table that has this place of its own",
-        ),
-        Column(
-            "origin",
-            Text,
-            nullable=False,
-            comment="the server and the tables that its position is of",
-        ),
+        Column("relation", Text, primary_key=True, comment=relation),
+    ]
+
+
+def _position_columns() -> list[Column[Any]]:
+    origin = "the server and the tables that its position is of"
+    tx_end = "the last row of the transaction that it has reached"
+    row_id = "the row of the log that it has reached"
+    row_part = "how many changes of that row it has read"
+    relations = "JSON: the tables read from here, each with the snapshot it is read from, or null"
+    among = "JSON: the same of tables that only count for the order up to the target"
+    return [
+        Column("origin", Text, nullable=False, comment=origin),
         Column("last", Text, nullable=False, comment="the snapshot up to which it has read all"),
         Column("target", Text, comment="the snapshot up to which it reads"),
-        Column(
-            "tx_end",
-            BigInteger,
-            nullable=False,
-            comment="the last row of the transaction that it has reached",
-        ),
-        Column(
-            "row_id", BigInteger, nullable=False, comment="the row of the log that it has reached"
-        ),
-        Column(
-            "row_part", Integer, nullable=False, comment="how many changes of that row it has read"
-        ),
-        Column(
-            "relations",
-            Text,
-            nullable=False,
-            comment="JSON: the tables read from here, each with the snapshot it is read from, or null",
-        ),
-        Column(
-            "among",
-            Text,
-            nullable=False,
-            comment="JSON: the same of tables that only count for the order up to the target",
-        ),
-        Column(
-            "lost",
-            BigInteger,
-            nullable=False,
-            comment="how many lost changes it has reported: a value of the sequence of that name",
-        ),
-        Column(
-            "lock",
-            BigInteger,
-            nullable=False,
-            comment="the key of the advisory lock of the process that works",
-        ),
+        Column("tx_end", BigInteger, nullable=False, comment=tx_end),
+        Column("row_id", BigInteger, nullable=False, comment=row_id),
+        Column("row_part", Integer, nullable=False, comment=row_part),
+        Column("relations", Text, nullable=False, comment=relations),
+        Column("among", Text, nullable=False, comment=among),
+    ]
+
+
+def _state_columns() -> list[Column[Any]]:
+    lost = "how many lost changes it has reported: a value of the sequence of that name"
+    lock = "the key of the advisory lock of the process that works"
+    return [
+        Column("lost", BigInteger, nullable=False, comment=lost),
+        Column("lock", BigInteger, nullable=False, comment=lock),
         Column("failing", Text, comment="the change that failed, and is tried again"),
         Column("failures", Integer, nullable=False, server_default="0"),
         Column("moved_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    )
+    ]
 
 
 def _parked(metadata: MetaData, schema: str | None) -> Table:

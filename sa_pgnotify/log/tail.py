@@ -1,5 +1,11 @@
-"""Following the change log on one connection: read, linger, sleep until rung; and know when the
-place in it was lost."""
+"""Following the change log on one connection: read, sleep until a writer rings, and notice when
+changes or the position itself were lost.
+
+A reader that polled would be late or a burden. One that only waited for notifications would miss
+the writers that committed before it slept, and each of those that could not write to the log.
+:class:`~sa_pgnotify.protocol.doorbell.Doorbell` and :class:`~sa_pgnotify.log.losses.Losses` decide
+when to look; :class:`Tail` runs the SQL for them.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +16,18 @@ from ..errors import ListenUnavailable
 from ..protocol.doorbell import Doorbell, bell_channel, doorbell_key
 from ..sql import Execute, literal
 from .losses import NEXT_ID, Losses
+from .origin import current_position, origin_of
 from .reader import LogReader, LogRow
 from .snapshots import Position, beginning
 from .tables import LogNames
 
-__all__ = ["Tail", "origin_of"]
+__all__ = ["Tail"]
 
 LOST_TO_RETENTION = (
     "the log has removed changes that were not read: they exceeded its max_age or max_size"
 )
 LOST_TO_RESTORE = (
-    "the log is not the one that the position is of: it was restored, or its tables were made anew"
+    "the position belongs to another log: this one was restored, or its tables were created again"
 )
 LOST_TO_CRASH = (
     "the server has lost changes that were committed and read: it crashed while synchronous_commit was off, or a standby took over that "
@@ -28,35 +35,13 @@ LOST_TO_CRASH = (
 )
 
 
-def origin_of(execute: Execute, names: LogNames) -> str:
-    """What a position is a position in: the server, whose transaction ids it names, and the log's
-    tables.
-
-    :raises ListenUnavailable: if there is no change log.
-    """
-    oids = ", ".join(
-        f"pg_catalog.to_regclass({literal(name)})::oid::bigint"
-        for name in (names.head, *names.slots)
-    )
-    system = "(SELECT system_identifier FROM pg_catalog.pg_control_system())"
-    ((origin,),) = execute(
-        f"SELECT pg_catalog.concat({system}, ':', pg_catalog.array_to_string(ARRAY[{oids}], ':', '-'))"
-    )
-    if "-" in origin:
-        raise ListenUnavailable(
-            "log",
-            f"the tables of the change log {names.head} do not exist",
-            "Run metadata.create_all(engine), or the migration",
-        )
-    return str(origin)
-
-
 class Tail:
-    """A reader of the log and its doorbell, on a connection in autocommit that LISTENs on
+    """A reader of the log with its doorbell, on a connection in autocommit that LISTENs on
     :attr:`channel`.
 
     :param relations: as of :class:`~sa_pgnotify.log.reader.LogReader`.
-    :ivar reader: where it is; ``losses`` what it knows of changes that are missing in the log.
+    :ivar reader: reads the log, and holds the position.
+    :ivar losses: finds changes that are missing in the log.
     """
 
     def __init__(self, names: LogNames, relations: Iterable[str] | None) -> None:
@@ -65,133 +50,147 @@ class Tail:
         self.losses = Losses(names)
         self._origin: str | None = None
         self._doorbell = Doorbell()
-        self._shown: tuple[str, ...] = ()  # the tables for which it shows that it sleeps
-        self._told_removed = -1
+        self._locked: tuple[str, ...] = ()  # the tables whose locks show that the reader sleeps
+        self._reported_removed = -1
         self._missing: str | None = None
 
     @staticmethod
     def channel(execute: Execute, names: LogNames) -> str:
-        """The channel on which readers of the log are rung."""
+        """Return the channel on which writers wake the readers of the log."""
         ((channel,),) = execute(f"SELECT {bell_channel(f'{literal(names.head)}::regclass::oid')}")
         return str(channel)
 
+    @property
+    def origin(self) -> str | None:
+        """The log that is read, see :func:`origin_of`; None before the first connection."""
+        return self._origin
+
+    # -- the connection ----------------------------------------------------------------------------
+
     def connected(self, execute: Execute) -> str | None:
-        """There is a new connection: go on where it was; the first time, begin now.
+        """Follow the log on a new connection from the same position; the first time, from now.
 
-        :returns: why the place was lost, if it was.
+        :returns: why the position was lost; None if it was not.
         """
-        was = self._origin
-        self.attach(execute)
-        if was == self._origin and self.reader.resume(execute):
-            self.losses.rung()
+        before = self._origin
+        self.use_connection(execute)
+        if before == self._origin and self.reader.resume(execute):
+            self.losses.wake()
             return None
-        self._told_removed, self._missing = -1, None
+        self._forget_losses()
         self.losses.start(self.losses.before(execute))
-        self.reader.begin(execute, self.now(execute))
-        return None if was is None else LOST_TO_CRASH if was == self._origin else LOST_TO_RESTORE
+        self.reader.begin(execute, current_position(execute))
+        if before is None:
+            return None
+        return LOST_TO_CRASH if before == self._origin else LOST_TO_RESTORE
 
-    def attach(self, execute: Execute) -> None:
-        """There is a new connection, for a reader that knows its place by other means."""
+    def use_connection(self, execute: Execute) -> None:
+        """Use a new connection; the caller goes to a position that it has stored."""
         self._doorbell.reset()
         self._origin = origin_of(execute, self.names)
 
     def go_to(self, position: Position, seen: int) -> None:
-        """Read on from a place; what was reported since then is reported again.
+        """Read on from a position. What was reported since then is reported again.
 
         :param seen: how many changes are known to be missing in the log, see :attr:`Losses.seen`.
         """
-        self._told_removed, self._missing = -1, None
+        self._forget_losses()
         self.reader.go_to(position)
         self.losses.start(seen)
-        self.rung()
+        self.wake()
+
+    def _forget_losses(self) -> None:
+        self._reported_removed, self._missing = -1, None
 
     def verify(self, execute: Execute) -> None:
-        """Find out whether the log is still the one that is followed: of another, its writers ring
-        elsewhere.
+        """Check that the log is still the one that is followed. Writers of another one would not
+        wake this reader.
 
         :raises ListenUnavailable: if it is not.
         """
         if origin_of(execute, self.names) != self._origin:
             raise ListenUnavailable(
-                "log", f"the tables of the change log {self.names.head} were made anew"
+                "log", f"the tables of the change log {self.names.head} were created again"
             )
-        self.reader.look_around(execute)
-        self.losses.rung()
+        self.reader.note_newest(execute)
+        self.losses.wake()
 
     def leave(self, execute: Execute) -> None:
-        """Follow it no more, on a connection that stays: nobody is to ring for it."""
+        """Stop following, on a connection that stays open, so that no writer rings for this
+        reader."""
         if self._doorbell.shown:
-            self._unlock(execute, self._shown)
+            self._unlock(execute, self._locked)
         self._doorbell.reset()
 
+    # -- sleeping ----------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Read at once, because there may be something new."""
+        self._doorbell.rung()
+
+    @property
+    def asleep(self) -> bool:
+        """Whether only a writer, or :meth:`wake`, makes it read again."""
+        return self._doorbell.asleep
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until :meth:`read` should be called; ``math.inf`` if not before :meth:`wake`."""
+        return max(0.0, min(self._doorbell.due, self.losses.due) - monotonic())
+
+    def _prepare_to_sleep(self, execute: Execute) -> None:
+        """Show that the reader sleeps, if it should: by the lock of each table that it reads."""
+        bell = self._doorbell
+        if bell.shown and self._locked != self.reader.relations:
+            self.leave(execute)  # so that it sleeps again with the locks of its new tables
+        if bell.wants_to_sleep(monotonic()):
+            self._locked = self.reader.relations
+            if self._lock(execute):
+                ((next_id,),) = execute(NEXT_ID)
+                bell.show(int(next_id), monotonic())
+            else:
+                bell.refuse()
+
     def _lock(self, execute: Execute) -> bool:
-        """Take the lock of each table, or none if one cannot be had: any role may hold it, so it is
-        not waited for."""
-        had = self._each(execute, "try_advisory_lock_shared", self._shown)
-        if len(had) < len(self._shown):
-            self._unlock(execute, had)
-        return len(had) == len(self._shown)
+        """Take the lock of each table, or none if one is taken. Do not wait for it, because any
+        role may hold it for ever."""
+        taken = self._each(execute, "try_advisory_lock_shared", self._locked)
+        if len(taken) < len(self._locked):
+            self._unlock(execute, taken)
+        return len(taken) == len(self._locked)
 
     def _unlock(self, execute: Execute, names: Iterable[str]) -> None:
         self._each(execute, "advisory_unlock_shared", names)
 
     def _each(self, execute: Execute, function: str, names: Iterable[str]) -> list[str]:
-        """For which names the lock function gave true."""
+        """Return the names for which the lock function returned true."""
         assert self._origin is not None
         key = doorbell_key("name", self._origin.split(":")[1])
         listed = f"unnest(ARRAY[{', '.join(map(literal, names))}]::text[]) AS name"
         done = execute(f"SELECT name FROM {listed} WHERE pg_catalog.pg_{function}({key})")
         return [name for (name,) in done]
 
-    @property
-    def origin(self) -> str | None:
-        return self._origin
+    # -- reading -----------------------------------------------------------------------------------
 
-    @staticmethod
-    def now(execute: Execute) -> Position:
-        """The place behind all that is committed."""
-        ((snapshot,),) = execute("SELECT pg_catalog.pg_current_snapshot()::text")
-        return Position(str(snapshot))
-
-    def rung(self) -> None:
-        self._doorbell.rung()
-
-    @property
-    def asleep(self) -> bool:
-        return self._doorbell.asleep
-
-    @property
-    def due_in(self) -> float:
-        """Seconds until :meth:`look` is to be called; ``math.inf`` until somebody rings."""
-        return max(0.0, min(self._doorbell.due, self.losses.due) - monotonic())
-
-    def look(self, execute: Execute) -> list[LogRow]:
-        """Read the next page; none if nothing is new."""
-        bell = self._doorbell
-        if bell.shown and self._shown != self.reader.relations:
-            self.leave(execute)  # it is for other tables now that it may sleep
-        if bell.wants_to_sleep(monotonic()):
-            self._shown = self.reader.relations
-            if self._lock(execute):
-                ((next_id,),) = execute(NEXT_ID)
-                bell.show(int(next_id), monotonic())
-            else:
-                bell.refuse()
-        rows = self.reader.read(execute)
+    def read(self, execute: Execute) -> list[LogRow]:
+        """Return the next page; nothing if there is nothing new."""
+        self._prepare_to_sleep(execute)
+        reader, bell = self.reader, self._doorbell
+        rows = reader.read(execute)
         # A change that could not be logged may be older than one of these, and its notification
         # still on its way.
         if rows or self.losses.due <= monotonic():
-            self._missing = self.losses.look(execute, monotonic()) or self._missing
-        more = self.reader.position.target is not None
-        if bell.looked(self.reader.snapshot.xmin, monotonic(), found=bool(rows), more=more):
-            self._unlock(execute, self._shown)
+            self._missing = self.losses.check(execute, monotonic()) or self._missing
+        more = reader.position.target is not None
+        if bell.looked(reader.snapshot.xmin, monotonic(), found=bool(rows), more=more):
+            self._unlock(execute, self._locked)
         return rows
 
-    def lost(self) -> str | None:
-        """Why changes are missing before what :meth:`look` gave last, if some are; each reason
-        once."""
+    def take_loss(self) -> str | None:
+        """Return why changes are missing before the page that :meth:`read` returned last, once for
+        each reason; None if none are."""
         why, self._missing = self._missing, None
-        if self.reader.lost is not None and self.reader.lost > self._told_removed:
-            self._told_removed = self.reader.lost
+        if self.reader.lost is not None and self.reader.lost > self._reported_removed:
+            self._reported_removed = self.reader.lost
             return LOST_TO_RETENTION if why is None else f"{LOST_TO_RETENTION}; and {why}"
         return why

@@ -329,12 +329,12 @@ def test_arguments_that_cannot_work(engine, kind, Item):
         (("c", plain), {}, "not durable"),
         (("c", "channel"), {}, "plain channel"),
         (("c", Item, other), {}, "several MetaData"),
-        (("", Item), {}, "no name"),
-        (("a\0b", Item), {}, "no name"),
-        (("c", Item), {"partition": (2, 2)}, "is no part"),
+        (("", Item), {}, "not a consumer.s name"),
+        (("a\0b", Item), {}, "not a consumer.s name"),
+        (("c", Item), {"partition": (2, 2)}, "is not a part"),
         (("c", Item), {"batch_size": 0}, "greater than zero"),
         (("c", Item), {"heartbeat": 0}, "greater than zero"),
-        (("c", Item), {"start": "end"}, "no place in the log"),
+        (("c", Item), {"start": "end"}, "not a position in the log"),
         (("c",), {}, "nothing to consume"),
     ]
     for arguments, options, why in refused:

@@ -17,7 +17,7 @@ from consumers import Running, done
 from sqlalchemy import NullPool, create_engine
 
 from sa_pgnotify import Consumer
-from sa_pgnotify.consuming import follower as following
+from sa_pgnotify.consuming import position_lock
 
 KEY = "SELECT lock FROM sa_pgnotify_consumers"
 
@@ -99,7 +99,7 @@ def test_one_that_is_replaced_stands_by(engine, Item):
             wait_until(lambda: states[-1].state == "standing by")
             pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar()
         assert (
-            f"another one of this name works: process {pid} of the server (postgres"
+            f"another process is consuming under this name: session with PID {pid} (postgres"
             in states[-1].detail
         )
         insert(engine, 2)
@@ -127,7 +127,7 @@ def test_its_own_session_that_is_stuck(engine, proxy, proxied, Item):
 def test_its_own_batch_that_is_stuck(monkeypatch, engine, proxy, proxied, Item):
     """A batch whose session broke without the server's notice has the position locked there; that
     session is ended, and the batch comes again."""
-    monkeypatch.setattr(following, "LOCKED_LONG", 0.5)
+    monkeypatch.setattr(position_lock, "LOCKED_LONG", 0.5)
     broken = threading.Event()
 
     def work(session: Any, change: Any) -> None:
@@ -150,7 +150,7 @@ def test_its_own_batch_that_is_stuck(monkeypatch, engine, proxy, proxied, Item):
 def test_a_position_that_another_session_has_locked_is_reported(monkeypatch, engine, Item):
     """While a transaction holds the row of the position, the consumer says which session that is,
     once; then it goes on."""
-    monkeypatch.setattr(following, "LOCKED_LONG", 0.3)
+    monkeypatch.setattr(position_lock, "LOCKED_LONG", 0.3)
     states: list[Any] = []
     with Running(Consumer(engine, "c", Item, on_state=states.append)):
         insert(engine, 1)
@@ -162,7 +162,7 @@ def test_a_position_that_another_session_has_locked_is_reported(monkeypatch, eng
         wait_until(lambda: "Inserted 2" in done(engine))
     (said,) = [state.detail for state in states if state.state == "standing by"]
     assert said.startswith(
-        f"process {pid} of the server (postgres, idle in transaction) has locked the position for more than"
+        f"the session with PID {pid} (postgres, idle in transaction) has locked the position for more than"
     )
 
 

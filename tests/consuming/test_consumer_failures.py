@@ -242,7 +242,7 @@ def test_a_block_that_takes_too_long_for_the_server(engine, Consumer):
                     time.sleep(1.0)
                     session.execute(text("SELECT 1"))
         assert (
-            "whose transaction may be idle, or last, for 0.4 s. Take smaller batches"
+            "which allows a transaction to be idle, or to last, for 0.4 s. Take smaller batches"
             in " ".join(raised.value.__notes__)
         )
         (said,) = [state.detail for state in states if state.state == "batch failed"]

@@ -17,9 +17,8 @@ from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from sa_pgnotify import AsyncConsumer, Consumer, NotifyConfigError, PgNotifyError
-from sa_pgnotify.consuming import decoded as taking
-from sa_pgnotify.consuming import follower as following
-from sa_pgnotify.consuming.positions import StoredPosition
+from sa_pgnotify.consuming import chunks, read_ahead
+from sa_pgnotify.consuming.positions import ConsumerTable
 
 
 @pytest.fixture(params=["asyncpg", "psycopg"])
@@ -183,20 +182,16 @@ def test_a_seek_is_not_overwritten(engine, Item, monkeypatch):
     counts."""
     run(engine, "INSERT INTO items VALUES (1, 1)")
     with Consumer(engine, "c", Item, heartbeat=0.05) as consumer:
-        load, sought = StoredPosition.load, []
+        load, sought = ConsumerTable.load, []
 
-        def seeks(execute, names, key, lock=""):
-            stored = load(execute, names, key, lock)
-            if (
-                not lock
-                and not sought
-                and stored.position != consumer._worker._follower.tail.reader.position
-            ):
+        def seeks(table, execute):
+            stored = load(table, execute)
+            if not sought and stored.position != consumer._worker._follower.tail.reader.position:
                 sought.append(True)
                 Consumer(engine, "c", Item).seek("beginning")
             return stored
 
-        monkeypatch.setattr(StoredPosition, "load", seeks)
+        monkeypatch.setattr(ConsumerTable, "load", seeks)
         run(engine, "SELECT pg_current_xact_id()")  # so that there is something to pass
         assert numbers(consume(consumer, 1)) == [1]
     assert sought
@@ -205,7 +200,7 @@ def test_a_seek_is_not_overwritten(engine, Item, monkeypatch):
 def test_much_that_is_of_others(engine, Item, monkeypatch):
     """A batch is read for so long at most, and what was found until then is given out; what was
     read and not looked at is not lost."""
-    monkeypatch.setattr(following, "FILL_SECONDS", 0.0005)
+    monkeypatch.setattr(read_ahead, "FILL_SECONDS", 0.0005)
     run(engine, "ALTER TABLE done DROP CONSTRAINT done_what_key")
     with Consumer(engine, "c", Item, partition=(0, 50), heartbeat=0.05) as consumer:
         for first in range(0, 2000, 20):
@@ -213,7 +208,7 @@ def test_much_that_is_of_others(engine, Item, monkeypatch):
                 engine,
                 f"INSERT INTO items SELECT i, 0 FROM generate_series({first}, {first + 19}) AS i",
             )
-        mine = [i for i in range(2000) if taking.part_of([str(i)], 50) == 0]
+        mine = [i for i in range(2000) if chunks.part_of([str(i)], 50) == 0]
         assert numbers(consume(consumer, len(mine))) == mine
 
 

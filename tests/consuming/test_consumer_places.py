@@ -139,7 +139,7 @@ def test_places_that_are_none(engine, Consumer):
         Consumer().seek("now")
     with pytest.raises(PgNotifyError, match="not known in this database"):
         Consumer().lag()
-    with Consumer() as consumer, pytest.raises(ValueError, match="is no place"):
+    with Consumer() as consumer, pytest.raises(ValueError, match="is not a position"):
         consumer.seek("end")
 
 

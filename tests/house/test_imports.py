@@ -115,8 +115,8 @@ def test_folders_say_what_they_are_for():
 
 DECIDES = (
     *(module for module in FILES if module.startswith(("protocol.", "events."))),
-    *("log.snapshots", "log.reader", "log.losses"),
-    *("consuming.chunks", "consuming.decoded", "consuming.places", "consuming.claim"),
+    *("log.snapshots", "log.reader", "log.witnesses", "log.losses"),
+    *("consuming.chunks", "consuming.places", "consuming.claim"),
 )
 
 

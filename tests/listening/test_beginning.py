@@ -10,9 +10,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sa_pgnotify import ChangeLog, Consumer, Gap, NotifyOnChange, NotifySpec, forget, prune
+from sa_pgnotify.log.origin import current_position
 from sa_pgnotify.log.reader import LogReader
 from sa_pgnotify.log.tables import LogNames
-from sa_pgnotify.log.tail import Tail
 from sa_pgnotify.sql import execute_on
 
 SLOT = 1 << 15
@@ -111,7 +111,7 @@ def test_what_is_removed_is_told_where_nobody_consumes(engine):
     item = items(engine, max_size=1)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         execute = execute_on(connection)
-        reader = LogReader(LogNames(), ["public.items"], Tail.now(execute))
+        reader = LogReader(LogNames(), ["public.items"], current_position(execute))
         run(engine, "INSERT INTO items VALUES (1)")
         next_slot(engine, 1)
         run(engine, "INSERT INTO items VALUES (2)")

@@ -195,7 +195,7 @@ class Reading:
             taken = self.chance.randint(1, len(here)) if self.chance.random() < 0.2 else len(here)
             self.told += [(row.xid, change) for change in here[:taken]]
             if taken < len(here) or self.chance.random() < 0.2:
-                self.reader = LogReader(NAMES, self.relations, row.behind(taken - 1))
+                self.reader = LogReader(NAMES, self.relations, row.after_change(taken - 1))
                 break
         return bool(rows)
 

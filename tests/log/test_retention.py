@@ -29,7 +29,7 @@ from sa_pgnotify import (
     notify_on_change,
     prune,
 )
-from sa_pgnotify.consuming import follower as following
+from sa_pgnotify.consuming import pruning
 from sa_pgnotify.consuming.admin import forget
 from sa_pgnotify.log import retention
 from sa_pgnotify.triggers.templates import v1_log as template_v1_log
@@ -321,7 +321,7 @@ def test_a_role_that_may_not_is_warned_once(engine, admin, caplog, monkeypatch):
         tried.append(None)
         return retention.prune(*arguments)
 
-    monkeypatch.setattr(following, "prune", count)
+    monkeypatch.setattr(pruning, "prune", count)
     try:
         with (
             caplog.at_level(logging.WARNING, "sa_pgnotify"),

@@ -85,7 +85,7 @@ class State(NamedTuple):
 
 
 class Model:
-    """The protocol, as the trigger functions and :meth:`sa_pgnotify.log.tail.Tail.look` follow it.
+    """The protocol, as the trigger functions and :meth:`sa_pgnotify.log.tail.Tail.read` follow it.
 
     :ivar Bell: the Doorbell of its readers.
     :ivar atomic: whether writers take the lock and give it back in one step.
@@ -294,14 +294,14 @@ def test_look_does_as_the_model_does():
 
     tail = Tail(LogNames(), ["t"])
     tail._origin = "system:1:2:3:4:5"
-    tail.look(execute)
+    tail.read(execute)
     tail._doorbell._quiet_since -= LATER
     ran.clear()
-    tail.look(execute)
+    tail.read(execute)
     assert (ran, tail.asleep) == (["lock_shared", "age", "rows"], True)
     ran.clear()
     found.append(("8:8:", None, 1, 7, 1, "t", "", ""))
-    tail.look(execute)
+    tail.read(execute)
     assert [*ran, tail.asleep] == ["rows", "unlock", False]
 
 

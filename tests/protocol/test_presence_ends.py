@@ -182,8 +182,8 @@ def test_a_stranger_who_holds_the_doorbell_delays_nothing(engine, Listener, stra
             assert reasons(*take(listener, 1)) == [(number,)]
             assert time.monotonic() - begun < 0.5
         assert listener.get(2) is None
-        looks, look = [], tail.look
-        tail.look = lambda execute: looks.append(1) or look(execute)
+        looks, read = [], tail.read
+        tail.read = lambda execute: looks.append(1) or read(execute)
         time.sleep(1)
         assert len(looks) <= 3
         stranger.exec_driver_sql("SELECT pg_advisory_unlock_all()")

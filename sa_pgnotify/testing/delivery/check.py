@@ -36,7 +36,7 @@ from typing import Any
 
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
-from ...consuming.decoded import part_of
+from ...consuming.chunks import part_of
 from .readers import APPLICATION, GAP, LEAVE, ConsumeRows, Listening, Seen
 from .supervised import KillableProcess, SupervisedThread
 from .writers import (

@@ -1,0 +1,54 @@
+"""The change log behind an engine or connection of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, MetaData, Table
+
+from ..errors import PgNotifyError
+from ..log.tables import ChangeLog, LogNames, find_log
+from ..marking.sources import expand
+from ..sql import schema_translation
+
+__all__ = ["connected", "log_names_of", "log_of", "names_for"]
+
+
+@contextmanager
+def connected(bind: Engine | Connection) -> Iterator[Connection]:
+    """Yield a connection as it stands, or a new one of an engine in a transaction that is committed
+    at the end."""
+    if isinstance(bind, Connection):
+        yield bind
+    else:
+        with (
+            bind.connect().execution_options(isolation_level="READ COMMITTED") as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+
+def log_of(metadata: MetaData) -> ChangeLog:
+    """Return the change log of a MetaData.
+
+    :raises PgNotifyError: if it has none.
+    """
+    log = find_log(metadata)
+    if log is None:
+        raise PgNotifyError(
+            "this MetaData has no change log: none of its tables is marked durable=True"
+        )
+    return log
+
+
+def names_for(bind: Engine | Connection, log: ChangeLog) -> LogNames:
+    """Return the names of a log's tables in the database of ``bind``."""
+    return LogNames(schema_translation(bind)(log.names.schema))
+
+
+def log_names_of(bind: Engine | Connection, entities: tuple[Any, ...]) -> LogNames:
+    """Return the names of the tables of the log that ``entities`` are of."""
+    table: Table = next(iter(expand(entities).tables))
+    return names_for(bind, log_of(table.metadata))

@@ -1,0 +1,80 @@
+"""All consumers that a database knows, and how far each of them is behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from ..log.tables import LogNames
+from ..sql import Execute, execute_on
+from .log_access import connected
+from .positions import ConsumerKey, ConsumerTable, Lag
+
+__all__ = ["ConsumerStatus", "consumers"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStatus:
+    """A consumer as the database knows it.
+
+    :ivar name: the name under which its position is stored.
+    :ivar partition: ``(i, n)``: the consumer reads the i-th of n parts, counted from 0.
+    :ivar lag: how far it is behind. The lag of one of several parts counts the changes of all.
+    :ivar moved_at: when its position was stored last, by the server's clock.
+    :ivar failures: how often the change that it has reached has failed.
+    :ivar parked: how many changes are parked under its name.
+    :ivar log: the schema and name of its change log.
+    :ivar left_behind: how far each table is behind, by its schema and name, that has a place under
+        this name and that the version which works does not read. The log keeps the changes of such
+        a table until a version reads them, or until the table is passed to :func:`forget`.
+    """
+
+    name: str
+    partition: tuple[int, int]
+    lag: Lag
+    moved_at: datetime
+    failures: int
+    parked: int
+    log: str
+    left_behind: Mapping[str, Lag] = field(default_factory=dict)
+
+
+def consumers(bind: Engine | Connection) -> list[ConsumerStatus]:
+    """Return all consumers that the database knows, in all its change logs, by name."""
+    with connected(bind) as connection:
+        execute = execute_on(connection)
+        schemas = "SELECT n.nspname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+        found = [
+            LogNames(schema)
+            for (schema,) in execute(
+                f"{schemas} WHERE c.relname = 'sa_pgnotify_consumers' AND c.relkind = 'r'"
+            )
+        ]
+        return sorted(
+            (consumer for names in found for consumer in _of_log(execute, names)),
+            key=lambda consumer: (consumer.log, consumer.name, consumer.partition),
+        )
+
+
+def _of_log(execute: Execute, names: LogNames) -> Iterator[ConsumerStatus]:
+    parked = f"(SELECT count(*) FROM {names.parked} AS p WHERE p.name = c.name)"
+    rows = execute(
+        f"SELECT name, part, parts, moved_at, failures, {parked} FROM {names.consumers} AS c WHERE relation = ''"
+    )
+    for name, part, parts, moved_at, failures, count in list(rows):
+        table = ConsumerTable(names, ConsumerKey(name, part, parts))
+        stored = table.load_known(execute)
+        left_behind = {relation: table.lag(execute, at) for relation, at in stored.apart.items()}
+        yield ConsumerStatus(
+            name,
+            (part, parts),
+            table.lag(execute, stored.position),
+            moved_at,
+            failures,
+            count,
+            names.head,
+            left_behind,
+        )

@@ -1,0 +1,45 @@
+"""What a consumer does for the change log at its heartbeat: empty it, and report what hinders that."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from ..drivers import ListenConnection, errors_of
+from ..log.losses import Losses
+from ..log.retention import prune
+from ..log.tables import LogNames, LogSettings
+from ..states import State, States
+
+__all__ = ["Pruning"]
+
+
+class Pruning:
+    """Empties the change log for one consumer; each problem is reported once, and its end."""
+
+    def __init__(self, engine: Engine, settings: LogSettings, states: States) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._states = states
+        self._problem: str | None = None
+
+    def run(self, connection: ListenConnection, names: LogNames, losses: Losses) -> None:
+        """Empty what every consumer has passed, and report what hinders that."""
+        if (problem := losses.new_problem()) is not None:
+            self._states.report(State.LOSSES_UNSEEN, problem)
+        try:
+            state = prune(connection.execute, names, self._settings)
+        except errors_of(self._engine) as error:
+            if connection.closed:
+                raise
+            self._report(f"the change log is not emptied: {str(error).partition(chr(10))[0]}")
+            return
+        if state.is_held_up:
+            self._report(str(state))
+        elif self._problem is not None:
+            self._problem = None
+            self._states.report(State.HELD_UP_ENDED, state)
+
+    def _report(self, problem: str) -> None:
+        if self._problem is None:
+            self._states.report(State.HELD_UP, problem)
+        self._problem = problem

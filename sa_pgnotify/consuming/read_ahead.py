@@ -1,0 +1,159 @@
+"""What a consumer has read after its stored position and has not given out yet.
+
+Everything that is held here may be lost at any moment, with the connection or the process, and is
+then read again from the stored position. A ``Gap``, too, is given out again until a batch with it
+is committed.
+
+It is written as if it blocked, as :mod:`sa_pgnotify.listening.receiver` is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import Engine
+
+from ..drivers import ListenConnection
+from ..events.decoding import TableDecoder
+from ..events.stream import EventStream
+from ..log.reader import LogRow
+from ..log.snapshots import Position
+from ..log.tables import LogNames
+from ..log.tail import Tail
+from ..subscription.subscribe import read_again
+from .chunks import Chunk, cut, decode
+from .positions import ConsumerKey
+
+__all__ = ["ReadAhead"]
+
+FILL_SECONDS = 1.0
+"""The longest time for which one batch is read, if most of the changes are not for this
+consumer."""
+
+
+class ReadAhead:
+    """Reads and decodes the log for one consumer.
+
+    :param stopped: returns whether reading should stop.
+    :ivar sources: the tables that are wanted, by their names in messages.
+    :ivar chunks: decoded changes that were not given out yet.
+    """
+
+    def __init__(
+        self, engine: Engine, key: ConsumerKey, stream: EventStream, stopped: Callable[[], bool]
+    ) -> None:
+        self._engine = engine
+        self._key = key
+        self._stream = stream
+        self._stopped = stopped
+        self.sources: dict[str, TableDecoder] = {}
+        self.chunks: deque[Chunk] = deque()
+        self._rows: deque[LogRow] = deque()  # read, and not decoded yet
+        self._tail: Tail | None = None
+        self._gaps = 0
+
+    def use(self, log: LogNames, sources: dict[str, TableDecoder]) -> None:
+        """Read the tables ``sources`` from ``log``."""
+        if self._tail is None or self._tail.names != log:
+            self._tail = Tail(log, None)
+        self.sources = sources
+
+    @property
+    def tail(self) -> Tail:
+        assert self._tail is not None
+        return self._tail
+
+    @property
+    def origin(self) -> str:
+        """The log that is read, see :func:`sa_pgnotify.log.origin.origin_of`."""
+        assert self.tail.origin is not None
+        return self.tail.origin
+
+    @property
+    def position(self) -> Position:
+        """The position up to which the log was read."""
+        return self.tail.reader.position
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything that was read was given out, or was not for this consumer."""
+        return not self._rows and not self.chunks
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until :meth:`fill` may find something."""
+        return 0.0 if self._rows else self.tail.due_in
+
+    def go_to(self, position: Position, lost: int) -> None:
+        """Discard what was read, and read on from ``position``.
+
+        :param lost: how many changes are known to be missing in the log, see
+            :attr:`sa_pgnotify.log.losses.Losses.seen`.
+        """
+        self._rows.clear()
+        self.chunks.clear()
+        self.tail.go_to(position, lost)
+
+    def add_gap(
+        self,
+        why: str,
+        at: Position | None = None,
+        *,
+        frees: tuple[str, ...] = (),
+        lost: int | None = None,
+    ) -> None:
+        """Give out a ``Gap`` after what was decoded.
+
+        :param at: its position; None for the one up to which the log was decoded.
+        :param frees: see :attr:`Chunk.frees`; ``lost``: see :attr:`Chunk.lost`.
+        """
+        if at is None:
+            at = self._rows[0].before if self._rows else self.position
+        self._gaps += 1  # a different row for each, because failures are counted by row
+        row = LogRow(-self._gaps, -self._gaps, 0, 0, "", "", "", 0, at, at)
+        self.chunks.append(Chunk(row, [self._stream.lost_position(why)], 0, 1, frees, lost))
+
+    def cut(self, size: int) -> list[Chunk]:
+        """Take about ``size`` changes, see :func:`sa_pgnotify.consuming.chunks.cut`."""
+        return cut(self.chunks, size)
+
+    def give_back(self, chunks: Iterable[Chunk]) -> None:
+        """Give out again what was taken."""
+        self.chunks.extendleft(reversed(list(chunks)))
+
+    def fill(self, connection: ListenConnection, size: int, may_read: Callable[[], bool]) -> None:
+        """Read and decode what a batch of ``size`` changes takes, for at most ``FILL_SECONDS``.
+
+        :param may_read: returns whether the next page may be read.
+        """
+        ready = sum(len(chunk.events) for chunk in self.chunks)
+        until = time.monotonic() + FILL_SECONDS
+        while ready < size and not self._stopped() and time.monotonic() < until:
+            if not self._rows and not (may_read() and self._read_page(connection)):
+                break
+            chunk = self._decode(connection, self._rows.popleft())
+            if self.chunks or any(event is not None for event in chunk.events):
+                self.chunks.append(chunk)
+                ready += len(chunk.events)
+
+    def _read_page(self, connection: ListenConnection) -> bool:
+        """Read the next page, and return whether there was one."""
+        if self.tail.due_in > 0:
+            return False
+        rows = self.tail.read(connection.execute)
+        if (why := self.tail.take_loss()) is not None:
+            at = rows[0].before if rows else self.position
+            self.add_gap(why, at, lost=self.tail.losses.seen)
+        self._rows.extend(rows)
+        return bool(rows)
+
+    def _decode(self, connection: ListenConnection, row: LogRow) -> Chunk:
+        stream = self._stream
+        items = stream.logged([row], self.sources)
+        if stream.outdated:
+            items = stream.renewed(
+                read_again(connection, self._engine, stream.outdated.values()), items
+            )
+        return decode(row, items, stream, self._key, connection.read)
