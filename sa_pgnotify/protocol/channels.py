@@ -46,10 +46,11 @@ def check_channel(name: str, subject: str) -> None:
         size = len(name.encode())
     except (AttributeError, UnicodeEncodeError) as error:
         raise NotifyConfigError(
-            subject, f"channel {name!r} cannot be encoded in UTF-8. Choose another name"
+            subject, f"channel {name!r} cannot be encoded in UTF-8", "Choose another name"
         ) from error
     if not 0 < size <= CHANNEL_BYTES or "\0" in name:
         raise NotifyConfigError(
             subject,
-            f"channel {name!r} has {size} bytes; PostgreSQL accepts 1 to {CHANNEL_BYTES}, none of them NUL. Choose a shorter one",
+            f"channel {name!r} has {size} bytes; PostgreSQL accepts 1 to {CHANNEL_BYTES}, none of them NUL",
+            "Choose a shorter one",
         )

@@ -427,7 +427,7 @@ def test_triggers_that_go_are_told(engine):
         revision = upgrade(engine, orders(None))
         reason, detail = gap(take(listener, 1)[0])
         assert (
-            reason == "reconnected" and "missing: function sa_pgnotify_orders of orders" in detail
+            reason == "reconnected" and "function sa_pgnotify_orders of orders is missing" in detail
         )
         apply(engine, revision.downgrade)
         run(engine, "INSERT INTO orders VALUES (1)")

@@ -137,9 +137,9 @@ REFUSED = {
     "update_of unknown": ({"update_of": ["no"]}, "update_of names 'no'"),
     "channel too long": (
         {"channel": "é" * 32},
-        "channel .* is 64 bytes; PostgreSQL takes 1 to 63.* Choose a shorter one",
+        "channel .* has 64 bytes; PostgreSQL accepts 1 to 63.* Choose a shorter one",
     ),
-    "channel empty": ({"channel": ""}, "channel '' is 0 bytes"),
+    "channel empty": ({"channel": ""}, "channel '' has 0 bytes"),
     "channel as number": ({"channel": 5}, "channel 5"),
     "condition empty": ({"condition": ""}, "condition='' is not SQL text"),
     "condition that is a number": ({"condition": 5}, "condition=5 is not SQL text"),
