@@ -1,9 +1,8 @@
-"""For those who test: their own code that uses events, and whether delivery holds on their server.
+"""Tools for tests of code that uses events, and of delivery on a server.
 
-:class:`CapturedChanges` and :class:`AsyncCapturedChanges` catch what is told, also in tests that
-    are rolled back; the fixture
-``capture_changes`` of :mod:`sa_pgnotify.testing.plugin` makes them in pytest.
-:class:`DeliveryCheck` writes, disturbs and compares.
+:class:`CapturedChanges` and :class:`AsyncCapturedChanges` capture events, also in tests that are
+rolled back. In pytest, the fixture ``capture_changes`` of :mod:`sa_pgnotify.testing.plugin` makes
+them. :class:`DeliveryCheck` writes changes, disturbs their delivery, and compares.
 """
 
 from .capture.capture import AsyncCapturedChanges, CapturedChanges

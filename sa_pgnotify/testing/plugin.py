@@ -1,4 +1,4 @@
-"""The fixture ``capture_changes`` for pytest; write in ``conftest.py``::
+"""The fixture ``capture_changes`` for pytest. To use it, write in ``conftest.py``::
 
     pytest_plugins = ["sa_pgnotify.testing.plugin"]
 
@@ -6,8 +6,8 @@
     def sa_pgnotify_bind(session):        # or an engine, a connection; also asyncio's
         return session
 
-It is no entry point of the package: pytest loads these in every run of every project that has the
-package installed, SQLAlchemy with it.
+The plugin is not an entry point of the package, because pytest would load it, and SQLAlchemy with
+it, in every run of every project that has the package installed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["capture_changes", "sa_pgnotify_bind"]
 
 @pytest.fixture
 def sa_pgnotify_bind() -> Any:
-    """What to capture from. Write one of this name; this one says so."""
+    """Return what to capture from. A project overrides this fixture."""
     pytest.fail(
         "write a fixture sa_pgnotify_bind that gives an Engine, or the Connection or Session of a test that is rolled back"
     )
@@ -33,9 +33,11 @@ def sa_pgnotify_bind() -> Any:
 
 @pytest.fixture
 def capture_changes(sa_pgnotify_bind: Any) -> Iterator[Callable[..., Any]]:
-    """``captured = capture_changes(Order)``: the events of Order from here to the end of the test,
-    a :class:`~sa_pgnotify.testing.CapturedChanges`. With asyncio: ``async with
-    capture_changes(Order) as captured``."""
+    """Return a function that captures events until the end of the test.
+
+    ``captured = capture_changes(Order)`` returns a :class:`~sa_pgnotify.testing.CapturedChanges`.
+    With asyncio, write ``async with capture_changes(Order) as captured``.
+    """
     with ExitStack() as stack:
 
         def capture(*sources: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Events for a test: expect one, wait for it, and know that there is no other.
+"""Capture events in a test: expect one, wait for it, and know that there is no other.
 
 ::
 
@@ -7,12 +7,12 @@
         event = captured.expect(Inserted, Order, timeout=5.0)
         captured.none(Deleted)
 
-It is hard because NOTIFY and the change log tell at COMMIT, and most tests are rolled back. So it
-depends on what it is given: of an Engine, what is committed is captured, as a
-:class:`~sa_pgnotify.Listener` is told of it; of a Connection or Session, what its transaction would
-tell at a COMMIT, as :mod:`sa_pgnotify.testing.capture.transaction` explains. That nothing came is
-found out without waiting for silence: a notification of our own is sent behind everything, and when
-it arrives all has arrived.
+NOTIFY and the change log publish at COMMIT, but most tests are rolled back. So it depends on the
+argument: of an Engine, what is committed is captured, as a :class:`~sa_pgnotify.Listener` receives
+it; of a Connection or Session, what its transaction would publish at a COMMIT, as
+:mod:`sa_pgnotify.testing.capture.transaction` explains. To know that nothing came, no time is spent
+waiting: a notification of its own, the fence, is sent after everything else, and when it arrives,
+everything has arrived.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ _WITHIN = "in this transaction"
 
 
 class _Fence:
-    """A notification behind everything: once it has arrived, so has what was committed before it.
+    """A notification that is sent after everything else: once it has arrived, so has everything that
+    was committed before it.
 
-    :ivar durable: whether a change log is read as well, of which the listener reads what is new
-        when it is asked to subscribe: what the answer to that is behind, it has read.
+    :ivar durable: whether a change log is read as well. The listener reads what is new in the log
+        when it is asked to subscribe: once it has answered, it has read what came before.
     """
 
     def __init__(self, wanted: Wanted) -> None:
@@ -73,13 +74,13 @@ class _Fence:
 
 
 class _BaseCaptured:
-    """What both ways to wait share."""
+    """What the blocking and the asyncio class share."""
 
     def __init__(self, bind: Any, *sources: Any) -> None:
         """
         :param bind: an Engine, to capture what is committed; or a Connection or Session, to capture
-            what its transaction would tell.
-        :param sources: as a Listener takes them; plain channels of an Engine only.
+            what its transaction would publish.
+        :param sources: as a Listener takes them; plain channels only with an Engine.
         """
         self._bind = bind
         self._sources = sources
@@ -92,7 +93,7 @@ class _BaseCaptured:
 
     @property
     def events(self) -> list[Event]:
-        """All that came until now, in order, expected or not."""
+        """All events that have come until now, in order, expected or not."""
         return list(self._caught.events)
 
     def _take(self, events: list[Event]) -> None:
@@ -100,7 +101,7 @@ class _BaseCaptured:
 
     def _late(self, timeout: float) -> AssertionError:
         return AssertionError(
-            f"the server did not answer within {timeout:g} s, so it is not known what came"
+            f"the server did not answer within {timeout:g} s, so it is not known which events came"
         )
 
     def _begin_transaction(self, connection: Connection) -> None:
@@ -108,7 +109,7 @@ class _BaseCaptured:
 
     def _read(self) -> None:
         if self._transaction is None:
-            raise PgNotifyError("nothing is captured here: use it in a with block")
+            raise PgNotifyError("nothing is captured yet. Use CapturedChanges in a with block")
         self._take(self._transaction.read())
 
     def _end(self) -> None:
@@ -121,7 +122,7 @@ class _BaseCaptured:
 
 
 class CapturedChanges(_BaseCaptured):
-    """The events of ``sources``, from the beginning of its ``with`` block.
+    """Captures the events of ``sources``, from the beginning of its ``with`` block.
 
     :raises TriggersMissing: where the block begins, if a table has no enabled triggers.
     """
@@ -149,16 +150,17 @@ class CapturedChanges(_BaseCaptured):
         self._end()
 
     def expect(self, *what: Any, timeout: float = 5.0, **fields: Any) -> Any:
-        """The first event that fits and was not expected before. It waits, if it has to; within a
-        transaction it never has to.
+        """Return the first event that matches and was not expected before.
+
+        It waits for the event if necessary; within a transaction that is never necessary.
 
         :param what: a kind of event, an entity or plain channel, or both: ``expect(Updated,
-            Order)``. Of several kinds any does, and of several entities: ``expect(Inserted,
-            Updated, Order)``.
-        :param timeout: seconds that it may take.
+            Order)``. If several kinds or several entities are given, any of them matches:
+            ``expect(Inserted, Updated, Order)``.
+        :param timeout: seconds to wait for the event.
         :param fields: what its attributes must be equal to: ``identity=(7,)``,
             ``changed={"status"}``.
-        :raises AssertionError: if none comes; it lists what did.
+        :raises AssertionError: if none comes; it lists the events that came.
         """
         check_what(self._wanted, what, fields)
         deadline = time.monotonic() + timeout
@@ -178,20 +180,21 @@ class CapturedChanges(_BaseCaptured):
         return found
 
     def none(self, *what: Any, timeout: float = 5.0, **fields: Any) -> None:
-        """No event fits, of all that was committed (or written, within a transaction) before this
-        call and was not expected yet.
+        """Check that no event matches, of all that was committed (within a transaction: written)
+        before this call and was not expected yet.
 
-        :param what: and ``fields``, as for :meth:`expect`; nothing for any event.
-        :param timeout: seconds that the server may take to answer; silence is not waited for.
-        :raises AssertionError: if one does.
+        :param what: as for :meth:`expect`, like ``fields``; nothing matches any event.
+        :param timeout: seconds that the server may take to answer. No time is spent waiting for
+            silence.
+        :raises AssertionError: if an event matches.
         """
         check_what(self._wanted, what, fields)
         self._up_to_now(timeout)
         self._caught.refuse(what, fields)
 
     def so_far(self, timeout: float = 5.0) -> list[Event]:
-        """All events of what was committed (or written) before this call, in order, expected or
-        not."""
+        """Return all events of what was committed (within a transaction: written) before this call,
+        in order, expected or not."""
         self._up_to_now(timeout)
         return self.events
 
@@ -216,8 +219,10 @@ class CapturedChanges(_BaseCaptured):
 
 
 class AsyncCapturedChanges(_BaseCaptured):
-    """The same in an event loop, of an AsyncEngine, AsyncConnection or AsyncSession: ``async
-    with``, and each method is awaited."""
+    """Captures events in an event loop, from an AsyncEngine, AsyncConnection or AsyncSession.
+
+    It is used with ``async with``, and each method is awaited.
+    """
 
     async def __aenter__(self) -> Self:
         engine = getattr(self._bind, "sync_engine", None)
@@ -248,7 +253,7 @@ class AsyncCapturedChanges(_BaseCaptured):
 
     # as the thread's
     async def expect(self, *what: Any, timeout: float = 5.0, **fields: Any) -> Any:  # noqa: ASYNC109
-        """As :meth:`CapturedChanges.expect`."""
+        """Return an event, like :meth:`CapturedChanges.expect`."""
         check_what(self._wanted, what, fields)
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
@@ -269,13 +274,13 @@ class AsyncCapturedChanges(_BaseCaptured):
 
     # as the thread's
     async def none(self, *what: Any, timeout: float = 5.0, **fields: Any) -> None:  # noqa: ASYNC109
-        """As :meth:`CapturedChanges.none`."""
+        """Check that no event matches, like :meth:`CapturedChanges.none`."""
         check_what(self._wanted, what, fields)
         await self._up_to_now(timeout)
         self._caught.refuse(what, fields)
 
     async def so_far(self, timeout: float = 5.0) -> list[Event]:  # noqa: ASYNC109 (as the thread's)
-        """As :meth:`CapturedChanges.so_far`."""
+        """Return all events so far, like :meth:`CapturedChanges.so_far`."""
         await self._up_to_now(timeout)
         return self.events
 
@@ -301,8 +306,9 @@ class AsyncCapturedChanges(_BaseCaptured):
 
 
 def _connection_of(bind: Any) -> Connection:
-    """
-    :raises NotifyConfigError: if it is neither a connection nor a session.
+    """Return the connection to capture from.
+
+    :raises NotifyConfigError: if ``bind`` is neither a connection nor a session.
     """
     if isinstance(bind, Connection):
         return bind
@@ -311,9 +317,9 @@ def _connection_of(bind: Any) -> Connection:
     raise _refused(CapturedChanges, bind)
 
 
-def _refused(who: object, bind: object) -> NotifyConfigError:
-    name = getattr(who, "__name__", type(who).__name__)
+def _refused(capture: object, bind: object) -> NotifyConfigError:
+    name = getattr(capture, "__name__", type(capture).__name__)
     return NotifyConfigError(
         name,
-        f"it takes an Engine, a Connection or a Session (AsyncCapturedChanges those of asyncio), not {type(bind).__name__}",
+        f"it captures from an Engine, a Connection or a Session (AsyncCapturedChanges: from those of asyncio), not {type(bind).__name__}",
     )

@@ -1,9 +1,8 @@
-"""What a test says of the events that it has caught, whichever way they came.
+"""What a test expects of the events that it has captured, however they came.
 
-It is hard to say that something did not happen: silence for a while proves little and costs the
-while. So whoever reads events can read up to now, and know that it has; and what fails names what
-did come, since that is what one looks for then. A question that no event could answer, by a slip of
-the pen, would never fail either, and so is refused.
+A failed expectation lists the events that did come, because a developer looks for them next. An
+expectation that no event could ever meet, such as one with a misspelt attribute, would never fail
+in ``none()``, and so it is refused.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ __all__ = ["Caught"]
 
 ALL = (Inserted, Updated, Deleted, Truncated, Gap, Notification)
 SHOWN = 20
-"""Events that a message lists."""
+"""The most events that a message lists."""
 
 
 class Caught:
-    """Events in their order, and those of them that nobody has expected yet.
+    """The captured events in their order, and those that were not expected yet.
 
-    :ivar events: all that came, expected or not.
+    :ivar events: all events that came, expected or not.
     """
 
     def __init__(self) -> None:
@@ -40,32 +39,33 @@ class Caught:
             self._left.append(event)
 
     def take(self, what: tuple[Any, ...], fields: dict[str, Any]) -> Event | None:
-        """The first event that fits and was not taken before; None if there is none. Those before
-        it are left."""
+        """Return the first event that matches and was not taken before; None if there is none. The
+        events before it are left."""
         for place, event in enumerate(self._left):
-            if _fits(event, what, fields):
+            if _matches(event, what, fields):
                 return self._left.pop(place)
         return None
 
     def refuse(self, what: tuple[Any, ...], fields: dict[str, Any]) -> None:
+        """Check that no event matches which was not taken before.
+
+        :raises AssertionError: if one does.
         """
-        :raises AssertionError: if an event that nobody has expected fits.
-        """
-        if found := [event for event in self._left if _fits(event, what, fields)]:
+        if found := [event for event in self._left if _matches(event, what, fields)]:
             raise AssertionError(
                 f"expected no {_said(what, fields)}, and there came:\n{_listed(found)}"
             )
 
     def missing(self, what: tuple[Any, ...], fields: dict[str, Any], where: str) -> AssertionError:
-        """What tells that an event did not come, and which ones did.
+        """Return the error for an event that did not come; it lists the events that did.
 
-        :param where: where it was looked for, and how long.
+        :param where: where or how long it was looked for.
         """
         came = f"there came:\n{_listed(self.events)}" if self.events else "nothing came"
         return AssertionError(f"expected {_said(what, fields)} {where}, and {came}")
 
 
-def _fits(event: Event, what: tuple[Any, ...], fields: dict[str, Any]) -> bool:
+def _matches(event: Event, what: tuple[Any, ...], fields: dict[str, Any]) -> bool:
     kinds = kinds_of(what)
     others = [one for one in what if one not in kinds]
     return (
@@ -79,17 +79,19 @@ def _fits(event: Event, what: tuple[Any, ...], fields: dict[str, Any]) -> bool:
 
 
 def check_what(wanted: Wanted, what: tuple[Any, ...], fields: dict[str, Any]) -> None:
-    """
+    """Check that an event can match.
+
     :param wanted: what is captured.
-    :raises NotifyConfigError: if no event can fit: one is a value, where a kind of event, an entity
-        or a channel belongs, or is not captured, or has no such attribute.
+    :raises NotifyConfigError: if no event can match, because ``what`` holds a value instead of a kind
+        of event, an entity or a channel, or something that is not captured, or because no such
+        event has the attributes of ``fields``.
     """
     kinds = kinds_of(what)
     for one in what:
         if not isinstance(one, type | str) and not hasattr(one, "columns"):
             raise NotifyConfigError(
                 "expect",
-                f"{one!r} is no kind of event, no entity and no channel. Give values by name: identity=(1,), changed={{'status'}}",
+                f"{one!r} is not a kind of event, an entity or a channel. Pass values by name: identity=(1,), changed={{'status'}}",
             )
         if one not in kinds and not _is_captured(wanted, one):
             raise NotifyConfigError(
@@ -100,7 +102,7 @@ def check_what(wanted: Wanted, what: tuple[Any, ...], fields: dict[str, Any]) ->
         if not any(hasattr(kind, name) for kind in ALL if not kinds or issubclass(kind, kinds)):
             raise NotifyConfigError(
                 "expect",
-                f"no such event has an attribute {name!r}, so none would fit. Values are in old and new",
+                f"no such event has an attribute {name!r}, so none would match. Values are in old and new",
             )
 
 

@@ -1,10 +1,10 @@
-"""What a transaction would tell at its COMMIT, read within it: for tests that are rolled back.
+"""The events that a transaction would publish at its COMMIT, read within the transaction.
 
-It is hard because PostgreSQL sends nothing before COMMIT, shows nobody what waits to be sent, and
-forgets it at ROLLBACK. So for the length of the transaction the tables have a second set of
-triggers, made from the same marking by the same template, that write into a log of temporary tables
-where the others send; and its rows are decoded as a listener decodes them. All of it is made within
-the transaction, and goes with it.
+It serves tests that are rolled back. PostgreSQL sends nothing before COMMIT, does not show what
+waits to be sent, and forgets it at ROLLBACK. So for the length of the transaction the tables have a
+second set of triggers, made from the same marking by the same template. These write into a log of
+temporary tables instead of sending, and the log's rows are decoded as a listener decodes them. All
+of it is made within the transaction, and is rolled back with it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ TEMPORARY = "pg_temp"
 
 @dataclass(frozen=True, kw_only=True)
 class _Catching(TriggerSet):
-    """The triggers beside a table's own, which write what those would tell into the temporary
-    log."""
+    """Triggers beside those of a table, which write into the temporary log what those would
+    send."""
 
     @classmethod
     def beside(cls, triggers: TriggerSet) -> _Catching:
@@ -72,25 +72,25 @@ class _Catching(TriggerSet):
 
 
 class Transaction:
-    """What the transaction of a connection would tell of some entities, from now on.
+    """The events of some entities that the transaction of a connection would publish, from now on.
 
-    :param connection: within a transaction that is to be rolled back.
+    :param connection: a connection in a transaction that will be rolled back.
     :raises TriggersMissing: if a table has no enabled triggers.
-    :raises NotifyConfigError: if there is no transaction.
+    :raises NotifyConfigError: if the connection is not in a transaction.
     """
 
     def __init__(self, connection: Connection, sources: tuple[Any, ...]) -> None:
         if not connection.in_transaction():
             raise NotifyConfigError(
                 "CapturedChanges",
-                "this connection is in no transaction that could be rolled back. Call connection.begin() before, or give it the Engine: "
-                "then what is committed is captured",
+                "this connection is not in a transaction that could be rolled back. Call connection.begin() before, or pass the Engine to "
+                "capture what is committed",
             )
         wanted = expand(sources)
         if wanted.channels:
             raise NotifyConfigError(
                 "CapturedChanges",
-                "a plain channel tells nothing before COMMIT. Give it the Engine, and commit",
+                "a plain channel carries nothing before COMMIT. Pass the Engine, and commit",
             )
         self._connection = connection
         self._execute = execute_on(connection)
@@ -107,7 +107,7 @@ class Transaction:
         }
         if lines := {table.fullname: said for table, said in silent.items() if said}:
             raise triggers_missing(lines)
-        # before anything is made that would stay
+        # before anything is made that would stay after a COMMIT
         event.listen(connection, "commit", _refuse_commit)
         event.listen(connection, "savepoint", self._before_savepoint)
         self._triggers = [_Catching.beside(triggers) for triggers in sets.values()]
@@ -144,13 +144,13 @@ class Transaction:
         return bool(there)
 
     def _before_savepoint(self, *_: object) -> None:
-        """A session that joins the transaction may have rolled back to a savepoint of before; it
-        begins anew with another one."""
+        """Install the triggers again, if a session that joins the transaction has rolled back to a
+        savepoint from before they were made. The session begins its next part with a savepoint."""
         if not self._is_there():
             self._install()
 
     def read(self) -> list[Event]:
-        """What came since the last time."""
+        """Return the events since the last call."""
         if self._connection.closed:
             raise PgNotifyError(
                 "the transaction that is captured has ended, and its session has given the connection back. Bind the session to a "
@@ -158,29 +158,28 @@ class Transaction:
             )
         if not self._is_there():
             self._install()
-            return []  # all was rolled back
+            return []  # everything was rolled back
         asked = f"SELECT id, pid, relation, header, rows FROM {self._log.names.rows} AS log WHERE id > {self._read} ORDER BY id"
         events: list[Event] = []
         for number, pid, relation, header, rows in self._execute(asked):
             self._read = number
             source = self._sources.get(relation)
             if source is None:
-                continue  # another capture's
+                continue  # a table of another capture
             found = logged_rows(header, rows, pid)
             for item in self._stream._decoded({relation: source}, found, "transaction"):
                 if not isinstance(item, Message):
                     events.append(item)
                     continue
-                for batch in (
-                    item.resolve_on_server(self._decoding.read)
-                    if item.has_server_read_fields
-                    else [item]
-                ):
-                    events += self._stream.events(batch)
+                messages = [item]
+                if item.has_server_read_fields:
+                    messages = item.resolve_on_server(self._decoding.read)
+                for message in messages:
+                    events += self._stream.events(message)
         return events
 
     def close(self) -> None:
-        """What is in the transaction, its rollback takes away."""
+        """Stop reading. The rollback removes what was made in the transaction."""
         event.remove(self._connection, "savepoint", self._before_savepoint)
         self._decoding.close()
 

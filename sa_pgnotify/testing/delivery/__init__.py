@@ -1,1 +1,1 @@
-"""Does delivery hold on a server, through its proxy and its failovers? ``DeliveryCheck``."""
+"""``DeliveryCheck``: whether delivery holds on a server, through its proxy and its failovers."""

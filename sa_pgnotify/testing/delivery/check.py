@@ -1,5 +1,5 @@
-"""Does delivery hold on your server, through your proxy and your failovers? A check that writes,
-disturbs, and compares.
+"""Check that delivery holds on your server, through your proxy and your failovers: write, disturb,
+and compare.
 
 ::
 
@@ -10,14 +10,14 @@ disturbs, and compares.
     report.raise_if_wrong()
 
 Writers change a few hot rows and many new ones, in transactions with savepoints, rollbacks and long
-pauses, while consumers and listeners are disturbed at random: the server's processes for them are
-ended, their own processes are killed, and whatever else you give is called. Each transaction also
-writes into a plain table what it does, which is the truth even where COMMIT's answer was lost; and
-a consumer's effects are written through its batches' sessions. In the end both must tell the same:
+pauses. Meanwhile consumers and listeners are disturbed at random: the server's processes for them
+are ended, their own processes are killed, and your own disturbances are called. Each transaction
+also writes what it does into a plain table, which is the truth even if the answer to its COMMIT was
+lost, and a consumer writes its effects through its batches' sessions. In the end both must agree:
 each committed change once, in the order of each row, transactions whole and in their own order.
 
-Give it a database that nobody else uses; what it makes is in the schema ``sa_pgnotify_delivery``,
-which is dropped at the end.
+Pass a database that nothing else uses. Everything that the check makes is in the schema
+``sa_pgnotify_delivery``, which is dropped at the end.
 """
 
 from __future__ import annotations
@@ -56,18 +56,19 @@ __all__ = ["DeliveryCheck", "Report", "Seen", "Written"]
 
 @dataclass
 class Report:
-    """What came out. Each finding is a line of text that begins with the reader's name.
+    """The result of a check. Each finding is a line of text that begins with the reader's name.
 
-    :ivar committed: how many changes were, in how many ``transactions``; ``delivered`` how many
-        were, to each reader.
-    :ivar missing: committed and not delivered; ``doubled`` delivered more than once; ``made_up``
-        delivered and not committed.
-    :ivar out_of_order: delivered after a later change of the same row.
-    :ivar torn: transactions that came in several pieces, in another order than their own, or were
-        said to begin or end elsewhere.
-    :ivar gaps: each :class:`~sa_pgnotify.Gap` that a reader was told of; a durable entity needs
-        none.
-    :ivar disturbances: how often each was made.
+    :ivar committed: how many changes were committed.
+    :ivar transactions: in how many transactions they were.
+    :ivar delivered: how many changes were delivered, by the name of the reader.
+    :ivar missing: changes that were committed and not delivered.
+    :ivar doubled: changes that were delivered more than once.
+    :ivar made_up: changes that were delivered and not committed.
+    :ivar out_of_order: changes that were delivered after a later change of the same row.
+    :ivar torn: transactions that came in several pieces, or in another order than their own, or
+        whose beginning or end was reported at the wrong change.
+    :ivar gaps: each :class:`~sa_pgnotify.Gap` that a reader received; a durable entity needs none.
+    :ivar disturbances: how often each disturbance was made.
     """
 
     committed: int = 0
@@ -90,8 +91,11 @@ class Report:
         readers: Mapping[str, Sequence[Sequence[Seen]]],
         gaps: Iterable[str] = (),
     ) -> Report:
-        """Compare what was written, in its order, with what each reader has seen, in one or several
-        streams (one for each part)."""
+        """Compare what was written with what each reader has seen.
+
+        :param written: the committed changes in their order.
+        :param readers: by name, one stream for each part of the reader.
+        """
         report = cls(
             len(written), len({change.transaction_id for change in written}), gaps=list(gaps)
         )
@@ -131,11 +135,13 @@ class Report:
 
     @property
     def is_right(self) -> bool:
+        """Whether nothing was found."""
         return not any(getattr(self, kind) for kind in self._FINDINGS)
 
     def raise_if_wrong(self) -> None:
-        """
-        :raises AssertionError: with the report, if anything was found.
+        """Raise an error that shows the report, if anything was found.
+
+        :raises AssertionError: if :attr:`is_right` is false.
         """
         if not self.is_right:
             raise AssertionError(str(self))
@@ -162,23 +168,28 @@ class Report:
 
 @dataclass
 class DeliveryCheck:
-    """What is done; :meth:`run` does it.
+    """A check of delivery, which :meth:`run` carries out.
 
-    :ivar url: of a superuser, or of one who may end the readers' sessions; psycopg2's or psycopg's.
-        Writers use it.
-    :ivar readers_url: where the readers connect, if they are to go through a proxy or a pooler.
-    :ivar seconds: how long it is written; ``writers`` how many at once; ``hot_rows`` how many rows
-        they contend for; ``longest`` seconds that a transaction is held open; ``seed`` of what they
-        do.
-    :ivar names: of consumers; each name has ``threads`` of this process and ``processes`` for each
-        of its ``parts``; and there are ``listeners``. Processes are killed at random.
-    :ivar batch_size: of consumers.
-    :ivar terminate: whether sessions of readers are ended.
-    :ivar disturbances: what else is called at random, by its name in the report: it returns when
-        the server can be reached again.
-    :ivar every: mean seconds between two disturbances.
-    :ivar patience: seconds that the last change may take to reach all readers, when all is calm
-        again.
+    :ivar url: where the writers connect, by psycopg2 or psycopg, as a superuser or a role that may
+        end the readers' sessions.
+    :ivar readers_url: where the readers connect, if that is through a proxy or a pooler.
+    :ivar seconds: how long to write.
+    :ivar writers: how many writers write at the same time.
+    :ivar hot_rows: how many rows they contend for.
+    :ivar longest: the most seconds that a transaction is held open.
+    :ivar seed: the seed of what the writers do.
+    :ivar names: the names of the consumers.
+    :ivar threads: how many threads of this process consume each part of each name.
+    :ivar processes: how many other processes do so; they are killed at random.
+    :ivar parts: how many parts each name has.
+    :ivar listeners: how many listeners there are.
+    :ivar batch_size: the batch size of the consumers.
+    :ivar terminate: whether the readers' sessions are ended at random.
+    :ivar disturbances: functions that are called at random, by their names in the report. Each
+        should return when the server can be reached again.
+    :ivar every: the mean number of seconds between two disturbances.
+    :ivar patience: seconds that the last change may take to reach all readers, when the disturbances
+        have ended.
     """
 
     url: str | URL
@@ -202,8 +213,8 @@ class DeliveryCheck:
     def run(self) -> Report:
         """Write, disturb and compare.
 
-        :raises Exception: what a disturbance of yours raised, or the driver where the database
-            cannot be used.
+        :raises Exception: what one of ``disturbances`` raised, or the driver if the database cannot
+            be used.
         """
         self._engine = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
         self._made: Counter[str] = Counter()
@@ -291,7 +302,7 @@ class DeliveryCheck:
         )
 
     def _write_the_end(self) -> None:
-        """One change for each part, after all others."""
+        """Write one change for each part, after all others."""
         ids = [
             next(i for i in count(-1, -1) if part_of((str(i),), self.parts) == part)
             for part in range(self.parts)

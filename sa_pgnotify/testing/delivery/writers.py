@@ -1,7 +1,8 @@
-"""The tables of a :class:`sa_pgnotify.testing.DeliveryCheck`, and those who write to them.
+"""The tables of a :class:`sa_pgnotify.testing.DeliveryCheck`, and the writers that change them.
 
-It is hard to know what was committed, where the answer to COMMIT may be lost: so each transaction
-writes down itself what it does, in a plain table, under the locks of the rows that it changes.
+The answer to a COMMIT may be lost, and then a writer does not know whether its changes were
+committed. So each transaction records what it does in a plain table, under the locks of the rows
+that it changes.
 """
 
 from __future__ import annotations
@@ -71,8 +72,11 @@ EFFECTS = Table(
 
 
 class Written(NamedTuple):
-    """A change that was committed: its operation is I, U or D; its token tells it from all other
-    changes of its row."""
+    """A change that was committed.
+
+    :ivar operation: I, U or D.
+    :ivar token: distinguishes the change from all other changes of its row.
+    """
 
     transaction_id: int
     operation: str
@@ -82,7 +86,12 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True)
 class Load:
-    """What all writers have in common, see :class:`~sa_pgnotify.testing.DeliveryCheck`."""
+    """What all writers have in common.
+
+    :ivar prepares: whether some transactions are prepared (two-phase commit).
+
+    The other attributes are those of :class:`~sa_pgnotify.testing.DeliveryCheck`.
+    """
 
     writers: int
     hot_rows: int
@@ -92,7 +101,7 @@ class Load:
 
 
 def _journaled(operation: str, statement: str) -> str:
-    """A statement that also writes down what it does: the numbers of the journal are drawn while
+    """Return a statement that also records what it does. The numbers of the journal are drawn while
     the rows are locked."""
     return (
         f"WITH changed AS ({statement} RETURNING id, token) INSERT INTO {JOURNAL.fullname} (transaction_id, operation, row, token) "
@@ -118,8 +127,10 @@ def _delete(ids: list[int], token: str) -> str:
 
 
 class Writer:
-    """Writes transactions on a connection of its own, by hand, so that they can be prepared as
-    well."""
+    """Writes transactions on a connection of its own.
+
+    It sends BEGIN and COMMIT itself, so that it can also prepare transactions.
+    """
 
     def __init__(self, load: Load, number: int, stop: threading.Event) -> None:
         self._load = load
@@ -127,16 +138,18 @@ class Writer:
         self._chance = random.Random(f"{load.seed} {number}")  # noqa: S311 (no secret)
         self._tokens = (f"{number}.{i}" for i in count())
         self._new = count(load.hot_rows + number, load.writers)
-        self._name = f"{SCHEMA} {number}"  # of what it prepares
-        self._long = number == 0  # so that there is always one that commits late
+        self._name = f"{SCHEMA} {number}"  # of the transactions that it prepares
+        self._long = number == 0  # so that at least one transaction commits late
 
     def run(self, engine: Engine) -> None:
         while not self._done(engine):
             time.sleep(0.1)  # the server is down
 
     def _done(self, engine: Engine) -> bool:
-        """Write until told to stop, and leave nothing prepared behind; False if the server went
-        away."""
+        """Write until the stop event is set, and leave no prepared transaction behind.
+
+        :returns: False if the server went away.
+        """
         try:
             with engine.connect() as connection:
                 execute = connection.exec_driver_sql
@@ -154,12 +167,12 @@ class Writer:
         long, self._long = self._long or chance.random() < 0.03, False
         execute("BEGIN")
         try:
-            # in place of deadlocks, which take longer to be found
+            # instead of deadlocks, which PostgreSQL takes longer to find
             execute("SET LOCAL lock_timeout = '100ms'")
             if prepared:
                 execute("SET LOCAL sa_pgnotify.doorbell = 'off'")
             for number in range(chance.randint(2 if long else 1, 4)):
-                # so that what follows is newer than what others do meanwhile
+                # so that the rest is newer than what other writers do meanwhile
                 if long and number == 1:
                     self._stop.wait(self._load.longest * chance.uniform(0.3, 1.0))
                 if chance.random() < 0.3:
@@ -180,7 +193,9 @@ class Writer:
 
     def _change(self, long: bool) -> str:
         chance = self._chance
-        size = 1 if long else chance.choice((1, 1, 1, 2, 5))  # else all others would wait for it
+        size = (
+            1 if long else chance.choice((1, 1, 1, 2, 5))
+        )  # otherwise all others would wait for it
         hot = chance.sample(range(self._load.hot_rows), min(size, self._load.hot_rows))
         kind = chance.choice((insert_rows, insert_rows, _update, _update, _update, _delete))
         ids = (
