@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from commands import MODULE
-from conftest import run
 from kinds import address
 from sqlalchemy import Column, Integer, MetaData, NullPool, Table, create_engine, text
+from statements import run
 
 from sa_pgnotify import Consumer, Listener, NotifySpec, check, notify_on_change
 from sa_pgnotify.diagnosis import sessions

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from conftest import run
+from statements import run
 from typer.testing import CliRunner
 
 from sa_pgnotify.cli import app

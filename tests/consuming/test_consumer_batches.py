@@ -9,11 +9,11 @@ from decimal import Decimal
 from typing import ClassVar
 
 import pytest
-from conftest import run
 from consumers import consume, consumer_of, numbers
 from durables import model_of
 from sqlalchemy import ForeignKey, Numeric, String, TypeDecorator, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from statements import run
 
 from sa_pgnotify import (
     Consumer,

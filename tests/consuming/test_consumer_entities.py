@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from programs import SUPPORT
+from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import (
     Consumer,
@@ -272,12 +274,9 @@ PROGRAM = """
 @contextmanager
 def version(engine: sa.Engine, names: str) -> Iterator[subprocess.Popen[str]]:
     """A process that consumes ``names``, started; killed at the end."""
-    from pathlib import Path
 
     url = engine.url.render_as_string(hide_password=False)
-    code = textwrap.dedent(PROGRAM).format(
-        here=str(Path(__file__).parent.parent), url=url, names=list(names)
-    )
+    code = textwrap.dedent(PROGRAM).format(here=str(SUPPORT), url=url, names=list(names))
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

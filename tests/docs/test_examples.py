@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from conftest import run
 from kinds import address
 from programs import EXAMPLES, Output, Program
 from sqlalchemy import text
+from statements import run
 
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 

@@ -9,13 +9,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import run, take
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import driver_url
+from receiving import take
 from sqlalchemy import JSON, NullPool, create_engine
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from statements import run
 
 from sa_pgnotify import Listener, NotifyOnChange, NotifySpec
 from sa_pgnotify.drivers import text_readers as quick

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take
 from everything import ROWS, create, literals, model
+from receiving import take
 from selects import differences, same, selected
+from statements import run
 
 from sa_pgnotify import Deleted, Inserted, Updated
 

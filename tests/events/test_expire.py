@@ -5,10 +5,11 @@ import itertools
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take
+from receiving import take
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, foreign, mapped_column, relationship
 from sqlalchemy.orm.exc import StaleDataError
+from statements import run
 
 from sa_pgnotify import Listener, NotifyOnChange, NotifySpec
 

@@ -9,9 +9,11 @@ import time
 from typing import Any
 
 import pytest
-from conftest import run, take, wait_until
+from receiving import take
 from sqlalchemy import Enum, ForeignKey, Integer, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import Change, Gap, Inserted, NotifyOnChange, NotifySpec, UndecodableValue
 

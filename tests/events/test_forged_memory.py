@@ -10,9 +10,11 @@ import time
 from typing import Any
 
 import pytest
-from conftest import run, take, wait_until
+from receiving import take
 from sqlalchemy import text
+from statements import run
 from test_forged import RS, SHAPE, US, message, orders, send, until_real
+from waiting import wait_until
 
 from sa_pgnotify import Change, Gap, Inserted
 from sa_pgnotify.protocol.wire import MessageReader

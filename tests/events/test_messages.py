@@ -7,9 +7,10 @@ import re
 from typing import Any
 
 import pytest
-from conftest import run, take, told, until_end
+from receiving import received, take, until_end
 from sqlalchemy import Engine, ForeignKey, Integer, String, Text, event, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from statements import run
 
 from sa_pgnotify import (
     Deleted,
@@ -97,7 +98,7 @@ def test_rows_and_values_of_100_000_updates(engine):
 def test_a_row_of_any_size(engine, character, count):
     """A text of 30 MB, and texts whose characters take several bytes, come whole."""
     Order = orders(engine, ALL)
-    first, second, third = told(
+    first, second, third = received(
         engine, Order, f"INSERT INTO orders VALUES (1, 'a' || repeat('{character}', {count}) || 'z')", "DELETE FROM orders",
         "INSERT INTO orders VALUES (2, 'small')",
     )  # fmt: skip
@@ -175,7 +176,7 @@ def test_identical_changes_in_one_transaction(engine):
     Order = orders(engine)
     there_and_back = ["UPDATE orders SET status = 'b'", "UPDATE orders SET status = 'a'"] * 3
     again = ["DELETE FROM orders", "INSERT INTO orders VALUES (1, 'a')"] * 3
-    events = told(engine, Order, "INSERT INTO orders VALUES (1, 'a')", *there_and_back, *again)
+    events = received(engine, Order, "INSERT INTO orders VALUES (1, 'a')", *there_and_back, *again)
     assert seen(events) == [(Inserted, 1), *[(Updated, 1)] * 6, *[(Deleted, 1), (Inserted, 1)] * 3]
     assert len({event.transaction_id for event in events}) == 1
 
@@ -185,7 +186,9 @@ def test_identical_large_rows_in_one_transaction(engine):
     for one."""
     Order = orders(engine, ALL)
     large = f"INSERT INTO orders VALUES (1, repeat('x', {5 * PART_BYTES}))"
-    events = told(engine, Order, large, "DELETE FROM orders", large, "DELETE FROM orders", large)
+    events = received(
+        engine, Order, large, "DELETE FROM orders", large, "DELETE FROM orders", large
+    )
     assert seen(events) == [(Inserted, 1), (Deleted, 1), (Inserted, 1), (Deleted, 1), (Inserted, 1)]
 
 
@@ -210,7 +213,7 @@ def test_what_is_rolled_back_to_a_savepoint_is_not_seen(engine, size):
     """A savepoint that was rolled back leaves no event, not even a part of a long message; what
     stands around it arrives in order."""
     Order = orders(engine, ALL)
-    events = told(
+    events = received(
         engine, Order,
         "INSERT INTO orders VALUES (1)", "SAVEPOINT one", f"INSERT INTO orders VALUES (2, repeat('x', {size}))",
         "SAVEPOINT two", "UPDATE orders SET status = 'y' WHERE id = 2", "ROLLBACK TO one",
@@ -275,7 +278,7 @@ def test_wide_tables(engine, width, values):
         {f"c{i}" for i in (1, 30, 31, 32, 61, 62, 63, 93, 100, 101, width - 1) if i < width}
     )
     assignments = ", ".join(f"{name} = -1" for name in changes)
-    inserted, one, several, deleted = told(
+    inserted, one, several, deleted = received(
         engine, Wide,
         f"INSERT INTO wide VALUES ({', '.join(str(i) for i in range(width))})",
         f"UPDATE wide SET c{width - 1} = NULL", f"UPDATE wide SET {assignments}", "DELETE FROM wide",
@@ -334,7 +337,7 @@ def test_statements_of_several_kinds(engine, case):
     Order = orders(engine)
     run(engine, "INSERT INTO orders SELECT g, 'a' FROM generate_series(1, 3) AS g")
     statement, expected = KINDS[case]
-    events = told(engine, Order, statement)
+    events = received(engine, Order, statement)
     assert set(seen(events)) == expected
     assert len(events) == len(expected)
 
@@ -368,7 +371,7 @@ def test_foreign_key_actions(engine, action, expected):
 
     Base.metadata.create_all(engine)
     run(engine, "INSERT INTO parent VALUES (1), (2)", "INSERT INTO child VALUES (7, 1), (8, 2)")
-    events = told(engine, Base, "DELETE FROM parent WHERE id = 1")
+    events = received(engine, Base, "DELETE FROM parent WHERE id = 1")
     assert {(event.entity, *seen([event])[0]) for event in events} == {
         (Parent, Deleted, 1),
         (Child, *expected),
@@ -389,7 +392,7 @@ def test_partitions(engine):
         "UPDATE orders SET id = 150 WHERE id = 1",
         "DELETE FROM orders",
     ]
-    events = told(engine, Order, *statements)
+    events = received(engine, Order, *statements)
     assert seen(events[:3]) == [(Inserted, 1), (Inserted, 101), (Updated, 150)]
     assert (events[2].previous_identity, events[2].old["status"]) == ((1,), "a")
     assert set(seen(events[3:])) == {(Deleted, 150), (Deleted, 101)}
@@ -405,7 +408,7 @@ def test_swapped_keys(engine):
         "ALTER TABLE orders ADD PRIMARY KEY (id) DEFERRABLE",
     )
     run(engine, "INSERT INTO orders VALUES (1, 'one'), (2, 'two')")
-    events = told(engine, Order, "UPDATE orders SET id = 3 - id")
+    events = received(engine, Order, "UPDATE orders SET id = 3 - id")
     found = {
         (
             event.previous_identity,
@@ -437,7 +440,9 @@ def test_previous_identity_of_a_composite_key(engine):
 
     Base.metadata.create_all(engine)
     run(engine, "INSERT INTO line (position, order_id) VALUES ('', 1)")
-    kept, moved = told(engine, Line, "UPDATE line SET amount = 1", "UPDATE line SET position = 'b'")
+    kept, moved = received(
+        engine, Line, "UPDATE line SET amount = 1", "UPDATE line SET position = 'b'"
+    )
     assert (kept.identity, kept.previous_identity, kept.changed) == (("", 1), None, {"amount"})
     assert (moved.identity, moved.previous_identity, moved.changed) == (
         ("b", 1),

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take
+from receiving import take
 from selects import FAILED, Raw, differences, same, selected
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import DeclarativeBase
+from statements import run
 
 from sa_pgnotify import Deleted, Inserted, NotifyOnChange, NotifySpec, UndecodableValue, Updated
 

@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import install_extension, run, take
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import Kind
+from receiving import take
 from selects import Raw, same
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.exc import NotSupportedError
 from sqlalchemy.ext.mutable import MutableDict, MutableList
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from statements import install_extension, run
 
 from sa_pgnotify import Deleted, Inserted, Listener, NotifyOnChange, NotifySpec, Updated
 

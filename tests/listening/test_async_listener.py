@@ -16,14 +16,16 @@ from functools import partial
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, sessions_end, take
 from kinds import address, driver_url
 from programs import Program
+from receiving import take
+from sessions import sessions_end
 from sqlalchemy import event, text
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.util import greenlet_spawn
+from statements import run
 
 from sa_pgnotify import (
     AsyncListener,

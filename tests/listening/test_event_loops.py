@@ -8,10 +8,11 @@ import selectors
 import threading
 
 import pytest
-from conftest import run, terminate_listener
 from kinds import address
 from programs import ROOT, Program
+from sessions import terminate_listener
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import run
 
 from sa_pgnotify import Gap, Listener, NotifyOnChange, PgNotifyError
 

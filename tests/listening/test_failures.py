@@ -9,12 +9,14 @@ import threading
 import time
 
 import pytest
-from conftest import run, take, terminate_listener
+from receiving import take
 from servers import Server, data_folder
+from sessions import terminate_listener
 from sqlalchemy import NullPool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.util import greenlet_spawn
+from statements import run
 
 from sa_pgnotify import (
     ConnectionLost,

@@ -17,11 +17,14 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 
 import pytest
-from conftest import run, sessions, sessions_end, take, wait_until
 from kinds import address, driver_url
 from programs import EXAMPLES, ROOT, Program
+from receiving import take
+from sessions import sessions, sessions_end
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
+from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import AsyncListener, Listener, Notification, PgNotifyError
 
@@ -586,7 +589,7 @@ sys.stdin.readline()
         with Program("-c", HEAD + code, address(url)) as program:
             program.wait_for("ready")
             engine = create_engine(url, poolclass=NullPool)
-            from conftest import terminate_listener
+            from sessions import terminate_listener
 
             terminate_listener(engine)
             silent.settimeout(20)

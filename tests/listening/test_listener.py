@@ -9,9 +9,10 @@ import time
 
 import psycopg2
 import pytest
-from conftest import run, sessions, sessions_end, take, terminate_listener, told
 from psycopg.types.string import TextLoader
+from receiving import received, take
 from servers import Server, data_folder
+from sessions import sessions, sessions_end, terminate_listener
 from sqlalchemy import (
     AsyncAdaptedQueuePool,
     MetaData,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import run
 
 from sa_pgnotify import (
     Change,
@@ -87,7 +89,7 @@ def test_events_carry_who_and_when(engine, Listener):
 def test_events_are_read_only(engine, Listener):
     """Nobody who gets an event can change it for the next one."""
     _, Order, _ = models(engine, values="all")
-    (inserted,) = told(engine, Order, "INSERT INTO orders VALUES (1, 'new')")
+    (inserted,) = received(engine, Order, "INSERT INTO orders VALUES (1, 'new')")
     with pytest.raises(AttributeError):
         inserted.identity = (2,)
     with pytest.raises(AttributeError):

@@ -4,12 +4,14 @@ import threading
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, terminate_listener, wait_until
 from durables import model_of
 from logs import sleepers
+from sessions import terminate_listener
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
+from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import (
     Consumer,

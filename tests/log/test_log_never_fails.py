@@ -10,12 +10,13 @@ from typing import Any
 import psycopg2
 import pytest
 import sqlalchemy as sa
-from conftest import run, take
-from logs import SLOTS, TABLES, end_of_log, logged, rows, sleepers, told, until_end
+from logs import SLOTS, TABLES, end_of_log, logged, received_from_log, sleepers, until_end_of_log
+from receiving import take
 from servers import Server, data_folder
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import rows, run
 
 from sa_pgnotify import (
     Consumer,
@@ -83,7 +84,7 @@ def test_a_writer_without_a_right_on_the_log(engine, stranger, when):
     the log nor write to it."""
     Order = orders(engine, NotifySpec(values="all", durable=True, when=when))
     run(engine, f"GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO {stranger}")
-    assert gist(told(engine, Order, f"SET LOCAL ROLE {stranger}", *WRITES)) == ALL_TOLD
+    assert gist(received_from_log(engine, Order, f"SET LOCAL ROLE {stranger}", *WRITES)) == ALL_TOLD
     for table in TABLES:
         for statement in (
             f"SELECT * FROM {table}",
@@ -144,7 +145,8 @@ def test_nothing_of_the_writers_is_run_with_the_owners_rights(engine, stranger, 
     path = f"SET LOCAL search_path = pg_temp, {stranger}, pg_catalog, public"
     writes = [statement.replace("orders", "public.orders") for statement in WRITES]
     assert (
-        gist(told(engine, Order, f"SET LOCAL ROLE {stranger}", *traps, path, *writes)) == ALL_TOLD
+        gist(received_from_log(engine, Order, f"SET LOCAL ROLE {stranger}", *traps, path, *writes))
+        == ALL_TOLD
     )
 
 
@@ -176,7 +178,7 @@ def test_settings_of_the_writer(engine, setting):
         s.replace("orders", "public.orders")
         for s in (WRITES[0], r"UPDATE orders SET status = E'\\ \u00e9'", WRITES[2])
     ]
-    events = told(engine, Order, setting, *statements)
+    events = received_from_log(engine, Order, setting, *statements)
     assert gist(events) == ALL_TOLD
     assert events[1].new == {"id": 1, "status": r"\ é", "amount": 1}
 
@@ -246,7 +248,7 @@ def test_a_sequence_behind_its_rows(engine):
             )
             other.commit()
             writer.join()
-        events = until_end(engine, listener, end)
+        events = until_end_of_log(engine, listener, end)
     assert sorted(event.identity for event in events) == [(number,) for number in range(100, 121)]
 
 
@@ -298,7 +300,7 @@ def test_a_condition_that_fails(engine, failing):
     ]
     if failing == "all":
         writes = writes[1:2]
-    events = told(engine, Order, *writes)
+    events = received_from_log(engine, Order, *writes)
     expected: list[Any] = [(Inserted, (1,)), ("undecodable",), (Inserted, (3,))]
     assert gist(events) == (expected if failing == "second" else expected[1:2])
     assert ["failed 22012 division by zero"] == [
@@ -311,7 +313,7 @@ def test_a_statement_over_the_limit(engine, monkeypatch):
     come."""
     monkeypatch.setattr(template, "LONGEST_STATEMENT", 100_000)
     Order = orders(engine)
-    events = told(
+    events = received_from_log(
         engine, Order, WRITES[0], "INSERT INTO orders SELECT g, repeat('x', 1000) FROM generate_series(2, 200) AS g",
         "UPDATE orders SET status = 'short'", "DELETE FROM orders",
     )  # fmt: skip
@@ -331,7 +333,9 @@ def test_rows_around_the_length_of_a_piece(engine, length, letter):
     """Rows shorter and longer than a piece, of any characters, come whole, each once."""
     Order = orders(engine)
     insert = f"INSERT INTO orders SELECT g, repeat(E'{letter.encode('unicode_escape').decode() if letter < ' ' else letter}', {length}), g FROM generate_series(1, 5) AS g"
-    events = told(engine, Order, insert, "UPDATE orders SET amount = 0", "DELETE FROM orders")
+    events = received_from_log(
+        engine, Order, insert, "UPDATE orders SET amount = 0", "DELETE FROM orders"
+    )
     assert gist(events) == [
         (kind, (number,)) for kind in (Inserted, Updated, Deleted) for number in range(1, 6)
     ]
@@ -341,7 +345,7 @@ def test_rows_around_the_length_of_a_piece(engine, length, letter):
 def test_many_rows_are_few_rows_of_the_log(engine):
     """The changes of a statement are packed; each comes, in order."""
     Order = orders(engine, NotifySpec(durable=True))
-    events = told(engine, Order, "INSERT INTO orders SELECT generate_series(1, 20000)")
+    events = received_from_log(engine, Order, "INSERT INTO orders SELECT generate_series(1, 20000)")
     assert [event.identity for event in events] == [(number,) for number in range(1, 20_001)]
     assert len([1 for header, _ in logged(engine) if header.startswith("I")]) < 100
 
@@ -359,7 +363,7 @@ def test_a_wide_table(engine):
 
     notify_on_change(table, ALL)
     metadata.create_all(engine)
-    inserted, updated = told(
+    inserted, updated = received_from_log(
         engine, table, "INSERT INTO wide (c0, c999) VALUES (1, 2)", "UPDATE wide SET c998 = 3"
     )
     assert (inserted.new["c999"], updated.changed, updated.new["c998"]) == (2, {"c998"}, 3)
@@ -368,7 +372,7 @@ def test_a_wide_table(engine):
 def test_savepoints(engine):
     """What was rolled back to a savepoint is not told; what was released is."""
     Order = orders(engine)
-    events = told(
+    events = received_from_log(
         engine, Order, WRITES[0], "SAVEPOINT a", "INSERT INTO orders VALUES (2)", "ROLLBACK TO a", "INSERT INTO orders VALUES (3)",
         "SAVEPOINT b", "INSERT INTO orders VALUES (4)", "RELEASE b",
     )  # fmt: skip
@@ -392,7 +396,7 @@ def test_other_ways_to_write(engine):
         run(engine, upsert)
         run(engine, merge)
         run(engine, "TRUNCATE orders")
-        events = until_end(engine, listener, end)
+        events = until_end_of_log(engine, listener, end)
     assert gist(events[:2]) == [(Inserted, (1,)), (Inserted, (2,))]
     assert sorted(gist(events[2:4]), key=str) == sorted(
         [(Inserted, (3,)), (Updated, (1,))], key=str
@@ -427,7 +431,9 @@ def test_cascades(engine):
         "INSERT INTO orders VALUES (1), (2)",
         "INSERT INTO items VALUES (1, 1), (2, 1), (3, 2)",
     )
-    events = told(engine, Base, "DELETE FROM orders WHERE id = 1", "TRUNCATE orders CASCADE")
+    events = received_from_log(
+        engine, Base, "DELETE FROM orders WHERE id = 1", "TRUNCATE orders CASCADE"
+    )
     found = [(e.entity.__name__, type(e).__name__, e.identity) for e in events]
     assert sorted(found[:3]) == [
         ("Item", "Deleted", (1,)),
@@ -461,7 +467,7 @@ def test_databases_of_other_encodings(encoded, length):
     """In a database of another encoding, what a client reads as Unicode comes as the same Unicode,
     in one piece or several."""
     Order = orders(encoded)
-    events = told(
+    events = received_from_log(
         encoded,
         Order,
         f"INSERT INTO orders SELECT g, repeat('é', {length}) FROM generate_series(1, 3) AS g",
@@ -480,7 +486,7 @@ def test_bytes_that_are_no_text(encoded, length):
     insert = f"INSERT INTO orders VALUES (1, repeat(E'\\xff\\xe9', {length}))"
     with end_of_log(encoded) as end, Listener(encoded, Order, end) as listener:
         run(encoded, "SET client_encoding = SQL_ASCII", insert)
-        (event,) = until_end(encoded, listener, end)
+        (event,) = until_end_of_log(encoded, listener, end)
         assert isinstance(event, Gap) or event.identity == (1,)
     assert rows(encoded, "SELECT count(*) FROM orders") == [(1,)]
 

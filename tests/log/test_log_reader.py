@@ -10,11 +10,11 @@ from itertools import groupby
 from typing import Any
 
 import pytest
-from conftest import run
 from durables import model_of
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
+from statements import run
 
 from sa_pgnotify.consuming.chunks import Chunk, cut, transactions
 from sa_pgnotify.log import reader as logreader

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take
-from logs import TABLES, rows, sleepers, told
+from logs import TABLES, received_from_log, sleepers
+from receiving import take
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import rows, run
 
 from sa_pgnotify import (
     ChangeLog,
@@ -146,7 +147,7 @@ def test_a_class_of_two_durable_tables_is_told_once_per_change(engine):
     table has its class."""
     metadata = joined()
     metadata.create_all(engine)
-    events = told(
+    events = received_from_log(
         engine,
         metadata,
         "INSERT INTO orders VALUES (1, 'rush')",
@@ -180,7 +181,7 @@ def test_schema_and_settings_are_given_before_the_first_table(engine):
     run(engine, 'CREATE SCHEMA "Audit"')
     metadata.create_all(engine)
     assert check(engine, metadata) == []
-    (event,) = told(engine, metadata, INSERT, schema="Audit")
+    (event,) = received_from_log(engine, metadata, INSERT, schema="Audit")
     assert (type(event), logged(engine, "Audit")) == (Inserted, [(1,)])
     ChangeLog(metadata, schema="Audit", max_age=timedelta(days=1), max_size=None)  # says the same
 
@@ -201,7 +202,9 @@ def test_a_metadata_with_a_schema(engine):
     metadata = orders(metadata=sa.MetaData(schema="shop"))
     metadata.create_all(engine)
     assert metadata.tables.keys() == {f"shop.{name}" for name in ("orders", *TABLES)}
-    (event,) = told(engine, metadata, INSERT.replace("orders", "shop.orders"), schema="shop")
+    (event,) = received_from_log(
+        engine, metadata, INSERT.replace("orders", "shop.orders"), schema="shop"
+    )
     assert (event.new["status"], logged(engine, "shop")) == ("new", [(1,)])
     metadata.drop_all(engine)
     assert objects(engine) == set()
@@ -234,7 +237,7 @@ def test_copies_of_the_metadata(engine, name):
     schema = "shop" if "schema" in name else "public"
     copy.create_all(engine)
     assert check(engine, copy) == []
-    (event,) = told(
+    (event,) = received_from_log(
         engine,
         copy,
         INSERT.replace("orders", f"{schema}.orders"),
@@ -281,7 +284,7 @@ def test_a_table_made_alone_brings_the_log(engine, create, existing):
         metadata.tables["sa_pgnotify_log_2"].create(engine)
     create(engine, metadata)
     assert check(engine, metadata) == []
-    assert [type(event) for event in told(engine, metadata, INSERT)] == [Inserted]
+    assert [type(event) for event in received_from_log(engine, metadata, INSERT)] == [Inserted]
 
 
 def test_triggers_without_a_log_are_refused(engine):
@@ -304,7 +307,9 @@ def test_dropping_one_table_keeps_the_log(engine):
     assert "sa_pgnotify_orders()" not in objects(engine)
     assert [
         type(event)
-        for event in told(engine, metadata.tables["others"], INSERT.replace("orders", "others"))
+        for event in received_from_log(
+            engine, metadata.tables["others"], INSERT.replace("orders", "others")
+        )
     ] == [Inserted]
 
 
@@ -317,7 +322,7 @@ def test_a_schema_translate_map(engine, alone):
     translated = engine.execution_options(schema_translate_map={None: "tenant"})
     metadata.create_all(translated, tables=[metadata.tables["orders"]] if alone else None)
     assert check(translated, metadata) == []
-    (event,) = told(translated, metadata, INSERT.replace("orders", "tenant.orders"))
+    (event,) = received_from_log(translated, metadata, INSERT.replace("orders", "tenant.orders"))
     assert (type(event), logged(engine, "tenant")) == (Inserted, [(1,)])
     metadata.drop_all(translated)
     assert objects(engine) == set()

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run
-from logs import SLOTS, TABLES, end_of_log, logged, rows, sleepers, until_end
+from logs import SLOTS, TABLES, end_of_log, logged, sleepers, until_end_of_log
 from sqlalchemy import NullPool, create_engine
+from statements import rows, run
 
 from sa_pgnotify import (
     ChangeLog,
@@ -262,7 +262,7 @@ def test_a_listener_that_is_late_is_told_without_any_consumer(engine):
         sleepers(engine, 0)
         write(engine, 9)
         prune(engine, table.metadata)
-        events = until_end(engine, listener, end)
+        events = until_end_of_log(engine, listener, end)
     found = identities(events)
     assert found[:2] == [1, 2]
     assert "lost_position" in found[2:]

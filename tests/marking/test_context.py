@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take, until_end
 from kinds import driver_url
+from receiving import take, until_end
 from sqlalchemy.ext.asyncio import (
     AsyncSession,
     async_scoped_session,
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from statements import run
 
 from sa_pgnotify import Listener, NotifyConfigError, NotifyOnChange, change_context
 from sa_pgnotify.marking.context import _all_watched

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take, told
 from kinds import driver_url
-from logs import told as logged
+from logs import received_from_log
+from receiving import received, take
 from revisions import apply, catalog, differences, upgrade
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapped_column
+from statements import run
 
 from sa_pgnotify import (
     CreateNotifyTriggers,
@@ -151,7 +152,7 @@ def test_several_marked_classes_share_a_dict(engine):
             {"__tablename__": name, "__notify__": NotifySpec(values=values), **members},
         )
     Base.metadata.create_all(engine)
-    events = told(engine, Base, *(f"INSERT INTO {name} (y) VALUES ('hi')" for name in "abc"))
+    events = received(engine, Base, *(f"INSERT INTO {name} (y) VALUES ('hi')" for name in "abc"))
     assert [dict(e.new) for e in events] == [{"id": 1}, {"id": 1, "y": "hi"}, {"id": 1, "y": "hi"}]
 
 
@@ -259,7 +260,7 @@ def test_the_last_definition_of_a_class_wins(engine, cells, first, second, more,
     Base.metadata.create_all(engine)
     assert check(engine, Base.metadata) == []
     for source in (Order, Base, Base.metadata):
-        (event,) = told(engine, source, "INSERT INTO orders (v) VALUES ('a')")
+        (event,) = received(engine, source, "INSERT INTO orders (v) VALUES ('a')")
         assert event.entity is Order
         assert event.new.keys() == carried
     assert earlier is not Order
@@ -330,7 +331,9 @@ def test_a_hierarchy_defined_again(engine, again):
         "UPDATE engineer SET language = 'y'",
     )
     if "Engineer" in again:
-        events = told(engine, made["Person"] if len(again) == 2 else made["Engineer"], *statements)
+        events = received(
+            engine, made["Person"] if len(again) == 2 else made["Engineer"], *statements
+        )
         assert [(type(e), e.entity) for e in events] == [
             (Inserted, made["Engineer"]),
             (Updated, made["Engineer"]),
@@ -364,7 +367,8 @@ def test_a_directive_declares_for_each_class(engine):
 
     Base.metadata.create_all(engine)
     assert [
-        e.entity for e in told(engine, A, "INSERT INTO a (kind, v) VALUES ('B', 'v'), ('B', 'x')")
+        e.entity
+        for e in received(engine, A, "INSERT INTO a (kind, v) VALUES ('B', 'v'), ('B', 'x')")
     ] == [B]
     with pytest.raises(
         NotifyConfigError, match="C: A marked the table 'a', which they share, with other options"
@@ -417,7 +421,7 @@ def test_a_class_that_is_gone_contradicts_nothing(engine):
     with pytest.raises(NotifyConfigError, match="Sale marked the table 'orders', which they share"):
         define("Purchase", NotifySpec())
     Base.metadata.create_all(engine)
-    assert [e.entity for e in told(engine, Base, "INSERT INTO orders DEFAULT VALUES")] == [Sale]
+    assert [e.entity for e in received(engine, Base, "INSERT INTO orders DEFAULT VALUES")] == [Sale]
 
 
 def test_what_marked_a_table_does_not_keep_it_alive():
@@ -495,7 +499,7 @@ def test_columns_that_no_class_maps_neither_travel_nor_count(engine, left_out, d
         "UPDATE a SET v = 'w', secret = 'VERYSECRET3'",
         "DELETE FROM a",
     )
-    events = (logged if durable else told)(engine, A, *statements)
+    events = (received_from_log if durable else received)(engine, A, *statements)
     assert [type(e).__name__ for e in events] == ["Inserted", "Updated", "Deleted"]
     assert events[1].changed == {"v"}
     assert events[1].instance().v == "w"
@@ -536,7 +540,7 @@ def test_a_columns_class_may_come_later(engine):
 
     assert set(marking_of(A.__table__).unmapped) == {"Other Secret", "hidden"}
     Base.metadata.create_all(engine)
-    (event,) = told(
+    (event,) = received(
         engine, A, "INSERT INTO a (v, mine, secret, hidden) VALUES ('child', 'm', 's', 'h')"
     )
     assert (event.entity, event.new["mine"]) == (Child, "m")
@@ -639,7 +643,7 @@ def test_a_column_that_is_read_by_an_expression(engine, type_):
 
     Base.metadata.create_all(engine)
     assert check(engine, Base.metadata) == []
-    inserted, updated = told(
+    inserted, updated = received(
         engine,
         Card,
         "INSERT INTO cards (id, number, owner) VALUES (1, '1174', 'ann')",
@@ -707,7 +711,7 @@ def test_an_expression_that_changes_nothing_is_none(engine):
         sa.Table("t", sa.MetaData(), key(), sa.Column("x", Plain())), NotifySpec(values=("x",))
     )
     table.metadata.create_all(engine)
-    assert [e.new["x"] for e in told(engine, table, "INSERT INTO t VALUES (1, 'x')")] == ["x"]
+    assert [e.new["x"] for e in received(engine, table, "INSERT INTO t VALUES (1, 'x')")] == ["x"]
 
 
 # -- PostgreSQL's own columns ----------------------------------------------------------------------
@@ -762,7 +766,7 @@ def test_system_columns_are_no_part_of_all(engine, name, declared):
     setattr(Doc, name, mapped_column(name, sa.Text, system=declared))
     Base.metadata.create_all(engine)
     assert check(engine, Base.metadata) == []
-    inserted, updated = told(
+    inserted, updated = received(
         engine, Doc, "INSERT INTO docs (v) VALUES ('a')", "UPDATE docs SET v = 'b'"
     )
     assert dict(inserted.new) == {"id": 1, "v": "a"}
@@ -864,7 +868,7 @@ def test_what_postgresql_folds(engine, name, stored):
     with engine.connect() as connection:
         assert stored in sa.inspect(connection).get_table_names()
     assert check(engine, table.metadata) == []
-    (event,) = told(engine, table, f"INSERT INTO {name} VALUES (1, 'x')")
+    (event,) = received(engine, table, f"INSERT INTO {name} VALUES (1, 'x')")
     assert event.new == {"id": 1, "v": "x"}
     table.metadata.drop_all(engine, checkfirst=False)
 
@@ -972,7 +976,7 @@ def test_autogenerate_is_clean(engine):
     assert check(engine, Base.metadata) == []
     Base.metadata.create_all(engine)
     assert catalog(engine) == installed
-    (event,) = told(engine, A, "INSERT INTO a (v, secret, x) VALUES ('v', 'VERYSECRET', 'y')")
+    (event,) = received(engine, A, "INSERT INTO a (v, secret, x) VALUES ('v', 'VERYSECRET', 'y')")
     assert dict(event.new) == {"id": 1, "v": "v"}
     apply(engine, revision.downgrade)
     assert "b" not in sa.inspect(engine).get_table_names()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, told, until_end
+from receiving import received, until_end
 from sqlalchemy.ext.declarative import AbstractConcreteBase, DeferredReflection
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -23,6 +23,7 @@ from sqlalchemy.orm import (
     mapped_column,
     registry,
 )
+from statements import run
 
 from sa_pgnotify import (
     Change,
@@ -203,7 +204,7 @@ def test_core_table_tells_the_table(engine):
     assert notify_on_change(orders, NotifySpec(values=("status",))) is orders
     orders.metadata.create_all(engine)
     for source in (orders, orders.metadata):
-        insert, update = told(
+        insert, update = received(
             engine,
             source,
             "TRUNCATE orders",
@@ -227,8 +228,8 @@ def test_entity_is_what_was_asked_for(engine, form):
     Order = form(engine)
     Order.metadata.create_all(engine)
     insert = "INSERT INTO orders (status) VALUES ('new')"
-    assert [e.entity for e in told(engine, Order, insert)] == [Order]
-    assert [e.entity for e in told(engine, Order.__table__, insert)] == [Order.__table__]
+    assert [e.entity for e in received(engine, Order, insert)] == [Order]
+    assert [e.entity for e in received(engine, Order.__table__, insert)] == [Order.__table__]
 
 
 @pytest.mark.parametrize("inherited", [True, False])
@@ -259,7 +260,7 @@ def test_none_opts_out(engine, Base, inherited):
     for source in (Base, Base.metadata, Marked):
         assert {
             e.entity
-            for e in told(
+            for e in received(
                 engine,
                 source,
                 "INSERT INTO audit DEFAULT VALUES",
@@ -309,9 +310,9 @@ def test_base_abstract_base_and_metadata_mean_all_that_is_marked(engine, Base):
         f"INSERT INTO {name} (id) SELECT coalesce(max(id), 0) + 1 FROM {name}"
         for name in ("a", "b", "c", "u", "core")
     ]
-    assert [e.entity for e in told(engine, Marked, *inserts)] == [A, B]
-    assert [e.entity for e in told(engine, Base, *inserts)] == [A, B, C, core]
-    assert [e.entity for e in told(engine, Base.metadata, *inserts)] == [A, B, C, core]
+    assert [e.entity for e in received(engine, Marked, *inserts)] == [A, B]
+    assert [e.entity for e in received(engine, Base, *inserts)] == [A, B, C, core]
+    assert [e.entity for e in received(engine, Base.metadata, *inserts)] == [A, B, C, core]
 
 
 # -- copies, schemas, names, keys, kinds of columns ------------------------------------------------
@@ -342,7 +343,7 @@ def test_a_copy_of_the_metadata_is_marked_as_well(engine, Base, copy):
     metadata = copy(Base)
     metadata.create_all(engine)
     assert check(engine, Base.metadata) == check(engine, metadata) == []
-    (insert,) = told(engine, metadata, "INSERT INTO orders (status) VALUES ('draft'), ('new')")
+    (insert,) = received(engine, metadata, "INSERT INTO orders (status) VALUES ('draft'), ('new')")
     assert gist([insert]) == [(Inserted, metadata.tables["orders"], (2,))]
     assert insert.new == {"id": 2, "status": "new"}
 
@@ -357,8 +358,8 @@ def test_a_copy_in_another_schema_and_name_is_a_table_of_its_own(engine, Base):
         "INSERT INTO orders (status) VALUES ('a')",
         "INSERT INTO archive.old_orders (status) VALUES ('b')",
     )
-    assert [e.entity for e in told(engine, Order, *inserts)] == [Order]
-    assert [e.entity for e in told(engine, archived, *inserts)] == [archived]
+    assert [e.entity for e in received(engine, Order, *inserts)] == [Order]
+    assert [e.entity for e in received(engine, archived, *inserts)] == [archived]
 
 
 def test_schema_translate_map(engine):
@@ -377,9 +378,9 @@ def test_schema_translate_map(engine):
         'INSERT INTO "Tenant 1".orders (id, status) VALUES (11, $$a$$)',
         "INSERT INTO t2.orders (id, status) VALUES (22, 'b')",
     )
-    assert gist(told(first, Order, *inserts)) == [(Inserted, Order, (11,))]
+    assert gist(received(first, Order, *inserts)) == [(Inserted, Order, (11,))]
     run(engine, 'TRUNCATE "Tenant 1".orders, t2.orders')
-    assert gist(told(second, Order, *inserts)) == [(Inserted, Order, (22,))]
+    assert gist(received(second, Order, *inserts)) == [(Inserted, Order, (22,))]
     Order.metadata.drop_all(first)
     assert [d.kind for d in check(first, Order.metadata)] == ["missing"]
     assert check(second, Order.metadata) == []
@@ -401,7 +402,7 @@ def test_attribute_names_are_told_not_column_names(engine, Base):
         state: Mapped[str | None] = mapped_column("the state")
 
     Base.metadata.create_all(engine)
-    insert, update = told(
+    insert, update = received(
         engine,
         Order,
         "INSERT INTO orders VALUES (7, 'x', 'open')",
@@ -519,7 +520,7 @@ def test_identity_and_generated_columns(engine, Base, persisted):
 
     Base.metadata.create_all(engine)
     assert check(engine, Base.metadata) == []
-    insert, update, delete = told(
+    insert, update, delete = received(
         engine,
         Box,
         "INSERT INTO boxes (side) VALUES (3)",
@@ -551,7 +552,7 @@ def test_partitioned_parent(engine, Base):
     )
     Base.metadata.create_all(engine)
     assert check(engine, Base.metadata) == []
-    insert, update, delete = told(
+    insert, update, delete = received(
         engine,
         Reading,
         "INSERT INTO readings VALUES (101, 1)",
@@ -678,7 +679,7 @@ def test_update_of_any_joined_table_is_of_the_childs_class(engine, Base):
             ("chief", "title", "'C'"),
         ]
     )
-    events = told(engine, Person, *statements, "UPDATE engineer SET language = 'D'")
+    events = received(engine, Person, *statements, "UPDATE engineer SET language = 'D'")
     assert {(e.entity, e.identity, *e.changed) for e in events[:2]} == {
         (Chief, (1,), "name"),
         (Engineer, (2,), "name"),
@@ -720,7 +721,7 @@ def test_updates_of_a_marked_child_only(engine, Base):
     with Session(engine) as session:
         session.add_all([Person(id=1), Engineer(id=2), Manager(id=3)])
         session.commit()
-    events = told(
+    events = received(
         engine,
         Engineer,
         "UPDATE person SET name = 'n'",
@@ -762,7 +763,7 @@ def test_update_of_attributes_in_several_joined_tables(engine, Base):
         "UPDATE person SET name = 'N'",
         "UPDATE manager SET budget = 'B'",
     )
-    events = told(engine, Manager, *statements)
+    events = received(engine, Manager, *statements)
     assert [(e.changed, e.new.get("name"), e.new.get("budget")) for e in events] == [
         ({"name"}, "N", None),
         ({"budget"}, None, "B"),

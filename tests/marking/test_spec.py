@@ -7,7 +7,7 @@ from contextlib import nullcontext, suppress
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, told, until_end
+from receiving import received, until_end
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError, NotSupportedError
 from sqlalchemy.orm import (
@@ -19,6 +19,7 @@ from sqlalchemy.orm import (
     relationship,
 )
 from sqlalchemy.types import UserDefinedType
+from statements import run
 
 from sa_pgnotify import (
     Change,
@@ -400,7 +401,7 @@ def test_operations(engine, operations):
     """Only the operations asked for are told, and only they have triggers; their order in the spec
     means nothing."""
     Order = installed(engine, NotifySpec(operations=operations))
-    assert [type(e) for e in told(engine, Order, *FOUR)] == [
+    assert [type(e) for e in received(engine, Order, *FOUR)] == [
         kind for name, kind in KINDS.items() if name in operations
     ]
     with engine.connect() as connection:
@@ -425,7 +426,7 @@ def test_values(engine, values, names):
     """The identity and the values asked for travel, before and after, and no others; the names of
     what changed always do."""
     Order = installed(engine, NotifySpec(values=values))
-    insert, update, delete, _ = told(engine, Order, *FOUR)
+    insert, update, delete, _ = received(engine, Order, *FOUR)
     before = {"id": 1, "status": "new", "qty": 1}
     after = before | {"status": "paid"}
     assert insert.new == update.old == {name: before[name] for name in names}
@@ -485,7 +486,7 @@ def test_update_of_goes_by_real_change(engine, type_, one, two):
         ),
     )
     set_to = 'UPDATE docs SET "the body" = {}, other = other + 1'.format
-    events = told(
+    events = received(
         engine,
         Doc,
         set_to('"the body"'),
@@ -523,7 +524,7 @@ def test_when(engine, when, expected):
     is all NULL; TRUNCATE always is."""
     Order = installed(engine, NotifySpec(when=when, values=("qty",)))
     updates = [f"UPDATE orders SET qty = {qty}" for qty in ("2", "1", "NULL")]
-    *events, last = told(engine, Order, FOUR[0], *updates, *FOUR[2:])
+    *events, last = received(engine, Order, FOUR[0], *updates, *FOUR[2:])
     assert isinstance(last, Truncated)
     found = [
         " ".join(
@@ -567,7 +568,7 @@ def test_when_with_correlated_subqueries(engine):
         "CREATE SCHEMA other",
         "CREATE TABLE other.customers ()",
     )
-    events = told(
+    events = received(
         engine,
         Order,
         "SET LOCAL search_path = other",
@@ -630,7 +631,7 @@ def test_backslashes_under_both_string_syntaxes(url, installing, writing):
     table = sa.Table(name, sa.MetaData(), sa.Column(name, sa.Integer, primary_key=True))
     notify_on_change(table, NotifySpec(channel=name))
     table.metadata.create_all(engines[0])
-    (insert,) = told(engines[1], table, f'INSERT INTO "{name}" VALUES (1)')
+    (insert,) = received(engines[1], table, f'INSERT INTO "{name}" VALUES (1)')
     assert insert.new == {name: 1}
     assert [check(engine, table.metadata) for engine in engines] == [[], []]
 
@@ -667,7 +668,7 @@ def test_typed_literals_in_when(engine):
         for i, s in enumerate(("1.5", "-2", "3"))
     ]
     assert [
-        e.identity for e in told(engine, Bill, f"INSERT INTO bills VALUES {', '.join(rows)}")
+        e.identity for e in received(engine, Bill, f"INSERT INTO bills VALUES {', '.join(rows)}")
     ] == [(0,), (1,)]
 
 
@@ -691,8 +692,8 @@ def test_channel(engine, channel):
     """Events go to the channel that the spec names, as it is written, and the listener finds them
     there."""
     Order = installed(engine, NotifySpec(channel=channel))
-    assert [e.identity for e in told(engine, Order, FOUR[0])] == [(1,)]
-    (raw,) = told(engine, channel, FOUR[0])
+    assert [e.identity for e in received(engine, Order, FOUR[0])] == [(1,)]
+    (raw,) = received(engine, channel, FOUR[0])
     assert isinstance(raw, Notification)
     assert raw.channel == channel
 
@@ -715,13 +716,13 @@ def test_two_tables_on_one_channel(engine):
 
     Base.metadata.create_all(engine)
     statements = ["INSERT INTO b VALUES ('x')", "INSERT INTO a VALUES (1)", "DELETE FROM b"]
-    assert [(e.entity, e.identity) for e in told(engine, Base, *statements)] == [
+    assert [(e.entity, e.identity) for e in received(engine, Base, *statements)] == [
         (B, ("x",)),
         (A, (1,)),
         (B, ("x",)),
     ]
     run(engine, "TRUNCATE a")
-    assert [(e.entity, e.identity) for e in told(engine, A, *statements)] == [(A, (1,))]
+    assert [(e.entity, e.identity) for e in received(engine, A, *statements)] == [(A, (1,))]
 
 
 # -- change_context --------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, told
+from receiving import received
 from revisions import apply, autogenerate, catalog, differences, upgrade
+from statements import run
 
 from sa_pgnotify import Deleted, Inserted, NotifySpec, Truncated, Updated, notify_on_change
 
@@ -77,7 +78,7 @@ def assert_all_told(engine: sa.Engine, metadata: sa.MetaData) -> None:
     (table,) = metadata.tables.values()
     name = table.fullname
     _, second = table.columns
-    events = told(
+    events = received(
         engine, table, f"INSERT INTO {name} VALUES (1, 'new')", f"UPDATE {name} SET {second.name} = 'old'", f"DELETE FROM {name}",
         f"TRUNCATE {name}",
     )  # fmt: skip
@@ -254,7 +255,7 @@ def test_tables_that_swapped_names(engine):
     assert runs == {("a", "sa_pgnotify_a()"), ("b", "sa_pgnotify_b()")}
     apply(engine, revision.downgrade)
     assert catalog(engine)["triggers"] == swapped
-    events = told(
+    events = received(
         engine, metadata, "INSERT INTO a VALUES (1, 'x')", "INSERT INTO b VALUES (2, 'y')"
     )
     assert [(e.table.name, dict(e.new)) for e in events] == [

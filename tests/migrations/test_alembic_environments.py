@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.util import CommandError
-from conftest import run, told
+from receiving import received
 from revisions import (
     Project,
     apply,
@@ -23,6 +23,7 @@ from revisions import (
     upgrade,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from statements import run
 
 import alembic_ops
 from sa_pgnotify import (
@@ -170,7 +171,7 @@ def test_two_schemas(engine, url, tmp_path):
     with Session(engine) as session:
         session.add(Boss(id=1, grade=1))
         session.commit()
-    (event,) = told(engine, Person, "UPDATE hr.people SET grade = 2")
+    (event,) = received(engine, Person, "UPDATE hr.people SET grade = 2")
     assert isinstance(event, Updated) and (event.entity, event.identity) == (Boss, (1,))
     project.downgrade()
     assert catalog(engine) == before

@@ -14,9 +14,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from conftest import run, take, told, until_end
+from receiving import received, take, until_end
 from revisions import apply, autogenerate, catalog, differences, upgrade
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import run
 
 import sa_pgnotify.listening.intake as intake_module
 from sa_pgnotify import (
@@ -134,9 +135,9 @@ def test_adding_a_trigger_does_not_block_readers(engine, before, after):
         idle.exec_driver_sql("SELECT * FROM orders")
     assert differences(engine, orders(after)) == []
     (table,) = orders(after).tables.values()
-    assert [type(event) for event in told(engine, table, "INSERT INTO orders VALUES (1, 'x')")] == [
-        Inserted
-    ]
+    assert [
+        type(event) for event in received(engine, table, "INSERT INTO orders VALUES (1, 'x')")
+    ] == [Inserted]
 
 
 def test_an_alter_that_cannot_lock_changes_nothing(engine):
@@ -383,7 +384,7 @@ def test_a_table_that_was_renamed_before_its_triggers_were_altered(engine, caplo
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("status", sa.Text),
     )
-    events = told(
+    events = received(
         engine, notify_on_change(purchases, spec), "INSERT INTO purchases VALUES (1, 'new')"
     )
     assert [(type(event), event.identity) for event in events] == [(Inserted, (1,))]

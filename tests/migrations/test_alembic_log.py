@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic import command
-from conftest import run
-from logs import TABLES, told
+from logs import TABLES, received_from_log
 from revisions import Project, apply, autogenerate, catalog, differences, shop, together, upgrade
+from statements import run
 
 from sa_pgnotify import ChangeLog, Inserted, NotifySpec, check, notify_on_change
 
@@ -57,7 +57,7 @@ def test_there_and_back(engine):
     assert steps(revision.downgrade)[0] == "drop_notify_triggers orders"
     assert differences(engine, metadata) == []
     assert check(engine, metadata) == []
-    assert [type(event) for event in told(engine, metadata, INSERT)] == [Inserted]
+    assert [type(event) for event in received_from_log(engine, metadata, INSERT)] == [Inserted]
     apply(engine, revision.downgrade)
     assert catalog(engine) == before
 
@@ -158,7 +158,9 @@ def test_a_log_in_a_schema_of_its_own(engine):
     revision = upgrade(engine, metadata, include_schemas=True)
     assert "log_schema='Audit'" in revision.upgrade
     assert differences(engine, metadata, include_schemas=True) == []
-    assert [type(event) for event in told(engine, metadata, INSERT, schema="Audit")] == [Inserted]
+    assert [
+        type(event) for event in received_from_log(engine, metadata, INSERT, schema="Audit")
+    ] == [Inserted]
     apply(engine, revision.downgrade)
     assert catalog(engine) == before
 

@@ -18,8 +18,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations, ops
 from alembic.util import CommandError
-from conftest import run, told
+from receiving import received
 from revisions import Project, apply, catalog, marked, shop, together
+from statements import run
 
 import alembic_ops
 from sa_pgnotify import Inserted, NotifySpec, Updated, notify_on_change
@@ -113,7 +114,7 @@ def test_script_through_psql(engine, url, tmp_path, options):
         f"{NAME}2"
     )
     changed = f'UPDATE {quoted} SET "%s:y" = '
-    events = told(
+    events = received(
         engine, table, f'{changed}"%s:y" || $tag${QUOTES}$tag$', f"{changed}$tag${QUOTES}$tag$"
     )
     assert [(type(event), event.new["status"]) for event in events] == [
@@ -194,7 +195,7 @@ def test_drivers(engine, url, tmp_path, driver, template):
         values="all", when=lambda old, new: new.status != "100% :it's \\ $1 {x}\t?"
     )
     project.upgrade(shop(spec=awkward))
-    (event,) = told(
+    (event,) = received(
         engine,
         shop(spec=awkward),
         "INSERT INTO orders VALUES (1, 'new'), (2, '100% :it''s \\ $1 {x}\t?')",
@@ -253,7 +254,7 @@ def test_batch_by_hand(engine):
     before = catalog(engine)
     apply(engine, BATCH)
     metadata = shop(spec=NotifySpec(values=("note",), channel="Notes"), more=("note",))
-    (event,) = told(engine, metadata, "INSERT INTO orders (note) VALUES ('n')")
+    (event,) = received(engine, metadata, "INSERT INTO orders (note) VALUES ('n')")
     assert isinstance(event, Inserted) and event.new == {"id": 1, "note": "n"}
     apply(
         engine,

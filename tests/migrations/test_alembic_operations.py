@@ -15,11 +15,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.operations.ops import DowngradeOps, UpgradeOps
-from conftest import run, told
 from hypothesis import given
 from hypothesis import strategies as st
+from receiving import received
 from revisions import apply, catalog, differences
 from sqlalchemy.exc import DBAPIError
+from statements import run
 
 from alembic_ops import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp
 from sa_pgnotify import Inserted, NotifyConfigError, notify_on_change
@@ -233,7 +234,9 @@ def test_operations_can_run_twice(engine):
     created = catalog(engine)
     assert [
         type(event)
-        for event in told(engine, orders().tables["orders"], "INSERT INTO orders VALUES (1, 'x')")
+        for event in received(
+            engine, orders().tables["orders"], "INSERT INTO orders VALUES (1, 'x')"
+        )
     ] == [Inserted]
     for code, state in (
         (CREATE, created),

@@ -10,12 +10,13 @@ import sys
 import pytest
 import sqlalchemy as sa
 from alembic.util import CommandError
-from conftest import run, take, told
+from receiving import received, take
 from revisions import apply, autogenerate, catalog, differences, marked, shop, upgrade
 from sqlalchemy.dialects.postgresql import ENUM
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import run
 
 from sa_pgnotify import (
     Gap,
@@ -80,7 +81,7 @@ def test_a_condition_over_a_value_that_the_same_revision_adds(engine):
             1,
         ),
     )
-    events = told(
+    events = received(
         engine,
         orders,
         "INSERT INTO orders VALUES (1, 'new')",
@@ -108,7 +109,7 @@ def test_a_downgrade_is_possible_although_what_was_there_does_not_fit(engine, ca
         in caplog.text
     )
     apply(engine, revision.downgrade)
-    assert [type(e) for e in told(engine, renamed, "INSERT INTO orders VALUES (1, 'a')")] == [
+    assert [type(e) for e in received(engine, renamed, "INSERT INTO orders VALUES (1, 'a')")] == [
         Inserted
     ]
 
@@ -141,7 +142,7 @@ def test_create_all_of_a_model_that_is_ahead_of_its_migration(engine, caplog):
     ]
     assert [
         type(e)
-        for e in told(engine, ahead.tables["orders"], "INSERT INTO orders VALUES (1, 'new')")
+        for e in received(engine, ahead.tables["orders"], "INSERT INTO orders VALUES (1, 'new')")
     ] == [Inserted]
     assert "alter_notify_triggers" in upgrade(engine, ahead).upgrade
     assert differences(engine, ahead) == [] == check(engine, ahead)

@@ -19,12 +19,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, until_end
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
+from receiving import until_end
 from revisions import Revision, apply, autogenerate, catalog, differences
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import configure_mappers, registry
+from statements import run
 
 from sa_pgnotify import (
     Change,

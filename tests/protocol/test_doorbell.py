@@ -9,10 +9,11 @@ from math import inf
 from typing import NamedTuple
 
 import pytest
-from conftest import HERE, run
 from durables import model_of
 from logs import sleepers
+from sessions import HERE
 from sqlalchemy import text
+from statements import run
 
 from sa_pgnotify import Listener
 from sa_pgnotify.log.tables import LogNames

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import psycopg2
 import pytest
 import sqlalchemy as sa
-from conftest import HERE, run
 from durables import model_of
 from kinds import address
 from pooler import Pooler
+from sessions import HERE
+from statements import run
 
 from sa_pgnotify import Gap, Inserted, Listener, ListenUnavailable, NotifyOnChange
 from sa_pgnotify.drivers.libpq import LibpqConnection

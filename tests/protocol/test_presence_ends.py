@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take, wait_until
 from durables import model_of
+from receiving import take
 from servers import Server, data_folder
+from statements import run
+from waiting import wait_until
 
 import sa_pgnotify.listening.source_list
 import sa_pgnotify.protocol.presence

@@ -10,9 +10,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import run, take, told, until_end
+from receiving import received, take, until_end
 from sqlalchemy import BigInteger, NullPool, Text, Uuid, create_engine, inspect, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from statements import run
 
 from sa_pgnotify import (
     Deleted,
@@ -52,7 +53,7 @@ def marked(
 def test_insert_fails_because_the_payload_is_too_long(engine):
     """A row larger than a notification is inserted, and told whole."""
     Order = marked(engine)
-    (event,) = told(engine, Order, "INSERT INTO orders VALUES (1, repeat('x', 10000))")
+    (event,) = received(engine, Order, "INSERT INTO orders VALUES (1, repeat('x', 10000))")
     assert event.new["status"] == "x" * 10_000
 
 
@@ -87,7 +88,8 @@ def test_insert_fails_over_a_number_of_rows(engine):
     tells each row."""
     Order = marked(engine)
     assert (
-        len(told(engine, Order, "INSERT INTO orders SELECT generate_series(1, 5000), 'x'")) == 5000
+        len(received(engine, Order, "INSERT INTO orders SELECT generate_series(1, 5000), 'x'"))
+        == 5000
     )
 
 
@@ -112,7 +114,7 @@ def test_silence_of_tables_with_special_names(engine, name, schema):
     if schema:
         run(engine, f'CREATE SCHEMA "{schema}"')
     Marked = marked(engine, name, schema)
-    (event,) = told(engine, Marked, f"INSERT INTO {quoted} VALUES (1, 'a')")
+    (event,) = received(engine, Marked, f"INSERT INTO {quoted} VALUES (1, 'a')")
     assert (event.entity, event.new) == (Marked, {"id": 1, "status": "a"})
 
 
@@ -130,7 +132,7 @@ def test_silence_of_models_under_an_abstract_base(engine):
         id: Mapped[int] = mapped_column(primary_key=True)
 
     Base.metadata.create_all(engine)
-    (event,) = told(engine, Base, "INSERT INTO orders VALUES (1)")
+    (event,) = received(engine, Base, "INSERT INTO orders VALUES (1)")
     assert event.entity is Order
 
 
@@ -178,7 +180,7 @@ def test_three_updates_in_one_transaction_arrive_as_one(engine):
     """Updates of one row in one transaction are as many events, also where they look alike."""
     Order = marked(engine, spec=NotifySpec())
     updates = [f"UPDATE orders SET status = '{status}'" for status in "bcd"]
-    events = told(engine, Order, "INSERT INTO orders VALUES (1, 'a')", *updates)
+    events = received(engine, Order, "INSERT INTO orders VALUES (1, 'a')", *updates)
     assert [type(event) for event in events] == [Inserted, Updated, Updated, Updated]
 
 
@@ -266,7 +268,9 @@ def test_concurrent_handlers_complete_out_of_order(engine):
 def test_notifications_popped_from_the_end(engine):
     """Notifications that arrive together come in the order in which they were sent."""
     Order = marked(engine)
-    events = told(engine, Order, *[f"INSERT INTO orders VALUES ({i}, 'a')" for i in range(1, 11)])
+    events = received(
+        engine, Order, *[f"INSERT INTO orders VALUES ({i}, 'a')" for i in range(1, 11)]
+    )
     assert [event.identity[0] for event in events] == list(range(1, 11))
 
 
@@ -397,7 +401,7 @@ def test_drop_on_partitions_that_postgresql_refuses(engine):
     Base.metadata.create_all(engine)
     run(engine, "CREATE TABLE low PARTITION OF orders FOR VALUES FROM (0) TO (100)")
     assert check(engine, Base.metadata) == []
-    events = told(engine, Order, "INSERT INTO orders VALUES (1)", "DELETE FROM orders")
+    events = received(engine, Order, "INSERT INTO orders VALUES (1)", "DELETE FROM orders")
     assert [type(event) for event in events] == [Inserted, Deleted]
     Base.metadata.create_all(engine)
     Base.metadata.drop_all(engine)

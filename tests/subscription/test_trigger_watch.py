@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from conftest import run, take, wait_until
 from consumers import Running
 from durables import model_of
+from receiving import take
 from sqlalchemy import text
 from sqlalchemy.exc import NotSupportedError
+from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import Consumer, CreateNotifyTriggers, Gap, Inserted, Notification
 from sa_pgnotify.subscription.trigger_watch import (

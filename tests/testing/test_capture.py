@@ -7,11 +7,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import run, sessions_end
 from kinds import driver_url
+from sessions import sessions_end
 from sqlalchemy import ForeignKey, NullPool, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from statements import run
 
 from sa_pgnotify import (
     Change,

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, told
+from receiving import received
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
+from statements import run
 
 from sa_pgnotify import (
     CreateNotifyTriggers,
@@ -105,7 +106,7 @@ def test_create_all_and_drop_all(engine, existing):
     metadata.create_all(engine)
     assert objects(engine) == ALL_OBJECTS
     assert check(engine, metadata) == []
-    assert [type(e) for e in told(engine, metadata, INSERT)] == [Inserted]
+    assert [type(e) for e in received(engine, metadata, INSERT)] == [Inserted]
     metadata.drop_all(engine)
     assert objects(engine) == set()
     metadata.drop_all(engine)  # nothing is there, and that is no error
@@ -126,7 +127,7 @@ def test_table_create_and_drop(engine):
     table = orders().tables["orders"]
     table.create(engine)
     assert objects(engine) == ALL_OBJECTS
-    assert [type(e) for e in told(engine, table, INSERT)] == [Inserted]
+    assert [type(e) for e in received(engine, table, INSERT)] == [Inserted]
     table.create(engine, checkfirst=True)
     table.drop(engine)
     assert objects(engine) == set()
@@ -168,7 +169,7 @@ def test_replacing_the_function_does_not_lock_the_table(engine):
         ]
         changed.create_all(impatient)
         assert check(impatient, changed) == []
-    (insert,) = told(engine, changed, INSERT)
+    (insert,) = received(engine, changed, INSERT)
     assert insert.new["status"] == "new"
 
 
@@ -293,7 +294,7 @@ def test_mock_engine_output_through_psql(engine, url):
     through_psql(output(lambda mock: metadata.create_all(mock, checkfirst=False)))
     assert check(engine, metadata) == []
     table = metadata.tables["orders"]
-    (event,) = told(
+    (event,) = received(
         engine, table, INSERT, f"INSERT INTO orders (status) VALUES ($awkward${AWKWARD}$awkward$)"
     )
     assert event.identity == (2,)
@@ -423,7 +424,9 @@ def test_check_finds_and_create_all_mends(engine, damage, expected):
     assert all(d.fix and d.object in str(d) for d in drifts)
     metadata.create_all(engine)
     assert check(engine, metadata) == []
-    assert [type(e) for e in told(engine, metadata, INSERT, "UPDATE orders SET status = 'x'")] == [
+    assert [
+        type(e) for e in received(engine, metadata, INSERT, "UPDATE orders SET status = 'x'")
+    ] == [
         Inserted,
         Updated,
     ]

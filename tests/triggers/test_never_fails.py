@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from conftest import run, take, told, until_end
+from receiving import received, take, until_end
 from sqlalchemy import (
     Engine,
     ForeignKey,
@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy import Integer as SQLInteger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import run
 
 from sa_pgnotify import Gap, Inserted, Listener, NotifyOnChange, NotifySpec, Updated, change_context
 
@@ -95,10 +96,10 @@ def test_writer_with_no_right_but_to_write(engine, stranger, when):
         f"GRANT INSERT ON orders TO {stranger}",
         "REVOKE ALL ON FUNCTION sa_pgnotify_orders FROM PUBLIC",
     )
-    events = told(engine, Order, f"SET LOCAL ROLE {stranger}", WRITES[0])
+    events = received(engine, Order, f"SET LOCAL ROLE {stranger}", WRITES[0])
     assert reasons(events) == [Inserted]
     run(engine, f"GRANT UPDATE, DELETE, SELECT ON orders TO {stranger}")
-    events = told(engine, Order, f"SET LOCAL ROLE {stranger}", *WRITES[1:])
+    events = received(engine, Order, f"SET LOCAL ROLE {stranger}", *WRITES[1:])
     assert [event.identity for event in events] == [(1,), (1,)]
 
 
@@ -137,7 +138,7 @@ def test_writer_of_a_child_who_may_not_read_the_parent(engine, stranger, below, 
         "INSERT INTO child VALUES (1)",
         f"GRANT UPDATE, SELECT ON child TO {stranger}",
     )
-    (event,) = told(
+    (event,) = received(
         engine,
         Base,
         f"SET LOCAL ROLE {stranger if restricted else 'NONE'}",
@@ -159,7 +160,7 @@ def test_writer_who_may_not_notify(engine, stranger):
         f"GRANT ALL ON orders TO {stranger}",
         "REVOKE EXECUTE ON FUNCTION pg_notify(text, text) FROM PUBLIC",
     )
-    assert told(engine, Order, f"SET LOCAL ROLE {stranger}", *WRITES[:2]) == []
+    assert received(engine, Order, f"SET LOCAL ROLE {stranger}", *WRITES[:2]) == []
     assert rows(engine) == [(1, "b")]
 
 
@@ -172,7 +173,7 @@ def test_writer_who_may_not_look_whether_somebody_listens(engine, stranger):
         f"GRANT ALL ON orders TO {stranger}",
         "REVOKE EXECUTE ON FUNCTION pg_try_advisory_lock(int, int) FROM PUBLIC",
     )
-    assert reasons(told(engine, Order, f"SET LOCAL ROLE {stranger}", *WRITES[:2]))[:1] == [
+    assert reasons(received(engine, Order, f"SET LOCAL ROLE {stranger}", *WRITES[:2]))[:1] == [
         "undecodable"
     ]
     assert rows(engine) == [(1, "b")]
@@ -214,7 +215,7 @@ def test_operators_and_functions_that_shadow(engine, when):
     ]
     run(engine, *traps)
     odd = "SET LOCAL search_path = traps, pg_catalog, public"
-    events = told(engine, Order, odd, *WRITES)
+    events = received(engine, Order, odd, *WRITES)
     assert [dict(getattr(event, "new", None) or event.old) for event in events] == [
         {"id": 1, "status": status, "amount": 1} for status in "abb"
     ]
@@ -240,7 +241,7 @@ def test_settings_of_the_writer(engine, setting):
         s.replace("orders", "public.orders")
         for s in (*WRITES[:1], r"UPDATE orders SET status = E'\\ \u00e9'", WRITES[2])
     ]
-    events = told(engine, Order, setting, *statements)
+    events = received(engine, Order, setting, *statements)
     assert [event.identity for event in events] == [(1,)] * 3
     assert events[1].new == {"id": 1, "status": r"\ é", "amount": 1}
 
@@ -335,7 +336,7 @@ def test_a_condition_that_fails(engine, condition):
     """A `when` that the database cannot evaluate lets the write through and tells a Gap in the
     place of its changes."""
     Order = orders(engine, NotifySpec(when=CONDITIONS[condition]))
-    events = told(engine, Order, *WRITES[:2])
+    events = received(engine, Order, *WRITES[:2])
     assert rows(engine) == [(1, "b")]
     assert set(reasons(events)) == {"undecodable"}
     assert all(event.detail for event in events)
@@ -398,7 +399,7 @@ def test_a_row_over_the_limit_of_a_notification(engine):
 
     Base.metadata.create_all(engine)
     run(engine, "ALTER TABLE words DROP CONSTRAINT words_pkey")  # an index could not take it
-    events = told(
+    events = received(
         engine,
         Word,
         "INSERT INTO words VALUES (1, repeat('é', 100000)), (1, repeat('x', 9000))",
@@ -434,7 +435,7 @@ def test_databases_of_other_encodings(encoded, length):
     letter = {"EUC_JP": "猫"}.get(
         encoded.connect().exec_driver_sql("SHOW server_encoding").scalar(), "é"
     )
-    events = told(
+    events = received(
         encoded,
         Order,
         f"INSERT INTO orders VALUES (1, repeat('{letter}', {length}))",
@@ -487,7 +488,7 @@ def test_collations_that_take_different_texts_for_equal(engine, column):
         word: Mapped[str | None] = mapped_column(column)
 
     Base.metadata.create_all(engine)
-    inserted, updated, emptied = told(
+    inserted, updated, emptied = received(
         engine,
         Word,
         "INSERT INTO words VALUES (1, E'a\\x1f\\x1b')",
@@ -510,7 +511,7 @@ def test_deferred_constraints_and_a_serializable_writer(engine):
         " UPDATE orders SET amount = 99 WHERE id = NEW.id; RETURN NULL; END $$",
         "CREATE CONSTRAINT TRIGGER follow AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION follow()",
     )
-    events = told(
+    events = received(
         engine, Order, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", WRITES[0], WRITES[1]
     )
     assert [(type(e), e.new["amount"]) for e in events] == [
@@ -543,7 +544,7 @@ def test_replicas_are_not_told(engine):
     """What a session writes as a replica (session_replication_role, logical replication) fires no
     trigger and is not told."""
     Order = orders(engine)
-    assert told(engine, Order, "SET LOCAL session_replication_role = replica", *WRITES) == []
+    assert received(engine, Order, "SET LOCAL session_replication_role = replica", *WRITES) == []
 
 
 def test_the_servers_log_has_a_warning_of_a_failure(engine, url):

@@ -10,13 +10,14 @@ from typing import Any
 import psycopg2
 import pytest
 import sqlalchemy as sa
-from conftest import run, take, until_end, wait_until
-from logs import end_of_log, rows
-from logs import until_end as until_end_of_log
+from logs import end_of_log, until_end_of_log
+from receiving import take, until_end
 from servers import Server, data_folder
 from sqlalchemy import ForeignKey, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import rows, run
+from waiting import wait_until
 
 from sa_pgnotify import (
     Gap,
