@@ -127,6 +127,30 @@ def engine(url: URL) -> Iterator[Engine]:
 
 
 @pytest.fixture
+def encoded(admin: Engine, server_url: URL, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """An engine on a new database in the encoding that the test names."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    run(
+        admin,
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{request.param}' LC_COLLATE 'C' LC_CTYPE 'C'",
+    )
+    yield create_engine(
+        server_url.set(database=name), poolclass=NullPool, connect_args={"client_encoding": "UTF8"}
+    )
+    run(admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def stranger(engine: Engine, admin: Engine) -> Iterator[str]:
+    """The name of a role without any right, gone after the test."""
+    name = f"stranger_{uuid.uuid4().hex[:8]}"
+    run(admin, f"CREATE ROLE {name} LOGIN")
+    yield name
+    run(engine, f"DROP OWNED BY {name}")
+    run(admin, f"DROP ROLE {name}")
+
+
+@pytest.fixture
 def proxy(url: URL) -> Iterator[Proxy]:
     """A TCP proxy in front of the server, that can cut, stall and censor connections."""
     with Proxy(url) as proxy:

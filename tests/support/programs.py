@@ -153,3 +153,11 @@ class Program:
         rest = self.output.rest()
         self._close()
         return self.process.returncode, rest, "".join(self.errors)
+
+
+def ended(program) -> tuple[int, str]:
+    code, _, errors = program.end()
+    # asyncio's slow machine
+    return code, "".join(
+        line for line in errors.splitlines(keepends=True) if not line.startswith("Executing <")
+    )

@@ -8,7 +8,10 @@ from typing import Any
 from sqlalchemy import Engine
 from statements import run
 
-from sa_pgnotify import Event, Listener
+from sa_pgnotify import (
+    Event,
+    Listener,
+)
 
 
 def take(listener: Listener, count: int, timeout: float = 10.0) -> list[Event]:
@@ -40,3 +43,8 @@ def until_end(engine: Engine, listener: Listener) -> list[Event]:
         if getattr(event, "channel", None) == "end_of_test":
             return events
         events.append(event)
+
+
+def kinds_and_identities(events: list[Any]) -> list[tuple[Any, ...]]:
+    """Kind and identity of each event."""
+    return [(type(event), *event.identity) for event in events]
