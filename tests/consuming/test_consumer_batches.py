@@ -164,6 +164,7 @@ class Key:
         self.text = text
 
 
+@pytest.mark.kinds(1)
 @pytest.mark.parametrize("parts", [2, 5])
 def test_parts(engine, kind, parts):
     """Each row is in exactly one part, with all of its changes, in order; a TRUNCATE is in all."""

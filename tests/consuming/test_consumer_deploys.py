@@ -79,7 +79,14 @@ def done(engine: sa.Engine) -> set[str]:
     return {what for (what,) in rows(engine, "SELECT what FROM done")}
 
 
-@pytest.mark.parametrize(("before", "after"), [("a", "ab"), ("ab", "a"), ("ab", "bc")])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("a", "ab", marks=pytest.mark.thorough),
+        pytest.param("ab", "a", marks=pytest.mark.thorough),
+        ("ab", "bc"),
+    ],
+)
 def test_a_deploy_that_rolls(engine, before, after):
     """While an old version works, the new one with other entities stands by, and has the place of
     each; the old one is killed in the midst of its work, and a last version of all entities brings

@@ -199,7 +199,7 @@ def stop(program: Program) -> None:
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+@pytest.mark.parametrize("driver", ["asyncpg", pytest.param("psycopg", marks=pytest.mark.thorough)])
 def test_workers_do_each_job_once(url, engine, driver):
     """Jobs inserted before the start, while two workers run, and while all their connections are
     cut are all done, each of them once; SIGTERM ends a worker with exit code 0."""

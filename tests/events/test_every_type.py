@@ -16,6 +16,7 @@ from statements import run
 from sa_pgnotify import Deleted, Inserted, Updated
 
 
+@pytest.mark.sample(2)
 @pytest.mark.kinds(3)
 @pytest.mark.parametrize("declared", [None, sa.Text()], ids=["its own type", "text"])
 def test_every_type(engine, url, kind, declared):

@@ -71,6 +71,7 @@ FORGED = {
 }  # fmt: skip
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("case", FORGED)
 def test_forged_payloads_are_told_and_survived(engine, case, Listener):
     """One forged payload gives one Gap("undecodable") that stats count; the next real change

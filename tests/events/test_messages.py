@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from orders import order_class
 from receiving import kinds_and_identities, received, take, until_end
+from sampling import size
 from sqlalchemy import Integer, text
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from statements import run
@@ -41,20 +42,20 @@ def test_many_rows_in_one_statement(engine, count):
 def test_many_updates_come_in_the_order_of_the_statement(engine):
     """The rows of a large UPDATE come in the order in which the statement changed them, though OLD
     and NEW were joined."""
-    Order = order_class(engine)
-    run(engine, "INSERT INTO orders SELECT g FROM generate_series(1, 200000) AS g")
+    Order, count = order_class(engine), size(200_000, 50_000)
+    run(engine, f"INSERT INTO orders SELECT g FROM generate_series(1, {count}) AS g")
     with Listener(engine, Order, buffer_size=400_000) as listener:
         run(engine, "SET work_mem = '64kB'", "UPDATE orders SET status = 'x'")
-        assert [event.identity[0] for event in take(listener, 200_000)] == list(range(1, 200_001))
+        assert [event.identity[0] for event in take(listener, count)] == list(range(1, count + 1))
 
 
 def test_rows_and_values_of_100_000_updates(engine):
     """Old and new values of a statement of 100,000 rows stay paired, changed keys included."""
-    Order = order_class(engine, ALL)
-    run(engine, "INSERT INTO orders SELECT g, 'old ' || g FROM generate_series(1, 100000) AS g")
+    Order, count = order_class(engine, ALL), size(100_000, 20_000)
+    run(engine, f"INSERT INTO orders SELECT g, 'old ' || g FROM generate_series(1, {count}) AS g")
     with Listener(engine, Order, buffer_size=200_000) as listener:
         run(engine, "UPDATE orders SET id = -id, status = 'new ' || id")
-        for event in take(listener, 100_000):
+        for event in take(listener, count):
             (number,) = event.previous_identity
             assert event.identity == (-number,)
             assert (dict(event.old), dict(event.new)) == (
@@ -78,6 +79,7 @@ def test_a_row_of_any_size(engine, character, count):
     assert third.new["status"] == "small"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("character", ["a", "é", "€", "😀", "\x1b", "\x1f"], ids=ascii)
 def test_every_length_around_the_limit_of_a_notification(engine, character):
     """Messages of every length around the bytes that one part and one notification take come whole,

@@ -189,7 +189,7 @@ def compare(
     return before
 
 
-@pytest.mark.kinds(3)
+@pytest.mark.kinds(2)
 def test_odd_values(engine, url, kind):
     """Each odd value of each type, in a row with those of the other types, some of which no driver
     reads."""
@@ -227,7 +227,7 @@ REAL = {
 }  # fmt: skip
 
 
-@pytest.mark.kinds(3)
+@pytest.mark.kinds(2)
 def test_models_that_declare_other_types(engine, url, kind):
     """Models of common types over columns of other types: what SELECT reads is read, what it does
     not read fails alone."""

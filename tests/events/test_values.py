@@ -179,6 +179,7 @@ NEEDED = (
 )
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("group", GROUPS)
 def test_values_equal_a_select(engine, url, kind, group, durable):

@@ -127,7 +127,7 @@ def test_fork_within_a_loop(url, engine, driver):
     sessions_end(engine)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("way", ["sys.exit()", "return", "1 / 0", "await asyncio.sleep(0.01)"])
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 def test_a_child_ends_within_the_parents_loop(url, engine, driver, way):

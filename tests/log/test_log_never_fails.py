@@ -115,6 +115,7 @@ SETTINGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_settings_of_the_writer(engine, setting):
     """No setting of the writer's session makes a write fail or changes what is logged."""

@@ -211,6 +211,7 @@ def tables(engine: Engine) -> list[str]:
     ]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("seed", range(12))
 def test_every_committed_change_is_read_once(engine, monkeypatch, seed):
     """Whatever transactions, savepoints, rollbacks and other readers' restarts go on: what was
@@ -295,6 +296,7 @@ def test_a_long_transaction_stalls_nobody(engine, reading):
     assert [changes(row) for row in read_all(reader, reading)] == [[("items", 1, 1)]]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("rows", range(1, 12))
 @pytest.mark.parametrize("transactions", [1, 3])
 def test_a_window_of_any_length_ends(engine, reading, monkeypatch, rows, transactions):

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from kinds import driver_url
 from receiving import take, until_end
+from sampling import size
 from sqlalchemy.ext.asyncio import (
     AsyncSession,
     async_scoped_session,
@@ -156,7 +157,7 @@ def test_each_change_has_the_context_of_its_block(engine, Order, way):
     committed has the context of the innermost block that it was made in, and none if there was
     none."""
     with Listener(engine, Order, "end_of_test") as listener:
-        for seed in range(40):
+        for seed in range(size(40, 12)):
             walk = Walk(Order, seed)
             way(engine, walk)
             events = until_end(engine, listener)

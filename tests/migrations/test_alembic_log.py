@@ -92,7 +92,9 @@ def test_the_migration_makes_what_create_all_makes(engine):
     assert rest() == others
 
 
-@pytest.mark.parametrize("values", [(), "all", ("status",)])
+@pytest.mark.parametrize(
+    "values", [(), pytest.param("all", marks=pytest.mark.thorough), ("status",)]
+)
 def test_switching_durable_on_and_off(engine, values):
     """A table becomes durable and is no longer: each way, and back by the downgrade, triggers are
     never without the log they write to."""

@@ -66,7 +66,13 @@ def condition(old, new):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"transaction_per_migration": True}, {"version_table_schema": "meta"}], ids=str
+    "options",
+    [
+        pytest.param({}, marks=pytest.mark.thorough),
+        {"transaction_per_migration": True},
+        {"version_table_schema": "meta"},
+    ],
+    ids=str,
 )
 def test_script_through_psql(engine, url, tmp_path, options):
     """What ``--sql`` prints for all revisions, up and down, runs in psql and leaves what the online
@@ -171,7 +177,12 @@ def test_script_on_another_database(engine, url, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("driver", "template"), [("asyncpg", "async"), ("psycopg", "async"), ("psycopg", "generic")]
+    ("driver", "template"),
+    [
+        ("asyncpg", "async"),
+        pytest.param("psycopg", "async", marks=pytest.mark.thorough),
+        ("psycopg", "generic"),
+    ],
 )
 def test_drivers(engine, url, tmp_path, driver, template):
     """The async template works with both async drivers, and the plain one with psycopg 3: online,

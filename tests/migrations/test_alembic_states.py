@@ -17,6 +17,7 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from receiving import until_end
 from revisions import Revision, apply, autogenerate, catalog, differences
+from sampling import size
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import configure_mappers, registry
 from statements import run
@@ -264,7 +265,7 @@ STATES = {
 }
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("after", STATES)
 @pytest.mark.parametrize("before", STATES)
 def test_every_pair_of_states(database, before, after):
@@ -350,7 +351,9 @@ def sequences(draw: st.DrawFn) -> list[list[State]]:
 
 
 @pytest.mark.timeout(400)  # a failure takes time to be made smaller
-@settings(max_examples=12, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
+@settings(
+    max_examples=size(12, 5), phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+)
 @given(sequences())
 @example([[State({"id": "integer"}, NotifySpec(), "1\n")], []])
 def test_sequences_of_states(database, sequence):

@@ -214,6 +214,7 @@ def test_no_event_is_lost_while_a_column_is_retyped(
         assert events[1][-1] == {"note"}
 
 
+@pytest.mark.sample(2)
 @retyped
 @pytest.mark.parametrize("since", ["before", "after"])
 def test_the_values_of_a_column_that_is_retyped(

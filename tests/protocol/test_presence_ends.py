@@ -67,6 +67,7 @@ def test_each_end_is_a_gap_of_its_own(engine, Item, Listener):
             assert listener.stats.gaps == 2
 
 
+@pytest.mark.kinds(1)
 @pytest.mark.parametrize("how", ["session", "transaction", "transaction with an id"])
 def test_a_stranger_who_holds_the_locks_hides_no_end(engine, Item, Listener, stranger, how):
     """Any role may share *untold*, for ever: the ends of others are Gaps all the same, start()
@@ -160,6 +161,7 @@ def test_a_lock_that_keeps_listeners_away_is_named(engine, Item, Listener, stran
             assert event.reason == "reconnected"
 
 
+@pytest.mark.kinds(1)
 def test_a_stranger_who_holds_the_doorbell_delays_nothing(engine, Listener, stranger):
     """While any role holds the lock by which readers of the log sleep, changes come at once all the
     same, and looks are few; when it is given back, the reader sleeps."""

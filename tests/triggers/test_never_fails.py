@@ -170,6 +170,7 @@ SETTINGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_settings_of_the_writer(engine, setting):
     """No setting of the writer's session makes a write fail or changes what is told."""
@@ -183,6 +184,7 @@ def test_settings_of_the_writer(engine, setting):
     assert events[1].new == {"id": 1, "status": r"\ é", "amount": 1}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", ["sa_pgnotify.sequence", "sa_pgnotify.context"])
 @pytest.mark.parametrize("local", ["true", "false"])
 @pytest.mark.parametrize(

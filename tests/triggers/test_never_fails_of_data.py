@@ -88,6 +88,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("spec", [NotifySpec(), ALL], ids=["identity", "all"])
 @pytest.mark.parametrize("same_session", [True, False], ids=["one session", "sessions"])
