@@ -121,6 +121,7 @@ def select_error(kind: Any, engine: Any, entity: Any) -> type[Exception]:
     return kind.select(engine, load)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("count", [1, 7])
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 def test_the_other_values_can_be_read(engine, url, kind, durable, count):

@@ -182,6 +182,7 @@ def test_cascades(engine):
     assert sorted(found[3:], key=str) == [("Item", "Truncated", None), ("Order", "Truncated", None)]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("encoded", ["LATIN1", "SQL_ASCII"], indirect=True)
 @pytest.mark.parametrize("length", [1, 6999, 7000, 20_000])
 def test_databases_of_other_encodings(encoded, length):

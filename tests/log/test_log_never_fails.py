@@ -144,6 +144,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("same_session", [True, False], ids=["one session", "sessions"])
 def test_a_damaged_log(engine, damage, same_session):

@@ -59,6 +59,7 @@ BODY_ONLY = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "statement",
     ["INSERT INTO orders VALUES (1, 'idle')", "SELECT * FROM orders"],

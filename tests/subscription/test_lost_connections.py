@@ -142,6 +142,7 @@ def failover(server: Server) -> Iterator[Callable[[], None]]:
     yield lose
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("accident", [crash, failover])
 @pytest.mark.parametrize("seen_before", [False, True])
 def test_changes_that_the_server_has_lost_are_a_gap(crashing, orders, accident, seen_before):

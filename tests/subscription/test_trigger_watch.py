@@ -89,7 +89,7 @@ def insert_is_heard(engine, listener, id_: int) -> None:
     assert (type(event), event.identity) == (Inserted, (id_,))
 
 
-@pytest.mark.kinds(1)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("way", WAYS)
 def test_what_silences_a_table_is_a_gap_and_so_is_its_return(engine, Item, Listener, way):
     """Within a heartbeat; then the listener hears the table again, whatever has come back."""

@@ -140,6 +140,7 @@ def test_a_row_over_the_limit_of_a_notification(engine):
     assert [event.identity for event in events] == [(1, "é" * 100_000)] * 2
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("encoded", ["LATIN1", "SQL_ASCII", "EUC_JP", "WIN1252"], indirect=True)
 @pytest.mark.parametrize("length", [1, 5000])
 def test_databases_of_other_encodings(encoded, length):

@@ -237,6 +237,7 @@ def is_gone(engine: sa.Engine, pid: int) -> bool:
         return False
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("listening", [False, True], ids=["unheard", "heard"])
 def test_a_full_lock_table(crowded, durable, listening):
