@@ -121,7 +121,7 @@ def test_a_program_that_never_waits_does_not_stop_the_reading(engine, async_engi
 
     async def main():
         async with AsyncListener(
-            async_engine, Order, buffer_size=30_000, heartbeat=0.05
+            async_engine, Order, buffer_size=30_000, heartbeat=0.2
         ) as listener:
             await write(engine, "INSERT INTO orders SELECT i FROM generate_series(1, 20000) AS i")
             seen = 0

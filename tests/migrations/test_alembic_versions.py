@@ -30,7 +30,7 @@ from sa_pgnotify import (
 )
 from sa_pgnotify.listening import intake
 
-read_again = intake_module.read_again
+read_again = intake.read_again
 
 
 ALL = NotifySpec(values="all")
