@@ -11,7 +11,7 @@ from statements import run
 from sa_pgnotify import Consumer, Listener, NotifySpec, check, notify_on_change
 from sa_pgnotify.diagnosis import sessions
 from sa_pgnotify.diagnosis.doctor import diagnose
-from sa_pgnotify.subscription import probe as probing
+from sa_pgnotify.subscription import probe
 
 pytestmark = pytest.mark.undisturbed  # the doctor names the transactions of all databases
 
@@ -111,7 +111,7 @@ def test_who_blocks_the_queue(engine, monkeypatch):
 
 def test_pooler_that_swallows_notifications(shop, proxied, proxy, monkeypatch):
     """LISTEN that succeeds and brings nothing is a problem, and called by its name."""
-    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.5)
     proxy.censor_notifications = True
     ((severity, told),) = about(proxied, "listening")
     assert severity == "problem"

@@ -18,7 +18,7 @@ from statements import run
 from waiting import wait_until
 
 from sa_pgnotify import Consumer
-from sa_pgnotify.consuming import follower as following
+from sa_pgnotify.consuming import follower
 
 KEY = "SELECT lock FROM sa_pgnotify_consumers"
 
@@ -128,7 +128,7 @@ def test_its_own_session_that_is_stuck(engine, proxy, proxied, Item):
 def test_its_own_batch_that_is_stuck(monkeypatch, engine, proxy, proxied, Item):
     """A batch whose session broke without the server's notice has the position locked there; that
     session is ended, and the batch comes again."""
-    monkeypatch.setattr(following, "LOCKED_LONG", 0.5)
+    monkeypatch.setattr(follower, "LOCKED_LONG", 0.5)
     broken = threading.Event()
 
     def work(session: Any, change: Any) -> None:
@@ -151,7 +151,7 @@ def test_its_own_batch_that_is_stuck(monkeypatch, engine, proxy, proxied, Item):
 def test_a_position_that_another_session_has_locked_is_reported(monkeypatch, engine, Item):
     """While a transaction holds the row of the position, the consumer says which session that is,
     once; then it goes on."""
-    monkeypatch.setattr(following, "LOCKED_LONG", 0.3)
+    monkeypatch.setattr(follower, "LOCKED_LONG", 0.3)
     states: list[Any] = []
     with Running(Consumer(engine, "c", Item, on_state=states.append)):
         insert(engine, 1)

@@ -20,7 +20,7 @@ from sa_pgnotify import (
     forget,
     prune,
 )
-from sa_pgnotify.log import reader as logreader
+from sa_pgnotify.log import reader
 
 
 def test_entities_that_take_turns_under_one_name(engine):
@@ -66,7 +66,7 @@ def test_within_a_window(engine, monkeypatch, reached, second):
     """A window that was begun with other entities is finished for those that are still read, and
     for each other one when it is read again: also where a batch has ended in the midst of a
     transaction."""
-    monkeypatch.setattr(logreader, "PAGE", 2)
+    monkeypatch.setattr(reader, "PAGE", 2)
     t = tables(engine)
     started(engine, "worker", t["a"], t["b"])
     with engine.connect() as one, engine.connect() as other:
@@ -126,7 +126,7 @@ def test_any_sets_in_any_order(engine, steps):
     committed: list[tuple[str, int]] = []
     found: list[tuple[str, int]] = []
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        patch.setattr(logreader, "PAGE", 2)
+        patch.setattr(reader, "PAGE", 2)
         writers = [stack.enter_context(engine.connect()) for _ in open_rows]
         for step in [*steps, ("end", 0), ("end", 1), ("end", 2), ("consume", set(NAMES), 1, None)]:
             match step:

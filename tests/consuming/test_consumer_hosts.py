@@ -17,8 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from statements import run
 
 from sa_pgnotify import AsyncConsumer, Consumer, NotifyConfigError, PgNotifyError
-from sa_pgnotify.consuming import decoded as taking
-from sa_pgnotify.consuming import follower as following
+from sa_pgnotify.consuming import decoded, follower
 from sa_pgnotify.consuming.positions import StoredPosition
 
 
@@ -206,7 +205,7 @@ def test_a_seek_is_not_overwritten(engine, Item, monkeypatch):
 def test_much_that_is_of_others(engine, Item, monkeypatch):
     """A batch is read for so long at most, and what was found until then is given out; what was
     read and not looked at is not lost."""
-    monkeypatch.setattr(following, "FILL_SECONDS", 0.0005)
+    monkeypatch.setattr(follower, "FILL_SECONDS", 0.0005)
     run(engine, "ALTER TABLE done DROP CONSTRAINT done_what_key")
     with Consumer(engine, "c", Item, partition=(0, 50), heartbeat=0.05) as consumer:
         for first in range(0, 2000, 20):
@@ -214,7 +213,7 @@ def test_much_that_is_of_others(engine, Item, monkeypatch):
                 engine,
                 f"INSERT INTO items SELECT i, 0 FROM generate_series({first}, {first + 19}) AS i",
             )
-        mine = [i for i in range(2000) if taking.part_of([str(i)], 50) == 0]
+        mine = [i for i in range(2000) if decoded.part_of([str(i)], 50) == 0]
         assert numbers(consume(consumer, len(mine))) == mine
 
 

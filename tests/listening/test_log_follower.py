@@ -35,7 +35,7 @@ from sa_pgnotify import (
     prune,
 )
 from sa_pgnotify.log import retention
-from sa_pgnotify.triggers.templates import v1_log as template_v1_log
+from sa_pgnotify.triggers.templates import v1_log
 
 
 @pytest.fixture(autouse=True)
@@ -285,7 +285,7 @@ def test_a_slow_program_loses_nothing(engine, Listener):
 def test_what_retention_took_is_told(engine, monkeypatch, Listener):
     """What a limit removed before a slow listener read it is told, in its place, and the rest
     comes."""
-    for module in (template_v1_log, retention):
+    for module in (v1_log, retention):
         monkeypatch.setattr(module, "SLOT_BITS", 2)
     Order = model(engine, max_size=1)
     with end_of_log(engine) as end, Listener(engine, Order, end, buffer_size=1) as listener:

@@ -22,7 +22,7 @@ from sa_pgnotify import (
     Truncated,
     Updated,
 )
-from sa_pgnotify.triggers.templates import v1_log as template
+from sa_pgnotify.triggers.templates import v1_log
 
 
 @pytest.mark.parametrize("failing", ["all", "second"])
@@ -50,7 +50,7 @@ def test_a_condition_that_fails(engine, failing):
 def test_a_statement_over_the_limit(engine, monkeypatch):
     """A statement with more changes than the log takes succeeds, and is a Gap; those around it
     come."""
-    monkeypatch.setattr(template, "LONGEST_STATEMENT", 100_000)
+    monkeypatch.setattr(v1_log, "LONGEST_STATEMENT", 100_000)
     Order = durable_orders(engine)
     events = received_from_log(
         engine, Order, WRITES[0], "INSERT INTO orders SELECT g, repeat('x', 1000) FROM generate_series(2, 200) AS g",

@@ -27,7 +27,7 @@ from sa_pgnotify import (
     prune,
 )
 from sa_pgnotify.log import retention
-from sa_pgnotify.triggers.templates import v1_log as template_v1_log
+from sa_pgnotify.triggers.templates import v1_log
 
 pytestmark = pytest.mark.undisturbed
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.undisturbed
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Slots of four rows, so that sixteen changes fill them all."""
-    monkeypatch.setattr(template_v1_log, "SLOT_BITS", 2)
+    monkeypatch.setattr(v1_log, "SLOT_BITS", 2)
     monkeypatch.setattr(retention, "SLOT_BITS", 2)
 
 
@@ -104,7 +104,7 @@ def test_the_running_consumer_warns(engine, caplog):
 
 def test_sizes_stay_bounded(engine, monkeypatch):
     """Under steady writing and consuming neither the slots nor the table of consumers grow."""
-    monkeypatch.setattr(template_v1_log, "SLOT_BITS", 4)
+    monkeypatch.setattr(v1_log, "SLOT_BITS", 4)
     monkeypatch.setattr(retention, "SLOT_BITS", 4)
     table = orders_table(engine)
     register(engine, "a", table)

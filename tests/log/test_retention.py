@@ -27,10 +27,10 @@ from sa_pgnotify import (
     Listener,
     prune,
 )
-from sa_pgnotify.consuming import follower as following
+from sa_pgnotify.consuming import follower
 from sa_pgnotify.consuming.admin import forget
 from sa_pgnotify.log import retention
-from sa_pgnotify.triggers.templates import v1_log as template_v1_log
+from sa_pgnotify.triggers.templates import v1_log
 
 pytestmark = pytest.mark.undisturbed
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.undisturbed
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Slots of four rows, so that sixteen changes fill them all."""
-    monkeypatch.setattr(template_v1_log, "SLOT_BITS", 2)
+    monkeypatch.setattr(v1_log, "SLOT_BITS", 2)
     monkeypatch.setattr(retention, "SLOT_BITS", 2)
 
 
@@ -221,7 +221,7 @@ def test_a_role_that_may_not_is_warned_once(engine, admin, caplog, monkeypatch):
         tried.append(None)
         return retention.prune(*arguments)
 
-    monkeypatch.setattr(following, "prune", count)
+    monkeypatch.setattr(follower, "prune", count)
     try:
         with (
             caplog.at_level(logging.WARNING, "sa_pgnotify"),

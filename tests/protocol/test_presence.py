@@ -23,10 +23,9 @@ from sa_pgnotify.drivers.libpq import LibpqConnection
 from sa_pgnotify.drivers.waiting import ThreadWaiting
 from sa_pgnotify.listening.source_list import UNTOLD_SECONDS
 from sa_pgnotify.protocol.channels import DEFAULT_CHANNEL, RELATION
-from sa_pgnotify.protocol.presence import LOOK, PRESENT, UNTOLD, Presence
-from sa_pgnotify.protocol.presence import door as door_to
+from sa_pgnotify.protocol.presence import LOOK, PRESENT, UNTOLD, Presence, door
 from sa_pgnotify.sql import literal
-from sa_pgnotify.subscription import probe as probing
+from sa_pgnotify.subscription import probe
 
 
 def test_a_listener_is_at_all_doors_that_triggers_take(engine):
@@ -69,10 +68,11 @@ def test_a_listener_is_at_all_doors_that_triggers_take(engine):
             ((channel,),) = execute(
                 f"SELECT {DEFAULT_CHANNEL.format(name='r')} FROM (SELECT {relation} AS r FROM {named}) AS r"
             )
-            assert keeps(
-                channel, door_to(None).replace("TG_TABLE_NAME", f"{literal(table)}::name")
-            ), (schema, table)
-        assert [name for name in names if not keeps(name, door_to(name))] == []
+            assert keeps(channel, door(None).replace("TG_TABLE_NAME", f"{literal(table)}::name")), (
+                schema,
+                table,
+            )
+        assert [name for name in names if not keeps(name, door(name))] == []
         assert execute(kept) == []
 
 
@@ -223,7 +223,7 @@ def test_a_start_that_finds_a_pooler_shows_itself_to_nobody(Item, proxy, proxied
     def look(_: object, connection: Any, *__: object) -> None:
         left.append({name for (name,) in connection.execute(SHOWN)})
 
-    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(ThreadWaiting, "wait", look)
     closed: list[set[str]] = []
     monkeypatch.setattr(
@@ -242,9 +242,9 @@ def test_starts_behind_a_pooler_leave_no_listen(engine, url, busy, monkeypatch):
     """However often a start is refused behind a transaction pooler, whose sessions take turns, none
     of them LISTENs afterwards; or each to one channel at most, if the one that does is not given
     out in time: the error says so."""
-    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.2)
     if busy:
-        monkeypatch.setattr(probing, "UNLISTEN_ATTEMPTS", 0)
+        monkeypatch.setattr(probe, "UNLISTEN_ATTEMPTS", 0)
     with Pooler(url) as pooler:
         pooled = sa.create_engine(pooler.url, poolclass=sa.NullPool)
         for _ in range(4):

@@ -25,7 +25,7 @@ from sa_pgnotify import (
     NotifySpec,
     check,
 )
-from sa_pgnotify.triggers import trigger_set as installing
+from sa_pgnotify.triggers import trigger_set
 
 INSERT = "INSERT INTO orders (status) VALUES ('new')"
 
@@ -323,11 +323,11 @@ def test_elements_on_unmarked_tables(element):
 def test_an_install_does_not_wait_for_ever(engine, monkeypatch):
     """A role that holds the advisory lock of installing, which any role can take, keeps nothing
     waiting without bound: the statement fails, names the process, and changes nothing."""
-    monkeypatch.setattr(installing, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(trigger_set, "LOCK_SECONDS", 1)
     metadata = marked_tables()
     with engine.connect() as holder:
         pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar()
-        holder.exec_driver_sql(f"SELECT pg_advisory_lock({installing.INSTALL_LOCK})")
+        holder.exec_driver_sql(f"SELECT pg_advisory_lock({trigger_set.INSTALL_LOCK})")
         with pytest.raises(DBAPIError, match=f"process {pid} holds the advisory lock"):
             metadata.create_all(engine)
     assert objects(engine) == set()
