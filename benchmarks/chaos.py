@@ -1,7 +1,7 @@
 """Delivery under chaos, for minutes: ``python benchmarks/chaos.py --minutes 12``.
 
 It runs rounds of a minute each on a primary and a standby that it starts itself: see
-``tests/turmoil``. The table at the end adds them up. The exit code is 1 if any change was neither
+``tests/support/turmoil``. The table at the end adds them up. The exit code is 1 if any change was neither
 delivered nor covered by a Gap, came twice, was made up or came after a later change of its row, or
 if fewer changes were written than were asked for.
 """
@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 ROUND = 60.0
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import URL
 
 from sa_pgnotify.testing import DeliveryCheck
 
-sys.path.append(str(Path(__file__).parent.parent / "tests"))
+sys.path.append(str(Path(__file__).parent.parent / "tests" / "support"))
 ROUND = 30.0
 SHAPES = ({"names": ("one", "two")}, {"names": ("divided",), "parts": 2})
 

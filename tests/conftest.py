@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,8 +29,7 @@ from servers import Server, data_folder, psycopg2_url
 from sqlalchemy import URL, Engine, NullPool, create_engine, text
 from sqlalchemy.ext.declarative import AbstractConcreteBase
 from sqlalchemy.orm import clear_mappers
-
-from sa_pgnotify import Event, Listener
+from statements import run
 
 __all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
 
@@ -129,6 +127,30 @@ def engine(url: URL) -> Iterator[Engine]:
 
 
 @pytest.fixture
+def encoded(admin: Engine, server_url: URL, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """An engine on a new database in the encoding that the test names."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    run(
+        admin,
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{request.param}' LC_COLLATE 'C' LC_CTYPE 'C'",
+    )
+    yield create_engine(
+        server_url.set(database=name), poolclass=NullPool, connect_args={"client_encoding": "UTF8"}
+    )
+    run(admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def stranger(engine: Engine, admin: Engine) -> Iterator[str]:
+    """The name of a role without any right, gone after the test."""
+    name = f"stranger_{uuid.uuid4().hex[:8]}"
+    run(admin, f"CREATE ROLE {name} LOGIN")
+    yield name
+    run(engine, f"DROP OWNED BY {name}")
+    run(admin, f"DROP ROLE {name}")
+
+
+@pytest.fixture
 def proxy(url: URL) -> Iterator[Proxy]:
     """A TCP proxy in front of the server, that can cut, stall and censor connections."""
     with Proxy(url) as proxy:
@@ -189,98 +211,3 @@ def _no_mappers_left() -> Iterator[None]:
     clear_mappers()
     for base in AbstractConcreteBase.__subclasses__():
         base.__declare_first__ = lambda: None  # SQLAlchemy 2.0 would go on calling it
-
-
-def run(engine: Engine, *statements: str, **parameters: Any) -> None:
-    """Run SQL statements in one transaction on a connection of their own, as another program
-    would."""
-    with engine.begin() as connection:
-        for statement in statements:
-            if parameters:
-                connection.execute(text(statement), parameters)
-            else:
-                connection.exec_driver_sql(statement.replace("%", "%%"))
-
-
-def install_extension(engine: Engine, name: str) -> None:
-    """Install one of PostgreSQL's extensions, or skip the test where the server was built without
-    it."""
-    with engine.begin() as connection:
-        if not connection.scalar(
-            text("SELECT count(*) FROM pg_available_extensions WHERE name = :name"), {"name": name}
-        ):
-            pytest.skip(f"this server was built without the extension {name}")
-        connection.exec_driver_sql(f"CREATE EXTENSION {name}")
-
-
-def terminate_listener(engine) -> None:
-    """Kill the server process of the listener, as an administrator or a failover does."""
-    run(
-        engine,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'sa_pgnotify listener' AND datname = current_database()",
-    )
-
-
-HERE = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-"""Condition of the locks of pg_locks that are of this database: other tests may use the server
-meanwhile."""
-
-
-def sessions(engine: Engine) -> int:
-    """How many sessions of listeners the database has."""
-    with engine.connect() as connection:
-        asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'sa_pgnotify%'"
-        return connection.scalar(text(asked)) or 0
-
-
-def sessions_end(engine: Engine) -> None:
-    """Wait until no session of a listener is left; fails if one stays. They end a moment after
-    their connections are closed."""
-    deadline = time.monotonic() + 10
-    while left := sessions(engine):
-        assert time.monotonic() < deadline, f"{left} sessions of listeners stay"
-        time.sleep(0.01)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for what tells nobody that it has come; fails if it does not."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def take(listener: Listener, count: int, timeout: float = 10.0) -> list[Event]:
-    """Exactly ``count`` events; fails if they do not come within ``timeout`` seconds of silence."""
-    events = []
-    while len(events) < count:
-        event = listener.get(timeout)
-        assert event is not None, f"only {len(events)} of {count} events came: {events}"
-        events.append(event)
-    return events
-
-
-def told(engine: Engine, source: Any, *statements: str) -> list[Event]:
-    """The events that ``statements``, run in one transaction, cause: all of them, no waiting for
-    silence.
-
-    A plain notification sent after the transaction marks the end.
-    """
-    with Listener(engine, source, "end_of_test") as listener:
-        run(engine, *statements)
-        return until_end(engine, listener)
-
-
-def until_end(engine: Engine, listener: Listener) -> list[Event]:
-    """The events before now, on a listener that listens to the channel ``end_of_test``."""
-    run(engine, "NOTIFY end_of_test")
-    events = []
-    while True:
-        (event,) = take(listener, 1)
-        if getattr(event, "channel", None) == "end_of_test":
-            return events
-        events.append(event)
-
-
-Told = Callable[..., list[Event]]

@@ -14,7 +14,12 @@ from ..sql import execute_on
 from ..subscription.link import Link
 from .batch import OpenBatch
 from .failures import FailurePolicy
-from .follower import LOCKED_SECONDS, Follower
+from .follower import (
+    Follower,
+)
+from .position_lock import (
+    LOCKED_SECONDS,
+)
 from .positions import ConsumerKey
 
 __all__ = ["Transactions"]

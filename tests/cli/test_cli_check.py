@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import run
+from statements import run
 
 TARGET = "command_shop:Base"
 

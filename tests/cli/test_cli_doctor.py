@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from commands import MODULE
-from conftest import run
 from kinds import address
 from sqlalchemy import Column, Integer, MetaData, NullPool, Table, create_engine, text
+from statements import run
 
 from sa_pgnotify import Consumer, Listener, NotifySpec, check, notify_on_change
 from sa_pgnotify.diagnosis import sessions
 from sa_pgnotify.diagnosis.doctor import diagnose
-from sa_pgnotify.subscription import probe as probing
+from sa_pgnotify.subscription import probe
 
 pytestmark = pytest.mark.undisturbed  # the doctor names the transactions of all databases
 
@@ -113,7 +113,7 @@ def test_who_blocks_the_queue(engine, monkeypatch):
 
 def test_pooler_that_swallows_notifications(shop, proxied, proxy, monkeypatch):
     """LISTEN that succeeds and brings nothing is a problem, and called by its name."""
-    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.5)
     proxy.censor_notifications = True
     ((severity, told),) = about(proxied, "listening")
     assert severity == "problem"

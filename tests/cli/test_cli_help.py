@@ -11,10 +11,9 @@ import subprocess
 import sys
 
 import pytest
-from commands import START
+from commands import SCREENS, START
 from kinds import address
 from rich.console import Console
-from test_docs_cli import SCREENS
 from typer.testing import CliRunner
 
 from sa_pgnotify.cli import app

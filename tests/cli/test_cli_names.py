@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from conftest import run
+from statements import run
 
 from sa_pgnotify import Consumer
 

@@ -12,9 +12,9 @@ import time
 
 import pytest
 from commands import MODULE, START
-from conftest import run
 from programs import hear_ctrl_c
 from sqlalchemy import MetaData, Table
+from statements import run
 
 from sa_pgnotify import NotifySpec, notify_on_change
 

@@ -6,13 +6,11 @@ import os
 import re
 from pathlib import Path
 
-from conftest import run
+from commands import PAGE, SCREENS
+from statements import run
 from typer.testing import CliRunner
 
 from sa_pgnotify.cli import app
-
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "cli.md").read_text()
-SCREENS = dict(re.findall(r"```text\n\$ (.*?)\n(.*?)```", PAGE, re.DOTALL))
 
 
 def wrapped(shown: str) -> str:

@@ -8,10 +8,11 @@ import signal
 import threading
 
 import pytest
-from conftest import run, sessions_end, terminate_listener
 from consumers import Running, consume, consumer_of, done, numbers, record
 from durables import model_of
+from sessions import sessions_end, terminate_listener
 from sqlalchemy import text
+from statements import run
 
 from sa_pgnotify import Consumer as BlockingConsumer
 from sa_pgnotify import NotifyConfigError, PgNotifyError

@@ -9,11 +9,11 @@ from decimal import Decimal
 from typing import ClassVar
 
 import pytest
-from conftest import run
 from consumers import consume, consumer_of, numbers
 from durables import model_of
 from sqlalchemy import ForeignKey, Numeric, String, TypeDecorator, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from statements import run
 
 from sa_pgnotify import (
     Consumer,
@@ -164,6 +164,7 @@ class Key:
         self.text = text
 
 
+@pytest.mark.kinds(1)
 @pytest.mark.parametrize("parts", [2, 5])
 def test_parts(engine, kind, parts):
     """Each row is in exactly one part, with all of its changes, in order; a TRUNCATE is in all."""

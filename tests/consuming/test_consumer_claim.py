@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, wait_until
 from consumers import Running, done
 from sqlalchemy import NullPool, create_engine
+from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import Consumer
 from sa_pgnotify.consuming import position_lock

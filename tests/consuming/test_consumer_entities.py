@@ -4,93 +4,23 @@ has its own place, and loses nothing."""
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
-import textwrap
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack
 
 import pytest
-import sqlalchemy as sa
-from conftest import run, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from letters import NAMES, insert, read, rows, started, tables
+from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import (
     Consumer,
-    Gap,
-    NotifySpec,
     PgNotifyError,
     consumers,
     forget,
-    notify_on_change,
     prune,
 )
-from sa_pgnotify.log import reader as logreader
-
-NAMES = ("a", "b", "c")
-
-
-def tables(engine: sa.Engine) -> dict[str, sa.Table]:
-    """Durable tables; and ``done``, where consumers write what they have worked off, once."""
-    metadata = sa.MetaData()
-    made = {
-        name: sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True))
-        for name in NAMES
-    }
-    for table in made.values():
-        notify_on_change(table, NotifySpec(durable=True))
-    sa.Table("done", metadata, sa.Column("what", sa.Text, primary_key=True))
-    metadata.create_all(engine)
-    return made
-
-
-def work(session: Any, change: Any) -> None:
-    session.execute(
-        sa.text(f"INSERT INTO done VALUES ('{change.table.name} {change.identity[0]}')")
-    )
-
-
-def read(
-    engine: sa.Engine, name: str, *entities: sa.Table, count: int, **options: Any
-) -> list[Any]:
-    """The next changes of a consumer, at least ``count``, which it works off: table and key, or the
-    reason of a gap."""
-    found: list[Any] = []
-    with Consumer(engine, name, *entities, heartbeat=60, **options) as consumer:
-        for batch in consumer:
-            with batch:
-                found += [
-                    event.reason
-                    if isinstance(event, Gap)
-                    else (event.table.name, event.identity[0])
-                    for event in batch
-                ]
-            if len(found) >= count:
-                return found
-    return found
-
-
-def started(engine: sa.Engine, name: str, *entities: sa.Table, **options: Any) -> None:
-    """A consumer takes its place, and does not consume."""
-    with Consumer(engine, name, *entities, **options):
-        pass
-
-
-def insert(engine: sa.Engine, *rows: tuple[str, int]) -> None:
-    """A transaction for each row."""
-    for table, number in rows:
-        run(engine, f"INSERT INTO {table} VALUES ({number})")
-
-
-def rows(engine: sa.Engine, sql: str) -> list[Any]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.exec_driver_sql(sql)]
-
-
-# -- one after the other ---------------------------------------------------------------------------
+from sa_pgnotify.log import reader
 
 
 def test_entities_that_take_turns_under_one_name(engine):
@@ -129,13 +59,14 @@ def test_start_is_for_an_entity_that_is_new_under_the_name(engine, start):
     assert read(engine, "worker", t["a"], t["b"], count=len(expected), start=start) == expected
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("reached", range(1, 6))
 @pytest.mark.parametrize("second", ["a", "b", "ac"])
 def test_within_a_window(engine, monkeypatch, reached, second):
     """A window that was begun with other entities is finished for those that are still read, and
     for each other one when it is read again: also where a batch has ended in the midst of a
     transaction."""
-    monkeypatch.setattr(logreader, "PAGE", 2)
+    monkeypatch.setattr(reader, "PAGE", 2)
     t = tables(engine)
     started(engine, "worker", t["a"], t["b"])
     with engine.connect() as one, engine.connect() as other:
@@ -163,6 +94,8 @@ def test_within_a_window(engine, monkeypatch, reached, second):
 
 
 numbers = itertools.count(1)
+
+
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("write"), st.integers(0, 2), st.sampled_from(NAMES), st.integers(1, 3)),
@@ -193,7 +126,7 @@ def test_any_sets_in_any_order(engine, steps):
     committed: list[tuple[str, int]] = []
     found: list[tuple[str, int]] = []
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        patch.setattr(logreader, "PAGE", 2)
+        patch.setattr(reader, "PAGE", 2)
         writers = [stack.enter_context(engine.connect()) for _ in open_rows]
         for step in [*steps, ("end", 0), ("end", 1), ("end", 2), ("consume", set(NAMES), 1, None)]:
             match step:
@@ -228,123 +161,6 @@ def test_any_sets_in_any_order(engine, steps):
                     Consumer(engine, "p", t["a"]).seek("now")
                     found = list(committed)
     assert sorted(found) == sorted(committed)
-
-
-# -- a deploy that rolls ---------------------------------------------------------------------------
-
-
-@contextmanager
-def writing(engine: sa.Engine, names: Iterable[str]) -> Iterator[list[tuple[str, int]]]:
-    """Somebody inserts into the tables all the while; gives what was committed."""
-    committed: list[tuple[str, int]] = []
-    stopped = threading.Event()
-
-    def write() -> None:
-        number = 0
-        while not stopped.is_set():
-            for name in names:
-                number += 1
-                insert(engine, (name, number))
-                committed.append((name, number))
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield committed
-    finally:
-        stopped.set()
-        thread.join()
-
-
-PROGRAM = """
-    import sys, sqlalchemy as sa
-    sys.path.insert(0, {here!r})
-    from test_consumer_entities import tables, work
-    from sa_pgnotify import Consumer
-    engine = sa.create_engine({url!r}, poolclass=sa.NullPool)
-    made = tables(engine)
-    with Consumer(engine, "worker", *[made[name] for name in {names!r}], heartbeat=1.0, batch_size=7) as consumer:
-        print("started", flush=True)
-        consumer.run(work)
-"""
-
-
-@contextmanager
-def version(engine: sa.Engine, names: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that consumes ``names``, started; killed at the end."""
-    from pathlib import Path
-
-    url = engine.url.render_as_string(hide_password=False)
-    code = textwrap.dedent(PROGRAM).format(
-        here=str(Path(__file__).parent.parent), url=url, names=list(names)
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == "started\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def done(engine: sa.Engine) -> set[str]:
-    return {what for (what,) in rows(engine, "SELECT what FROM done")}
-
-
-@pytest.mark.parametrize(("before", "after"), [("a", "ab"), ("ab", "a"), ("ab", "bc")])
-def test_a_deploy_that_rolls(engine, before, after):
-    """While an old version works, the new one with other entities stands by, and has the place of
-    each; the old one is killed in the midst of its work, and a last version of all entities brings
-    what is left: each change was worked off once."""
-    made = tables(engine)
-    started(engine, "worker", *[made[name] for name in before])
-    with writing(engine, made) as committed:
-        with version(engine, before), version(engine, after):
-            registered = len(committed) + 1
-            wait_until(lambda: len(done(engine)) > 30)
-        with version(engine, after):
-            count = len(done(engine))
-            wait_until(lambda: len(done(engine)) > count + 30)
-    late = {f"{name} {number}" for name, number in committed[registered:] if name in after}
-    expected = late | {
-        f"{name} {number}"
-        for name in before
-        for (number,) in rows(engine, f"SELECT id FROM {name}")
-    }
-    with version(engine, before + after):
-        wait_until(lambda: done(engine) >= expected)  # twice is an error there
-
-
-# -- what is said of it ----------------------------------------------------------------------------
-
-
-def test_a_consumer_that_stands_by_for_other_entities_says_so(engine):
-    """While another one of its name works for other entities, its state names both sets, the
-    session that works, and the way out."""
-    t = tables(engine)
-    states: list[Any] = []
-    with Consumer(engine, "worker", t["a"]) as first:
-        thread = threading.Thread(target=first.run, args=[work])
-        thread.start()
-        insert(engine, ("a", 1))
-        wait_until(lambda: done(engine) == {"a 1"})
-        with Consumer(engine, "worker", t["a"], t["b"], on_state=states.append) as second:
-            waiting = threading.Thread(target=second.run, args=[work])
-            waiting.start()
-            wait_until(lambda: any(state.state == "standing by" for state in states))
-            insert(engine, ("b", 2), ("a", 3))
-            wait_until(lambda: "a 3" in done(engine))
-            first.stop()
-            thread.join()
-            wait_until(lambda: "b 2" in done(engine))
-            second.stop()
-            waiting.join()
-    (said,) = [state.detail for state in states if state.state == "standing by"]
-    assert "another process is consuming under this name: session with PID " in said
-    assert "It reads public.a, and this consumer would read public.a, public.b" in said
-    assert "give this consumer another name" in said
 
 
 def test_an_entity_that_was_removed_holds_the_log_and_is_forgotten(engine):

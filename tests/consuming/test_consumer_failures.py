@@ -7,10 +7,10 @@ import time
 from typing import ClassVar
 
 import pytest
-from conftest import run
 from consumers import Running, consume, done, numbers, record, until
 from sqlalchemy import text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import run
 
 from sa_pgnotify import Consumer as BlockingConsumer
 from sa_pgnotify import Gap, NotifyConfigError, NotifyOnChange, NotifySpec, consumers

@@ -6,15 +6,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from pathlib import Path
 
 import pytest
-from conftest import run, sessions_end
 from consumers import consume, done, numbers, record, until
 from kinds import address, driver_url
-from programs import Program
+from programs import SUPPORT, Program
+from sessions import sessions_end
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import create_async_engine
+from statements import run
 
 from sa_pgnotify import AsyncConsumer, Consumer, NotifyConfigError, PgNotifyError
 from sa_pgnotify.consuming import chunks, read_ahead
@@ -39,6 +39,7 @@ async def work_off(consumer):
                 await session.run_sync(record, change)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("delay", [0.0, 0.001, 0.01])
 def test_cancelled_anywhere(engine, async_engine, Item, delay):
     """A task that is cancelled at any moment loses nothing and doubles nothing; the next one goes
@@ -235,7 +236,7 @@ def test_processes_that_are_killed(engine, url, Item, tmp_path):
     """Two processes of one name, of which the one that works is killed within its block: the other
     takes over, and nothing is done twice."""
     (tmp_path / "consume.py").write_text(PROGRAM)
-    arguments = (tmp_path / "consume.py", address(url), Path(__file__).parent.parent)
+    arguments = (tmp_path / "consume.py", address(url), SUPPORT)
     with Program(*arguments) as first:
         first.wait_for("ready")
         with Program(*arguments) as second:

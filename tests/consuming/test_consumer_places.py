@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
-from conftest import run
 from consumers import Running, consume, done, numbers, until
 from durables import model_of
 from sqlalchemy import text
+from statements import run
 
 from sa_pgnotify import Gap, NotifyConfigError, PgNotifyError, consumers, forget
 from sa_pgnotify.log.tables import SLOTS

@@ -1,7 +1,7 @@
 """A consumed table that gets another name, or goes, while changes of it wait to be read."""
 
 import sqlalchemy as sa
-from conftest import run
+from statements import run
 
 from sa_pgnotify import Consumer, Gap, NotifySpec, notify_on_change
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from conftest import run
+from statements import run
 
 from sa_pgnotify import NotifySpec, notify_on_change
 from sa_pgnotify.diagnosis.doctor import diagnose

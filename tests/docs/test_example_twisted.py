@@ -5,10 +5,11 @@ import signal
 from contextlib import closing
 
 import pytest
-from conftest import run, terminate_listener
 from kinds import address
 from programs import EXAMPLES, Program
+from sessions import terminate_listener
 from sqlalchemy import inspect
+from statements import run
 
 LISTENING = "listening to test1, test2, quit, table1, table2"
 UNSUBSCRIBED = "test2: unsubscribed"

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from conftest import run
 from kinds import address
 from programs import EXAMPLES, Output, Program
 from sqlalchemy import text
+from statements import run
 
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -199,7 +199,7 @@ def stop(program: Program) -> None:
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+@pytest.mark.parametrize("driver", ["asyncpg", pytest.param("psycopg", marks=pytest.mark.thorough)])
 def test_workers_do_each_job_once(url, engine, driver):
     """Jobs inserted before the start, while two workers run, and while all their connections are
     cut are all done, each of them once; SIGTERM ends a worker with exit code 0."""

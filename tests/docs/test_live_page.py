@@ -10,11 +10,12 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 
 import pytest
-from conftest import run, terminate_listener
 from kinds import address
 from playwright.sync_api import expect, sync_playwright
 from programs import EXAMPLES, Program
+from sessions import terminate_listener
 from sqlalchemy import text
+from statements import run
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

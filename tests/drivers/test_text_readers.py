@@ -9,16 +9,17 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import run, take
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import driver_url
+from receiving import take
 from sqlalchemy import JSON, NullPool, create_engine
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from statements import run
 
 from sa_pgnotify import Listener, NotifyOnChange, NotifySpec
-from sa_pgnotify.drivers import text_readers as quick
+from sa_pgnotify.drivers import text_readers
 
 NUMBERS = st.from_regex(
     r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", fullmatch=True
@@ -68,7 +69,7 @@ DOCUMENTS = st.recursive(
     max_leaves=12,
 )
 """Texts of the type json, which are kept as they were written."""
-WITHOUT = quick._joining(json.loads, json.loads)
+WITHOUT = text_readers._as_array(json.loads, json.loads)
 
 
 def outcome(function: Callable[[], Any]) -> str:
@@ -82,10 +83,10 @@ def outcome(function: Callable[[], Any]) -> str:
 
 def test_msgspec_is_here():
     """The tests of this file see the extra ``fast`` at work."""
-    assert quick.Decoder is not None
+    assert text_readers.Decoder is not None
 
 
-@pytest.mark.parametrize("every", [quick.JSON.all, WITHOUT], ids=["msgspec", "json"])
+@pytest.mark.parametrize("every", [text_readers.JSON.all, WITHOUT], ids=["msgspec", "json"])
 @given(st.lists(DOCUMENTS, max_size=4))
 def test_documents_are_what_json_makes_of_them(every, texts):
     """JSON of a whole column is what json.loads gives for each: floats, integers of any size,
@@ -93,7 +94,7 @@ def test_documents_are_what_json_makes_of_them(every, texts):
     assert outcome(lambda: every(texts)) == outcome(lambda: list(map(json.loads, texts)))
 
 
-@pytest.mark.parametrize("every", [quick.JSON.all, WITHOUT], ids=["msgspec", "json"])
+@pytest.mark.parametrize("every", [text_readers.JSON.all, WITHOUT], ids=["msgspec", "json"])
 @given(st.text('0123456789-+.eE ,[]{}:"\\aNInfity\t\u00a0'))
 def test_what_is_no_document_is_refused(every, text):
     """A forged text is read, or refused, as json.loads does."""
@@ -104,7 +105,9 @@ def test_what_is_no_document_is_refused(every, text):
 def test_integers_are_what_int_makes_of_them(texts):
     """Integers of a whole column are what int() gives for each, of any size; what int() refuses is
     refused."""
-    assert outcome(lambda: quick.INTEGERS.all(texts)) == outcome(lambda: list(map(int, texts)))
+    assert outcome(lambda: text_readers.INTEGERS.all(texts)) == outcome(
+        lambda: list(map(int, texts))
+    )
 
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])

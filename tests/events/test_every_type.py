@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take
 from everything import ROWS, create, literals, model
+from receiving import take
 from selects import differences, same, selected
+from statements import run
 
 from sa_pgnotify import Deleted, Inserted, Updated
 
 
+@pytest.mark.sample(2)
 @pytest.mark.kinds(3)
 @pytest.mark.parametrize("declared", [None, sa.Text()], ids=["its own type", "text"])
 def test_every_type(engine, url, kind, declared):

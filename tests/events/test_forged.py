@@ -4,78 +4,25 @@ what is real."""
 from __future__ import annotations
 
 import enum
-import json
 import time
 from typing import Any
 
 import pytest
-from conftest import run, take, wait_until
-from sqlalchemy import Enum, ForeignKey, Integer, text
+from forgery import RS, SHAPE, US, message, send, until_real
+from orders import ALL, order_class
+from receiving import take
+from sqlalchemy import Enum, ForeignKey, Integer
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import run
+from waiting import wait_until
 
-from sa_pgnotify import Change, Gap, Inserted, NotifyOnChange, NotifySpec, UndecodableValue
+from sa_pgnotify import Change, Gap, NotifyOnChange, NotifySpec, UndecodableValue
 
 # One driver that reads texts itself, and the one that has the server read them.
 pytestmark = [
     pytest.mark.parametrize("kind", ["psycopg2", "asyncpg"], indirect=True),
     pytest.mark.kinds(1),
 ]
-
-RS, US = "\x1e", "\x1f"
-SHAPE = {"columns": ["id", "status"], "carried": 2, "key": 1}
-
-
-def orders(engine) -> Any:
-    class Base(DeclarativeBase):
-        pass
-
-    class Order(NotifyOnChange, Base):
-        __tablename__ = "orders"
-        __notify__ = NotifySpec(values="all")
-        id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-        status: Mapped[str | None]
-
-    Base.metadata.create_all(engine)
-    return Order
-
-
-def message(
-    rows: str = f"1{US}a",
-    shape: object = SHAPE,
-    operation: str = "I",
-    xid: object = 1,
-    micros: object = 1,
-    context: str = "",
-) -> str:
-    """A well-formed message, but for what a test puts into it."""
-    header = [
-        operation,
-        "public.orders",
-        str(xid),
-        str(micros),
-        shape if isinstance(shape, str) else json.dumps(shape),
-        context,
-    ]
-    return f"sa1 1 0 1{RS}{US.join(header)}{RS}{rows}"
-
-
-def send(engine, *payloads: str, channel: str = "public.orders") -> None:
-    with engine.begin() as connection:
-        for payload in payloads:
-            connection.execute(
-                text("SELECT pg_notify(:channel, :payload)"),
-                {"channel": channel, "payload": payload},
-            )
-
-
-def until_real(engine, listener, id_: int = 4711) -> list[Any]:
-    """What came before a real event, which comes now."""
-    run(engine, f"INSERT INTO orders VALUES ({id_}, 'real')")
-    found = []
-    while not (isinstance(found[-1:] and found[-1], Inserted) and found[-1].identity == (id_,)):
-        found += take(listener, 1)
-    assert found[-1].new == {"id": id_, "status": "real"}
-    return found[:-1]
 
 
 FORGED = {
@@ -124,11 +71,12 @@ FORGED = {
 }  # fmt: skip
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("case", FORGED)
 def test_forged_payloads_are_told_and_survived(engine, case, Listener):
     """One forged payload gives one Gap("undecodable") that stats count; the next real change
     arrives on the same connection."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     with Listener(engine, Order) as listener:
         send(engine, FORGED[case])
         events = until_real(engine, listener)
@@ -163,7 +111,7 @@ HARMLESS = {
 def test_forgeries_that_look_real_are_wrong_hints_at_worst(engine, case, Listener):
     """A forgery in the right form is an event like another, every part of which can be read without
     an error."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     with Listener(engine, Order) as listener:
         send(engine, HARMLESS[case])
         for event in until_real(engine, listener):
@@ -193,7 +141,7 @@ def real_payloads(engine, Listener, size: int) -> list[str]:
 def test_truncated_copies_of_a_real_payload(engine, Listener):
     """A real payload cut off anywhere never stops the listener, and gives an event of the row or a
     Gap."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     payload = real_payloads(engine, Listener, 5)[0]
     with Listener(engine, Order) as listener:
         send(engine, *(payload[:n] for n in range(len(payload))))
@@ -217,7 +165,7 @@ def test_truncated_copies_of_a_real_payload(engine, Listener):
 def test_copies_of_parts_out_of_order(engine, order, Listener):
     """Parts of a real message sent in a wrong order give Gaps, never a row of mixed parts, and hold
     up nothing that follows."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     payloads = real_payloads(engine, Listener, 12_000)
     parts = [p for p in payloads if p.split()[1] == payloads[0].split()[1]]
     assert len(parts) == 4
@@ -237,7 +185,7 @@ def test_copies_of_parts_out_of_order(engine, order, Listener):
 def test_real_messages_within_a_forged_one(engine, Listener):
     """A forged message that never ends costs one Gap; real changes of one part and of several come
     whole."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     beginning = f"sa1 1 0 0{RS}I{US}public.orders"
     with Listener(engine, Order) as listener:
         send(engine, beginning)
@@ -355,7 +303,7 @@ def test_a_discriminator_looked_up_that_this_program_does_not_know(engine, Liste
 def test_a_forged_message_of_many_rows(engine, Listener):
     """A payload full of rows that cannot be read costs no time that grows with its square, and the
     readable row among them is delivered."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     rows = ["x"] * 3700
     rows[1000] = f"1{US}a"
     with Listener(engine, Order) as listener:
@@ -370,7 +318,7 @@ def test_a_forged_message_of_many_rows(engine, Listener):
 def test_a_flood_of_forgeries(engine, Listener):
     """Thousands of different forgeries do not keep a real change from arriving, and each is
     counted; those that wait are one Gap, however small the buffer is."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     with Listener(engine, Order, buffer_size=2) as listener:
         send(engine, *(f"forged {i}" for i in range(3000)))
         wait_until(lambda: listener.stats.gaps == 3000)

@@ -10,9 +10,12 @@ import time
 from typing import Any
 
 import pytest
-from conftest import run, take, wait_until
+from forgery import RS, SHAPE, US, message, send, until_real
+from orders import ALL, order_class
+from receiving import take
 from sqlalchemy import text
-from test_forged import RS, SHAPE, US, message, orders, send, until_real
+from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import Change, Gap, Inserted
 from sa_pgnotify.protocol.wire import MessageReader
@@ -74,7 +77,7 @@ def held() -> int:
 def test_parts_of_a_message_that_never_ends(engine, Listener, chunk, count, most):
     """The parts of a row that has not ended are held as the bytes that were sent, however short or
     wide they are; one Gap says that it was broken off, and a real change comes whole."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     with Listener(engine, Order) as listener:
         send_parts(engine, chunk, count)
         wait_until(
@@ -91,7 +94,7 @@ def test_the_bound_is_one_of_bytes(engine, Listener, monkeypatch):
     """A row that does not end is given up when it has more bytes than PostgreSQL could send, and
     not as many characters."""
     monkeypatch.setattr("sa_pgnotify.protocol.wire.LONGEST_ROW", 200_000)
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     with Listener(engine, Order, "sent") as listener:
         send_parts(engine, "repeat('😀', 1900)", 30)
         gaps = until_sent(engine, listener)
@@ -104,7 +107,7 @@ def test_the_bound_is_one_of_bytes(engine, Listener, monkeypatch):
 def test_messages_that_interrupt_each_other(engine, Listener):
     """Only one message is held at a time: parts that others interrupt are Gaps, and nothing of them
     stays."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     with Listener(engine, Order, "sent") as listener:
         beginning = "concat('sa1 ', i, ' 0 0', chr(30), 'I', chr(31), repeat('x', 7000))"
         run(
@@ -120,7 +123,7 @@ def test_messages_that_interrupt_each_other(engine, Listener):
 def test_a_giant_row(engine, Listener):
     """A real row of 14 MB, in parts that each have characters of one, two and four bytes, comes
     whole."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     with Listener(engine, Order) as listener:
         run(engine, "INSERT INTO orders VALUES (1, repeat('é😀x', 2000000))")
         (event,) = take(listener, 1)
@@ -131,7 +134,7 @@ def test_a_giant_row(engine, Listener):
 @pytest.mark.parametrize(("names", "expected"), [(1600, Inserted), (1601, Gap)])
 def test_as_many_columns_as_a_table_has(engine, Listener, names, expected):
     """A shape has at most as many columns as a table of PostgreSQL; one with more is a Gap."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     shape = json.dumps(SHAPE | {"columns": ["id", "status", *(f"c{i}" for i in range(names - 2))]})
     payload = f"I{US}public.orders{US}1{US}1{US}{shape}{US}{RS}1{US}a"
     pieces = [payload[i : i + 7900] for i in range(0, len(payload), 7900)]
@@ -150,7 +153,7 @@ def test_as_many_columns_as_a_table_has(engine, Listener, names, expected):
 def test_what_is_said_of_a_forgery(engine, Listener):
     """What a Gap says is one short line of printable characters, whatever was sent: it goes into
     logs and onto terminals."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     lines = "x\nERROR: all is lost \x1b[31m\r\x9b " * 200
     forged = [
         f"sa1 failed 22012 {lines}",
@@ -171,7 +174,7 @@ def test_what_is_said_of_a_forgery(engine, Listener):
 def test_a_large_context_of_many_rows(engine, Listener):
     """A context is read once for all rows of its message: reading it of each event costs no time
     that grows with both."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     context = json.dumps({"numbers": list(range(150_000))})
     rows = RS.join(f"{i}{US}a" for i in range(1000))
     payload = f"I{US}public.orders{US}1{US}1{US}{json.dumps(SHAPE)}{US}{context}{RS}{rows}"
@@ -193,7 +196,7 @@ def test_a_large_context_of_many_rows(engine, Listener):
 def test_shapes_that_contradict_the_columns(engine, Listener):
     """Forged shapes that claim other types of the columns have these read again at most once for
     what has arrived together; a real change comes right."""
-    Order = orders(engine)
+    Order = order_class(engine, ALL)
     with Listener(engine, Order) as listener:
         started = time.process_time()
         send(

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take
+from receiving import take
 from selects import FAILED, Raw, differences, same, selected
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import DeclarativeBase
+from statements import run
 
 from sa_pgnotify import Deleted, Inserted, NotifyOnChange, NotifySpec, UndecodableValue, Updated
 
@@ -188,7 +189,7 @@ def compare(
     return before
 
 
-@pytest.mark.kinds(3)
+@pytest.mark.kinds(2)
 def test_odd_values(engine, url, kind):
     """Each odd value of each type, in a row with those of the other types, some of which no driver
     reads."""
@@ -226,7 +227,7 @@ REAL = {
 }  # fmt: skip
 
 
-@pytest.mark.kinds(3)
+@pytest.mark.kinds(2)
 def test_models_that_declare_other_types(engine, url, kind):
     """Models of common types over columns of other types: what SELECT reads is read, what it does
     not read fails alone."""

@@ -1,7 +1,7 @@
 """Events and sessions: load, expire, instance, and change_context at work in a unit of work."""
 
 import pytest
-from conftest import run, take, told
+from receiving import received, take
 from sqlalchemy import (
     JSON,
     Column,
@@ -26,6 +26,7 @@ from sqlalchemy.orm import (
     scoped_session,
     sessionmaker,
 )
+from statements import run
 
 from sa_pgnotify import (
     Deleted,
@@ -83,7 +84,7 @@ def shop(engine):
 def test_load_gives_the_row_as_it_is_now(engine, shop):
     """load() fetches the object, refreshes one that the session holds, and gives None once the row
     is gone."""
-    (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
+    (updated,) = received(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
     run(engine, "UPDATE orders SET total = 12 WHERE id = 1")
     with Session(engine) as session:
         order = updated.load(session)
@@ -106,7 +107,7 @@ def test_load_gives_the_row_as_it_is_now(engine, shop):
 def test_load_keeps_pending_changes_and_flushes_nothing(engine, shop):
     """load() of an object with changes that are not written yet leaves them as they are, and writes
     nothing."""
-    (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
+    (updated,) = received(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
     with Session(engine) as session:
         order = session.get(shop.Order, 1)
         order.state = "mine"
@@ -134,7 +135,7 @@ def test_load_of_core_rows(engine):
     )
     notify_on_change(table)
     table.metadata.create_all(engine)
-    (inserted,) = told(engine, table, "INSERT INTO t VALUES (1, 'x')")
+    (inserted,) = received(engine, table, "INSERT INTO t VALUES (1, 'x')")
     assert inserted.entity is table
     with Session(engine) as session, engine.connect() as connection:
         assert tuple(inserted.load(session)) == (1, "x")
@@ -149,7 +150,7 @@ def test_load_of_core_rows(engine):
 
 def test_load_of_a_class_needs_a_session(engine, shop):
     """load() with a connection for a mapped class says what it needs."""
-    (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
+    (updated,) = received(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
     with engine.connect() as connection, pytest.raises(TypeError, match="Session"):
         updated.load(connection)
 
@@ -160,7 +161,7 @@ def test_expire_touches_what_changed_and_nothing_else(engine, shop):
     with Session(engine) as session:
         order = session.get(shop.Order, 1)
         other = session.get(shop.Order, 2)
-        (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
+        (updated,) = received(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
         statements = []
         event.listen(
             engine,
@@ -180,7 +181,7 @@ def test_expire_never_touches_a_pending_change(engine, shop):
     with Session(engine) as session:
         order = session.get(shop.Order, 1)
         order.total = 99
-        (updated,) = told(
+        (updated,) = received(
             engine, shop.Order, "UPDATE orders SET total = 11, status = 'x' WHERE id = 1"
         )
         updated.expire(session)
@@ -193,7 +194,7 @@ def test_expire_takes_the_relationship_of_a_changed_foreign_key(engine, shop):
     with Session(engine) as session:
         order = session.get(shop.Order, 1)
         assert order.customer.name == "Ann"
-        (updated,) = told(engine, shop.Order, "UPDATE orders SET customer_id = 2 WHERE id = 1")
+        (updated,) = received(engine, shop.Order, "UPDATE orders SET customer_id = 2 WHERE id = 1")
         updated.expire(session)
         assert order.customer.name == "Bob"
 
@@ -204,7 +205,7 @@ def test_expire_by_the_previous_identity_and_of_deleted_and_truncated(engine, sh
     with Session(engine, expire_on_commit=False) as session:
         first, second = session.get(shop.Order, 1), session.get(shop.Order, 2)
         session.commit()  # TRUNCATE waits for every transaction that has read the table
-        updated, deleted, truncated = told(
+        updated, deleted, truncated = received(
             engine,
             shop.Order,
             "UPDATE orders SET id = 7 WHERE id = 1",
@@ -226,7 +227,7 @@ def test_expire_by_the_previous_identity_and_of_deleted_and_truncated(engine, sh
 
 def test_expire_of_what_the_session_does_not_hold(engine, shop):
     """expire() on a session without the object does nothing."""
-    (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
+    (updated,) = received(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
     with Session(engine) as session:
         updated.expire(session)
         assert len(session.identity_map) == 0
@@ -235,7 +236,7 @@ def test_expire_of_what_the_session_does_not_hold(engine, shop):
 def test_instance_is_a_detached_object_without_sql(engine, shop):
     """instance() gives what a load would: detached, typed, with @reconstructor run and Mutable
     values that track changes."""
-    (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
+    (updated,) = received(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
     statements = []
     event.listen(
         engine, "before_cursor_execute", lambda c, k, statement, *_: statements.append(statement)
@@ -260,13 +261,13 @@ def test_instance_is_a_detached_object_without_sql(engine, shop):
 def test_instance_of_a_deleted_row_and_refusals(engine, shop):
     """instance() of a deleted row comes from its old values; without all values it says what is
     missing and the fix."""
-    (deleted, truncated) = told(
+    (deleted, truncated) = received(
         engine, shop.Order, "DELETE FROM orders WHERE id = 2", "TRUNCATE orders"
     )
     assert deleted.instance().total == 20
     with pytest.raises(ValuesNotCarried):
         truncated.instance()
-    (inserted,) = told(engine, shop.Customer, "INSERT INTO customers VALUES (3, 'Cid')")
+    (inserted,) = received(engine, shop.Customer, "INSERT INTO customers VALUES (3, 'Cid')")
     with pytest.raises(ValuesNotCarried, match=r'name.*values="all"') as caught:
         inserted.instance()
     assert caught.value.missing == ("name",)
@@ -274,7 +275,7 @@ def test_instance_of_a_deleted_row_and_refusals(engine, shop):
 
 def test_instances_share_nothing_with_the_event(engine, shop):
     """A change to an instance's container changes neither the event nor the next instance."""
-    (updated,) = told(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
+    (updated,) = received(engine, shop.Order, "UPDATE orders SET total = 11 WHERE id = 1")
     updated.instance().data["a"] = 2
     assert updated.new["data"] == {"a": 1}
     assert updated.instance().data == {"a": 1}
@@ -319,7 +320,7 @@ def test_composite_attributes_of_instances(engine):
         at: Mapped[Point] = composite(mapped_column("x"), mapped_column("y"))
 
     Base.metadata.create_all(engine)
-    (inserted,) = told(engine, Vertex, "INSERT INTO vertices VALUES (1, 3, 4)")
+    (inserted,) = received(engine, Vertex, "INSERT INTO vertices VALUES (1, 3, 4)")
     assert inserted.instance().at == Point(3, 4)
 
 
@@ -349,7 +350,7 @@ def test_a_unit_of_work_as_its_events(engine, shop):
 
 def test_repr_is_short_and_tells(engine, shop):
     """An event in a log says kind, entity, identity and values, and never a megabyte."""
-    (updated,) = told(
+    (updated,) = received(
         engine, shop.Order, "UPDATE orders SET status = repeat('x', 100000) WHERE id = 1"
     )
     assert repr(updated).startswith("Updated(Order, (1,), changed=['state'], new={")

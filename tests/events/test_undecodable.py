@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take
+from receiving import take
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from statements import run
 
 from sa_pgnotify import (
     Deleted,
@@ -120,6 +121,7 @@ def select_error(kind: Any, engine: Any, entity: Any) -> type[Exception]:
     return kind.select(engine, load)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("count", [1, 7])
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 def test_the_other_values_can_be_read(engine, url, kind, durable, count):

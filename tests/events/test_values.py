@@ -11,30 +11,18 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import install_extension, run, take
-from hypothesis import given
-from hypothesis import strategies as st
-from kinds import Kind
-from selects import Raw, same
+from receiving import take
+from selects import ODD_SESSION, Raw, attributes_of, row_differences, same, thing_class
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.exc import NotSupportedError
 from sqlalchemy.ext.mutable import MutableDict, MutableList
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from statements import install_extension, run
 
 from sa_pgnotify import Deleted, Inserted, Listener, NotifyOnChange, NotifySpec, Updated
 
 pytestmark = pytest.mark.kinds(3)
-
-ODD_SESSION = (
-    "SET DateStyle = 'SQL, DMY'",
-    "SET TimeZone = 'Asia/Kolkata'",
-    "SET bytea_output = 'escape'",
-    "SET IntervalStyle = 'sql_standard'",
-    "SET extra_float_digits = -5",
-    "SET search_path = pg_temp, public",
-    "SET xmlbinary = 'hex'",
-)
 
 
 class Color(enum.Enum):
@@ -55,9 +43,16 @@ class Mapping(sa.TypeDecorator[str]):
 # Control characters of the message layout, quotes, backslashes, characters of two, three and four
 # bytes.
 ODD_TEXT = "E'a\\x1b\\x1e\\x1f0\\x1b0 \\'\"\\\\ %s :x é\\u20ac\\U0001f600\\t\\n '"
+
+
 ODD_TEXTS = [ODD_TEXT, "''", "' '", "E'\\x1b0'", "E'\\x1f'", "'NULL'", "'{a,b}'"]
+
+
 PICKLED = "'\\x80049507000000000000007d948c0161944b01732e'"  # {"a": 1}
+
+
 XML = 'xmlparse(document \'<?xml version="1.0"?><a b="1">é&amp;<c/></a>\')'
+
 
 GROUPS: dict[str, dict[str, tuple[Any, list[str]]]] = {
     "numbers": {
@@ -174,6 +169,8 @@ GROUPS: dict[str, dict[str, tuple[Any, list[str]]]] = {
         "nummultirange": (pg.NUMMULTIRANGE(), ["'{(0.10,2.5]}'"]),
     },
 }  # fmt: skip
+
+
 NEEDED = (
     'CREATE TABLE "Odd table" ()',
     "CREATE TYPE pair AS (a numeric, b text)",
@@ -182,44 +179,7 @@ NEEDED = (
 )
 
 
-def differences(
-    events: list[Any], side: str, selected: list[dict[str, Any]]
-) -> dict[tuple[int, str], tuple[Any, Any]]:
-    """(row, attribute) to what the event says and what the SELECT gave, where these differ."""
-    assert len(events) == len(selected)
-    return {
-        (row, name): (got.get(name, "nothing"), value)
-        for row, (event, values) in enumerate(zip(events, selected))
-        for got in [getattr(event, side)]
-        for name, value in values.items()
-        if not same(got.get(name, "nothing"), value)
-    }
-
-
-def attributes_of(kind: Kind, engine: Any, entity: Any) -> list[dict[str, Any]]:
-    """The attributes of all objects, as a session loads them, in the order of their ids."""
-    names = sa.inspect(entity).column_attrs.keys()
-
-    def load(connection: Any) -> list[dict[str, Any]]:
-        with Session(connection) as session:
-            return [
-                {name: getattr(held, name) for name in names}
-                for held in session.scalars(sa.select(entity).order_by(entity.id))
-            ]
-
-    return kind.select(engine, load)
-
-
-def model(columns: dict[str, Any], *, durable: bool = False) -> Any:
-    class Base(DeclarativeBase):
-        pass
-
-    body = {name: mapped_column(type_, nullable=True) for name, type_ in columns.items()}
-    body |= {"__tablename__": "t", "id": mapped_column(sa.Integer, primary_key=True)}
-    body["__notify__"] = NotifySpec(values="all", durable=durable)
-    return type("Thing", (NotifyOnChange, Base), body)
-
-
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("group", GROUPS)
 def test_values_equal_a_select(engine, url, kind, group, durable):
@@ -236,7 +196,7 @@ def test_values_equal_a_select(engine, url, kind, group, durable):
             run(engine, f"SELECT {XML}")
         except NotSupportedError:
             pytest.skip("this server was built without libxml")
-    Thing = model({name: type_ for name, (type_, _) in cases.items()}, durable=durable)
+    Thing = thing_class({name: type_ for name, (type_, _) in cases.items()}, durable=durable)
     reader = kind.engine(url)  # it sees the extensions from its first connection on
     Thing.metadata.create_all(engine)
     rows = max(len(literals) for _, literals in cases.values())
@@ -264,10 +224,10 @@ def test_values_equal_a_select(engine, url, kind, group, durable):
         deleted = sorted(take(listener, rows + 1), key=lambda event: event.identity)
     kinds = [{type(event) for event in events} for events in (inserted, updated, deleted)]
     assert kinds == [{Inserted}, {Updated}, {Deleted}]
-    assert differences(inserted, "new", before) == {}
-    assert differences(updated, "old", before) == {}
-    assert differences(updated, "new", after) == {}
-    assert differences(deleted, "old", after) == {}
+    assert row_differences(inserted, "new", before) == {}
+    assert row_differences(updated, "old", before) == {}
+    assert row_differences(updated, "new", after) == {}
+    assert row_differences(deleted, "old", after) == {}
     for event, old, new in zip(updated, before, after):
         assert event.changed >= {name for name in cases if not same(old[name], new[name])}
     for event in updated[:-2]:
@@ -277,7 +237,7 @@ def test_values_equal_a_select(engine, url, kind, group, durable):
 @pytest.mark.parametrize("time_zone", ["America/St_Johns", "Asia/Tokyo"])
 def test_values_in_the_readers_time_zone(url, engine, kind, time_zone):
     """Moments are the same moments where the reader's sessions have a time zone of their own."""
-    Thing = model(
+    Thing = thing_class(
         {
             "at": sa.DateTime(timezone=True),
             "during": pg.TSTZRANGE(),
@@ -295,7 +255,7 @@ def test_values_in_the_readers_time_zone(url, engine, kind, time_zone):
         run(engine, "INSERT INTO t VALUES ('2024-03-31 12:00+02', '[2024-01-01 00:00+00,)', '{2024-01-01 00:00+00}', 1)".replace(
             "t VALUES", "t (at, during, all_at, id) VALUES"))  # fmt: skip
         events = take(listener, 1)
-    assert differences(events, "new", attributes_of(kind, reader, Thing)) == {}
+    assert row_differences(events, "new", attributes_of(kind, reader, Thing)) == {}
 
 
 def test_identity_is_what_session_get_takes(engine):
@@ -360,80 +320,3 @@ def test_mutable_columns_of_an_instance(engine):
             {"a": 1, "b": 2},
             [1, 2, 3],
         )
-
-
-TEXTS = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\0")
-    | st.sampled_from("\x1b\x1e\x1f0123\\'\"{},"),
-    max_size=30,
-)
-JSONS = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**60), 2**60)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=5,
-)
-ZONED = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(9000, 1, 1), timezones=st.just(dt.UTC))
-RANDOM: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
-    "word": (sa.Text(), TEXTS),
-    "padded": (sa.CHAR(30), TEXTS),
-    "whole": (sa.BigInteger(), st.integers(-(2**63), 2**63 - 1)),
-    "exact": (
-        sa.Numeric(),
-        st.decimals(allow_infinity=False, allow_nan=True).filter(
-            lambda d: not d.is_snan() and abs(d.adjusted()) < 100
-        ),
-    ),
-    "inexact": (sa.Double(), st.floats()),
-    "short": (sa.REAL(), st.floats(width=32)),
-    "moment": (sa.DateTime(), st.datetimes()),
-    "zoned": (sa.DateTime(timezone=True), ZONED),
-    "day": (sa.Date(), st.dates()),
-    "clock": (sa.Time(), st.times()),
-    "span": (sa.Interval(), st.timedeltas(dt.timedelta(-(10**5)), dt.timedelta(10**5))),
-    "document": (pg.JSON(), JSONS),
-    "binary": (pg.JSONB(), JSONS.filter(lambda value: "\\u0000" not in repr(value))),
-    "octets": (sa.LargeBinary(), st.binary(max_size=30)),
-    "words": (pg.ARRAY(sa.Text()), st.lists(st.none() | TEXTS, max_size=4)),
-    "numbers": (pg.ARRAY(sa.Double()), st.lists(st.none() | st.floats(), max_size=4)),
-}
-ROW = st.fixed_dictionaries({name: st.none() | strategy for name, (_, strategy) in RANDOM.items()})
-
-
-def test_random_values_equal_a_select(engine, url, kind):
-    """Random values of all sorts in one wide row come through insert, update and delete as a SELECT
-    gives them."""
-    Thing = model({name: type_ for name, (type_, _) in RANDOM.items()})
-    Thing.metadata.create_all(engine)
-    table, reader = Thing.__table__, kind.engine(url)
-
-    def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
-        return {name for name in RANDOM if not same(before[name], after[name])}
-
-    with kind.listener(reader, Thing) as listener, engine.connect() as writer:
-        for statement in (*ODD_SESSION, "SET search_path = public"):
-            writer.exec_driver_sql(statement)
-        writer.commit()
-
-        @given(ROW, ROW)
-        def check(first: dict[str, Any], second: dict[str, Any]) -> None:
-            writer.execute(table.insert().values(id=1, **first))
-            writer.commit()
-            before = attributes_of(kind, reader, Thing)
-            writer.execute(table.update().values(id=2, **second))
-            writer.commit()
-            after = attributes_of(kind, reader, Thing)
-            writer.execute(table.delete())
-            writer.commit()
-            inserted, updated, deleted = take(listener, 3)
-            assert differences([inserted], "new", before) == {}
-            assert differences([updated], "old", before) == {}
-            assert differences([updated], "new", after) == {}
-            assert differences([deleted], "old", after) == {}
-            assert (updated.identity, updated.previous_identity) == ((2,), (1,))
-            assert changed(before[0], after[0]) <= updated.changed
-
-        check()

@@ -8,14 +8,13 @@ import pwd
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from binaries import VERSIONS, VersionMissing, chosen, programs
+from programs import ROOT, SUPPORT
 from servers import Server, alone, data_folder
 
-ROOT = Path(__file__).parent.parent.parent
 OTHER = "nobody"
 AS_ANOTHER = """
 import os
@@ -43,7 +42,7 @@ def test_a_second_user_runs_servers_beside_the_first():
             [sys.executable, "-c", AS_ANOTHER, str(other.pw_uid), str(other.pw_gid)],
             env={
                 **os.environ,
-                "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}",
+                "PYTHONPATH": f"{SUPPORT}:{ROOT}",
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "HOME": tempfile.gettempdir(),
             },

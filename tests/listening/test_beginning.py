@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from conftest import run
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import run
 
 from sa_pgnotify import ChangeLog, Consumer, Gap, NotifyOnChange, NotifySpec, forget, prune
 from sa_pgnotify.log.origin import current_position

@@ -12,8 +12,11 @@ from functools import cache
 from itertools import count
 
 import pytest
-from conftest import run, sessions_end, take, wait_until
+from receiving import take
+from sessions import sessions_end
 from sqlalchemy import text
+from statements import run
+from waiting import wait_until
 
 import sa_pgnotify.drivers.wakeup
 import sa_pgnotify.listening.direct_read

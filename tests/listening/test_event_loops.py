@@ -8,10 +8,11 @@ import selectors
 import threading
 
 import pytest
-from conftest import run, terminate_listener
 from kinds import address
 from programs import ROOT, Program
+from sessions import terminate_listener
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import run
 
 from sa_pgnotify import Gap, Listener, NotifyOnChange, PgNotifyError
 
@@ -307,7 +308,7 @@ def test_many_listeners_in_one_loop(engine):
 # -- Twisted ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("how", ["all", "one"])
 @pytest.mark.parametrize("name", ["default", "select", "asyncio"])
 def test_reactor(url, engine, name, how):

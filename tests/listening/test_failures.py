@@ -1,7 +1,6 @@
-"""The listener in bad times: connections that are cut, stalled, refused and terminated, and servers
-that restart.
+"""The listener in bad times: connections that are cut, stalled, refused and terminated.
 
-The rule under test is one: every committed change is delivered once, or a Gap stands in its place.
+One rule is under test: every committed change is delivered once, or a Gap stands in its place.
 """
 
 import logging
@@ -9,12 +8,12 @@ import threading
 import time
 
 import pytest
-from conftest import run, take, terminate_listener
-from servers import Server, data_folder
-from sqlalchemy import NullPool, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from orders import ALL, order_class
+from receiving import take
+from sessions import terminate_listener
+from sqlalchemy import event, text
 from sqlalchemy.util import greenlet_spawn
+from statements import run
 
 from sa_pgnotify import (
     ConnectionLost,
@@ -22,8 +21,6 @@ from sa_pgnotify import (
     Inserted,
     ListenUnavailable,
     Notification,
-    NotifyOnChange,
-    NotifySpec,
 )
 from sa_pgnotify.drivers import connect
 from sa_pgnotify.subscription.backoff import LONGEST_DELAY, Backoff
@@ -34,22 +31,6 @@ pytestmark = pytest.mark.kinds(3)
 @pytest.fixture(autouse=True)
 def _quiet(caplog):
     caplog.set_level(logging.CRITICAL, "sa_pgnotify")
-
-
-def order_model(engine):
-    """A marked class, installed."""
-
-    class Base(DeclarativeBase):
-        pass
-
-    class Order(NotifyOnChange, Base):
-        __tablename__ = "orders"
-        __notify__ = NotifySpec(values="all")
-        id: Mapped[int] = mapped_column(primary_key=True)
-        status: Mapped[str]
-
-    Base.metadata.create_all(engine)
-    return Order
 
 
 def gap(listener, reason="reconnected") -> Gap:
@@ -64,7 +45,7 @@ def gap(listener, reason="reconnected") -> Gap:
 def test_a_lost_connection_is_told_before_later_events(engine, proxied, proxy, how, Listener):
     """After a loss the listener comes back by itself, tells one Gap, and then what comes later, in
     order."""
-    Order = order_model(engine)
+    Order = order_class(engine, ALL)
     with Listener(proxied, Order) as listener:
         run(engine, "INSERT INTO orders VALUES (1, 'before')")
         assert take(listener, 1)[0].identity == (1,)
@@ -84,7 +65,7 @@ def test_a_lost_connection_is_told_before_later_events(engine, proxied, proxy, h
 def test_nothing_is_told_twice_and_the_gap_covers_what_is_missing(engine, proxied, proxy, Listener):
     """What is written while the connection is away is covered by the Gap's `since`, and never
     delivered late."""
-    Order = order_model(engine)
+    Order = order_class(engine, ALL)
     with Listener(proxied, Order) as listener:
         proxy.refuse()
         proxy.cut()
@@ -101,7 +82,7 @@ def test_nothing_is_told_twice_and_the_gap_covers_what_is_missing(engine, proxie
 
 def test_what_arrived_before_the_loss_is_delivered_before_the_gap(engine, proxied, proxy, Listener):
     """Events that had reached the program are not lost with the connection."""
-    Order = order_model(engine)
+    Order = order_class(engine, ALL)
     with Listener(proxied, Order) as listener:
         run(engine, "INSERT INTO orders SELECT i, '' FROM generate_series(1, 500) AS i")
         while listener.stats.received < 500:
@@ -114,7 +95,7 @@ def test_what_arrived_before_the_loss_is_delivered_before_the_gap(engine, proxie
 def test_half_open_connection_is_found_within_two_heartbeats(engine, proxied, proxy, Listener):
     """A connection over which nothing comes any more, and that nobody closed, is found out by the
     heartbeat."""
-    Order = order_model(engine)
+    Order = order_class(engine, ALL)
     with Listener(proxied, Order, heartbeat=0.5) as listener:
         proxy.stall()
         started = time.monotonic()
@@ -130,7 +111,7 @@ def test_half_open_connection_is_found_within_two_heartbeats(engine, proxied, pr
 
 def test_stop_while_disconnected_and_while_stalled(engine, proxied, proxy, Listener):
     """stop() takes less than 0.2 s whatever the connection is doing."""
-    Order = order_model(engine)
+    Order = order_class(engine, ALL)
     listener = Listener(proxied, Order, heartbeat=0.2).start()
     proxy.refuse()
     proxy.cut()
@@ -152,7 +133,7 @@ def test_stop_while_disconnected_and_while_stalled(engine, proxied, proxy, Liste
 def test_the_subscriptions_come_back(engine, proxied, proxy, Listener):
     """After a reconnect, everything subscribed at run time is listened to again, and what was
     unsubscribed is not."""
-    Order = order_model(engine)
+    Order = order_class(engine, ALL)
     with Listener(proxied, "a", "b") as listener:
         listener.subscribe(Order, "c")
         listener.unsubscribe("b")
@@ -166,7 +147,7 @@ def test_the_subscriptions_come_back(engine, proxied, proxy, Listener):
 def test_subscribing_while_disconnected_waits_for_the_connection(engine, proxied, proxy, Listener):
     """subscribe() returns only when the database has confirmed, also if the connection has to come
     back first."""
-    Order = order_model(engine)
+    Order = order_class(engine, ALL)
     with Listener(proxied, "a") as listener:
         proxy.refuse()
         proxy.cut()
@@ -222,7 +203,7 @@ def test_transaction_pooler_is_refused(proxied, proxy, Listener):
 def test_triggers_gone_after_a_reconnect_are_told_in_the_gap(engine, proxied, proxy, Listener):
     """When the triggers were dropped while the connection was away, the Gap's detail names the
     table."""
-    Order = order_model(engine)
+    Order = order_class(engine, ALL)
     with Listener(proxied, Order) as listener:
         run(engine, "DROP TRIGGER sa_pgnotify_insert ON orders")
         proxy.cut()
@@ -232,7 +213,7 @@ def test_triggers_gone_after_a_reconnect_are_told_in_the_gap(engine, proxied, pr
 def test_a_creator_that_fails_once_is_asked_again(engine, url, kind):
     """Whatever the program's own way to connect raises while the connection is away, it is asked
     again, and a Gap tells the rest."""
-    Order = order_model(engine)
+    Order = order_class(engine, ALL)
     failures = []
     fickle = kind.engine(url)
 
@@ -253,7 +234,7 @@ def test_a_creator_that_fails_once_is_asked_again(engine, url, kind):
 def test_stop_while_start_is_at_work(engine, proxied, proxy, Listener):
     """stop() from another thread, or from a signal handler, ends a start() that waits for a silent
     server, and every later iteration."""
-    order_model(engine)
+    order_class(engine, ALL)
     listener = Listener(proxied, "a")
     proxy.censor_notifications = True  # so that start() waits for its probe
     thread = threading.Thread(target=listener.start)
@@ -269,7 +250,7 @@ def test_stop_while_start_is_at_work(engine, proxied, proxy, Listener):
 
 def test_stop_while_a_reconnect_waits_for_its_probe(engine, proxied, proxy, Listener):
     """stop() takes less than 0.2 s also while a new connection is being tried out."""
-    order_model(engine)
+    order_class(engine, ALL)
     listener = Listener(proxied, "a").start()
     before = proxy.connections
     proxy.censor_notifications = True
@@ -310,81 +291,6 @@ def test_an_error_told_again_and_again_does_not_grow(engine, monkeypatch, Listen
         assert len(lengths) <= 2  # the first may have waited
 
 
-def writer(engine, stop: threading.Event, committed: list[int], first: int) -> None:
-    """Insert rows, some of them in transactions that roll back, and note what was committed."""
-    number = first
-    with engine.connect() as connection:
-        while not stop.is_set():
-            number += 1
-            try:
-                connection.execute(
-                    text("INSERT INTO orders VALUES (:id, repeat('x', :size))"),
-                    {"id": number, "size": number % 9000},
-                )
-                if number % 7:
-                    connection.commit()
-                    committed.append(number)
-                else:
-                    connection.rollback()
-            except DBAPIError:
-                return  # its own connection went: nothing of this number is promised
-
-
-def reconcile(events: list, committed: list[int]) -> None:
-    """Every committed number is delivered once, in its writer's order; what is missing lies just
-    before a Gap, in one run for each writer."""
-    delivered = [e.identity[0] for e in events if isinstance(e, Inserted)]
-    assert len(delivered) == len(set(delivered)), "a change was told twice"
-    assert set(delivered) <= set(committed), "a change was made up"
-    for first in {number // 1_000_000 for number in committed}:
-        mine = [n for n in committed if n // 1_000_000 == first]
-        since_gap: list[int] = []
-        gapped = False
-        position = 0
-        for told in events:
-            if isinstance(told, Gap):
-                gapped = True
-            elif told.identity[0] // 1_000_000 == first:
-                since_gap.append(told.identity[0])
-                index = mine.index(told.identity[0], position)
-                assert index == position or gapped, (
-                    f"{mine[position:index]} are missing and no Gap tells it"
-                )
-                position, gapped = index + 1, False
-        assert position == len(mine) or gapped, f"{mine[position:]} are missing at the end"
-
-
-def test_many_cuts_under_load(engine, proxied, proxy, Listener):
-    """While the connection is cut again and again under load, every committed change is delivered
-    once or covered by a Gap."""
-    Order = order_model(engine)
-    committed: list[list[int]] = [[], []]
-    stop = threading.Event()
-    events: list = []
-    with Listener(proxied, Order, "end_of_test") as listener:
-        writers = [
-            threading.Thread(target=writer, args=(engine, stop, mine, i * 1_000_000))
-            for i, mine in enumerate(committed)
-        ]
-        for thread in writers:
-            thread.start()
-        for cuts in range(1, 11):
-            while sum(isinstance(e, Gap) for e in events) < cuts - 1:
-                events += take(listener, 1, timeout=20)
-            events += take(listener, 20, timeout=20)
-            proxy.cut()
-        while sum(isinstance(e, Gap) for e in events) < 10:
-            events += take(listener, 1, timeout=20)
-        stop.set()
-        for thread in writers:
-            thread.join()
-        run(engine, "NOTIFY end_of_test")
-        while not isinstance(told := take(listener, 1, timeout=20)[0], Notification):
-            events.append(told)
-    assert sum(isinstance(e, Gap) for e in events) >= 10
-    reconcile(events, sorted(committed[0] + committed[1]))
-
-
 def test_a_goodbye_without_an_end_is_a_loss(engine, proxied, proxy, Listener):
     """When the server has said goodbye, and the end of the connection is held up on its way, the
     connection is lost, not the listener."""
@@ -420,39 +326,6 @@ def test_interrupting_what_another_thread_has_closed(url, kind):
             return getattr(self._raw, name)
 
     kind.wait(greenlet_spawn(twice)) if kind.is_async else twice()
-
-
-@pytest.fixture(scope="module")
-def own_server():
-    """A server of this module's own, which may be stopped."""
-    with data_folder() as data, Server(data) as server:
-        yield server
-
-
-@pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_server_restart_under_load(own_server, mode, Listener):
-    """A restart and a crash of the server are a Gap as well, and the triggers work on after
-    them."""
-    engine = create_engine(own_server.url, poolclass=NullPool)
-    Order = order_model(engine)
-    committed: list[int] = []
-    with Listener(engine, Order) as listener:
-        thread = threading.Thread(target=writer, args=(engine, threading.Event(), committed, 0))
-        thread.start()
-        events = take(listener, 50)
-        own_server.down(mode)
-        thread.join()
-        own_server.up()
-        while not isinstance(events[-1], Gap):
-            events += take(listener, 1, timeout=30)
-        run(engine, "INSERT INTO orders VALUES (900000, 'after')")
-        while isinstance(events[-1], Gap) or events[-1].identity != (900000,):
-            events += take(listener, 1, timeout=20)
-    with engine.connect() as connection:  # a commit whose answer was lost may still have been made
-        rows = connection.scalars(text("SELECT id FROM orders ORDER BY id")).all()
-    assert set(committed) <= set(rows)
-    reconcile(events, list(rows))
-    run(engine, "DROP TABLE orders")
 
 
 def test_the_wait_between_attempts_grows_and_is_jittered():

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, sessions_end, take, terminate_listener
-from logs import end_of_log, rows, sleepers, until_end
+from logs import end_of_log, sleepers, until_end_of_log
+from receiving import take
 from servers import Server, data_folder
+from sessions import sessions_end, terminate_listener
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import rows, run
 
 from sa_pgnotify import (
     ChangeLog,
@@ -33,7 +35,7 @@ from sa_pgnotify import (
     prune,
 )
 from sa_pgnotify.log import retention
-from sa_pgnotify.triggers.templates import v1_log as template_v1_log
+from sa_pgnotify.triggers.templates import v1_log
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +162,7 @@ def test_a_lost_connection_loses_nothing(engine, proxied, proxy, how, Listener):
                 engine,
                 f"INSERT INTO orders SELECT generate_series({10 * number + 4}, {10 * number + 9})",
             )
-        assert identities(until_end(engine, listener, end)) == list(range(40))
+        assert identities(until_end_of_log(engine, listener, end)) == list(range(40))
         assert listener.stats.gaps == 0
         assert listener.stats.reconnects >= 1
 
@@ -212,7 +214,7 @@ def test_random_losses_under_load(engine, proxied, proxy, Listener):
             time.sleep(0.05)  # that some of them fall while it reads
         for thread in writers:
             thread.join()
-        told = identities(until_end(engine, listener, end))
+        told = identities(until_end_of_log(engine, listener, end))
     assert sorted(told) == sorted(committed), f"seed {seed}"
     for writer in range(3):
         mine = [number for number in told if number // 1000 == writer]
@@ -276,14 +278,14 @@ def test_a_slow_program_loses_nothing(engine, Listener):
         insert(engine, *range(30))
         run(engine, "INSERT INTO orders SELECT generate_series(30, 5000)")
         insert(engine, 5001)
-        assert identities(until_end(engine, listener, end)) == [*range(5001), 5001]
+        assert identities(until_end_of_log(engine, listener, end)) == [*range(5001), 5001]
         assert listener.stats.gaps == 0
 
 
 def test_what_retention_took_is_told(engine, monkeypatch, Listener):
     """What a limit removed before a slow listener read it is told, in its place, and the rest
     comes."""
-    for module in (template_v1_log, retention):
+    for module in (v1_log, retention):
         monkeypatch.setattr(module, "SLOT_BITS", 2)
     Order = model(engine, max_size=1)
     with end_of_log(engine) as end, Listener(engine, Order, end, buffer_size=1) as listener:
@@ -295,7 +297,7 @@ def test_what_retention_took_is_told(engine, monkeypatch, Listener):
         terminate_listener(engine)
         insert(engine, *range(3, 20))
         prune(engine, Order.metadata)
-        found = identities(until_end(engine, listener, end))
+        found = identities(until_end_of_log(engine, listener, end))
     numbers = [number for number in found if number != "lost_position"]
     assert numbers == sorted(set(numbers))
     missing = set(range(1, 20)) - set(numbers)

@@ -6,10 +6,13 @@ import re
 import threading
 
 import pytest
-from conftest import run, sessions_end, take, terminate_listener, wait_until
 from consumers import Running, done
 from durables import model_of
+from receiving import take
+from sessions import sessions_end, terminate_listener
 from sqlalchemy import create_engine
+from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import Gap, Listener, NotifyConfigError
 from sa_pgnotify.events.stream import EventStream

@@ -8,9 +8,8 @@ import subprocess
 import binaries
 import pytest
 import sqlalchemy as sa
-from conftest import run
 from kinds import address
-from logs import rows
+from statements import rows, run
 
 from sa_pgnotify import Consumer, Gap, Inserted, NotifySpec, check, notify_on_change
 

@@ -4,12 +4,14 @@ import threading
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, terminate_listener, wait_until
 from durables import model_of
 from logs import sleepers
+from sessions import terminate_listener
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
+from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import (
     Consumer,
@@ -21,7 +23,7 @@ from sa_pgnotify import (
     notify_on_change,
     prune,
 )
-from sa_pgnotify.log import reader as logreader
+from sa_pgnotify.log import reader
 
 
 def texts(engine) -> sa.Table:
@@ -53,7 +55,7 @@ def take(consumer, count):
 def test_rows_longer_than_a_page(engine, monkeypatch, lengths):
     """A row of the log that is longer than what is read at once is delivered, and so is what comes
     after it, also to a Listener."""
-    monkeypatch.setattr(logreader, "PAGE_BYTES", 800)
+    monkeypatch.setattr(reader, "PAGE_BYTES", 800)
     table, expected = texts(engine), [(number,) for number in range(len(lengths))]
     with Listener(engine, table) as listener, Consumer(engine, "a", table) as consumer:
         with engine.begin() as connection:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run
-from logs import SLOTS, rows, told
+from logs import SLOTS, received_from_log
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import rows, run
 
 from sa_pgnotify import NotifyOnChange, NotifySpec
 
@@ -151,7 +151,7 @@ def test_events_of_other_slots_are_read(engine, Order):
         other.exec_driver_sql(f"LOCK TABLE {SLOTS[0]} IN SHARE MODE")
         run(engine, "INSERT INTO orders VALUES (1)")
         other.rollback()
-    events = told(
+    events = received_from_log(
         engine, Order, "UPDATE orders SET id = 2", "UPDATE orders SET id = 3", "DELETE FROM orders"
     )
     assert [event.identity for event in events] == [(2,), (3,), (3,)]

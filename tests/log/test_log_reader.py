@@ -10,14 +10,14 @@ from itertools import groupby
 from typing import Any
 
 import pytest
-from conftest import run
 from durables import model_of
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
+from statements import run
 
+import sa_pgnotify.log.reader
 from sa_pgnotify.consuming.chunks import Chunk, cut, transactions
-from sa_pgnotify.log import reader as logreader
 from sa_pgnotify.log.reader import LogReader, LogRow
 from sa_pgnotify.log.snapshots import Position, Snapshot, beginning
 from sa_pgnotify.log.tables import LogNames
@@ -189,7 +189,7 @@ class Reading:
 
     def page(self) -> bool:
         rows = self.reader.read(self.execute)
-        assert len(rows) <= max(logreader.PAGE, 2)
+        assert len(rows) <= max(sa_pgnotify.log.reader.PAGE, 2)
         for row in rows:
             here = changes(row)
             taken = self.chance.randint(1, len(here)) if self.chance.random() < 0.2 else len(here)
@@ -211,13 +211,14 @@ def tables(engine: Engine) -> list[str]:
     ]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("seed", range(12))
 def test_every_committed_change_is_read_once(engine, monkeypatch, seed):
     """Whatever transactions, savepoints, rollbacks and other readers' restarts go on: what was
     committed is read once, a transaction in one piece and in its order, and the changes of a row in
     theirs; with pages so short that transactions and windows are longer."""
     chance = random.Random(seed)
-    monkeypatch.setattr(logreader, "PAGE", chance.choice([2, 3, 7, 1000]))
+    monkeypatch.setattr(sa_pgnotify.log.reader, "PAGE", chance.choice([2, 3, 7, 1000]))
     names = tables(engine)
     writers = [Writer(engine) for _ in range(4)]
     committed: dict[tuple[str, int, int], None] = {}
@@ -295,11 +296,12 @@ def test_a_long_transaction_stalls_nobody(engine, reading):
     assert [changes(row) for row in read_all(reader, reading)] == [[("items", 1, 1)]]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("rows", range(1, 12))
 @pytest.mark.parametrize("transactions", [1, 3])
 def test_a_window_of_any_length_ends(engine, reading, monkeypatch, rows, transactions):
     """Also one that fills its last page exactly is read, closed, and followed by the next one."""
-    monkeypatch.setattr(logreader, "PAGE", 3)
+    monkeypatch.setattr(sa_pgnotify.log.reader, "PAGE", 3)
     model_of(engine)
     reader = LogReader(NAMES, ["public.items"], START)
     for start in (0, 100):
@@ -325,7 +327,7 @@ def test_other_tables_count_from_the_next_window_on(
 ):
     """In whose order a window was begun, in that it is ended: a table more or less in the middle
     doubles nothing and loses nothing."""
-    monkeypatch.setattr(logreader, "PAGE", 2)
+    monkeypatch.setattr(sa_pgnotify.log.reader, "PAGE", 2)
     tables(engine)
     before, after = ([f"public.{name}" for name in names] for names in relations)
     reader = LogReader(NAMES, before, START)
@@ -355,7 +357,7 @@ def test_other_tables_count_from_the_next_window_on(
 def test_what_was_removed_of_a_window_is_missed(engine, reading, monkeypatch):
     """A reader that comes back in the middle of a window of which nothing is left knows that
     something was lost."""
-    monkeypatch.setattr(logreader, "PAGE", 2)
+    monkeypatch.setattr(sa_pgnotify.log.reader, "PAGE", 2)
     model_of(engine)
     run(engine, f"INSERT INTO {NAMES.head} (id, removed) VALUES (0, 0)")
     reader = LogReader(NAMES, ["public.items"], START)

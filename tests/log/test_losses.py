@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take, terminate_listener, wait_until
 from consumers import Running
 from logs import SLOTS, TABLES, sleepers
+from receiving import take
+from sessions import terminate_listener
 from sqlalchemy import NullPool, create_engine
+from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import Consumer, Gap, Inserted, Listener
 from sa_pgnotify.protocol.doorbell import bell_channel, lost_key

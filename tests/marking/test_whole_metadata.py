@@ -5,7 +5,7 @@ import logging
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take, told
+from receiving import received, take
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -15,6 +15,7 @@ from sqlalchemy.orm import (
     registry,
     relationship,
 )
+from statements import run
 
 from sa_pgnotify import (
     Deleted,
@@ -293,7 +294,7 @@ def test_one_name_in_several_metadata(engine):
         metadata.create_all(engine)
         assert [d for d in check(engine, metadata) if d.kind != "left over"] == []
     for metadata in (first, second):
-        (event,) = told(engine, metadata, "INSERT INTO a (v) VALUES ('x')")
+        (event,) = received(engine, metadata, "INSERT INTO a (v) VALUES ('x')")
         assert event.entity is metadata.tables["a"]
 
 
@@ -345,7 +346,7 @@ def test_a_class_is_marked_as_the_mixin_would(engine, target):
         "INSERT INTO person VALUES (1, 'late', 'ann'), (2, 'engineer', 'bob')", "INSERT INTO late VALUES (1)", "INSERT INTO engineer VALUES (2)",
     )  # fmt: skip
     for source in (Base.Person, Base, Base.metadata):
-        events = told(engine, source, *statements)
+        events = received(engine, source, *statements)
         assert [(type(e), e.entity, e.new["full_name"]) for e in events] == [
             (Inserted, Late, "ann"),
             (Inserted, Base.Engineer, "bob"),
@@ -365,7 +366,9 @@ def test_as_a_decorator(engine):
         id: Mapped[int] = mapped_column(primary_key=True)
 
     Base.metadata.create_all(engine)
-    assert [e.entity for e in told(engine, Order, "INSERT INTO orders DEFAULT VALUES")] == [Order]
+    assert [e.entity for e in received(engine, Order, "INSERT INTO orders DEFAULT VALUES")] == [
+        Order
+    ]
 
 
 def test_a_class_that_is_marked_otherwise_is_refused():

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic.operations.ops import MigrateOperation, UpgradeOps
-from conftest import run
 from kinds import address
 from logs import TABLES
-from programs import ROOT
+from programs import ROOT, SUPPORT
 from revisions import autogenerate, differences, shop
+from statements import run
 
 from alembic_ops.beside import keep_functions_and_triggers
 from sa_pgnotify import NotifySpec, notify_on_change
@@ -157,7 +157,7 @@ def test_alembic_utils(url, tmp_path: Path):
     # a program of its own: it registers itself for good
     pytest.importorskip("alembic_utils", reason="alembic_utils is not installed")
     (tmp_path / "entities.py").write_text(ENTITIES)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    path = os.pathsep.join([str(ROOT), str(SUPPORT)])
     done = subprocess.run(
         [sys.executable, tmp_path / "entities.py", address(url)],
         env={**os.environ, "PYTHONPATH": path},

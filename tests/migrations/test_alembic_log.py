@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic import command
-from conftest import run
-from logs import TABLES, told
+from logs import TABLES, received_from_log
 from revisions import Project, apply, autogenerate, catalog, differences, shop, together, upgrade
+from statements import run
 
 from sa_pgnotify import ChangeLog, Inserted, NotifySpec, check, notify_on_change
 
@@ -57,7 +57,7 @@ def test_there_and_back(engine):
     assert steps(revision.downgrade)[0] == "drop_notify_triggers orders"
     assert differences(engine, metadata) == []
     assert check(engine, metadata) == []
-    assert [type(event) for event in told(engine, metadata, INSERT)] == [Inserted]
+    assert [type(event) for event in received_from_log(engine, metadata, INSERT)] == [Inserted]
     apply(engine, revision.downgrade)
     assert catalog(engine) == before
 
@@ -92,7 +92,9 @@ def test_the_migration_makes_what_create_all_makes(engine):
     assert rest() == others
 
 
-@pytest.mark.parametrize("values", [(), "all", ("status",)])
+@pytest.mark.parametrize(
+    "values", [(), pytest.param("all", marks=pytest.mark.thorough), ("status",)]
+)
 def test_switching_durable_on_and_off(engine, values):
     """A table becomes durable and is no longer: each way, and back by the downgrade, triggers are
     never without the log they write to."""
@@ -158,7 +160,9 @@ def test_a_log_in_a_schema_of_its_own(engine):
     revision = upgrade(engine, metadata, include_schemas=True)
     assert "log_schema='Audit'" in revision.upgrade
     assert differences(engine, metadata, include_schemas=True) == []
-    assert [type(event) for event in told(engine, metadata, INSERT, schema="Audit")] == [Inserted]
+    assert [
+        type(event) for event in received_from_log(engine, metadata, INSERT, schema="Audit")
+    ] == [Inserted]
     apply(engine, revision.downgrade)
     assert catalog(engine) == before
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import HERE, run
-from conftest import told as told_of
+from receiving import received
 from revisions import apply, autogenerate, catalog, differences, upgrade
+from sessions import HERE
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import run
 
 from sa_pgnotify import Inserted, NotifyOnChange, NotifySpec, Updated, check, notify_on_change
 
@@ -91,6 +92,7 @@ STEPS = [
 """Without those that drop parents with their children, which Alembic itself does in any order."""
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("before", "after"), STEPS, ids=[f"{a}-{b}" for a, b in STEPS])
 def test_triggers_that_read_other_tables(engine, before, after):
     """Whatever a revision makes and drops of the tables that a trigger reads, its own and others,
@@ -200,13 +202,15 @@ def test_a_new_table_takes_the_name_of_a_renamed_one(engine):
     apply(engine, script.upgrade)  # only the new table: the old one is not marked any more
     assert [
         type(e)
-        for e in told_of(engine, new, "INSERT INTO orders VALUES (1, 1)", "UPDATE orders SET b = 2")
+        for e in received(
+            engine, new, "INSERT INTO orders VALUES (1, 1)", "UPDATE orders SET b = 2"
+        )
     ] == [Inserted, Updated]
     notify_on_change(old)
     upgrade(engine, after)
     assert [
         type(e)
-        for e in told_of(
+        for e in received(
             engine, old, "INSERT INTO orders_old VALUES (1, 1)", "UPDATE orders_old SET a = 2"
         )
     ] == [
@@ -246,4 +250,4 @@ def test_both_live_while_the_new_table_has_the_name(engine):
         )
     )
     statements = ("INSERT INTO orders_old VALUES (1, 1)", "UPDATE orders_old SET a = 2")
-    assert [type(event) for event in told_of(engine, old, *statements)] == [Inserted, Updated]
+    assert [type(event) for event in received(engine, old, *statements)] == [Inserted, Updated]

@@ -10,12 +10,14 @@ import sys
 import pytest
 import sqlalchemy as sa
 from alembic.util import CommandError
-from conftest import run, take, told
+from receiving import received, take
 from revisions import apply, autogenerate, catalog, differences, marked, shop, upgrade
+from sampling import size
 from sqlalchemy.dialects.postgresql import ENUM
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import run
 
 from sa_pgnotify import (
     Gap,
@@ -80,7 +82,7 @@ def test_a_condition_over_a_value_that_the_same_revision_adds(engine):
             1,
         ),
     )
-    events = told(
+    events = received(
         engine,
         orders,
         "INSERT INTO orders VALUES (1, 'new')",
@@ -108,7 +110,7 @@ def test_a_downgrade_is_possible_although_what_was_there_does_not_fit(engine, ca
         in caplog.text
     )
     apply(engine, revision.downgrade)
-    assert [type(e) for e in told(engine, renamed, "INSERT INTO orders VALUES (1, 'a')")] == [
+    assert [type(e) for e in received(engine, renamed, "INSERT INTO orders VALUES (1, 'a')")] == [
         Inserted
     ]
 
@@ -141,7 +143,7 @@ def test_create_all_of_a_model_that_is_ahead_of_its_migration(engine, caplog):
     ]
     assert [
         type(e)
-        for e in told(engine, ahead.tables["orders"], "INSERT INTO orders VALUES (1, 'new')")
+        for e in received(engine, ahead.tables["orders"], "INSERT INTO orders VALUES (1, 'new')")
     ] == [Inserted]
     assert "alter_notify_triggers" in upgrade(engine, ahead).upgrade
     assert differences(engine, ahead) == [] == check(engine, ahead)
@@ -225,7 +227,7 @@ def test_sets_make_the_same_triggers_in_every_process():
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         ).stdout
-        for _ in range(4)
+        for _ in range(size(4, 2))
     }
     assert len(made) == 1 and "values=('c', 'd', 'e', 'f', 'g', 'h')" in made.pop()
 

@@ -9,10 +9,11 @@ from math import inf
 from typing import NamedTuple
 
 import pytest
-from conftest import HERE, run
 from durables import model_of
 from logs import sleepers
+from sessions import HERE
 from sqlalchemy import text
+from statements import run
 
 from sa_pgnotify import Listener
 from sa_pgnotify.log.tables import LogNames
@@ -260,7 +261,7 @@ class Deaf(Model):
             pass
 
 
-@pytest.mark.parametrize("model", [Model, InTwoSteps])
+@pytest.mark.parametrize("model", [pytest.param(Model, marks=pytest.mark.thorough), InTwoSteps])
 def test_no_order_loses_a_wake_up(model):
     """Nobody sleeps on while there is something to read; also if a writer takes another one's look
     for a sleeper, and rings for nothing."""

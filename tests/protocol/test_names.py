@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, told
 from hypothesis import example, given
 from hypothesis import strategies as st
+from receiving import received
+from statements import run
 
 from sa_pgnotify import Deleted, Inserted, NotifySpec, Truncated, Updated, check, notify_on_change
 
@@ -83,7 +84,7 @@ def lives_with(engine: sa.Engine, name: str, schema: str | None, channel: str | 
         assert check(engine, metadata) == []
         t = ".".join(quoted(n) for n in (schema, name) if n is not None)
         n, k, v = map(quoted, (name, key, value))
-        insert, update, moved, delete, truncate = told(
+        insert, update, moved, delete, truncate = received(
             engine, table,
             f"INSERT INTO {t} VALUES (1, 'a', 0), (2, 'untold', 0)",
             f"UPDATE {t} SET {n} = 'b' WHERE {k} = 1",
@@ -124,7 +125,7 @@ def lives_with(engine: sa.Engine, name: str, schema: str | None, channel: str | 
         )
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_names_of_tables_and_columns(engine, name):
     """A table and its columns may have any name that PostgreSQL takes: they are made, tell the
@@ -132,7 +133,7 @@ def test_names_of_tables_and_columns(engine, name):
     lives_with(engine, name, None, None)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("pg_")], ids=ascii)
 def test_names_of_schemas_and_channels(engine, name):
     """So may its schema and its channel."""
@@ -176,7 +177,8 @@ def test_columns_in_a_condition_are_no_variables(engine):
     table.metadata.create_all(engine)
     try:
         assert [
-            e.identity for e in told(engine, table, "INSERT INTO t (status) VALUES ('w'), ('x')")
+            e.identity
+            for e in received(engine, table, "INSERT INTO t (status) VALUES ('w'), ('x')")
         ] == [(2,)]
     finally:
         table.metadata.drop_all(engine)
@@ -210,7 +212,7 @@ def test_any_identifier(engine, names):
     metadata.create_all(engine)
     try:
         assert check(engine, metadata) == []
-        insert, update, delete = told(
+        insert, update, delete = received(
             engine,
             table,
             f"INSERT INTO {quoted(name)} VALUES (1, 'a', NULL)",

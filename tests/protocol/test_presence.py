@@ -1,172 +1,31 @@
-"""Nothing is lost while listeners come and go: who tells nothing is seen by who comes, in all
-orders of their steps, and on a server."""
+"""Nothing is lost while listeners come and go: a listener that comes sees the transactions that sent
+nothing before."""
 
 from __future__ import annotations
 
 import itertools
 import re
 import threading
-from collections.abc import Iterator
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg2
 import pytest
 import sqlalchemy as sa
-from conftest import HERE, run
 from durables import model_of
 from kinds import address
 from pooler import Pooler
+from sessions import HERE
+from statements import run
 
 from sa_pgnotify import Gap, Inserted, Listener, ListenUnavailable, NotifyOnChange
 from sa_pgnotify.drivers.libpq import LibpqConnection
 from sa_pgnotify.drivers.waiting import ThreadWaiting
 from sa_pgnotify.listening.source_list import UNTOLD_SECONDS
 from sa_pgnotify.protocol.channels import DEFAULT_CHANNEL, RELATION
-from sa_pgnotify.protocol.presence import LOOK, PRESENT, UNTOLD, Presence
-from sa_pgnotify.protocol.presence import door as door_to
+from sa_pgnotify.protocol.presence import LOOK, PRESENT, UNTOLD, Presence, door
 from sa_pgnotify.sql import literal
-from sa_pgnotify.subscription import probe as probing
-
-
-class Writer(NamedTuple):
-    """A transaction with one change, that comes through a door.
-
-    :ivar step: ``new``, ``first`` (holds *present* alone, for a moment), ``alone`` (nobody is
-        there), ``untold`` (shares that lock), ``second`` (holds *present* alone again), ``silent``,
-        ``tells`` or ``ended``.
-    :ivar untold: whether it shares *untold*.
-    """
-
-    door: int
-    step: str = "new"
-    untold: bool = False
-
-
-class Reader(NamedTuple):
-    """A listener.
-
-    :ivar step: ``away``, ``listening``, ``shown`` (holds *present* of both doors), ``started``
-        (others are said to be heard from now on).
-    :ivar shows: the doors of which it holds *present*; ``follows`` the writers whose end is a Gap.
-    """
-
-    step: str = "away"
-    shows: frozenset[int] = frozenset()
-    follows: frozenset[int] = frozenset()
-
-
-class State(NamedTuple):
-    writers: tuple[Writer, ...]
-    readers: tuple[Reader, ...]
-    missed: bool = False
-
-    def alone_in(self, door: int) -> bool:
-        """Whether *present* of a door can be had alone."""
-        return not any(door in r.shows for r in self.readers) and not any(
-            w.step in ("first", "second") and w.door == door for w in self.writers
-        )
-
-
-class Model:
-    """The protocol, as the trigger functions and :class:`sa_pgnotify.protocol.presence.Presence`
-    follow it."""
-
-    looks_twice = shares_untold = looks_after_showing = looks = True
-
-    def write(self, state: State, w: Writer) -> Iterator[Writer]:
-        if w.step == "new":
-            yield w._replace(step="first" if state.alone_in(w.door) else "tells")
-        elif w.step == "first":
-            yield w._replace(step="alone")
-        elif w.step == "alone":
-            yield w._replace(
-                step="untold" if self.looks_twice else "silent", untold=self.shares_untold
-            )
-        elif w.step == "untold":
-            yield w._replace(step="second" if state.alone_in(w.door) else "tells")
-        elif w.step == "second":
-            yield w._replace(step="silent")
-        elif w.step in ("silent", "tells"):
-            yield w._replace(step="ended", untold=False)
-
-    def read(self, state: State, r: Reader) -> Iterator[Reader]:
-        doors = frozenset(w.door for w in state.writers)
-        open_now = (
-            frozenset(i for i, w in enumerate(state.writers) if w.untold)
-            if self.looks
-            else frozenset[int]()
-        )
-        yield Reader()  # it stops, or its connection breaks
-        if r.step == "away":
-            yield r._replace(
-                step="listening", follows=frozenset() if self.looks_after_showing else open_now
-            )
-        elif r.step == "listening":
-            for door in doors - r.shows:
-                if not any(w.step in ("first", "second") and w.door == door for w in state.writers):
-                    yield r._replace(
-                        shows=r.shows | {door},
-                        step="shown" if r.shows | {door} == doors else r.step,
-                    )
-        elif r.step == "shown":
-            yield r._replace(
-                step="started", follows=open_now if self.looks_after_showing else r.follows
-            )
-
-    def next_to(self, state: State) -> Iterator[State]:
-        for i, w in enumerate(state.writers):
-            for after in self.write(state, w):
-                silent = w.step == "silent" and after.step == "ended"
-                missed = silent and any(
-                    r.step == "started" and i not in r.follows for r in state.readers
-                )
-                yield State(
-                    (*state.writers[:i], after, *state.writers[i + 1 :]), state.readers, missed
-                )
-        for i, r in enumerate(state.readers):
-            for one in self.read(state, r):
-                yield State(state.writers, (*state.readers[:i], one, *state.readers[i + 1 :]))
-
-    def states(self, doors: tuple[int, int]) -> Iterator[State]:
-        known = [State((Writer(doors[0]), Writer(doors[1])), (Reader(), Reader()))]
-        seen = set(known)
-        for state in known:
-            yield state
-            for following in self.next_to(state):
-                if following not in seen:
-                    seen.add(following)
-                    known.append(following)
-
-
-class LooksOnce(Model):
-    looks_twice = False
-
-
-class SharesNothing(Model):
-    shares_untold = False
-
-
-class LooksTooEarly(Model):
-    looks_after_showing = False
-
-
-class NeverLooks(Model):
-    looks = False
-
-
-@pytest.mark.parametrize("doors", [(0, 0), (0, 1)])
-def test_nobody_is_sure_while_somebody_may_commit_in_silence(doors):
-    """In no order of the steps of two writers and two listeners, which come, go and break, is a
-    change committed that was not told, while a listener is sure that all are."""
-    assert not any(state.missed for state in Model().states(doors))
-
-
-@pytest.mark.parametrize("model", [LooksOnce, SharesNothing, LooksTooEarly, NeverLooks])
-def test_the_model_finds_what_is_wrong(model):
-    """Each part of the protocol is needed: without it there is an order in which a change is lost
-    without a word."""
-    assert any(state.missed for state in model().states((0, 0)))
+from sa_pgnotify.subscription import probe
 
 
 def test_a_listener_is_at_all_doors_that_triggers_take(engine):
@@ -209,10 +68,11 @@ def test_a_listener_is_at_all_doors_that_triggers_take(engine):
             ((channel,),) = execute(
                 f"SELECT {DEFAULT_CHANNEL.format(name='r')} FROM (SELECT {relation} AS r FROM {named}) AS r"
             )
-            assert keeps(
-                channel, door_to(None).replace("TG_TABLE_NAME", f"{literal(table)}::name")
-            ), (schema, table)
-        assert [name for name in names if not keeps(name, door_to(name))] == []
+            assert keeps(channel, door(None).replace("TG_TABLE_NAME", f"{literal(table)}::name")), (
+                schema,
+                table,
+            )
+        assert [name for name in names if not keeps(name, door(name))] == []
         assert execute(kept) == []
 
 
@@ -363,7 +223,7 @@ def test_a_start_that_finds_a_pooler_shows_itself_to_nobody(Item, proxy, proxied
     def look(_: object, connection: Any, *__: object) -> None:
         left.append({name for (name,) in connection.execute(SHOWN)})
 
-    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(ThreadWaiting, "wait", look)
     closed: list[set[str]] = []
     monkeypatch.setattr(
@@ -382,9 +242,9 @@ def test_starts_behind_a_pooler_leave_no_listen(engine, url, busy, monkeypatch):
     """However often a start is refused behind a transaction pooler, whose sessions take turns, none
     of them LISTENs afterwards; or each to one channel at most, if the one that does is not given
     out in time: the error says so."""
-    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.2)
     if busy:
-        monkeypatch.setattr(probing, "UNLISTEN_ATTEMPTS", 0)
+        monkeypatch.setattr(probe, "UNLISTEN_ATTEMPTS", 0)
     with Pooler(url) as pooler:
         pooled = sa.create_engine(pooler.url, poolclass=sa.NullPool)
         for _ in range(4):

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take, wait_until
 from durables import model_of
+from receiving import take
 from servers import Server, data_folder
+from statements import run
+from waiting import wait_until
 
 import sa_pgnotify.listening.source_list
 import sa_pgnotify.protocol.presence
@@ -65,6 +67,7 @@ def test_each_end_is_a_gap_of_its_own(engine, Item, Listener):
             assert listener.stats.gaps == 2
 
 
+@pytest.mark.kinds(1)
 @pytest.mark.parametrize("how", ["session", "transaction", "transaction with an id"])
 def test_a_stranger_who_holds_the_locks_hides_no_end(engine, Item, Listener, stranger, how):
     """Any role may share *untold*, for ever: the ends of others are Gaps all the same, start()
@@ -158,6 +161,7 @@ def test_a_lock_that_keeps_listeners_away_is_named(engine, Item, Listener, stran
             assert event.reason == "reconnected"
 
 
+@pytest.mark.kinds(1)
 def test_a_stranger_who_holds_the_doorbell_delays_nothing(engine, Listener, stranger):
     """While any role holds the lock by which readers of the log sleep, changes come at once all the
     same, and looks are few; when it is given back, the reader sleeps."""

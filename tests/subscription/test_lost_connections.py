@@ -10,9 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import run, take, terminate_listener
+from receiving import take
 from servers import Server, data_folder
+from sessions import terminate_listener
 from sqlalchemy import BigInteger, Column, MetaData, NullPool, Table, create_engine
+from statements import run
 
 import sa_pgnotify.consuming.worker
 from sa_pgnotify import Consumer, Gap, Listener, ListenUnavailable, NotifySpec, notify_on_change
@@ -140,6 +142,7 @@ def failover(server: Server) -> Iterator[Callable[[], None]]:
     yield lose
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("accident", [crash, failover])
 @pytest.mark.parametrize("seen_before", [False, True])
 def test_changes_that_the_server_has_lost_are_a_gap(crashing, orders, accident, seen_before):

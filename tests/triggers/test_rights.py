@@ -8,7 +8,8 @@ import re
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take
+from receiving import take
+from statements import run
 
 from sa_pgnotify import (
     ChangeLog,

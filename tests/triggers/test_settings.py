@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from conftest import run, take
 from everything import create, literals, model
+from receiving import take
 from selects import differences, selected
 from sqlalchemy import Connection, Engine, text
+from statements import run
 
 from sa_pgnotify import Listener, Updated
 

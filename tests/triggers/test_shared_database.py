@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from conftest import run, take
 from logs import TABLES
+from receiving import take
+from statements import run
 
 from sa_pgnotify import (
     ChangeLog,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,9 @@ def factory():
     return Base
 """
 MODULE = "command_shop"
+PAGE = (ROOT / "docs" / "cli.md").read_text()
+SCREENS = dict(re.findall(r"```text\n\$ (.*?)\n(.*?)```", PAGE, re.DOTALL))
+"""What the page about the command line shows, by command."""
 START = "from sa_pgnotify.cli import app; app()"
 
 

@@ -4,25 +4,29 @@ them.
 Many tests run for each kind of listener, and for dozens of parameters, though it is one path
 through the code that they protect. The default run must end in minutes, so it takes a part of
 these: always the same part, but another one for each test, so that over the whole suite every kind,
-and every pair of kind and feature that a hash can reach, is seen. A test that is named
-(``file.py::test``) runs whole.
+and every pair of kind and feature that a hash can reach, is seen; and within a test each value of
+each parameter, if the part is large enough. A test that is named (``file.py::test``) runs whole.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
 from kinds import NAMES
 
+T = TypeVar("T")
 MARKERS = (
     "kinds(count): of the kinds of listener, take one (1), one that blocks and one of asyncio (2, the default), or one of each driver (3)",
-    "sample(n): take about every n-th set of parameters",
+    "sample(n): take one n-th of the sets of parameters",
     "thorough: take it with --thorough only",
 )
+_whole = False
+"""Whether tests run with all their parameters and at their full size."""
 FAMILIES = {
     1: [NAMES],
     2: [["psycopg2", "psycopg"], ["psycopg-asyncio", "asyncpg", "asyncpg-uvloop"]],
@@ -48,24 +52,63 @@ def add_option(parser: pytest.Parser) -> None:
 
 
 def configure(config: pytest.Config) -> None:
+    global _whole
+    _whole = config.getoption("thorough") or _names_a_test(config)
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     settings.load_profile("thorough" if config.getoption("thorough") else "default")
 
 
+def _names_a_test(config: pytest.Config) -> bool:
+    return any("::" in argument for argument in config.args)
+
+
+def size(whole: int, otherwise: int) -> int:
+    """Return how many rows, steps or examples a test takes: fewer ``otherwise``, in the default
+    run."""
+    return whole if _whole else otherwise
+
+
+def part(cases: Iterable[T], n: int, turn: int = 0) -> list[T]:
+    """Return the cases that a test goes through by itself; in the default run only every n-th,
+    beginning with number ``turn``."""
+    return list(cases) if _whole else list(cases)[turn % n :: n]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("thorough") or any("::" in argument for argument in config.args):
+    if _whole:
         return
-    taken = set(_of_each_kind(item for item in items if _is_sampled(item)))
+    short = (item for item in items if item.get_closest_marker("thorough") is None)
+    taken = set(_sampled(_of_each_kind(short)))
     config.hook.pytest_deselected(items=[item for item in items if item not in taken])
     items[:] = [item for item in items if item in taken]
 
 
-def _is_sampled(item: pytest.Item) -> bool:
-    sample = item.get_closest_marker("sample")
-    return item.get_closest_marker("thorough") is None and (
-        sample is None or _turn(item.nodeid, sample.args[0]) == 0
-    )
+def _sampled(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
+    """Of a test that is marked ``sample(n)`` yield one n-th of its cases, and at least one."""
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        cases[item.nodeid.partition("[")[0]].append(item)
+    for alike in cases.values():
+        sample = alike[0].get_closest_marker("sample")
+        yield from _spread(alike, -(-len(alike) // sample.args[0])) if sample else alike
+
+
+def _spread(cases: list[pytest.Item], count: int) -> Iterator[pytest.Item]:
+    """Yield ``count`` cases, each time one whose parameters have been taken least."""
+    left = sorted(cases, key=lambda item: crc32(item.nodeid.encode()))
+    taken: Counter[tuple[str, int]] = Counter()
+    for _ in range(count):
+        case = min(left, key=lambda item: sum(taken[value] for value in _values(item)))
+        left.remove(case)
+        taken.update(_values(case))
+        yield case
+
+
+def _values(item: pytest.Item) -> list[tuple[str, int]]:
+    """Return each parameter with the identity of its value."""
+    assert isinstance(item, pytest.Function)
+    return [(name, id(value)) for name, value in item.callspec.params.items()]
 
 
 def _of_each_kind(items: Iterator[pytest.Item]) -> Iterator[pytest.Item]:

@@ -1,4 +1,5 @@
-"""What is told through the change log: all of it, in order, without waiting for silence."""
+"""The change log of a test's database: its rows, its readers, and the events that come through it,
+without waiting for silence."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from conftest import HERE, run, take
+from receiving import take
+from sessions import HERE
+from statements import rows, run
 
 from sa_pgnotify import ChangeLog, Event, Listener, NotifySpec, notify_on_change
 
@@ -32,7 +35,7 @@ def end_of_log(engine: sa.Engine, schema: str | None = None) -> Iterator[sa.Tabl
         end.drop(engine)
 
 
-def until_end(engine: sa.Engine, listener: Any, end: sa.Table) -> list[Event]:
+def until_end_of_log(engine: sa.Engine, listener: Any, end: sa.Table) -> list[Event]:
     """The events before now, of a listener that listens to ``end``, too."""
     with engine.begin() as connection:
         connection.execute(end.insert())
@@ -44,13 +47,13 @@ def until_end(engine: sa.Engine, listener: Any, end: sa.Table) -> list[Event]:
         events.append(event)
 
 
-def told(
+def received_from_log(
     engine: sa.Engine, source: Any, *statements: str, schema: str | None = None
 ) -> list[Event]:
     """The events that ``statements``, run in one transaction, cause in the log in ``schema``."""
     with end_of_log(engine, schema) as end, Listener(engine, source, end) as listener:
         run(engine, *statements)
-        return until_end(engine, listener, end)
+        return until_end_of_log(engine, listener, end)
 
 
 def sleepers(engine: sa.Engine, count: int = 1) -> None:
@@ -61,11 +64,6 @@ def sleepers(engine: sa.Engine, count: int = 1) -> None:
     while (now := rows(engine, shown)[0][0]) != count:
         assert time.monotonic() < deadline, f"{now} readers sleep, and not {count}"
         time.sleep(0.01)
-
-
-def rows(engine: sa.Engine, sql: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.exec_driver_sql(sql.replace("%", "%%"))]
 
 
 def logged(engine: sa.Engine, columns: str = "header, rows") -> list[tuple[Any, ...]]:

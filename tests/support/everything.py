@@ -7,9 +7,9 @@ import warnings
 from typing import Any
 
 import sqlalchemy as sa
-from conftest import run
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import DeclarativeBase
+from statements import run
 
 from sa_pgnotify import NotifyOnChange, NotifySpec
 

