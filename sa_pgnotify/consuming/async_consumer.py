@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import Engine
 from sqlalchemy.util import greenlet_spawn
 
 from ..drivers.waiting import LoopWaiting
-from ..errors import NotifyConfigError, PgNotifyError
+from ..errors import PgNotifyError
 from ..events.changes import Change
 from ..events.kinds import Gap
 from ..log.snapshots import Position
 from ..states import OnState
+from ..subscription.engines import asyncio_engine
 from .admin import lag_of, seek
 from .failures import OnError
 from .interface import BaseBatch, BaseConsumer
@@ -78,19 +78,8 @@ class AsyncConsumer(BaseConsumer):
         on_error: OnError | None = None,
         on_state: OnState | None = None,
     ) -> None:
-        given: Any = engine
-        if isinstance(given, Engine):
-            raise NotifyConfigError(
-                "AsyncConsumer",
-                "it takes an AsyncEngine, and this engine is a blocking one. Use Consumer",
-            )
-        if not isinstance(getattr(given, "sync_engine", None), Engine):
-            raise NotifyConfigError(
-                "AsyncConsumer",
-                f"it takes an AsyncEngine, as create_async_engine() returns, not {type(given).__name__}",
-            )
-        super().__init__(
-            engine.sync_engine, name, entities, partition, batch_size=batch_size, start=start, heartbeat=heartbeat,
+        blocking = asyncio_engine(engine, "AsyncConsumer", "Consumer")
+        super().__init__(blocking, name, entities, partition, batch_size=batch_size, start=start, heartbeat=heartbeat,
             on_error=on_error, on_state=on_state,
         )  # fmt: skip
         if session_factory is None:
@@ -131,7 +120,7 @@ class AsyncConsumer(BaseConsumer):
         worker = self._started()
         if self._loop is not asyncio.get_running_loop():
             raise PgNotifyError(
-                "this consumer was started in another event loop. Start another one in this loop"
+                "this consumer was started in another event loop", "Start another one in this loop"
             )
         return worker
 

@@ -81,7 +81,8 @@ class Checkpoint:
         if parts is not None:
             raise NotifyConfigError(
                 self._key.name,
-                f"this consumer is divided into {parts} parts, not into {self._key.parts}. Let those parts read everything, forget() "
+                f"this consumer is divided into {parts} parts, not into {self._key.parts}",
+                "Let those parts read everything, forget() "
                 "them, start the new parts, and seek() to where the old ones ended",
             )
 

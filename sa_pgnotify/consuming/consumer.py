@@ -11,11 +11,11 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from ..drivers.waiting import ThreadWaiting
-from ..errors import NotifyConfigError
 from ..events.changes import Change
 from ..events.kinds import Gap
 from ..log.snapshots import Position
 from ..states import OnState
+from ..subscription.engines import blocking_engine
 from .admin import lag_of, seek
 from .failures import OnError
 from .interface import BaseBatch, BaseConsumer
@@ -101,19 +101,8 @@ class Consumer(BaseConsumer):
         on_error: OnError | None = None,
         on_state: OnState | None = None,
     ) -> None:
-        given: Any = engine
-        if hasattr(given, "sync_engine") or (isinstance(given, Engine) and given.dialect.is_async):
-            raise NotifyConfigError(
-                "Consumer",
-                "this engine is asyncio's. Use AsyncConsumer, and give it the AsyncEngine",
-            )
-        if not isinstance(given, Engine):
-            raise NotifyConfigError(
-                "Consumer",
-                f"it takes an Engine, as create_engine() returns, not {type(given).__name__}",
-            )
-        super().__init__(
-            engine, name, entities, partition, batch_size=batch_size, start=start, heartbeat=heartbeat,
+        blocking = blocking_engine(engine, "Consumer", "AsyncConsumer")
+        super().__init__(blocking, name, entities, partition, batch_size=batch_size, start=start, heartbeat=heartbeat,
             on_error=on_error, on_state=on_state,
         )  # fmt: skip
         self._session_factory = session_factory or (lambda: Session(engine))

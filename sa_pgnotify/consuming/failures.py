@@ -108,7 +108,8 @@ class FailurePolicy:
         if verdict not in ("raise", "retry", "skip", "park"):
             raise NotifyConfigError(
                 "on_error",
-                f"it returned {verdict!r}. Return 'raise', 'retry', 'skip' or 'park'",
+                f"it returned {verdict!r}",
+                "Return 'raise', 'retry', 'skip' or 'park'",
             ) from error
         self._states.report(
             State.CHANGE_FAILED, f"{verdict}: {change!r} failed for the {failures}. time: {error}"

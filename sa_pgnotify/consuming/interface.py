@@ -85,7 +85,7 @@ class BaseConsumer:
             raise NotifyConfigError(kind, "batch_size and heartbeat must be greater than zero")
         if start not in ("now", "beginning"):
             raise NotifyConfigError(
-                kind, f"start={start!r} is not a position in the log. Give 'now' or 'beginning'"
+                kind, f"start={start!r} is not a position in the log", "Give 'now' or 'beginning'"
             )
         settings_of(entities)  # raises if they cannot be consumed
         self._engine = engine
@@ -132,7 +132,8 @@ class BaseConsumer:
             )
         if not self._worker.link.is_ours:
             raise PgNotifyError(
-                "this consumer was started before a fork, and consumes in the parent process. Start another one in this process"
+                "this consumer was started before a fork, and consumes in the parent process",
+                "Start another one in this process",
             )
         return self._worker
 
@@ -141,14 +142,16 @@ def _checked_key(kind: str, name: str, partition: tuple[int, int]) -> ConsumerKe
     if not isinstance(name, str) or not name or "\0" in name:
         raise NotifyConfigError(
             kind,
-            f"{name!r} is not a consumer's name. The position is stored under it, so give text",
+            f"{name!r} is not a consumer's name",
+            "The position is stored under it, so give text",
         )
     # (0, 0) is refused below
     part, parts = partition if isinstance(partition, tuple) and len(partition) == 2 else (0, 0)
     if not 0 <= part < parts <= MOST_PARTS:
         raise NotifyConfigError(
             kind,
-            f"partition={partition!r} is not a part. Write (i, n), with i from 0 to n - 1, and n at most {MOST_PARTS}",
+            f"partition={partition!r} is not a part",
+            f"Write (i, n), with i from 0 to n - 1, and n at most {MOST_PARTS}",
         )
     return ConsumerKey(name, part, parts)
 
@@ -156,10 +159,11 @@ def _checked_key(kind: str, name: str, partition: tuple[int, int]) -> ConsumerKe
 def _refuse_not_callable(kind: str, *, on_error: object, on_state: object) -> None:
     if on_state is not None and not callable(on_state):
         raise NotifyConfigError(
-            kind, f"on_state={on_state!r} cannot be called. Give a function of a StateChange"
+            kind, f"on_state={on_state!r} cannot be called", "Give a function of a StateChange"
         )
     if on_error is not None and not callable(on_error):
         raise NotifyConfigError(
             kind,
-            f"on_error={on_error!r} cannot be called. Give a function of (error, change, failures)",
+            f"on_error={on_error!r} cannot be called",
+            "Give a function of (error, change, failures)",
         )

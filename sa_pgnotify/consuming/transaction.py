@@ -101,7 +101,7 @@ class Transactions:
         if not found:
             raise NotifyConfigError(
                 self._key.name,
-                "the batches' sessions are in autocommit, so that position and work would not be committed as one. "
+                "the batches' sessions are in autocommit, so that position and work would not be committed as one",
                 "Give it an engine, or a session_factory, with transactions",
             )
         self._is_transactional = True
@@ -124,7 +124,8 @@ class Transactions:
         """
         if self._work is not None and self._work.owner == owner:
             raise PgNotifyError(
-                "seek() waits for the batch that is being worked off, and this is its block. Call it behind the block"
+                "seek() waits for the batch that is being worked off, and this is its block",
+                "Call it behind the block",
             )
 
     # -- the end of a batch ------------------------------------------------------------------------
@@ -198,10 +199,12 @@ def _refuse_ended(work: OpenBatch) -> None:
     if now is not work.transaction:
         raise PgNotifyError(
             "the batch's transaction was ended within its block: what was committed there stands, and the same "
-            "changes come again. Leave commit() and rollback() to the batch"
+            "changes come again",
+            "Leave commit() and rollback() to the batch",
         )
     if not work.transaction.is_active:
         raise PgNotifyError(
             "an error within the batch's block has ended its transaction, and the block went on: nothing is committed, "
-            "and the same changes come again. Let the error out of the block, or put what may fail into a savepoint"
+            "and the same changes come again",
+            "Let the error out of the block, or put what may fail into a savepoint",
         )

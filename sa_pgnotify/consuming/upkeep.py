@@ -127,7 +127,8 @@ def settings_of(entities: Iterable[Any]) -> LogSettings:
     if any(isinstance(entity, str) for entity in entities):
         raise NotifyConfigError(
             "Consumer",
-            "a plain channel is not kept anywhere, so it cannot be consumed. Give mapped classes or Tables",
+            "a plain channel is not kept anywhere, so it cannot be consumed",
+            "Give mapped classes or Tables",
         )
     tables = list(expand(entities).tables)
     for table in tables:
@@ -135,13 +136,15 @@ def settings_of(entities: Iterable[Any]) -> LogSettings:
         if marking is None or not marking.durable:
             raise NotifyConfigError(
                 table.fullname,
-                "it is not durable, so nothing keeps its changes. Mark it with NotifySpec(durable=True)",
+                "it is not durable, so nothing keeps its changes",
+                "Mark it with NotifySpec(durable=True)",
             )
     logs = {id(table.metadata): find_log(table.metadata) for table in tables}
     found = next(iter(logs.values()), None)
     if len(logs) != 1 or found is None:
         raise NotifyConfigError(
             "Consumer",
-            "its entities are of several MetaData, or of none, and each has a log of its own. Consume one",
+            "its entities are of several MetaData, or of none, and each has a log of its own",
+            "Consume one",
         )
     return found.settings

@@ -48,6 +48,7 @@ def module_of(engine: Engine) -> Any:
         urls = " or ".join(f"postgresql+{name}://" for name in usable)
         raise ListenUnavailable(
             "driver",
-            f"cannot listen through {dialect.name}+{dialect.driver}: make the engine from a {urls} URL",
+            f"cannot listen through {dialect.name}+{dialect.driver}",
+            f"Make the engine from a {urls} URL",
         )
     return import_module(f".{dialect.driver}", __package__)

@@ -264,7 +264,7 @@ class Stopping:
             return
         if task.get_loop() is not asyncio.get_running_loop():
             raise PgNotifyError(
-                "this listener was started in another event loop. Await its end there"
+                "this listener was started in another event loop", "Await its end there"
             )
         yield from asyncio.wait((task,)).__await__()
 

@@ -45,7 +45,8 @@ class Handlers:
             if not isinstance(target, type | Table | str):
                 raise NotifyConfigError(
                     f"{self._listener}.on",
-                    f"{target!r} is not an entity, a kind of event or a channel. Write @listener.on(Order, Updated), with brackets",
+                    f"{target!r} is not an entity, a kind of event or a channel",
+                    "Write @listener.on(Order, Updated), with brackets",
                 )
 
         def register(handler: H) -> H:

@@ -272,7 +272,7 @@ class Listener(BaseListener):
 def _is_async(handler: Any) -> NotifyConfigError:
     name = getattr(handler, "__qualname__", handler)
     return NotifyConfigError(
-        "Listener", f"the handler {name} is async, and would never run. Use AsyncListener"
+        "Listener", f"the handler {name} is async, and would never run", "Use AsyncListener"
     )
 
 

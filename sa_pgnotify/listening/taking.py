@@ -31,8 +31,8 @@ def refuse_forked(receiver: Receiver) -> None:
     """
     if not receiver.link.is_ours:
         raise PgNotifyError(
-            "this listener was started before a fork, and listens in the parent. "
-            "Start one in this process"
+            "this listener was started before a fork, and listens in the parent",
+            "Start one in this process",
         )
 
 
@@ -137,7 +137,7 @@ class AsyncTaker:
         refuse_forked(self._receiver)
         if self._loop is not asyncio.get_running_loop():
             raise PgNotifyError(
-                "this listener was started in another event loop. Start one in this loop"
+                "this listener was started in another event loop", "Start one in this loop"
             )
 
     # of silence, not of the whole

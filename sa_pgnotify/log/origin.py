@@ -31,7 +31,8 @@ def origin_of(execute: Execute, names: LogNames) -> str:
     if "-" in origin:
         raise ListenUnavailable(
             "log",
-            f"the tables of the change log {names.head} do not exist. Run metadata.create_all(engine), or the migration",
+            f"the tables of the change log {names.head} do not exist",
+            "Run metadata.create_all(engine), or the migration",
         )
     return str(origin)
 

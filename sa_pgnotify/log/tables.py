@@ -140,7 +140,7 @@ class ChangeLog:
         ):
             raise NotifyConfigError(
                 "ChangeLog",
-                "this MetaData has a change log already, with other settings: a table marked durable has created it. "
+                "this MetaData has a change log already, with other settings: a table marked durable has created it",
                 "Create yours right after the declarative base, before any model",
             )
         self._take(known.head if known is not None else _head(metadata, schema, settings))

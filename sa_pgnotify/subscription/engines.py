@@ -20,7 +20,8 @@ def blocking_engine(given: Any, subject: str, asyncio_subject: str) -> Engine:
     if hasattr(given, "sync_engine") or (isinstance(given, Engine) and given.dialect.is_async):
         raise NotifyConfigError(
             subject,
-            f"this engine is asyncio's. Use {asyncio_subject}, and give it the AsyncEngine",
+            "this engine is asyncio's",
+            f"Use {asyncio_subject}, and give it the AsyncEngine",
         )
     if not isinstance(given, Engine):
         raise NotifyConfigError(
@@ -39,9 +40,7 @@ def asyncio_engine(given: Any, subject: str, blocking_subject: str) -> Engine:
         kind, fix = "a blocking one", f"Use {blocking_subject}, or make it by create_async_engine()"
         if given.dialect.is_async:
             kind, fix = "the engine inside of one", "Give it the AsyncEngine itself"
-        raise NotifyConfigError(
-            subject, f"it takes an AsyncEngine, and this engine is {kind}. {fix}"
-        )
+        raise NotifyConfigError(subject, f"it takes an AsyncEngine, and this engine is {kind}", fix)
     engine = getattr(given, "sync_engine", None)
     if not isinstance(engine, Engine):
         raise NotifyConfigError(

@@ -96,7 +96,8 @@ def build_routes(
         if there.relation in route.sources:
             raise NotifyConfigError(
                 table.fullname,
-                "two of the sources are this table, from two MetaData. Listen to one of them",
+                "two of the sources are this table, from two MetaData",
+                "Listen to one of them",
             )
         route.sources[there.relation] = decoder(table, wanted.tables[table], triggers)
     for channel in wanted.channels:

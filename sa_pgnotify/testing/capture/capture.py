@@ -109,7 +109,7 @@ class _BaseCaptured:
 
     def _read(self) -> None:
         if self._transaction is None:
-            raise PgNotifyError("nothing is captured yet. Use CapturedChanges in a with block")
+            raise PgNotifyError("nothing is captured yet", "Use CapturedChanges in a with block")
         self._take(self._transaction.read())
 
     def _end(self) -> None:

@@ -91,18 +91,21 @@ def check_what(wanted: Wanted, what: tuple[Any, ...], fields: dict[str, Any]) ->
         if not isinstance(one, type | str) and not hasattr(one, "columns"):
             raise NotifyConfigError(
                 "expect",
-                f"{one!r} is not a kind of event, an entity or a channel. Pass values by name: identity=(1,), changed={{'status'}}",
+                f"{one!r} is not a kind of event, an entity or a channel",
+                "Pass values by name: identity=(1,), changed={'status'}",
             )
         if one not in kinds and not _is_captured(wanted, one):
             raise NotifyConfigError(
                 "expect",
-                f"{_name(one)} is not captured here, so it would never come. Capture it too",
+                f"{_name(one)} is not captured here, so it would never come",
+                "Capture it too",
             )
     for name in fields:
         if not any(hasattr(kind, name) for kind in ALL if not kinds or issubclass(kind, kinds)):
             raise NotifyConfigError(
                 "expect",
-                f"no such event has an attribute {name!r}, so none would match. Values are in old and new",
+                f"no such event has an attribute {name!r}, so none would match",
+                "Values are in old and new",
             )
 
 

@@ -83,14 +83,15 @@ class Transaction:
         if not connection.in_transaction():
             raise NotifyConfigError(
                 "CapturedChanges",
-                "this connection is not in a transaction that could be rolled back. Call connection.begin() before, or pass the Engine to "
-                "capture what is committed",
+                "this connection is not in a transaction that could be rolled back",
+                "Call connection.begin() before, or pass the Engine to capture what is committed",
             )
         wanted = expand(sources)
         if wanted.channels:
             raise NotifyConfigError(
                 "CapturedChanges",
-                "a plain channel carries nothing before COMMIT. Pass the Engine, and commit",
+                "a plain channel carries nothing before COMMIT",
+                "Pass the Engine, and commit",
             )
         self._connection = connection
         self._execute = execute_on(connection)
@@ -153,8 +154,9 @@ class Transaction:
         """Return the events since the last call."""
         if self._connection.closed:
             raise PgNotifyError(
-                "the transaction that is captured has ended, and its session has given the connection back. Bind the session to a "
-                'connection whose transaction the test rolls back: Session(connection, join_transaction_mode="create_savepoint")'
+                "the transaction that is captured has ended, and its session has given the connection back",
+                "Bind the session to a "
+                'connection whose transaction the test rolls back: Session(connection, join_transaction_mode="create_savepoint")',
             )
         if not self._is_there():
             self._install()
@@ -186,6 +188,7 @@ class Transaction:
 
 def _refuse_commit(connection: Connection) -> None:
     raise PgNotifyError(
-        "CapturedChanges reads this transaction by triggers that must not stay, so it can only be rolled back. Use a savepoint "
-        '(join_transaction_mode="create_savepoint"), or capture what is committed: give CapturedChanges the Engine'
+        "CapturedChanges reads this transaction by triggers that must not stay, so it can only be rolled back",
+        "Use a savepoint "
+        '(join_transaction_mode="create_savepoint"), or capture what is committed: give CapturedChanges the Engine',
     )
