@@ -45,15 +45,15 @@ def refused(done) -> str:
         ),
         (
             "command_shop:empty",
-            "the MetaData: nothing of it is marked, so it has no events. Use NotifyOnChange",
+            "the MetaData: nothing in it is marked, so it has no events. Use NotifyOnChange",
         ),
         (
             "command_shop:unmarked",
-            "unmarked: nothing of it is marked, so it has no events. Use NotifyOnChange",
+            "unmarked: nothing in it is marked, so it has no events. Use NotifyOnChange",
         ),
         (
             "command_shop:Plain",
-            "Plain: nothing of it is marked, so it has no events. Use NotifyOnChange",
+            "Plain: nothing in it is marked, so it has no events. Use NotifyOnChange",
         ),
         (
             "broken_shop:Base",

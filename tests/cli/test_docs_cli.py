@@ -1,4 +1,4 @@
-"""The page about the command line shows what a terminal shows."""
+"""docs/cli.md shows what a terminal shows."""
 
 from __future__ import annotations
 
