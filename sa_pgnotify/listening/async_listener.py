@@ -20,7 +20,7 @@ from ..subscription.engines import asyncio_engine
 from .handlers import Turn
 from .interface import BaseListener, added, removed
 from .receiver import Receiver
-from .taking import AsyncTaker
+from .taking import AsyncTaker, async_events
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -162,9 +162,7 @@ class AsyncListener(BaseListener):
 
         Each task makes an iteration of its own; each event goes to one of them.
         """
-        self._started()
-        assert self._taker is not None
-        return self._taker.events(self, timeout)
+        return async_events(self._here, timeout)
 
     # of silence, not of the whole
     async def get(self, timeout: float | None = None) -> Event | None:  # noqa: ASYNC109
@@ -174,7 +172,7 @@ class AsyncListener(BaseListener):
         try:
             return await taker.get(timeout)
         except BaseException:
-            del self  # as in AsyncTaker.events()
+            del self  # as in async_events()
             raise
 
     def _here(self) -> AsyncTaker:

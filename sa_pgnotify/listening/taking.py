@@ -4,7 +4,7 @@ An exception may be raised between any two steps of a thread (Ctrl-C, a test's t
 may be cancelled at any await. An event must then either be with the program, or still in the buffer.
 
 An iteration keeps its listener alive, but not once an exception has ended it: a notebook keeps the
-traceback, and would keep the listener with it. So ``events`` takes the listener, and deletes it then.
+traceback, and would keep the listener with it. So it is given the listener, and deletes it then.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import repeat
 
 from ..drivers.wakeup import Wakeup
@@ -22,7 +22,7 @@ from ..events.kinds import Event
 from .direct_read import DirectRead
 from .receiver import Receiver
 
-__all__ = ["AsyncTaker", "ThreadTaker", "refuse_forked"]
+__all__ = ["AsyncTaker", "ThreadTaker", "async_events", "refuse_forked"]
 
 
 def refuse_forked(receiver: Receiver) -> None:
@@ -126,9 +126,9 @@ class AsyncTaker:
     def __init__(self, receiver: Receiver, loop: asyncio.AbstractEventLoop) -> None:
         self.arrived = asyncio.Event()
         self._receiver = receiver
-        self._buffer = receiver.buffer
+        self.buffer = receiver.buffer
         self._loop = loop
-        self._buffer.on_put.append(self.arrived.set)
+        self.buffer.on_put.append(self.arrived.set)
 
     def refuse_elsewhere(self) -> None:
         """
@@ -140,42 +140,11 @@ class AsyncTaker:
                 "this listener was started in another event loop", "Start one in this loop"
             )
 
-    # of silence, not of the whole
-    async def events(
-        self,
-        listener: object,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> AsyncIterator[Event]:
-        """Yield events until the end, or until ``timeout`` seconds have passed without one.
-
-        :param listener: kept alive by the iteration.
-        """
-        self.refuse_elsewhere()
-        buffer, clock = self._buffer, self._loop.time
-        deadline = None if timeout is None else clock() + timeout
-        try:
-            while True:
-                current = buffer.current  # another task may put the next one in its place
-                while current:
-                    event = current[0]
-                    # Not popleft(), after which a signal's handler might raise, and the event be
-                    # lost.
-                    del current[0]
-                    if buffer.stopped:
-                        return
-                    yield event
-                    deadline = None if timeout is None else clock() + timeout
-                if not await self._next_item(current, deadline):
-                    return
-        except BaseException:
-            del listener
-            raise
-
     # as a thread's
     async def get(self, timeout: float | None = None) -> Event | None:  # noqa: ASYNC109
         """Return the next event; None after ``timeout`` seconds without one, or at the end."""
         self.refuse_elsewhere()
-        buffer = self._buffer
+        buffer = self.buffer
         deadline = None if timeout is None else self._loop.time() + timeout
         while True:
             current = buffer.current
@@ -183,13 +152,13 @@ class AsyncTaker:
                 event = current[0]
                 del current[0]  # as in events()
                 return None if buffer.stopped else event
-            if not await self._next_item(current, deadline):
+            if not await self.next_item(current, deadline):
                 return None
 
-    async def _next_item(self, seen: deque[Event], deadline: float | None) -> bool:
+    async def next_item(self, seen: deque[Event], deadline: float | None) -> bool:
         """Put the events of the buffer's next item in the place of ``seen``; return False if there is
         none in time, or at the end."""
-        buffer = self._buffer
+        buffer = self.buffer
         await asyncio.sleep(0)  # the receiver has its turn, however busy the program is
         while not buffer.stopped:
             if buffer.current is not seen:
@@ -203,3 +172,33 @@ class AsyncTaker:
             except TimeoutError:
                 return False
         return False
+
+
+async def async_events(
+    here: Callable[[], AsyncTaker],
+    timeout: float | None = None,  # noqa: ASYNC109 (of silence, not of the whole)
+) -> AsyncIterator[Event]:
+    """Yield events until the end, or until ``timeout`` seconds have passed without one.
+
+    :param here: returns the taker, or raises if events cannot be taken here; it is a method of the
+        listener, and so keeps that alive.
+    """
+    try:
+        taker = here()
+        buffer, clock = taker.buffer, asyncio.get_running_loop().time
+        deadline = None if timeout is None else clock() + timeout
+        while True:
+            current = buffer.current  # another task may put the next one in its place
+            while current:
+                event = current[0]
+                # Not popleft(), after which a signal's handler might raise, and the event be lost.
+                del current[0]
+                if buffer.stopped:
+                    return
+                yield event
+                deadline = None if timeout is None else clock() + timeout
+            if not await taker.next_item(current, deadline):
+                return
+    except BaseException:
+        del here
+        raise

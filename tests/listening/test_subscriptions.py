@@ -86,7 +86,7 @@ def test_missing_triggers_are_refused(engine, Listener):
     )
     with pytest.raises(
         TriggersMissing,
-        match=r"items.*create_all.*disabled: trigger sa_pgnotify_update.*ENABLE TRIGGER",
+        match=r"items.*sa_pgnotify_update of orders is disabled.*create_all.*ENABLE TRIGGER",
     ) as caught:
         Listener(engine, Base).start()
     assert set(caught.value.tables) == {"orders", "items"}

@@ -70,7 +70,7 @@ def test_what_cannot_be_reversed_says_so():
     assert drop.reverse().reverse() is drop
     code = render_python_code(DowngradeOps([drop.reverse()]))
     assert (
-        "    pass  # the triggers of 'orders' cannot be brought back: nothing tells what they were\n"
+        "    pass  # the triggers of 'orders' cannot be restored: their definition is not known\n"
         in code
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sa_pgnotify.triggers.column_sql import FAMILIES
+from sa_pgnotify.triggers.install_statement import InstallStatements
 from sa_pgnotify.triggers.trigger_set import TriggerSet
 
 CHANNEL = "orders' 100% :changes\t"
@@ -62,11 +63,12 @@ def frozen(name: str) -> tuple[str, list[str]]:
     """What makes the function of a trigger set of version 1, or a hash where it is very long, with
     a hash of the whole statement; and the first alone."""
     made = TriggerSet.from_parameters(**FROZEN[name], version=1)
-    function = "\n".join(made.create_function)
+    statements = InstallStatements(made)
+    function = "\n".join(statements.create_function)
     if len(function) > 60_000:
         function = f"-- sha256 of the function {hashlib.sha256(function.encode()).hexdigest()}"
     return (
-        f"{function}\n-- sha256 of the statement {hashlib.sha256(made.create.encode()).hexdigest()}",
+        f"{function}\n-- sha256 of the statement {hashlib.sha256(statements.create.encode()).hexdigest()}",
         [function],
     )
 

@@ -87,9 +87,9 @@ def test_large_forged_masks_and_discriminators_are_not_hoarded():
         events(forged, wide, f"{masks}{US}1", "U")
         events(forged, kinds, f"1{US}{i:010000}")
     assert sum(map(len, forged._masks.values())) <= 500_000
-    assert sum(len(discriminator or "") for _, discriminator in forged._plans) <= 500_000
+    assert sum(len(discriminator or "") for _, discriminator in forged._entity_layouts) <= 500_000
     events(forged, kinds, f"1{US}{'x' * 600_000}")
-    assert max(len(discriminator or "") for _, discriminator in forged._plans) <= 500_000
+    assert max(len(discriminator or "") for _, discriminator in forged._entity_layouts) <= 500_000
 
 
 def test_large_forged_shapes_are_not_hoarded():

@@ -16,7 +16,7 @@ from sessions import terminate_listener
 from sqlalchemy import BigInteger, Column, MetaData, NullPool, Table, create_engine
 from statements import run
 
-import sa_pgnotify.consuming.worker
+import sa_pgnotify.subscription.link
 from sa_pgnotify import Consumer, Gap, Listener, ListenUnavailable, NotifySpec, notify_on_change
 from sa_pgnotify.subscription.probe import greet
 
@@ -66,7 +66,7 @@ def test_a_connection_that_breaks_at_the_start(monkeypatch, engine, orders):
         greet(connection)
         connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    monkeypatch.setattr(sa_pgnotify.consuming.worker, "greet", greet_and_end)
+    monkeypatch.setattr(sa_pgnotify.subscription.link, "greet", greet_and_end)
     with pytest.raises(ListenUnavailable, match="terminat"):
         Consumer(engine, "billing", orders).start()
 

@@ -112,7 +112,7 @@ def test_a_question_that_nothing_could_answer_is_refused(engine):
     Order, Rush = order_and_rush(engine)
     with CapturedChanges(engine, Rush, "plain") as captured:
         for what, fields, said in (
-            ((Inserted, (1,)), {}, r"\(1,\) is no kind of event.*by name"),
+            ((Inserted, (1,)), {}, r"\(1,\) is not a kind of event.*by name"),
             (("plane",), {}, "plane is not captured here"),
             ((type("Customer", (), {}),), {}, "Customer is not captured here"),
             ((), {"identiti": (1,)}, "no such event has an attribute 'identiti'"),
