@@ -134,4 +134,4 @@ def test_a_consumer_that_stands_by_for_other_entities_says_so(engine):
     (said,) = [state.detail for state in states if state.state == "standing by"]
     assert "another process is consuming under this name: session with PID " in said
     assert "It reads public.a, and this consumer would read public.a, public.b" in said
-    assert "give this one another name" in said
+    assert "give this consumer another name" in said
