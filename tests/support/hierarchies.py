@@ -1,4 +1,4 @@
-"""Marked classes that inherit from each other, with their tables installed."""
+"""Marked classes that inherit from each other, with joined tables."""
 
 from __future__ import annotations
 
@@ -35,3 +35,31 @@ def order_and_rush(engine: Any, *, durable: bool = False, **options: Any) -> tup
 
     Base.metadata.create_all(engine)
     return Order, Rush
+
+
+def family(spec: NotifySpec = NotifySpec(), *, three_tables: bool = False) -> tuple[Any, ...]:
+    """Return a base with three classes on it, none of whose tables is made yet: ``Parent``, marked
+    with ``spec``; ``Child``, with a table that is joined to the parent's; and ``Grandchild``, which
+    shares the child's table or, with ``three_tables``, has its own."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Parent(NotifyOnChange, Base):
+        __tablename__ = "parent"
+        __notify__ = spec
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "parent"}
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str]
+
+    class Child(Parent):
+        __tablename__ = "child"
+        __mapper_args__ = {"polymorphic_identity": "child"}
+        id: Mapped[int] = mapped_column(ForeignKey("parent.id"), primary_key=True)
+        name: Mapped[str | None]
+
+    body: dict[str, Any] = {"__mapper_args__": {"polymorphic_identity": "grandchild"}}
+    if three_tables:
+        body["__tablename__"] = "grandchild"
+        body["id"] = mapped_column(ForeignKey("child.id"), primary_key=True)
+    return Base, Parent, Child, type("Grandchild", (Child,), body)

@@ -11,9 +11,10 @@ import re
 import uuid
 
 import pytest
+from hierarchies import family
 from logs import end_of_log, until_end_of_log
 from receiving import received, until_end
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, Text, func
+from sqlalchemy import BigInteger, Column, Integer, Table, Text, func
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from statements import rows, run
@@ -85,27 +86,8 @@ END $$
 def models(durable: bool):
     """Tables that between them have every family of columns, every kind of clause and every path
     through the functions."""
-
-    class Base(DeclarativeBase):
-        pass
-
     options = {"durable": durable}
-
-    class Parent(NotifyOnChange, Base):
-        __tablename__ = "parent"
-        __notify__ = NotifySpec(values="all", **options)
-        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "parent"}
-        id: Mapped[int] = mapped_column(primary_key=True)
-        kind: Mapped[str] = mapped_column(String)
-
-    class Child(Parent):
-        __tablename__ = "child"
-        __mapper_args__ = {"polymorphic_identity": "child"}
-        id: Mapped[int] = mapped_column(ForeignKey("parent.id"), primary_key=True)
-        name: Mapped[str | None]
-
-    class Grandchild(Child):
-        __mapper_args__ = {"polymorphic_identity": "grandchild"}
+    Base, *_ = family(NotifySpec(values="all", **options))
 
     class Wide(NotifyOnChange, Base):
         __tablename__ = "wide"

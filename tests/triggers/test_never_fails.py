@@ -5,20 +5,17 @@ The write goes on, and listeners get a Gap for what they missed.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from hierarchies import family
 from receiving import received, take, until_end
 from sqlalchemy import (
-    ForeignKey,
     func,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from statements import rows, run
 from writes import WRITES, orders, orders_left, reasons
 
-from sa_pgnotify import Gap, Inserted, Listener, NotifyOnChange, NotifySpec, Updated, change_context
+from sa_pgnotify import Gap, Inserted, Listener, NotifySpec, Updated, change_context
 
 
 @pytest.mark.parametrize(
@@ -45,29 +42,7 @@ def test_writer_with_no_right_but_to_write(engine, stranger, when):
 def test_writer_of_a_child_who_may_not_read_the_parent(engine, stranger, below, restricted):
     """A role with rights on a child's table alone writes there, and the change is told with its
     class, or a Gap in its place."""
-
-    class Base(DeclarativeBase):
-        pass
-
-    class Parent(NotifyOnChange, Base):
-        __tablename__ = "parent"
-        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "parent"}
-        id: Mapped[int] = mapped_column(primary_key=True)
-        kind: Mapped[str]
-
-    class Child(Parent):
-        __tablename__ = "child"
-        __mapper_args__ = {"polymorphic_identity": "child"}
-        id: Mapped[int] = mapped_column(ForeignKey("parent.id"), primary_key=True)
-        name: Mapped[str | None]
-
-    body: dict[str, Any] = {"__mapper_args__": {"polymorphic_identity": "grandchild"}}
-    if below == "joined":
-        body |= {
-            "__tablename__": "grandchild",
-            "id": mapped_column(ForeignKey("child.id"), primary_key=True),
-        }
-    Grandchild = type("Grandchild", (Child,), body)
+    Base, _, _, Grandchild = family(three_tables=below == "joined")
     Base.metadata.create_all(engine)
     run(
         engine,

@@ -8,13 +8,13 @@ import re
 import psycopg2
 import pytest
 import sqlalchemy as sa
+from hierarchies import family
 from logs import end_of_log, until_end_of_log
 from orders import order_class
 from receiving import take, until_end
 from servers import Server, data_folder
-from sqlalchemy import ForeignKey, NullPool, create_engine
+from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from statements import rows, run
 from waiting import wait_until
 
@@ -22,7 +22,6 @@ from sa_pgnotify import (
     Gap,
     Listener,
     Notification,
-    NotifyOnChange,
     NotifySpec,
     Updated,
     notify_on_change,
@@ -158,26 +157,7 @@ def test_columns_named_like_ours(engine, name, durable, others):
 def test_the_class_is_looked_up_with_the_owners_rights(engine, stranger, durable, policy):
     """A role that writes to a child's table, and does not see the root's rows, has its changes
     reported with their class."""
-
-    class Base(DeclarativeBase):
-        pass
-
-    class Parent(NotifyOnChange, Base):
-        __tablename__ = "parent"
-        __notify__ = NotifySpec(durable=durable)
-        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "parent"}
-        id: Mapped[int] = mapped_column(primary_key=True)
-        kind: Mapped[str]
-
-    class Child(Parent):
-        __tablename__ = "child"
-        __mapper_args__ = {"polymorphic_identity": "child"}
-        id: Mapped[int] = mapped_column(ForeignKey("parent.id"), primary_key=True)
-        name: Mapped[str | None]
-
-    class Grandchild(Child):
-        __mapper_args__ = {"polymorphic_identity": "grandchild"}
-
+    Base, _, _, Grandchild = family(NotifySpec(durable=durable))
     Base.metadata.create_all(engine)
     run(
         engine,
