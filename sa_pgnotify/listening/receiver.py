@@ -43,6 +43,7 @@ class Duty(Protocol):
     @property
     def due_in(self) -> float:
         """Seconds until :meth:`run` may have something to do, if nothing arrives before."""
+        ...
 
     def run(self, connection: ListenConnection) -> None:
         """Do what there is to do now."""
