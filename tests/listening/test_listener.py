@@ -177,7 +177,7 @@ def test_idle_listener_asks_only_at_its_heartbeat(engine, Listener):
             before = connection.scalar(query)
             assert listener.get(0.5) is None
             assert connection.scalar(query) == before
-    with Listener(engine, "a", heartbeat=0.05) as listener:
+    with Listener(engine, "a", heartbeat=0.2) as listener:
         while listener.stats.queue_usage is None:
             assert listener.get(0.01) is None
         assert 0.0 <= listener.stats.queue_usage < 1.0
