@@ -37,6 +37,9 @@ from sa_pgnotify import (
 from sa_pgnotify.log import retention
 from sa_pgnotify.triggers.templates import v1_log
 
+# A reader of the log looks again while transactions are open, in any database.
+pytestmark = pytest.mark.undisturbed
+
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog):
