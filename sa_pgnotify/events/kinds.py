@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from .changes import Change
+from .changes import Change, Deleted, Inserted, Truncated, Updated
 
-__all__ = ["Event", "Gap", "Notification", "Reason"]
+__all__ = ["KINDS", "Event", "Gap", "Notification", "Reason"]
 
 Reason = Literal["started", "reconnected", "overflow", "undecodable", "lost_position"]
 
@@ -60,3 +60,5 @@ class Notification:
 
 
 Event = Change | Gap | Notification
+KINDS = (Inserted, Updated, Deleted, Truncated, Gap, Notification)
+"""The classes of all events."""

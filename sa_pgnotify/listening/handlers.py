@@ -67,11 +67,11 @@ class Handlers:
                     "%r, and no handler for it: register one with @listener.on(Gap)", event
                 )
             return fitting
-        alike = (
-            (type(event), event.channel)
-            if isinstance(event, Notification)
-            else (type(event), event.entity, event.table)
-        )
+        alike: tuple[Any, ...] = (type(event),)
+        if isinstance(event, Notification):
+            alike = (type(event), event.channel)
+        elif isinstance(event, Change):
+            alike = (type(event), event.entity, event.table)
         known = self._known
         found = known.get(alike)
         if found is None:
@@ -113,9 +113,7 @@ class Turn:
 
 def kinds_of(what: tuple[Any, ...]) -> tuple[type, ...]:
     """Return the kinds of events among ``what``."""
-    return tuple(
-        w for w in what if isinstance(w, type) and issubclass(w, Change | Gap | Notification)
-    )
+    return tuple(w for w in what if isinstance(w, type) and issubclass(w, Event))
 
 
 def _fits(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:
@@ -126,11 +124,13 @@ def _fits(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:
     )
 
 
-def concerns(event: Change | Notification, target: Any) -> bool:
+def concerns(event: Event, target: Any) -> bool:
     """Return whether an event is one of ``target``: an entity, a class above it, a table or a plain
-    channel."""
+    channel. A Gap is not."""
     if isinstance(event, Notification):
         return bool(event.channel == target)
+    if not isinstance(event, Change):
+        return False
     entity = event.entity
     return event.table is target or (
         isinstance(target, type) and isinstance(entity, type) and issubclass(entity, target)

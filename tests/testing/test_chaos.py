@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from turmoil.load import Change, Outcome
-from turmoil.readers import Stream, Told
+from turmoil.readers import ReceivedGap, Stream
 from turmoil.rounds import Round
 from turmoil.verdict import Entry, Judge, Line
 from turmoil.world import World
@@ -68,8 +68,8 @@ JOURNAL = [Entry(change, name, False) for change, name in zip((ONE, TWO, THREE),
 NEVER = Change("kept_0", "I", 7, "1.0.9.0")
 
 
-def gap(since: float, arrived: float, reason: str = "reconnected") -> Told:
-    return Told(since, arrived, reason, "")
+def gap(since: float, arrived: float, reason: str = "reconnected") -> ReceivedGap:
+    return ReceivedGap(since, arrived, reason, "")
 
 
 def judged(

@@ -11,14 +11,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...errors import NotifyConfigError
-from ...events.changes import Deleted, Inserted, Truncated, Updated
-from ...events.kinds import Event, Gap, Notification
+from ...events.kinds import KINDS, Event
 from ...listening.handlers import concerns, kinds_of
 from ...marking.sources import Wanted
 
 __all__ = ["Caught"]
 
-ALL = (Inserted, Updated, Deleted, Truncated, Gap, Notification)
 SHOWN = 20
 """The most events that a message lists."""
 
@@ -70,10 +68,7 @@ def _matches(event: Event, what: tuple[Any, ...], fields: dict[str, Any]) -> boo
     others = [one for one in what if one not in kinds]
     return (
         (not kinds or isinstance(event, kinds))
-        and (
-            not others
-            or (not isinstance(event, Gap) and any(concerns(event, one) for one in others))
-        )
+        and (not others or any(concerns(event, one) for one in others))
         and all(getattr(event, name, fields) == value for name, value in fields.items())
     )
 
@@ -101,7 +96,7 @@ def check_what(wanted: Wanted, what: tuple[Any, ...], fields: dict[str, Any]) ->
                 "Capture it too",
             )
     for name in fields:
-        if not any(hasattr(kind, name) for kind in ALL if not kinds or issubclass(kind, kinds)):
+        if not any(hasattr(kind, name) for kind in KINDS if not kinds or issubclass(kind, kinds)):
             raise NotifyConfigError(
                 "expect",
                 f"no such event has an attribute {name!r}, so none would match",

@@ -33,11 +33,11 @@ def change_of(event: Any) -> Change | None:
     return Change(event.table.name, type(event).__name__[0], event.identity[0], values["token"])
 
 
-class Told(NamedTuple):
-    """A Gap.
+class ReceivedGap(NamedTuple):
+    """A Gap that a listener has received.
 
-    :ivar since: nothing that was committed before is missing; ``arrived`` when it came, both by
-        ``time.time()``.
+    :ivar since: nothing that was committed before is missing, by ``time.time()``.
+    :ivar arrived: when it came, by ``time.time()``.
     """
 
     since: float
@@ -48,29 +48,29 @@ class Told(NamedTuple):
 
 @dataclass
 class Stream:
-    """What one listener has given, from one start to one stop.
+    """What one listener has yielded, from one start to one stop.
 
+    :ivar started: when start() had returned, by ``time.time()``.
+    :ivar complete: whether the last row of each table has come.
     :ivar events: changes and gaps in their order.
-    :ivar started: when start() had returned; ``complete`` whether the last row of each table has
-        come.
-    :ivar errors: what it raised.
+    :ivar errors: what the listener raised.
     """
 
     relations: frozenset[str]
     started: float
     complete: bool = False
-    events: list[Change | Told] = field(default_factory=list)
+    events: list[Change | ReceivedGap] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     @property
-    def gaps(self) -> list[Told]:
-        return [event for event in self.events if isinstance(event, Told)]
+    def gaps(self) -> list[ReceivedGap]:
+        return [event for event in self.events if isinstance(event, ReceivedGap)]
 
 
 class Listening:
     """A listener in a thread, which may be stopped and started again.
 
-    :ivar streams: what it gave, one for each start.
+    :ivar streams: what it has yielded, one stream for each start.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Listening:
         self._kind.close()
 
     def start(self) -> None:
-        """Start it; tries again while there is no server to connect to."""
+        """Start the listener, and try again while there is no server to connect to."""
         until = time.monotonic() + 30
         while True:
             self._listener = self._kind.listener(
@@ -136,7 +136,9 @@ class Listening:
             for event in listener:
                 if isinstance(event, Gap):
                     stream.events.append(
-                        Told(event.since.timestamp(), time.time(), event.reason, event.detail)
+                        ReceivedGap(
+                            event.since.timestamp(), time.time(), event.reason, event.detail
+                        )
                     )
                 elif (change := change_of(event)) is not None:
                     stream.events.append(change)
@@ -146,7 +148,7 @@ class Listening:
             stream.errors.append(repr(error))
 
     def has_ended(self) -> bool:
-        """Whether each table's last row has come."""
+        """Return whether the last row of each table has come, or the listener has failed."""
         stream = self.streams[-1]
         ended = {
             event.relation

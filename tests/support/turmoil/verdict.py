@@ -15,7 +15,7 @@ from math import inf
 from typing import NamedTuple
 
 from .load import Change, Outcome
-from .readers import END, Stream, Told
+from .readers import END, ReceivedGap, Stream
 
 SLACK = 0.01
 """Seconds by which the clocks of two threads may seem to differ."""
@@ -194,7 +194,7 @@ class Judge:
         return when.earliest >= stream.started and when.latest <= until
 
     def _judge_entry(
-        self, name: str, line: Line, entry: Entry, delivered: int, gaps: Sequence[Told]
+        self, name: str, line: Line, entry: Entry, delivered: int, gaps: Sequence[ReceivedGap]
     ) -> None:
         if entry.silent and not delivered:
             covered = self._covers(gaps, entry)
@@ -212,7 +212,7 @@ class Judge:
             line.lost += 1
             self._find(name, "LOST", entry)
 
-    def _covers(self, gaps: Sequence[Told], entry: Entry) -> bool:
+    def _covers(self, gaps: Sequence[ReceivedGap], entry: Entry) -> bool:
         when = self._outcomes[entry.transaction]
         return any(
             gap.since <= when.latest + SLACK and gap.arrived >= when.earliest - SLACK
