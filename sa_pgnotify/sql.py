@@ -14,7 +14,19 @@ from sqlalchemy import Connection, String
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.orm import scoped_session
 
-__all__ = ["RENDERING", "catalog_name", "dollar_quoted", "literal", "quote", "quote_always"]
+__all__ = [
+    "RENDERING",
+    "Execute",
+    "catalog_name",
+    "dollar_quoted",
+    "execute_on",
+    "literal",
+    "quote",
+    "quote_always",
+    "schema_translation",
+    "sqlstate_of",
+    "unscoped",
+]
 
 # "named": a dialect that neither doubles percent signs nor writes placeholders, so that PostgreSQL
 # can read its text as it is. Backslashes stay single, as under standard_conforming_strings, which
@@ -85,3 +97,8 @@ def schema_translation(bind: Any) -> Callable[[str | None], str | None]:
 def unscoped(bind: Any) -> Any:
     """Return the session behind a ``scoped_session``; anything else as it is."""
     return bind() if isinstance(bind, scoped_session) else bind
+
+
+def sqlstate_of(error: BaseException | None) -> str | None:
+    """Return PostgreSQL's code of an error that a driver raised; None if it has none."""
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)

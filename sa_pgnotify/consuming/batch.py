@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from ..events.changes import Change
 from ..events.kinds import Gap
 from ..log.snapshots import Position
+from ..sql import sqlstate_of
 from .chunks import Chunk
 
 __all__ = ["OpenBatch"]
@@ -91,7 +92,7 @@ class OpenBatch:
         """
         if not isinstance(error, DBAPIError) or not self.patience:
             return None
-        code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+        code = sqlstate_of(error.orig)
         if code not in TIMEOUTS and not (
             error.connection_invalidated and monotonic() - self.begun >= self.patience
         ):

@@ -7,7 +7,7 @@ task in its event loop. It may import only the modules at the package's root.
 
 from __future__ import annotations
 
-from .connecting import connect, errors_of, sqlstate_of
+from .connecting import connect, errors_of
 from .interface import Arrived, ListenConnection, Read, TextReader
 
 __all__ = [
@@ -17,5 +17,4 @@ __all__ = [
     "TextReader",
     "connect",
     "errors_of",
-    "sqlstate_of",
 ]

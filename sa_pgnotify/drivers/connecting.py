@@ -16,7 +16,7 @@ from ..errors import ListenUnavailable
 from .interface import ListenConnection
 from .known import module_of
 
-__all__ = ["connect", "errors_of", "sqlstate_of"]
+__all__ = ["connect", "errors_of"]
 
 
 def connect(engine: Engine) -> ListenConnection:
@@ -59,8 +59,3 @@ def errors_of(engine: Engine) -> tuple[type[Exception], ...]:
     attempt to connect."""
     errors: tuple[type[Exception], ...] = module_of(engine).ERRORS
     return (*errors, ListenUnavailable)
-
-
-def sqlstate_of(error: BaseException) -> str | None:
-    """Return PostgreSQL's code of an error that a driver raised; None if it has none."""
-    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)

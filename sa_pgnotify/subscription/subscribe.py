@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Dialect, Engine, Table
 
-from ..drivers import ListenConnection, TextReader, sqlstate_of
+from ..drivers import ListenConnection, TextReader
 from ..errors import ListenUnavailable, NotifyConfigError, TriggersMissing
 from ..events.decoding import TableDecoder
 from ..events.stream import Route
 from ..log.tail import Tail
 from ..marking.sources import TableInterest, Wanted
 from ..protocol.presence import Presence, holders
-from ..sql import schema_translation
+from ..sql import schema_translation, sqlstate_of
 from ..states import State, States
 from ..triggers.catalog import Installed, installed, marked_sets
 from ..triggers.column_sql import FAMILIES

@@ -21,6 +21,7 @@ from sqlalchemy.sql.compiler import DDLCompiler
 
 from ..errors import NotifyConfigError
 from ..marking.spec import marking_of
+from ..sql import sqlstate_of
 from .install_statement import InstallStatements
 from .trigger_set import TriggerSet, trigger_set
 
@@ -54,8 +55,7 @@ class TriggerStatement(ExecutableDDLElement):
         try:
             return super()._execute_on_connection(connection, distilled_params, execution_options)  # type: ignore[no-untyped-call]
         except DBAPIError as error:
-            code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-            if code == _WRONG_OBJECT_TYPE:
+            if sqlstate_of(error.orig) == _WRONG_OBJECT_TYPE:
                 what = str(error.orig).partition("\n")[0]
                 raise NotifyConfigError(
                     self.triggers.table,
