@@ -13,7 +13,7 @@ from ..errors import PgNotifyError
 from ..log.origin import origin_of, resolve
 from ..log.retention import LogState
 from ..log.retention import prune as prune_log
-from ..log.snapshots import Position
+from ..log.snapshots import Position, together
 from ..log.tables import LogNames
 from ..marking.sources import expand
 from ..protocol.channels import RELATION
@@ -46,7 +46,7 @@ def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str |
         stored = replace(table.load_known(execute), origin=origin_of(execute, names))
         at = resolve(execute, names, place)
         if not at.tables:
-            at = replace(at, tables=tuple((name, None) for name in stored.known))
+            at = replace(at, tables=together(stored.known))
         # A table that was not read together with the change begins where the window of the change
         # did, so that none of its changes is missed.
         keep = {

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..drivers import ListenConnection
 from ..errors import NotifyConfigError
 from ..log.origin import current_position, resolve
-from ..log.snapshots import Position
+from ..log.snapshots import Position, together
 from ..log.tables import LogNames
 from ..log.tail import LOST_TO_RESTORE
 from ..sql import Execute
@@ -72,8 +72,7 @@ class Checkpoint:
         # A consumer that had a position in a log that was created again has lost it.
         start, origin = (self._start, ahead.origin) if self.position is None else ("now", "")
         lost = ahead.tail.losses.before(execute)
-        tables = tuple((name, None) for name in sorted(ahead.sources))
-        at = replace(resolve(execute, names, start), tables=tables)
+        at = replace(resolve(execute, names, start), tables=together(ahead.sources))
         self.table.create(execute, origin, at, lost)
 
     def _refuse_other_parts(self, execute: Execute) -> None:
@@ -115,8 +114,8 @@ class Checkpoint:
         at, lost = stored.position, stored.lost
         if stored.origin:  # else the position is valid, and one of its tables has lost its place
             lost = ahead.tail.losses.before(connection.execute)
-            tables = tuple((name, None) for name in at.names)
-            at = Position(current_position(connection.execute).last, tables=tables)
+            now = current_position(connection.execute)
+            at = Position(now.last, tables=together(at.names))
             ahead.tail.go_to(at, lost)
         ahead.add_gap(LOST_TO_RESTORE, at, lost=lost)
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from ..protocol.wire import RS
 from ..sql import Execute
-from .snapshots import HERE, Position, Snapshot, Tables
+from .snapshots import HERE, Position, Snapshot, together
 from .tables import LogNames
 from .witnesses import Witnesses
 
@@ -148,7 +148,7 @@ class LogReader:
         self._log = names.rows
         self._removed = f"(SELECT removed FROM {names.head} WHERE id = 0)"
         self._witnesses = Witnesses(names)
-        self._wanted = None if relations is None else _together(relations)
+        self._wanted = None if relations is None else together(relations)
         self.position = position
         self.go_to(position)
 
@@ -160,7 +160,7 @@ class LogReader:
 
     @relations.setter
     def relations(self, names: Iterable[str]) -> None:
-        self._wanted = _together(names)
+        self._wanted = together(names)
         if self.position.target is None:
             self.position = replace(self.position, tables=self._wanted)
 
@@ -337,7 +337,7 @@ class LogReader:
         return rows
 
     def _close(self, target: Snapshot) -> None:
-        tables = _together(self.position.names) if self._wanted is None else self._wanted
+        tables = together(self.position.names) if self._wanted is None else self._wanted
         self.position = Position(str(target), tables=tables)
         self._window, self._finished = None, False
 
@@ -359,8 +359,3 @@ def _in_order(found: Iterable[_NewRow]) -> list[_PageRow]:
         )
         for row in found
     )
-
-
-def _together(names: Iterable[str]) -> Tables:
-    """Return tables that are read from one place."""
-    return tuple((name, None) for name in sorted(names))

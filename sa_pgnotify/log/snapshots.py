@@ -8,11 +8,12 @@ snapshots.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..sql import literal
 
-__all__ = ["HERE", "Position", "Snapshot", "Tables", "beginning"]
+__all__ = ["HERE", "Position", "Snapshot", "Tables", "beginning", "together"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,11 @@ def beginning(removed: int) -> Snapshot:
 Tables = tuple[tuple[str, str | None], ...]
 """Tables by their names in messages, in order; each with the snapshot from which it is read, or None
 for the position's own ``last``."""
+
+
+def together(names: Iterable[str]) -> Tables:
+    """Return tables that are read from one place."""
+    return tuple((name, None) for name in sorted(names))
 
 
 @dataclass(frozen=True, slots=True)
