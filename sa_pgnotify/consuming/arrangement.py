@@ -9,9 +9,9 @@ stores them. Nothing is moved before everything that was read is given out and c
 from __future__ import annotations
 
 from ..drivers import ListenConnection
-from ..drivers.waiting import Waiting
 from ..log.snapshots import Position
 from ..log.tail import LOST_TO_RESTORE
+from ..subscription.link import Link
 from .checkpoint import Checkpoint
 from .places import arrange, is_arranged
 from .position_lock import LOCKED_SECONDS, PositionLock
@@ -25,12 +25,12 @@ class Arrangement:
     """Brings the tables of one consumer to one position."""
 
     def __init__(
-        self, checkpoint: Checkpoint, ahead: ReadAhead, lock: PositionLock, waiting: Waiting
+        self, checkpoint: Checkpoint, ahead: ReadAhead, lock: PositionLock, link: Link
     ) -> None:
         self._checkpoint = checkpoint
         self._ahead = ahead
         self._lock = lock
-        self._waiting = waiting
+        self._link = link
         self._is_checked = False
 
     def recheck(self) -> None:
@@ -79,7 +79,7 @@ class Arrangement:
         execute, table = connection.execute, self._checkpoint.table
         if not table.arrange(execute, stored, position, keep=keep, origin=origin):
             self._lock.note_locked(execute, table)
-            self._waiting.wait(None, LOCKED_SECONDS)
+            self._link.waiting.wait(None, LOCKED_SECONDS)
             ahead.tail.wake()
             return None
         self._lock.note_free()

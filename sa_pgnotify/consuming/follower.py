@@ -11,12 +11,9 @@ It is written as if it blocked, as :mod:`sa_pgnotify.listening.receiver` is.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-
-from sqlalchemy import Engine
+from collections.abc import Iterable
 
 from ..drivers import ListenConnection
-from ..drivers.waiting import Waiting
 from ..events.decoding import TableDecoder
 from ..events.stream import EventStream
 from ..log.snapshots import Position
@@ -24,6 +21,7 @@ from ..log.tables import LogNames, LogSettings
 from ..log.tail import Tail
 from ..sql import Execute
 from ..states import States
+from ..subscription.link import Link
 from .arrangement import Arrangement
 from .checkpoint import Checkpoint
 from .chunks import Chunk
@@ -40,26 +38,22 @@ class Follower:
     """Follows the log for one consumer.
 
     :param start: where a new name begins, or a table that is new under the name.
-    :param stopped: returns whether reading should stop.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        link: Link,
         key: ConsumerKey,
-        stream: EventStream,
-        states: States,
         settings: LogSettings,
         start: str | Position,
-        waiting: Waiting,
-        stopped: Callable[[], bool],
+        states: States,
     ) -> None:
-        self._ahead = ReadAhead(engine, key, stream, stopped)
+        self._ahead = ReadAhead(link, key, EventStream(states))
         self._checkpoint = Checkpoint(key, start, self._ahead)
         self._lock = PositionLock(states)
-        self._arrangement = Arrangement(self._checkpoint, self._ahead, self._lock, waiting)
+        self._arrangement = Arrangement(self._checkpoint, self._ahead, self._lock, link)
         self._standby = Standby(states)
-        self._pruning = Pruning(engine, settings, states)
+        self._pruning = Pruning(link, settings, states)
 
     def use(self, log: LogNames, sources: dict[str, TableDecoder]) -> None:
         """Read the tables ``sources``, by their names in messages, from ``log``."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine
-
-from ..drivers import ListenConnection, errors_of
+from ..drivers import ListenConnection
 from ..log.losses import Losses
 from ..log.retention import prune
 from ..log.tables import LogNames, LogSettings
 from ..states import State, States
+from ..subscription.link import Link
 
 __all__ = ["Pruning"]
 
@@ -16,8 +15,8 @@ __all__ = ["Pruning"]
 class Pruning:
     """Empties the change log for one consumer; each problem is reported once, and its end."""
 
-    def __init__(self, engine: Engine, settings: LogSettings, states: States) -> None:
-        self._engine = engine
+    def __init__(self, link: Link, settings: LogSettings, states: States) -> None:
+        self._link = link
         self._settings = settings
         self._states = states
         self._problem: str | None = None
@@ -28,7 +27,7 @@ class Pruning:
             self._states.report(State.LOSSES_UNSEEN, problem)
         try:
             state = prune(connection.execute, names, self._settings)
-        except errors_of(self._engine) as error:
+        except self._link.errors as error:
             if connection.closed:
                 raise
             self._report(f"the change log is not emptied: {str(error).partition(chr(10))[0]}")

@@ -13,8 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import Engine
-
 from ..drivers import ListenConnection
 from ..events.decoding import TableDecoder
 from ..events.stream import EventStream
@@ -22,6 +20,7 @@ from ..log.reader import LogRow
 from ..log.snapshots import Position
 from ..log.tables import LogNames
 from ..log.tail import Tail
+from ..subscription.link import Link
 from ..subscription.subscribe import read_again
 from .chunks import Chunk, cut, decode
 from .positions import ConsumerKey
@@ -36,18 +35,14 @@ consumer."""
 class ReadAhead:
     """Reads and decodes the log for one consumer.
 
-    :param stopped: returns whether reading should stop.
     :ivar sources: the tables that are wanted, by their names in messages.
     :ivar chunks: decoded changes that were not given out yet.
     """
 
-    def __init__(
-        self, engine: Engine, key: ConsumerKey, stream: EventStream, stopped: Callable[[], bool]
-    ) -> None:
-        self._engine = engine
+    def __init__(self, link: Link, key: ConsumerKey, stream: EventStream) -> None:
+        self._link = link
         self._key = key
         self._stream = stream
-        self._stopped = stopped
         self.sources: dict[str, TableDecoder] = {}
         self.chunks: deque[Chunk] = deque()
         self._rows: deque[LogRow] = deque()  # read, and not decoded yet
@@ -130,7 +125,7 @@ class ReadAhead:
         """
         ready = sum(len(chunk.events) for chunk in self.chunks)
         until = time.monotonic() + FILL_SECONDS
-        while ready < size and not self._stopped() and time.monotonic() < until:
+        while ready < size and not self._link.stopping and time.monotonic() < until:
             if not self._rows and not (may_read() and self._read_page(connection)):
                 break
             chunk = self._decode(connection, self._rows.popleft())
@@ -154,6 +149,6 @@ class ReadAhead:
         items = stream.logged([row], self.sources)
         if stream.outdated:
             items = stream.renewed(
-                read_again(connection, self._engine, stream.outdated.values()), items
+                read_again(connection, self._link.engine, stream.outdated.values()), items
             )
         return decode(row, items, stream, self._key, connection.read)

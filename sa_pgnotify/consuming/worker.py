@@ -16,7 +16,6 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from ..drivers import ListenConnection
 from ..drivers.waiting import Waiting
 from ..errors import PgNotifyError, TriggersMissing
-from ..events.stream import EventStream
 from ..log.snapshots import Position
 from ..states import OnState, State, States
 from ..subscription.link import Link
@@ -58,16 +57,7 @@ class Worker:
         self._states = states = States(f"consumer {key}", engine, on_state)
         self._batch_size = batch_size
         self.link = link = Link(engine, waiting, heartbeat, states)
-        self._follower = follower = Follower(
-            engine,
-            key,
-            EventStream(states),
-            states,
-            settings_of(entities),
-            start,
-            waiting,
-            lambda: link.stopping,
-        )
+        self._follower = follower = Follower(link, key, settings_of(entities), start, states)
         self._upkeep = Upkeep(link, follower, entities, heartbeat, states)
         policy = FailurePolicy(engine, on_error, states)
         self.transactions = Transactions(link, key, follower, policy, make_session, batch_size)
