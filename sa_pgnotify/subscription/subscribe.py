@@ -8,7 +8,7 @@ reported later.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Dialect, Engine, Table
@@ -18,7 +18,7 @@ from ..errors import ListenUnavailable, NotifyConfigError, TriggersMissing
 from ..events.decoding import TableDecoder
 from ..events.stream import Route
 from ..log.tail import Tail
-from ..marking.sources import TableInterest, Wanted
+from ..marking.sources import Wanted
 from ..protocol.presence import Presence, holders
 from ..sql import schema_translation, sqlstate_of
 from ..states import State, States
@@ -85,7 +85,7 @@ def build_routes(
         the tables may come back.
     """
     routes: dict[str, Route] = {}
-    decoder = _decoders(inspection.installed, connection, dialect)
+    readers = _readers(inspection.installed, connection)
     for table, triggers in inspection.sets.items():
         if (there := inspection.installed.get(triggers)) is None:
             _keep(routes, known, table)
@@ -99,7 +99,17 @@ def build_routes(
                 "two of the sources are this table, from two MetaData",
                 "Listen to one of them",
             )
-        route.sources[there.relation] = decoder(table, wanted.tables[table], triggers)
+        interest = wanted.tables[table]
+        route.sources[there.relation] = TableDecoder(
+            table,
+            interest.mapper,
+            interest.accepts,
+            triggers.marking.key,
+            dialect,
+            there.types,
+            readers,
+            _families(there),
+        )
     for channel in wanted.channels:
         routes.setdefault(channel, Route({}, plain=True))
     return routes
@@ -112,28 +122,6 @@ def _keep(routes: dict[str, Route], known: Mapping[str, Route], table: Table) ->
             if source.table is table:
                 kept = routes.setdefault(channel, replace(route, sources={}))
                 kept.sources.setdefault(relation, source)
-
-
-def _decoders(
-    found: Mapping[TriggerSet, Installed], connection: ListenConnection, dialect: Dialect
-) -> Callable[[Table, TableInterest, TriggerSet], TableDecoder]:
-    """Return a function that makes the decoder of a table which exists."""
-    readers = _readers(found, connection)
-
-    def decoder(table: Table, interest: TableInterest, triggers: TriggerSet) -> TableDecoder:
-        there, key = found[triggers], triggers.marking.key
-        return TableDecoder(
-            table,
-            interest.mapper,
-            interest.accepts,
-            key,
-            dialect,
-            there.types,
-            readers,
-            _families(there),
-        )
-
-    return decoder
 
 
 def _readers(
