@@ -27,8 +27,3 @@ class Backoff:
     def settled(self) -> None:
         """Begin anew with the next loss, because the connection does its work."""
         self._attempts = 0
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether no attempt has failed since the connection last did its work."""
-        return self._attempts == 0
