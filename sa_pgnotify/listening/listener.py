@@ -72,7 +72,6 @@ class Listener(BaseListener):
         self._thread: ReceiverThread | None = None
         self._starting = threading.Lock()
         self._starter = os.getpid()
-        self._direct_read: DirectRead | None = None
         self._taker: ThreadTaker | None = None
         self._finalizer = weakref.finalize(self, _nothing)
 
@@ -116,8 +115,7 @@ class Listener(BaseListener):
         )
         direct_read = DirectRead(receiver.buffer, receiver.continuity, waiting)
         receiver.direct_read = direct_read
-        self._taker = ThreadTaker(receiver, direct_read)
-        self._direct_read, self._receiver = direct_read, receiver
+        self._taker, self._receiver = ThreadTaker(receiver, direct_read), receiver
         return receiver
 
     def stop(self) -> None:
@@ -127,12 +125,10 @@ class Listener(BaseListener):
 
         Only an attempt to connect that is under way cannot be broken off: its thread ends with it.
         """
-        receiver, direct_read, thread = self._receiver, self._direct_read, self._thread
-        if receiver is not None and direct_read is not None:
+        receiver, taker, thread = self._receiver, self._taker, self._thread
+        if receiver is not None and taker is not None:
             receiver.stop()
-            direct_read.stop()
-            if self._taker is not None:
-                self._taker.close()
+            taker.stop()
             if thread is not None:
                 thread.wait()
 

@@ -84,6 +84,12 @@ class ThreadTaker:
             wakeup.set()  # for what has arrived already
         return self._wakeup.fileno()
 
+    def stop(self) -> None:
+        """End the wait of a receiver that was stopped, and close the descriptor. Safe from any thread,
+        from a signal handler, and twice."""
+        self._direct_read.stop()
+        self.close()
+
     def close(self) -> None:
         """Close the descriptor."""
         wakeup, self._wakeup = self._wakeup, None

@@ -84,7 +84,7 @@ class At:
 
 
 def lent(listener) -> bool:
-    return listener._direct_read._loan is not None
+    return listener._receiver.direct_read._loan is not None
 
 
 @pytest.fixture
