@@ -29,14 +29,7 @@ from sa_pgnotify import (
 from sa_pgnotify.log import retention
 from sa_pgnotify.triggers.templates import v1_log
 
-pytestmark = pytest.mark.undisturbed
-
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch):
-    """Slots of four rows, so that sixteen changes fill them all."""
-    monkeypatch.setattr(v1_log, "SLOT_BITS", 2)
-    monkeypatch.setattr(retention, "SLOT_BITS", 2)
+pytestmark = [pytest.mark.undisturbed, pytest.mark.usefixtures("small_slots")]
 
 
 def test_the_state_names_a_dead_consumer(engine):

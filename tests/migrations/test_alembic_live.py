@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from installed import marked_tables
 from receiving import received, take, until_end
-from revisions import apply, autogenerate, differences, orders_with, upgrade
+from revisions import apply, autogenerate, differences, upgrade
 from statements import run
 
 from sa_pgnotify import (
@@ -69,8 +70,8 @@ BODY_ONLY = {
 def test_replacing_the_function_waits_for_nobody(engine, statement, spec):
     """Where only the function's body changes, an idle transaction on the table does not hold up the
     migration, nor the migration anyone: readers and writers go on while it is open."""
-    upgrade(engine, orders_with(NotifySpec()))
-    revision = autogenerate(engine, orders_with(spec))
+    upgrade(engine, marked_tables(NotifySpec()))
+    revision = autogenerate(engine, marked_tables(spec))
     with engine.connect() as idle:
         idle.exec_driver_sql(statement)
         for code in (revision.upgrade, revision.downgrade):
@@ -84,7 +85,7 @@ def test_replacing_the_function_waits_for_nobody(engine, statement, spec):
                 )
         idle.commit()
     apply(engine, revision.upgrade)
-    assert differences(engine, orders_with(spec)) == []
+    assert differences(engine, marked_tables(spec)) == []
 
 
 ADDED = {
@@ -97,8 +98,8 @@ ADDED = {
 def test_adding_a_trigger_does_not_block_readers(engine, before, after):
     """A trigger that has to be added waits for writers and makes writers wait, but neither for nor
     of readers."""
-    upgrade(engine, orders_with(before))
-    code = autogenerate(engine, orders_with(after)).upgrade
+    upgrade(engine, marked_tables(before))
+    code = autogenerate(engine, marked_tables(after)).upgrade
     with engine.connect() as idle:
         idle.exec_driver_sql("SELECT * FROM orders")
         with migrating(engine, code) as migration:
@@ -107,8 +108,8 @@ def test_adding_a_trigger_does_not_block_readers(engine, before, after):
             with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
                 hurried(engine, "INSERT INTO orders VALUES (1, 'x')")
         idle.exec_driver_sql("SELECT * FROM orders")
-    assert differences(engine, orders_with(after)) == []
-    (table,) = orders_with(after).tables.values()
+    assert differences(engine, marked_tables(after)) == []
+    (table,) = marked_tables(after).tables.values()
     assert [
         type(event) for event in received(engine, table, "INSERT INTO orders VALUES (1, 'x')")
     ] == [Inserted]
@@ -117,8 +118,8 @@ def test_adding_a_trigger_does_not_block_readers(engine, before, after):
 def test_an_alter_that_cannot_lock_changes_nothing(engine):
     """Where a trigger must be added and a writer is idle in its transaction, lock_timeout ends the
     migration, and nothing has changed."""
-    upgrade(engine, orders_with(NotifySpec(operations=("insert",))))
-    after = orders_with(NotifySpec(operations=("insert", "update"), values="all"))
+    upgrade(engine, marked_tables(NotifySpec(operations=("insert",))))
+    after = marked_tables(NotifySpec(operations=("insert", "update"), values="all"))
     proposed = autogenerate(engine, after).upgrade
     with engine.connect() as idle:
         idle.exec_driver_sql("INSERT INTO orders VALUES (1, 'idle')")
@@ -127,7 +128,7 @@ def test_an_alter_that_cannot_lock_changes_nothing(engine):
             migrating(engine, proposed),
         ):
             pass
-    assert differences(engine, orders_with(NotifySpec(operations=("insert",)))) == []
+    assert differences(engine, marked_tables(NotifySpec(operations=("insert",)))) == []
     assert autogenerate(engine, after).upgrade == proposed
 
 
@@ -136,7 +137,7 @@ def test_a_table_that_was_renamed_before_its_triggers_were_altered(engine, caplo
     """Its triggers go on telling, on their channel; a listener that knows the new name hears them,
     and warns of the function."""
     spec = NotifySpec(channel=channel)
-    upgrade(engine, orders_with(spec))
+    upgrade(engine, marked_tables(spec))
     run(engine, "ALTER TABLE orders RENAME TO purchases")
     purchases = sa.Table(
         "purchases",
@@ -160,7 +161,10 @@ def gap(event: Any) -> tuple[str, str]:
 def test_a_channel_that_changes_is_told(engine, former, later):
     """A running listener is told of a gap when the triggers begin to tell on another channel, and
     hears them there."""
-    before, after = orders_with(NotifySpec(channel=former)), orders_with(NotifySpec(channel=later))
+    before, after = (
+        marked_tables(NotifySpec(channel=former)),
+        marked_tables(NotifySpec(channel=later)),
+    )
     upgrade(engine, before)
     with Listener(engine, before.tables["orders"]) as listener:
         run(engine, "INSERT INTO orders VALUES (1)")
@@ -179,10 +183,10 @@ def test_a_channel_that_changes_is_told(engine, former, later):
 def test_triggers_that_go_are_told(engine):
     """A running listener is told, and why, when the triggers of its table are dropped; and hears
     them when they are back."""
-    marked = orders_with(NotifySpec())
+    marked = marked_tables(NotifySpec())
     upgrade(engine, marked)
     with Listener(engine, marked.tables["orders"]) as listener:
-        revision = upgrade(engine, orders_with(None))
+        revision = upgrade(engine, marked_tables(None))
         reason, detail = gap(take(listener, 1)[0])
         assert (
             reason == "reconnected" and "function sa_pgnotify_orders of orders is missing" in detail
@@ -194,7 +198,7 @@ def test_triggers_that_go_are_told(engine):
 
 def test_other_changes_are_no_gap(engine):
     """Options that leave the channel as it is go by unnoticed; only what is told changes."""
-    marked = orders_with(NotifySpec())
+    marked = marked_tables(NotifySpec())
     upgrade(engine, marked)
     with Listener(engine, marked.tables["orders"], "end_of_test") as listener:
         for spec in (
@@ -203,6 +207,6 @@ def test_other_changes_are_no_gap(engine):
             NotifySpec(update_of=("status",)),
             NotifySpec(),
         ):
-            upgrade(engine, orders_with(spec))
+            upgrade(engine, marked_tables(spec))
         run(engine, "INSERT INTO orders VALUES (1)")
         assert [type(event) for event in until_end(engine, listener)] == [Inserted]

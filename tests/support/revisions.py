@@ -188,16 +188,3 @@ def marked(engine: sa.Engine) -> set[str]:
     with engine.connect() as connection:
         sql = "SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE 'sa\\_pgnotify\\_%'"
         return set(connection.scalars(sa.text(sql)))
-
-
-def orders_with(spec: NotifySpec | None) -> sa.MetaData:
-    metadata = sa.MetaData()
-    table = sa.Table(
-        "orders",
-        metadata,
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("status", sa.Text),
-    )
-    if spec is not None:
-        notify_on_change(table, spec)
-    return metadata
