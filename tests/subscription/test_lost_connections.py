@@ -23,11 +23,7 @@ from sa_pgnotify.subscription.probe import greet
 
 @pytest.fixture
 def crashing() -> Iterator[Server]:
-    """A server of its own, which writes its log to the disk only when a transaction commits."""
     with data_folder() as data, Server(data) as server:
-        with server.engine.connect() as connection:
-            connection.exec_driver_sql("ALTER SYSTEM SET wal_writer_delay = '10s'")
-            connection.exec_driver_sql("SELECT pg_reload_conf()")
         yield server
 
 
@@ -79,6 +75,7 @@ def test_ids_that_a_crash_gives_again_are_no_place_that_was_passed(crashing, ord
     with Listener(engine, orders, heartbeat=0.1) as listener:
         run(engine, "INSERT INTO orders VALUES (0)")
         take(listener, 1)
+        crashing.hold_log()
         with engine.connect() as connection:
             for i in range(20):
                 connection.exec_driver_sql(f"INSERT INTO orders VALUES ({100 + i})")
@@ -91,8 +88,7 @@ def test_ids_that_a_crash_gives_again_are_no_place_that_was_passed(crashing, ord
         while tail.reader.snapshot.xmax <= last:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        crashing.down("immediate")
-        crashing.up()
+        crashing.crash()
         for i in range(1, 11):
             run(engine, f"INSERT INTO orders VALUES ({i})")
         assert [event.identity for event in take(listener, 10)] == [(i,) for i in range(1, 11)]
@@ -112,16 +108,10 @@ def write_unsafely(engine: Any, first: int, last: int) -> None:
 @contextmanager
 def crash(server: Server) -> Iterator[Callable[[], None]]:
     """What is written in the block without waiting for the disk is gone when that is called."""
-
-    def lose() -> None:
-        server.down("immediate")
-        server.up()
-
     with server.engine.connect() as connection:
-        connection.exec_driver_sql("ALTER SYSTEM SET wal_writer_flush_after = '1GB'")
-        connection.exec_driver_sql("SELECT pg_reload_conf()")
         connection.exec_driver_sql("CHECKPOINT")
-    yield lose
+    server.hold_log()
+    yield server.crash
 
 
 @contextmanager

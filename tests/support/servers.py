@@ -7,6 +7,7 @@ import fcntl
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -99,6 +100,7 @@ class Server:
         self._version = version or chosen()
         self._programs = programs(self._version)
         self._user = _system_user()
+        self._log_writer: int | None = None
         self.url = URL.create(
             "postgresql+psycopg2", "postgres", database="postgres", query={"host": str(data)}
         )
@@ -137,6 +139,24 @@ class Server:
     def down(self, mode: str) -> None:
         """Stop it, in pg_ctl's mode ``fast`` or ``immediate``."""
         self._pg_ctl("-m", mode, "stop")
+
+    def hold_log(self) -> None:
+        """Keep commits off the disk that do not wait for it: until ``crash`` the process that
+        writes them stands still. Its settings only delay it, and before PostgreSQL 17 each full
+        page of the log woke it."""
+        with self.engine.connect() as connection:
+            self._log_writer = connection.exec_driver_sql(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
+            ).scalar_one()
+        os.kill(self._log_writer, signal.SIGSTOP)
+
+    def crash(self) -> None:
+        """Stop it at once, without a checkpoint, and start it again."""
+        if self._log_writer is not None:  # it could not obey a stop
+            os.kill(self._log_writer, signal.SIGKILL)
+            self._log_writer = None
+        self.down("immediate")
+        self.up()
 
     def up(self) -> None:
         """Start it, or start it again, where it was."""

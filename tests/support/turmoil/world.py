@@ -167,8 +167,7 @@ class World:
         proxy.flow()
 
     def _crash(self) -> None:
-        self.primary.down("immediate")
-        self.primary.up()
+        self.primary.crash()
 
     def _crash_prepared(self, chance: random.Random) -> None:
         self.hold.set()
@@ -182,19 +181,12 @@ class World:
     def _crash_losing(self, chance: random.Random) -> None:
         """The commits of the last moments have not reached the disk, and their transaction ids are
         given anew."""
-        slow = {
-            "synchronous_commit": "off",
-            "wal_writer_delay": "'10s'",
-            "wal_writer_flush_after": "'1GB'",
-        }
         self.lossy = True
-        self.run(
-            *[f"ALTER SYSTEM SET {name} = {value}" for name, value in slow.items()],
-            "SELECT pg_reload_conf()",
-        )
+        self.run("ALTER SYSTEM SET synchronous_commit = off", "SELECT pg_reload_conf()")
+        self.primary.hold_log()
         time.sleep(chance.uniform(0.3, 1.2))
         self._crash()
-        self.run(*[f"ALTER SYSTEM RESET {name}" for name in slow], "SELECT pg_reload_conf()")
+        self.run("ALTER SYSTEM RESET synchronous_commit", "SELECT pg_reload_conf()")
 
     def _failover(self, chance: random.Random) -> None:
         """The standby takes over; what had not reached it is lost."""
