@@ -147,7 +147,7 @@ def test_seek_within_a_block(engine, Item):
         insert(engine, 1)
         for batch in consumer:
             with batch:
-                with pytest.raises(PgNotifyError, match="Call it behind the block"):
+                with pytest.raises(PgNotifyError, match="Call it after the block"):
                     consumer.seek("beginning")
                 seeking = threading.Thread(target=consumer.seek, args=("beginning",))
                 seeking.start()
@@ -164,7 +164,7 @@ def test_seek_within_a_tasks_block(engine, async_engine, Item):
             insert(engine, 1)
             async for batch in consumer:
                 async with batch:
-                    with pytest.raises(PgNotifyError, match="Call it behind the block"):
+                    with pytest.raises(PgNotifyError, match="Call it after the block"):
                         await consumer.seek("beginning")
                     seeking = asyncio.create_task(consumer.seek("beginning"))
                     await asyncio.sleep(0)
