@@ -76,7 +76,8 @@ class TransactionPart(NamedTuple):
     """The changes of one transaction in a batch.
 
     :ivar transaction_id: PostgreSQL's 64-bit transaction id.
-    :ivar changes: its changes in order; a :class:`~sa_pgnotify.Gap` stands for a change that could not be read.
+    :ivar changes: its changes in order; a :class:`~sa_pgnotify.Gap` stands for a change that could
+        not be read.
     :ivar begins: whether the transaction begins here; else the previous batch has more of it.
     :ivar ends: whether the transaction ends here; else the next batch has more of it.
     """

@@ -113,7 +113,9 @@ class Transactions:
         :raises PgNotifyError: if the batch was finished or rolled back already.
         """
         if work is not self._work:
-            raise PgNotifyError("this batch was finished already, or rolled back: take the next one")
+            raise PgNotifyError(
+                "this batch was finished already, or rolled back: take the next one"
+            )
         work.owner = owner
         return work.session
 

@@ -118,7 +118,7 @@ def test_pooler_that_swallows_notifications(shop, proxied, proxy, monkeypatch):
     ((severity, told),) = about(proxied, "listening")
     assert severity == "problem"
     assert told.startswith(
-        "LISTEN succeeded, but a notification did not arrive within 0 s: a transaction pooler"
+        "LISTEN succeeded, but a notification did not arrive within 0 s: there is a transaction pooler"
     )
     assert "Give the listener an engine that connects to PostgreSQL directly" in told
 

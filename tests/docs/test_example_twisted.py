@@ -215,7 +215,7 @@ def test_an_engine_of_asyncio_is_refused(url):
         code, printed, errors = program.end()
     assert (code, printed) == (1, [])
     assert errors.startswith(
-        "NotifyConfigError: Listener: this engine is asyncio's. Use AsyncListener"
+        "NotifyConfigError: Listener: this is an asyncio engine. Use AsyncListener"
     )
     assert errors.count("\n") == 1
 

@@ -21,7 +21,7 @@ from statements import run
 from sa_pgnotify import Gap, Inserted, Listener, ListenUnavailable, NotifyOnChange
 from sa_pgnotify.drivers.libpq import LibpqConnection
 from sa_pgnotify.drivers.waiting import ThreadWaiting
-from sa_pgnotify.listening.source_list import UNTOLD_SECONDS
+from sa_pgnotify.listening.source_list import SILENT_WRITERS_SECONDS
 from sa_pgnotify.protocol.channels import DEFAULT_CHANNEL, RELATION
 from sa_pgnotify.protocol.presence import LOOK, PRESENT, UNTOLD, Presence, door
 from sa_pgnotify.sql import literal
@@ -317,7 +317,7 @@ def test_a_subscription_does_not_wait_for_a_transaction_that_is_known_to_be_long
     assert (presence.due, presence.has_new) == (20.0 + LOOK, True)
     server.open = {1}
     presence.look(server, presence.due)
-    assert (presence.due > 20.0 + UNTOLD_SECONDS, presence.has_new) == (True, False)
+    assert (presence.due > 20.0 + SILENT_WRITERS_SECONDS, presence.has_new) == (True, False)
 
 
 def test_nothing_is_lost_while_listeners_come_and_go(engine, Item):

@@ -83,7 +83,10 @@ def test_a_stranger_who_holds_the_locks_hides_no_end(engine, Item, Listener, str
         early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
         begun = time.monotonic()
         with Listener(engine, Item) as listener:
-            assert time.monotonic() - begun < sa_pgnotify.listening.source_list.UNTOLD_SECONDS + 3
+            assert (
+                time.monotonic() - begun
+                < sa_pgnotify.listening.source_list.SILENT_WRITERS_SECONDS + 3
+            )
             early.commit()
             assert reasons(*take(listener, 1)) == ["started"]
             for _ in range(3):
@@ -98,7 +101,7 @@ def test_a_stranger_who_holds_the_locks_hides_no_end(engine, Item, Listener, str
 def test_the_gap_comes_before_newer_events_of_the_same_row(engine, Item, Listener, monkeypatch):
     """A writer that waited for the row of a transaction that is followed comes after its Gap,
     however soon it commits."""
-    monkeypatch.setattr(sa_pgnotify.listening.source_list, "UNTOLD_SECONDS", 0.0)
+    monkeypatch.setattr(sa_pgnotify.listening.source_list, "SILENT_WRITERS_SECONDS", 0.0)
     for name in ("LOOK", "LONGEST_DOZE"):
         # so that the look from time to time does not find the end first
         monkeypatch.setattr(sa_pgnotify.protocol.presence, name, 60.0)
