@@ -26,8 +26,8 @@ __all__ = ["EventStream", "Item", "Route", "size_of"]
 
 Item = Message | Gap | Notification
 UNDECODABLE_SECONDS = 60.0
-"""The most lines in the program's log about things that could not be read. Each of these things is
-a ``Gap`` as well."""
+"""The fewest seconds between two lines in the program's log about things that could not be read. Each
+of these things is a ``Gap`` as well."""
 
 
 @dataclass(frozen=True)

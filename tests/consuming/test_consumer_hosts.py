@@ -112,7 +112,7 @@ def _from_thread(consumer):
 
 
 def test_another_loop(engine, async_engine, Item):
-    """Who iterates in another event loop than the one it was started in is told."""
+    """Iterating in another event loop than the one it was started in is an error."""
     loop = asyncio.new_event_loop()
     consumer = AsyncConsumer(async_engine, "c", Item)
     loop.run_until_complete(consumer.start())
