@@ -97,7 +97,7 @@ def test_an_overflow_is_reported_when_it_begins_and_when_it_ends(engine, lines):
         wait_until(lambda: listener.stats.received == 20)
         events = take(listener, 5)
         assert isinstance(events[-1], Gap)
-        # when it is waited for, by who reads the connection himself
+        # The taker waits here, and reads the connection itself.
         threading.Timer(0.3, run, (engine, "NOTIFY b")).start()
         take(listener, 1)
     assert [state for _, _, state in lines()] == [
