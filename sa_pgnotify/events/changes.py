@@ -30,7 +30,7 @@ Identity = tuple[Any, ...]
 
 
 class Change:
-    """One row changed, or one table was emptied; the subclasses tell them apart.
+    """The change of one row, or the emptying of one table. Each kind is a subclass.
 
     :param row: the index of the row in its message.
     """

@@ -338,6 +338,6 @@ def test_what_the_command_line_shows(bad_and_good):
     print_event(Console(file=out), bad)
     assert "name='n1'" in out.getvalue()
     assert f"birthday=<undecodable '{BAD}'>" in out.getvalue()
-    told = json.loads(json_line(bad))
-    assert (told["new"]["name"], "birthday" in told["new"]) == ("n1", False)
-    assert [said.partition(" ")[0] for said in told["undecodable"]] == ["Person.birthday"]
+    delivered = json.loads(json_line(bad))
+    assert (delivered["new"]["name"], "birthday" in delivered["new"]) == ("n1", False)
+    assert [said.partition(" ")[0] for said in delivered["undecodable"]] == ["Person.birthday"]
