@@ -156,9 +156,11 @@ def test_a_position_that_goes_under_a_running_consumer(engine, anew):
             Item.metadata.drop_all(engine)
             Item.metadata.create_all(engine)
             terminate_listener(engine)
-            wait_until(lambda: found[1:] == ["lost_position"])
+            wait_until(lambda: found[1:])
             run(engine, "INSERT INTO items VALUES (2, 1)")
-            wait_until(lambda: found[2:] == [(2,)])
+            wait_until(lambda: found[-1] == (2,))
+            # A gap for the log, and another one if the triggers were seen to have changed before.
+            assert set(found[1:-1]) == {"lost_position"}
             consumer.stop()
         else:
             run(engine, "DELETE FROM sa_pgnotify_consumers")
