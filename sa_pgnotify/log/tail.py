@@ -166,7 +166,7 @@ class Tail:
         """Return the names for which the lock function returned true."""
         assert self._origin is not None
         key = doorbell_key("name", self._origin.split(":")[1])
-        listed = f"unnest(ARRAY[{', '.join(map(literal, names))}]::text[]) AS name"
+        listed = f"pg_catalog.unnest(ARRAY[{', '.join(map(literal, names))}]::text[]) AS name"
         done = execute(f"SELECT name FROM {listed} WHERE pg_catalog.pg_{function}({key})")
         return [name for (name,) in done]
 

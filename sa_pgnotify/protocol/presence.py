@@ -147,10 +147,14 @@ class Presence:
         if not tables and not others:
             return set()
         buckets = (
-            f"SELECT {_bucket('name')} FROM unnest(ARRAY[{', '.join(tables)}]::pg_catalog.name[]) AS name UNION ALL "
-            f"SELECT bucket * {DOORS} FROM generate_series(0, {BUCKETS - 1}) AS bucket, generate_series(1, {others})"
+            f"SELECT {_bucket('name')} FROM pg_catalog.unnest(ARRAY[{', '.join(tables)}]::pg_catalog.name[]) AS name UNION ALL "
+            f"SELECT bucket * {DOORS} FROM pg_catalog.generate_series(0, {BUCKETS - 1}) AS bucket, "
+            f"pg_catalog.generate_series(1, {others})"
         )
-        places = f"SELECT bucket + door AS place FROM ({buckets}) AS b (bucket), generate_series(0, {DOORS - 1}) AS door OFFSET 0"
+        places = (
+            f"SELECT bucket + door AS place FROM ({buckets}) AS b (bucket), "
+            f"pg_catalog.generate_series(0, {DOORS - 1}) AS door OFFSET 0"
+        )
         # of this statement's transaction
         limit = f"SELECT pg_catalog.set_config('lock_timeout', '{LOCK_SECONDS * 1000:.0f}', true)"
         rows = execute(
@@ -171,7 +175,7 @@ class Presence:
         if self._open:
             # By the snapshot and not by the locks, which are released a moment later: by then, later
             # transactions may have been seen.
-            ids = f"unnest(ARRAY[{', '.join(map(str, self._open))}]::bigint[]) AS id"
+            ids = f"pg_catalog.unnest(ARRAY[{', '.join(map(str, self._open))}]::bigint[]) AS id"
             visible = "pg_catalog.pg_visible_in_snapshot(id::text::pg_catalog.xid8, pg_catalog.pg_current_snapshot())"
             for (ended,) in execute(f"SELECT id FROM {ids} WHERE {visible}"):
                 since = self._open.pop(ended)
@@ -208,7 +212,7 @@ WITH locks AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks WHERE granted AND 
   ids AS (SELECT virtualtransaction, transactionid::text::bigint AS xid,
       pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS xmax
     FROM locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND virtualtransaction IN (SELECT * FROM writers))
-SELECT min(xmax + {ahead}) FROM ids GROUP BY virtualtransaction""")
+SELECT pg_catalog.min(xmax + {ahead}) FROM ids GROUP BY virtualtransaction""")
     return [row[0] for row in rows]
 
 
