@@ -41,6 +41,9 @@ def _lock_class(name: str) -> int:
 PRESENT, UNTOLD = _lock_class("present"), _lock_class("untold")
 """The first keys of the advisory locks. The second key holds the channel's bucket and the writer's
 door."""
+ROOM = _lock_class("room")
+"""The first key of an advisory lock that a writer takes and gives back to find out whether the
+server's lock table has room for one more; the second is its process id."""
 BUCKETS, DOORS = 8, 8
 """How many values the two parts of the second key have.
 
@@ -93,12 +96,21 @@ def nobody_listens(door: str) -> str:
     """Return an SQL condition for the trigger: true if nobody listens, and if a listener that comes
     now sees that this transaction sends nothing.
 
+    If somebody listens, COMMIT needs a lock to deliver the notification, and fails if the server's
+    lock table is full. So the condition raises ``out_of_memory`` then, while the trigger can still
+    do without.
+
     :param door: SQL for the second key, as :func:`door` returns it.
     """
     exclusive = f"pg_catalog.pg_try_advisory_lock({PRESENT}, {door})"
     given_back = f"pg_catalog.pg_advisory_unlock({PRESENT}, {door})"
     untold = f"pg_catalog.pg_try_advisory_xact_lock_shared({UNTOLD}, {door})"
-    return f"(CASE WHEN {exclusive} AND {given_back} AND {untold} AND {exclusive} THEN {given_back} ELSE false END)"
+    room = f"{ROOM}, pg_catalog.pg_backend_pid()"
+    some = f"pg_catalog.pg_try_advisory_lock({room}) AND NOT pg_catalog.pg_advisory_unlock({room})"
+    return (
+        f"(CASE WHEN {exclusive} AND {given_back} AND {untold} AND {exclusive} THEN {given_back} "
+        f"ELSE {some} END)"
+    )
 
 
 class Presence:

@@ -17,7 +17,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -94,7 +94,7 @@ EXCEPTION WHEN OTHERS THEN
   EXCEPTION WHEN OTHERS THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
     WHEN OTHERS THEN NULL;
@@ -123,7 +123,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement daa677a51b1b8b3ef9b3224fe457dd9bc2255a3af3f89f0e2e2adef5b2c31284;
+-- sha256 of the statement df4f2acb9501330beaefb415d6f2839cbdf760f49c2275ed1dd4bddc1aa429e4;
 
 -- template version 1: all families
 body := $function$
@@ -144,7 +144,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -221,7 +221,7 @@ EXCEPTION WHEN OTHERS THEN
   EXCEPTION WHEN OTHERS THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
     WHEN OTHERS THEN NULL;
@@ -250,7 +250,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement e5708f717dd1d73cbefc8ca015f47cd04737b2572512809cccbc757fabdb8aa4;
+-- sha256 of the statement 27afab31ea149f916f2ec1809f7900f41e6fe9654eca2cac9afb00fb68c5d5bb;
 
 -- template version 1: every option, awkward names
 body := $function$
@@ -271,7 +271,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname('orders'' 100% :changes	') & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -344,7 +344,7 @@ EXCEPTION WHEN OTHERS THEN
   EXCEPTION WHEN OTHERS THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
     WHEN OTHERS THEN NULL;
@@ -420,7 +420,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement f1617a5b52d21e099bfbdb0f90c03087d086be90f11103d5c699f2cab7731772;
+-- sha256 of the statement 95c3bde54896c593e5ddfe1ac72e0421bad20503c91e5dcccbc809c9b204a9c1;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -441,7 +441,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -494,7 +494,7 @@ EXCEPTION WHEN OTHERS THEN
   EXCEPTION WHEN OTHERS THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
     WHEN OTHERS THEN NULL;
@@ -523,7 +523,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement f86b213a995c5839083996cd0fe9d2517f4f76ed193777f8dc8fb128454815f1;
+-- sha256 of the statement 10a8079afcda7541068d8e5c7583b2f3883e8379554089ba9f9e5838081ce21f;
 
 -- template version 1: discriminator
 body := $function$
@@ -544,7 +544,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -621,7 +621,7 @@ EXCEPTION WHEN OTHERS THEN
   EXCEPTION WHEN OTHERS THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
     WHEN OTHERS THEN NULL;
@@ -650,7 +650,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 563c499f4443aee506f8cdbdef328361330542b366f7460678d3943c6cedbf7e;
+-- sha256 of the statement 71258634b736e15e8ed3595ee8e778a9459d1990b45f4e6660fc12f3b3a1ca38;
 
 -- template version 1: discriminator of another table
 body := $function$
@@ -671,7 +671,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -740,7 +740,7 @@ EXCEPTION WHEN OTHERS THEN
   EXCEPTION WHEN OTHERS THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
     WHEN OTHERS THEN NULL;
@@ -816,7 +816,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 5642a7940f66a80da74800a7e9edccd621a3be65bee6c0a59e57c22983a7b2ae;
+-- sha256 of the statement 2e6d839cccaef983335ec5dd67d4327890efe91de53994fc3da757ee10bb0692;
 
 -- template version 1: computed
 body := $function$
@@ -837,7 +837,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -918,7 +918,7 @@ EXCEPTION WHEN OTHERS THEN
   EXCEPTION WHEN OTHERS THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
     WHEN OTHERS THEN NULL;
@@ -1003,7 +1003,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 2a7ec214a1306444cd2dbbc770a4c1896cb7dd14f570b0c817bd272ed303e48b;
+-- sha256 of the statement 75a5a8b4c2f1c1af849556defc3f38d2c1e25abf284e78063224d5e36352ef37;
 
 -- template version 1: durable
 body := $function$
@@ -1513,5 +1513,5 @@ EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUB
 -- sha256 of the statement a8edcc0ed1fa4754edbb143644bfecb22bbdc7a5f83c6cb25f9c77fb60ff43d0;
 
 -- template version 1: more columns than a SELECT takes
--- sha256 of the function c29f647699f123eed11c3848abb519c031563ab661193bca79eed50b4ae89008
--- sha256 of the statement 04d6fe7e555fa6d21622731407313d01531ddaf83c1918ee34e6cea8de722a7a;
+-- sha256 of the function 133fdac642089ed875854ba386443f9b9b1d3fef031f07ca03b262edfe106794
+-- sha256 of the statement 153d5f78a0f4b878009fe959b276527543bc26109e00ef32de98db6f5a3a7dea;
