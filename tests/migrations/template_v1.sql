@@ -84,20 +84,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -106,12 +106,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -123,7 +123,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement df4f2acb9501330beaefb415d6f2839cbdf760f49c2275ed1dd4bddc1aa429e4;
+-- sha256 of the statement 296925f45702e601e95a63daa514c56ffbd237464850da5d1f6f12b7dce26523;
 
 -- template version 1: all families
 body := $function$
@@ -211,20 +211,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -233,12 +233,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -250,7 +250,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 27afab31ea149f916f2ec1809f7900f41e6fe9654eca2cac9afb00fb68c5d5bb;
+-- sha256 of the statement eb8133866a64cb9f7e07598a30bf1ed0fc0b3ded0e8562ff7793134ee50cfac8;
 
 -- template version 1: every option, awkward names
 body := $function$
@@ -334,20 +334,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -356,12 +356,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -420,7 +420,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 95c3bde54896c593e5ddfe1ac72e0421bad20503c91e5dcccbc809c9b204a9c1;
+-- sha256 of the statement 4800b337ca4695ccae0d0877d5464855fdac39e3dc2910a48f841e00b3debfa3;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -484,20 +484,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -506,12 +506,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -523,7 +523,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 10a8079afcda7541068d8e5c7583b2f3883e8379554089ba9f9e5838081ce21f;
+-- sha256 of the statement 0a9832e752b60a98cd2676d0c4faa78601ca411458abdae122973e347c2b384f;
 
 -- template version 1: discriminator
 body := $function$
@@ -611,20 +611,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -633,12 +633,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -650,7 +650,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 71258634b736e15e8ed3595ee8e778a9459d1990b45f4e6660fc12f3b3a1ca38;
+-- sha256 of the statement a36c9e9475fc79577db9d4b9e9186c5f6419491062fe75df83132f5742c30cc4;
 
 -- template version 1: discriminator of another table
 body := $function$
@@ -730,20 +730,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -752,12 +752,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -816,7 +816,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 2e6d839cccaef983335ec5dd67d4327890efe91de53994fc3da757ee10bb0692;
+-- sha256 of the statement 2272d0a49f7c73ca74522ee06ac699cbe92745f8f8e43338bfdd96ff91ab8828;
 
 -- template version 1: computed
 body := $function$
@@ -908,20 +908,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -930,12 +930,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -1003,7 +1003,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 75a5a8b4c2f1c1af849556defc3f38d2c1e25abf284e78063224d5e36352ef37;
+-- sha256 of the statement b84763a481c72b009cdf3255bf31f3dd6cd9c924a2ded22a6ba97f29e95fb8f5;
 
 -- template version 1: durable
 body := $function$
@@ -1513,5 +1513,5 @@ EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUB
 -- sha256 of the statement a8edcc0ed1fa4754edbb143644bfecb22bbdc7a5f83c6cb25f9c77fb60ff43d0;
 
 -- template version 1: more columns than a SELECT takes
--- sha256 of the function 133fdac642089ed875854ba386443f9b9b1d3fef031f07ca03b262edfe106794
--- sha256 of the statement 153d5f78a0f4b878009fe959b276527543bc26109e00ef32de98db6f5a3a7dea;
+-- sha256 of the function d407b4f54b5a7a4d7f8cecbe6e4dcc02a39e86f41961b3a83a50f05748ded628
+-- sha256 of the statement c5f5651774dccdf22230a1af8d28777b01501282ff1ca122fa09ba73849311b0;

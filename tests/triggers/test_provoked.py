@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hierarchies import family
 from logs import end_of_log, until_end_of_log
 from orders import order_class
-from receiving import take, until_end
+from receiving import received, take, until_end
 from servers import Server, data_folder
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
@@ -296,3 +296,17 @@ def test_a_lock_table_with_little_room(crowded, durable):
             give_back(attacker, 1)
         assert 9 in done["plain"]
         assert done["orders"] == done["plain"]
+
+
+def test_a_condition_whose_assertion_fails(engine):
+    """A failed ASSERT within a function of a condition, which OTHERS does not catch, is a Gap, and
+    the write succeeds."""
+    run(
+        engine,
+        "CREATE FUNCTION wanted(int) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN ASSERT $1 > 0; RETURN true; END'",
+    )
+    Order = order_class(engine, NotifySpec(when=lambda old, new: sa.func.wanted(new.id)))
+    (gap,) = received(engine, Order, "INSERT INTO orders VALUES (-1)")
+    assert isinstance(gap, Gap)
+    assert "P0004" in gap.detail
+    assert rows(engine, "SELECT id FROM orders") == [(-1,)]
