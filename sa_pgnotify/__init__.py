@@ -36,12 +36,8 @@ from .listening.listener import Listener
 from .log.snapshots import Position
 from .log.tables import ChangeLog
 from .marking.context import change_context
-from .marking.mapped_classes import (
-    NotifyOnChange,
-)
-from .marking.marker import (
-    notify_on_change,
-)
+from .marking.mapped_classes import NotifyOnChange
+from .marking.marker import notify_on_change
 from .marking.spec import NotifySpec
 from .states import StateChange
 from .triggers import hooks as _hooks  # noqa: F401 (so that create_all and drop_all have them)

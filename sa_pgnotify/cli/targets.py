@@ -82,6 +82,10 @@ def target(name: str) -> Target:
     :raises CommandError: if ``name`` does not name models.
     :raises NotifyConfigError: if none of them is marked, or a declaration cannot work.
     """
+    if "://" in name:
+        raise CommandError(
+            "TARGET is package.module:Base, the place of the models: a URL is given as --url URL"
+        )
     module_name, _, path = name.partition(":")
     if module_name.endswith(".py") or "/" in module_name:
         dotted = ".".join(Path(module_name).with_suffix("").parts)

@@ -25,13 +25,13 @@ from ..subscription.link import Link
 from .arrangement import Arrangement
 from .checkpoint import Checkpoint
 from .chunks import Chunk
-from .position_lock import LOCKED_SECONDS, PositionLock
+from .position_lock import PositionLock
 from .positions import ConsumerKey, ConsumerTable, StoredPosition
 from .pruning import Pruning
 from .read_ahead import ReadAhead
 from .standby import Standby
 
-__all__ = ["LOCKED_SECONDS", "Follower"]
+__all__ = ["Follower"]
 
 
 class Follower:

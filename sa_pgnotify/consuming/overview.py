@@ -60,7 +60,7 @@ def consumers(bind: Engine | Connection) -> list[ConsumerStatus]:
 
 
 def _of_log(execute: Execute, names: LogNames) -> Iterator[ConsumerStatus]:
-    parked = f"(SELECT count(*) FROM {names.parked} AS p WHERE p.name = c.name)"
+    parked = f"(SELECT pg_catalog.count(*) FROM {names.parked} AS p WHERE p.name = c.name)"
     rows = execute(
         f"SELECT name, part, parts, moved_at, failures, {parked} FROM {names.consumers} AS c WHERE relation = ''"
     )

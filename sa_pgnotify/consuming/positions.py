@@ -220,7 +220,7 @@ class ConsumerTable:
             )
         if to.names:
             steps.append(f"freed AS ({self._free(to.names)} AND EXISTS (SELECT FROM moved))")
-        ((count,),) = execute(f"WITH {', '.join(steps)} SELECT count(*)::int FROM moved")
+        ((count,),) = execute(f"WITH {', '.join(steps)} SELECT pg_catalog.count(*)::int FROM moved")
         return bool(count)
 
     def free(self, execute: Execute, tables: Iterable[str]) -> None:
@@ -291,7 +291,7 @@ class ConsumerTable:
         )
         usable = f"pg_catalog.has_schema_privilege({schema}, 'USAGE') IS NOT FALSE"
         missing = (
-            f"SELECT name FROM unnest(ARRAY[{listed}]::text[]) AS name "
+            f"SELECT name FROM pg_catalog.unnest(ARRAY[{listed}]::text[]) AS name "
             f"WHERE CASE WHEN {usable} THEN pg_catalog.to_regclass(name) IS NULL ELSE false END"
         )
         return {
@@ -303,8 +303,10 @@ class ConsumerTable:
         """Return how far a place is behind."""
         log = self.names.rows
         ((events, oldest),) = execute(
-            f"SELECT coalesce(sum(events), 0)::bigint, coalesce(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) - min(made) "
-            f"/ 1000000.0, 0)::float8 FROM (SELECT {_UNREAD_CHANGES}{_read_of_row(at)} AS events, {_MADE} AS made FROM {log} AS l "
+            f"SELECT coalesce(pg_catalog.sum(events), 0)::bigint, "
+            f"coalesce(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) "
+            f"- pg_catalog.min(made)::float8 / 1000000::float8, 0)::float8 "
+            f"FROM (SELECT {_UNREAD_CHANGES}{_read_of_row(at)} AS events, {_MADE} AS made FROM {log} AS l "
             f"WHERE {at.unread}{_not_passed(at, log)}) AS behind WHERE events > 0"
         )
         return Lag(int(events), float(oldest) if events else 0.0)
@@ -315,7 +317,7 @@ _TAKEN = ", ".join(
     f"{column} = excluded.{column}" for column in (*_STORED.split(", ")[4:], "moved_at")
 )
 _PATIENCE = ", ".join(
-    f"nullif(pg_catalog.date_part('epoch', coalesce(pg_catalog.current_setting('{name}', true), '0')::interval), 0)"
+    f"nullif(pg_catalog.date_part('epoch', coalesce(pg_catalog.current_setting('{name}', true), '0')::interval), 0::float8)"
     for name in ("idle_in_transaction_session_timeout", "transaction_timeout")
 )
 _COLUMNS = (
@@ -376,5 +378,5 @@ def _not_passed(at: Position, log: str) -> str:
     """An SQL condition, with AND, that excludes the rows of a window that have been passed."""
     if at.target is None or not at.tx_end:
         return ""
-    newest = f"(SELECT max(id) FROM {log} AS m WHERE m.xid = l.xid AND {at.within(ordered=True)})"
+    newest = f"(SELECT pg_catalog.max(id) FROM {log} AS m WHERE m.xid = l.xid AND {at.within(ordered=True)})"
     return f" AND NOT ({Snapshot.parse(at.target).seen} AND ({newest}, id) < ({at.tx_end}, {at.row_id}))"

@@ -108,7 +108,7 @@ types but does not read them; asyncpg returns the first three as they are."""
 
 _TYPES = """
 SELECT t::bigint, pg_catalog.format_type(t, -1), (SELECT e.enumlabel::text FROM pg_catalog.pg_enum AS e WHERE e.enumtypid = t LIMIT 1)
-FROM unnest('{{{oids}}}'::oid[]) AS t
+FROM pg_catalog.unnest('{{{oids}}}'::oid[]) AS t
 """
 
 

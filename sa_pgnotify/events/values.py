@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UndecodableValue, ValuesNotCarried
 from .column_decoder import ColumnDecoder, Unread
@@ -45,6 +45,19 @@ class Values(Mapping[str, Any]):
                 f"Add it to NotifySpec(values=...), or read the row: event.load(session)",
                 (name,),
             ) from None
+
+    if not TYPE_CHECKING:  # or type checkers would accept every name
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            raise AttributeError(
+                f"values are items of a mapping, not attributes: write [{name!r}]"
+                if name in self._positions
+                else f"the event has no attribute and no value {name!r}; it carries {', '.join(self._positions)}",
+                name=name,
+                obj=self,
+            )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._positions)

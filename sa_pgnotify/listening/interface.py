@@ -3,6 +3,7 @@ arguments."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from ..errors import NotifyConfigError, PgNotifyError
+from ..marking.declarations import marked_name
 from ..marking.sources import expand
 from ..states import OnState, States
 from .buffer import Buffer
@@ -18,6 +20,8 @@ from .receiver import Receiver
 from .taking import refuse_forked
 
 __all__ = ["BaseListener", "Stats", "added", "removed"]
+
+logger = logging.getLogger("sa_pgnotify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class BaseListener:
             raise NotifyConfigError(
                 name, f"on_state={on_state!r} cannot be called", "Give a function of a StateChange"
             )
-        expand(sources)  # to refuse here what cannot work
+        _check(sources)
         self._engine = engine
         self._sources = list(sources)
         self._buffer_size = buffer_size
@@ -139,8 +143,21 @@ def added(sources: tuple[Any, ...]) -> Callable[[list[Any]], list[Any]]:
 
     :raises NotifyConfigError: if one of ``sources`` cannot be listened to.
     """
-    expand(sources)
+    _check(sources)
     return lambda known: [*known, *(source for source in sources if not _among(source, known))]
+
+
+def _check(sources: tuple[Any, ...]) -> None:
+    """Refuse what cannot be listened to, and warn of a channel with the name of an entity."""
+    for name in expand(sources).channels:
+        entity = marked_name(name)
+        if entity is not None:
+            logger.warning(
+                "the listener's source %r is the name of a plain channel, and does not deliver the changes of %s. "
+                "Pass the class or the Table itself",
+                name,
+                entity,
+            )
 
 
 def removed(sources: tuple[Any, ...]) -> Callable[[list[Any]], list[Any]]:

@@ -262,7 +262,8 @@ class LogReader:
             for row in execute(
                 f"SELECT now.snapshot, now.removed, l.id, l.xid, l.pid, l.relation, l.header, l.rows FROM (SELECT "
                 f"pg_catalog.pg_current_snapshot()::text AS snapshot, {self._removed} AS removed) AS now LEFT JOIN LATERAL "
-                f"(SELECT id, xid, pid, relation, header, CASE WHEN sum(octet_length(rows)) OVER () <= {PAGE_BYTES} THEN rows END AS rows "
+                f"(SELECT id, xid, pid, relation, header, "
+                f"CASE WHEN pg_catalog.sum(pg_catalog.octet_length(rows)) OVER () <= {PAGE_BYTES} THEN rows END AS rows "
                 f"FROM (SELECT * FROM {self._log} AS l WHERE {self.position.unread} AND {HERE} LIMIT {PAGE + 1}) AS l) "
                 "AS l ON true"
             )
@@ -282,7 +283,8 @@ class LogReader:
         """Return a window that is longer than a page, or was opened before."""
         at = self.position
         ((low, until),) = execute(
-            f"SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM {self._log} AS l WHERE {at.ordered} AND {target.seen}"
+            f"SELECT coalesce(pg_catalog.min(id), 1), coalesce(pg_catalog.max(id), 0) "
+            f"FROM {self._log} AS l WHERE {at.ordered} AND {target.seen}"
         )
         self._check_removed(execute)
         return _Window(target, until, max(low, at.tx_end), PAGE)
@@ -299,8 +301,9 @@ class LogReader:
             f"AND id < {window.low + window.span} AND {at.ordered} AND {window.target.seen}) AS c CROSS JOIN LATERAL "
             f"(SELECT m.id FROM {self._log} AS m WHERE m.xid = c.xid AND {at.within(ordered=True)} ORDER BY m.id DESC LIMIT 1) "
             f"AS newest WHERE newest.id = c.id) "
-            f"SELECT * FROM (SELECT tx_end, id, xid, pid, relation, header, rows, count(*) OVER () AS of, sum(octet_length(rows)) OVER "
-            f"(ORDER BY tx_end, id) - octet_length(rows) AS bytes FROM (SELECT ends.id AS tx_end, t.* FROM ends CROSS JOIN LATERAL "
+            f"SELECT * FROM (SELECT tx_end, id, xid, pid, relation, header, rows, pg_catalog.count(*) OVER () AS of, "
+            f"pg_catalog.sum(pg_catalog.octet_length(rows)) OVER (ORDER BY tx_end, id) - pg_catalog.octet_length(rows) AS bytes "
+            f"FROM (SELECT ends.id AS tx_end, t.* FROM ends CROSS JOIN LATERAL "
             f"(SELECT * FROM {self._log} AS t WHERE t.xid = ends.xid AND {at.within(ordered=False)} "
             f"AND t.id {'>' if self._finished else '>='} CASE WHEN ends.id = {at.tx_end} THEN {at.row_id} ELSE 0 END "
             f"ORDER BY t.id LIMIT {PAGE}) AS t "

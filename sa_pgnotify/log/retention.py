@@ -36,8 +36,8 @@ _PRUNE = """
 DO $prune$
 DECLARE
   slots text[] := {slots};
-  newest bigint := (SELECT coalesce(max(id), 0) FROM {rows} AS log);
-  horizon bigint := (SELECT min({xmin}) FROM {places} AS places);
+  newest bigint := (SELECT coalesce(pg_catalog.max(id), 0) FROM {rows} AS log);
+  horizon bigint := (SELECT pg_catalog.min({xmin}) FROM {places} AS places);
   slot int;
   place text;
   last_xid bigint;
@@ -67,11 +67,11 @@ BEGIN
   END LOOP;
   -- The oldest slot first, because it is the one that will be written to next.
   FOR step IN 1 .. {count} - 1 LOOP
-    slot := ((newest >> {bits}) + step) & ({count} - 1);
+    slot := ((newest >> {bits}) + step) & ({count} - 1)::bigint;
     place := slots[slot + 1];
     CONTINUE WHEN pg_catalog.pg_relation_size(place::regclass) = 0;
     EXECUTE pg_catalog.format('SELECT xid, header FROM %s ORDER BY xid DESC, id DESC LIMIT 1', place) INTO last_xid, last_header;
-    size := (SELECT sum(pg_catalog.pg_total_relation_size(s::regclass)) FROM unnest(slots) AS s);
+    size := (SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(s::regclass)) FROM pg_catalog.unnest(slots) AS s);
     IF last_xid < horizon OR {exceeds} THEN
       BEGIN
         EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', place);
@@ -94,7 +94,7 @@ $prune$
 
 # backend_xid is 32 bits long, without the epoch. A transaction that is running is of the current one.
 _STATE = """
-SELECT (SELECT sum(s) FROM unnest(ARRAY[{sizes}]) AS s)::bigint, {filled}, c.name,
+SELECT (SELECT pg_catalog.sum(s) FROM pg_catalog.unnest(ARRAY[{sizes}]) AS s)::bigint, {filled}, c.name,
   coalesce(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - c.moved_at), 0)::float8,
   (SELECT pg_catalog.format('process %s of %s (%s)', pid, usename, state) FROM pg_catalog.pg_stat_activity
    WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
@@ -163,9 +163,9 @@ def prune(execute: Execute, names: LogNames, settings: LogSettings) -> LogState:
         exceeds.append(f"size > {settings.max_size}")
     if settings.max_age is not None:
         made = f"nullif(pg_catalog.split_part(last_header, {literal(US)}, 4), '')::bigint"
-        exceeds.append(
-            f"{made} < (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) - {settings.max_age.total_seconds()}) * 1000000"
-        )
+        now = "pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())"
+        oldest = f"({now} - {settings.max_age.total_seconds()}::float8) * 1000000::float8"
+        exceeds.append(f"{made}::float8 < {oldest}")
     execute(
         _PRUNE.format(
             slots=f"ARRAY[{', '.join(map(literal, names.slots))}]",

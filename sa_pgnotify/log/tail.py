@@ -86,7 +86,7 @@ class Tail:
 
     def use_connection(self, execute: Execute) -> None:
         """Use a new connection; the caller goes to a position that it has stored."""
-        self._doorbell.reset()
+        self._doorbell = Doorbell()  # the locks have gone with the connection
         self._origin = origin_of(execute, self.names)
 
     def go_to(self, position: Position, seen: int) -> None:
@@ -120,7 +120,7 @@ class Tail:
         reader."""
         if self._doorbell.shown:
             self._unlock(execute, self._locked)
-        self._doorbell.reset()
+        self._doorbell = Doorbell()
 
     # -- sleeping ----------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class Tail:
         """Return the names for which the lock function returned true."""
         assert self._origin is not None
         key = doorbell_key("name", self._origin.split(":")[1])
-        listed = f"unnest(ARRAY[{', '.join(map(literal, names))}]::text[]) AS name"
+        listed = f"pg_catalog.unnest(ARRAY[{', '.join(map(literal, names))}]::text[]) AS name"
         done = execute(f"SELECT name FROM {listed} WHERE pg_catalog.pg_{function}({key})")
         return [name for (name,) in done]
 

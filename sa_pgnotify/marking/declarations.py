@@ -101,6 +101,16 @@ def declaration_of(table: Table) -> Declaration | None:
     return _declarations.get(table)
 
 
+def marked_name(name: str) -> str | None:
+    """Return what is marked under a name, in words; None if no marked class or table has it."""
+    for table, _ in list(_declarations.items()):
+        if name in (class_.__name__ for class_ in marked_classes(table)):
+            return f"the marked class {name}"
+        if marking_of(table) is not None and name in (table.name, table.fullname):
+            return f"the marked table {name!r}"
+    return None
+
+
 def declare(table: Table, class_: type | None, spec: NotifySpec, *, general: bool) -> None:
     """Remember a declaration of a table.
 

@@ -37,6 +37,7 @@ def notify_on_change(
     spec: NotifySpec = NotifySpec(),  # noqa: B008 (frozen)
     *,
     skip: Skip | Callable[[Table], object] = (),
+    **options: Any,
 ) -> Any:
     """Mark a Core table, a mapped class that cannot take the mixin, or all that a MetaData holds.
 
@@ -54,9 +55,16 @@ def notify_on_change(
     :returns: the first argument, so that the function also serves as a decorator of a class.
     :raises NotifyConfigError: if the declaration cannot work there, or contradicts an earlier one.
     """
+    if options:
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise NotifyConfigError(
+            _name_of(table),
+            f"{', '.join(options)} cannot be given to notify_on_change()",
+            f"Write notify_on_change(..., NotifySpec({given}))",
+        )
     if not isinstance(spec, NotifySpec):
         raise NotifyConfigError(
-            getattr(table, "fullname", repr(table)),
+            _name_of(table),
             f"{spec!r} is not a NotifySpec",
             "Write NotifySpec(...)",
         )
@@ -72,6 +80,10 @@ def notify_on_change(
     else:
         mark_class(_mapper_of(table), spec)
     return table
+
+
+def _name_of(entity: Any) -> str:
+    return str(getattr(entity, "fullname", None) or getattr(entity, "__name__", repr(entity)))
 
 
 def _mapper_of(entity: Any) -> Mapper[Any]:

@@ -198,16 +198,25 @@ def checked_list(name: str, value: Any, known: Collection[str], subject: str) ->
 def _tuple(field: str) -> Callable[[Any, str], Any]:
     def check(value: Any, subject: str) -> Any:
         if isinstance(value, str) or not isinstance(value, Iterable):
-            raise NotifyConfigError(
-                subject, f"{field}={value!r} is not a tuple", f"Write {field}=({value!r},)"
+            fix = (
+                f"{field}=({value!r},)"
+                if isinstance(value, str)
+                else f"{field} as a tuple of names"
             )
+            raise NotifyConfigError(subject, f"{field}={value!r} is not a tuple", f"Write {fix}")
         return tuple(value)
 
     return check
 
 
 def _values(value: Any, subject: str) -> Any:
-    return value if value == "all" else _tuple("values")(value, subject)
+    if value == "all":
+        return value
+    if value is True or value in ("*", ("*",), ["*"]) or str(value).lower() == "all":
+        raise NotifyConfigError(
+            subject, f"values={value!r} does not name columns", 'Write values="all" for all of them'
+        )
+    return _tuple("values")(value, subject)
 
 
 def _operations(value: Any, subject: str) -> Any:

@@ -64,6 +64,12 @@ def expand(sources: Iterable[Any]) -> Wanted:
             _add_tables(wanted, marked, [])
         elif isinstance(source, type):
             _add_class(wanted, source)
+        elif isinstance(source, Iterable):
+            raise NotifyConfigError(
+                "Listener",
+                f"cannot listen to {source!r}, which holds several entities",
+                "Pass the entities one by one, as in Listener(engine, Order, Customer)",
+            )
         else:
             raise NotifyConfigError(
                 "Listener",

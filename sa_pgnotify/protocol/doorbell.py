@@ -58,10 +58,6 @@ class Doorbell:
         """Note that a writer rang, or that there is another reason to look now."""
         self.due = 0.0
 
-    def reset(self) -> None:
-        """Note that the connection is gone, and the lock with it."""
-        self.__init__()  # type: ignore[misc]
-
     @property
     def asleep(self) -> bool:
         """Whether the reader sleeps soundly."""

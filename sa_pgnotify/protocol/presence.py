@@ -41,6 +41,9 @@ def _lock_class(name: str) -> int:
 PRESENT, UNTOLD = _lock_class("present"), _lock_class("untold")
 """The first keys of the advisory locks. The second key holds the channel's bucket and the writer's
 door."""
+ROOM = _lock_class("room")
+"""The first key of an advisory lock that a writer takes and gives back to find out whether the
+server's lock table has room for one more; the second is its process id."""
 BUCKETS, DOORS = 8, 8
 """How many values the two parts of the second key have.
 
@@ -93,12 +96,21 @@ def nobody_listens(door: str) -> str:
     """Return an SQL condition for the trigger: true if nobody listens, and if a listener that comes
     now sees that this transaction sends nothing.
 
+    If somebody listens, COMMIT needs a lock to deliver the notification, and fails if the server's
+    lock table is full. So the condition raises ``out_of_memory`` then, while the trigger can still
+    do without.
+
     :param door: SQL for the second key, as :func:`door` returns it.
     """
     exclusive = f"pg_catalog.pg_try_advisory_lock({PRESENT}, {door})"
     given_back = f"pg_catalog.pg_advisory_unlock({PRESENT}, {door})"
     untold = f"pg_catalog.pg_try_advisory_xact_lock_shared({UNTOLD}, {door})"
-    return f"(CASE WHEN {exclusive} AND {given_back} AND {untold} AND {exclusive} THEN {given_back} ELSE false END)"
+    room = f"{ROOM}, pg_catalog.pg_backend_pid()"
+    some = f"pg_catalog.pg_try_advisory_lock({room}) AND NOT pg_catalog.pg_advisory_unlock({room})"
+    return (
+        f"(CASE WHEN {exclusive} AND {given_back} AND {untold} AND {exclusive} THEN {given_back} "
+        f"ELSE {some} END)"
+    )
 
 
 class Presence:
@@ -147,10 +159,14 @@ class Presence:
         if not tables and not others:
             return set()
         buckets = (
-            f"SELECT {_bucket('name')} FROM unnest(ARRAY[{', '.join(tables)}]::pg_catalog.name[]) AS name UNION ALL "
-            f"SELECT bucket * {DOORS} FROM generate_series(0, {BUCKETS - 1}) AS bucket, generate_series(1, {others})"
+            f"SELECT {_bucket('name')} FROM pg_catalog.unnest(ARRAY[{', '.join(tables)}]::pg_catalog.name[]) AS name UNION ALL "
+            f"SELECT bucket * {DOORS} FROM pg_catalog.generate_series(0, {BUCKETS - 1}) AS bucket, "
+            f"pg_catalog.generate_series(1, {others})"
         )
-        places = f"SELECT bucket + door AS place FROM ({buckets}) AS b (bucket), generate_series(0, {DOORS - 1}) AS door OFFSET 0"
+        places = (
+            f"SELECT bucket + door AS place FROM ({buckets}) AS b (bucket), "
+            f"pg_catalog.generate_series(0, {DOORS - 1}) AS door OFFSET 0"
+        )
         # of this statement's transaction
         limit = f"SELECT pg_catalog.set_config('lock_timeout', '{LOCK_SECONDS * 1000:.0f}', true)"
         rows = execute(
@@ -171,7 +187,7 @@ class Presence:
         if self._open:
             # By the snapshot and not by the locks, which are released a moment later: by then, later
             # transactions may have been seen.
-            ids = f"unnest(ARRAY[{', '.join(map(str, self._open))}]::bigint[]) AS id"
+            ids = f"pg_catalog.unnest(ARRAY[{', '.join(map(str, self._open))}]::bigint[]) AS id"
             visible = "pg_catalog.pg_visible_in_snapshot(id::text::pg_catalog.xid8, pg_catalog.pg_current_snapshot())"
             for (ended,) in execute(f"SELECT id FROM {ids} WHERE {visible}"):
                 since = self._open.pop(ended)
@@ -208,7 +224,7 @@ WITH locks AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks WHERE granted AND 
   ids AS (SELECT virtualtransaction, transactionid::text::bigint AS xid,
       pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS xmax
     FROM locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND virtualtransaction IN (SELECT * FROM writers))
-SELECT min(xmax + {ahead}) FROM ids GROUP BY virtualtransaction""")
+SELECT pg_catalog.min(xmax + {ahead}) FROM ids GROUP BY virtualtransaction""")
     return [row[0] for row in rows]
 
 

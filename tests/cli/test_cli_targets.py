@@ -151,6 +151,18 @@ def test_url_without_its_option_is_not_quoted(typed):
     assert "hunter" not in done.output
 
 
+@pytest.mark.parametrize("command", ["check", "sql", "watch", "prune", "check target"])
+def test_url_in_place_of_the_target(shop, command):
+    """A URL that is given first is not taken for a module, and not quoted."""
+    command, _, target = command.partition(" ")
+    given = ["postgresql+psycopg2://ann:hunter2@127.0.0.1/shop", *([target] if target else [])]
+    done = shop.run(command, *given)
+    assert done.exit_code != 0
+    assert "a URL is given as --url URL" in done.stderr
+    assert "no module" not in done.output
+    assert "hunter2" not in done.output
+
+
 @pytest.mark.parametrize(
     "driver", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+asyncpg"]
 )

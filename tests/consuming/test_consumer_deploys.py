@@ -17,9 +17,7 @@ from letters import insert, rows, started, tables, work
 from programs import SUPPORT
 from waiting import wait_until
 
-from sa_pgnotify import (
-    Consumer,
-)
+from sa_pgnotify import Consumer
 
 
 @contextmanager

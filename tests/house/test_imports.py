@@ -120,18 +120,36 @@ DECIDES = (
 )
 
 
+WAITING = {"select", "selectors", "socket", "threading", "asyncio", "time", "queue"}
+CLOCKS = {"time.time", "time.monotonic"}
+"""Parts of these modules that read the time and do not wait."""
+
+
 @pytest.mark.parametrize("module", DECIDES)
 def test_the_core_that_decides_does_not_wait(module):
     """What decides imports nothing that waits, so that every kind of loop can drive it."""
-    waiting = {"select", "selectors", "socket", "threading", "asyncio", "time", "queue"}
-    tree = ast.parse(FILES[module].read_text())
-    names = {
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    }
-    assert names & waiting == set()
+    assert waiting_imports(FILES[module].read_text()) == set()
+
+
+def waiting_imports(code):
+    """What ``code`` imports, in whichever form, of modules that wait."""
+    names = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names - CLOCKS if name.partition(".")[0] in WAITING}
+
+
+@pytest.mark.parametrize(
+    "code", ["import time", "import time as t", "from time import sleep", "import asyncio.queues"]
+)
+def test_each_form_of_an_import_is_seen(code):
+    """The test above sees an import in any form, within a function as well, and takes a module of
+    the package with the same name for none."""
+    assert waiting_imports(f"def f():\n    {code}")
+    assert waiting_imports("from .time import sleep\nfrom . import queue") == set()
 
 
 def test_importing_needs_only_sqlalchemy():

@@ -7,9 +7,7 @@ import sqlalchemy as sa
 from receiving import until_end
 from spec_orders import installed
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import (
-    Session,
-)
+from sqlalchemy.orm import Session
 
 from sa_pgnotify import (
     Change,

@@ -17,7 +17,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -84,20 +84,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -106,12 +106,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -123,7 +123,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement daa677a51b1b8b3ef9b3224fe457dd9bc2255a3af3f89f0e2e2adef5b2c31284;
+-- sha256 of the statement 296925f45702e601e95a63daa514c56ffbd237464850da5d1f6f12b7dce26523;
 
 -- template version 1: all families
 body := $function$
@@ -144,7 +144,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -211,20 +211,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -233,12 +233,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -250,7 +250,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement e5708f717dd1d73cbefc8ca015f47cd04737b2572512809cccbc757fabdb8aa4;
+-- sha256 of the statement eb8133866a64cb9f7e07598a30bf1ed0fc0b3ded0e8562ff7793134ee50cfac8;
 
 -- template version 1: every option, awkward names
 body := $function$
@@ -271,7 +271,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname('orders'' 100% :changes	') & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -334,20 +334,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -356,12 +356,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -420,7 +420,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement f1617a5b52d21e099bfbdb0f90c03087d086be90f11103d5c699f2cab7731772;
+-- sha256 of the statement 4800b337ca4695ccae0d0877d5464855fdac39e3dc2910a48f841e00b3debfa3;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -441,7 +441,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -484,20 +484,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -506,12 +506,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -523,7 +523,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement f86b213a995c5839083996cd0fe9d2517f4f76ed193777f8dc8fb128454815f1;
+-- sha256 of the statement 0a9832e752b60a98cd2676d0c4faa78601ca411458abdae122973e347c2b384f;
 
 -- template version 1: discriminator
 body := $function$
@@ -544,7 +544,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -611,20 +611,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -633,12 +633,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -650,7 +650,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 563c499f4443aee506f8cdbdef328361330542b366f7460678d3943c6cedbf7e;
+-- sha256 of the statement a36c9e9475fc79577db9d4b9e9186c5f6419491062fe75df83132f5742c30cc4;
 
 -- template version 1: discriminator of another table
 body := $function$
@@ -671,7 +671,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -730,20 +730,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -752,12 +752,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -816,7 +816,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 5642a7940f66a80da74800a7e9edccd621a3be65bee6c0a59e57c22983a7b2ae;
+-- sha256 of the statement 2272d0a49f7c73ca74522ee06ac699cbe92745f8f8e43338bfdd96ff91ab8828;
 
 -- template version 1: computed
 body := $function$
@@ -837,7 +837,7 @@ DECLARE
   part int;
 BEGIN
   door := (pg_catalog.hashname(TG_TABLE_NAME) & 56) + (pg_catalog.pg_backend_pid() & 7);
-  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+  IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   relation := CASE WHEN pg_catalog.quote_ident(pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)) = pg_catalog.concat(TG_TABLE_SCHEMA, TG_TABLE_NAME)
     THEN pg_catalog.concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME) END;
   IF pg_catalog.octet_length(relation) <= 63 THEN
@@ -908,20 +908,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
-    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE false END) THEN RETURN NULL; END IF;
+    IF (CASE WHEN pg_catalog.pg_try_advisory_lock(556543452, door) AND pg_catalog.pg_advisory_unlock(556543452, door) AND pg_catalog.pg_try_advisory_xact_lock_shared(1168516009, door) AND pg_catalog.pg_try_advisory_lock(556543452, door) THEN pg_catalog.pg_advisory_unlock(556543452, door) ELSE pg_catalog.pg_try_advisory_lock(674233087, pg_catalog.pg_backend_pid()) AND NOT pg_catalog.pg_advisory_unlock(674233087, pg_catalog.pg_backend_pid()) END) THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -930,12 +930,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', (pg_catalog.random() * 1000000000::float8)::bigint, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
@@ -1003,7 +1003,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 2a7ec214a1306444cd2dbbc770a4c1896cb7dd14f570b0c817bd272ed303e48b;
+-- sha256 of the statement b84763a481c72b009cdf3255bf31f3dd6cd9c924a2ded22a6ba97f29e95fb8f5;
 
 -- template version 1: durable
 body := $function$
@@ -1513,5 +1513,5 @@ EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUB
 -- sha256 of the statement a8edcc0ed1fa4754edbb143644bfecb22bbdc7a5f83c6cb25f9c77fb60ff43d0;
 
 -- template version 1: more columns than a SELECT takes
--- sha256 of the function c29f647699f123eed11c3848abb519c031563ab661193bca79eed50b4ae89008
--- sha256 of the statement 04d6fe7e555fa6d21622731407313d01531ddaf83c1918ee34e6cea8de722a7a;
+-- sha256 of the function d407b4f54b5a7a4d7f8cecbe6e4dcc02a39e86f41961b3a83a50f05748ded628
+-- sha256 of the statement c5f5651774dccdf22230a1af8d28777b01501282ff1ca122fa09ba73849311b0;

@@ -13,9 +13,7 @@ from alembic import command
 from alembic.config import Config
 from revisions import marked
 
-from sa_pgnotify.triggers.install_statement import (
-    INSTALL_LOCK,
-)
+from sa_pgnotify.triggers.install_statement import INSTALL_LOCK
 
 MODELS = """
 import sqlalchemy as sa

@@ -12,21 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alembic_ops import AlterNotifyTriggersOp, CreateNotifyTriggersOp, DropNotifyTriggersOp
-from sa_pgnotify.marking.options import (
-    OPERATIONS,
-)
+from sa_pgnotify.marking.options import OPERATIONS
 from sa_pgnotify.marking.spec import (
     Lookup,
     Marking,
 )
 from sa_pgnotify.triggers.column_sql import FAMILIES, TriggerColumn
-from sa_pgnotify.triggers.function_comment import (
-    read_comment,
-)
+from sa_pgnotify.triggers.function_comment import read_comment
 from sa_pgnotify.triggers.parameters import from_parameters, to_parameters
-from sa_pgnotify.triggers.trigger_set import (
-    TriggerSet,
-)
+from sa_pgnotify.triggers.trigger_set import TriggerSet
 
 GIVEN = {"columns": {"id": "integer", "status": "text"}, "key": ["id"], "version": 1}
 

@@ -31,9 +31,7 @@ from sa_pgnotify import (
     check,
     notify_on_change,
 )
-from sa_pgnotify.marking.options import (
-    OPERATIONS,
-)
+from sa_pgnotify.marking.options import OPERATIONS
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,8 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from sa_pgnotify import Change
 from sa_pgnotify.drivers import TextReader
-from sa_pgnotify.events.decoding import (
-    TableDecoder,
-)
-from sa_pgnotify.events.layout import (
-    Undecodable,
-)
+from sa_pgnotify.events.decoding import TableDecoder
+from sa_pgnotify.events.layout import Undecodable
 from sa_pgnotify.events.message import Message
 from sa_pgnotify.protocol.wire import Header, Rows
 

@@ -18,9 +18,7 @@ from statements import run
 from waiting import wait_until
 
 from sa_pgnotify import Consumer, CreateNotifyTriggers, Gap, Inserted, Notification
-from sa_pgnotify.subscription.trigger_watch import (
-    VERIFY_SECONDS,
-)
+from sa_pgnotify.subscription.trigger_watch import VERIFY_SECONDS
 
 pytestmark = [pytest.mark.kinds(1)]
 SILENT = "AS $$ BEGIN RETURN NULL; END $$ LANGUAGE plpgsql"

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hierarchies import family
 from logs import end_of_log, until_end_of_log
 from orders import order_class
-from receiving import take, until_end
+from receiving import received, take, until_end
 from servers import Server, data_folder
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
@@ -180,13 +180,14 @@ def test_the_class_is_looked_up_with_the_owners_rights(engine, stranger, durable
 
 
 @pytest.fixture
-def crowded():
+def crowded(request):
     """A server with a lock table for few locks, which any role can fill."""
+    locks, sessions = getattr(request, "param", (10, 15))
     with data_folder() as data, Server(data) as server:
         server.hurry()
         for name, value in {
-            "max_locks_per_transaction": 10,
-            "max_connections": 15,
+            "max_locks_per_transaction": locks,
+            "max_connections": sessions,
             "autovacuum": "off",
         }.items():
             with server.engine.connect() as connection:
@@ -208,6 +209,15 @@ def fill_lock_table(connection: sa.Connection) -> None:
                 key += step
         except DBAPIError:
             key += step
+
+
+def give_back(connection: sa.Connection, count: int) -> None:
+    """Release some of the locks of :func:`fill_lock_table`."""
+    connection.exec_driver_sql(
+        "SELECT pg_advisory_unlock(classid::bigint << 32 | objid::bigint) FROM "
+        "(SELECT classid, objid FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() "
+        f"AND objsubid = 1 LIMIT {count}) AS l"
+    )
 
 
 def is_gone(engine: sa.Engine, pid: int) -> bool:
@@ -254,3 +264,49 @@ def test_a_full_lock_table(crowded, durable, listening):
     finally:
         if listener is not None:
             listener.stop()
+
+
+# a server on which the table of the locks is full before that of their holders
+@pytest.mark.parametrize("crowded", [(20, 20)], indirect=True, ids=["20"])
+@pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
+def test_a_lock_table_with_little_room(crowded, durable):
+    """However few locks the server still has room for, a transaction that writes to a table with a
+    listener is committed if it is committed for a table that is not marked: a notification, which
+    needs a lock at COMMIT, is sent only if there is room for that."""
+    Order = order_class(crowded, NotifySpec(durable=durable))
+    run(crowded, "CREATE TABLE plain (id int PRIMARY KEY)", "INSERT INTO orders VALUES (0)")
+    autocommit = crowded.execution_options(isolation_level="AUTOCOMMIT")
+    with (
+        Listener(crowded, Order, heartbeat=60) as listener,
+        autocommit.connect() as attacker,
+        autocommit.connect() as writer,
+    ):
+        for table in ("orders", "plain"):  # what a session locks once, it has in its caches then
+            writer.exec_driver_sql(f"INSERT INTO {table} VALUES (1)")
+        assert listener.get(10)
+        fill_lock_table(attacker)
+        done: dict[str, list[int]] = {"orders": [], "plain": []}
+        for number in range(2, 10):
+            for table, numbers in done.items():
+                try:
+                    writer.exec_driver_sql(f"INSERT INTO {table} VALUES ({number})")
+                    numbers.append(number)
+                except DBAPIError as error:
+                    assert "out of shared memory" in str(error)
+            give_back(attacker, 1)
+        assert 9 in done["plain"]
+        assert done["orders"] == done["plain"]
+
+
+def test_a_condition_whose_assertion_fails(engine):
+    """A failed ASSERT within a function of a condition, which OTHERS does not catch, is a Gap, and
+    the write succeeds."""
+    run(
+        engine,
+        "CREATE FUNCTION wanted(int) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN ASSERT $1 > 0; RETURN true; END'",
+    )
+    Order = order_class(engine, NotifySpec(when=lambda old, new: sa.func.wanted(new.id)))
+    (gap,) = received(engine, Order, "INSERT INTO orders VALUES (-1)")
+    assert isinstance(gap, Gap)
+    assert "P0004" in gap.detail
+    assert rows(engine, "SELECT id FROM orders") == [(-1,)]

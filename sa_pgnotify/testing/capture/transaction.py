@@ -134,7 +134,9 @@ class Transaction:
             log.head.metadata.create_all(self._connection, [log.head, *log.slots], checkfirst=False)
         for triggers in self._triggers:
             self._execute(triggers.install)
-        ((newest,),) = self._execute(f"SELECT coalesce(max(id), 0) FROM {log.names.rows} AS log")
+        ((newest,),) = self._execute(
+            f"SELECT coalesce(pg_catalog.max(id), 0) FROM {log.names.rows} AS log"
+        )
         self._read = int(newest)
 
     def _is_there(self) -> bool:

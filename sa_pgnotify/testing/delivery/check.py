@@ -297,8 +297,9 @@ class DeliveryCheck:
 
     def _terminate(self) -> None:
         self._query(
-            "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
-            f"AND application_name = '{APPLICATION}' ORDER BY random() LIMIT 1) AS one"
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM (SELECT pid FROM pg_catalog.pg_stat_activity "
+            "WHERE datname = pg_catalog.current_database() "
+            f"AND application_name = '{APPLICATION}' ORDER BY pg_catalog.random() LIMIT 1) AS one"
         )
 
     def _write_the_end(self) -> None:
@@ -311,7 +312,7 @@ class DeliveryCheck:
 
     def _wait_for_the_end(self, streams: int, listeners: list[Listening]) -> None:
         until = time.monotonic() + self.patience
-        ended = f"SELECT count(DISTINCT (name, part)) FROM {EFFECTS.fullname} WHERE strpos(seen, '\"{END}\"') > 0"
+        ended = f"SELECT pg_catalog.count(DISTINCT (name, part)) FROM {EFFECTS.fullname} WHERE pg_catalog.strpos(seen, '\"{END}\"') > 0"
         for listening in listeners:
             listening.ended.wait(max(0.0, until - time.monotonic()))
         while self._query(ended)[0][0] < streams and time.monotonic() < until:

@@ -105,12 +105,12 @@ def _journaled(operation: str, statement: str) -> str:
     the rows are locked."""
     return (
         f"WITH changed AS ({statement} RETURNING id, token) INSERT INTO {JOURNAL.fullname} (transaction_id, operation, row, token) "
-        f"SELECT pg_current_xact_id()::text::bigint, '{operation}', id, token FROM changed"
+        f"SELECT pg_catalog.pg_current_xact_id()::text::bigint, '{operation}', id, token FROM changed"
     )
 
 
 def insert_rows(ids: list[int], token: str) -> str:
-    rows = f"SELECT unnest(ARRAY{ids}::bigint[]), '{token}'"
+    rows = f"SELECT pg_catalog.unnest(ARRAY{ids}::bigint[]), '{token}'"
     return _journaled("I", f"INSERT INTO {ROWS.fullname} (id, token) {rows} ON CONFLICT DO NOTHING")
 
 
@@ -208,7 +208,7 @@ class Writer:
     def _end_prepared(self, execute: Callable[[str], Any]) -> None:
         for (name,) in list(
             execute(
-                f"SELECT gid FROM pg_prepared_xacts WHERE gid = '{self._name}' AND database = current_database()"
+                f"SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE gid = '{self._name}' AND database = pg_catalog.current_database()"
             )
         ):
             execute(f"{self._chance.choice(('COMMIT', 'COMMIT', 'ROLLBACK'))} PREPARED '{name}'")

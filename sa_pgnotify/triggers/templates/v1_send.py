@@ -91,20 +91,20 @@ BEGIN
     part := part + 1;
   END LOOP;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure THEN
   -- The user's write goes on. Its listeners are informed that something is missing.
   message := 'sa1 failed ' || SQLSTATE || ' ';
   nonce := SQLERRM;
   BEGIN
     RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not send a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
       DETAIL = message || nonce, HINT = 'Your write is not affected. Compare table and trigger with check().';
-  EXCEPTION WHEN OTHERS THEN NULL;
+  EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF {nobody_listens} THEN RETURN NULL; END IF;
   EXCEPTION
     WHEN out_of_memory THEN RETURN NULL; -- the lock table is full: a notification would make the COMMIT fail
-    WHEN OTHERS THEN NULL;
+    WHEN OTHERS OR assert_failure THEN NULL;
   END;
   BEGIN
     IF channel IS NULL THEN
@@ -113,12 +113,12 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
     -- Each is a Gap of its own, and identical payloads would be collapsed into one.
     message := pg_catalog.concat(message, pg_catalog.left(nonce, 500), ' (', {random}, ')');
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     channel := coalesce(channel, TG_TABLE_SCHEMA::text || '.' || TG_TABLE_NAME::text);
   END;
   BEGIN
     PERFORM pg_catalog.pg_notify(channel, message);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     RETURN NULL; -- nobody can be informed: the writer may not even call pg_notify()
   END;
   RETURN NULL;
