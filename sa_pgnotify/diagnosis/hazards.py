@@ -14,6 +14,7 @@ from ..triggers.children import HINT as DETACH
 from ..triggers.children import collecting_kinds
 from ..triggers.drift import foreign_children_of
 from ..triggers.installation import Installation
+from ..triggers.log_trust import log_faults
 from ..triggers.names import TRIGGER_NAMES, TRIGGERS
 from ..triggers.rights import lacking_rights
 from .findings import Finding
@@ -24,16 +25,22 @@ MERGE_SINCE = 150000
 """The server version that brought MERGE."""
 
 
-def _rights(execute: Execute, installation: Installation) -> Iterator[Finding]:
+def _change_log(execute: Execute, installation: Installation) -> Iterator[Finding]:
+    """Report the rights that the owners of functions lack on the log, and what lets other roles run
+    code with the rights of these owners."""
     names: dict[int, str] = {}
     for name, wanted in installation.sets.items():
         function = installation.found[name].function_oid
         if wanted.marking.durable and function is not None:
             names[function] = name
-    schemas = (
+    logs = [
         (function, installation.sets[name].marking.log_schema) for function, name in names.items()
-    )
-    for function, rights in lacking_rights(execute, schemas).items():
+    ]
+    for faults in log_faults(execute, logs).values():
+        for fault in faults:
+            text = f"The change log is not as it should be: {fault.what}. {fault.effect}"
+            yield Finding("problem", "triggers", text, fault.fix)
+    for function, rights in lacking_rights(execute, logs).items():
         owner = f"{rights.role}, which owns the trigger function of {names[function]},"
         text = f"{owner} cannot write to the change log: it lacks {rights.lacking}."
         yield Finding("problem", "triggers", text, f"As the owner of the log, run: {rights.grants}")
@@ -139,7 +146,7 @@ WHERE pg_catalog.starts_with(c.setting, 'temp_file_limit=')
 
 
 HAZARDS: tuple[Callable[[Execute, Installation], Iterator[Finding]], ...] = (
-    _rights,
+    _change_log,
     _foreign_children,
     _merge,
     _order,

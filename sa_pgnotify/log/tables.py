@@ -49,6 +49,7 @@ PARKED = "sa_pgnotify_parked"
 SLOT_NAMES = tuple(f"{PREFIX}_{slot}" for slot in range(SLOTS))
 ID_SEQUENCE, LOST_SEQUENCE = f"{PREFIX}_id_seq", f"{PREFIX}_lost_seq"
 """The names that PostgreSQL gives the sequences of the head's identity columns."""
+PARKED_SEQUENCE = f"{PARKED}_id_seq"
 TABLE_NAMES = frozenset({PREFIX, *SLOT_NAMES, CONSUMERS, PARKED})
 """The bare names of all tables of a change log."""
 

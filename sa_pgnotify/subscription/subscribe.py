@@ -26,6 +26,7 @@ from ..triggers.catalog import Installed, installed, marked_sets
 from ..triggers.column_sql import FAMILIES
 from ..triggers.drift import Drift, compare, triggers_missing
 from ..triggers.function_comment import read_comment
+from ..triggers.log_trust import log_faults
 from ..triggers.trigger_set import TriggerSet
 from .trigger_watch import State as TriggerState
 from .trigger_watch import states_of
@@ -56,7 +57,10 @@ class Inspection:
 def inspect(
     connection: ListenConnection, engine: Engine, tables: Iterable[Table], states: States
 ) -> Inspection:
-    """Compare what is installed for ``tables`` with their markings, and report what differs."""
+    """Compare what is installed for ``tables`` with their markings, and report what differs.
+
+    :raises ListenUnavailable: if their change log is not to be trusted.
+    """
     ordered = sorted(tables, key=lambda table: table.fullname)
     sets = marked_sets(ordered, schema_translation(engine))
     before = states_of(connection.execute, sets.values())
@@ -68,8 +72,32 @@ def inspect(
                 silent.setdefault(table.fullname, []).append(drift)
             else:
                 states.report(State.TRIGGERS_DIFFER, drift)
+    _refuse_untrusted_log(connection, found)
     missing = triggers_missing(silent) if silent else None
     return Inspection(sets, before, found, missing)
+
+
+def _refuse_untrusted_log(
+    connection: ListenConnection, found: Mapping[TriggerSet, Installed]
+) -> None:
+    logs = [
+        (there.function_oid, there.log.schema)
+        for there in found.values()
+        if there.log is not None and there.function_oid is not None
+    ]
+    every = [
+        fault
+        for faults in log_faults(connection.execute, logs, reading=True).values()
+        for fault in faults
+    ]
+    if every:
+        what = "; ".join(dict.fromkeys(fault.what for fault in every))
+        fix = " ".join(dict.fromkeys(fault.fix for fault in every))
+        raise ListenUnavailable(
+            "log",
+            f"the change log is not to be trusted, because code there would run with this role's rights: {what}",
+            fix.rstrip(".;"),
+        )
 
 
 def build_routes(

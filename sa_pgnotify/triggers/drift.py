@@ -16,6 +16,7 @@ from .catalog import Installed, functions, installed, marked_sets
 from .children import HINT as DETACH
 from .children import collecting_kinds, foreign_children
 from .function_comment import read_comment
+from .log_trust import log_faults
 from .names import FUNCTION_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPES
 from .rights import lacking_rights
 from .trigger_set import TriggerSet
@@ -169,7 +170,7 @@ def check(bind: Engine | Connection, metadata: MetaData | Sequence[MetaData]) ->
     ]
     drifts += (d for one in every if _has_durable(one) for d in _missing_log(bind, one, schema_of))
     names = {wanted: table.fullname for table, wanted in marked if wanted in found}
-    drifts += _lacking_rights(execute, names, found)
+    drifts += _log_drifts(execute, names, found)
     drifts += _foreign_children(execute, names)
     default: str = bind.execute(text("SELECT pg_catalog.current_schema()")).scalar() or "public"
     known = {(wanted.schema or default, wanted.function_name) for _, wanted in marked}
@@ -212,18 +213,24 @@ def _missing_log(
     ]
 
 
-def _lacking_rights(
+def _log_drifts(
     execute: Execute, names: dict[TriggerSet, str], found: dict[TriggerSet, Installed]
 ) -> Iterator[Drift]:
-    """Yield the rights on the log that the owners of the functions of durable tables lack."""
+    """Yield the rights on the log that the owners of the functions of durable tables lack, and what
+    lets other roles run code with the rights of these owners."""
     functions = {
         function: w
         for w in names
         if w.marking.durable and (function := found[w].function_oid) is not None
     }
-    lacking = lacking_rights(
-        execute, ((function, w.marking.log_schema) for function, w in functions.items())
-    )
+    logs = [(function, w.marking.log_schema) for function, w in functions.items()]
+    for function, faults in log_faults(execute, logs).items():
+        for fault in faults:
+            fix = f"{fault.effect} {fault.fix}"
+            yield Drift(
+                "conflicting", names[functions[function]], f"the change log's {fault.what},", fix
+            )
+    lacking = lacking_rights(execute, logs)
     for function, rights in lacking.items():
         fix = f"{rights.role} owns the trigger function and lacks {rights.lacking}. As the owner of the log, run: {rights.grants}"
         yield Drift(

@@ -17,14 +17,16 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..log.tables import ID_SEQUENCE, LOST_SEQUENCE, SLOT_NAMES, LogNames
 from ..log.tables import PREFIX as LOG
+from ..log.tables import LogNames
 from ..marking.condition import NEW_ROW, OLD_ROW
 from ..protocol.wire import MOVED
 from ..sql import dollar_quoted, literal
 from . import install_steps as step
 from .children import REFUSE_FOREIGN_CHILDREN, collecting_kinds
+from .code_owners import CODE_OWNERS, OWNER_TO_BE
 from .column_sql import oids_of
+from .log_trust import DO_LOG_WORK, REFUSE_UNTRUSTED_LOG
 from .names import COMMENT_PREFIX, FUNCTION_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPES, TRIGGERS
 from .names import TRIGGER_SHAPE as SHAPE
 from .rights import REFUSE_LACKING_RIGHTS
@@ -39,9 +41,6 @@ concurrent CREATE OR REPLACE FUNCTION fails with "tuple concurrently updated".""
 
 LOCK_SECONDS = 60
 """How long a statement waits for that lock, which any role can hold."""
-
-LOG_RELATIONS = (LOG, *SLOT_NAMES, ID_SEQUENCE, LOST_SEQUENCE)
-"""The relations of the log that a trigger function writes to."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +170,9 @@ class InstallStatements:
                     kinds=_array(kind for _, kind in expressions.values()),
                     end=end,
                     rows=self._both_rows,
+                    used=CODE_OWNERS.format(start=step.RESOLVE_USES),
+                    owner=OWNER_TO_BE.format(function="existing"),
+                    and_others="" if self.triggers.is_definer else step.NOT_TABLE_OWNER,
                 )
             )
         return steps
@@ -197,7 +199,7 @@ class InstallStatements:
             self._fill(step.DROP_STRAY),
         ]
         if marking.durable:
-            steps.insert(0, step.AS_IT_IS.format(slots=_array(SLOT_NAMES)))
+            steps.insert(0, DO_LOG_WORK.format(function="existing", schema=step.LOG_NAMESPACE))
         # The triggers that are dropped come first, because that takes the stronger lock: to want it
         # later, while writers wait for the weaker one, is a deadlock.
         for operation in sorted(TRIGGER_NAMES, key=marking.operations.__contains__):
@@ -230,7 +232,7 @@ class InstallStatements:
         if triggers.marking.durable:
             checks += [
                 self._fill(step.NO_LOG),
-                self._fill(step.LOG_NOT_TRUSTED, names=_array(LOG_RELATIONS)),
+                REFUSE_UNTRUSTED_LOG.format(function="existing", schema=step.LOG_NAMESPACE),
                 REFUSE_LACKING_RIGHTS.format(
                     table=table, function="existing", schema=step.LOG_NAMESPACE
                 ),

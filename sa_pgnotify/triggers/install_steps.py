@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..log.tables import PREFIX as LOG
 from ..protocol.channels import DEFAULT_CHANNEL, RELATION
 from ..protocol.doorbell import bell_channel
+from .code_owners import class_of
 from .names import COMMENT_PREFIX, FUNCTION_PREFIX
 
 TRIGGER_EXISTS = (
@@ -79,6 +80,7 @@ END IF;"""
 # old name. A new table of that name needs it, so the old function is renamed.
 GIVE_WAY = """IF EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = existing AND tgrelid <> target) THEN
   EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', existing::regprocedure, pg_catalog.concat({prefix}, existing));
+  existing := NULL;
 END IF;"""
 CREATED = "existing := pg_catalog.to_regprocedure(pg_catalog.concat(procedure, '()'));"
 
@@ -105,32 +107,11 @@ IF absent IS NOT NULL THEN
     HINT = pg_catalog.format('Nothing was installed. DROP FUNCTION %s CASCADE, or have the owner of the table own it.',
       existing::regprocedure);
 END IF;"""
-# A trigger that the log's owner puts on a slot would run with the rights of the function's owner.
-LOG_NOT_TRUSTED = """absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
-    c.oid::regclass, r.rolname), '; ')
-  FROM pg_catalog.pg_class AS h JOIN pg_catalog.pg_namespace AS n ON n.oid = h.relnamespace
-  JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = ANY ({names}) AND c.relkind IN ('r', 'S')
-  JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
-  WHERE h.oid = head AND NOT r.rolsuper AND r.rolname <> current_user AND r.oid NOT IN (n.nspowner, d.datdba));
-IF absent IS NOT NULL THEN
-  RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-    MESSAGE = 'sa_pgnotify: the change log is not to be trusted: ' || absent,
-    HINT = 'Nothing was installed. That role could run code with the rights of the role that installs. Change the owner, or use '
-      'ChangeLog(metadata, schema=...) with a schema of your own.';
-END IF;"""
 
 NO_LOG = """IF head IS NULL THEN
   RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = 'sa_pgnotify: the change log ' || {head} || ' does not exist',
     HINT = 'Durable changes are written there. Create all tables of the MetaData, or those of its ChangeLog, before the triggers.';
 END IF;"""
-
-# SQLAlchemy's tables cannot declare this: texts are stored uncompressed, in the row's own page if it
-# has room, because compressing them takes longer than writing them.
-AS_IT_IS = """FOR stray IN SELECT s.oid::regclass FROM pg_catalog.pg_class AS h JOIN pg_catalog.pg_class AS s USING (relnamespace)
-    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = s.oid
-    WHERE h.oid = head AND s.relname = ANY ({slots}) AND a.attname = 'rows' AND a.attstorage <> 'e' LOOP
-  EXECUTE pg_catalog.format('ALTER TABLE %s ALTER COLUMN rows SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160)', stray);
-END LOOP;"""
 
 NO_COLUMN = """SELECT pg_catalog.string_agg(pg_catalog.quote_ident(name), ', ') INTO absent FROM pg_catalog.unnest({columns}) AS name
   WHERE name NOT IN (SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped);
@@ -192,6 +173,12 @@ END LOOP;"""
 # The names in a condition keep the meaning that they have for the installing role: PostgreSQL binds
 # them in the body of an SQL function, and writes them with their schemas where pg_catalog alone
 # would not find the same objects.
+RESOLVE_USES = f"""SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = {class_of("pg_proc")} AND d.objid = pg_catalog.to_regprocedure(probe)"""
+# Its triggers run as the writers anyway, as does a function that is not SECURITY DEFINER.
+NOT_TABLE_OWNER = (
+    "AND r.oid <> (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = target)"
+)
 RESOLVE = """given := {given};
 FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
   probe := pg_catalog.concat(home, '.', pg_catalog.quote_ident(pg_catalog.concat({prefix}, pg_catalog.gen_random_uuid())), '()');
@@ -202,15 +189,13 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
     EXECUTE pg_catalog.concat('CREATE ', query);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
-        pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), r.rolname), ', ')
-      FROM pg_catalog.pg_depend AS d LEFT JOIN pg_catalog.pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
-      JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
-      JOIN pg_catalog.pg_roles AS r ON r.oid IN (f.proowner, o.oprowner)
-      WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_catalog.to_regprocedure(probe)
-        AND NOT r.rolsuper AND r.rolname <> current_user);
+        pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
+      FROM ({used}) AS code JOIN pg_catalog.pg_roles AS r ON r.oid = code.owner
+      WHERE NOT (code.class = 'pg_class'::regclass AND code.id = target) AND NOT r.rolsuper AND r.rolname <> current_user
+        AND r.oid <> {owner} {and_others});
     IF absent IS NOT NULL THEN
       RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-        MESSAGE = 'sa_pgnotify: triggers of ' || {table} || ' would run ' || absent,
+        MESSAGE = 'sa_pgnotify: triggers of ' || {table} || ' would use ' || absent,
         HINT = 'That role could change what it does. Cast the operands so that what pg_catalog has fits exactly, or let a superuser '
           'or the role that installs the triggers own it.';
     END IF;

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 
 from ..log.tables import ID_SEQUENCE, LOST_SEQUENCE, PREFIX, SLOT_NAMES
 from ..sql import Execute, literal
+from .code_owners import OWNER_TO_BE
+from .log_trust import LOG_WORK
 
 __all__ = [
     "LACKING_RIGHTS",
-    "OWNER_TO_BE",
     "REFUSE_LACKING_RIGHTS",
     "LackingRights",
     "lacking_rights",
@@ -31,23 +32,17 @@ _NEEDED = ", ".join(
     f"({literal(name)}, {literal(kind)}, {literal(privilege)})"
     for name, kind, privilege in (
         *((name, "TABLE", "INSERT") for name in SLOT_NAMES),
+        *((name, "TABLE", "SELECT") for name in SLOT_NAMES),
         (ID_SEQUENCE, "SEQUENCE", "USAGE"),
         (LOST_SEQUENCE, "SEQUENCE", "USAGE"),
     )
 )
 
-OWNER_TO_BE = """coalesce((SELECT f.proowner FROM pg_catalog.pg_proc AS f WHERE f.oid = {function}::oid),
-    (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user::name))"""
-"""SQL for the OID of the role that owns a function once CREATE OR REPLACE FUNCTION has run: a
-function that exists keeps its owner.
-
-``{function}``: SQL for the function's OID (``regprocedure`` does as well), NULL if it does not
-exist.
-"""
+_SLOTS = ", ".join(f"{literal(name)}::name" for name in SLOT_NAMES)
 
 LACKING_RIGHTS = f"""
-    SELECT pg_catalog.string_agg(needs.what, ', ' ORDER BY needs.place) AS lacking,
-      pg_catalog.string_agg(needs.grants, ' ' ORDER BY needs.place) AS grants
+    SELECT pg_catalog.string_agg(needs.what, ', ' ORDER BY needs.place, needs.what) AS lacking,
+      pg_catalog.string_agg(needs.grants, ' ' ORDER BY needs.place, needs.what) AS grants
     FROM (
       SELECT 0 AS place, pg_catalog.concat('USAGE on schema ', n.nspname) AS what,
         pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, r.rolname) AS grants
@@ -67,6 +62,16 @@ LACKING_RIGHTS = f"""
         AND CASE WHEN o.kind = 'TABLE' THEN NOT pg_catalog.has_table_privilege(r.oid, c.oid, o.privilege)
           ELSE NOT pg_catalog.has_sequence_privilege(r.oid, c.oid, o.privilege) END
       GROUP BY o.kind, o.privilege, n.nspname, r.rolname
+      UNION ALL
+      SELECT 3, pg_catalog.concat('a way past the row-level security of ', pg_catalog.string_agg(c.relname::text, ', ' ORDER BY c.relname)),
+        pg_catalog.string_agg(pg_catalog.format('ALTER TABLE %I.%I DISABLE ROW LEVEL SECURITY;', n.nspname, c.relname),
+          ' ' ORDER BY c.relname)
+      FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+      JOIN pg_catalog.pg_roles AS r ON r.oid = {{role}}::oid
+      WHERE c.relnamespace = {{schema}}::oid AND c.relname IN ({_SLOTS}) AND c.relrowsecurity
+        AND NOT r.rolsuper AND NOT r.rolbypassrls
+        AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(r.oid, c.relowner, 'USAGE'))
+      HAVING pg_catalog.count(*) > 0::bigint
     ) AS needs
 """
 """A query of one row: the rights on a change log that a role does not have, and the GRANT
@@ -82,17 +87,24 @@ _INTO_VARIABLES = LACKING_RIGHTS.replace(
 REFUSE_LACKING_RIGHTS = f"""DECLARE
   lacking text;
   grants text;
+  undone text;
+  work text;
   writer oid := {OWNER_TO_BE};
 BEGIN{_INTO_VARIABLES}    ;
-  IF lacking IS NOT NULL THEN
+  SELECT pg_catalog.string_agg(w.what, ', ' ORDER BY w.place, w.what), pg_catalog.string_agg(w.fix, ' ' ORDER BY w.place, w.what)
+  INTO undone, work FROM ({LOG_WORK}) AS w WHERE NOT pg_catalog.pg_has_role(current_user, w.owner, 'USAGE');
+  IF lacking IS NOT NULL OR undone IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-      MESSAGE = pg_catalog.format('sa_pgnotify: the role %s, which owns the trigger function of %s, cannot write to the change log: '
-        'it lacks %s', pg_catalog.pg_get_userbyid(writer), {{table}}, lacking),
-      HINT = pg_catalog.concat('Nothing was installed. As the owner of the change log, run: ', grants);
+      MESSAGE = pg_catalog.concat_ws('; ', CASE WHEN lacking IS NOT NULL THEN
+          pg_catalog.format('sa_pgnotify: the role %s, which owns the trigger function of %s, '
+          'cannot write to the change log: it lacks %s', pg_catalog.pg_get_userbyid(writer), {{table}}, lacking) END,
+        CASE WHEN lacking IS NULL THEN pg_catalog.format('sa_pgnotify: the change log is not ready for the triggers of %s: %s',
+          {{table}}, undone) ELSE undone END),
+      HINT = pg_catalog.concat('Nothing was installed. As the owner of the change log, run: ', pg_catalog.concat_ws(' ', grants, work));
   END IF;
 END;"""
 """A PL/pgSQL block that refuses to install a durable table's triggers if their function could not
-write to the log.
+write to the log, or if the log needs something that only its owner can do.
 
 ``{table}``: an SQL literal that names the table; ``{function}`` as in :data:`OWNER_TO_BE`;
 ``{schema}`` as in :data:`LACKING_RIGHTS`.

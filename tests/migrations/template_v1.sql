@@ -123,7 +123,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 296925f45702e601e95a63daa514c56ffbd237464850da5d1f6f12b7dce26523;
+-- sha256 of the statement e660a39ad3aa83c7ceb9cec06a90492e65b182b4387861099e16cf12e898abbf;
 
 -- template version 1: all families
 body := $function$
@@ -250,7 +250,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement eb8133866a64cb9f7e07598a30bf1ed0fc0b3ded0e8562ff7793134ee50cfac8;
+-- sha256 of the statement 4a67a54c82696d1f2b754d5dd17545d1538b6c45d55f6efb730919d0dee4283f;
 
 -- template version 1: every option, awkward names
 body := $function$
@@ -379,15 +379,37 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
     EXECUTE pg_catalog.concat('CREATE ', query);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
-        pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), r.rolname), ', ')
-      FROM pg_catalog.pg_depend AS d LEFT JOIN pg_catalog.pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
-      JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
-      JOIN pg_catalog.pg_roles AS r ON r.oid IN (f.proowner, o.oprowner)
-      WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_catalog.to_regprocedure(probe)
-        AND NOT r.rolsuper AND r.rolname <> current_user);
+        pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
+      FROM (
+      WITH RECURSIVE used (source, class, id) AS (
+        SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)
+        UNION
+        SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
+          SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = used.class AND d.objid = used.id
+            AND d.refclassid NOT IN ('pg_catalog.pg_namespace'::regclass::oid, 'pg_catalog.pg_extension'::regclass::oid, 'pg_catalog.pg_language'::regclass::oid)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc AS p
+              WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND p.oid = used.id AND p.prokind <> 'a'::"char")
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c
+              WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND c.oid = used.id AND c.relkind <> 'c'::"char")
+          UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass::oid, r.oid FROM pg_catalog.pg_constraint AS r WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND r.contypid = used.id
+          UNION ALL SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid FROM pg_catalog.pg_rewrite AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.ev_class = used.id
+          UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, r.oid FROM pg_catalog.pg_policy AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.polrelid = used.id
+        ) AS e (class, id)
+      )
+      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+        SELECT o.proowner FROM pg_catalog.pg_proc AS o WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND o.oid = used.id
+        UNION ALL SELECT o.oprowner FROM pg_catalog.pg_operator AS o WHERE used.class = 'pg_catalog.pg_operator'::regclass::oid AND o.oid = used.id
+        UNION ALL SELECT o.typowner FROM pg_catalog.pg_type AS o WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND o.oid = used.id
+        UNION ALL SELECT o.relowner FROM pg_catalog.pg_class AS o WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND o.oid = used.id
+      ) AS o (owner)) AS code JOIN pg_catalog.pg_roles AS r ON r.oid = code.owner
+      WHERE NOT (code.class = 'pg_class'::regclass AND code.id = target) AND NOT r.rolsuper AND r.rolname <> current_user
+        AND r.oid <> coalesce((SELECT f.proowner FROM pg_catalog.pg_proc AS f WHERE f.oid = existing::oid),
+    (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user::name)) AND r.oid <> (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = target));
     IF absent IS NOT NULL THEN
       RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-        MESSAGE = 'sa_pgnotify: triggers of ' || '"größe {0}"."it''s ""100%"" :t"' || ' would run ' || absent,
+        MESSAGE = 'sa_pgnotify: triggers of ' || '"größe {0}"."it''s ""100%"" :t"' || ' would use ' || absent,
         HINT = 'That role could change what it does. Cast the operands so that what pg_catalog has fits exactly, or let a superuser '
           'or the role that installs the triggers own it.';
     END IF;
@@ -420,7 +442,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 4800b337ca4695ccae0d0877d5464855fdac39e3dc2910a48f841e00b3debfa3;
+-- sha256 of the statement 7b4a377365556a5c918889c448f030da9989ff25c503241fa9193ceb2375ea9b;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -523,7 +545,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 0a9832e752b60a98cd2676d0c4faa78601ca411458abdae122973e347c2b384f;
+-- sha256 of the statement 296f3dc7398046b08dee4381afd2ebc5c08d4c4e0d0017fc4c1e7654b23fc156;
 
 -- template version 1: discriminator
 body := $function$
@@ -650,7 +672,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement a36c9e9475fc79577db9d4b9e9186c5f6419491062fe75df83132f5742c30cc4;
+-- sha256 of the statement 559354519ec86d74a01d1bb4e401e71fbe41d55fa0addc1f49decd2d27efa0c9;
 
 -- template version 1: discriminator of another table
 body := $function$
@@ -774,15 +796,37 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
     EXECUTE pg_catalog.concat('CREATE ', query);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
-        pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), r.rolname), ', ')
-      FROM pg_catalog.pg_depend AS d LEFT JOIN pg_catalog.pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
-      JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
-      JOIN pg_catalog.pg_roles AS r ON r.oid IN (f.proowner, o.oprowner)
-      WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_catalog.to_regprocedure(probe)
-        AND NOT r.rolsuper AND r.rolname <> current_user);
+        pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
+      FROM (
+      WITH RECURSIVE used (source, class, id) AS (
+        SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)
+        UNION
+        SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
+          SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = used.class AND d.objid = used.id
+            AND d.refclassid NOT IN ('pg_catalog.pg_namespace'::regclass::oid, 'pg_catalog.pg_extension'::regclass::oid, 'pg_catalog.pg_language'::regclass::oid)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc AS p
+              WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND p.oid = used.id AND p.prokind <> 'a'::"char")
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c
+              WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND c.oid = used.id AND c.relkind <> 'c'::"char")
+          UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass::oid, r.oid FROM pg_catalog.pg_constraint AS r WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND r.contypid = used.id
+          UNION ALL SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid FROM pg_catalog.pg_rewrite AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.ev_class = used.id
+          UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, r.oid FROM pg_catalog.pg_policy AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.polrelid = used.id
+        ) AS e (class, id)
+      )
+      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+        SELECT o.proowner FROM pg_catalog.pg_proc AS o WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND o.oid = used.id
+        UNION ALL SELECT o.oprowner FROM pg_catalog.pg_operator AS o WHERE used.class = 'pg_catalog.pg_operator'::regclass::oid AND o.oid = used.id
+        UNION ALL SELECT o.typowner FROM pg_catalog.pg_type AS o WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND o.oid = used.id
+        UNION ALL SELECT o.relowner FROM pg_catalog.pg_class AS o WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND o.oid = used.id
+      ) AS o (owner)) AS code JOIN pg_catalog.pg_roles AS r ON r.oid = code.owner
+      WHERE NOT (code.class = 'pg_class'::regclass AND code.id = target) AND NOT r.rolsuper AND r.rolname <> current_user
+        AND r.oid <> coalesce((SELECT f.proowner FROM pg_catalog.pg_proc AS f WHERE f.oid = existing::oid),
+    (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user::name)) );
     IF absent IS NOT NULL THEN
       RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-        MESSAGE = 'sa_pgnotify: triggers of ' || 'rush' || ' would run ' || absent,
+        MESSAGE = 'sa_pgnotify: triggers of ' || 'rush' || ' would use ' || absent,
         HINT = 'That role could change what it does. Cast the operands so that what pg_catalog has fits exactly, or let a superuser '
           'or the role that installs the triggers own it.';
     END IF;
@@ -816,7 +860,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 2272d0a49f7c73ca74522ee06ac699cbe92745f8f8e43338bfdd96ff91ab8828;
+-- sha256 of the statement 83c3dbc15e2baeb9db83105c6b243ad6148f727cb75838377bfe85635945c67d;
 
 -- template version 1: computed
 body := $function$
@@ -962,15 +1006,37 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
     EXECUTE pg_catalog.concat('CREATE ', query);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
-        pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), r.rolname), ', ')
-      FROM pg_catalog.pg_depend AS d LEFT JOIN pg_catalog.pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
-      JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
-      JOIN pg_catalog.pg_roles AS r ON r.oid IN (f.proowner, o.oprowner)
-      WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_catalog.to_regprocedure(probe)
-        AND NOT r.rolsuper AND r.rolname <> current_user);
+        pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
+      FROM (
+      WITH RECURSIVE used (source, class, id) AS (
+        SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)
+        UNION
+        SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
+          SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = used.class AND d.objid = used.id
+            AND d.refclassid NOT IN ('pg_catalog.pg_namespace'::regclass::oid, 'pg_catalog.pg_extension'::regclass::oid, 'pg_catalog.pg_language'::regclass::oid)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc AS p
+              WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND p.oid = used.id AND p.prokind <> 'a'::"char")
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c
+              WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND c.oid = used.id AND c.relkind <> 'c'::"char")
+          UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass::oid, r.oid FROM pg_catalog.pg_constraint AS r WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND r.contypid = used.id
+          UNION ALL SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid FROM pg_catalog.pg_rewrite AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.ev_class = used.id
+          UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, r.oid FROM pg_catalog.pg_policy AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.polrelid = used.id
+        ) AS e (class, id)
+      )
+      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+        SELECT o.proowner FROM pg_catalog.pg_proc AS o WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND o.oid = used.id
+        UNION ALL SELECT o.oprowner FROM pg_catalog.pg_operator AS o WHERE used.class = 'pg_catalog.pg_operator'::regclass::oid AND o.oid = used.id
+        UNION ALL SELECT o.typowner FROM pg_catalog.pg_type AS o WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND o.oid = used.id
+        UNION ALL SELECT o.relowner FROM pg_catalog.pg_class AS o WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND o.oid = used.id
+      ) AS o (owner)) AS code JOIN pg_catalog.pg_roles AS r ON r.oid = code.owner
+      WHERE NOT (code.class = 'pg_class'::regclass AND code.id = target) AND NOT r.rolsuper AND r.rolname <> current_user
+        AND r.oid <> coalesce((SELECT f.proowner FROM pg_catalog.pg_proc AS f WHERE f.oid = existing::oid),
+    (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user::name)) AND r.oid <> (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = target));
     IF absent IS NOT NULL THEN
       RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-        MESSAGE = 'sa_pgnotify: triggers of ' || 't' || ' would run ' || absent,
+        MESSAGE = 'sa_pgnotify: triggers of ' || 't' || ' would use ' || absent,
         HINT = 'That role could change what it does. Cast the operands so that what pg_catalog has fits exactly, or let a superuser '
           'or the role that installs the triggers own it.';
     END IF;
@@ -1003,7 +1069,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement b84763a481c72b009cdf3255bf31f3dd6cd9c924a2ded22a6ba97f29e95fb8f5;
+-- sha256 of the statement 773365834647e3a833348aeb451ddb5389ddb46c26bdabfc62a9e377ce19815a;
 
 -- template version 1: durable
 body := $function$
@@ -1086,22 +1152,38 @@ BEGIN
     slot := (place >> 15) & 3;
     IF slot = 0 THEN
       LOCK TABLE @the schema of the log@.sa_pgnotify_log_0 IN ROW EXCLUSIVE MODE NOWAIT;
-      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_0 AS s WHERE false;
+      SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
+        AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
+        AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
+        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_0 AS s WHERE false) AS s ON true
+        WHERE c.oid = @the literal of sa_pgnotify_log_0@::regclass;
     ELSIF slot = 1 THEN
       LOCK TABLE @the schema of the log@.sa_pgnotify_log_1 IN ROW EXCLUSIVE MODE NOWAIT;
-      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_1 AS s WHERE false;
+      SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
+        AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
+        AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
+        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_1 AS s WHERE false) AS s ON true
+        WHERE c.oid = @the literal of sa_pgnotify_log_1@::regclass;
     ELSIF slot = 2 THEN
       LOCK TABLE @the schema of the log@.sa_pgnotify_log_2 IN ROW EXCLUSIVE MODE NOWAIT;
-      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_2 AS s WHERE false;
+      SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
+        AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
+        AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
+        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_2 AS s WHERE false) AS s ON true
+        WHERE c.oid = @the literal of sa_pgnotify_log_2@::regclass;
     ELSIF slot = 3 THEN
       LOCK TABLE @the schema of the log@.sa_pgnotify_log_3 IN ROW EXCLUSIVE MODE NOWAIT;
-      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_3 AS s WHERE false;
+      SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
+        AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
+        AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
+        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_3 AS s WHERE false) AS s ON true
+        WHERE c.oid = @the literal of sa_pgnotify_log_3@::regclass;
     END IF;
     -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
     key := pg_catalog.hashtextextended(relation COLLATE "C", @the literal of sa_pgnotify_log@::regclass::oid::bigint::bigint);
     asleep := CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN NOT pg_catalog.pg_advisory_unlock(key) ELSE true END;
     -- ON CONFLICT takes a lock of its own for each row: see whether the lock table has room for one.
-    ready := bytes IS NULL AND pg_catalog.pg_try_advisory_lock(674233087, pid) AND pg_catalog.pg_advisory_unlock(674233087, pid);
+    ready := ready AND bytes IS NULL AND pg_catalog.pg_try_advisory_lock(674233087, pid) AND pg_catalog.pg_advisory_unlock(674233087, pid);
   EXCEPTION WHEN OTHERS THEN
     -- The user's write goes on. With a full lock table, a notification would make its COMMIT fail: readers look at their heartbeat.
     asleep := SQLSTATE <> '53200';
@@ -1141,12 +1223,48 @@ BEGIN
         slot := ((place >> 15) + step) & 3;
         IF slot = 0 THEN
           LOCK TABLE @the schema of the log@.sa_pgnotify_log_0 IN ROW EXCLUSIVE MODE NOWAIT;
+          IF NOT (SELECT CASE WHEN pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ' THEN
+            NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND (t.tgtype & 4::int2) <> 0::int2)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class = c.oid)
+          ELSE NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.pg_xact_status((sa.xid
+          + ((c.xmax::text::bigint - (sa.xid & 4294967295::bigint) + 6442450944::bigint) & 4294967295::bigint)
+          - 2147483648::bigint)::text::xid8) IS DISTINCT FROM 'committed') END FROM pg_catalog.pg_class AS c WHERE c.oid = @the literal of sa_pgnotify_log_0@::regclass) THEN
+            RAISE EXCEPTION USING ERRCODE = 'triggered_action_exception',
+              MESSAGE = 'a slot of the log has triggers or rules, or had until lately';
+          END IF;
         ELSIF slot = 1 THEN
           LOCK TABLE @the schema of the log@.sa_pgnotify_log_1 IN ROW EXCLUSIVE MODE NOWAIT;
+          IF NOT (SELECT CASE WHEN pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ' THEN
+            NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND (t.tgtype & 4::int2) <> 0::int2)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class = c.oid)
+          ELSE NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.pg_xact_status((sa.xid
+          + ((c.xmax::text::bigint - (sa.xid & 4294967295::bigint) + 6442450944::bigint) & 4294967295::bigint)
+          - 2147483648::bigint)::text::xid8) IS DISTINCT FROM 'committed') END FROM pg_catalog.pg_class AS c WHERE c.oid = @the literal of sa_pgnotify_log_1@::regclass) THEN
+            RAISE EXCEPTION USING ERRCODE = 'triggered_action_exception',
+              MESSAGE = 'a slot of the log has triggers or rules, or had until lately';
+          END IF;
         ELSIF slot = 2 THEN
           LOCK TABLE @the schema of the log@.sa_pgnotify_log_2 IN ROW EXCLUSIVE MODE NOWAIT;
+          IF NOT (SELECT CASE WHEN pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ' THEN
+            NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND (t.tgtype & 4::int2) <> 0::int2)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class = c.oid)
+          ELSE NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.pg_xact_status((sa.xid
+          + ((c.xmax::text::bigint - (sa.xid & 4294967295::bigint) + 6442450944::bigint) & 4294967295::bigint)
+          - 2147483648::bigint)::text::xid8) IS DISTINCT FROM 'committed') END FROM pg_catalog.pg_class AS c WHERE c.oid = @the literal of sa_pgnotify_log_2@::regclass) THEN
+            RAISE EXCEPTION USING ERRCODE = 'triggered_action_exception',
+              MESSAGE = 'a slot of the log has triggers or rules, or had until lately';
+          END IF;
         ELSIF slot = 3 THEN
           LOCK TABLE @the schema of the log@.sa_pgnotify_log_3 IN ROW EXCLUSIVE MODE NOWAIT;
+          IF NOT (SELECT CASE WHEN pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ' THEN
+            NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND (t.tgtype & 4::int2) <> 0::int2)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class = c.oid)
+          ELSE NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.pg_xact_status((sa.xid
+          + ((c.xmax::text::bigint - (sa.xid & 4294967295::bigint) + 6442450944::bigint) & 4294967295::bigint)
+          - 2147483648::bigint)::text::xid8) IS DISTINCT FROM 'committed') END FROM pg_catalog.pg_class AS c WHERE c.oid = @the literal of sa_pgnotify_log_3@::regclass) THEN
+            RAISE EXCEPTION USING ERRCODE = 'triggered_action_exception',
+              MESSAGE = 'a slot of the log has triggers or rules, or had until lately';
+          END IF;
         END IF;
         start := 1;
         LOOP
@@ -1229,13 +1347,21 @@ body := pg_catalog.replace(body, '@the literal of sa_pgnotify_log_id_seq@', pg_c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head), '.sa_pgnotify_log_id_seq')));
 body := pg_catalog.replace(body, '@the literal of sa_pgnotify_log_lost_seq@', pg_catalog.quote_literal(pg_catalog.concat((SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head), '.sa_pgnotify_log_lost_seq')));
+body := pg_catalog.replace(body, '@the literal of sa_pgnotify_log_0@', pg_catalog.quote_literal(pg_catalog.concat((SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head), '.sa_pgnotify_log_0')));
+body := pg_catalog.replace(body, '@the literal of sa_pgnotify_log_1@', pg_catalog.quote_literal(pg_catalog.concat((SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head), '.sa_pgnotify_log_1')));
+body := pg_catalog.replace(body, '@the literal of sa_pgnotify_log_2@', pg_catalog.quote_literal(pg_catalog.concat((SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head), '.sa_pgnotify_log_2')));
+body := pg_catalog.replace(body, '@the literal of sa_pgnotify_log_3@', pg_catalog.quote_literal(pg_catalog.concat((SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head), '.sa_pgnotify_log_3')));
 EXECUTE pg_catalog.concat('CREATE OR REPLACE FUNCTION ', procedure, '() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET jit TO ''off'' SET client_min_messages TO ''error'' SET search_path TO pg_catalog, pg_temp AS ', pg_catalog.quote_literal(body));
 IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 222cf171193e0ec7a0a1c2de6754d50ce2a00dc57501ad16e159d7efde664c8b;
+-- sha256 of the statement 525c3090ae223d8dd7bc4a24571b157301af2814ccac8c4000924c1608475d6a;
 
 -- template version 1: durable, the log elsewhere, a condition
 body := $function$
@@ -1322,22 +1448,38 @@ BEGIN
     slot := (place >> 15) & 3;
     IF slot = 0 THEN
       LOCK TABLE "Audit".sa_pgnotify_log_0 IN ROW EXCLUSIVE MODE NOWAIT;
-      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_0 AS s WHERE false;
+      SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
+        AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
+        AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
+        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_0 AS s WHERE false) AS s ON true
+        WHERE c.oid = '"Audit".sa_pgnotify_log_0'::regclass;
     ELSIF slot = 1 THEN
       LOCK TABLE "Audit".sa_pgnotify_log_1 IN ROW EXCLUSIVE MODE NOWAIT;
-      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_1 AS s WHERE false;
+      SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
+        AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
+        AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
+        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_1 AS s WHERE false) AS s ON true
+        WHERE c.oid = '"Audit".sa_pgnotify_log_1'::regclass;
     ELSIF slot = 2 THEN
       LOCK TABLE "Audit".sa_pgnotify_log_2 IN ROW EXCLUSIVE MODE NOWAIT;
-      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_2 AS s WHERE false;
+      SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
+        AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
+        AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
+        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_2 AS s WHERE false) AS s ON true
+        WHERE c.oid = '"Audit".sa_pgnotify_log_2'::regclass;
     ELSIF slot = 3 THEN
       LOCK TABLE "Audit".sa_pgnotify_log_3 IN ROW EXCLUSIVE MODE NOWAIT;
-      PERFORM s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_3 AS s WHERE false;
+      SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
+        AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
+        AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
+        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_3 AS s WHERE false) AS s ON true
+        WHERE c.oid = '"Audit".sa_pgnotify_log_3'::regclass;
     END IF;
     -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
     key := pg_catalog.hashtextextended(relation COLLATE "C", '"Audit".sa_pgnotify_log'::regclass::oid::bigint::bigint);
     asleep := CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN NOT pg_catalog.pg_advisory_unlock(key) ELSE true END;
     -- ON CONFLICT takes a lock of its own for each row: see whether the lock table has room for one.
-    ready := bytes IS NULL AND pg_catalog.pg_try_advisory_lock(674233087, pid) AND pg_catalog.pg_advisory_unlock(674233087, pid);
+    ready := ready AND bytes IS NULL AND pg_catalog.pg_try_advisory_lock(674233087, pid) AND pg_catalog.pg_advisory_unlock(674233087, pid);
   EXCEPTION WHEN OTHERS THEN
     -- The user's write goes on. With a full lock table, a notification would make its COMMIT fail: readers look at their heartbeat.
     asleep := SQLSTATE <> '53200';
@@ -1377,12 +1519,48 @@ BEGIN
         slot := ((place >> 15) + step) & 3;
         IF slot = 0 THEN
           LOCK TABLE "Audit".sa_pgnotify_log_0 IN ROW EXCLUSIVE MODE NOWAIT;
+          IF NOT (SELECT CASE WHEN pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ' THEN
+            NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND (t.tgtype & 4::int2) <> 0::int2)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class = c.oid)
+          ELSE NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.pg_xact_status((sa.xid
+          + ((c.xmax::text::bigint - (sa.xid & 4294967295::bigint) + 6442450944::bigint) & 4294967295::bigint)
+          - 2147483648::bigint)::text::xid8) IS DISTINCT FROM 'committed') END FROM pg_catalog.pg_class AS c WHERE c.oid = '"Audit".sa_pgnotify_log_0'::regclass) THEN
+            RAISE EXCEPTION USING ERRCODE = 'triggered_action_exception',
+              MESSAGE = 'a slot of the log has triggers or rules, or had until lately';
+          END IF;
         ELSIF slot = 1 THEN
           LOCK TABLE "Audit".sa_pgnotify_log_1 IN ROW EXCLUSIVE MODE NOWAIT;
+          IF NOT (SELECT CASE WHEN pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ' THEN
+            NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND (t.tgtype & 4::int2) <> 0::int2)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class = c.oid)
+          ELSE NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.pg_xact_status((sa.xid
+          + ((c.xmax::text::bigint - (sa.xid & 4294967295::bigint) + 6442450944::bigint) & 4294967295::bigint)
+          - 2147483648::bigint)::text::xid8) IS DISTINCT FROM 'committed') END FROM pg_catalog.pg_class AS c WHERE c.oid = '"Audit".sa_pgnotify_log_1'::regclass) THEN
+            RAISE EXCEPTION USING ERRCODE = 'triggered_action_exception',
+              MESSAGE = 'a slot of the log has triggers or rules, or had until lately';
+          END IF;
         ELSIF slot = 2 THEN
           LOCK TABLE "Audit".sa_pgnotify_log_2 IN ROW EXCLUSIVE MODE NOWAIT;
+          IF NOT (SELECT CASE WHEN pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ' THEN
+            NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND (t.tgtype & 4::int2) <> 0::int2)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class = c.oid)
+          ELSE NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.pg_xact_status((sa.xid
+          + ((c.xmax::text::bigint - (sa.xid & 4294967295::bigint) + 6442450944::bigint) & 4294967295::bigint)
+          - 2147483648::bigint)::text::xid8) IS DISTINCT FROM 'committed') END FROM pg_catalog.pg_class AS c WHERE c.oid = '"Audit".sa_pgnotify_log_2'::regclass) THEN
+            RAISE EXCEPTION USING ERRCODE = 'triggered_action_exception',
+              MESSAGE = 'a slot of the log has triggers or rules, or had until lately';
+          END IF;
         ELSIF slot = 3 THEN
           LOCK TABLE "Audit".sa_pgnotify_log_3 IN ROW EXCLUSIVE MODE NOWAIT;
+          IF NOT (SELECT CASE WHEN pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ' THEN
+            NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND (t.tgtype & 4::int2) <> 0::int2)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class = c.oid)
+          ELSE NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.pg_xact_status((sa.xid
+          + ((c.xmax::text::bigint - (sa.xid & 4294967295::bigint) + 6442450944::bigint) & 4294967295::bigint)
+          - 2147483648::bigint)::text::xid8) IS DISTINCT FROM 'committed') END FROM pg_catalog.pg_class AS c WHERE c.oid = '"Audit".sa_pgnotify_log_3'::regclass) THEN
+            RAISE EXCEPTION USING ERRCODE = 'triggered_action_exception',
+              MESSAGE = 'a slot of the log has triggers or rules, or had until lately';
+          END IF;
         END IF;
         start := 1;
         LOOP
@@ -1468,15 +1646,37 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
     EXECUTE pg_catalog.concat('CREATE ', query);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     absent := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%s, which belongs to %I',
-        pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), r.rolname), ', ')
-      FROM pg_catalog.pg_depend AS d LEFT JOIN pg_catalog.pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
-      JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
-      JOIN pg_catalog.pg_roles AS r ON r.oid IN (f.proowner, o.oprowner)
-      WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_catalog.to_regprocedure(probe)
-        AND NOT r.rolsuper AND r.rolname <> current_user);
+        pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
+      FROM (
+      WITH RECURSIVE used (source, class, id) AS (
+        SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)
+        UNION
+        SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
+          SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = used.class AND d.objid = used.id
+            AND d.refclassid NOT IN ('pg_catalog.pg_namespace'::regclass::oid, 'pg_catalog.pg_extension'::regclass::oid, 'pg_catalog.pg_language'::regclass::oid)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc AS p
+              WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND p.oid = used.id AND p.prokind <> 'a'::"char")
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c
+              WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND c.oid = used.id AND c.relkind <> 'c'::"char")
+          UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass::oid, r.oid FROM pg_catalog.pg_constraint AS r WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND r.contypid = used.id
+          UNION ALL SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid FROM pg_catalog.pg_rewrite AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.ev_class = used.id
+          UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, r.oid FROM pg_catalog.pg_policy AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.polrelid = used.id
+        ) AS e (class, id)
+      )
+      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+        SELECT o.proowner FROM pg_catalog.pg_proc AS o WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND o.oid = used.id
+        UNION ALL SELECT o.oprowner FROM pg_catalog.pg_operator AS o WHERE used.class = 'pg_catalog.pg_operator'::regclass::oid AND o.oid = used.id
+        UNION ALL SELECT o.typowner FROM pg_catalog.pg_type AS o WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND o.oid = used.id
+        UNION ALL SELECT o.relowner FROM pg_catalog.pg_class AS o WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND o.oid = used.id
+      ) AS o (owner)) AS code JOIN pg_catalog.pg_roles AS r ON r.oid = code.owner
+      WHERE NOT (code.class = 'pg_class'::regclass AND code.id = target) AND NOT r.rolsuper AND r.rolname <> current_user
+        AND r.oid <> coalesce((SELECT f.proowner FROM pg_catalog.pg_proc AS f WHERE f.oid = existing::oid),
+    (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user::name)) );
     IF absent IS NOT NULL THEN
       RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-        MESSAGE = 'sa_pgnotify: triggers of ' || 'shop.orders' || ' would run ' || absent,
+        MESSAGE = 'sa_pgnotify: triggers of ' || 'shop.orders' || ' would use ' || absent,
         HINT = 'That role could change what it does. Cast the operands so that what pg_catalog has fits exactly, or let a superuser '
           'or the role that installs the triggers own it.';
     END IF;
@@ -1510,8 +1710,8 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement a8edcc0ed1fa4754edbb143644bfecb22bbdc7a5f83c6cb25f9c77fb60ff43d0;
+-- sha256 of the statement 04addb06b59a3b16d5c675fbb0d0aa68f9eca85a39ae3c7861e3351632d969ae;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function d407b4f54b5a7a4d7f8cecbe6e4dcc02a39e86f41961b3a83a50f05748ded628
--- sha256 of the statement c5f5651774dccdf22230a1af8d28777b01501282ff1ca122fa09ba73849311b0;
+-- sha256 of the statement 14a822d9824fa4271fce936815e457fa150a10d0f4628aec3407173ac1dda189;

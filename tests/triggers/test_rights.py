@@ -32,6 +32,7 @@ SLOTS = ", ".join(f"audit.sa_pgnotify_log_{slot}" for slot in range(4))
 GRANTS = {
     "USAGE on schema audit": "GRANT USAGE ON SCHEMA audit TO {};",
     "INSERT on sa_pgnotify_log_0, sa_pgnotify_log_1, sa_pgnotify_log_2, sa_pgnotify_log_3": f"GRANT INSERT ON TABLE {SLOTS} TO {{}};",
+    "SELECT on sa_pgnotify_log_0, sa_pgnotify_log_1, sa_pgnotify_log_2, sa_pgnotify_log_3": f"GRANT SELECT ON TABLE {SLOTS} TO {{}};",
     "USAGE on sa_pgnotify_log_id_seq, sa_pgnotify_log_lost_seq": "GRANT USAGE ON SEQUENCE audit.sa_pgnotify_log_id_seq,"
     " audit.sa_pgnotify_log_lost_seq TO {};",
 }

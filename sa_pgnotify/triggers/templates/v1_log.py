@@ -4,13 +4,17 @@ Their siblings in :mod:`sa_pgnotify.triggers.templates.v1_send` send the changes
 the log should be inserted outside of an exception block: within one, each statement would cost the
 transaction a subtransaction id, and more than sixty-four of these slow down every other session. So
 one block at the beginning does everything that may fail: it composes the changes, takes a number,
-locks the slot of that number as the INSERT will, without waiting, and names the slot's columns
-without reading rows. The writer never reads the log, so that a SERIALIZABLE transaction does not
-depend on the writes of others.
+locks the slot of that number as the INSERT will, without waiting, names the slot's columns without
+reading rows, and asks the catalog whether the slot takes the row as it is. The writer never reads
+the log, so that a SERIALIZABLE transaction does not depend on the writes of others.
+
+The function runs with its owner's rights, so it does not write to a slot that has triggers or
+rules, which would run with these rights too. The lock keeps others from adding some until the
+INSERT is done.
 
 The failures that remain are handled in exception blocks: a locked slot (then another one takes the
-changes), a number that is in use because the sequence was set back, a full lock table, a missing
-right. If no slot can be written, a sequence that readers watch counts the loss, and each of them
+changes), a slot with triggers (likewise), a number that is in use because the sequence was set
+back, a full lock table, a missing right. If no slot can be written, a sequence that readers watch counts the loss, and each of them
 reports a ``Gap``. A statement of many changes takes that way too, since one subtransaction id is
 little beside it; its changes are cut, at the ends of rows, into pieces that a reader can hold.
 
@@ -39,6 +43,27 @@ WINDOW = 2048
 ROOM = int.from_bytes(hashlib.sha256(b"sa_pgnotify room").digest()[:4], "big") >> 1
 """The first key of an advisory lock that a writer takes and releases, to find out whether the lock
 table has room for one more; the second is its process id."""
+
+
+# A snapshot of the transaction may be older than a trigger. Adding the first one writes a new version
+# of the slot's row in pg_class, which xmax, the id of that transaction, shows in the version before.
+# The flags stay set after the last trigger or rule was dropped, until VACUUM.
+_IS_NEWEST = """c.xmax = '0'::xid OR pg_catalog.pg_xact_status((sa.xid
+          + ((c.xmax::text::bigint - (sa.xid & 4294967295::bigint) + 6442450944::bigint) & 4294967295::bigint)
+          - 2147483648::bigint)::text::xid8) IS DISTINCT FROM 'committed'"""
+_READS_COMMITTED = (
+    "pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read '"
+)
+_RUNS_NO_CODE = f"""CASE WHEN {_READS_COMMITTED} THEN
+            NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND (t.tgtype & 4::int2) <> 0::int2)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class = c.oid)
+          ELSE NOT c.relhastriggers AND NOT c.relhasrules AND ({_IS_NEWEST}) END"""
+"""SQL for whether an INSERT into a slot runs no code of others, given its row ``c`` of pg_class."""
+_TAKES_ROWS = f"""NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR {_READS_COMMITTED})
+        AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
+        AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)"""
+"""Likewise, as far as that can be seen at once, and whether the INSERT cannot fail because of a
+column that was added, a constraint, a missing right or row-level security."""
 
 
 class LogSql:
@@ -70,7 +95,8 @@ class LogSql:
     @property
     def marked_literals(self) -> list[str]:
         """The names whose literals are marks."""
-        return [] if self._is_known else [self.names.head, self.names.sequence, self.names.lost]
+        names = self.names
+        return [] if self._is_known else [names.head, names.sequence, names.lost, *names.slots]
 
 
 def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
@@ -92,10 +118,20 @@ def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
         lost=log.literal(log.names.lost),
         lock=_in_slot(
             log,
-            f"LOCK TABLE {{}} IN ROW EXCLUSIVE MODE NOWAIT;\n      PERFORM {read} FROM {{}} AS s WHERE false;",
+            f"LOCK TABLE {{}} IN ROW EXCLUSIVE MODE NOWAIT;\n      SELECT {_TAKES_ROWS}\n"
+            f"        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT {read} FROM {{}} AS s WHERE false) AS s ON true\n"
+            "        WHERE c.oid = {oid};",
             " " * 4,
         ),
-        lock_other=_in_slot(log, "LOCK TABLE {} IN ROW EXCLUSIVE MODE NOWAIT;", " " * 8),
+        lock_other=_in_slot(
+            log,
+            "LOCK TABLE {} IN ROW EXCLUSIVE MODE NOWAIT;\n"
+            f"          IF NOT (SELECT {_RUNS_NO_CODE} FROM pg_catalog.pg_class AS c WHERE c.oid = {{oid}}) THEN\n"
+            "            RAISE EXCEPTION USING ERRCODE = 'triggered_action_exception',\n"
+            "              MESSAGE = 'a slot of the log has triggers or rules, or had until lately';\n"
+            "          END IF;",
+            " " * 8,
+        ),
         insert_all=_in_slot(log, insert.replace("{text}", "rows"), " " * 4),
         insert_piece=_in_slot(log, insert.replace("{text}", "piece"), " " * 12),
         bits=SLOT_BITS,
@@ -115,7 +151,8 @@ def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
 def _in_slot(log: LogSql, statement: str, indent: str) -> str:
     """Return the branches that run ``statement`` on the slot in the variable ``slot``."""
     branches = "".join(
-        f"{indent}{'ELSIF' if slot else 'IF'} slot = {slot} THEN\n{indent}  {statement.replace('{}', log.identifier(name))}\n"
+        f"{indent}{'ELSIF' if slot else 'IF'} slot = {slot} THEN\n{indent}  "
+        f"{statement.replace('{}', log.identifier(name)).replace('{oid}', f'{log.literal(name)}::regclass')}\n"
         for slot, name in enumerate(log.names.slots)
     )
     return f"{branches}{indent}END IF;"
@@ -170,7 +207,7 @@ BEGIN
     key := {key};
     asleep := CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN NOT pg_catalog.pg_advisory_unlock(key) ELSE true END;
     -- ON CONFLICT takes a lock of its own for each row: see whether the lock table has room for one.
-    ready := bytes IS NULL AND pg_catalog.pg_try_advisory_lock({room}, pid) AND pg_catalog.pg_advisory_unlock({room}, pid);
+    ready := ready AND bytes IS NULL AND pg_catalog.pg_try_advisory_lock({room}, pid) AND pg_catalog.pg_advisory_unlock({room}, pid);
   EXCEPTION WHEN OTHERS THEN
     -- The user's write goes on. With a full lock table, a notification would make its COMMIT fail: readers look at their heartbeat.
     asleep := SQLSTATE <> '53200';
