@@ -250,7 +250,7 @@ def log_faults(
         schema="asking.schema", role="asking.owner", others=others if reading else ""
     )
     sql = f"""
-WITH asked (function, schema) AS (VALUES {asked})
+WITH asked AS (SELECT * FROM (VALUES {asked}) AS w (function, schema))
 SELECT asking.function::bigint, faults.kind, faults.what, faults.fix, pg_catalog.pg_get_userbyid(asking.owner)::text
 FROM (SELECT DISTINCT ON (h.relnamespace, f.proowner) h.relnamespace, f.proowner, f.oid
   FROM asked AS w JOIN pg_catalog.pg_proc AS f ON f.oid = w.function
