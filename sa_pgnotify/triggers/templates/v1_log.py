@@ -5,16 +5,12 @@ the log should be inserted outside of an exception block: within one, each state
 transaction a subtransaction id, and more than sixty-four of these slow down every other session. So
 one block at the beginning does everything that may fail: it composes the changes, takes a number,
 locks the slot of that number as the INSERT will, without waiting, names the slot's columns without
-reading rows, and asks the catalog whether the slot takes the row as it is. The writer never reads
-the log, so that a SERIALIZABLE transaction does not depend on the writes of others.
-
-The function runs with its owner's rights, so it does not write to a slot that has triggers or
-rules, which would run with these rights too. The lock keeps others from adding some until the
-INSERT is done.
+reading rows, and asks whether its rights and row-level security let the row in. The writer never
+reads the log, so that a SERIALIZABLE transaction does not depend on the writes of others.
 
 The failures that remain are handled in exception blocks: a locked slot (then another one takes the
-changes), a slot with triggers (likewise), a number that is in use because the sequence was set
-back, a full lock table, a missing right. If no slot can be written, a sequence that readers watch counts the loss, and each of them
+changes), a number that is in use because the sequence was set back, a full lock table, a missing
+right. If no slot can be written, a sequence that readers watch counts the loss, and each of them
 reports a ``Gap``. A statement of many changes takes that way too, since one subtransaction id is
 little beside it; its changes are cut, at the ends of rows, into pieces that a reader can hold.
 
@@ -45,25 +41,10 @@ ROOM = int.from_bytes(hashlib.sha256(b"sa_pgnotify room").digest()[:4], "big") >
 table has room for one more; the second is its process id."""
 
 
-# A snapshot of the transaction may be older than a trigger. Adding the first one writes a new version
-# of the slot's row in pg_class, which xmax, the id of that transaction, shows in the version before.
-# The flags stay set after the last trigger or rule was dropped, until VACUUM.
-_IS_NEWEST = """c.xmax = '0'::xid OR pg_catalog.pg_xact_status((sa.xid
-          + ((c.xmax::text::bigint - (sa.xid & 4294967295::bigint) + 6442450944::bigint) & 4294967295::bigint)
-          - 2147483648::bigint)::text::xid8) IS DISTINCT FROM 'committed'"""
-_READS_COMMITTED = (
-    "pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read '"
+_TAKES_ROWS = (
+    "pg_catalog.has_table_privilege({oid}, 'INSERT') AND NOT pg_catalog.row_security_active({oid})"
 )
-_RUNS_NO_CODE = f"""CASE WHEN {_READS_COMMITTED} THEN
-            NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND (t.tgtype & 4::int2) <> 0::int2)
-            AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class = c.oid)
-          ELSE NOT c.relhastriggers AND NOT c.relhasrules AND ({_IS_NEWEST}) END"""
-"""SQL for whether an INSERT into a slot runs no code of others, given its row ``c`` of pg_class."""
-_TAKES_ROWS = f"""NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR {_READS_COMMITTED})
-        AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
-        AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)"""
-"""Likewise, as far as that can be seen at once, and whether the INSERT cannot fail because of a
-column that was added, a constraint, a missing right or row-level security."""
+"""SQL for whether an INSERT into a slot fails neither for a missing right nor for row-level security."""
 
 
 class LogSql:
@@ -118,20 +99,11 @@ def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
         lost=log.literal(log.names.lost),
         lock=_in_slot(
             log,
-            f"LOCK TABLE {{}} IN ROW EXCLUSIVE MODE NOWAIT;\n      SELECT {_TAKES_ROWS}\n"
-            f"        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT {read} FROM {{}} AS s WHERE false) AS s ON true\n"
-            "        WHERE c.oid = {oid};",
+            f"LOCK TABLE {{}} IN ROW EXCLUSIVE MODE NOWAIT;\n      PERFORM {read} FROM {{}} AS s WHERE false;\n"
+            f"      ready := {_TAKES_ROWS};",
             " " * 4,
         ),
-        lock_other=_in_slot(
-            log,
-            "LOCK TABLE {} IN ROW EXCLUSIVE MODE NOWAIT;\n"
-            f"          IF NOT (SELECT {_RUNS_NO_CODE} FROM pg_catalog.pg_class AS c WHERE c.oid = {{oid}}) THEN\n"
-            "            RAISE EXCEPTION USING ERRCODE = 'triggered_action_exception',\n"
-            "              MESSAGE = 'a slot of the log has triggers or rules, or had until lately';\n"
-            "          END IF;",
-            " " * 8,
-        ),
+        lock_other=_in_slot(log, "LOCK TABLE {} IN ROW EXCLUSIVE MODE NOWAIT;", " " * 8),
         insert_all=_in_slot(log, insert.replace("{text}", "rows"), " " * 4),
         insert_piece=_in_slot(log, insert.replace("{text}", "piece"), " " * 12),
         bits=SLOT_BITS,
@@ -208,7 +180,8 @@ BEGIN
     asleep := CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN NOT pg_catalog.pg_advisory_unlock(key) ELSE true END;
     -- ON CONFLICT takes a lock of its own for each row: see whether the lock table has room for one.
     ready := ready AND bytes IS NULL AND pg_catalog.pg_try_advisory_lock({room}, pid) AND pg_catalog.pg_advisory_unlock({room}, pid);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
+    ready := false;
     -- The user's write goes on. With a full lock table, a notification would make its COMMIT fail: readers look at their heartbeat.
     asleep := SQLSTATE <> '53200';
     IF composed IS NULL THEN
@@ -221,7 +194,7 @@ BEGIN
         IF pg_catalog.getdatabaseencoding() <> 'SQL_ASCII' THEN message := message || pg_catalog.left(problem, 500); END IF;
         RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
           DETAIL = message, HINT = 'Your write is not affected. Compare tables and triggers with check().';
-      EXCEPTION WHEN OTHERS THEN NULL;
+      EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
       END;
     END IF;
   END;
@@ -266,7 +239,7 @@ BEGIN
         END LOOP;
         written := true;
         EXIT;
-      EXCEPTION WHEN OTHERS THEN
+      EXCEPTION WHEN OTHERS OR assert_failure THEN
         problem := SQLSTATE || ' ' || SQLERRM;
         asleep := asleep AND SQLSTATE <> '53200';
       END;
@@ -275,16 +248,16 @@ BEGIN
       BEGIN
         RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
           DETAIL = problem, HINT = 'Your write is not affected. See who locks the change log, and what rights the function''s owner has.';
-      EXCEPTION WHEN OTHERS THEN NULL;
+      EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
       END;
       -- Readers see the number, and by the lock whether this transaction has ended. The lock comes first.
       BEGIN
         PERFORM pg_catalog.pg_try_advisory_xact_lock_shared({lost_key});
-      EXCEPTION WHEN OTHERS THEN NULL;
+      EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
       END;
       BEGIN
         PERFORM pg_catalog.nextval({lost});
-      EXCEPTION WHEN OTHERS THEN NULL;
+      EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
       END;
     END IF;
   END IF;
@@ -292,11 +265,11 @@ BEGIN
   BEGIN
     IF pg_catalog.current_setting({off}, true) = 'off' THEN RETURN NULL; END IF;
     PERFORM pg_catalog.pg_notify({channel}, CASE WHEN written THEN 'sa1 ring' ELSE 'sa1 lost' END);
-  EXCEPTION WHEN OTHERS THEN
+  EXCEPTION WHEN OTHERS OR assert_failure THEN
     BEGIN
       RAISE WARNING USING MESSAGE = 'sa_pgnotify could not wake the readers of the change log',
         DETAIL = SQLSTATE || ' ' || SQLERRM, HINT = 'Your write is not affected. They find it at their heartbeat.';
-    EXCEPTION WHEN OTHERS THEN NULL;
+    EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
     END;
   END;
   RETURN NULL;
