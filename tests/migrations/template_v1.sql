@@ -1093,6 +1093,7 @@ DECLARE
   pid int;
   key bigint;
   composed boolean;
+  takes boolean;
   ready boolean;
   written boolean;
   asleep boolean;
@@ -1155,35 +1156,36 @@ BEGIN
       SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
         AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
         AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
-        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_0 AS s WHERE false) AS s ON true
+        INTO takes FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_0 AS s WHERE false) AS s ON true
         WHERE c.oid = @the literal of sa_pgnotify_log_0@::regclass;
     ELSIF slot = 1 THEN
       LOCK TABLE @the schema of the log@.sa_pgnotify_log_1 IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
         AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
         AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
-        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_1 AS s WHERE false) AS s ON true
+        INTO takes FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_1 AS s WHERE false) AS s ON true
         WHERE c.oid = @the literal of sa_pgnotify_log_1@::regclass;
     ELSIF slot = 2 THEN
       LOCK TABLE @the schema of the log@.sa_pgnotify_log_2 IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
         AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
         AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
-        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_2 AS s WHERE false) AS s ON true
+        INTO takes FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_2 AS s WHERE false) AS s ON true
         WHERE c.oid = @the literal of sa_pgnotify_log_2@::regclass;
     ELSIF slot = 3 THEN
       LOCK TABLE @the schema of the log@.sa_pgnotify_log_3 IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
         AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
         AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
-        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_3 AS s WHERE false) AS s ON true
+        INTO takes FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM @the schema of the log@.sa_pgnotify_log_3 AS s WHERE false) AS s ON true
         WHERE c.oid = @the literal of sa_pgnotify_log_3@::regclass;
     END IF;
     -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
     key := pg_catalog.hashtextextended(relation COLLATE "C", @the literal of sa_pgnotify_log@::regclass::oid::bigint::bigint);
     asleep := CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN NOT pg_catalog.pg_advisory_unlock(key) ELSE true END;
     -- ON CONFLICT takes a lock of its own for each row: see whether the lock table has room for one.
-    ready := ready AND bytes IS NULL AND pg_catalog.pg_try_advisory_lock(674233087, pid) AND pg_catalog.pg_advisory_unlock(674233087, pid);
+    -- Set last, because a variable keeps its value when the block fails.
+    ready := takes AND bytes IS NULL AND pg_catalog.pg_try_advisory_lock(674233087, pid) AND pg_catalog.pg_advisory_unlock(674233087, pid);
   EXCEPTION WHEN OTHERS THEN
     -- The user's write goes on. With a full lock table, a notification would make its COMMIT fail: readers look at their heartbeat.
     asleep := SQLSTATE <> '53200';
@@ -1361,7 +1363,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 525c3090ae223d8dd7bc4a24571b157301af2814ccac8c4000924c1608475d6a;
+-- sha256 of the statement 8fe5340b6c60f03154ada69e9a59b921e1b736da759bca19c4ceb153250647ad;
 
 -- template version 1: durable, the log elsewhere, a condition
 body := $function$
@@ -1385,6 +1387,7 @@ DECLARE
   pid int;
   key bigint;
   composed boolean;
+  takes boolean;
   ready boolean;
   written boolean;
   asleep boolean;
@@ -1451,35 +1454,36 @@ BEGIN
       SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
         AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
         AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
-        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_0 AS s WHERE false) AS s ON true
+        INTO takes FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_0 AS s WHERE false) AS s ON true
         WHERE c.oid = '"Audit".sa_pgnotify_log_0'::regclass;
     ELSIF slot = 1 THEN
       LOCK TABLE "Audit".sa_pgnotify_log_1 IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
         AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
         AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
-        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_1 AS s WHERE false) AS s ON true
+        INTO takes FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_1 AS s WHERE false) AS s ON true
         WHERE c.oid = '"Audit".sa_pgnotify_log_1'::regclass;
     ELSIF slot = 2 THEN
       LOCK TABLE "Audit".sa_pgnotify_log_2 IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
         AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
         AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
-        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_2 AS s WHERE false) AS s ON true
+        INTO takes FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_2 AS s WHERE false) AS s ON true
         WHERE c.oid = '"Audit".sa_pgnotify_log_2'::regclass;
     ELSIF slot = 3 THEN
       LOCK TABLE "Audit".sa_pgnotify_log_3 IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT NOT c.relhastriggers AND NOT c.relhasrules AND (c.xmax = '0'::xid OR pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 5) = 'read ')
         AND c.relnatts = 6::int2 AND c.relchecks = 0::int2
         AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND NOT pg_catalog.row_security_active(c.oid)
-        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_3 AS s WHERE false) AS s ON true
+        INTO takes FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT s.id, s.xid, s.pid, s.relation, s.header, s.rows FROM "Audit".sa_pgnotify_log_3 AS s WHERE false) AS s ON true
         WHERE c.oid = '"Audit".sa_pgnotify_log_3'::regclass;
     END IF;
     -- Taken and given back at once: it fails while a reader sleeps, or looks for what it may have missed.
     key := pg_catalog.hashtextextended(relation COLLATE "C", '"Audit".sa_pgnotify_log'::regclass::oid::bigint::bigint);
     asleep := CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN NOT pg_catalog.pg_advisory_unlock(key) ELSE true END;
     -- ON CONFLICT takes a lock of its own for each row: see whether the lock table has room for one.
-    ready := ready AND bytes IS NULL AND pg_catalog.pg_try_advisory_lock(674233087, pid) AND pg_catalog.pg_advisory_unlock(674233087, pid);
+    -- Set last, because a variable keeps its value when the block fails.
+    ready := takes AND bytes IS NULL AND pg_catalog.pg_try_advisory_lock(674233087, pid) AND pg_catalog.pg_advisory_unlock(674233087, pid);
   EXCEPTION WHEN OTHERS THEN
     -- The user's write goes on. With a full lock table, a notification would make its COMMIT fail: readers look at their heartbeat.
     asleep := SQLSTATE <> '53200';
@@ -1710,7 +1714,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 04addb06b59a3b16d5c675fbb0d0aa68f9eca85a39ae3c7861e3351632d969ae;
+-- sha256 of the statement 898711e4bd718321e365b8438082b354284b7632c869b6659a4691c38fd5d221;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function c29f647699f123eed11c3848abb519c031563ab661193bca79eed50b4ae89008

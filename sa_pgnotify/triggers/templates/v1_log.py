@@ -119,7 +119,7 @@ def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
         lock=_in_slot(
             log,
             f"LOCK TABLE {{}} IN ROW EXCLUSIVE MODE NOWAIT;\n      SELECT {_TAKES_ROWS}\n"
-            f"        INTO ready FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT {read} FROM {{}} AS s WHERE false) AS s ON true\n"
+            f"        INTO takes FROM pg_catalog.pg_class AS c LEFT JOIN (SELECT {read} FROM {{}} AS s WHERE false) AS s ON true\n"
             "        WHERE c.oid = {oid};",
             " " * 4,
         ),
@@ -181,6 +181,7 @@ DECLARE
   pid int;
   key bigint;
   composed boolean;
+  takes boolean;
   ready boolean;
   written boolean;
   asleep boolean;
@@ -207,7 +208,8 @@ BEGIN
     key := {key};
     asleep := CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN NOT pg_catalog.pg_advisory_unlock(key) ELSE true END;
     -- ON CONFLICT takes a lock of its own for each row: see whether the lock table has room for one.
-    ready := ready AND bytes IS NULL AND pg_catalog.pg_try_advisory_lock({room}, pid) AND pg_catalog.pg_advisory_unlock({room}, pid);
+    -- Set last, because a variable keeps its value when the block fails.
+    ready := takes AND bytes IS NULL AND pg_catalog.pg_try_advisory_lock({room}, pid) AND pg_catalog.pg_advisory_unlock({room}, pid);
   EXCEPTION WHEN OTHERS THEN
     -- The user's write goes on. With a full lock table, a notification would make its COMMIT fail: readers look at their heartbeat.
     asleep := SQLSTATE <> '53200';
