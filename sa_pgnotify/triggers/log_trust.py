@@ -109,12 +109,6 @@ LOG_FAULTS = f"""
         pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I;', k.conrelid::regclass, k.conname)
       FROM log AS l JOIN pg_catalog.pg_constraint AS k ON l.oid IN (k.conrelid, k.confrelid) AND k.contype = 'f'::"char"
       UNION ALL
-      SELECT l.place, 'vacuum', NULL, pg_catalog.format('%s, which had triggers or rules until lately', l.name),
-        pg_catalog.format('VACUUM %s;', l.name)
-      FROM log AS l WHERE l.kind = 'r'::"char" AND (
-        (l.relhastriggers AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = l.oid))
-        OR (l.relhasrules AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = l.oid)))
-      UNION ALL
       SELECT u.place, 'code', u.owner, pg_catalog.format('%s, which uses %s of %I', u.name,
           pg_catalog.pg_describe_object(u.class, u.id, 0), pg_catalog.pg_get_userbyid(u.owner)),
         'Drop it, and create the log again by create_all or the migration.'
