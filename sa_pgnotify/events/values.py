@@ -107,7 +107,7 @@ class PartlyRead(Values):
         self._subject = subject
 
     def __getitem__(self, name: str) -> Any:
-        value = self._row[self._positions[name]]
+        value = super().__getitem__(name)
         # It is decoded again, so that the error has a traceback and nothing keeps one alive.
         return (
             value.decoder.one(value.text, self._subject, name) if type(value) is Unread else value
