@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from reprlib import Repr
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, cast
 
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.orm import Mapper, Session, scoped_session
+from typing_extensions import TypeVar  # its default comes with Python 3.13
 
 from ..errors import UndecodableValue, ValuesNotCarried
 from ..log.snapshots import Position
@@ -27,10 +28,14 @@ if TYPE_CHECKING:  # a message makes changes, and changes read their values from
 __all__ = ["Change", "Deleted", "Existing", "Identity", "Inserted", "Truncated", "Updated"]
 
 Identity = tuple[Any, ...]
+E_co = TypeVar("E_co", covariant=True, default=Any)
+"""The mapped class of an event's row; Any where the program does not say."""
 
 
-class Change:
+class Change(Generic[E_co]):
     """One row changed, or one table was emptied; the subclasses tell them apart.
+
+    It is generic in its entity: a ``Listener[Order]`` yields ``Inserted[Order]``.
 
     :param row: the index of the row in its message.
     """
@@ -47,9 +52,9 @@ class Change:
         self._identity = identity
 
     @property
-    def entity(self) -> Any:
+    def entity(self) -> type[E_co]:
         """The most specific mapped class that the row belongs to; the ``Table`` for Core."""
-        return self._entity_layout.entity
+        return cast("type[E_co]", self._entity_layout.entity)
 
     @property
     def identity(self) -> Identity | None:
@@ -101,7 +106,7 @@ class Change:
         """
         return self._message.key(self._row)
 
-    def load(self, session: Session | scoped_session[Any] | Connection) -> Any:
+    def load(self, session: Session | scoped_session[Any] | Connection) -> E_co | None:
         """Return the row as it is now, as an object (for Core, as a ``Row``); None if it is gone.
 
         An object that the session holds is refreshed, except for its pending changes. Nothing is
@@ -112,16 +117,14 @@ class Change:
         session = unscoped(session)
         mapper = self._entity_layout.mapper
         if mapper is None:
-            return session.execute(
-                select(self.table).where(
-                    *(c == v for c, v in zip(self.table.primary_key, self.identity))
-                )
-            ).first()
+            key = zip(self.table.primary_key, self.identity)
+            row: Any = session.execute(select(self.table).where(*(c == v for c, v in key))).first()
+            return cast("E_co | None", row)
         if not isinstance(session, Session):
             raise TypeError(
                 f"load() of a mapped class needs a Session, not {type(session).__name__}"
             )
-        return session_objects.load(session, mapper, self.identity)
+        return cast("E_co | None", session_objects.load(session, mapper, self.identity))
 
     def expire(self, session: Session | scoped_session[Any]) -> None:
         """Expire what changed on the object that the session holds, if it holds one.
@@ -150,7 +153,7 @@ class Change:
     def _stale(self, mapper: Mapper[Any]) -> frozenset[str]:
         return session_objects.column_attributes(mapper)
 
-    def instance(self) -> Any:
+    def instance(self) -> E_co:
         """Return a detached object of the entity, built from the event's values without SQL.
 
         The values are those of ``new``; for a deleted row, those of ``old``. Attributes whose
@@ -167,7 +170,7 @@ class Change:
             raise ValuesNotCarried(
                 f"{self.table.name} is a Core table: instance() needs a mapped class", ()
             )
-        return session_objects.build(mapper, self._state())
+        return cast("E_co", session_objects.build(mapper, self._state()))
 
     def _state(self) -> Mapping[str, Any]:
         """Return the values that an instance is built from."""
@@ -201,7 +204,20 @@ class Change:
         return ""
 
 
-class Inserted(Change):
+class RowChange(Change[E_co]):
+    """A change of one row, which has an identity."""
+
+    __slots__ = ()
+
+    @property
+    def identity(self) -> Identity:
+        """The primary key as ``session.get(entity, identity)`` takes it."""
+        identity = self._identity
+        assert identity is not None  # only Truncated has none
+        return identity
+
+
+class Inserted(RowChange[E_co]):
     """A row was inserted."""
 
     __slots__ = ()
@@ -220,7 +236,7 @@ class Inserted(Change):
         return f", new={_shown(self._state)}"
 
 
-class Existing(Change):
+class Existing(RowChange[E_co]):
     """A row that exists already, as it was when it was read.
 
     A snapshot or a backfill delivers it. Nothing changed: ``occurred_at`` is the moment at which
@@ -238,7 +254,7 @@ class Existing(Change):
         return f", new={_shown(self._state)}"
 
 
-class Updated(Change):
+class Updated(RowChange[E_co]):
     """A row was updated, and at least one column really changed."""
 
     __slots__ = ()
@@ -277,7 +293,7 @@ class Updated(Change):
         return f", changed={sorted(self.changed)!r}, new={_shown(self._state)}"
 
 
-class Deleted(Change):
+class Deleted(RowChange[E_co]):
     """A row was deleted."""
 
     __slots__ = ()
@@ -291,11 +307,16 @@ class Deleted(Change):
         return f", old={_shown(self._state)}"
 
 
-class Truncated(Change):
+class Truncated(Change[E_co]):
     """A table was emptied by TRUNCATE. All of its rows are gone, and the event names none of
     them."""
 
     __slots__ = ()
+
+    @property
+    def identity(self) -> None:
+        """None: all rows are gone, and none is named."""
+        return
 
     def _state(self) -> Mapping[str, Any]:
         return {}

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from .changes import Change, Deleted, Existing, Inserted, Truncated, Updated
+from .changes import Deleted, E_co, Existing, Inserted, Truncated, Updated
 
 __all__ = ["KINDS", "Event", "Gap", "Notification", "Reason"]
 
@@ -59,6 +59,15 @@ class Notification:
     pid: int
 
 
-Event = Change | Gap | Notification
+Event: TypeAlias = (
+    Inserted[E_co]
+    | Updated[E_co]
+    | Deleted[E_co]
+    | Truncated[E_co]
+    | Existing[E_co]
+    | Gap
+    | Notification
+)
+"""Any event: ``match`` over its classes is exhaustive, and ``Event[Order]`` says of which entity."""
 KINDS = (Inserted, Updated, Deleted, Truncated, Existing, Gap, Notification)
 """The classes of all events."""
