@@ -26,6 +26,7 @@ from .errors import (
     PgNotifyError,
     TriggersMissing,
     UndecodableValue,
+    UnreadableData,
     ValuesNotCarried,
 )
 from .events.changes import Change, Deleted, Existing, Inserted, Truncated, Updated
@@ -83,6 +84,7 @@ __all__ = [
     "TriggersMissing",
     "Truncated",
     "UndecodableValue",
+    "UnreadableData",
     "Updated",
     "ValuesNotCarried",
     "change_context",

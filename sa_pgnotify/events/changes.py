@@ -209,12 +209,10 @@ class RowChange(Change[E_co]):
 
     __slots__ = ()
 
-    @property
-    def identity(self) -> Identity:
-        """The primary key as ``session.get(entity, identity)`` takes it."""
-        identity = self._identity
-        assert identity is not None  # only Truncated has none
-        return identity
+    if TYPE_CHECKING:  # at run time it is the property of Change, which costs nothing more
+
+        @property
+        def identity(self) -> Identity: ...
 
 
 class Inserted(RowChange[E_co]):
