@@ -30,6 +30,7 @@ from .errors import (
     ValuesNotCarried,
 )
 from .events.changes import Change, Deleted, Existing, Inserted, Truncated, Updated
+from .events.envelope import event_schema
 from .events.kinds import Event, Gap, Notification
 from .listening.async_listener import AsyncListener
 from .listening.interface import Stats
@@ -90,6 +91,7 @@ __all__ = [
     "change_context",
     "check",
     "consumers",
+    "event_schema",
     "forget",
     "notify_on_change",
     "prune",

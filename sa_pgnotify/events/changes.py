@@ -7,23 +7,25 @@ message that brought it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from reprlib import Repr
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, cast
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, MetaData, Table, select
 from sqlalchemy.orm import Mapper, Session, scoped_session
 from typing_extensions import TypeVar  # its default comes with Python 3.13
 
 from ..errors import UndecodableValue, ValuesNotCarried
 from ..log.snapshots import Position
 from ..sql import unscoped
-from . import session_objects
+from . import envelope, session_objects
 from .entity_layout import EntityLayout
+from .envelope_reader import read_change
+from .shown_values import shown
 
 if TYPE_CHECKING:  # a message makes changes, and changes read their values from it
     from .message import Message
+    from .stored_message import StoredMessage
 
 __all__ = ["Change", "Deleted", "Existing", "Identity", "Inserted", "Truncated", "Updated"]
 
@@ -41,10 +43,16 @@ class Change(Generic[E_co]):
     """
 
     __slots__ = ("_entity_layout", "_identity", "_message", "_row")
+    _kind: ClassVar[str] = ""
+    _sides: ClassVar[tuple[str, ...]] = ()
     __match_args__ = ("entity", "identity")
 
     def __init__(
-        self, message: Message, entity_layout: EntityLayout, row: int, identity: Identity | None
+        self,
+        message: Message | StoredMessage,
+        entity_layout: EntityLayout,
+        row: int,
+        identity: Identity | None,
     ) -> None:
         self._message = message
         self._entity_layout = entity_layout
@@ -178,7 +186,41 @@ class Change(Generic[E_co]):
 
     def _identity_texts(self) -> list[str]:
         """Return the fields of the identity as the message has them."""
-        return self._message.identity_texts(self._entity_layout, self._row)
+        message: Any = self._message  # one that came from a database
+        texts: list[str] = message.identity_texts(self._entity_layout, self._row)
+        return texts
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as what JSON can express, in the form that ``docs/json.md`` describes.
+
+        A value that cannot be decoded is left out; the member ``undecodable`` has its text.
+
+        :raises NotifyConfigError: if a value is of a class of the program, and the type of its
+            column cannot write it.
+        """
+        return envelope.change_dict(self)
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as JSON, on one line. It is faster if orjson is installed
+        (``sa_pgnotify[json]``).
+
+        :raises NotifyConfigError: as :meth:`to_dict`.
+        """
+        return envelope.to_json(envelope.change_dict(self))
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any], metadata: MetaData | type[Any]) -> Change[Any]:
+        """Return the change that :meth:`to_dict` wrote, with equal values, as one of the class that
+        it is of. It belongs to no connection: :meth:`load` and :meth:`expire` work in any session.
+
+        :param data: what :meth:`to_dict` returned, or ``json.loads()`` of what :meth:`to_json` did.
+        :param metadata: the MetaData or declarative base of the models that it is of.
+        :raises UnreadableData: if it is something else, or of an unknown version, or if the models
+            do not have the table, class, attributes or key that it names. Nothing is executed; a
+            value of a ``TypeDecorator`` is read by its ``process_result_value()``.
+        """
+        kind, message, layout, identity = read_change(data, metadata)
+        return _BY_KIND[kind](message, layout, 0, identity)
 
     def __copy__(self) -> Self:
         return self  # it never changes
@@ -219,6 +261,8 @@ class Inserted(RowChange[E_co]):
     """A row was inserted."""
 
     __slots__ = ()
+    _kind = "inserted"
+    _sides = ("new",)
 
     @property
     def new(self) -> Mapping[str, Any]:
@@ -231,7 +275,7 @@ class Inserted(RowChange[E_co]):
         return self._message.new[self._entity_layout][self._row]
 
     def _details(self) -> str:
-        return f", new={_shown(self._state)}"
+        return f", new={shown(self._state)}"
 
 
 class Existing(RowChange[E_co]):
@@ -242,6 +286,8 @@ class Existing(RowChange[E_co]):
     """
 
     __slots__ = ()
+    _kind = "existing"
+    _sides = ("new",)
 
     @property
     def new(self) -> Mapping[str, Any]:
@@ -249,13 +295,15 @@ class Existing(RowChange[E_co]):
         return self._message.new[self._entity_layout][self._row]
 
     def _details(self) -> str:
-        return f", new={_shown(self._state)}"
+        return f", new={shown(self._state)}"
 
 
 class Updated(RowChange[E_co]):
     """A row was updated, and at least one column really changed."""
 
     __slots__ = ()
+    _kind = "updated"
+    _sides = ("old", "new")
 
     @property
     def new(self) -> Mapping[str, Any]:
@@ -288,13 +336,15 @@ class Updated(RowChange[E_co]):
         return self.changed
 
     def _details(self) -> str:
-        return f", changed={sorted(self.changed)!r}, new={_shown(self._state)}"
+        return f", changed={sorted(self.changed)!r}, new={shown(self._state)}"
 
 
 class Deleted(RowChange[E_co]):
     """A row was deleted."""
 
     __slots__ = ()
+    _kind = "deleted"
+    _sides = ("old",)
 
     @property
     def old(self) -> Mapping[str, Any]:
@@ -302,7 +352,7 @@ class Deleted(RowChange[E_co]):
         return self._message.new[self._entity_layout][self._row]
 
     def _details(self) -> str:
-        return f", old={_shown(self._state)}"
+        return f", old={shown(self._state)}"
 
 
 class Truncated(Change[E_co]):
@@ -310,6 +360,7 @@ class Truncated(Change[E_co]):
     them."""
 
     __slots__ = ()
+    _kind = "truncated"
 
     @property
     def identity(self) -> None:
@@ -329,25 +380,6 @@ class Truncated(Change[E_co]):
                 session_objects.expire(held_by, held, self._stale(mapper), is_gone=True)
 
 
-_shortened = Repr()
-_shortened.maxdict = _shortened.maxstring = _shortened.maxother = 60
-
-
-def _shown(values: Callable[[], Mapping[str, Any]]) -> str:
-    """Return values for a repr, which must neither be long nor fail."""
-    held = values()
-    return _shortened.repr({name: _readable(held, name) for name in held})
-
-
-def _readable(values: Mapping[str, Any], name: str) -> Any:
-    try:
-        return values[name]
-    except UndecodableValue as error:
-        return _Bare(f"<undecodable {error.text!r}>")
-
-
-class _Bare(str):
-    """A text whose repr is the text itself."""
-
-    __slots__ = ()
-    __repr__ = str.__str__
+_BY_KIND: dict[str, type[Change[Any]]] = {
+    kind._kind: kind for kind in (Inserted, Updated, Deleted, Truncated, Existing)
+}

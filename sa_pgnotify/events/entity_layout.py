@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Mapper
+from sqlalchemy.types import TypeEngine
 
 __all__ = ["EntityLayout"]
 
@@ -25,6 +26,7 @@ class EntityLayout:
     :ivar key: for each column of the identity, the index of its field.
     :ivar places: for each carried column that the entity has, the index of its field.
     :ivar positions: for each attribute name, its index in ``places``.
+    :ivar types: for each attribute name, the type of its column.
     :ivar accepted: whether events of the entity are wanted.
     """
 
@@ -35,6 +37,7 @@ class EntityLayout:
     places: tuple[int, ...]
     positions: Mapping[str, int]
     accepted: bool
+    types: Mapping[str, TypeEngine[Any]]
 
     @property
     def subject(self) -> str:
