@@ -18,9 +18,12 @@ from typing_extensions import TypeVar  # its default comes with Python 3.13
 from ..errors import UndecodableValue, ValuesNotCarried
 from ..log.snapshots import Position
 from ..sql import unscoped
-from . import envelope, session_objects
+from . import session_objects
 from .entity_layout import EntityLayout
+from .envelope import change_dict
 from .envelope_reader import read_change
+from .json_encoder import text_of
+from .json_texts import change_text
 from .shown_values import shown
 
 if TYPE_CHECKING:  # a message makes changes, and changes read their values from it
@@ -198,7 +201,7 @@ class Change(Generic[E_co]):
         :raises NotifyConfigError: if a value is of a class of the program, and the type of its
             column cannot write it.
         """
-        return envelope.change_dict(self)
+        return change_dict(self)
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as JSON, on one line. It is faster if orjson is installed
@@ -206,7 +209,7 @@ class Change(Generic[E_co]):
 
         :raises NotifyConfigError: as :meth:`to_dict`.
         """
-        return envelope.to_json(envelope.change_dict(self))
+        return change_text(self) or text_of(change_dict(self))
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], metadata: MetaData | type[Any]) -> Change[Any]:

@@ -9,9 +9,6 @@ itself: it stands apart, as PostgreSQL wrote it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import cache
-from importlib import import_module
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +16,13 @@ from ..errors import NotifyConfigError, UndecodableValue
 from .column_decoder import Unread
 from .entity_layout import EntityLayout
 from .json_forms import Form, encode
+from .json_texts import VERSION
 from .values import Values
 
 if TYPE_CHECKING:
     from .changes import Change, Identity
 
-__all__ = ["VERSION", "change_dict", "event_schema", "to_json"]
-
-VERSION = 1
+__all__ = ["VERSION", "change_dict", "event_schema"]
 
 
 def event_schema() -> dict[str, Any]:
@@ -34,26 +30,6 @@ def event_schema() -> dict[str, Any]:
     found = files("sa_pgnotify.events").joinpath(f"event.v{VERSION}.schema.json")
     schema: dict[str, Any] = json.loads(found.read_text("utf-8"))
     return schema
-
-
-def to_json(envelope: dict[str, Any]) -> str:
-    """Return an envelope as compact JSON; by orjson, if it is installed."""
-    if (dumps := _orjson_dumps()) is not None:
-        try:
-            return dumps(envelope).decode()
-        except TypeError:
-            pass  # half of a surrogate pair, which a column of json may hold, is not UTF-8
-    return json.dumps(envelope, separators=(",", ":"))
-
-
-@cache
-def _orjson_dumps() -> Callable[[Any], bytes] | None:
-    """Return ``orjson.dumps``, imported at its first use; None if it is not installed."""
-    try:
-        dumps: Callable[[Any], bytes] = import_module("orjson").dumps
-    except ImportError:  # it is an extra
-        return None
-    return dumps
 
 
 def change_dict(change: Change[Any]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from .changes import Deleted, E_co, Existing, Inserted, Truncated, Updated
-from .envelope import VERSION, to_json
+from .envelope import VERSION
 from .envelope_reader import read_gap, read_notification
+from .json_encoder import text_of
 
 __all__ = ["KINDS", "Event", "Gap", "Notification", "Reason"]
 
@@ -59,7 +60,7 @@ class Gap:
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as JSON, on one line."""
-        return to_json(self.to_dict())
+        return text_of(self.to_dict())
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Gap:
@@ -96,7 +97,7 @@ class Notification:
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as JSON, on one line."""
-        return to_json(self.to_dict())
+        return text_of(self.to_dict())
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Notification:

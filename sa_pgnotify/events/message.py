@@ -18,6 +18,7 @@ from ..protocol.wire import EXISTING, Rows
 from .changes import Change, Deleted, Existing, Identity, Inserted, Truncated, Updated
 from .decoding import TableDecoder
 from .entity_layout import EntityLayout
+from .json_texts import MessageTexts
 from .layout import Undecodable
 from .update_rows import split_updates
 from .values import Fields
@@ -47,8 +48,8 @@ class Message:
     """
 
     __slots__ = (
-        "_changed", "_contexts", "_first", "_is_split", "_kind", "_layout", "_names", "_rows", "header", "logged", "new", "old", "since",
-        "source"
+        "_changed", "_contexts", "_first", "_is_split", "_kind", "_layout", "_names", "_rows", "_size", "_texts", "header", "logged", "new",
+        "old", "since", "source"
     )  # fmt: skip
     new: Fields
     old: Fields
@@ -73,9 +74,11 @@ class Message:
         self._layout = source.layout(rows.header.shape)
         self._kind = _KINDS[rows.header.operation]
         self._is_split = False
+        self._size: int | None = None
         self._contexts: list[Mapping[str, Any]] = []
         self._changed: list[frozenset[int]] = []
         self._names: dict[tuple[EntityLayout, frozenset[int]], frozenset[str]] = {}
+        self._texts: dict[EntityLayout, MessageTexts | None] = {}
 
     def __len__(self) -> int:
         return self._rows.size
@@ -242,7 +245,7 @@ class Message:
 
     def previous_identity(self, entity: EntityLayout, row: int) -> Identity | None:
         """Return the identity before an update; None if it did not change."""
-        if self._changed[row].isdisjoint(entity.key):
+        if not self.key_changed(entity, row):
             return None
         return tuple([self.old.value(entity, place, row) for place in entity.key])
 
@@ -250,6 +253,40 @@ class Message:
         """Return the position in the change log just after a row; None if the message did not come
         from there."""
         return None if self.logged is None else self.logged.after_change(self._first + row)
+
+    def key_changed(self, entity: EntityLayout, row: int) -> bool:
+        """Return whether an update changed the identity of a row."""
+        return not self._changed[row].isdisjoint(entity.key)
+
+    def place_text(self, row: int) -> str:
+        """Return the position and the key of a row as the end of its JSON has them."""
+        logged = self.logged
+        if logged is None:
+            return 'null,"key":null'
+        if self._size is None:
+            self._size = logged.size
+        part = self._first + row + 1
+        if part >= self._size and logged.closing is not None:
+            position = str(logged.closing)
+        else:
+            position = logged.start.text_at(logged.tx_end, logged.row_id, logged.skipped + part)
+        return f'"{position}","key":[{logged.row_id},{logged.skipped + part - 1}]'
+
+    def texts(self, entity: EntityLayout) -> MessageTexts | None:
+        """Return the JSON of the rows, as events of an entity; None if some value has to be looked at
+        on its own, because it cannot be decoded or written."""
+        try:
+            return self._texts[entity]
+        except KeyError:
+            pass
+        try:
+            texts = MessageTexts(
+                entity, self._kind._kind, self.header, self.context, self.new, self.old
+            )
+        except (UndecodableValue, TypeError):
+            texts = None
+        self._texts[entity] = texts
+        return texts
 
     def key(self, row: int) -> tuple[int, int] | None:
         """Return the number of the change log's row, and that of the change in it; None if the

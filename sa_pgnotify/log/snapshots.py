@@ -131,8 +131,12 @@ class Position:
 
     def __str__(self) -> str:
         """Return the position as a resume token: opaque, and safe in a URL."""
+        return self.text_at(self.tx_end, self.row_id, self.row_part)
+
+    def text_at(self, tx_end: int, row_id: int, row_part: int) -> str:
+        """Return the text of the position that has the same snapshots and these numbers."""
         snapshots = _snapshots_text(self.last, self.target, self.tables, self.among)
-        return f"1.{self.tx_end}.{self.row_id}.{self.row_part}.{snapshots}"
+        return f"1.{tx_end}.{row_id}.{row_part}.{snapshots}"
 
     @classmethod
     def parse(cls, text: str) -> Position:

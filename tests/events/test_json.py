@@ -419,10 +419,9 @@ def test_the_schema_refuses_what_is_wrong(engine):
 
 
 def test_without_orjson(engine, monkeypatch):
-    """orjson is an extra: without it the JSON is the same but for its escapes."""
+    """orjson is an extra: without it the JSON is the same text."""
     Order = order_class(engine, ALL)
     (event,) = received(engine, Order, "INSERT INTO orders VALUES (1, 'é')")
     fast = event.to_json()
     forget_orjson(monkeypatch)
-    assert event.to_json() == fast.replace("é", "\\u00e9")
-    assert json.loads(event.to_json()) == json.loads(fast)
+    assert event.to_json() == fast

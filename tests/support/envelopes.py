@@ -10,7 +10,7 @@ import jsonschema
 from selects import same
 
 from sa_pgnotify import Change, UndecodableValue, event_schema
-from sa_pgnotify.events import envelope
+from sa_pgnotify.events import json_encoder
 
 ATTRIBUTES = (
     "entity", "table", "identity", "transaction_id", "occurred_at", "backend_pid", "context", "position", "key", "changed", "previous_identity"
@@ -85,4 +85,4 @@ def _usual(value: Any) -> Any:
 
 def forget_orjson(monkeypatch: Any) -> None:
     """As where orjson is not installed."""
-    monkeypatch.setattr(envelope, "_orjson_dumps", lambda: None)
+    monkeypatch.setattr(json_encoder, "orjson_dumps", lambda: None)
