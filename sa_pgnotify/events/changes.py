@@ -23,7 +23,6 @@ from .entity_layout import EntityLayout
 from .envelope import change_dict
 from .envelope_reader import read_change
 from .json_encoder import text_of
-from .json_texts import change_text
 from .shown_values import shown
 
 if TYPE_CHECKING:  # a message makes changes, and changes read their values from it
@@ -209,7 +208,10 @@ class Change(Generic[E_co]):
 
         :raises NotifyConfigError: as :meth:`to_dict`.
         """
-        return change_text(self) or text_of(change_dict(self))
+        text = None
+        if self._sides:
+            text = self._message.json(self._entity_layout, self._row)
+        return text or text_of(change_dict(self))
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], metadata: MetaData | type[Any]) -> Change[Any]:

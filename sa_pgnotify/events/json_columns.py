@@ -24,7 +24,16 @@ from .json_encoder import moments_text, text_of
 from .json_forms import MOST, Type, encode
 from .value_forms import form_of
 
-__all__ = ["ColumnTexts", "Plan", "Unusual", "column_texts", "format_of", "forms_object", "plan_of"]
+__all__ = [
+    "SAFE",
+    "ColumnTexts",
+    "Plan",
+    "Unusual",
+    "column_texts",
+    "format_of",
+    "forms_object",
+    "plan_of",
+]
 
 
 class ColumnTexts(NamedTuple):
@@ -53,7 +62,8 @@ class _Kind(NamedTuple):
     form: str | None = None
 
 
-_SAFE = range(-MOST, MOST + 1)
+SAFE = range(-MOST, MOST + 1)
+"""The whole numbers that are written as numbers."""
 _zone_of = attrgetter("tzinfo")
 _FIXED = (None, UTC)
 
@@ -121,7 +131,7 @@ def _alike(class_: type, kind: _Kind, values: Sequence[Any]) -> Sequence[Any]:
         if any(zone not in _FIXED for zone in set(map(_zone_of, values))):
             raise Unusual
         return moments_text(values)
-    if class_ is int and not (min(values) in _SAFE and max(values) in _SAFE):
+    if class_ is int and not (min(values) in SAFE and max(values) in SAFE):
         raise Unusual
     return values if kind.convert is None else list(map(kind.convert, values))
 
@@ -163,7 +173,7 @@ class Plan(NamedTuple):
         :raises Unusual: if it has to be written value by value.
         """
         for place in self.numbers:
-            if row[place] not in _SAFE:
+            if row[place] not in SAFE:
                 raise Unusual
         items = list(row)
         for place, convert in self.converted:

@@ -18,7 +18,7 @@ from ..protocol.wire import EXISTING, Rows
 from .changes import Change, Deleted, Existing, Identity, Inserted, Truncated, Updated
 from .decoding import TableDecoder
 from .entity_layout import EntityLayout
-from .json_texts import MessageTexts
+from .json_texts import envelope_texts
 from .layout import Undecodable
 from .update_rows import split_updates
 from .values import Fields
@@ -48,7 +48,7 @@ class Message:
     """
 
     __slots__ = (
-        "_changed", "_contexts", "_first", "_is_split", "_kind", "_layout", "_names", "_rows", "_size", "_texts", "header", "logged", "new",
+        "_changed", "_contexts", "_first", "_is_split", "_kind", "_layout", "_names", "_rows", "_texts", "header", "logged", "new",
         "old", "since", "source"
     )  # fmt: skip
     new: Fields
@@ -74,11 +74,10 @@ class Message:
         self._layout = source.layout(rows.header.shape)
         self._kind = _KINDS[rows.header.operation]
         self._is_split = False
-        self._size: int | None = None
         self._contexts: list[Mapping[str, Any]] = []
         self._changed: list[frozenset[int]] = []
         self._names: dict[tuple[EntityLayout, frozenset[int]], frozenset[str]] = {}
-        self._texts: dict[EntityLayout, MessageTexts | None] = {}
+        self._texts: dict[EntityLayout, list[str | None]] = {}
 
     def __len__(self) -> int:
         return self._rows.size
@@ -258,41 +257,43 @@ class Message:
         """Return whether an update changed the identity of a row."""
         return not self._changed[row].isdisjoint(entity.key)
 
-    def place_text(self, row: int) -> str:
-        """Return the position and the key of a row as the end of its JSON has them."""
+    def places_text(self) -> str | list[str]:
+        """Return position and key of each row as its JSON has them; one text if all have the same."""
         logged = self.logged
         if logged is None:
             return 'null,"key":null'
-        if self._size is None:
-            self._size = logged.size
-        part = self._first + row + 1
-        if part >= self._size and logged.closing is not None:
-            position = str(logged.closing)
-        else:
-            position = logged.start.text_at(logged.tx_end, logged.row_id, logged.skipped + part)
-        return f'"{position}","key":[{logged.row_id},{logged.skipped + part - 1}]'
-
-    def texts(self, entity: EntityLayout) -> MessageTexts | None:
-        """Return the JSON of the rows, as events of an entity; None if some value has to be looked at
-        on its own, because it cannot be decoded or written."""
-        try:
-            return self._texts[entity]
-        except KeyError:
-            pass
-        try:
-            texts = MessageTexts(
-                entity, self._kind._kind, self.header, self.context, self.new, self.old
-            )
-        except (UndecodableValue, TypeError):
-            texts = None
-        self._texts[entity] = texts
+        first = logged.skipped + self._first
+        before, after = logged.start.text_around(logged.tx_end, logged.row_id)
+        key = f'{after}","key":[{logged.row_id},'
+        texts = [
+            f'"{before}{part + 1}{key}{part}]' for part in range(first, first + self._rows.size)
+        ]
+        if logged.closing is not None and self._first + self._rows.size >= logged.size:
+            texts[-1] = f'"{logged.closing}","key":[{logged.row_id},{first + self._rows.size - 1}]'
         return texts
+
+    def json(self, entity: EntityLayout, row: int) -> str | None:
+        """Return the JSON of a row, as an event of an entity; None if it has to be written value by
+        value, because its key was changed, or because some value cannot be decoded or written."""
+        texts = self._texts.get(entity)
+        if texts is None:
+            try:
+                texts = envelope_texts(self, entity)
+            except (UndecodableValue, TypeError):
+                texts = [None] * self._rows.size
+            self._texts[entity] = texts
+        return texts[row]
 
     def key(self, row: int) -> tuple[int, int] | None:
         """Return the number of the change log's row, and that of the change in it; None if the
         message did not come from there."""
         logged = self.logged
         return None if logged is None else (logged.row_id, logged.skipped + self._first + row)
+
+    @property
+    def kind(self) -> str:
+        """The kind of its events, as their JSON has it."""
+        return self._kind._kind
 
     @property
     def table(self) -> Table:

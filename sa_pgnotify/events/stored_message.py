@@ -43,16 +43,8 @@ class StoredMessage:
     place: Position | None = None
     number: tuple[int, int] | None = None
 
-    def texts(self, entity: EntityLayout) -> None:
-        """Return None: the JSON of its values has not been remembered."""
-
-    def place_text(self, row: int) -> str:
-        """Return position and key as the end of the JSON of a change has them."""
-        raise NotImplementedError  # texts() is asked for first
-
-    def key_changed(self, entity: EntityLayout, row: int) -> bool:
-        """Return whether an update changed the identity."""
-        return self.previous is not None
+    def json(self, entity: EntityLayout, row: int) -> None:
+        """Return None: the change has to be written value by value."""
 
     def changed(self, entity: EntityLayout, row: int) -> frozenset[str]:
         """Return the names of the attributes that an update changed."""

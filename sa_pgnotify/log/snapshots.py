@@ -131,12 +131,14 @@ class Position:
 
     def __str__(self) -> str:
         """Return the position as a resume token: opaque, and safe in a URL."""
-        return self.text_at(self.tx_end, self.row_id, self.row_part)
+        before, after = self.text_around(self.tx_end, self.row_id)
+        return f"{before}{self.row_part}{after}"
 
-    def text_at(self, tx_end: int, row_id: int, row_part: int) -> str:
-        """Return the text of the position that has the same snapshots and these numbers."""
+    def text_around(self, tx_end: int, row_id: int) -> tuple[str, str]:
+        """Return what is before and after ``row_part`` in the text of the positions that have the same
+        snapshots and these numbers."""
         snapshots = _snapshots_text(self.last, self.target, self.tables, self.among)
-        return f"1.{tx_end}.{row_id}.{row_part}.{snapshots}"
+        return f"1.{tx_end}.{row_id}.", f".{snapshots}"
 
     @classmethod
     def parse(cls, text: str) -> Position:
