@@ -281,7 +281,7 @@ class Message:
             try:
                 texts = envelope_texts(self, entity)
             except (UndecodableValue, TypeError):
-                texts = [None] * self._rows.size
+                texts = [None for _ in range(self._rows.size)]
             self._texts[entity] = texts
         return texts[row]
 
