@@ -181,7 +181,7 @@ def _listener(kind: Kind) -> Callable[..., Any]:
 
 @pytest.fixture(name="Item")
 def _item(engine: Engine) -> Any:
-    """A durable entity, and the table ``done`` in which consumers write what they have worked off,
+    """A durable entity, and the table ``done`` in which consumers record what they have processed,
     once."""
     run(
         engine,

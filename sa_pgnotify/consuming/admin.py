@@ -1,5 +1,5 @@
-"""What can be done with a consumer from outside, on any connection: ask for its lag, move it,
-forget it, and empty its log."""
+"""Managing a consumer from outside, on any connection: read its lag, move it, forget it, and empty
+its log."""
 
 from __future__ import annotations
 
@@ -120,10 +120,10 @@ def _forget_tables(
 
 
 def prune(bind: Engine | Connection, metadata: MetaData) -> LogState:
-    """Empty what every consumer has passed, and what exceeds the limits of the
+    """Remove the changes that every consumer has passed, and those that exceed the limits of the
     :class:`~sa_pgnotify.ChangeLog`, as consumers do.
 
-    It never waits: a slot that is in use at this moment is left for the next time.
+    This never waits: a slot that is in use at the moment is left for the next time.
     """
     log = log_of(metadata)
     with connected(bind) as connection:
@@ -135,7 +135,7 @@ def _relations(
 ) -> dict[str, str]:
     """Return the names that ``entities`` have in messages, each with its name in the program.
 
-    :param known: names in messages, for tables that no longer exist in the database.
+    :param known: the stored names, among which a table is found that no longer exists.
     """
     named = {entity: entity for entity in entities if isinstance(entity, str)}
     others = [entity for entity in entities if not isinstance(entity, str)]
@@ -148,7 +148,7 @@ def _relations(
 def _relation_names(
     execute: Execute, bind: Engine | Connection, table: Table, known: Iterable[str]
 ) -> list[str]:
-    """Return the names in messages of a table; as it is written in SQL if there is none."""
+    """Return the names that a table has in messages; its name in SQL if it is not found."""
     schema = schema_translation(bind)(table.schema)
     text = quote(table.name) if schema is None else f"{quote(schema)}.{quote(table.name)}"
     name = RELATION.format(schema="n.nspname", table="c.relname")

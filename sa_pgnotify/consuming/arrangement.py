@@ -1,9 +1,9 @@
-"""Reading the tables of a consumer together, though each of them may have a place of its own.
+"""Bringing the tables of a consumer together, although each may have a place of its own.
 
 Versions of a program that run under one name need not read the same tables. The tables that this
 version reads are brought to one position, and each other table keeps its place until a version
 comes that reads it: :mod:`sa_pgnotify.consuming.places` computes these places, and this module
-stores them. Nothing is moved before everything that was read is given out and committed.
+stores them. Tables are moved only after everything that was read has been given out and committed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Arrangement:
         self._is_checked = False
 
     def recheck(self) -> None:
-        """Look again, before the next page, whether tables that have a place were dropped."""
+        """Check again, before the next page, whether tables that have a place were dropped."""
         self._is_checked = False
 
     def is_ready(self, connection: ListenConnection) -> bool:
@@ -91,8 +91,8 @@ class Arrangement:
         return elsewhere
 
     def _free_dropped(self, connection: ListenConnection, places: dict[str, Position]) -> None:
-        """Free the places of tables that no longer exist. A ``Gap`` stands for changes of theirs
-        that were not read."""
+        """Free the places of tables that no longer exist. A ``Gap`` stands for their unread
+        changes."""
         table = self._checkpoint.table
         dropped = table.dropped(connection.execute, places)
         if read := [name for name, unread in dropped.items() if not unread]:

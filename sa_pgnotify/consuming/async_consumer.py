@@ -150,7 +150,7 @@ class AsyncConsumer(BaseConsumer):
             self._worker.transactions.refuse_within_block(asyncio.current_task())
         await greenlet_spawn(seek, self._engine, self._key, self._entities, place)
         if self._worker is not None:
-            self._worker.look()
+            self._worker.check_soon()
 
     async def parked(self) -> list[Parked]:
         """See :meth:`Consumer.parked`."""

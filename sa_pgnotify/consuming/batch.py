@@ -1,4 +1,4 @@
-"""A batch that a consumer has given out, with the transaction that stores its position."""
+"""A batch that a consumer has given out, and the transaction that stores its position."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ TIMEOUTS = ("25P03", "25P04")
 
 
 class OpenBatch:
-    """A batch that was given out: its changes, and the transaction that its position is stored in.
+    """A batch that was given out: its changes, and the transaction that stores its position.
 
-    :ivar session: the program's session, with a transaction that has locked the position.
-    :ivar sync: the same as a blocking session.
+    :ivar session: the program's session, whose transaction has locked the position.
+    :ivar sync: the blocking session of an AsyncSession; else the same as ``session``.
     :ivar reached: the position before the batch.
     :ivar pid: the process id of the session's server process.
     :ivar patience: seconds after which PostgreSQL ends the session within a transaction; 0.0 if it
@@ -52,12 +52,12 @@ class OpenBatch:
 
     @property
     def size(self) -> int:
-        """How many changes it passes, including those that are not given out."""
+        """How many changes the batch covers, including those that are not given out."""
         return sum(len(chunk.events) for chunk in self.chunks)
 
     @property
     def is_empty(self) -> bool:
-        """Whether it gives out no change."""
+        """Whether the batch gives out no change."""
         return all(event is None for chunk in self.chunks for event in chunk.events)
 
     @property
@@ -87,8 +87,8 @@ class OpenBatch:
         """Return what to do if PostgreSQL has ended the session because the block took too long;
         None if the batch failed for another reason.
 
-        The timeouts are not switched off here, because an operator has set them so that no
-        transaction holds locks for long.
+        The timeouts are not switched off, because an operator sets them to limit how long a
+        transaction may hold locks.
         """
         if not isinstance(error, DBAPIError) or not self.patience:
             return None

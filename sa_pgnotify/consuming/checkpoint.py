@@ -1,8 +1,8 @@
 """The position that is stored for a consumer, and how reading follows it.
 
 A position may be moved from outside at any time, by ``seek()`` or by another process of the same
-name, and its log may have been restored from a dump, or created again. So the stored position
-counts, and reading goes there whenever the two differ.
+name, and its log may have been restored from a dump, or created again. So the stored position is
+the authority: whenever reading is elsewhere, it goes there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Checkpoint"]
 class Checkpoint:
     """The stored position of one consumer.
 
-    :param start: where a new name begins, or a table that is new under the name.
+    :param start: where to begin reading if the name, or a table under it, is new.
     :ivar table: the consumer's rows in the table of consumers.
     :ivar position: the stored position as far as is known; None before it is loaded.
     """
@@ -54,7 +54,7 @@ class Checkpoint:
     def load(self, connection: ListenConnection, *, recreated: bool = False) -> None:
         """Go to the stored position; if there is none, store one.
 
-        :param recreated: whether the log is another one than before.
+        :param recreated: whether the log is not the one that was read before.
         :raises PgNotifyError: if the consumer was forgotten.
         """
         if self.table.load(connection.execute) is None:
@@ -81,7 +81,7 @@ class Checkpoint:
             raise NotifyConfigError(
                 self._key.name,
                 f"this consumer is divided into {parts} parts, not into {self._key.parts}",
-                "Let those parts read everything, forget() "
+                "Let the old parts read everything, forget() "
                 "them, start the new parts, and seek() to where the old ones ended",
             )
 

@@ -1,8 +1,8 @@
 """Rows of the log as events for a consumer, and how they are cut into batches.
 
-A batch should be small, a transaction should stay whole, and a position may lie anywhere. So what
-is cut is a list of chunks: one for each row of the log, which knows the position after each of its
-changes.
+A batch should be small, a transaction should stay whole, and a position may lie anywhere. So
+batches are cut from a list of chunks: one for each row of the log, which knows the position after
+each of its changes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Chunk:
 
     @property
     def after(self) -> Position:
-        """The position after it."""
+        """The position after the chunk."""
         return self.row.after_change(self.until - 1)
 
     @property
@@ -61,8 +61,8 @@ class Chunk:
         )
 
     def key(self, number: int) -> tuple[int, int]:
-        """Return what identifies the change of the event ``number``: always the same, whenever and
-        up to whichever snapshot it is read."""
+        """Return the key of the change of event ``number``. It is the same each time that the
+        change is read."""
         return self.row.row_id, self.row.skipped + min(self.first + number, self.until - 1)
 
     @property
@@ -76,7 +76,8 @@ class TransactionPart(NamedTuple):
     """The changes of one transaction in a batch.
 
     :ivar transaction_id: PostgreSQL's 64-bit transaction id.
-    :ivar changes: in order; a :class:`~sa_pgnotify.Gap` stands for a change that could not be read.
+    :ivar changes: its changes in order; a :class:`~sa_pgnotify.Gap` stands for a change that could
+        not be read.
     :ivar begins: whether the transaction begins here; else the previous batch has more of it.
     :ivar ends: whether the transaction ends here; else the next batch has more of it.
     """
@@ -134,7 +135,7 @@ def decode(
 ) -> Chunk:
     """Return the events of a row, one for each change.
 
-    :param items: what ``stream`` has made of the row.
+    :param items: the items that ``stream`` made of the row.
     :param read: as :meth:`sa_pgnotify.drivers.ListenConnection.read`.
     """
     size = row.size

@@ -5,8 +5,8 @@ transaction, and is free for the next process at once. But every role may take a
 a session whose client is gone holds its locks until the server notices. So the lock's key is a
 random number in the consumer's row, and a holder counts only if its role may move the position, and
 if it is not a session that this process has lost. If the holder does not count, the key is
-replaced, and the other processes follow. Two processes that work at once process nothing twice,
-whatever becomes of the lock, because each batch locks and compares the position.
+replaced, and the other processes follow. Even if two processes work at once, they process nothing
+twice, because each batch locks and compares the position.
 
 This module decides and never waits; it is given a function that runs SQL.
 """
@@ -29,7 +29,7 @@ _MAY_WORK = (
     "EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE pg_catalog.pg_has_role(a.usesysid, r.oid, 'MEMBER') "
     "AND pg_catalog.has_table_privilege(r.oid, {table}::regclass, 'UPDATE'))"
 )
-_WHO = "coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, '')"
+_HOLDER = "coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, '')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class Holder:
     """A session that holds a lock.
 
     :ivar pid: process id of its server process; 0 if the session is gone.
-    :ivar user: empty, as ``application`` and ``state``, if this role may not see it.
+    :ivar user: the role that it logged in as. Empty if this role may not see it, and so are
+        ``application`` and ``state``.
     """
 
     pid: int
@@ -108,7 +109,7 @@ class Claim:
         return [
             (Holder(pid, user, application, state), bool(counts))
             for pid, user, application, state, counts in execute(
-                f"SELECT l.pid, {_WHO}, coalesce(l.mode = 'ExclusiveLock' AND {may}, false)::int FROM pg_catalog.pg_locks AS l "
+                f"SELECT l.pid, {_HOLDER}, coalesce(l.mode = 'ExclusiveLock' AND {may}, false)::int FROM pg_catalog.pg_locks AS l "
                 "LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid "
                 "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 "
                 "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) "
@@ -121,7 +122,7 @@ def lock_holder(execute: Execute, table: ConsumerTable) -> Holder | None:
     """Return the session whose transaction has locked the position; None if it is unknown."""
     row = f"SELECT xmax FROM {table.names.consumers} WHERE {table.key.condition}"
     found = execute(
-        f"SELECT l.pid, {_WHO} FROM ({row}) AS c JOIN pg_catalog.pg_locks AS l ON l.locktype = 'transactionid' AND l.granted "
+        f"SELECT l.pid, {_HOLDER} FROM ({row}) AS c JOIN pg_catalog.pg_locks AS l ON l.locktype = 'transactionid' AND l.granted "
         "AND l.transactionid = c.xmax LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid "
         "WHERE l.pid <> pg_catalog.pg_backend_pid() LIMIT 1"
     )

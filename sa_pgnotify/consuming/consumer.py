@@ -108,12 +108,12 @@ class Consumer(BaseConsumer):
         self._session_factory = session_factory or (lambda: Session(engine))
 
     def start(self) -> Self:
-        """Connect, and take the position, or create it if the name is new. What is committed from
-        then on is not missed.
+        """Connect, and load the position, or create it if the name is new. No change that is
+        committed after that is missed.
 
         :raises TriggersMissing: if a table has no enabled triggers, or if its triggers do not write
             to the change log.
-        :raises ListenUnavailable: if there is no connection, if the connection brings no
+        :raises ListenUnavailable: if no connection can be made, if it does not deliver
             notifications, or if there is no change log.
         :raises PgNotifyError: if it has been started already.
         """
@@ -172,7 +172,7 @@ class Consumer(BaseConsumer):
             self._worker.transactions.refuse_within_block(threading.get_ident())
         seek(self._engine, self._key, self._entities, place)
         if self._worker is not None:
-            self._worker.look()
+            self._worker.check_soon()
 
     def parked(self) -> list[Parked]:
         """Return what ``on_error`` has parked, the oldest first."""

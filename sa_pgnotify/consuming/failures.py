@@ -1,7 +1,7 @@
-"""What happens to a change whose work fails.
+"""What happens to a change that the program fails to process.
 
-It is not known at once which change failed: the error may come with the flush or the commit, after
-the whole batch was processed. So when a batch fails, its changes are tried one by one, each in a
+An error does not show which change caused it: it may come from the flush or the commit, after the
+whole batch was processed. So when a batch fails, its changes are tried one by one, each in a
 transaction of its own, until the end of that batch. Failures are counted in the database, because
 another process may make the next attempt.
 """
@@ -28,8 +28,8 @@ from .positions import ConsumerTable
 __all__ = ["FailurePolicy", "OnError", "Verdict"]
 
 FIRST_RETRY, LONGEST_RETRY = 0.1, 30.0
-"""Seconds before the second attempt at a change that fails, and the longest time between two; each
-time is twice the one before."""
+"""Seconds before the second attempt at a change, and the most seconds between two attempts. The
+time doubles with each failure."""
 
 Verdict = Literal["raise", "retry", "skip", "park"]
 """What ``on_error`` returns for a change that failed."""
@@ -42,7 +42,7 @@ ChangeKey = tuple[int, int]
 class _Excluded(NamedTuple):
     """A change that is skipped or parked.
 
-    :ivar error: what its work raised last; ``failures`` how often it has failed.
+    :ivar error: the last exception, as text; ``failures`` how often the change has failed.
     """
 
     is_parked: bool

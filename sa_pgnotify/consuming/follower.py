@@ -1,9 +1,9 @@
-"""What a consumer reads next, and where it is: everything that does not concern the transactions of
-the program.
+"""What a consumer reads next, and its position in the log: everything but the program's
+transactions.
 
 What is held here may be lost at any moment, with the connection or the process, and is read again
-from the stored position. So nothing is passed that was not stored before: without a batch, a
-position moves only over changes that are not for this consumer.
+from the stored position. The position moves only with a committed batch, or over changes that are
+not for this consumer.
 
 It is written as if it blocked, as :mod:`sa_pgnotify.listening.receiver` is.
 """
@@ -37,7 +37,7 @@ __all__ = ["LOCKED_SECONDS", "Follower"]
 class Follower:
     """Follows the log for one consumer.
 
-    :param start: where a new name begins, or a table that is new under the name.
+    :param start: where to begin reading if the name, or a table under it, is new.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Follower:
         return self.works
 
     def heartbeat(self, connection: ListenConnection) -> None:
-        """Do what is due from time to time, which also finds a dead connection."""
+        """Run the checks that are due at each heartbeat. They also detect a dead connection."""
         checkpoint, tail = self._checkpoint, self.tail
         stored = checkpoint.stored(connection)
         tail.wake()  # for changes whose writers do not ring
@@ -157,7 +157,7 @@ class Follower:
         self._lock.note_locked(execute, self.table)
 
     def fill(self, connection: ListenConnection, size: int) -> None:
-        """Read and decode what a batch of ``size`` changes takes, as far as it is there."""
+        """Read and decode the changes of a batch, at most ``size`` and as many as there are."""
         self._ahead.fill(connection, size, lambda: self._arrangement.is_ready(connection))
 
     def cut(self, size: int) -> list[Chunk]:
@@ -165,9 +165,9 @@ class Follower:
         return self._ahead.cut(size)
 
     def give_back(self, chunks: Iterable[Chunk], pid: int) -> None:
-        """Give out again what was taken.
+        """Give out again the chunks of a batch that was rolled back.
 
-        :param pid: the process id of the server process whose session had locked the position.
+        :param pid: the process id of the batch's server process, which had locked the position.
         """
         self._lock.give_up(pid)
         self._ahead.give_back(chunks)

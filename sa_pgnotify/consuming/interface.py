@@ -1,5 +1,5 @@
-"""What blocking and asyncio consumers share: the checks of their arguments, and a batch's
-contents."""
+"""What blocking and asyncio consumers share: the checks of their arguments, and the contents of a
+batch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class BaseBatch:
         """Return the changes by transaction, each with its id, and with whether it begins and ends
         in this batch.
 
-        Transactions are whole; only one that is longer than ``batch_size`` is divided.
+        A transaction is whole unless it is longer than ``batch_size``.
         """
         return transactions(self._work.chunks, self._work.reached)
 
@@ -103,8 +103,8 @@ class BaseConsumer:
     def stop(self) -> None:
         """End the iteration: at once if it waits, else after the batch that is being processed.
 
-        It may be called from any thread, and from a signal handler. The connection is closed by the
-        iteration, or at the end of the consumer's block.
+        Safe from any thread, and from a signal handler. The iteration closes the connection, or the
+        end of the consumer's block does.
         """
         if self._worker is not None and self._worker.link.is_ours:
             self._worker.stop()
@@ -143,7 +143,7 @@ def _checked_key(kind: str, name: str, partition: tuple[int, int]) -> ConsumerKe
         raise NotifyConfigError(
             kind,
             f"{name!r} is not a consumer's name",
-            "The position is stored under it, so give text",
+            "The position is stored under the name, so give a text that is not empty",
         )
     # (0, 0) is refused below
     part, parts = partition if isinstance(partition, tuple) and len(partition) == 2 else (0, 0)

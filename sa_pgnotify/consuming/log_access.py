@@ -18,8 +18,8 @@ __all__ = ["connected", "log_names_of", "log_of", "names_for"]
 
 @contextmanager
 def connected(bind: Engine | Connection) -> Iterator[Connection]:
-    """Yield a connection as it stands, or a new one of an engine in a transaction that is committed
-    at the end."""
+    """Yield the connection that was given, or a new one of the engine, in a transaction that is
+    committed at the end."""
     if isinstance(bind, Connection):
         yield bind
     else:
@@ -49,6 +49,6 @@ def names_for(bind: Engine | Connection, log: ChangeLog) -> LogNames:
 
 
 def log_names_of(bind: Engine | Connection, entities: tuple[Any, ...]) -> LogNames:
-    """Return the names of the tables of the log that ``entities`` are of."""
+    """Return the names of the tables of the change log of ``entities``."""
     table: Table = next(iter(expand(entities).tables))
     return names_for(bind, log_of(table.metadata))

@@ -27,9 +27,9 @@ class ConsumerStatus:
     :ivar failures: how often the change that it has reached has failed.
     :ivar parked: how many changes are parked under its name.
     :ivar log: the schema and name of its change log.
-    :ivar left_behind: how far each table is behind, by its schema and name, that has a place under
-        this name and that the version which works does not read. The log keeps the changes of such
-        a table until a version reads them, or until the table is passed to :func:`forget`.
+    :ivar left_behind: the tables that have a place under this name but are not read by the version
+        that works: how far each is behind, by its schema and name. The log keeps the changes of
+        such a table until a version reads them, or until the table is passed to :func:`forget`.
     """
 
     name: str

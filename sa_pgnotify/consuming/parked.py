@@ -25,9 +25,9 @@ class Parked:
         been dealt with.
     :ivar relation: the table's schema and name.
     :ivar operation: one of I, U, D and T.
-    :ivar row: the fields as the log has them.
+    :ivar row: the change's fields, as the log has them.
     :ivar transaction_id: PostgreSQL's 64-bit transaction id.
-    :ivar error: what the work of the change raised last.
+    :ivar error: the exception that the program raised last for this change, as text.
     :ivar failures: how often the change has failed.
     :ivar parked_at: when it was parked, by the server's clock.
     """

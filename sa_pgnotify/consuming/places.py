@@ -3,9 +3,9 @@ of their own.
 
 Versions of a program that run under one name need not read the same tables. So each table has its
 own place under the name. The tables that are read are at the consumer's position; each other table
-keeps its place until a version comes that reads it. A window that was opened with other tables
-makes this difficult, because its order depends on all of them. It is finished first for those of
-its tables that are still read, and later for the rest.
+keeps its place until a version comes that reads it. A window that was opened with more tables makes
+this difficult, because the order within a window depends on all of its tables. Such a window is
+finished first for those of its tables that are still read, and later for the rest.
 
 This module computes and runs no SQL.
 """
@@ -52,7 +52,11 @@ def arrange(
     opened += [places[name] for name in sorted(wanted) if places[name].target is not None]
     if opened:
         window, every = opened[0], dict((*opened[0].tables, *opened[0].among))
-        there = {name for name in wanted if _bare(places[name]) == _bare(window) and name in every}
+        there = {
+            name
+            for name in wanted
+            if _without_tables(places[name]) == _without_tables(window) and name in every
+        }
         position = _of_window(window, every, there)
     else:
         lasts = {name: places[name].last for name in sorted(wanted)}
@@ -88,5 +92,5 @@ def _of_window(
     )
 
 
-def _bare(place: Position) -> Position:
+def _without_tables(place: Position) -> Position:
     return replace(place, tables=(), among=())

@@ -1,8 +1,8 @@
 """What a consumer does while another session has locked its position.
 
-Such a session processes a batch, runs ``seek()``, or is one of this consumer's own whose connection
-broke without the server's notice. The last kind is ended; the others are reported if they take
-long.
+The other session processes a batch, runs ``seek()``, or is an earlier session of this consumer
+whose connection broke without the server noticing. An earlier session of this consumer is ended;
+any other one is reported if it holds the lock for long.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ class PositionLock:
         self._given_up: deque[int] = deque(maxlen=16)
 
     def give_up(self, pid: int) -> None:
-        """Remember a session, by the process id of its server process, that had locked the position
-        for a batch that was given back."""
+        """Remember a session of this consumer whose batch was rolled back, because its connection may
+        be broken.
+
+        :param pid: the process id of its server process.
+        """
         self._given_up.append(pid)
 
     def note_free(self) -> None:
@@ -54,9 +57,9 @@ class PositionLock:
             self._locked_since = None
             return
         self._locked_since = inf  # reported once
-        who = "another session" if holder is None else f"the {holder}"
+        holding = "another session" if holder is None else f"the {holder}"
         self._states.report(
             State.STANDING_BY,
-            f"{who} has locked the position for more than {LOCKED_LONG:.0f} s. End its transaction",
+            f"{holding} has locked the position for more than {LOCKED_LONG:.0f} s. End its transaction",
             level=WARNING,
         )

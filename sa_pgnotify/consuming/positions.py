@@ -24,7 +24,7 @@ __all__ = ["ConsumerKey", "ConsumerTable", "Lag", "StoredPosition"]
 
 @dataclass(frozen=True)
 class ConsumerKey:
-    """The primary key of a consumer's rows, but for the table.
+    """The primary key of a consumer's rows, without the table.
 
     :ivar part: which of its ``parts`` the consumer reads, counted from 0.
     """
@@ -63,7 +63,7 @@ class Lag:
 class StoredPosition:
     """What the table of consumers holds for one consumer.
 
-    :ivar origin: the log that ``position`` belongs to, see :func:`sa_pgnotify.log.origin.origin_of`.
+    :ivar origin: the log of ``position``, see :func:`sa_pgnotify.log.origin.origin_of`.
     :ivar lost: how many changes are known to be missing in the log, see
         :attr:`sa_pgnotify.log.losses.Losses.seen`.
     :ivar lock: the key of the advisory lock that the working process holds.
@@ -161,15 +161,16 @@ class ConsumerTable:
         )
 
     def other_parts(self, execute: Execute) -> int | None:
-        """Return into how many parts the name is divided if it is not ``key.parts``, else None."""
+        """Return the number of parts under this name if it differs from ``key.parts``, else
+        None."""
         others = f"SELECT parts FROM {self.names.consumers} WHERE name = {literal(self.key.name)} AND parts <> {self.key.parts} LIMIT 1"
         return next((int(parts) for (parts,) in execute(others)), None)
 
     def move(self, execute: Execute, to: Position, *, origin: str, lost: int | None = None) -> None:
-        """Store a position, and that no change is failing.
+        """Store a position, and reset the failing change.
 
-        :param lost: how many changes are known to be missing in the log; None if the number is the
-            stored one.
+        :param lost: how many changes are known to be missing in the log; None to keep the stored
+            number.
         """
         more = "" if lost is None else f", lost = {lost}"
         execute(
@@ -193,8 +194,8 @@ class ConsumerTable:
         transaction has locked it.
 
         :param keep: the places of tables that are not read from the position.
-        :param origin: the new origin, and ``lost`` the new number of missing changes; None if they
-            are the stored ones.
+        :param origin: the new origin, and ``lost`` the new number of missing changes; None to keep
+            the stored ones.
         """
         consumers, key = self.names.consumers, self.key
         more = ("" if origin is None else f", origin = {literal(origin)}") + (
@@ -265,7 +266,7 @@ class ConsumerTable:
     def replace_lock(self, execute: Execute, number: int) -> bool:
         """Replace the key ``number`` of the advisory lock, and return whether it was replaced.
 
-        It is not if the key is another one by now, or if a transaction has locked the position.
+        It is not replaced if the key has changed, or if a transaction has locked the position.
         """
         consumers, condition = self.names.consumers, self.key.condition
         free = f"SELECT 1 FROM {consumers} WHERE {condition} AND lock = {number} FOR UPDATE SKIP LOCKED"
@@ -276,10 +277,10 @@ class ConsumerTable:
         return bool(list(replaced))
 
     def dropped(self, execute: Execute, places: Mapping[str, Position]) -> dict[str, bool]:
-        """Return which of the tables of ``places`` no longer exist under their names, and for each
-        whether some of its changes were not read.
+        """Return the tables of ``places`` that no longer exist under their names, each with whether
+        some of its changes were not read.
 
-        :param places: the places of tables that are not read now.
+        :param places: the places of tables that are not read at the moment.
         """
         if not places:
             return {}

@@ -1,4 +1,4 @@
-"""What a consumer does for the change log at its heartbeat: empty it, and report what hinders that."""
+"""Emptying the change log at a consumer's heartbeat, and reporting what prevents it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Pruning"]
 
 
 class Pruning:
-    """Empties the change log for one consumer; each problem is reported once, and its end."""
+    """Empties the change log for one consumer. Each problem is reported once, and so is its end."""
 
     def __init__(self, link: Link, settings: LogSettings, states: States) -> None:
         self._link = link
@@ -22,7 +22,7 @@ class Pruning:
         self._problem: str | None = None
 
     def run(self, connection: ListenConnection, names: LogNames, losses: Losses) -> None:
-        """Empty what every consumer has passed, and report what hinders that."""
+        """Remove the changes that every consumer has passed, and report what prevents that."""
         if (problem := losses.new_problem()) is not None:
             self._states.report(State.LOSSES_UNSEEN, problem)
         try:

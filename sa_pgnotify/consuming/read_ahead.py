@@ -1,8 +1,8 @@
 """What a consumer has read after its stored position and has not given out yet.
 
 Everything that is held here may be lost at any moment, with the connection or the process, and is
-then read again from the stored position. A ``Gap``, too, is given out again until a batch with it
-is committed.
+then read again from the stored position. A ``Gap`` is given out again, too, until a batch that has
+it is committed.
 
 It is written as if it blocked, as :mod:`sa_pgnotify.listening.receiver` is.
 """
@@ -45,7 +45,7 @@ class ReadAhead:
         self._stream = stream
         self.sources: dict[str, TableDecoder] = {}
         self.chunks: deque[Chunk] = deque()
-        self._rows: deque[LogRow] = deque()  # read, and not decoded yet
+        self._rows: deque[LogRow] = deque()  # rows that were read, and not decoded yet
         self._tail: Tail | None = None
         self._gaps = 0
 
@@ -115,11 +115,11 @@ class ReadAhead:
         return cut(self.chunks, size)
 
     def give_back(self, chunks: Iterable[Chunk]) -> None:
-        """Give out again what was taken."""
+        """Give out again the chunks of a batch that was rolled back."""
         self.chunks.extendleft(reversed(list(chunks)))
 
     def fill(self, connection: ListenConnection, size: int, may_read: Callable[[], bool]) -> None:
-        """Read and decode what a batch of ``size`` changes takes, for at most ``FILL_SECONDS``.
+        """Read and decode the changes of a batch, at most ``size``, for at most ``FILL_SECONDS``.
 
         :param may_read: returns whether the next page may be read.
         """

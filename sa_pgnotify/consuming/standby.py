@@ -1,4 +1,4 @@
-"""Which process of one name works, and what the others report while they stand by."""
+"""Which of the processes with one name works, and what the others report while they stand by."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Standby:
         self._states = states
         self._claim = Claim()
         self.works = False
-        self._reported: str | None = None  # how the other one's tables differ, as was reported
+        self._reported: str | None = None  # the last report of how the other one's tables differ
 
     def stop(self) -> None:
         """Stop working: the connection is lost, and the lock with it."""
@@ -54,8 +54,8 @@ class Standby:
         self._states.report(State.WORKING)
 
     def check(self, execute: Execute, stored: StoredPosition) -> bool:
-        """Return whether this process works; it stops if another one has replaced the lock's
-        key."""
+        """Return whether this process still works. It stops if another process has replaced the
+        key of the lock."""
         if self.works and stored.lock != self._claim.held_key:
             self._claim.release(execute)
             self.works = False

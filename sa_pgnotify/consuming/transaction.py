@@ -1,7 +1,7 @@
-"""The transaction of a batch, in which the program works and the position moves.
+"""The transaction of a batch: the program does its work in it, and the position moves in it.
 
-The two must be committed as one, or not at all, whichever process dies and whenever. So the position is
-locked, compared and moved in the transaction that the program works in.
+Both must be committed together or not at all, whichever process dies, and at whatever moment. So
+the position is locked, compared and moved in the transaction of the program's work.
 """
 
 from __future__ import annotations
@@ -14,21 +14,17 @@ from ..sql import execute_on
 from ..subscription.link import Link
 from .batch import OpenBatch
 from .failures import FailurePolicy
-from .follower import (
-    Follower,
-)
-from .position_lock import (
-    LOCKED_SECONDS,
-)
+from .follower import Follower
+from .position_lock import LOCKED_SECONDS
 from .positions import ConsumerKey
 
 __all__ = ["Transactions"]
 
 
 class Transactions:
-    """One batch at a time, each in a session of the program's.
+    """The batches of one consumer, one at a time, each in a session of the program.
 
-    :param make_session: returns a session, or an AsyncSession, on the database that the link is of.
+    :param make_session: creates a session, or an AsyncSession, on the database of ``link``.
     :param batch_size: about how many changes a batch has.
     """
 
@@ -53,10 +49,10 @@ class Transactions:
     # -- the beginning of a batch ------------------------------------------------------------------
 
     def open(self) -> OpenBatch | None:
-        """Begin the program's transaction, with the position locked in it.
+        """Begin the transaction of the next batch, and lock the position in it.
 
-        :returns: None if another session holds the position, or has moved it, or if nothing of the
-            batch is for this consumer.
+        :returns: None if another session has locked or moved the position, or if the batch has no
+            change for this consumer.
         """
         follower = self._follower
         session = self._make_session()
@@ -83,7 +79,7 @@ class Transactions:
             sync.close()
             raise
         self._work = work
-        if work.is_empty:  # all of it is skipped, or not for this consumer
+        if work.is_empty:  # all changes are skipped, or are not for this consumer
             self.commit(work)
             return None
         return work
@@ -93,7 +89,10 @@ class Transactions:
             raise self._follower.table.forgotten()
 
     def _refuse_autocommit(self, run: Callable[[str], Any]) -> None:
-        """Find out, once, whether the lock that the statement before took is still held."""
+        """Check, once, that the lock which the previous statement took is still held.
+
+        :raises NotifyConfigError: if it is not, because the session is in autocommit.
+        """
         if self._is_transactional:
             return
         assigned = "SELECT (pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL)::int"
@@ -101,7 +100,7 @@ class Transactions:
         if not found:
             raise NotifyConfigError(
                 self._key.name,
-                "the batches' sessions are in autocommit, so that position and work would not be committed as one",
+                "the batches' sessions are in autocommit, so position and work would not be committed together",
                 "Give it an engine, or a session_factory, with transactions",
             )
         self._is_transactional = True
@@ -109,23 +108,26 @@ class Transactions:
     # -- the program's block -----------------------------------------------------------------------
 
     def enter(self, work: OpenBatch, owner: object) -> Any:
-        """Begin the program's block, in the thread or task ``owner``; return its session.
+        """Begin the program's block in the thread or task ``owner``, and return the session.
 
-        :raises PgNotifyError: if the batch was finished, or given back.
+        :raises PgNotifyError: if the batch was finished or rolled back already.
         """
         if work is not self._work:
-            raise PgNotifyError("this batch was finished already, or given back: take the next one")
+            raise PgNotifyError(
+                "this batch was finished already, or rolled back: take the next one"
+            )
         work.owner = owner
         return work.session
 
     def refuse_within_block(self, owner: object) -> None:
-        """
-        :raises PgNotifyError: if ``owner`` is within a batch's block.
+        """Refuse a ``seek()`` that would wait for its own batch.
+
+        :raises PgNotifyError: if the thread or task ``owner`` is within a batch's block.
         """
         if self._work is not None and self._work.owner == owner:
             raise PgNotifyError(
-                "seek() waits for the batch that is being worked off, and this is its block",
-                "Call it behind the block",
+                "seek() waits for the batch that is being processed, and was called within its block",
+                "Call it after the block",
             )
 
     # -- the end of a batch ------------------------------------------------------------------------
@@ -133,8 +135,8 @@ class Transactions:
     def finish(self, work: OpenBatch, error: BaseException | None) -> bool:
         """End the program's block.
 
-        :param error: what the block raised; None if it went through.
-        :returns: whether the error is handled, and the iteration goes on.
+        :param error: the exception that the block raised; None if it raised none.
+        :returns: whether the exception is handled, so that the iteration goes on.
         """
         if work is not self._work:
             raise PgNotifyError("this batch was finished already")
@@ -148,9 +150,9 @@ class Transactions:
         return False
 
     def commit(self, work: OpenBatch) -> None:
-        """Store the position behind the batch, and commit it with the program's work.
+        """Store the position after the batch, and commit it together with the program's work.
 
-        :raises PgNotifyError: if the program has ended the transaction itself.
+        :raises PgNotifyError: if the transaction was ended within the block.
         """
         try:
             _refuse_ended(work)
@@ -171,7 +173,7 @@ class Transactions:
         self._policy.passed(work)
 
     def fail(self, work: OpenBatch, error: BaseException) -> bool:
-        """Take the batch back, whose work failed; return whether the iteration goes on."""
+        """Roll back a batch that failed, and return whether the iteration goes on."""
         self._roll_back(work)
         wait = self._policy.failed(self._follower.table, work, error)
         if wait is not None:
@@ -179,7 +181,7 @@ class Transactions:
         return wait is not None
 
     def give_back(self) -> bool:
-        """Take back the batch that was given out, if there is one; return whether there was."""
+        """Roll back the batch that was given out, and return whether there was one."""
         work = self._work
         if work is not None:
             self._roll_back(work)
@@ -188,7 +190,7 @@ class Transactions:
     def _roll_back(self, work: OpenBatch) -> None:
         """Roll back, so that the same changes are given out again."""
         if self._work is None:
-            return  # that is done
+            return  # it has been rolled back already
         self._work = None
         self._follower.give_back(work.chunks, work.pid)
         work.sync.close()
@@ -198,13 +200,13 @@ def _refuse_ended(work: OpenBatch) -> None:
     now = work.sync.get_transaction()
     if now is not work.transaction:
         raise PgNotifyError(
-            "the batch's transaction was ended within its block: what was committed there stands, and the same "
+            "the batch's transaction was ended within its block: what was committed there stays committed, and the same "
             "changes come again",
             "Leave commit() and rollback() to the batch",
         )
     if not work.transaction.is_active:
         raise PgNotifyError(
-            "an error within the batch's block has ended its transaction, and the block went on: nothing is committed, "
+            "an error has ended the transaction of the batch, but its block went on: nothing is committed, "
             "and the same changes come again",
-            "Let the error out of the block, or put what may fail into a savepoint",
+            "Let the error leave the block, or use a savepoint for work that may fail",
         )

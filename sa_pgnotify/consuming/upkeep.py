@@ -1,7 +1,8 @@
-"""What a consumer does beside giving out batches: subscribe, hear writers, and check that all is well.
+"""What a consumer does besides giving out batches: subscribe, react to writers, and run checks.
 
-A consumer needs triggers that write to one change log. While some are missing it cannot read on, so
-that is an error which it meets again until they are there; what was altered meanwhile is a ``Gap``.
+A consumer needs triggers that write to one change log. While a trigger is missing it cannot read
+on, so it tries to subscribe again until all are installed. Triggers that were altered in between
+may have lost changes, which a ``Gap`` reports.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ __all__ = ["Upkeep", "settings_of"]
 
 
 class Upkeep:
-    """
+    """Keeps one consumer subscribed, and checks what it relies on.
+
     :param heartbeat: seconds between two checks.
     """
 
@@ -43,16 +45,16 @@ class Upkeep:
         self._entities = entities
         self._heartbeat = heartbeat
         self._subscription = Subscription(link.engine, states)
-        self._altered = ""  # and not yet reported
+        self._altered = ""  # how triggers were altered, as long as it is not reported
         self._due = self._checked_at = 0.0
 
     def connected(self, connection: ListenConnection, *, strict: bool) -> None:
-        """Subscribe on a new connection, and find the position.
+        """Subscribe on a new connection, and load the position.
 
         :raises TriggersMissing: if a table has no enabled triggers that write to the change log.
         """
         with self._link.deadline(connection):
-            # A session whose program has given it up should not wait for a lock for ever.
+            # If the program gives up the session, the server must not wait for a lock for ever.
             limit = f"{self._link.patience * 800:.0f}"
             connection.execute(f"SELECT pg_catalog.set_config('lock_timeout', '{limit}', false)")
             self._subscription.renew()
@@ -90,7 +92,7 @@ class Upkeep:
         self._due = 0.0
 
     def run(self, connection: ListenConnection) -> None:
-        """Hear what writers have sent, and check if it is time."""
+        """Receive the notifications of writers, and run the check if it is due."""
         self._drain_notifications(connection)
         if self.due_in <= 0:
             self._check(connection)
@@ -104,7 +106,7 @@ class Upkeep:
             self._follower.tail.wake()
 
     def _check(self, connection: ListenConnection) -> None:
-        """Find out whether the connection, the triggers and the stored position are as they were."""
+        """Check that the connection, the triggers and the stored position have not changed."""
         self._checked_at = time.monotonic()
         self._due = self._checked_at + self._heartbeat
         if self._subscription.altered(connection):
@@ -118,16 +120,16 @@ class Upkeep:
 
 
 def settings_of(entities: Iterable[Any]) -> LogSettings:
-    """Return what the change log of ``entities`` keeps.
+    """Return the settings of the change log of ``entities``.
 
-    :raises NotifyConfigError: if one of them is not something that can be consumed.
+    :raises NotifyConfigError: if one of them cannot be consumed.
     """
     if not entities:
         raise NotifyConfigError("Consumer", "it has nothing to consume: name at least one entity")
     if any(isinstance(entity, str) for entity in entities):
         raise NotifyConfigError(
             "Consumer",
-            "a plain channel is not kept anywhere, so it cannot be consumed",
+            "notifications of a plain channel are not stored, so they cannot be consumed",
             "Give mapped classes or Tables",
         )
     tables = list(expand(entities).tables)
@@ -136,7 +138,7 @@ def settings_of(entities: Iterable[Any]) -> LogSettings:
         if marking is None or not marking.durable:
             raise NotifyConfigError(
                 table.fullname,
-                "it is not durable, so nothing keeps its changes",
+                "it is not durable, so its changes are not stored",
                 "Mark it with NotifySpec(durable=True)",
             )
     logs = {id(table.metadata): find_log(table.metadata) for table in tables}
@@ -144,7 +146,7 @@ def settings_of(entities: Iterable[Any]) -> LogSettings:
     if len(logs) != 1 or found is None:
         raise NotifyConfigError(
             "Consumer",
-            "its entities are of several MetaData, or of none, and each has a log of its own",
-            "Consume one",
+            "its entities belong to several MetaData, or to none, and each MetaData has its own log",
+            "Give entities of one MetaData",
         )
     return found.settings

@@ -1,8 +1,9 @@
-"""A consumer from its start to its stop, however it waits: keep a connection, and give out batches.
+"""The loop of a consumer, from its start to its stop: keep a connection, and give out batches.
 
-Whatever is held here may be lost at any moment, and is read again from the stored position; only the
-transaction of a batch counts (:mod:`sa_pgnotify.consuming.transaction`). The code is written as if it
-blocked, as :mod:`sa_pgnotify.listening.receiver` is, and runs in a thread or in a greenlet.
+Whatever is held here may be lost at any moment, and is then read again from the stored position.
+Only the transaction of a batch (:mod:`sa_pgnotify.consuming.transaction`) has a lasting effect. The
+code is written as if it blocked, as :mod:`sa_pgnotify.listening.receiver` is, and runs in a thread
+or in a greenlet.
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ from .upkeep import Upkeep, settings_of
 __all__ = ["Worker"]
 
 TAKE_OVER_SECONDS = 1.0
-"""How often a consumer that stands by asks whether the one that works is still there."""
+"""Seconds between two attempts of a consumer that stands by to take over."""
 
 
 class Worker:
-    """
+    """Runs one consumer.
+
     :param engine: of an AsyncEngine, its ``sync_engine``.
-    :param make_session: returns a session of the program's, or an AsyncSession, on the database that
-        the engine is of.
+    :param make_session: creates the program's session, or its AsyncSession, on the database of
+        ``engine``.
     """
 
     def __init__(
@@ -64,18 +66,20 @@ class Worker:
 
     # -- from outside ------------------------------------------------------------------------------
 
-    def look(self) -> None:
-        """Look soon at the position that is stored, because it was moved."""
+    def check_soon(self) -> None:
+        """Read the stored position again soon, because it was moved."""
         self._upkeep.check_soon()
         self.link.waiting.wake()
 
     def stop(self) -> None:
-        """End the iteration: at once if it waits, else after the batch. Safe from any thread, and
-        from a signal handler."""
+        """End the iteration: at once if it waits, else after the current batch.
+
+        Safe from any thread, and from a signal handler.
+        """
         self.link.stop()
 
     def end(self) -> None:
-        """Take back the batch that is open, and close everything."""
+        """Roll back the open batch, if there is one, and close everything."""
         try:
             self.transactions.give_back()
         finally:
@@ -84,12 +88,12 @@ class Worker:
     # -- connection --------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Connect, and take or make the position.
+        """Connect, and load the position, or create it if the name is new.
 
-        :raises TriggersMissing: if a table has no enabled triggers, or some that do not write to the
-            change log.
-        :raises ListenUnavailable: if there is no connection, or none that delivers notifications, or
-            no change log.
+        :raises TriggersMissing: if a table has no enabled triggers, or if its triggers do not write
+            to the change log.
+        :raises ListenUnavailable: if no connection can be made, if it does not deliver
+            notifications, or if there is no change log.
         """
         self.link.begin(lambda: self._connect(strict=True))
 
@@ -102,12 +106,12 @@ class Worker:
     def next_work(self) -> OpenBatch | None:
         """Return the next batch; None after :meth:`stop`.
 
-        :raises PgNotifyError: if the batch before was not worked through.
+        :raises PgNotifyError: if the previous batch was not processed.
         """
         link = self.link
         if self.transactions.give_back():
             raise PgNotifyError(
-                "the batch before was not worked through: write `with batch as session:` around what is done with it"
+                "the previous batch was not processed: write `with batch as session:` around the code that uses it"
             )
         while not link.stopping:
             try:
@@ -120,7 +124,7 @@ class Worker:
                     return work
             except link.errors as error:
                 link.lost(error)
-            except TriggersMissing as error:  # they may come back as well
+            except TriggersMissing as error:  # they may be installed again
                 link.lost(error)
             except DBAPIError as error:
                 if not (error.connection_invalidated or isinstance(error, OperationalError)):
@@ -128,13 +132,14 @@ class Worker:
                     raise
                 link.lost(error)
             except BaseException:
-                link.disconnect()  # interrupted anywhere: what was read is read again
+                # Anything may be half done here, so reading starts again from the stored position.
+                link.disconnect()
                 raise
         self.end()
         return None
 
     def _try(self, connection: ListenConnection) -> OpenBatch | None:
-        """Return a batch, if there is one; otherwise wait for what may come."""
+        """Return a batch if there is one; otherwise wait for changes, and return None."""
         follower = self._follower
         with self.link.deadline(connection):
             self._upkeep.run(connection)

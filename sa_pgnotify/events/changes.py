@@ -37,7 +37,7 @@ E_co = TypeVar("E_co", covariant=True, default=Any)
 
 
 class Change(Generic[E_co]):
-    """One row changed, or one table was emptied; the subclasses tell them apart.
+    """The change of one row, or the emptying of one table. Each kind is a subclass.
 
     It is generic in its entity: a ``Listener[Order]`` yields ``Inserted[Order]``.
 

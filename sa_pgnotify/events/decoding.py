@@ -23,9 +23,8 @@ from .table_columns import TableColumns
 __all__ = ["TableDecoder"]
 
 _MOST_REMEMBERED = 500_000
-"""How many characters and columns a table's decoder remembers of the shapes, classes and masks that
-it has seen, of each of which at most 100 bytes are held. The shapes of the widest table come to two
-thirds of it."""
+"""How many characters and columns of shapes, classes and masks a table's decoder remembers. Each of
+them takes at most 100 bytes of memory. The shapes of the widest table take two thirds of it."""
 _OVERHEAD = 50
 
 
@@ -52,7 +51,8 @@ class TableDecoder:
         self._entities = TableEntities(self._columns, mapper, accepts, key)
         self.decoder = self._columns.decoder
         self._memory = memory = BoundedMemory(_MOST_REMEMBERED, _OVERHEAD)
-        # Each is a dict of its own, so that a message costs one look-up for each question.
+        # Each kind of answer has its own dict, so that a message costs one look-up for each
+        # question.
         self._layouts: dict[str, Layout] = memory.new_dict()
         self._entity_layouts: dict[tuple[Layout, str | None], EntityLayout] = memory.new_dict()
         self._masks: dict[tuple[Layout, tuple[str | None, ...]], frozenset[int]] = memory.new_dict()
@@ -66,7 +66,7 @@ class TableDecoder:
         readers: Mapping[int, TextReader | None],
         types: Mapping[str, str] | None,
     ) -> TableDecoder:
-        """Return a decoder of the same table, whose columns have been read again."""
+        """Return a decoder of the same table with columns that were read again."""
         of, dialect = self._entities, self._columns.dialect
         return TableDecoder(
             self.table, of.mapper, of.accepts, of.key, dialect, oids, readers, types

@@ -1,7 +1,7 @@
 """Which entity each row of a table belongs to, and how it gets its attributes.
 
 With single-table and joined inheritance the rows of one table belong to several classes. A column
-named the discriminator says to which, and it may hold a value that this program does not know.
+called the discriminator says to which, and it may hold a value that this program does not know.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class TableEntities:
         return [self._lay_out(layout, mapper) for mapper in tops]
 
     def discriminator_column(self) -> Column[Any] | None:
-        """Return the column that tells the classes apart; None if there is none."""
+        """Return the column that says which class a row belongs to; None if there is none."""
         column = None if self.mapper is None else self.mapper.polymorphic_on
         return column if isinstance(column, Column) else None
 

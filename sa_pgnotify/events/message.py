@@ -91,7 +91,7 @@ class Message:
     def read_with(self, source: TableDecoder) -> Message:
         """Return the same message, decoded by ``source``.
 
-        :raises Undecodable: if the columns of ``source`` are of other types. If the types cannot be
+        :raises Undecodable: if the columns of ``source`` have other types. If the types cannot be
             compared, they are assumed to be the same.
         """
         if source.matches_types(self._layout) is False:
@@ -190,8 +190,8 @@ class Message:
         ]
 
     def _only_identity(self, entity: EntityLayout) -> Identity:
-        """Return the identity of the only row, without splitting the rest: a program waits for an
-        event that comes alone.
+        """Return the identity of the only row, without splitting the other fields. This is faster,
+        and a program waits for an event that comes alone.
 
         :raises ValueError: if the row is not of the message's shape.
         """
@@ -279,10 +279,9 @@ class Message:
         texts = self._texts.get(entity)
         if texts is None:
             try:
-                texts = envelope_texts(self, entity)
+                texts = self._texts[entity] = envelope_texts(self, entity)
             except (UndecodableValue, TypeError):
-                texts = [None for _ in range(self._rows.size)]
-            self._texts[entity] = texts
+                texts = self._texts[entity] = [None] * self._rows.size
         return texts[row]
 
     def ordinal(self, row: int) -> int | None:

@@ -1,9 +1,9 @@
 """Notifications and rows of the change log in; messages, gaps and notifications out.
 
-An item stands for what arrived together, and becomes events only when a program takes it: see
-:meth:`EventStream.events`. What cannot be read becomes a ``Gap`` in its place. The stream decides and
-never waits; where a decision needs the server (the columns of a table have changed), it says so by
-:attr:`EventStream.outdated`, and its owner asks.
+An item holds what arrived together, and becomes events only when a program takes it, see
+:meth:`EventStream.events`. What cannot be read becomes a ``Gap`` in its place. The stream decides
+and never waits. If it needs the server, because the columns of a table have changed, it sets
+:attr:`EventStream.outdated`, and its owner runs the query.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ __all__ = ["EventStream", "Item", "Route", "size_of"]
 
 Item = Message | Gap | Notification
 UNDECODABLE_SECONDS = 60.0
-"""How often the log says, at most, that something could not be read; each such thing is a ``Gap``."""
+"""The fewest seconds between two lines in the program's log about things that could not be read. Each
+of these things is a ``Gap`` as well."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Route:
 
     :ivar sources: the tables whose changes arrive on it, by the name in the message's header.
     :ivar plain: whether a program asked for the channel by its name.
-    :ivar log: the change log of which it is the doorbell, and from which the changes are read then.
+    :ivar log: the change log whose doorbell the channel is. The changes are then read from that
+        log, and do not arrive on the channel.
     """
 
     sources: dict[str, TableDecoder]
@@ -52,15 +54,18 @@ def size_of(item: Item) -> int:
 class EventStream:
     """Decodes what one listener or consumer reads.
 
-    :param states: where it is reported that something could not be read.
+    :param states: reports what could not be read.
     :ivar routes: what each channel carries; notifications on others are ignored.
-    :ivar complete_until: nothing that was committed before is missing, by ``time.time()``.
-    :ivar moved: a notification says that the triggers of a table are gone, or send elsewhere.
-    :ivar rung: a change log has something new; ``missing``: a change could not be written to one.
-    :ivar outdated: the tables, by their names in messages, of which a message came that newer triggers
-        made: read their columns again, and give them to :meth:`renewed`.
-    :ivar gaps: how many gaps the stream has made; ``latency`` seconds from the last message's statement
-        to its arrival, None before the first.
+    :ivar complete_until: no change that was committed before this moment, by ``time.time()``, is
+        missing.
+    :ivar moved: whether a notification has reported that the triggers of a table are gone, or send
+        on another channel.
+    :ivar rung: whether a change log has something new; ``missing`` whether a change could not be
+        written to one.
+    :ivar outdated: the tables, by their names in messages, whose triggers are newer than the
+        columns known here. Read the columns again, and give them to :meth:`renewed`.
+    :ivar gaps: how many gaps the stream has made; ``latency`` seconds from the last message's
+        statement to its arrival, None before the first.
     """
 
     def __init__(self, states: States | None = None) -> None:
@@ -77,7 +82,7 @@ class EventStream:
         self._transaction = self._rows_of_it = 0
 
     def reset(self) -> None:
-        """Forget what was half read on a connection that is gone."""
+        """Forget partly received messages, because the connection is gone."""
         self._reader.reset()
         self.moved = False
         self.outdated.clear()
@@ -105,9 +110,9 @@ class EventStream:
         return items
 
     def try_single(self, channel: str, payload: str, pid: int) -> Item | None:
-        """Return the item of one notification, if that changes nothing in the stream but figures: what
-        a plain channel carries, or a whole message of a table whose columns are known. For all others
-        return None; :meth:`notified` takes them."""
+        """Return the item of one notification if that changes only figures of the stream: a
+        notification of a plain channel, or a whole message of a table whose columns are known.
+        Otherwise return None, and leave the notification to :meth:`notified`."""
         route = self.routes.get(channel)
         if route is None or route.log is not None:
             return None
@@ -172,7 +177,7 @@ class EventStream:
     # -- tables whose columns have changed ---------------------------------------------------------
 
     def _outdated(self, source: TableDecoder, message: Message) -> Message:
-        """Ask for the table's columns to be read again, unless they were for the same shape."""
+        """Request that the table's columns are read again, unless they were for the same shape."""
         relation, shape = message.header.relation, message.header.shape
         if relation in self.outdated or self._asked.get(relation) != shape:
             self.outdated[relation], self._asked[relation] = source, shape
@@ -180,9 +185,10 @@ class EventStream:
         return message.read_with(source)
 
     def renewed(self, sources: dict[str, TableDecoder], items: Iterable[Item]) -> list[Item]:
-        """Return ``items``, with those that newer triggers made decoded by what was read again.
+        """Return ``items``, with the messages of newer triggers decoded by the columns that were read
+        again.
 
-        :param sources: for those of :attr:`outdated` whose tables still exist.
+        :param sources: the new decoders of the :attr:`outdated` tables that still exist.
         """
         self.outdated.clear()
         for route in self.routes.values():
@@ -203,8 +209,8 @@ class EventStream:
     # -- events and gaps ---------------------------------------------------------------------------
 
     def events(self, item: Item) -> Sequence[Any]:
-        """Return the events of an item; a row that cannot be read is a ``Gap`` in its place, and does
-        not spoil the others."""
+        """Return the events of an item. A row that cannot be read becomes a ``Gap`` in its place, and
+        the other rows are not affected."""
         if not isinstance(item, Message):
             return (item,)
         try:
@@ -226,14 +232,14 @@ class EventStream:
         return self.gap("undecodable", since, detail)
 
     def lost_position(self, detail: str) -> Gap:
-        """Return the Gap for changes that the change log does not have any more."""
+        """Return the Gap for changes that the change log no longer has."""
         self._states.report(State.LOST_POSITION, detail, missed=True)
         return self.gap("lost_position", self.complete_until, detail)
 
     def gap(self, reason: Reason, since: float, detail: str) -> Gap:
         """Return a Gap, and count it.
 
-        :param since: nothing before is missing, by ``time.time()``.
+        :param since: nothing that was committed before this moment, by ``time.time()``, is missing.
         """
         self.gaps += 1
         return Gap(reason, datetime.fromtimestamp(since, UTC), detail)

@@ -1,7 +1,8 @@
-"""The columns of a table: how their texts are decoded, and of which types they are.
+"""The columns of a table: their types, and how their texts are decoded.
 
-Listener and trigger may be of different ages. So a column is found by its name in the message's
-shape, never by its position, and its type is compared with the type that the trigger knew.
+A listener and a trigger may be of different versions. So a column is found by its name in the
+message's shape, never by its position, and its type is compared with the type that the trigger
+knew.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Each row has a mapping of its own, and work that is repeated for each row costs most. So texts are
 decoded a column at a time, when the first value of the column is wanted, and the mapping of a row
-is a view of the decoded columns. A value that cannot be decoded spoils neither its column nor its
-row: the column is then decoded value by value, and the mapping raises only for that value.
+is a view of the decoded columns. A value that cannot be decoded affects no other value: its column
+is then decoded value by value, and the mapping raises an error only for that value.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ class Fields(dict[EntityLayout, list[Values]]):
     :param decoder: returns the decoder of a column, by name.
     :param names: the names of the columns, by index.
     :param columns: the texts of each column, by index, NULL as None.
-    :param unchanged: the fields that have the columns which ``columns`` lacks. The rows before an
-        update are those after it, except for what changed.
+    :param unchanged: the fields to take the columns from that ``columns`` lacks: the rows before an
+        update equal those after it, except for what changed.
     """
 
     __slots__ = ("_decoded", "_decoder", "_names", "_unchanged", "_written", "columns")

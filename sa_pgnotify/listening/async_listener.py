@@ -1,5 +1,5 @@
-"""The listener for asyncio: one task reads the connection, and the program takes events from a buffer.
-There is no thread."""
+"""The listener for asyncio: one task reads the connection, and the program takes events from a
+buffer. It uses no thread."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["AsyncListener"]
 
 
 class AsyncListener(BaseListener[E_co]):
-    """Yields the events of ``sources`` in an event loop: asyncio's, uvloop's.
+    """Yields the events of ``sources`` in an event loop of asyncio or uvloop.
 
     ::
 
@@ -43,20 +43,20 @@ class AsyncListener(BaseListener[E_co]):
     :meth:`stop` may be called from elsewhere. Every await may be cancelled without losing an event,
     because an event is taken after the last wait.
 
-    :param engine: an AsyncEngine of PostgreSQL and asyncpg or psycopg. The listener makes a
-        connection of its own the way it does.
+    :param engine: an AsyncEngine of PostgreSQL and asyncpg or psycopg. The listener opens a
+        connection of its own, in the way that the engine does.
     :param sources: mapped classes, Tables, a MetaData or declarative base (for all of its marked
         tables), names of plain channels.
     :param buffer_size: how many events may wait for the program; beyond that it gets a
         ``Gap("overflow")``.
-    :param heartbeat: seconds between two questions to the server. A dead connection is noticed within
-        two of them.
-    :param on_error: called (and awaited, if it returns an awaitable) with a handler's error and the
-        event; by default the error leaves :meth:`run`.
-    :param on_state: called with each :class:`~sa_pgnotify.StateChange`, in the loop that reads: it
-        must not block.
-    :raises NotifyConfigError: if a source cannot be listened to, or has nothing that is marked; if the
-        engine is not an AsyncEngine.
+    :param heartbeat: seconds between two queries that check the connection. A dead connection is
+        noticed within two of them.
+    :param on_error: called (and awaited, if it returns an awaitable) with a handler's exception and
+        the event. By default :meth:`run` raises the exception.
+    :param on_state: called with each :class:`~sa_pgnotify.StateChange`, in the listener's loop, so
+        it must not block.
+    :raises NotifyConfigError: if a source cannot be listened to, or has nothing that is marked; if
+        the engine is not an AsyncEngine.
     """
 
     @overload
@@ -91,11 +91,11 @@ class AsyncListener(BaseListener[E_co]):
     # -- life --------------------------------------------------------------------------------------
 
     async def start(self) -> Self:
-        """Connect, LISTEN and make sure that notifications arrive; then read in the background.
+        """Connect, LISTEN and check that notifications arrive; then read in the background.
 
         :raises TriggersMissing: if a table has no enabled triggers.
-        :raises ListenUnavailable: if there is no connection, on a standby, or through a pooler that
-            swallows LISTEN.
+        :raises ListenUnavailable: if no connection can be made, on a standby, or through a pooler
+            that swallows LISTEN.
         :raises PgNotifyError: if it has been started already.
         """
         self._may_start(runs=self._runs())
@@ -110,34 +110,33 @@ class AsyncListener(BaseListener[E_co]):
             _listen(receiver, begun), name="sa_pgnotify listener"
         )
         self._finalizer.detach()
-        # the task does not hold the listener: one that was dropped ends
+        # The task has no reference to the listener, so that it ends when the listener is dropped.
         self._finalizer = weakref.finalize(self, receiver.stop)
         self._finalizer.atexit = False
         try:
             await asyncio.wait((task, begun), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            receiver.stop()  # and not self, which may have been stopped and started again
+            receiver.stop()  # not self.stop(), because self may have been started again
             await Stopping(task)
             if not task.cancelled():
                 task.exception()  # marks it as retrieved
             raise
         if not begun.done():
             if task.cancelled() and not receiver.link.stopping:
-                raise ConnectionLost(
-                    "the task that listens was cancelled, by other means than stop()"
-                )
+                raise ConnectionLost("the listener's task was cancelled, and not by stop()")
             if not task.cancelled():
                 task.result()
         return self
 
     def stop(self) -> Stopping:
-        """End every iteration now, close the connection and end the task. Safe from any thread,
-        from a signal handler, and twice; while :meth:`start` is at work too, which then returns at
-        once.
+        """End every iteration now, close the connection and end the task.
 
-        :returns: what may be awaited, in the listener's loop, until the connection is closed and
-            the task has ended. Nothing depends on it: a callback, or ``loop.add_signal_handler``,
-            needs not await.
+        Safe from any thread, from a signal handler, and twice; also during :meth:`start`, which
+        then returns at once.
+
+        :returns: an awaitable, for the listener's loop: it waits until the connection is closed and
+            the task has ended. It need not be awaited, for example in a callback or with
+            ``loop.add_signal_handler``.
         """
         if self._receiver is not None:
             self._receiver.stop()
@@ -155,7 +154,7 @@ class AsyncListener(BaseListener[E_co]):
         await self.stop()
 
     def _runs(self) -> bool:
-        """Whether there is a task that listens, in a loop that is there, in this process."""
+        """Whether the listener's task runs, in a loop that is not closed, in this process."""
         task, receiver = self._task, self._receiver
         return (
             task is not None
@@ -172,9 +171,9 @@ class AsyncListener(BaseListener[E_co]):
 
     def events(self, timeout: float | None = None) -> AsyncIterator[Event[E_co]]:
         """Yield events until :meth:`stop`, or until ``timeout`` seconds have passed without one; with
-        0, those that wait.
+        0, only the events that wait already.
 
-        Each task makes an iteration of its own; each event goes to one of them.
+        Several tasks may iterate, each by its own call; each event goes to one of them.
         """
         return async_events(self._here, timeout)
 
@@ -190,9 +189,10 @@ class AsyncListener(BaseListener[E_co]):
             raise
 
     def _here(self) -> AsyncTaker:
-        """
-        :raises PgNotifyError: if events cannot be taken here, because the listener was not started,
-            or was in another event loop or process.
+        """Return what takes events in this event loop.
+
+        :raises PgNotifyError: if the listener was not started, or was started in another event loop
+            or process.
         """
         self._started()
         assert self._taker is not None
@@ -202,11 +202,11 @@ class AsyncListener(BaseListener[E_co]):
     # -- handlers ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Call the handlers that fit each event, in the order of registration, until :meth:`stop`. An
-        awaitable that a handler returns is awaited before the next one is called.
+        """Call the handlers that match each event, in the order of registration, until :meth:`stop`.
 
-        An error of a handler goes to ``on_error``, by default out of this method; the next call of
-        this method goes on with the handler after it.
+        If a handler returns an awaitable, it is awaited before the next handler is called. An
+        exception of a handler is passed to ``on_error``; by default this method raises it. If it is
+        called again then, it goes on with the next handler.
         """
         events, handlers, on_error = self.events(), self._handlers, self._on_error
         buffer = self._started()
@@ -237,19 +237,20 @@ class AsyncListener(BaseListener[E_co]):
     # -- subscriptions -----------------------------------------------------------------------------
 
     async def subscribe(self, *sources: Source) -> None:
-        """Listen to more; return when the database has confirmed. If this is cancelled meanwhile, the
-        change may still be made.
+        """Listen to more sources, and return when the database has confirmed it. If this is cancelled,
+        the change may still be made.
 
-        :raises TriggersMissing: as :meth:`start`; nothing has changed then.
-        :raises NotifyConfigError: as the constructor; nothing has changed then.
-        :raises ConnectionLost: if the connection broke meanwhile, or the listener was stopped;
-            nothing has changed then.
+        If it raises an error, nothing has changed.
+
+        :raises TriggersMissing: as :meth:`start`.
+        :raises NotifyConfigError: as the constructor.
+        :raises ConnectionLost: if the connection broke, or the listener was stopped, before that.
         """
         await self._command(added(sources))
 
     async def unsubscribe(self, *sources: Source) -> None:
-        """Stop listening to ``sources``; return when the database has confirmed. Buffered events are
-        still yielded.
+        """Stop listening to ``sources``, and return when the database has confirmed it. Buffered
+        events are still yielded.
 
         :raises NotifyConfigError: if one of them was not given to the constructor or to
             :meth:`subscribe`.
@@ -265,7 +266,8 @@ class AsyncListener(BaseListener[E_co]):
 
 
 class Stopping:
-    """What :meth:`AsyncListener.stop` returns; awaiting it takes until the listener's task has ended."""
+    """What :meth:`AsyncListener.stop` returns. To await it is to wait for the end of the listener's
+    task."""
 
     def __init__(self, task: asyncio.Task[None] | None) -> None:
         self._task = task

@@ -1,4 +1,4 @@
-"""Changes of a listener's sources, which any thread asks for, and the receiver makes."""
+"""Changes of a listener's sources: any thread may request them, and the receiver makes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .source_list import SourceList
 __all__ = ["Commands"]
 
 Change = Callable[[list[Any]], list[Any]]
-"""From the sources as they are to those that are asked for."""
+"""A function that is given the current sources, and returns the requested ones."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class _Command:
 
 
 class Commands:
-    """The changes that are asked for and not yet made."""
+    """The changes that were requested and not yet made."""
 
     def __init__(self, link: Link, sources: SourceList) -> None:
         self._link = link
@@ -35,10 +35,10 @@ class Commands:
         self._queue: SimpleQueue[_Command] = SimpleQueue()
 
     def ask(self, change: Change) -> Future[None]:
-        """Have the sources changed as soon as there is a connection.
+        """Request a change of the sources, which is made as soon as there is a connection.
 
-        :returns: done when the database has confirmed; it fails as ``subscribe`` does, and with
-            ConnectionLost if the listener ends before.
+        :returns: a future that is done when the database has confirmed the change. It fails as
+            ``subscribe`` does, and with ConnectionLost if the listener ends before.
         """
         command = _Command(change, Future())
         self._queue.put(command)
@@ -47,7 +47,7 @@ class Commands:
 
     @property
     def waiting(self) -> bool:
-        """Whether some have not been begun."""
+        """Whether there are changes that were not begun."""
         return not self._queue.empty()
 
     @property
@@ -56,7 +56,7 @@ class Commands:
         return 0.0 if self.waiting else inf
 
     def run(self, connection: ListenConnection) -> None:
-        """Make all changes that are asked for."""
+        """Make all changes that were requested."""
         while not self._link.stopping and self.waiting:
             command = self._queue.get()
             if command.done.set_running_or_notify_cancel():
@@ -64,13 +64,14 @@ class Commands:
 
     def _make(self, connection: ListenConnection, command: _Command) -> None:
         try:
-            # Otherwise what is found now would be relied on, without a Gap for what was before.
+            # Otherwise the triggers that are found now would be relied on, without a Gap for
+            # changes that were lost before.
             self._sources.verify(connection)
             sources = command.change(self._sources.sources)
             self._sources.listen(connection, sources, strict=True)
         except PgNotifyError as error:
             command.done.set_exception(error)
-            if isinstance(error, ListenUnavailable):  # half of it is done: connect anew
+            if isinstance(error, ListenUnavailable):  # the change is half done, so connect again
                 raise
         except BaseException as error:
             command.done.set_exception(ConnectionLost(f"the connection broke: {error}"))
@@ -80,7 +81,7 @@ class Commands:
             command.done.set_result(None)
 
     def cancel(self) -> None:
-        """Fail all that were not begun: the listener has ended."""
+        """Fail all changes that were not begun, because the listener has ended."""
         while self.waiting:
             command = self._queue.get()
             if command.done.set_running_or_notify_cancel():

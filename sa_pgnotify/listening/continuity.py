@@ -1,8 +1,7 @@
-"""Every loss of a listener becomes a ``Gap``, once, and in its place: after what came before it, and
-before what comes later.
+"""Reporting each loss of a listener by one ``Gap``, in the place where events are missing.
 
-A listener loses events in three ways: its connection breaks, a writer did not see it, or its program
-takes events more slowly than they come. This module decides and never waits.
+A listener loses events in three ways: its connection breaks, a writer does not see it, or the
+program takes events more slowly than they come. This module decides and never waits.
 """
 
 from __future__ import annotations
@@ -17,17 +16,16 @@ from ..states import State, States
 __all__ = ["Continuity"]
 
 CONFIRMED_LATE = 1.0
-"""Seconds. A notification may still be on its way to its backend when a question to the server
-overtakes it, so an answer confirms only what was committed that long before the question."""
+"""Seconds. A query may overtake a notification that is on its way to the session. So the answer to
+a query confirms only what was committed at least this long before the query."""
 
 
 class Continuity:
-    """What one listener has missed, and what its bounded buffer admits.
+    """Keeps account of what one listener has missed, and decides what its bounded buffer admits.
 
     :param buffer_size: how many events may wait for the program.
-    :ivar received: how many events arrived, gaps and dropped ones included; those that went past
-        :meth:`admit` are not.
-    :ivar reconnects: how often a lost connection was made anew.
+    :ivar received: how many events :meth:`admit` has seen, including gaps and dropped events.
+    :ivar reconnects: how often the listener has reconnected after a loss.
     """
 
     def __init__(self, stream: EventStream, buffer_size: int, states: States) -> None:
@@ -47,12 +45,12 @@ class Continuity:
         self._stream.reset()
 
     def connected(self, asked: float, detail: str = "", *, silent: bool = False) -> list[Gap]:
-        """Return what is published before anything that a new connection delivers.
+        """Return the gap, if any, that comes before everything that a new connection delivers.
 
-        :param asked: when the connection began to be made, by ``time.time()``.
+        :param asked: when the attempt to connect began, by ``time.time()``.
         :param detail: what is known to be missing.
-        :param silent: whether a table has no enabled triggers, so that its changes are missing from
-            now on as well.
+        :param silent: whether a table has no enabled triggers, so that its changes will be missing
+            as well.
         """
         self._is_silent = silent
         since, self._lost_since = self._lost_since, None
@@ -71,7 +69,7 @@ class Continuity:
         return [self._stream.gap("reconnected", since, detail)]
 
     def silent_writers_ended(self, since: float) -> Gap:
-        """Return the Gap for transactions that wrote while nobody listened, and have ended.
+        """Return the Gap for ended transactions that wrote while nobody listened.
 
         :param since: when the first of them was noticed, by ``time.time()``.
         """
@@ -81,11 +79,11 @@ class Continuity:
         return self._stream.gap("reconnected" if self.reconnects else "started", since, detail)
 
     def heartbeat_confirmed(self, asked: float) -> None:
-        """Note that the server answered a question which was put at ``asked``: what was committed
-        before has been delivered.
+        """Note that the server has answered a query that was sent at ``asked``, by ``time.time()``:
+        everything that was committed before has been delivered.
 
-        Not so while a table is silent: the Gap that reports its return covers all that was written
-        meanwhile.
+        While a table has no triggers, this is ignored, because the Gap that reports their return
+        covers everything that was written without them.
         """
         if not self._is_silent:
             confirmed = asked - CONFIRMED_LATE
@@ -94,25 +92,25 @@ class Continuity:
     # -- the buffer --------------------------------------------------------------------------------
 
     def try_single(self, channel: str, payload: str, pid: int) -> Item | None:
-        """Return the item of a notification that may go past :meth:`admit`, to a program that waits
-        for it; None for any other."""
-        if self._is_overflowing:  # the end of which has to be reported
+        """Return the item of a notification that a waiting program may take without :meth:`admit`;
+        None if there is more to decide."""
+        if self._is_overflowing:  # admit() has to report its end
             return None
         item = self._stream.try_single(channel, payload, pid)
         return None if item is None or size_of(item) > self._buffer_size else item
 
     def admit(self, item: Item, waiting: int) -> list[Item]:
-        """Return what of an item goes into the buffer, in which ``waiting`` events are: all of it, its
-        beginning and a ``Gap``, or nothing.
+        """Return the part of an item that goes into the buffer, which holds ``waiting`` events: all of
+        it, its beginning and a ``Gap``, or nothing.
 
-        Once full, the buffer takes no more until half of it is free, so that a slow program gets long
-        runs between few gaps.
+        Once it was full, the buffer takes nothing until half of it is free, so that a slow program
+        gets long runs of events and few gaps.
         """
         size = size_of(item)
         self.received += size
         if isinstance(item, Message) and item.logged is not None:
-            # It has waited in the log until there was room; one row of the log may be more than the
-            # whole buffer.
+            # It was read from the log when there was room, and a single row of the log may have
+            # more changes than the buffer.
             return [item]
         if self._is_overflowing and waiting > self._buffer_size // 2:
             return []

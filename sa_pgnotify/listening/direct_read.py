@@ -1,11 +1,12 @@
-"""The thread that waits for events reads the connection itself, on loan from the receiver's thread.
+"""Direct read: the thread that waits for events reads the connection, which the receiver's thread
+lends to it.
 
-Handing an event from thread to thread adds latency, so the waiting thread reads the socket. Three
-things are in the way: an exception may be raised anywhere in a program's thread; the program may do
-something else for an hour after any event; and a driver that waits for a server hears no signal. So
-the receiver's thread, the owner, keeps everything that may take time or needs more than one
-notification, and takes the connection back when no thread waits. What the waiting thread, the taker,
-takes from the connection, it takes in one step.
+Handing an event from thread to thread adds latency, so the waiting thread reads the socket itself.
+Three things make this difficult: an exception may be raised anywhere in the program's thread; after
+any event, the program may do something else for an hour; and signal handlers do not run while a
+driver waits for the server. So the receiver's thread (the owner) does everything that may take time
+or needs more than one notification, and takes the connection back when no thread waits. The waiting
+thread (the taker) takes a notification from the connection in a single step.
 """
 
 from __future__ import annotations
@@ -24,34 +25,35 @@ from .continuity import Continuity
 __all__ = ["DirectRead"]
 
 LINGER = 0.5
-"""Seconds for which a connection stays lent after an event was taken, because the thread that took it
-will mostly wait for the next one soon."""
+"""Seconds that a connection stays lent after an event was taken, because the thread that took it
+usually waits for the next one soon."""
 
 
 class Taker(Enum):
-    """What the threads of the program do."""
+    """The state of the program's threads."""
 
     AWAY = "no thread waits for events"
     WAITS = "a thread waits for events"
 
 
 class Owner(Enum):
-    """What the receiver's thread does."""
+    """The state of the receiver's thread."""
 
-    AT_WORK = "it reads the connection, or will look at it within LINGER"
+    AT_WORK = "it reads the connection, or will within LINGER seconds"
     RESTS = "the connection is lent, and it sleeps until it is woken"
 
 
 class _Loan(NamedTuple):
     connection: ListenConnection
-    descriptor: int  # which a closed connection does not have any more
+    descriptor: int  # kept here, because a closed connection has none
 
 
 class DirectRead:
-    """
-    :param continuity: makes items of notifications, for the thread that reads the connection.
+    """Lends the connection of one listener to the thread that waits for events.
+
+    :param continuity: makes items of notifications.
     :param waiting: how the owner waits.
-    :ivar worthwhile: whether the owner would lend the connection now; it alone assigns this.
+    :ivar worthwhile: whether the owner would lend the connection now; only the owner assigns this.
     """
 
     def __init__(self, buffer: Buffer, continuity: Continuity, waiting: Waiting) -> None:
@@ -77,18 +79,19 @@ class DirectRead:
     ) -> bool:
         """Let the thread that waits for events read the connection, for at most ``seconds``.
 
-        :param wanted: whether the connection is wanted for something else; whatever makes it so
-            calls ``waiting.wake()``.
-        :returns: False if no thread waits, or this is not the time for it.
+        :param wanted: returns whether the owner needs the connection. Code that changes this must
+            call ``waiting.wake()``.
+        :returns: whether the connection was lent. It is not if no thread waits, or if something
+            else has to be done first.
         """
         if not (self._thread_waits and self.worthwhile) or connection.pending():
             return False
         until = monotonic() + seconds
         self._loan = _Loan(connection, connection.fileno())
-        self._wake_taker()  # to wait on the connection from now on
+        self._wake_taker()  # so that it waits on the connection from now on
         try:
             while self._rest(until) and not wanted():
-                # To be woken for each event would cost too much.
+                # It would be expensive to wake this thread for each event.
                 self._waiting.wait(None, min(LINGER, until - monotonic()))
                 if not self._thread_waits or wanted():
                     break
@@ -99,7 +102,7 @@ class DirectRead:
         return True
 
     def _rest(self, until: float) -> bool:
-        """Sleep until no thread waits any more; return False when it is time, or when the connection
+        """Sleep until no thread waits any more. Return False if the time is over, or if the connection
         was given back."""
         self._owner = Owner.RESTS
         if self._thread_waits and self._loan is not None:
@@ -114,12 +117,12 @@ class DirectRead:
     # -- the taker ---------------------------------------------------------------------------------
 
     def wait(self, seconds: float | None) -> None:
-        """Wait until there may be something in the buffer or at hand, for at most ``seconds``. One
-        thread at a time, and signal handlers within it."""
-        before = self._taker  # WAITS in a signal's handler
+        """Wait until there may be an event to take, for at most ``seconds``. One thread at a time, and
+        signal handlers that run within its wait."""
+        before = self._taker  # WAITS if a signal handler runs within a wait
         try:
             self._taker = Taker.WAITS
-            # Not when it was noticed: that would have been time in which an event was late.
+            # It is cleared only now, because clearing it on wake-up would have delayed an event.
             if self._wakeup_is_stale:
                 self._wakeup.clear()
                 self._wakeup_is_stale = False
@@ -130,14 +133,14 @@ class DirectRead:
                 self._read(loan, seconds)
                 return
             if self.worthwhile:
-                self._waiting.wake()  # so that it is lent
+                self._waiting.wake()  # so that the owner lends the connection
             readable((self._wakeup.fileno(),), seconds)
             self._wakeup_is_stale = True
         finally:
             self._taker = before
             is_nested = before is Taker.WAITS
             if is_nested:
-                self._wakeup.set()  # this wait may have used up a wake-up of the outer one
+                self._wakeup.set()  # this wait may have consumed a wake-up of the outer one
             if self._owner is Owner.RESTS:
                 self._waiting.wake()
             if self._buffer.stopped and not is_nested:
@@ -158,11 +161,11 @@ class DirectRead:
         if item:
             self._buffer.take(turn, connection.inbox, item)
         else:
-            self._loan = None  # the owner sees to what there is
+            self._loan = None  # the owner reads what has arrived
             self._waiting.wake()
 
     def stop(self) -> None:
-        """End the wait; no thread will wait any more. Safe from any thread, from a signal handler,
+        """End the wait. No thread will wait afterwards. Safe from any thread, from a signal handler,
         and twice."""
         self._wake_taker()
         if not self._thread_waits:

@@ -1,4 +1,4 @@
-"""Handlers: functions of the program, called with the events that fit what they were registered for."""
+"""Handlers: functions of the program that are called with the events they were registered for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ H = TypeVar("H", bound=Callable[[Any], Any])
 
 
 class Handlers:
-    """
+    """The handlers of one listener.
+
     :param listener: the name of the listener's class, for messages.
     :ivar kept: turns that an exception has ended before their last call.
     """
@@ -36,8 +37,9 @@ class Handlers:
     def on(self, what: tuple[Any, ...], check: Callable[[Any], object]) -> Callable[[H], H]:
         """Return a decorator that registers a handler for ``what``.
 
-        :param check: raises for a handler that cannot be called.
-        :raises NotifyConfigError: if a part of ``what`` is something that no event could fit.
+        :param check: raises an error for a handler that this listener cannot call.
+        :raises NotifyConfigError: if a part of ``what`` is not an entity, a kind of event or a
+            channel.
         """
         kinds = kinds_of(what)
         targets = [w for w in what if w not in kinds]
@@ -52,21 +54,21 @@ class Handlers:
         def register(handler: H) -> H:
             check(handler)
             self._all.append((kinds, targets, handler))
-            # A new dict, because another thread may be about to add what was right before.
+            # A new dict, because another thread may be about to add a list without this handler.
             self._known = {}
             return handler
 
         return register
 
     def of(self, event: Event) -> list[Callable[[Any], Any]]:
-        """Return the handlers that fit ``event``, in the order of registration."""
+        """Return the handlers that match ``event``, in the order of registration."""
         if isinstance(event, Gap):
-            fitting = self._find(event)
-            if not fitting:
+            matching = self._find(event)
+            if not matching:
                 logger.warning(
                     "%r, and no handler for it: register one with @listener.on(Gap)", event
                 )
-            return fitting
+            return matching
         alike: tuple[Any, ...] = (type(event),)
         if isinstance(event, Notification):
             alike = (type(event), event.channel)
@@ -79,14 +81,15 @@ class Handlers:
         return found
 
     def _find(self, event: Event) -> list[Callable[[Any], Any]]:
-        return [handler for kinds, targets, handler in self._all if _fits(event, kinds, targets)]
+        return [handler for kinds, targets, handler in self._all if _matches(event, kinds, targets)]
 
 
 class Turn:
     """The calls that are due for one event, which is assigned to :attr:`event` once the turn exists.
 
-    A signal's handler may raise after any call. So an event must not be the result of a call, and the
-    turn knows at all times which handlers have not been called.
+    A signal handler may raise an exception after any call, and the result of that call is lost
+    then. So the event is not passed as the result of a call, and the turn knows at all times which
+    handlers were not called.
     """
 
     event: Event | None = None
@@ -102,7 +105,7 @@ class Turn:
         left = self._left
         while left:
             handler = left[0]
-            del left[0]  # not pop(), which is a call
+            del left[0]  # not pop(), which is a call whose result could be lost
             yield handler
 
     def end(self) -> None:
@@ -116,8 +119,8 @@ def kinds_of(what: tuple[Any, ...]) -> tuple[type, ...]:
     return tuple(w for w in what if isinstance(w, type) and issubclass(w, (Change, *KINDS)))
 
 
-def _fits(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:
-    if isinstance(event, Gap):  # which concerns all that is listened to
+def _matches(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:
+    if isinstance(event, Gap):  # a gap concerns all targets
         return Gap in kinds or not (kinds or targets)
     return (not kinds or isinstance(event, kinds)) and (
         not targets or any(concerns(event, target) for target in targets)
@@ -125,8 +128,8 @@ def _fits(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:
 
 
 def concerns(event: Event, target: Any) -> bool:
-    """Return whether an event is one of ``target``: an entity, a class above it, a table or a plain
-    channel. A Gap is not."""
+    """Return whether an event is one of ``target``: an entity, one of its base classes, a table or a
+    plain channel. A Gap is not."""
     if isinstance(event, Notification):
         return bool(event.channel == target)
     if not isinstance(event, Change):

@@ -1,5 +1,5 @@
-"""The question that a listener asks its server from time to time: it finds out a dead connection, and
-how full PostgreSQL's notification queue is."""
+"""The query that a listener sends to its server at each heartbeat. It detects a dead connection, and
+shows how full PostgreSQL's notification queue is."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from .source_list import SourceList
 __all__ = ["Heartbeat"]
 
 QUEUE_WARNING = 0.1
-"""Share of PostgreSQL's notification queue (8 GB) from which on a warning is logged; when the queue
-is full, every COMMIT that has notified fails."""
+"""A warning is logged from this share of PostgreSQL's notification queue (8 GB) on. When the queue
+is full, every COMMIT of a transaction that has notified fails."""
 
 
 class Heartbeat:
-    """
-    :param seconds: between two questions; the server is given as long to answer one.
+    """The heartbeat of one listener.
+
+    :param seconds: seconds between two queries, and the most seconds that an answer may take.
     :ivar queue_usage: share of the notification queue in use, 0 to 1; None before the first answer.
     """
 
@@ -44,7 +45,7 @@ class Heartbeat:
         self._due = 0.0
 
     def connected(self) -> None:
-        """Begin to count on a new connection."""
+        """Start a new interval, on a new connection."""
         self._due = time.monotonic() + self._seconds
 
     @property
@@ -53,7 +54,8 @@ class Heartbeat:
         return self._due - time.monotonic()
 
     def run(self, connection: ListenConnection) -> None:
-        """Ask, if it is time, and if all that has arrived is delivered: the answer confirms that."""
+        """Send the query if it is due, and if all notifications that have arrived are delivered: the
+        answer confirms that these are all."""
         if self.due_in > 0 or connection.pending():
             return
         asked = time.time()

@@ -1,7 +1,7 @@
-"""From what a connection delivers to what the buffer holds, in one order for everything.
+"""Moving what a connection delivers into the buffer, in one order for everything.
 
-Decoding, loss and room are decided elsewhere (:mod:`sa_pgnotify.events.stream`,
-:mod:`sa_pgnotify.listening.continuity`); the questions that only the server can answer are asked here.
+Other modules decide about decoding (:mod:`sa_pgnotify.events.stream`), and about losses and room
+(:mod:`sa_pgnotify.listening.continuity`). This one runs the queries that they need.
 """
 
 from __future__ import annotations
@@ -41,16 +41,17 @@ class Intake:
         self._buffer_size = buffer_size
 
     def process(self, connection: ListenConnection, notifications: Arrived) -> None:
-        """Deliver what notifications carry."""
+        """Decode notifications, and deliver their items."""
         for item in self.decoded(connection, self._stream.notified(notifications)):
-            # Any role may send what cannot be read, as fast as it likes. So of several such gaps in a
-            # row one is kept: a program that takes it has all of them behind it.
+            # Any role may send notifications that cannot be read, at any rate. So of several such
+            # gaps in a row only the first is kept. The others have arrived when the program takes
+            # it, so it covers them.
             is_forged = isinstance(item, Gap) and item.reason == "undecodable"
             if not (is_forged and self._buffer.ends_with_gap("undecodable")):
                 self.deliver(connection, [item])
 
     def decoded(self, connection: ListenConnection, items: list[Item]) -> list[Item]:
-        """Return ``items``, after the columns of tables were read again whose triggers are newer."""
+        """Return ``items``, with those decoded again whose tables have newer triggers than known."""
         if not self._stream.outdated:
             return items
         with self._link.deadline(connection):
@@ -58,7 +59,7 @@ class Intake:
         return self._stream.renewed(sources, items)
 
     def deliver(self, connection: ListenConnection, items: Iterable[Item]) -> None:
-        """Put into the buffer what it admits of ``items``."""
+        """Put ``items`` into the buffer, as far as it admits them."""
         for item in items:
             for admitted in self._continuity.admit(item, self._buffer.waiting):
                 for ready in self._resolved(connection, admitted):
@@ -70,7 +71,7 @@ class Intake:
         return waiting == 0 or waiting + size_of(item) <= self._buffer_size
 
     def _resolved(self, connection: ListenConnection, item: Item) -> Iterable[Item]:
-        """Return an item with the fields read that only the server can read."""
+        """Return an item whose fields are all read, including those that only the server can read."""
         if not isinstance(item, Message) or not item.has_server_read_fields:
             return (item,)
         with self._link.deadline(connection):

@@ -1,5 +1,5 @@
-"""What both listeners share, whichever way they wait: sources, handlers, figures, and the checks of
-their arguments."""
+"""What blocking and asyncio listeners share: sources, handlers, figures, and the checks of their
+arguments."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class ListenerOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """A listener's figures, at the moment of asking.
+    """A listener's figures at one moment.
 
-    :ivar received: events that arrived since the start, gaps and dropped ones included.
+    :ivar received: events that have arrived since the start, including gaps and dropped events.
     :ivar delivered: events that the program has taken.
     :ivar buffered: events that wait to be taken.
-    :ivar gaps: gaps since the start; of several in a row that stand for unreadable payloads, the
-        program may be given one.
-    :ivar reconnects: how often a lost connection was made anew.
+    :ivar gaps: gaps since the start. The program may get one for several in a row that stand for
+        unreadable payloads.
+    :ivar reconnects: how often the listener has reconnected after a loss.
     :ivar latency: seconds from the last message's statement to its arrival, by the clocks of both
         machines; None before the first.
     :ivar queue_usage: share of PostgreSQL's notification queue in use, 0 to 1, at the last
@@ -77,7 +77,7 @@ class BaseListener(Generic[E_co]):
             raise NotifyConfigError(name, "buffer_size and heartbeat must be greater than zero")
         if on_state is not None and not callable(on_state):
             raise NotifyConfigError(
-                name, f"on_state={on_state!r} cannot be called: it is a function of a StateChange"
+                name, f"on_state={on_state!r} cannot be called", "Give a function of a StateChange"
             )
         expand(sources)  # to refuse here what cannot work
         self._engine = engine
@@ -90,7 +90,7 @@ class BaseListener(Generic[E_co]):
 
     @property
     def stats(self) -> Stats:
-        """The listener's figures now; of one that was not started yet, zeros."""
+        """The listener's figures now; zeros before it is started."""
         if self._receiver is None:
             return Stats(0, 0, 0, 0, 0, None, None, False)
         receiver, buffer = self._receiver, self._receiver.buffer
@@ -112,20 +112,22 @@ class BaseListener(Generic[E_co]):
         :param what: entities (classes with their subclasses, or Tables), kinds of events, names of
             plain channels. The handler is called for an event that fits one of the entities or
             channels, if any are given, and one of the kinds, if any are given.
-        :raises NotifyConfigError: if one of them is something else, or if the handler is a coroutine
-            function and the listener is not an AsyncListener.
+        :raises NotifyConfigError: if one of them is something else, or if the handler is a
+            coroutine function and the listener is not an AsyncListener.
         """
         return self._handlers.on(what, self._check_handler)
 
     def _check_handler(self, handler: Any) -> None:
-        """
-        :raises NotifyConfigError: if this listener cannot call it.
+        """Check that this listener can call a handler.
+
+        :raises NotifyConfigError: if it cannot.
         """
 
     def _may_start(self, *, runs: bool) -> None:
-        """
-        :param runs: whether its thread or task still runs; one that was stopped ends by itself.
-        :raises PgNotifyError: if it has been started, and not stopped since.
+        """Check that the listener may be started.
+
+        :param runs: whether its thread or task still runs. One that was stopped ends by itself.
+        :raises PgNotifyError: if the listener was started, and not stopped since.
         """
         if runs and not (self._receiver and self._receiver.link.stopping):
             raise PgNotifyError(
@@ -147,7 +149,7 @@ class BaseListener(Generic[E_co]):
 
 
 def added(sources: tuple[Any, ...]) -> Callable[[list[Any]], list[Any]]:
-    """Return the change that ``subscribe`` makes to a list of sources.
+    """Return the function by which ``subscribe`` changes a list of sources.
 
     :raises NotifyConfigError: if one of ``sources`` cannot be listened to.
     """
@@ -156,8 +158,8 @@ def added(sources: tuple[Any, ...]) -> Callable[[list[Any]], list[Any]]:
 
 
 def removed(sources: tuple[Any, ...]) -> Callable[[list[Any]], list[Any]]:
-    """Return the change that ``unsubscribe`` makes to a list of sources; it raises NotifyConfigError
-    if one of ``sources`` is not in the list."""
+    """Return the function by which ``unsubscribe`` changes a list of sources. It raises
+    NotifyConfigError if one of ``sources`` is not in the list."""
 
     def without(known: list[Any]) -> list[Any]:
         for source in sources:

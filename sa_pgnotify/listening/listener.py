@@ -1,4 +1,4 @@
-"""The listener for programs with threads: its own thread keeps the connection, and the program takes
+"""The listener for programs with threads: its own thread reads the connection, and the program takes
 events from a buffer."""
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ class Listener(BaseListener[E_co]):
     Once :meth:`start` has returned, LISTEN is committed: no later change is missed without a
     :class:`~sa_pgnotify.Gap`.
 
-    :param engine: an engine of PostgreSQL and psycopg2 or psycopg. The listener makes a connection
-        of its own the way the engine does.
+    :param engine: an engine of PostgreSQL and psycopg2 or psycopg. The listener opens a connection
+        of its own, in the way that the engine does.
     :param sources: mapped classes, Tables, a MetaData or declarative base (for all of its marked
         tables), names of plain channels.
     :param buffer_size: how many events may wait for the program; beyond that it gets a
         ``Gap("overflow")``.
-    :param heartbeat: seconds between two questions to the server. A dead connection is noticed within
-        two of them.
-    :param on_error: called with what a handler raised and the event; by default the error leaves
-        :meth:`run`.
-    :param on_state: called with each :class:`~sa_pgnotify.StateChange`, in the thread that reads:
-        it must not block.
-    :raises NotifyConfigError: if a source cannot be listened to, or has nothing that is marked; if the
-        engine is asyncio's.
+    :param heartbeat: seconds between two queries that check the connection. A dead connection is
+        noticed within two of them.
+    :param on_error: called with a handler's exception and the event. By default :meth:`run` raises
+        the exception.
+    :param on_state: called with each :class:`~sa_pgnotify.StateChange`, in the listener's thread,
+        so it must not block.
+    :raises NotifyConfigError: if a source cannot be listened to, or has nothing that is marked; if
+        the engine is an asyncio engine.
     """
 
     @overload
@@ -89,15 +89,15 @@ class Listener(BaseListener[E_co]):
     # -- life --------------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Connect, LISTEN and make sure that notifications arrive; then read in the background.
+        """Connect, LISTEN and check that notifications arrive; then read in the background.
 
         :raises TriggersMissing: if a table has no enabled triggers.
-        :raises ListenUnavailable: if there is no connection, on a standby, or through a pooler that
-            swallows LISTEN.
+        :raises ListenUnavailable: if no connection can be made, on a standby, or through a pooler
+            that swallows LISTEN.
         :raises PgNotifyError: if it has been started already.
         """
         if self._starter != os.getpid():
-            # In the child of a fork the locks that another thread held stay locked.
+            # In the child of a fork, a lock that another thread held stays locked for ever.
             self._starter, self._starting, self._thread = os.getpid(), threading.Lock(), None
         if not self._starting.acquire(blocking=False):
             raise PgNotifyError("this listener is being started already, by another thread")
@@ -109,7 +109,8 @@ class Listener(BaseListener[E_co]):
             receiver = self._new_receiver()
             receiver.begin()
             thread = ReceiverThread(receiver)
-            # The thread does not hold the listener, so that one which was dropped ends.
+            # The thread has no reference to the listener, so that it ends when the listener is
+            # dropped.
             self._finalizer.detach()
             self._finalizer = weakref.finalize(self, receiver.stop)
             self._finalizer.atexit = False
@@ -130,11 +131,11 @@ class Listener(BaseListener[E_co]):
         return receiver
 
     def stop(self) -> None:
-        """End every iteration now, close the connection and end the thread. Safe from any thread,
-        from a signal handler, and twice; while :meth:`start` is at work too, which then returns at
-        once.
+        """End every iteration now, close the connection and end the thread.
 
-        Only an attempt to connect that is under way cannot be broken off: its thread ends with it.
+        Safe from any thread, from a signal handler, and twice; also during :meth:`start`, which
+        then returns at once. An attempt to connect cannot be interrupted: the thread ends when the
+        attempt does.
         """
         receiver, taker, thread = self._receiver, self._taker, self._thread
         if receiver is not None and taker is not None:
@@ -157,8 +158,9 @@ class Listener(BaseListener[E_co]):
     # -- taking events -----------------------------------------------------------------------------
 
     def _here(self) -> ThreadTaker:
-        """
-        :raises PgNotifyError: if the listener was not started, or was before a fork.
+        """Return what takes events in this process.
+
+        :raises PgNotifyError: if the listener was not started, or was started before a fork.
         """
         self._started()
         assert self._taker is not None
@@ -169,7 +171,7 @@ class Listener(BaseListener[E_co]):
 
     def events(self, timeout: float | None = None) -> Iterator[Event[E_co]]:
         """Yield events until :meth:`stop`, or until ``timeout`` seconds have passed without one; with
-        0, those that wait."""
+        0, only the events that wait already."""
         return self._here().events(self, timeout)
 
     def get(self, timeout: float | None = None) -> Event[E_co] | None:
@@ -185,15 +187,17 @@ class Listener(BaseListener[E_co]):
         return None
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable while events may wait, for loops that watch descriptors
-        (``select``, ``loop.add_reader``, Twisted's reactor). When it is, take what is there: ``for
-        event in listener.events(timeout=0)``, which does not wait.
+        """Return a descriptor that is readable while events may wait.
 
-        It is the same from :meth:`start` to :meth:`stop`, which closes it: take it out of the loop
-        before.
+        It is for loops that watch descriptors (``select``, ``loop.add_reader``, Twisted's reactor).
+        When it is readable, take the events that wait: ``for event in listener.events(timeout=0)``
+        does not block.
+
+        The descriptor stays the same from :meth:`start` to :meth:`stop`. Remove it from the loop
+        before :meth:`stop`, which closes it.
 
         :returns: the descriptor; -1 after :meth:`stop`.
-        :raises PgNotifyError: if the listener was not started, or before a fork.
+        :raises PgNotifyError: if the listener was not started, or was started before a fork.
         """
         return self._here().fileno()
 
@@ -204,12 +208,12 @@ class Listener(BaseListener[E_co]):
             raise _is_async(handler)
 
     def run(self) -> None:
-        """Call the handlers that fit each event, in the order of registration, until :meth:`stop`.
+        """Call the handlers that match each event, in the order of registration, until :meth:`stop`.
 
-        An error of a handler goes to ``on_error``, by default out of this method; the next call of
-        this method goes on with the handler after it.
+        An exception of a handler is passed to ``on_error``; by default this method raises it. If it
+        is called again then, it goes on with the next handler.
 
-        :raises NotifyConfigError: if a handler, or ``on_error``, turns out to be async.
+        :raises NotifyConfigError: if a handler, or ``on_error``, returns an awaitable.
         """
         events, handlers, on_error = self.events(), self._handlers, self._on_error
         buffer = self._started()
@@ -244,18 +248,19 @@ class Listener(BaseListener[E_co]):
     # -- subscriptions -----------------------------------------------------------------------------
 
     def subscribe(self, *sources: Source) -> None:
-        """Listen to more; return when the database has confirmed. Safe from any thread.
+        """Listen to more sources, and return when the database has confirmed it. Safe from any thread.
 
-        :raises TriggersMissing: as :meth:`start`; nothing has changed then.
-        :raises NotifyConfigError: as the constructor; nothing has changed then.
-        :raises ConnectionLost: if the connection broke meanwhile, or the listener was stopped;
-            nothing has changed then.
+        If it raises an error, nothing has changed.
+
+        :raises TriggersMissing: as :meth:`start`.
+        :raises NotifyConfigError: as the constructor.
+        :raises ConnectionLost: if the connection broke, or the listener was stopped, before that.
         """
         self._command(added(sources))
 
     def unsubscribe(self, *sources: Source) -> None:
-        """Stop listening to ``sources``; return when the database has confirmed. Buffered events are
-        still yielded.
+        """Stop listening to ``sources``, and return when the database has confirmed it. Buffered
+        events are still yielded.
 
         :raises NotifyConfigError: if one of them was not given to the constructor or to
             :meth:`subscribe`.

@@ -1,6 +1,6 @@
-"""The change logs that a listener of durable tables reads, as far as its buffer has room.
+"""Reading the change logs of a listener's durable tables, as far as its buffer has room.
 
-What does not fit stays in the log, and is not a loss.
+Changes that do not fit stay in the log, so they are not lost.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .intake import Intake
 __all__ = ["LogFollower"]
 
 FULL_SECONDS = 0.02
-"""How long to wait before the buffer is examined again for room."""
+"""Seconds to wait before checking a full buffer again."""
 
 
 class LogFollower:
-    """Reads on in each log that a route belongs to."""
+    """Reads each log that a route belongs to."""
 
     def __init__(self, link: Link, stream: EventStream, intake: Intake, states: States) -> None:
         self._link = link
@@ -32,7 +32,7 @@ class LogFollower:
         self._intake = intake
         self._states = states
         self._tails: dict[LogNames, Tail] = {}
-        self._read: deque[Item] = deque()  # and not yet in the buffer
+        self._read: deque[Item] = deque()  # items that were read, and are not in the buffer yet
 
     @property
     def follows(self) -> bool:
@@ -40,7 +40,7 @@ class LogFollower:
         return bool(self._tails)
 
     def subscribed(self, connection: ListenConnection, *, anew: bool) -> None:
-        """Follow the logs of the stream's routes; a log that was followed goes on where it was.
+        """Follow the logs of the stream's routes. Reading goes on where it was, if it was followed.
 
         :param anew: whether ``connection`` is a new one.
         """
@@ -52,21 +52,25 @@ class LogFollower:
             tail.reader.relations = tuple(route.sources)
             if not anew and route.log in known:
                 tail.verify(connection.execute)
-                tail.wake()  # there may be other tables
+                tail.wake()  # the tables may be other ones
             elif (lost := tail.connected(connection.execute)) is not None:
                 self._read.append(self._stream.lost_position(lost))
         for log in known.keys() - self._tails.keys() if not anew else ():
             known[log].leave(connection.execute)
 
     def verify(self, connection: ListenConnection) -> None:
-        """Find out whether each log is still the one that was followed."""
+        """Check that each log is still the one that was followed.
+
+        :raises ListenUnavailable: if its tables were created again.
+        """
         for tail in self._tails.values():
             tail.verify(connection.execute)
 
     def ring(self, *, missing: bool = False) -> None:
-        """Read soon, because a writer has rung, or because some write without ringing.
+        """Read soon, because a writer has rung, or because there may be changes of writers that do
+        not ring.
 
-        :param missing: whether a writer says that it could not write a change to the log.
+        :param missing: whether a writer has reported that it could not write a change to the log.
         """
         for tail in self._tails.values():
             tail.wake()
@@ -81,18 +85,18 @@ class LogFollower:
         return min((tail.due_in for tail in self._tails.values()), default=inf)
 
     def run(self, connection: ListenConnection) -> None:
-        """Read on, and deliver what the buffer has room for."""
+        """Read the logs, and deliver what the buffer has room for."""
         if self._stream.rung:
             self.ring(missing=self._stream.missing)
             self._stream.rung = self._stream.missing = False
         for tail in self._tails.values():
             if not self._read and tail.due_in <= 0:
-                self._look(connection, tail)
+                self._read_page(connection, tail)
         while self._read and self._intake.has_room(self._read[0]):
             self._intake.deliver(connection, [self._read[0]])
             self._read.popleft()
 
-    def _look(self, connection: ListenConnection, tail: Tail) -> None:
+    def _read_page(self, connection: ListenConnection, tail: Tail) -> None:
         place = tail.reader.position
         try:
             with self._link.deadline(connection):

@@ -1,4 +1,4 @@
-"""Notifications, from the connection to the buffer, by the thread or task that receives."""
+"""Moving notifications from the connection to the buffer, in the receiver's thread or task."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from .source_list import SourceList
 __all__ = ["Notifications"]
 
 FEW = 4096
-"""Characters of payload, up to which it does not matter which thread reads them."""
+"""Characters of payload. Up to here it does not matter which thread reads them."""
 
 
 class Notifications:
-    """
-    :ivar few: whether what arrived last was little, so that the program's thread may as well read it.
+    """The notifications of one listener's connection.
+
+    :ivar few: whether little has arrived the last time, so that the program's thread may read the
+        connection directly.
     """
 
     def __init__(
@@ -30,15 +32,15 @@ class Notifications:
         self._sources = sources
         self._continuity = continuity
         self._intake = intake
-        self._received: Arrived = []  # and not yet delivered
+        self._received: Arrived = []  # what was received, and is not delivered yet
 
     def connected(self) -> None:
-        """Forget what the connection before delivered."""
+        """Forget what was received on the previous connection."""
         self._received = []
 
     @property
     def due_in(self) -> float:
-        """Seconds until :meth:`run` has something to do, if nothing arrives before."""
+        """Seconds until :meth:`run` has something to do if nothing arrives before."""
         return self._sources.presence.due - time.monotonic()
 
     def run(self, connection: ListenConnection) -> None:
@@ -47,7 +49,7 @@ class Notifications:
         presence = self._sources.presence
         if presence.due <= time.monotonic() or (arrived and presence.is_in_doubt):
             self._sources.poll_presence(connection)
-        # Its Gap comes before later transactions, which may have arrived.
+        # The Gap comes before the changes of later transactions, which may have arrived.
         if (since := presence.take_ended()) is not None:
             moment = time.time() - (time.monotonic() - since)
             self._intake.deliver(connection, [self._continuity.silent_writers_ended(moment)])
@@ -55,29 +57,29 @@ class Notifications:
         self.few = sum(len(payload) for _, payload, _ in arrived) < FEW
 
     def deliver_singles(self, connection: ListenConnection) -> bool:
-        """Deliver what has arrived, as far as that needs nothing else, from within a wait.
+        """Deliver, from within a wait, the notifications that can be delivered without a query.
 
-        :returns: False if there is more to do, and the wait has to end.
+        :returns: False if there is more to do, so that the wait has to end.
         """
         if self._received or connection.lendable or self._sources.presence.is_in_doubt:
             return False
         try:
             notes = connection.receive()
-            while notes and (item := self._single(notes[0])) is not None:
+            while notes and (item := self._try_single(notes[0])) is not None:
                 self._intake.deliver(connection, (item,))
                 del notes[0]
             self._received = notes
         except self._link.errors:
-            return False  # the next question to the connection raises it again
+            return False  # the next query raises it again
         except BaseException:
-            # Ctrl-C in a callback of the loop, for example, after which run() goes on: with the
-            # connection broken, a Gap covers what was lost.
+            # For example Ctrl-C in a callback of the loop, after which run() goes on. The
+            # connection is broken on purpose, so that a Gap covers what was lost.
             connection.interrupt()
             raise
         return not notes
 
-    def _single(self, note: tuple[str, str, int]) -> Item | None:
+    def _try_single(self, note: tuple[str, str, int]) -> Item | None:
         try:
             return self._continuity.try_single(*note)
-        except Exception:  # a fault of ours, which run() meets again, and reports
+        except Exception:  # a bug; run() gets the same exception, and reports it
             return None

@@ -1,11 +1,12 @@
-"""The one loop behind every listener: keep a connection that listens, and fill the buffer from it.
+"""The loop behind every listener: keep a listening connection, and fill the buffer from it.
 
-A connection that delivers nothing may be quiet or dead, and a program that takes nothing must not stop
-the reading, because an unread connection holds up PostgreSQL's queue for all sessions. So the receiver
-reads at all times, asks the server at each heartbeat, and reports what it could not keep.
+A connection that delivers nothing may be quiet or dead. And reading must go on while the program
+takes no events, because a connection that is not read holds up PostgreSQL's notification queue for
+all sessions. So the receiver reads at all times, queries the server at each heartbeat, and reports
+what it could not keep.
 
-It is written as if it blocked. In a thread it does; in an event loop it runs in a greenlet, as
-SQLAlchemy's own asyncio does, and each wait is an await. What differs between the two is
+The code is written as if it blocked. In a thread it does. In an event loop it runs in a greenlet,
+as SQLAlchemy's own asyncio support does, and each wait is an await. The two differ only in
 :class:`~sa_pgnotify.drivers.waiting.Waiting`.
 """
 
@@ -38,15 +39,15 @@ __all__ = ["Receiver"]
 
 
 class Duty(Protocol):
-    """One of the things that a receiver does in turn."""
+    """One of the things that a receiver does in each turn of its loop."""
 
     @property
     def due_in(self) -> float:
-        """Seconds until :meth:`run` may have something to do, if nothing arrives before."""
+        """Seconds until :meth:`run` may have something to do if nothing arrives before."""
         ...
 
     def run(self, connection: ListenConnection) -> None:
-        """Do what there is to do now."""
+        """Do what is due now."""
 
 
 class Receiver:
@@ -55,11 +56,11 @@ class Receiver:
     :param engine: of an AsyncEngine, its ``sync_engine``.
     :param sources: the listener's own list, which commands change.
     :param buffer_size: how many events may wait for the program.
-    :param heartbeat: seconds between two questions to the server.
-    :ivar buffer: where everything goes, errors too.
-    :ivar direct_read: by which the thread that waits for events may read the connection; None in an
-        event loop.
-    :ivar ended: whether the receiver has done its last work.
+    :param heartbeat: seconds between two queries that check the connection.
+    :ivar buffer: gets every event, and the error with which the receiver ends.
+    :ivar direct_read: lets the thread that waits for events read the connection; None in an event
+        loop.
+    :ivar ended: whether the receiver has ended.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Receiver:
 
     @property
     def duties(self) -> tuple[Duty, ...]:
-        """What is done in turn, in this order."""
+        """The duties, in the order in which they run."""
         return (self.commands, self.notifications, self.sources, self.logs, self.heartbeat)
 
     # -- from outside ------------------------------------------------------------------------------
@@ -100,26 +101,29 @@ class Receiver:
         self.link.stop(self.buffer.wake_takers)
 
     def ask(self, change: Callable[[list[Any]], list[Any]]) -> Future[None]:
-        """Have the sources changed: see :meth:`Commands.ask`."""
+        """Request a change of the sources, see :meth:`Commands.ask`."""
         return self.commands.ask(change)
 
     # -- the loop ----------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Connect for the first time, with nothing missing.
+        """Connect for the first time.
 
         :raises TriggersMissing: if a table has no enabled triggers.
-        :raises ListenUnavailable: if there is no connection, or none that delivers notifications.
+        :raises ListenUnavailable: if no connection can be made, or if it does not deliver
+            notifications.
         """
         try:
             self.link.begin(lambda: self._connect(strict=True))
         except BaseException as error:
             self._end()
             if self.link.stopping and isinstance(error, self.link.errors):
-                return  # stop() has broken it off
-            # A program that takes events all the same must not wait for ever.
-            broken_off = PgNotifyError("this listener does not listen: its start() was broken off")
-            self.buffer.fail(error if isinstance(error, Exception) else broken_off)
+                return  # stop() has interrupted it
+            # A program that takes events nevertheless must not wait for ever.
+            interrupted = PgNotifyError(
+                "this listener does not listen: its start() was interrupted"
+            )
+            self.buffer.fail(error if isinstance(error, Exception) else interrupted)
             raise
 
     def run(self) -> None:
@@ -133,12 +137,12 @@ class Receiver:
                 except self.link.errors as error:
                     self.continuity.lost()
                     self.link.lost(error)
-        except Exception as error:  # a fault of ours must not look like silence
+        except Exception as error:  # a bug must not look like a quiet connection
             self._states.report(State.FAILED, f"it ends: {error!r}", error=error)
             self.buffer.fail(error)
         except BaseException:
-            # The task was cancelled; a program that takes events must not wait for ever.
-            text = "the task that listens was cancelled, by other means than stop()"
+            # The task was cancelled, and a program that takes events must not wait for ever.
+            text = "the listener's task was cancelled, and not by stop()"
             self.buffer.fail(ConnectionLost(text))
             raise
         finally:
@@ -150,9 +154,9 @@ class Receiver:
         self.commands.cancel()
 
     def _connect(self, *, strict: bool) -> None:
-        """Make the connection and let it listen to everything.
+        """Open a connection, and listen to all sources on it.
 
-        :param strict: refuse tables without triggers.
+        :param strict: whether to refuse tables without enabled triggers.
         """
         asked = time.time()
         missing = altered = ""
@@ -171,7 +175,7 @@ class Receiver:
         self._intake.deliver(connection, gaps)
 
     def _read(self) -> None:
-        """Do all duties in turn, until the connection is lost or the listener is stopped."""
+        """Run all duties in turn, until the connection is lost or the listener is stopped."""
         connection = self.link.connection
         assert connection is not None
         duties, deliver = self.duties, self.notifications.deliver_singles
@@ -185,7 +189,7 @@ class Receiver:
 
     def _lend(self, connection: ListenConnection, seconds: float) -> bool:
         """Let the thread that waits for events read the connection, if there is one, and if nothing
-        else has to be looked at first."""
+        else has to be done first. Return whether it was lent."""
         direct = self.direct_read
         if direct is None:
             return False

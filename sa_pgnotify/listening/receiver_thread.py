@@ -12,7 +12,7 @@ from .receiver import Receiver
 __all__ = ["ReceiverThread"]
 
 EXIT_PATIENCE = 5.0
-"""Seconds that an interpreter's exit waits for the threads, which may be in attempts to connect."""
+"""The most seconds that the interpreter's exit waits for the threads, which may be connecting."""
 
 
 class ReceiverThread(threading.Thread):
@@ -23,18 +23,18 @@ class ReceiverThread(threading.Thread):
         self._receiver = receiver
 
     def start(self) -> None:
-        """Start the thread, or close the receiver's connection if there can be none."""
+        """Start the thread; if it cannot be started, close the receiver's connection."""
         try:
             super().start()
         except BaseException:
             self._receiver.stop()
-            self._receiver.run()  # which ends at once, and closes the connection
+            self._receiver.run()  # ends at once, and closes the connection
             raise
         _running[self] = self._receiver
 
     def wait(self) -> None:
-        """Wait for the end of a receiver that was stopped, unless it is connecting, which cannot be
-        broken off; or unless this is its own thread."""
+        """Wait for the end of a receiver that was stopped. Do not wait in its own thread, or while it
+        is connecting, which cannot be interrupted."""
         if self is threading.current_thread():
             return
         while self.is_alive() and not self._receiver.link.connecting:
@@ -46,8 +46,8 @@ _running: WeakKeyDictionary[threading.Thread, Receiver] = WeakKeyDictionary()
 
 @atexit.register
 def _stop_all() -> None:
-    """Stop all receivers at the interpreter's exit: a thread that reads while its modules go away
-    would end by a traceback, or not at all."""
+    """Stop all receivers at the interpreter's exit. A thread that still reads while modules are torn
+    down would end with a traceback, or hang."""
     for receiver in list(_running.values()):
         receiver.stop()
     deadline = time.monotonic() + EXIT_PATIENCE

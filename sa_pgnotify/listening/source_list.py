@@ -1,4 +1,4 @@
-"""The sources of a listener: listening to them, and noticing that their triggers were altered."""
+"""The sources of a listener: listening to them, and noticing when their triggers are altered."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from .log_follower import LogFollower
 
 __all__ = ["SourceList"]
 
-UNTOLD_SECONDS = 1.0
-"""How long a listener that starts waits for the end of transactions that wrote while nobody
-listened, before it is said to listen."""
+SILENT_WRITERS_SECONDS = 1.0
+"""The most seconds that a start waits for the end of transactions that wrote while nobody
+listened."""
 
 
 class SourceList:
-    """
+    """Listens to the sources of one listener.
+
     :param sources: the listener's own list, which :class:`~sa_pgnotify.listening.commands.Commands`
         change.
     """
@@ -53,19 +54,19 @@ class SourceList:
 
     @property
     def presence(self) -> Presence:
-        """What writers see of the listener."""
+        """Shows the listener to writers, and follows the transactions that did not see it."""
         return self.subscription.presence
 
     def poll_presence(self, connection: ListenConnection) -> None:
-        """Find out which of the transactions have ended that wrote while nobody listened."""
+        """Find out which transactions that wrote while nobody listened have ended."""
         with self._link.deadline(connection):
             self.presence.look(connection.execute, time.monotonic())
 
     def begin(self, connection: ListenConnection, *, strict: bool) -> tuple[str, str]:
         """Listen on a new connection.
 
-        :returns: what is missing, and how triggers were altered since the connection before, in
-            words.
+        :returns: descriptions of what is missing, and of how triggers were altered since the
+            previous connection.
         """
         with self._link.deadline(connection):
             altered = self.subscription.altered(connection)
@@ -77,9 +78,9 @@ class SourceList:
     ) -> str:
         """LISTEN to all of ``sources``.
 
-        :param strict: refuse tables without enabled triggers.
+        :param strict: whether to refuse tables without enabled triggers.
         :param anew: whether ``connection`` is a new one.
-        :returns: what is missing, in words; empty if nothing is.
+        :returns: a description of what is missing; empty if nothing is.
         """
         with self._link.deadline(connection):
             missing = self.subscription.change(connection, expand(sources), strict=strict)
@@ -91,7 +92,7 @@ class SourceList:
         return "" if missing is None else str(missing)
 
     def _wait_for_silent_writers(self, connection: ListenConnection) -> None:
-        until = time.monotonic() + UNTOLD_SECONDS
+        until = time.monotonic() + SILENT_WRITERS_SECONDS
         presence = self.presence
         while not self._link.stopping and presence.has_new and presence.due < until:
             self.poll_presence(connection)
@@ -100,7 +101,7 @@ class SourceList:
         presence.wait_no_longer()
 
     def verify(self, connection: ListenConnection) -> bool:
-        """Listen anew, with a Gap, if the triggers are not what they were; return whether they are."""
+        """Listen again, with a Gap, if the triggers were altered. Return whether they were not."""
         self._stream.moved = False
         with self._link.deadline(connection):
             altered = self.subscription.altered(connection)
@@ -123,6 +124,6 @@ class SourceList:
         return max(0.0, self._verified_at + VERIFY_SECONDS - time.monotonic())
 
     def run(self, connection: ListenConnection) -> None:
-        """Verify the triggers of which a notification says that they moved."""
+        """Verify the triggers if a notification has reported that some were dropped or moved."""
         if self.due_in <= 0:
             self.verify(connection)

@@ -1,10 +1,12 @@
 """How a program takes events from a buffer: in threads, which may block, and in tasks.
 
-An exception may be raised between any two steps of a thread (Ctrl-C, a test's time limit), and a task
-may be cancelled at any await. An event must then either be with the program, or still in the buffer.
+An exception (Ctrl-C, a test's time limit) may be raised between any two steps of a thread, and a
+task may be cancelled at any await. The program must then have the event, or it must still be in the
+buffer.
 
-An iteration keeps its listener alive, but not once an exception has ended it: a notebook keeps the
-traceback, and would keep the listener with it. So it is given the listener, and deletes it then.
+An iteration keeps its listener alive, so it holds a reference to it. It deletes the reference when
+an exception ends the iteration. Otherwise a notebook, which keeps the last traceback, would keep
+the listener alive as well.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ __all__ = ["AsyncTaker", "ThreadTaker", "async_events", "refuse_forked"]
 
 
 def refuse_forked(receiver: Receiver) -> None:
-    """
+    """Refuse to use a receiver in the child of a fork.
+
     :raises PgNotifyError: if ``receiver`` runs in the process that this one was forked from.
     """
     if not receiver.link.is_ours:
@@ -37,13 +40,14 @@ def refuse_forked(receiver: Receiver) -> None:
 
 
 class ThreadTaker:
-    """Takes the events of one start of a listener. Any number of threads may use it, one at a time."""
+    """Takes the events that a listener yields from one start to its stop, for any number of threads."""
 
     def __init__(self, receiver: Receiver, direct_read: DirectRead) -> None:
         self._receiver = receiver
         self._buffer = receiver.buffer
         self._direct_read = direct_read
-        # A signal that falls into its acquisition leaves it to the thread that goes on.
+        # An RLock, because a signal handler may raise an exception just after it was acquired. It
+        # then stays acquired by this thread, which can acquire it again.
         self._taking = threading.RLock()
         self._wakeup: Wakeup | None = None
 
@@ -58,16 +62,16 @@ class ThreadTaker:
             while True:
                 current = buffer.current  # another thread may put the next one in its place
                 try:
-                    # A signal's handler may run after a call, and what the call returned would be
-                    # lost if it raised. A step of a for loop is not a call.
+                    # A signal handler may run after a call, and if it raises an exception, the
+                    # result of the call is lost. A step of a for loop is not a call.
                     for event in map(deque.popleft, repeat(current)):
                         if buffer.stopped:
                             return
                         yield event
                         deadline = None if timeout is None else time.monotonic() + timeout
-                except IndexError:  # there are no more
+                except IndexError:  # the item has no more events
                     pass
-                refuse_forked(self._receiver)  # a loop may have been forked in the middle
+                refuse_forked(self._receiver)  # the process may have been forked within the loop
                 if not self._next_item(current, deadline):
                     return
         except BaseException:
@@ -81,7 +85,7 @@ class ThreadTaker:
                 return -1
             self._wakeup = wakeup = Wakeup()
             self._buffer.on_put.append(wakeup.set)
-            wakeup.set()  # for what has arrived already
+            wakeup.set()  # for events that have arrived already
         return self._wakeup.fileno()
 
     def stop(self) -> None:
@@ -97,8 +101,8 @@ class ThreadTaker:
             wakeup.close()
 
     def _next_item(self, seen: deque[Event], deadline: float | None) -> bool:
-        """Put the events of the buffer's next item in the place of ``seen``; return False if there is
-        none in time, or at the end."""
+        """Make the next item of the buffer the current one, in place of the one with the events
+        ``seen``. Return False if none comes in time, or at the end."""
         limit = -1 if deadline is None else max(0.0, deadline - time.monotonic())
         if not self._taking.acquire(timeout=limit):
             return False
@@ -108,7 +112,7 @@ class ThreadTaker:
             while not buffer.stopped:
                 if buffer.current is not seen or buffer.advance():
                     if wakeup is not None and is_quiet:
-                        wakeup.set()  # what arrived before clear() may be more than this
+                        wakeup.set()  # more items than this one may have arrived before clear()
                     return True
                 if wakeup is not None and not is_quiet:
                     wakeup.clear()
@@ -124,9 +128,10 @@ class ThreadTaker:
 
 
 class AsyncTaker:
-    """Takes the events of one start of an asyncio listener, for any number of tasks of its loop.
+    """Takes the events that an asyncio listener yields from one start to its stop, for any number of
+    tasks of its loop.
 
-    :ivar arrived: set when something was put into the buffer.
+    :ivar arrived: set when an item was put into the buffer.
     """
 
     def __init__(self, receiver: Receiver, loop: asyncio.AbstractEventLoop) -> None:
@@ -137,7 +142,8 @@ class AsyncTaker:
         self.buffer.on_put.append(self.arrived.set)
 
     def refuse_elsewhere(self) -> None:
-        """
+        """Refuse to take events outside the listener's event loop.
+
         :raises PgNotifyError: if the listener was started in another event loop or process.
         """
         refuse_forked(self._receiver)
@@ -162,10 +168,10 @@ class AsyncTaker:
                 return None
 
     async def next_item(self, seen: deque[Event], deadline: float | None) -> bool:
-        """Put the events of the buffer's next item in the place of ``seen``; return False if there is
-        none in time, or at the end."""
+        """Make the next item of the buffer the current one, in place of the one with the events
+        ``seen``. Return False if none comes in time, or at the end."""
         buffer = self.buffer
-        await asyncio.sleep(0)  # the receiver has its turn, however busy the program is
+        await asyncio.sleep(0)  # let the receiver run, however busy the program is
         while not buffer.stopped:
             if buffer.current is not seen:
                 return True  # another task has done it
@@ -186,8 +192,8 @@ async def async_events(
 ) -> AsyncIterator[Event]:
     """Yield events until the end, or until ``timeout`` seconds have passed without one.
 
-    :param here: returns the taker, or raises if events cannot be taken here; it is a method of the
-        listener, and so keeps that alive.
+    :param here: returns the taker, or raises an error if events cannot be taken here. It is a
+        method of the listener, so it keeps the listener alive.
     """
     try:
         taker = here()
@@ -197,7 +203,8 @@ async def async_events(
             current = buffer.current  # another task may put the next one in its place
             while current:
                 event = current[0]
-                # Not popleft(), after which a signal's handler might raise, and the event be lost.
+                # Not popleft(), because a signal handler might raise an exception after that call,
+                # and the event would be lost.
                 del current[0]
                 if buffer.stopped:
                     return

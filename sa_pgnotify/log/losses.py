@@ -1,14 +1,15 @@
 """Changes that a trigger could not write to the change log; each reader gets a ``Gap`` for them.
 
-Such a trigger draws a number from a sequence, which moves even if the transaction is rolled back
-and can be read while the transaction is open. That is too early to read a table again, because the
-change is not committed yet. So a reader reports the loss twice: when it sees that the sequence has
-moved, and when every transaction that may have moved it has ended. Only then is the new value
-stored as seen, so that a reader that is down at that moment reports the loss later.
+A trigger that cannot write draws a number from a sequence, which moves even if the transaction is
+rolled back, and can be read while the transaction is open. At that moment a program would read its
+tables too early, because the change is not committed yet. So a reader reports the loss twice: when
+it sees that the sequence has moved, and when every transaction that may have moved it has ended.
+Only then is the new value stored as seen, so a reader that is down at that moment reports the loss
+later.
 
-There are two signs that these transactions have ended. The trigger shares an advisory lock until
-its transaction ends; but it has no lock if the server's lock table is full. Its transaction has
-its id before that, though, and a snapshot shows when all transactions below the next id have ended.
+There are two signs that these transactions have ended. The trigger holds a shared advisory lock
+until its transaction ends, unless the server's lock table was full. And its transaction gets an id
+before it draws the number, so a snapshot shows when all transactions below the next id have ended.
 
 This module decides and never waits; it is given a function that runs SQL and the time.
 """
@@ -25,8 +26,8 @@ __all__ = ["Losses"]
 
 LOST = "changes could not be logged: their trigger could not write to any slot of the log. See PostgreSQL's log for the reason"
 CHECK_AGAIN, LONGEST_PAUSE = 0.005, 1.0
-"""The shortest and the longest time, in seconds, between two checks for the end of such
-transactions. Within these, it is a quarter of the time that has passed since the loss."""
+"""The fewest and the most seconds between two checks for the end of such transactions. Between these
+limits, the pause is a quarter of the time since the loss."""
 
 # age() counts from the next transaction id, in 32 bits, and does not assign one.
 NEXT_ID = (
@@ -37,12 +38,12 @@ NEXT_ID = (
 
 
 class Losses:
-    """What one reader knows of the changes that are missing in the log.
+    """Finds the changes that are missing in the log, for one reader.
 
-    :ivar seen: the sequence's value up to which losses were reported and their transactions have
-        ended; -1 if it is unknown.
-    :ivar due: when to check, by the clock that is passed to the methods; ``math.inf`` if there is
-        no reason to.
+    :ivar seen: the value of the sequence up to which losses were reported and their transactions
+        have ended; -1 if it is unknown.
+    :ivar due: when to check, by the clock whose time :meth:`check` is given; ``math.inf`` if there
+        is no reason to.
     :ivar problem: why the sequence cannot be read, and how to fix that; None if it can be read.
     """
 
@@ -89,16 +90,16 @@ class Losses:
         return None if value is None else int(value)
 
     def before(self, execute: Execute) -> int:
-        """Return the value of :attr:`seen` for a reader that begins now: one less than the
-        sequence's if a change of an open transaction may be missing."""
+        """Return the value of :attr:`seen` for a reader that begins now. It is one less than the
+        sequence's value if a change of an open transaction may be missing."""
         value = self.value(execute)
         if value is None:
             return -1
         return value - self._is_held(execute) if value else 0
 
     def start(self, seen: int) -> None:
-        """Begin, or begin again, with the value that was stored as seen. What was reported since
-        then is reported again."""
+        """Begin, or begin again, with the value that was stored as seen. Losses after it are reported
+        again."""
         self.seen, self._reported, self._pending, self.due = seen, seen, False, 0.0
 
     def _is_held(self, execute: Execute) -> bool:
@@ -110,7 +111,7 @@ class Losses:
     def check(self, execute: Execute, now: float) -> str | None:
         """Find out whether changes are missing.
 
-        :returns: what should be reported now; None if nothing.
+        :returns: the loss to report now, as text; None if there is none.
         """
         self.due = inf
         value = self.value(execute)

@@ -1,6 +1,6 @@
 """Which log a position belongs to, and which positions ``"now"`` and ``"beginning"`` stand for.
 
-A position consists of the transaction ids of one server, so it means nothing in a log that was
+A position consists of the transaction ids of one server. So it has no meaning in a log that was
 restored on another server, or whose tables were created again.
 """
 
@@ -15,8 +15,8 @@ __all__ = ["current_position", "origin_of", "resolve"]
 
 
 def origin_of(execute: Execute, names: LogNames) -> str:
-    """Return what identifies the log: the server's system identifier and the OIDs of the log's
-    tables.
+    """Return the identity of the log: the server's system identifier and the OIDs of the log's
+    tables, as text.
 
     :raises ListenUnavailable: if there is no change log.
     """
@@ -44,7 +44,8 @@ def current_position(execute: Execute) -> Position:
 
 
 def resolve(execute: Execute, names: LogNames, start: str | Position) -> Position:
-    """Return the position that ``"beginning"`` or ``"now"`` stands for; a position as it is.
+    """Return the position that ``"beginning"`` or ``"now"`` stands for. A position is returned as it
+    is.
 
     :raises ValueError: if ``start`` is another text.
     """

@@ -1,11 +1,11 @@
 """Reading the change log: every committed change once, and the changes of a row in their order.
 
-Rows of the log are numbered when they are written, and become visible when they are committed. A
-reader that asks for "all rows after the last number" therefore misses what commits late (a sixth of
-the changes in our measurements, and more). A reader that waits until nothing older can commit waits
-for the longest transaction of the whole server. So this reader takes the difference of two
-snapshots: the rows that are visible now and were not visible in the snapshot before. PgQ, the queue
-of Skytools for which PostgreSQL got these snapshots, does the same.
+Rows of the log are numbered when they are written, and become visible when they are committed. So a
+reader that asks for "all rows after the last number" misses what commits late (a sixth of the
+changes, or more, in our measurements). A reader that waits until nothing older can commit waits for
+the longest transaction of the whole server. This reader takes the difference of two snapshots: the
+rows that are visible now and were not visible in the previous snapshot. PgQ, the queue of Skytools
+for which PostgreSQL got these snapshots, does the same.
 
 Such a difference is called a window. Within it, transactions come in the order of their last
 changes: a transaction that changed a row after waiting for another one's lock has a greater last
@@ -29,7 +29,7 @@ from .witnesses import Witnesses
 __all__ = ["LogReader", "LogRow"]
 
 PAGE = 1000
-"""The most rows of the log that are read at once, if they do not exceed ``PAGE_BYTES``."""
+"""The most rows of the log that are read at once, unless they exceed ``PAGE_BYTES``."""
 PAGE_BYTES = 8 << 20
 
 
@@ -40,7 +40,7 @@ class LogRow(NamedTuple):
     :ivar text: the changes, laid out as in a message.
     :ivar skipped: how many changes of the row are left out of ``text`` because they were read
         before.
-    :ivar start: the position at which the page begins that the row was read in.
+    :ivar start: the position at the beginning of the row's page.
     :ivar closing: the position after the row if a window ends with it, else None.
     """
 
@@ -191,12 +191,12 @@ class LogReader:
     def resume(self, execute: Execute) -> bool:
         """Read on after a loss of the connection.
 
-        A server that crashed reuses the ids of transactions whose records it had not yet written to
-        the disk, and so does a standby that takes over without them, while our snapshots may say
-        that these transactions have ended. Only the ids up to the newest that was seen in the log
-        are certain, provided that its row is still there. Nothing of the others was returned.
+        A server that crashed reuses the ids of transactions whose records it had not written to the
+        disk, and so does a standby that takes over without these records. A snapshot from before
+        may say that these transactions have ended. Only the ids up to the newest one that was seen
+        in the log are certain, if its row still exists. No row of a greater id was returned.
 
-        :returns: False if the server has lost what was read, so that no position is certain.
+        :returns: False if the server has lost rows that were read, so that no position is certain.
         """
         if self._witnesses.are_missing(execute):
             return False
@@ -291,9 +291,9 @@ class LogReader:
         """Return the rows of the transactions whose last changes are among the window's next
         numbers, in order, at most a page."""
         at = self.position
-        # Each transaction's last row and all of its rows are looked up by the index on (xid, id),
-        # whatever the planner believes of tables that keep growing and being emptied: a LATERAL
-        # with a LIMIT leaves it no other way.
+        # LATERAL with LIMIT makes the planner look up each transaction's rows by the index on (xid,
+        # id). Its statistics are not reliable, because the tables grow and are emptied all the
+        # time.
         page = execute(
             f"WITH ends AS MATERIALIZED (SELECT c.id, c.xid FROM (SELECT id, xid FROM {self._log} AS l WHERE id >= {window.low} "
             f"AND id < {window.low + window.span} AND {at.ordered} AND {window.target.seen}) AS c CROSS JOIN LATERAL "
@@ -309,7 +309,7 @@ class LogReader:
         return [_PageRow(*row) for row in page]
 
     def _rows(self, page: Iterable[_PageRow], target: Snapshot, *, closes: bool) -> list[LogRow]:
-        """Return what of a page lies after the position, and move the position after it.
+        """Return the rows of a page that lie after the position, and move the position after them.
 
         :param closes: whether the window ends with the page.
         """

@@ -1,9 +1,9 @@
-"""Emptying the slots of the change log: what every consumer has passed is removed, and so is what
-exceeds the limits, which is reported.
+"""Emptying the slots of the change log: changes are removed when every consumer has passed them, or
+when they exceed the limits. The second case is reported as a loss.
 
 TRUNCATE needs a lock that excludes all other sessions, and a session that waits for such a lock
-makes all sessions behind it wait. So nothing waits here: a slot that is in use at this moment is
-left for the next time, and the slot that is being written to is always left.
+makes all sessions behind it wait. So nothing waits here. A slot that is in use at the moment is left
+for the next time, and the slot that is being written to is always left.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ USUAL_SLOTS = 2
 """How many slots hold changes in normal operation: the one that is being filled, and the one
 before."""
 LATE_SECONDS = 60.0
-"""Seconds. A consumer that has not moved for so long does not run, or is stuck."""
+"""Seconds. A consumer that has not moved for this long is not running, or is stuck."""
 
 # The snapshots from which changes are read: those of all positions, of the tables that have places
 # of their own, and of the tables that came to a position from another place.
@@ -110,8 +110,8 @@ class LogState:
 
     :ivar size: bytes of all slots, with their indexes.
     :ivar filled: how many slots hold changes.
-    :ivar hindmost: name of the consumer that is furthest behind; None if there is no consumer.
-    :ivar seconds: how long ago that consumer last moved.
+    :ivar hindmost: name of the consumer that is furthest behind; None if no consumer is known.
+    :ivar seconds: seconds since that consumer last moved.
     :ivar holder: process id, user and state of the transaction that keeps changes from being
         removed; None if no transaction does.
     :ivar table: the schema and name of the table that is furthest behind, if it has a place of its
@@ -127,8 +127,8 @@ class LogState:
 
     @property
     def is_held_up(self) -> bool:
-        """Whether more slots are filled than in normal operation, for a reason that should be
-        fixed."""
+        """Whether more slots are filled than in normal operation, for a reason that an operator
+        should fix."""
         return self.filled > USUAL_SLOTS and (
             self.hindmost is None or self.holder is not None or self.seconds > LATE_SECONDS
         )

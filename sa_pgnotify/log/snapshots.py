@@ -83,7 +83,7 @@ class Snapshot:
 
 HERE = "xid < (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint)"
 """An SQL condition that a transaction id is of this server. A restored log has ids of another
-server, which would seem new for long."""
+server, which would seem new for a long time."""
 
 
 def beginning(removed: int) -> Snapshot:
@@ -96,12 +96,12 @@ def beginning(removed: int) -> Snapshot:
 
 
 Tables = tuple[tuple[str, str | None], ...]
-"""Tables by their names in messages, in order; each with the snapshot from which it is read, or None
-for the position's own ``last``."""
+"""Tables by their names in messages, in order. Each has the snapshot from which it is read; None
+stands for the position's own ``last``."""
 
 
 def together(names: Iterable[str]) -> Tables:
-    """Return tables that are read from one place."""
+    """Return the tables ``names``, all read from the position's own ``last``."""
     return tuple((name, None) for name in sorted(names))
 
 

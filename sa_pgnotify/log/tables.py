@@ -7,10 +7,10 @@ and Alembic handle them.
 
     ChangeLog(Base.metadata, schema="audit", max_age=timedelta(days=30))   # optional: the first durable table creates one
 
-Removing changes must not slow down the writers. Deleting rows makes work for VACUUM. Partitions
-that are created and dropped while the program runs are tables that no migration knows, and a write
-that finds no partition is lost. So there are a few fixed tables, the slots: changes fill them in
-turn by their number, and each is emptied as a whole.
+Removing changes must not slow down the writers. Deleting rows would make work for VACUUM.
+Partitions that are created and dropped at run time would be tables that no migration knows, and a
+write that finds no partition is lost. So there is a fixed number of tables, the slots. Changes fill
+them in turn, by their numbers, and each slot is emptied as a whole.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class LogNames:
 
 @dataclass(frozen=True)
 class LogSettings:
-    """How long the log keeps changes that some consumer has not read.
+    """How long the log keeps changes that not every consumer has read.
 
     :ivar max_age: the greatest age of a slot's newest change; None for no limit.
     :ivar max_size: the most bytes of all slots, with their indexes; None for no limit.
@@ -117,9 +117,9 @@ class ChangeLog:
 
     :param metadata: the MetaData that has its tables, or gets them.
     :param schema: the schema of its tables; by default that of the MetaData.
-    :param max_age: how long a change is kept that some consumer has not read; None for ever.
-    :param max_size: the bytes that the log may take before changes are removed that some consumer
-        has not read; None for any number.
+    :param max_age: how long a change is kept if a consumer has not read it; None for ever.
+    :param max_size: how many bytes the log may take. Beyond that, changes are removed even if a
+        consumer has not read them; None for no limit.
     :raises NotifyConfigError: if the MetaData has a log already, with other settings.
     :ivar tables: all tables of the log.
     """

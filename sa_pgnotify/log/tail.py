@@ -1,10 +1,10 @@
 """Following the change log on one connection: read, sleep until a writer rings, and notice when
 changes or the position itself were lost.
 
-A reader that polled would be late or a burden. One that only waited for notifications would miss
-the writers that committed before it slept, and each of those that could not write to the log.
+A reader that polls is late, or loads the server. A reader that only waits for notifications misses
+writers that committed just before it slept, and those that could not write to the log.
 :class:`~sa_pgnotify.protocol.doorbell.Doorbell` and :class:`~sa_pgnotify.log.losses.Losses` decide
-when to look; :class:`Tail` runs the SQL for them.
+when to read; :class:`Tail` runs the SQL for them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Tail:
     """A reader of the log with its doorbell, on a connection in autocommit that LISTENs on
     :attr:`channel`.
 
-    :param relations: as of :class:`~sa_pgnotify.log.reader.LogReader`.
+    :param relations: see :class:`~sa_pgnotify.log.reader.LogReader`.
     :ivar reader: reads the log, and holds the position.
     :ivar losses: finds changes that are missing in the log.
     """
@@ -68,7 +68,7 @@ class Tail:
     # -- the connection ----------------------------------------------------------------------------
 
     def connected(self, execute: Execute) -> str | None:
-        """Follow the log on a new connection from the same position; the first time, from now.
+        """Follow the log on a new connection, from the same position; the first time, from now.
 
         :returns: why the position was lost; None if it was not.
         """
@@ -90,7 +90,7 @@ class Tail:
         self._origin = origin_of(execute, self.names)
 
     def go_to(self, position: Position, seen: int) -> None:
-        """Read on from a position. What was reported since then is reported again.
+        """Read on from a position. Losses after it are reported again.
 
         :param seen: how many changes are known to be missing in the log, see :attr:`Losses.seen`.
         """
@@ -139,7 +139,7 @@ class Tail:
         return max(0.0, min(self._doorbell.due, self.losses.due) - monotonic())
 
     def _prepare_to_sleep(self, execute: Execute) -> None:
-        """Show that the reader sleeps, if it should: by the lock of each table that it reads."""
+        """If the reader should sleep, show it to writers by the lock of each table that it reads."""
         bell = self._doorbell
         if bell.shown and self._locked != self.reader.relations:
             self.leave(execute)  # so that it sleeps again with the locks of its new tables
@@ -152,8 +152,8 @@ class Tail:
                 bell.refuse()
 
     def _lock(self, execute: Execute) -> bool:
-        """Take the lock of each table, or none if one is taken. Do not wait for it, because any
-        role may hold it for ever."""
+        """Take the locks of all tables, or none if one is not free. Do not wait, because any role may
+        hold a lock for ever."""
         taken = self._each(execute, "try_advisory_lock_shared", self._locked)
         if len(taken) < len(self._locked):
             self._unlock(execute, taken)
@@ -177,7 +177,7 @@ class Tail:
         self._prepare_to_sleep(execute)
         reader, bell = self.reader, self._doorbell
         rows = reader.read(execute)
-        # A change that could not be logged may be older than one of these, and its notification
+        # A change that could not be logged may be older than these rows, while its notification is
         # still on its way.
         if rows or self.losses.due <= monotonic():
             self._missing = self.losses.check(execute, monotonic()) or self._missing

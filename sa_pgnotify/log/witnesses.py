@@ -1,9 +1,9 @@
 """Rows of the log that prove, after a reconnect, that the server has lost nothing that was read.
 
-A server that crashed while ``synchronous_commit`` was off, and a standby that took over without the
-last records, lose transactions that were committed and read, and give their ids to others. A reader
-cannot see that from snapshots. So it remembers rows that it has seen, and checks that they are
-still there.
+If a server crashes while ``synchronous_commit`` is off, or if a standby takes over without the last
+records, transactions that were committed and read are lost, and their ids are used again. A reader
+cannot see that from snapshots. So it remembers rows that it has seen, and checks that they still
+exist.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from .tables import LogNames
 __all__ = ["Witnesses"]
 
 RECENT = 1000
-"""Transactions read last whose rows are looked up after a loss of the connection. A server that
-crashes, or a standby that takes over, loses the last commits, in the order of their records. A
-commit becomes visible after a later one only while its session waits for the disk or for a standby,
-and each session waits for one: so the last one that was read is among as many as there are
-sessions."""
+"""How many of the transactions that were read last are checked after a loss of the connection. A
+server that crashes, or a standby that takes over, loses the last commits in the order of their
+records. Commits may become visible in another order, but only while their sessions wait for the
+disk or for a standby, and each session waits for one commit. So it is enough to check as many
+transactions as there may be sessions."""
 
 
 class _Witness(NamedTuple):
     """A row of the log that was seen.
 
-    :ivar made: microseconds since 1970, as text; empty if the row does not say it.
+    :ivar made: when the row was made: microseconds since 1970, as text; empty if it is unknown.
     """
 
     row_id: int
@@ -47,8 +47,7 @@ class Witnesses:
         self.forget()
 
     def forget(self) -> None:
-        """Forget all rows, because reading goes on from a place that has nothing to do with
-        them."""
+        """Forget all rows, because reading goes on from an unrelated position."""
         self._newest: _Witness | None = None
         self._recent: deque[_Witness] = deque(maxlen=RECENT)
         self._removed = 0  # the greatest transaction id that the log had removed then
@@ -66,7 +65,7 @@ class Witnesses:
             self._note_newest(self._recent[-1])
 
     def note_newest(self, execute: Execute) -> None:
-        """Remember the newest row of the log, so that :attr:`newest` is that of now."""
+        """Remember the newest row of the log, so that :attr:`newest` is up to date."""
         newest = f"SELECT id, xid, pid, {_made('header')} FROM {self._log} AS l WHERE {HERE} ORDER BY xid DESC, id DESC LIMIT 1"
         for found in execute(newest):
             self._note_newest(_Witness(*found))
@@ -97,7 +96,7 @@ class Witnesses:
             for w in seen.values()
         )
         # With LATERAL and LIMIT, each row is looked up by the primary key. Rows that retention has
-        # removed were not lost by the server.
+        # removed do not count as lost.
         lacking = (
             f"SELECT 1 FROM (VALUES {rows}) AS w (id, xid, pid, made) LEFT JOIN LATERAL (SELECT true AS there FROM {self._log} AS l "
             f"WHERE l.id = w.id AND l.xid = w.xid AND l.pid = w.pid AND {_made('l.header')} = w.made LIMIT 1) AS found ON true "
@@ -107,6 +106,6 @@ class Witnesses:
 
 
 def _made(header: str) -> str:
-    """Return SQL for when a row was made, in microseconds, given SQL for its header. The SQL gives
-    an empty text if the header does not say it."""
+    """Return SQL for the time at which a row was made, given SQL for its header: microseconds since
+    1970, as text, which is empty if the header has no time."""
     return f"CASE WHEN {header} LIKE '_' || {literal(US)} || '%' THEN pg_catalog.split_part({header}, {literal(US)}, 4) ELSE '' END"

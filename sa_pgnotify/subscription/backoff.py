@@ -7,13 +7,13 @@ import random
 __all__ = ["LONGEST_DELAY", "Backoff"]
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
-"""Seconds: half the upper bound of the first wait, and the upper bound of all; each bound is twice the
-one before."""
+"""Seconds: half the upper bound of the first wait, and the upper bound of every wait. The bound
+doubles with each attempt."""
 
 
 class Backoff:
-    """Exponential, with full jitter, so that a thousand listeners do not come back at once (M. Brooker,
-    "Exponential Backoff And Jitter", 2015)."""
+    """Exponential backoff with full jitter, so that a thousand listeners do not reconnect at once (M.
+    Brooker, "Exponential Backoff And Jitter", 2015)."""
 
     def __init__(self) -> None:
         self._attempts = 0
@@ -25,5 +25,5 @@ class Backoff:
         return random.uniform(0, longest)  # noqa: S311 (no secret)
 
     def settled(self) -> None:
-        """Begin anew with the next loss, because the connection does its work."""
+        """Start again with short waits at the next loss, because the connection works."""
         self._attempts = 0

@@ -1,4 +1,4 @@
-"""Which engine a listener or consumer was given, and which it takes."""
+"""Checking that a listener or consumer was given the kind of engine that it takes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["asyncio_engine", "blocking_engine"]
 
 
 def blocking_engine(given: Any, subject: str, asyncio_subject: str) -> Engine:
-    """Return ``given``, if it is an engine for threads.
+    """Return ``given`` if it is a blocking engine.
 
     :param subject: the name of the class that takes it; ``asyncio_subject`` of its asyncio twin.
-    :raises NotifyConfigError: if it is asyncio's, or not an engine.
+    :raises NotifyConfigError: if it is an asyncio engine, or not an engine.
     """
     if hasattr(given, "sync_engine") or (isinstance(given, Engine) and given.dialect.is_async):
         raise NotifyConfigError(
             subject,
-            "this engine is asyncio's",
+            "this is an asyncio engine",
             f"Use {asyncio_subject}, and give it the AsyncEngine",
         )
     if not isinstance(given, Engine):
@@ -31,7 +31,7 @@ def blocking_engine(given: Any, subject: str, asyncio_subject: str) -> Engine:
 
 
 def asyncio_engine(given: Any, subject: str, blocking_subject: str) -> Engine:
-    """Return the ``sync_engine`` of ``given``, if that is an AsyncEngine.
+    """Return the ``sync_engine`` of ``given`` if that is an AsyncEngine.
 
     :param subject: the name of the class that takes it; ``blocking_subject`` of its blocking twin.
     :raises NotifyConfigError: if it is not an AsyncEngine.

@@ -1,9 +1,9 @@
 """The life of one listening connection: connect, prove that it works, lose it, back off, stop.
 
-Listeners and consumers each hold one link, in a thread or in a greenlet of an event loop. What makes
-it hard is that :meth:`Link.stop` comes from any thread, or from a signal handler, at any moment: while
-the connection is being made, while the server is asked something, and during the wait before the next
-attempt. So every connection that is opened is remembered, and can be interrupted.
+Each listener and consumer holds one link, in a thread or in a greenlet of an event loop.
+:meth:`Link.stop` may be called from any thread or from a signal handler, at any moment: while the
+connection is being opened, during a query, or during the wait before the next attempt. So every
+connection that was opened is remembered, and can be interrupted.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ __all__ = ["Link"]
 
 
 class Link:
-    """A dedicated connection of ``engine``, made anew by its owner when it is lost.
+    """A dedicated connection of ``engine``, which its owner opens again when it is lost.
 
     :param engine: of an AsyncEngine, its ``sync_engine``.
-    :param waiting: how its owner waits.
-    :param heartbeat: seconds between two questions to the server; the server is given at least as
-        long to answer one.
-    :ivar backoff: how long to wait between attempts; its owner says when the connection works.
+    :param waiting: how the owner waits.
+    :param heartbeat: seconds between two queries that check the connection. The server has at least
+        as long to answer.
+    :ivar backoff: how long to wait between attempts; the owner calls ``settled()`` once the
+        connection works.
     :ivar connection: the connection in use; None while there is none.
     :ivar connecting: whether an attempt to connect is under way.
-    :ivar errors: what a lost connection of the engine's driver raises.
+    :ivar errors: the exceptions that the engine's driver raises for a lost connection.
     :ivar stopping: whether :meth:`stop` was called.
     """
 
@@ -54,7 +55,7 @@ class Link:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the link belongs to this process, and not to the one that forked it."""
+        """Whether the link was made in this process, and not before a fork."""
         return self._pid == os.getpid()
 
     def deadline(
@@ -69,7 +70,8 @@ class Link:
     def begin(self, connect: Callable[[], None]) -> None:
         """Connect for the first time, by ``connect``.
 
-        :raises ListenUnavailable: if there is no connection, or none that delivers notifications.
+        :raises ListenUnavailable: if no connection can be made, or if it does not deliver
+            notifications.
         """
         self.errors = errors_of(self.engine)
         try:
@@ -80,7 +82,7 @@ class Link:
             raise ListenUnavailable("connection", str(error).strip()) from error
 
     def connect(self, prepare: Callable[[ListenConnection], None]) -> ListenConnection:
-        """Open a connection, prove that notifications arrive on it, prepare it, and keep it.
+        """Open a connection, prove that notifications arrive on it, prepare it, and use it.
 
         :param prepare: subscribes on the connection; it is closed if this raises.
         """
@@ -97,7 +99,7 @@ class Link:
         return connection
 
     def _open(self) -> ListenConnection:
-        """Open a connection that :meth:`stop` can interrupt from its first moment on."""
+        """Open a connection that :meth:`stop` can interrupt as soon as it is open."""
         self.connecting = True
         try:
             connection = connect(self.engine)
@@ -111,7 +113,7 @@ class Link:
     # -- losing ------------------------------------------------------------------------------------
 
     def lost(self, error: BaseException) -> None:
-        """Close what is left of the connection after ``error``, and wait before the next attempt."""
+        """Close the connection that broke with ``error``, and wait before the next attempt."""
         said, was_connected = str(error).strip().partition("\n")[0], self.connection is not None
         self.disconnect()
         if self.stopping:
@@ -135,32 +137,33 @@ class Link:
             self._close(connection)
 
     def _close(self, connection: ListenConnection) -> None:
-        # In the child of a fork, where asyncio.run() cancels the task as well, closing would end the
-        # server's session for the parent too.
+        # asyncio.run() cancels the task in the child of a fork, too. To close the connection there
+        # would end the parent's session.
         if self.is_ours:
             connection.close()
 
     # -- stopping ----------------------------------------------------------------------------------
 
     def stop(self, wake_others: Callable[[], object] = lambda: None) -> None:
-        """Interrupt every connection and every wait, from any thread or from a signal handler.
+        """Interrupt every connection and every wait. Safe from any thread, and from a signal handler.
 
-        :param wake_others: called where connections may be interrupted, after they were.
+        :param wake_others: called after the connections were interrupted; in an event loop, within
+            the loop.
         """
         self.stopping = True
         if self.is_ours:
-            self.waiting.call(lambda: self._break_off(wake_others))
+            self.waiting.call(lambda: self._interrupt(wake_others))
 
-    def _break_off(self, wake_others: Callable[[], object]) -> None:
+    def _interrupt(self, wake_others: Callable[[], object]) -> None:
         for connection in list(self._opened):
-            connection.interrupt()  # first: in a closed loop, what follows may not work
+            connection.interrupt()  # first, because in a closed loop the rest may fail
         wake_others()
         self.waiting.wake()
         if self.connecting:
             self.waiting.cancel()
 
     def end(self) -> None:
-        """Close everything; the link is not used afterwards."""
+        """Close everything. The link is not used afterwards."""
         if self._has_begun and self.stopping and self.is_ours:
             self._has_begun = False
             self._states.report(State.STOPPED)

@@ -1,8 +1,8 @@
 """Proof that notifications arrive on a new connection.
 
-LISTEN succeeds through a transaction pooler as well, on a session that the listener will not have a
-moment later; then nothing ever arrives, and the pooler's session keeps the LISTEN when the listener is
-long gone. So a notification is sent and awaited before anything else is done on the connection.
+Through a transaction pooler, LISTEN succeeds too, but on a session that the pooler gives to another
+client a moment later. Nothing ever arrives then, and the pooler's session keeps the LISTEN after
+the listener is gone. So a notification is sent and awaited before the connection is used.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from ..drivers.waiting import Waiting
 from ..errors import ListenUnavailable
 
 PROBE_SECONDS = 5.0
-"""How long the notification may take before the connection is refused."""
+"""Seconds that the notification may take before the connection is refused."""
 PROBE_CHANNEL = "sa_pgnotify_probe"
-"""One channel for all listeners: a pooler's session that is not found again keeps one LISTEN, however
-often a start is tried."""
+"""All listeners use one channel, so that a pooler's session keeps at most one LISTEN, however often
+a start is tried."""
 LEAVE_SECONDS, UNLISTEN_ATTEMPTS = 1.0, 50
-"""How long, and how often, a refused start searches for the pooler's session that LISTENs for it."""
-_FIRST_QUESTION = """
+"""After a refused start: the most seconds, and the most attempts, to find the pooler's session that
+has the LISTEN, and to undo it."""
+_SET_UP = """
 SELECT CASE WHEN pg_catalog.current_setting('application_name') = ''
   THEN pg_catalog.set_config('application_name', 'sa_pgnotify listener', false) END,
   pg_catalog.set_config('idle_session_timeout', '0', false), pg_catalog.set_config('default_transaction_isolation', 'read committed', false)
 WHERE NOT pg_catalog.pg_is_in_recovery()
 """
-"""Gives a row if the server can LISTEN: a row, because a program may map booleans to anything. The
-session gets a name in pg_stat_activity, and may be idle for any time, which is its work."""
+"""Returns a row if the server can LISTEN. (It does not return a boolean, because the driver may be
+configured to read booleans as anything.) The session gets a name in pg_stat_activity, and is
+allowed to be idle for any time."""
 
 
 def greet(connection: ListenConnection) -> None:
@@ -38,7 +40,7 @@ def greet(connection: ListenConnection) -> None:
 
     :raises ListenUnavailable: on a standby.
     """
-    if not connection.execute(_FIRST_QUESTION):
+    if not connection.execute(_SET_UP):
         raise ListenUnavailable(
             "standby",
             "this server is a standby, and a standby cannot LISTEN",
@@ -54,11 +56,11 @@ def probe(
 ) -> None:
     """Send a notification through another connection, and wait for it on this one.
 
-    A transaction pooler may well deliver what a client sends to itself, hence the other connection.
+    The other connection is needed because a transaction pooler may deliver a notification that a
+    client sends to itself.
 
-    :param stopped: whether to give up.
-
-    :raises ListenUnavailable: if it does not arrive.
+    :param stopped: returns whether to give up.
+    :raises ListenUnavailable: if the notification does not arrive.
     """
     token = uuid4().hex
     with waiting.deadline(connection, PROBE_SECONDS):
@@ -78,8 +80,8 @@ def probe(
             if left <= 0:
                 raise ListenUnavailable(
                     "pooler",
-                    f"LISTEN succeeded, but a notification did not arrive within {PROBE_SECONDS:.0f} s: a transaction pooler "
-                    "(pgbouncer with pool_mode=transaction, say) stands in between",
+                    f"LISTEN succeeded, but a notification did not arrive within {PROBE_SECONDS:.0f} s: there is a transaction "
+                    "pooler in between (such as pgbouncer with pool_mode=transaction)",
                     "Give the listener an engine that connects "
                     "to PostgreSQL directly, or with session pooling",
                 )
@@ -88,7 +90,8 @@ def probe(
         with suppress(Exception), waiting.deadline(connection, LEAVE_SECONDS):
             if not _unlisten(connection) and isinstance(error, ListenUnavailable):
                 error.add_note(
-                    f"One of the pooler's sessions still LISTENs on {PROBE_CHANNEL}; it had no turn to UNLISTEN. It does no harm."
+                    f"One of the pooler's sessions still LISTENs on {PROBE_CHANNEL}, because it could not be reached again. "
+                    "This is harmless."
                 )
         raise
     with waiting.deadline(connection, PROBE_SECONDS):
@@ -96,8 +99,8 @@ def probe(
 
 
 def _unlisten(connection: ListenConnection) -> bool:
-    """Undo the probe's LISTEN, in the session of a pooler that has it; return whether that was
-    found."""
+    """Undo the probe's LISTEN in the pooler's session that has it, and return whether that session
+    was found."""
     for _ in range(UNLISTEN_ATTEMPTS):
         connection.execute("BEGIN")  # a pooler keeps its session for a transaction
         found = connection.execute(

@@ -1,8 +1,8 @@
-"""Subscribing: what the database has for the wanted tables, which channels carry them, and LISTEN.
+"""Subscribing to tables: inspect their triggers, find the channels that carry them, and LISTEN.
 
-LISTEN succeeds on a channel to which nothing will ever be sent, and its silence looks like peace. So
-the triggers are inspected first; what is missing is an error at the start, and a state that is
-reported later.
+LISTEN also succeeds on a channel to which nothing will ever be sent, and then looks like a table
+that does not change. So the triggers are inspected first. If some are missing, a start fails, and a
+reader that runs already reports it as a state.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .trigger_watch import states_of
 __all__ = ["Inspection", "apply", "build_routes", "inspect", "read_again"]
 
 SILENT = ("missing", "disabled")
-"""The kinds of drift of which a table sends nothing."""
+"""The kinds of drift with which a table sends nothing."""
 LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -42,8 +42,8 @@ class Inspection:
     """What the database has for the wanted tables.
 
     :ivar sets: the trigger set that each table should have.
-    :ivar states: what the catalog held of each, read before ``installed``.
-    :ivar installed: the function and the triggers of each; without tables that do not exist.
+    :ivar states: the catalog state of each table, read before ``installed``.
+    :ivar installed: the function and the triggers of each table that exists.
     :ivar missing: the error for tables without enabled triggers; None if all have them.
     """
 
@@ -81,8 +81,8 @@ def build_routes(
 ) -> dict[str, Route]:
     """Return what each channel carries from now on.
 
-    :param known: what channels carried until now; for tables that are gone these are kept, because
-        the tables may come back.
+    :param known: what channels carried until now. The routes of tables that are gone are kept,
+        because the tables may come back.
     """
     routes: dict[str, Route] = {}
     readers = _readers(inspection.installed, connection)
@@ -96,7 +96,7 @@ def build_routes(
         if there.relation in route.sources:
             raise NotifyConfigError(
                 table.fullname,
-                "two of the sources are this table, from two MetaData",
+                "two of the sources are this table, each from another MetaData",
                 "Listen to one of them",
             )
         interest = wanted.tables[table]
@@ -127,13 +127,13 @@ def _keep(routes: dict[str, Route], known: Mapping[str, Route], table: Table) ->
 def _readers(
     found: Mapping[TriggerSet, Installed], connection: ListenConnection
 ) -> Mapping[int, TextReader | None]:
-    """Return what the driver makes of the types of all columns, by OID."""
+    """Return how the driver reads the types of all columns, by OID."""
     return connection.readers(oid for there in found.values() for oid in there.types.values())
 
 
 def _families(there: Installed) -> dict[str, str] | None:
-    """Return the letter of each column's type family, as the installed trigger knows it; None if its
-    comment does not say."""
+    """Return the letter of each column's type family as the installed trigger knows it; None if the
+    function's comment does not say."""
     families = (read_comment(there.comment) or {}).get("columns")
     if families is None:
         return None
@@ -141,14 +141,14 @@ def _families(there: Installed) -> dict[str, str] | None:
 
 
 def apply(connection: ListenConnection, routes: Mapping[str, Route], presence: Presence) -> None:
-    """LISTEN to the channels of ``routes`` and to no others, and show that to writers.
+    """LISTEN to the channels of ``routes`` and to no others, and show writers that somebody listens.
 
-    :raises ListenUnavailable: if another session holds the advisory locks that show it.
+    :raises ListenUnavailable: if another session holds the advisory locks that are needed for this.
     """
     listening = {row[0] for row in connection.execute("SELECT pg_catalog.pg_listening_channels()")}
     connection.listen([channel for channel in routes if channel not in listening])
     connection.unlisten([channel for channel in listening if channel not in routes])
-    # A reader of a log shows itself when it sleeps, by the doorbell.
+    # A reader of a log shows itself by the doorbell, while it sleeps.
     shown = [channel for channel, route in routes.items() if route.log is None or route.plain]
     try:
         presence.show_on(connection.execute, shown, time.monotonic())
@@ -158,7 +158,7 @@ def apply(connection: ListenConnection, routes: Mapping[str, Route], presence: P
         holder = holders(connection.execute) or "a session"
         raise ListenUnavailable(
             "lock",
-            "the advisory locks by which writers see a listener cannot be had: "
+            "the advisory locks by which writers see a listener cannot be taken: "
             f"{holder} holds them exclusively",
             "End that session by pg_terminate_backend()",
         ) from error
@@ -167,8 +167,8 @@ def apply(connection: ListenConnection, routes: Mapping[str, Route], presence: P
 def read_again(
     connection: ListenConnection, engine: Engine, sources: Iterable[TableDecoder]
 ) -> dict[str, TableDecoder]:
-    """Return ``sources`` with the columns that their tables have by now, by the name in messages;
-    without tables that are gone."""
+    """Read the columns of ``sources`` again, and return those whose tables still exist, by their
+    names in messages."""
     of_table = {source.table: source for source in sources}
     sets = marked_sets(of_table, schema_translation(engine))
     found = installed(connection.execute, sets.values())

@@ -1,4 +1,4 @@
-"""What a link's connection is subscribed to, and whether the triggers behind it are still the same."""
+"""What a link's connection is subscribed to, and whether its triggers are still the same."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ __all__ = ["Subscription"]
 
 
 class Subscription:
-    """
+    """The channels and tables that one reader listens to.
+
     :ivar routes: what each channel carries.
-    :ivar presence: what writers see of the connection, and which of their transactions it follows.
-    :ivar watch: what the triggers were when they were last inspected.
+    :ivar presence: shows the connection to writers, and follows those of their transactions that
+        did not see it.
+    :ivar watch: the state of the triggers when they were last inspected.
     """
 
     def __init__(self, engine: Engine, states: States) -> None:
@@ -31,12 +33,12 @@ class Subscription:
         self._states = states
 
     def renew(self) -> None:
-        """Begin anew on a new connection, to which no advisory lock belongs yet."""
+        """Start again on a new connection, which holds no advisory lock yet."""
         self.presence = Presence()
 
     def altered(self, connection: ListenConnection) -> str:
-        """Return in words how the triggers were altered since :meth:`change`; empty if they were
-        not."""
+        """Return a description of how the triggers were altered since :meth:`change`; empty if they
+        were not."""
         return self.watch.changes(connection.execute)
 
     def change(
@@ -44,7 +46,7 @@ class Subscription:
     ) -> TriggersMissing | None:
         """Listen to what is wanted, and to nothing else.
 
-        :returns: the error for tables without enabled triggers, if there are some.
+        :returns: the error for tables without enabled triggers; None if there are none.
         :raises TriggersMissing: that error, if ``strict``; nothing has changed then.
         """
         found = inspect(connection, self._engine, wanted.tables, self._states)

@@ -1,10 +1,10 @@
 """Whether the triggers that a reader relies on are still the ones that it found when it subscribed.
 
-Nothing is sent when a trigger is disabled, dropped or replaced by hand, and its silence looks like
-peace. So the catalog is compared at each heartbeat, by object ids and by the row versions (``xmin``)
-of what may be altered in place: a trigger that was disabled and enabled again between two heartbeats
-differs as well. What loses nothing is not reported: another function of ours in the place of the old
-one, and a partition that is created empty.
+PostgreSQL sends nothing when a trigger is disabled, dropped or replaced by hand, and then the table
+looks as if it did not change. So the catalog is compared at each heartbeat, by object ids and by
+the row versions (``xmin``) of what may be altered in place. That also finds a trigger that was
+disabled and enabled again between two heartbeats. A difference that loses no event is not reported,
+such as a new version of the sa_pgnotify function, or a partition that was created empty.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..triggers.trigger_set import TriggerSet
 __all__ = ["VERIFY_SECONDS", "State", "TriggerWatch", "states_of"]
 
 VERIFY_SECONDS = 0.25
-"""The shortest time between two readings of the catalog that notifications ask for, which any role
+"""The fewest seconds between two readings of the catalog because of notifications, which any role
 may send."""
 
 # Of each table: what it is (a RENAME and a SET SCHEMA make a new version of its row type), what it
@@ -68,7 +68,7 @@ class State:
 
 
 class TriggerWatch:
-    """What a reader relies on, and how that has changed."""
+    """The triggers that one reader relies on, and how they have changed."""
 
     def __init__(self) -> None:
         self._found: dict[TriggerSet, tuple[State | None, Installed | None]] = {}
@@ -79,14 +79,15 @@ class TriggerWatch:
         found: Mapping[TriggerSet, Installed],
         sets: Iterable[TriggerSet],
     ) -> None:
-        """Rely on what was found of ``sets``.
+        """Rely on ``sets`` as they were found.
 
-        :param states: as :func:`states_of` gave them, before ``found`` was read.
+        :param states: the result of :func:`states_of`, taken before ``found`` was read.
         """
         self._found = {triggers: (states.get(triggers), found.get(triggers)) for triggers in sets}
 
     def changes(self, execute: Execute) -> str:
-        """Return in words what may have lost changes since :meth:`rely_on`; empty if nothing did."""
+        """Return a description of what may have lost events since :meth:`rely_on`; empty if nothing
+        did."""
         states = states_of(execute, self._found)
         altered = []
         replaced = []
@@ -111,8 +112,7 @@ class TriggerWatch:
 
 
 def states_of(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, State]:
-    """Return what the catalog holds of each table, in one query; tables that do not exist are left
-    out."""
+    """Return the catalog state of each table that exists, in one query."""
     wanted = list(sets)
     if not wanted:
         return {}
@@ -132,15 +132,16 @@ def states_of(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, 
 
 
 def _difference(before: State | None, now: State | None, operations: Iterable[str]) -> str:
-    """Return what has changed that loses events; empty if only the function has, or nothing."""
+    """Return which change of the table loses events; empty if nothing or only the function has
+    changed."""
     if before is None or now is None:
-        return "the table is gone" if now is None else "the table is there again"
+        return "the table is gone" if now is None else "the table exists again"
     if before.table != now.table:
         return "it is another table, or was renamed, moved, attached to a partitioned table or detached"
     for operation in operations:
         name = TRIGGER_NAMES[operation]
         was, is_ = before.triggers.get(name), now.triggers.get(name)
-        if (was and was[:4]) != (is_ and is_[:4]):  # but for the function's version
+        if (was and was[:4]) != (is_ and is_[:4]):  # without the function's version
             return (
                 f"trigger {name} was {'dropped' if is_ is None else 'altered, disabled or created'}"
             )
@@ -157,12 +158,12 @@ def _difference(before: State | None, now: State | None, operations: Iterable[st
 
 
 def _works_alike(triggers: TriggerSet, known: Installed | None, found: Installed | None) -> bool:
-    """Return whether the function does for a listener what the one before did: it is the same, or
-    another one of ours."""
+    """Return whether the new function serves a listener as the previous one did: it is the same, or
+    another version of the sa_pgnotify function."""
     if known is None or found is None or (known.channel, known.log) != (found.channel, found.log):
         return known is found
     if known.owner != found.owner and found.is_definer:
-        return False  # whether that role may write to the log is not known
+        return False  # it is not known whether the new owner may write to the log
     if (known.source, known.settings, known.is_definer) == (
         found.source,
         found.settings,

@@ -44,23 +44,24 @@ DRIFTS = {
 
 
 def test_every_kind_of_drift_is_a_line_with_its_fix(shop, engine):
-    """Whatever was done to the database by hand is named, each on one line that ends with what to
-    do; the exit status is 1. One class is told its own only."""
+    """Each manual change of the database is reported on a line that ends with the fix, and the exit
+    status is 1. For one class, only its own are reported."""
     shop.create(engine)
     run(engine, *DRIFTS)
     done = shop.run("check", TARGET)
     assert done.exit_code == 1
     lines = done.output.splitlines()
-    told = {
+    reported = {
         expected: [line for line in lines if line.startswith(expected)]
         for expected in DRIFTS.values()
     }
-    assert {expected: len(found) for expected, found in told.items()} == dict.fromkeys(
+    assert {expected: len(found) for expected, found in reported.items()} == dict.fromkeys(
         DRIFTS.values(), 1
     ), done.output
     assert len(lines) == len(DRIFTS)
     assert all(
-        line.endswith(".") and len(line) > len(expected) + 10 for expected, (line,) in told.items()
+        line.endswith(".") and len(line) > len(expected) + 10
+        for expected, (line,) in reported.items()
     )
     mine = shop.run("check", "command_shop:Payment")
     assert mine.exit_code == 1

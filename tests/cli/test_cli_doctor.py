@@ -1,4 +1,4 @@
-"""``doctor`` sees what stands in the way, names who or what it is, and says what to do."""
+"""``doctor`` finds what prevents events from arriving, names it, and says how to fix it."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_healthy_database(shop, engine):
     lines = done.stdout.splitlines()
     assert {line.partition(":")[0] for line in lines} == {"good"}, done.output
     assert lines[0].startswith("good: server: PostgreSQL ")
-    for told in ("listening: A notification came back", "triggers: Installed and enabled on customers, orders, payments (durable).",
+    for reported in ("listening: A notification came back", "triggers: Installed and enabled on customers, orders, payments (durable).",
                  "sa_pgnotify listener) listens."):  # fmt: skip
-        assert told in done.output
+        assert reported in done.output
 
 
 def test_triggers_that_do_not_fire(shop, engine):
@@ -84,12 +84,12 @@ def test_triggers_that_do_not_fire(shop, engine):
     run(engine, "ALTER TABLE orders DROP COLUMN total")
     lost = "The triggers of orders read total, which the table no longer has: each change is reported as a gap."
     assert any(
-        severity == "problem" and told.startswith(lost)
-        for severity, told in about(engine, "triggers")
+        severity == "problem" and reported.startswith(lost)
+        for severity, reported in about(engine, "triggers")
     )
     run(engine, "DROP TRIGGER sa_pgnotify_insert ON payments")
-    told = 'No trigger runs the function sa_pgnotify_payments. DROP FUNCTION "public"."sa_pgnotify_payments"();'
-    assert ("note", f"{told} unless a table should get its triggers back.") in about(
+    reported = 'No trigger runs the function sa_pgnotify_payments. DROP FUNCTION "public"."sa_pgnotify_payments"();'
+    assert ("note", f"{reported} unless a table should get its triggers back.") in about(
         engine, "triggers"
     )
 
@@ -102,30 +102,30 @@ def test_who_blocks_the_queue(engine, monkeypatch):
         listening.execute(text("LISTEN somewhere"))
         listening.commit()
         pid = listening.scalar(text("SELECT pg_backend_pid()"))  # and so it is in a transaction
-        found = [told for severity, told in about(engine, "queue") if severity == "warning"]
-        (blocker,) = [told for told in found if f"Process {pid} " in told]
+        found = [reported for severity, reported in about(engine, "queue") if severity == "warning"]
+        (blocker,) = [reported for reported in found if f"Process {pid} " in reported]
         assert "has been idle in transaction for " in blocker
         assert blocker.endswith(
             f"End it: SELECT pg_terminate_backend({pid}); and have its program commit before it waits."
         )
-    assert not [told for _, told in about(engine, "queue") if f"Process {pid} " in told]
+    assert not [reported for _, reported in about(engine, "queue") if f"Process {pid} " in reported]
 
 
 def test_pooler_that_swallows_notifications(shop, proxied, proxy, monkeypatch):
     """LISTEN that succeeds and brings nothing is a problem, and called by its name."""
     monkeypatch.setattr(probe, "PROBE_SECONDS", 0.5)
     proxy.censor_notifications = True
-    ((severity, told),) = about(proxied, "listening")
+    ((severity, reported),) = about(proxied, "listening")
     assert severity == "problem"
-    assert told.startswith(
-        "LISTEN succeeded, but a notification did not arrive within 0 s: a transaction pooler"
+    assert reported.startswith(
+        "LISTEN succeeded, but a notification did not arrive within 0 s: there is a transaction pooler"
     )
-    assert "Give the listener an engine that connects to PostgreSQL directly" in told
+    assert "Give the listener an engine that connects to PostgreSQL directly" in reported
 
 
 def test_privileges_that_lack(shop, engine, url, admin):
-    """A role that may do little is told what it cannot do, and no question that it may not ask ends
-    the examination; not even tables in a schema that it may not use."""
+    """For a role with few rights, the report says what the role cannot do. No query that it may not
+    run ends the examination, not even for tables in a schema that it may not use."""
     shop.create(engine)
     run(engine, "CREATE SCHEMA walled")
     secret = Table("secret", MetaData(), Column("id", Integer, primary_key=True), schema="walled")
@@ -174,20 +174,20 @@ def test_privileges_that_lack(shop, engine, url, admin):
 
 
 def test_consumers_and_their_lag(shop, engine):
-    """A consumer that is behind, and one whose change fails, are told with what to do;
-    ``consumers`` lists the same, ``prune`` the log."""
+    """A consumer that is behind, and one whose change fails, are reported with the fix;
+    ``consumers`` lists the same, and ``prune`` the log."""
     shop.create(engine)
     with shop.models() as models:
         with Consumer(engine, "billing", models.Payment):
             pass
         run(engine, "INSERT INTO payments VALUES (1), (2)")
-        ((severity, told),) = about(engine, "consumers")
+        ((severity, reported),) = about(engine, "consumers")
         assert severity == "good"
-        assert told.startswith("'billing' is 2 changes behind; the oldest is from ")
+        assert reported.startswith("'billing' is 2 changes behind; the oldest is from ")
         run(engine, "UPDATE sa_pgnotify_consumers SET failing = 'x', failures = 3")
-        ((severity, told),) = about(engine, "consumers")
+        ((severity, reported),) = about(engine, "consumers")
         assert severity == "warning"
-        assert "has failed 3 times. See its program's log" in told
+        assert "has failed 3 times. See its program's log" in reported
     done = shop.run("consumers")
     head, row = done.output.splitlines()
     assert head.split() == [

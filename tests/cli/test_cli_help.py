@@ -55,7 +55,7 @@ def test_completion():
 
 
 def test_without_its_libraries_it_says_which_extra():
-    """Who has the package without the extra is told, and sees no traceback."""
+    """Without the libraries of the extra, the command names the extra, and shows no traceback."""
     code = "import sys; sys.modules['typer'] = None; import sa_pgnotify.cli"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (
@@ -91,7 +91,7 @@ def _read(leader: int) -> bytes:
         return b""
 
 
-def test_demo_tells_everything(url, monkeypatch):
+def test_demo_shows_everything(url, monkeypatch):
     """The demo shows every kind of event, values and changed names included, and a cut connection
     as a Gap; all as the page shows it."""
     screen = io.StringIO()

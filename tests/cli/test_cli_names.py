@@ -38,8 +38,8 @@ def test_names_are_printed_as_they_are(odd, engine, monkeypatch, is_terminal):
     if is_terminal:
         monkeypatch.setenv("FORCE_COLOR", "1")  # rich's own switch
     done = odd.run("check", "svc_p:Package", NO_COLOR="1")
-    for told in ("of [red]a[/red]. ", "of :smile:. "):
-        assert told in done.output, done.output
+    for reported in ("of [red]a[/red]. ", "of :smile:. "):
+        assert reported in done.output, done.output
     models = odd_models(odd)
     models.Package.create_all(engine)
     models.Other.create_all(engine)

@@ -41,7 +41,7 @@ def psql(url):
 
 
 def left(engine) -> int:
-    """How many functions, triggers and tables of ours there are."""
+    """Return how many functions, triggers and tables of sa_pgnotify there are."""
     with engine.connect() as connection:
         return connection.scalar(
             text(
@@ -133,12 +133,12 @@ def test_script_can_be_reviewed(shop):
         f"-- The trigger sa_pgnotify_{o}, if it is not as it should be" in script
         for o in ("insert", "update", "delete")
     } == {True}
-    for told in (
+    for reported in (
         "-- The head of the change log",
         "-- A slot of the change log",
         "-- The positions of the consumers.",
     ):
-        assert told in script
+        assert reported in script
 
 
 def test_script_is_written_byte_for_byte(shop, psql, engine):

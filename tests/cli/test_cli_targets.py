@@ -72,7 +72,7 @@ def refused(done) -> str:
         ("..shop:Base", "'..shop' is not the name of a module. TARGET is package.module:Base"),
     ],
 )
-def test_target_that_is_none_is_told_with_its_fix(shop, target, said):
+def test_invalid_target_is_refused_with_its_fix(shop, target, said):
     """Each way to be wrong has its own line."""
     (shop.folder / "broken_shop.py").write_text("1 / 0")
     (shop.folder / "needy_shop.py").write_text("import not_there_at_all")
@@ -144,7 +144,7 @@ def test_url_that_does_not_do(url, said, monkeypatch):
 
 @pytest.mark.parametrize("typed", [["doctor"], ["watch", "command_shop:Base"], []])
 def test_url_without_its_option_is_not_quoted(typed):
-    """Who forgets --url is told so, and the password is not in the message."""
+    """If --url is forgotten, the message says so, and does not contain the password."""
     done = CliRunner().invoke(app, [*typed, "postgresql://ann:hunter 2@127.0.0.1/shop"])
     assert done.exit_code == 2
     assert "a URL is given as --url URL" in done.stderr
@@ -162,7 +162,7 @@ def test_url_of_any_driver_does(shop, url, driver):
 
 
 def test_error_of_the_server_is_one_line(shop, engine):
-    """Of what the server says in many lines, the first is told."""
+    """Of a server error with many lines, only the first is shown."""
     assert refused(shop.run("prune", "command_shop:Base")).startswith("relation ")
     assert refused(shop.run("watch")).startswith(
         "no table of this database publishes its changes. Run metadata.create_all(engine)"

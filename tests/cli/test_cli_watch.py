@@ -1,4 +1,4 @@
-"""``watch`` tells changes to people and to pipes, and ends at once however it is ended."""
+"""``watch`` prints changes to terminals and pipes, and ends at once, however it is ended."""
 
 from __future__ import annotations
 

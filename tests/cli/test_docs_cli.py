@@ -27,7 +27,7 @@ def test_help_is_what_the_page_shows():
 
 
 def test_check_is_what_the_page_shows(shop, engine):
-    """The findings that the page shows are told in these words."""
+    """``check`` reports the findings in the words that the page shows."""
     shop.create(engine)
     run(
         engine,

@@ -1,5 +1,5 @@
-"""A consumer's work and its place are one: what is committed comes once, what is not comes again,
-however the work ends."""
+"""A consumer's work and its position are committed as one: committed changes come once, and others
+come again, however the work ends."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_an_error_of_the_commit_is_the_blocks(engine, Consumer):
 
 @pytest.mark.parametrize("ending", ["commit", "rollback", "close"])
 def test_the_block_may_not_end_the_transaction(engine, Consumer, ending):
-    """Whoever commits or rolls back within the block is told, and the position stays."""
+    """A commit or rollback within the block is an error, and the position does not move."""
     with Consumer() as consumer:
         insert(engine, 1)
         with pytest.raises(PgNotifyError, match="was ended within its block"):
@@ -103,7 +103,7 @@ def test_savepoints_are_the_programs(engine, Consumer):
 
 
 def test_a_batch_must_be_entered(engine, Consumer):
-    """Whoever iterates on without having worked through a batch is told, and has it again."""
+    """Iterating on without processing the batch is an error, and the batch comes again."""
     with Consumer() as consumer:
         insert(engine, 1)
         with pytest.raises(PgNotifyError, match="write `with batch as session:`"):
@@ -187,8 +187,8 @@ def test_stop_from_a_signal_handler(engine, Item):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("delay", [0.0, 0.001, 0.003, 0.01, 0.03, 0.1])
 def test_an_interrupt_loses_nothing(engine, Item, delay):
-    """Ctrl-C anywhere, again and again: each change is worked off once, and the consumer goes
-    on."""
+    """After Ctrl-C at any point, again and again, each change is processed once, and the consumer
+    goes on."""
     insert(engine, *range(20))
     with BlockingConsumer(engine, "c", Item, batch_size=3, start="beginning") as consumer:
         for _ in range(100):
@@ -209,7 +209,8 @@ def test_an_interrupt_loses_nothing(engine, Item, delay):
 
 
 def test_start(engine, Consumer):
-    """A new name begins where it is told; a known one goes on where it was, whatever it is told."""
+    """A new name begins where ``start`` says; a known one continues at its position, whatever
+    ``start`` says."""
     insert(engine, 1)
     with Consumer("now") as now, Consumer("beginning", start="beginning") as beginning:
         insert(engine, 2)
@@ -234,8 +235,7 @@ def test_started_once(Consumer):
 
 
 def test_a_fork_does_not_consume(engine, Item):
-    """The child of a fork is told that the consumer is its parent's, and leaves it alone, which
-    goes on."""
+    """In the child of a fork, the consumer refuses to be used. The parent's consumer goes on."""
     with BlockingConsumer(engine, "c", Item) as consumer:
         read, write = os.pipe()
         child = os.fork()
@@ -255,8 +255,8 @@ def test_a_fork_does_not_consume(engine, Item):
 
 
 def test_a_lost_connection_loses_nothing(engine, Consumer):
-    """Its backend is killed between batches, while it waits, and within a block: all is worked off
-    once."""
+    """The backend is killed between batches, during a wait and within a block: each change is
+    processed once."""
     seen = []
     with Consumer(batch_size=2) as consumer:
         for first in (0, 3, 6):
@@ -290,8 +290,8 @@ def test_two_of_one_name(engine, Consumer):
 
 
 def test_killed_again_and_again(engine, Consumer):
-    """Three of one name whose backends are killed while they work: each change is worked off
-    once."""
+    """The backends of three consumers of one name are killed while they work: each change is
+    processed once."""
     with (
         Running(Consumer(batch_size=2)),
         Running(Consumer(batch_size=2)),
@@ -306,7 +306,7 @@ def test_killed_again_and_again(engine, Consumer):
 
 
 def wait_for(engine, count):
-    """Wait until ``count`` changes have been worked off."""
+    """Wait until ``count`` changes have been processed."""
     while len(done(engine)) < count:
         pass
 
@@ -344,7 +344,7 @@ def test_arguments_that_cannot_work(engine, kind, Item):
 
 
 def test_each_loss_is_a_new_one(engine, Item):
-    """A connection that has worked is made anew soon after its loss, however many were lost
+    """After a connection that worked is lost, the consumer reconnects soon, however many were lost
     before."""
     with BlockingConsumer(engine, "c", Item) as consumer:
         for number in range(3):

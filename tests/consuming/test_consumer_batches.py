@@ -253,8 +253,8 @@ def inherited():
 
 
 def test_joined_inheritance(engine, kind):
-    """One entity is one change, told as its class; a consumer of a class passes over the others,
-    and over what is not its own alone."""
+    """A change of one entity is one event, of the entity's class. A consumer of a class skips other
+    classes, and changes of columns that only they have."""
     Base, Animal, Dog, Cat = inherited()
     Base.metadata.create_all(engine)
     with (
@@ -293,8 +293,8 @@ def test_a_column_that_came_later(engine, kind):
 
 
 def test_what_could_not_be_logged_is_a_gap(engine, kind):
-    """Where a trigger failed the write stands, its consumers are told by a Gap in its place, and
-    what follows comes."""
+    """If a trigger failed, the write stands, consumers get a Gap in the place of its changes, and
+    later changes come."""
     Item = model_of(engine)
     with consumer_of(kind, engine, "c", Item) as consumer:
         run(engine, "INSERT INTO items VALUES (1, 1)")
@@ -314,7 +314,7 @@ def test_what_could_not_be_logged_is_a_gap(engine, kind):
 
 
 def test_a_row_that_is_no_change_is_a_gap(engine, kind):
-    """What cannot be decoded is told by a Gap, and what follows comes."""
+    """A row that cannot be decoded becomes a Gap, and later changes come."""
     Item = model_of(engine)
     with consumer_of(kind, engine, "c", Item):
         pass
@@ -327,7 +327,8 @@ def test_a_row_that_is_no_change_is_a_gap(engine, kind):
 
 
 def test_a_column_of_another_type_is_a_gap(engine, kind):
-    """What was logged when a column had another type is told by a Gap, and what follows comes."""
+    """A change that was logged when a column had another type becomes a Gap, and later changes
+    come."""
     Item = model_of(engine)
     with consumer_of(kind, engine, "c", Item):
         pass

@@ -88,9 +88,9 @@ def done(engine: sa.Engine) -> set[str]:
     ],
 )
 def test_a_deploy_that_rolls(engine, before, after):
-    """While an old version works, the new one with other entities stands by, and has the place of
-    each; the old one is killed in the midst of its work, and a last version of all entities brings
-    what is left: each change was worked off once."""
+    """While an old version works, a new one with other entities stands by, and each entity has its
+    place. The old one is killed during its work, and a last version with all entities processes the
+    rest: each change is processed once."""
     made = tables(engine)
     started(engine, "worker", *[made[name] for name in before])
     with writing(engine, made) as committed:

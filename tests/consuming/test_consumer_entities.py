@@ -116,9 +116,9 @@ steps = st.lists(
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps)
 def test_any_sets_in_any_order(engine, steps):
-    """Whichever entities versions read, wherever they stop, and whatever is committed meanwhile: at
-    the end each change was worked off once, and after a seek to now none of those before. It is
-    compared with lists of what was committed and what was consumed."""
+    """Whichever entities the versions read, wherever they stop, and whatever is committed
+    meanwhile: at the end each change was processed once, and after a seek to now none of the
+    earlier ones. The test compares lists of what was committed and what was consumed."""
     t = tables(engine)
     run(engine, "DELETE FROM sa_pgnotify_consumers")
     started(engine, "p", *t.values())

@@ -1,5 +1,5 @@
-"""Changes whose work fails: which one it is, how often it has failed, and what on_error makes of
-it."""
+"""Changes that the program fails to process: which one it is, how often it has failed, and what
+on_error does about it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ def insert(engine, first, last):
 
 
 class Asked:
-    """An ``on_error`` that gives one verdict after the other, the last one for ever.
+    """An ``on_error`` that returns the given verdicts in turn, and the last one for ever.
 
-    :ivar told: what it was asked: the error's type, the identity, and how often it has failed.
+    :ivar calls: what it was called with: the error's type, the identity, and how often it has
+        failed.
     """
 
     def __init__(self, *verdicts):
         self.verdicts = list(verdicts)
-        self.told = []
+        self.calls = []
 
     def __call__(self, error, change, failures):
-        self.told.append((type(error).__name__, change.identity[0], failures))
+        self.calls.append((type(error).__name__, change.identity[0], failures))
         return self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]
 
 
@@ -48,8 +49,8 @@ def failing(*ids):
 
 @pytest.mark.parametrize("verdict", ["skip", "park"])
 def test_skip_and_park(engine, Consumer, verdict):
-    """Only what fails is passed over, each for itself; all else is worked off once and in order;
-    and what is parked is kept."""
+    """Only the changes that fail are skipped, each by itself; all others are processed once and in
+    order, and parked changes are kept."""
     asked = Asked(verdict)
     with Running(Consumer(on_error=asked), failing(2, 5, 6)) as running:
         insert(engine, 1, 6)
@@ -58,7 +59,7 @@ def test_skip_and_park(engine, Consumer, verdict):
         parked = running.consumer.parked()
     assert running.error is None
     assert done(engine) == [f"Inserted {i}" for i in (1, 3, 4, 7, 8)]
-    assert asked.told == [("LookupError", i, 1) for i in (2, 5, 6)]
+    assert asked.calls == [("LookupError", i, 1) for i in (2, 5, 6)]
     if verdict == "park":
         assert [
             (p.relation, p.operation, p.row.split("\x1f")[0], p.error, p.failures) for p in parked
@@ -74,7 +75,7 @@ def test_retry(engine, Consumer):
     with Running(Consumer(on_error=asked), failing(2)):
         insert(engine, 1, 3)
         until(lambda: len(done(engine)) == 2)
-    assert asked.told == [("LookupError", 2, failures) for failures in (1, 2, 3)]
+    assert asked.calls == [("LookupError", 2, failures) for failures in (1, 2, 3)]
     assert done(engine) == ["Inserted 1", "Inserted 3"]
 
 
@@ -92,19 +93,20 @@ def test_raise(engine, Consumer):
 
 
 def test_failures_are_counted_over_restarts(engine, Consumer):
-    """Who starts again and again, while more is committed, still knows how often the change has
-    failed; a change that was passed is forgotten, and the next one's count is its own."""
+    """If the consumer is restarted again and again while more is committed, failures of a change
+    are still counted. The count of a change that was passed is dropped, and the next change has its
+    own."""
     for failures in (1, 2, 3):
         insert(engine, failures * 10, failures * 10)
         asked = Asked("raise")
         with Running(Consumer(on_error=asked, start="beginning"), failing(10)) as running:
             running.thread.join()
-        assert asked.told == [("LookupError", 10, failures)]
+        assert asked.calls == [("LookupError", 10, failures)]
         assert consumers(engine)[0].failures == failures
     asked = Asked("skip", "raise")
     with Running(Consumer(on_error=asked), failing(10, 30)) as running:
         running.thread.join()
-    assert asked.told == [("LookupError", 10, 4), ("LookupError", 30, 1)]
+    assert asked.calls == [("LookupError", 10, 4), ("LookupError", 30, 1)]
     assert done(engine) == ["Inserted 20"]
 
 
@@ -133,7 +135,7 @@ def test_what_fails_at_the_flush_is_found(engine, Consumer):
     with Running(Consumer(on_error=asked), work):
         insert(engine, 1, 5)
         until(lambda: len(done(engine)) == 4)
-    assert asked.told == [("IntegrityError", 3, 1)]
+    assert asked.calls == [("IntegrityError", 3, 1)]
     assert done(engine) == ["1", "2", "4", "5"]
 
 
@@ -177,10 +179,10 @@ def test_a_truncate_of_several_classes_is_one_change(engine):
         __mapper_args__: ClassVar = {"polymorphic_identity": "dog"}
 
     Base.metadata.create_all(engine)
-    told, worked = [], {}
+    counts, worked = [], {}
 
     def on_error(error, change, failures):
-        told.append(failures)
+        counts.append(failures)
         return "retry" if failures < 2 else "park"
 
     def work(session, change):
@@ -198,7 +200,7 @@ def test_a_truncate_of_several_classes_is_one_change(engine):
         until(lambda: len(worked) == 2)
         until(lambda: running.consumer.parked())
         assert [parked.operation for parked in running.consumer.parked()] == ["T"]
-    assert told == [1, 2]
+    assert counts == [1, 2]
     assert list(worked) == [1, 2]
 
 
@@ -266,5 +268,5 @@ def test_a_batch_that_takes_too_long_is_divided(engine, Consumer):
     with Running(Consumer(on_error=asked), work):
         insert(engine, 1, 6)
         until(lambda: len(done(engine)) == 2)
-    assert [(identity, failures) for _, identity, failures in asked.told] == [(5, 1)]
+    assert [(identity, failures) for _, identity, failures in asked.calls] == [(5, 1)]
     assert done(engine) == ["Inserted 4", "Inserted 6"]

@@ -112,7 +112,7 @@ def _from_thread(consumer):
 
 
 def test_another_loop(engine, async_engine, Item):
-    """Who iterates in another event loop than the one it was started in is told."""
+    """Iterating in another event loop than the one it was started in is an error."""
     loop = asyncio.new_event_loop()
     consumer = AsyncConsumer(async_engine, "c", Item)
     loop.run_until_complete(consumer.start())
@@ -147,7 +147,7 @@ def test_seek_within_a_block(engine, Item):
         insert(engine, 1)
         for batch in consumer:
             with batch:
-                with pytest.raises(PgNotifyError, match="Call it behind the block"):
+                with pytest.raises(PgNotifyError, match="Call it after the block"):
                     consumer.seek("beginning")
                 seeking = threading.Thread(target=consumer.seek, args=("beginning",))
                 seeking.start()
@@ -164,7 +164,7 @@ def test_seek_within_a_tasks_block(engine, async_engine, Item):
             insert(engine, 1)
             async for batch in consumer:
                 async with batch:
-                    with pytest.raises(PgNotifyError, match="Call it behind the block"):
+                    with pytest.raises(PgNotifyError, match="Call it after the block"):
                         await consumer.seek("beginning")
                     seeking = asyncio.create_task(consumer.seek("beginning"))
                     await asyncio.sleep(0)

@@ -1,4 +1,5 @@
-"""Where a consumer is: how far behind, moved on purpose, forgotten, told of all others."""
+"""The position of a consumer: how far it is behind, how it is moved and forgotten, and the overview
+of all consumers."""
 
 from __future__ import annotations
 
@@ -49,8 +50,8 @@ def test_lag(engine, Consumer):
 
 
 def test_lag_is_of_the_oldest_that_is_not_finished(engine, Consumer):
-    """Its seconds do not count what was worked off, though a window of the log is not closed
-    yet."""
+    """The lag's seconds do not count processed changes, even if a window of the log is still
+    open."""
     with Consumer(batch_size=1) as consumer:
         insert(engine, 1, 1)
         insert(engine, 2, 2)
@@ -117,8 +118,8 @@ def test_seek_reaches_one_that_works_elsewhere(engine, Consumer):
 
 
 def test_seek_waits_for_a_batch(engine, Consumer):
-    """A batch that is being worked off ends as it began; then the consumer is where it was told to
-    be."""
+    """A batch that is being processed is committed first; then the consumer is where seek() has put
+    it."""
     with Consumer(heartbeat=0.2) as consumer:
         insert(engine, 1, 1)
         for batch in consumer:
@@ -134,7 +135,7 @@ def test_seek_waits_for_a_batch(engine, Consumer):
 
 
 def test_places_that_are_none(engine, Consumer):
-    """What is no place is refused, and who is not known."""
+    """An invalid place is refused, and so is an unknown consumer."""
     with pytest.raises(PgNotifyError, match="not known in this database"):
         Consumer().seek("now")
     with pytest.raises(PgNotifyError, match="not known in this database"):
@@ -158,7 +159,8 @@ def test_all_consumers(engine, Item, Consumer):
 
 
 def test_forget(engine, Item, Consumer):
-    """Who is forgotten begins anew; one that works then ends, and says why."""
+    """A consumer that was forgotten starts anew; one that runs at that moment ends with an
+    error."""
     with Consumer(heartbeat=0.1) as consumer:
         insert(engine, 1, 1)
         assert forget(engine, Item.metadata, "c") == 1
@@ -189,9 +191,9 @@ def test_another_number_of_parts_is_refused(engine, Item, Consumer):
 
 
 @pytest.mark.parametrize("loss", ["retention", "tables"])
-def test_a_lost_place_is_told(engine, Item, Consumer, loss):
-    """What the log has removed unread, or a log that is another one, is one Gap, in the order of
-    things; what follows comes."""
+def test_a_lost_place_is_reported_once(engine, Item, Consumer, loss):
+    """If the log has removed unread changes, or is another log, one Gap comes in its place, and
+    later changes follow."""
     with Consumer() as consumer:
         insert(engine, 1, 1)
         consume(consumer, 1)

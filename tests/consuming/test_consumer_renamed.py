@@ -25,9 +25,9 @@ def consumed(engine, source, count):
                 ]
 
 
-def test_what_waits_under_the_former_name_is_a_gap_told_once(engine):
-    """The log names tables as they were called: what a renamed one has left unread cannot be told,
-    and that is told, once."""
+def test_what_waits_under_the_former_name_is_one_gap(engine):
+    """The log names tables as they were called, so the unread changes of a renamed table cannot be
+    delivered. That is reported once."""
     before, after = table("before"), table("after")
     before.metadata.create_all(engine)
     with Consumer(engine, "a", before):
@@ -41,7 +41,7 @@ def test_what_waits_under_the_former_name_is_a_gap_told_once(engine):
 
 
 def test_a_new_name_alone_is_no_gap(engine):
-    """Where all was read, another name, or another set of tables, is nothing to tell of."""
+    """If everything was read, a rename, or another set of tables, is not reported."""
     before, after, other = table("before"), table("after"), table("other")
     before.metadata.create_all(engine)
     other.metadata.create_all(engine)

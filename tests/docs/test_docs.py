@@ -44,7 +44,7 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_page_that_lies_fails(lie, url, engine, tmp_path, monkeypatch):
-    """What runs the pages tells of each thing that can be wrong in one."""
+    """The runner of the pages reports each kind of mistake in a page."""
     text, error = LIES[lie]
     (tmp_path / "page.md").write_text(text)
     with pytest.raises(error):

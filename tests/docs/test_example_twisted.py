@@ -108,7 +108,7 @@ def test_session_of_the_how_to(url):
             "NOTIFY other",
             "INSERT INTO table1 (message) VALUES ('hello')",
             "UPDATE table1 SET message = 'hello, world'",
-            "UPDATE table1 SET message = message",  # changes nothing: the original told it
+            "UPDATE table1 SET message = message",  # changes nothing: the original published it
             "DELETE FROM table1",
             "INSERT INTO table2 (message) VALUES ('hello')",
             "UPDATE table2 SET message = 'hello, world'",
@@ -135,7 +135,7 @@ def test_session_of_the_how_to(url):
 
 
 def test_test2_is_removed_after_the_delay(url):
-    """Once it says so, test2 is told no more, and everything else is."""
+    """After the delay, test2 is called no more, and all other handlers are."""
     with example(url, *NO_DELAY) as program:
         assert program.line() == UNSUBSCRIBED
         pid = psql(
@@ -153,8 +153,8 @@ def test_test2_is_removed_after_the_delay(url):
 
 
 def test_a_lost_server_is_a_gap(url, engine):
-    """The program goes on when its connection is lost: it tells the gap, and then what is new on
-    all that it listened to, and only that."""
+    """The program goes on when its connection is lost: it shows the gap, and then new changes of
+    all that it listened to, and of nothing else."""
     with example(url, *NO_DELAY) as program:
         assert program.line() == UNSUBSCRIBED
         terminate_listener(engine)
@@ -201,10 +201,10 @@ def test_a_table_of_the_original_is_not_taken_for_ours(url, engine):
     with Program(EXAMPLES / "twisted_asyncnotify.py", address(url)) as program:
         code, printed, errors = program.end()
     assert (code, printed) == (1, [])
-    told = errors.splitlines()[-1]
-    assert told.startswith("TriggersMissing: events of table1 cannot be delivered")
-    assert "First add column id" in told
-    assert "create_all" not in told  # which has just run
+    delivered = errors.splitlines()[-1]
+    assert delivered.startswith("TriggersMissing: events of table1 cannot be delivered")
+    assert "First add column id" in delivered
+    assert "create_all" not in delivered  # which has just run
     assert "Traceback" not in errors
 
 
@@ -215,13 +215,13 @@ def test_an_engine_of_asyncio_is_refused(url):
         code, printed, errors = program.end()
     assert (code, printed) == (1, [])
     assert errors.startswith(
-        "NotifyConfigError: Listener: this engine is asyncio's. Use AsyncListener"
+        "NotifyConfigError: Listener: this is an asyncio engine. Use AsyncListener"
     )
     assert errors.count("\n") == 1
 
 
 def test_missing_triggers_end_it(url, engine):
-    """Tables that would never tell anything end the program by one clear line, not by silence."""
+    """If tables have no triggers, the program ends with one clear line, and is not just silent."""
     columns = "(id serial PRIMARY KEY, message text)"
     run(engine, f"CREATE TABLE table1 {columns}", f"CREATE TABLE table2 {columns}")
     with variant(WITHOUT_TRIGGERS, url) as program:

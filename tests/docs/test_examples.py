@@ -111,20 +111,20 @@ def imported(name: str) -> Iterator[Any]:
 
 @pytest.mark.parametrize("change", ["UPDATE orders SET status = 'paid'", "TRUNCATE orders", CUT])
 def test_old_row_does_not_come_into_the_cache_after_its_change(engine, change, monkeypatch):
-    """A reader that loads a row, then meets its change being told, and only then puts the row into
-    the cache, does not leave it there."""
+    """A reader loads a row, then its change is delivered, and then the reader puts the row into the
+    cache: the row does not stay there."""
     with imported("cache_invalidation") as example:
         example.Base.metadata.create_all(engine)
         run(engine, "INSERT INTO orders VALUES (1, 'new')")
         orders = example.Orders(engine)
-        told = threading.Event()
-        orders.listener.on()(lambda event: told.set())  # after the example's own handler
+        delivered = threading.Event()
+        orders.listener.on()(lambda event: delivered.set())  # after the example's own handler
         load = orders.load
 
         def slowly(number: int) -> str | None:
             status = load(number)
             run(engine, change)
-            assert told.wait(20)
+            assert delivered.wait(20)
             return status
 
         with orders.listener:

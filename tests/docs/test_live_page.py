@@ -109,9 +109,9 @@ def test_page_shows_orders_as_they_change(url, engine, page):
         finish(program)
 
 
-def test_page_tells_what_it_missed(url, engine, page):
-    """After the database's connection was lost, and after the program was started anew, the page
-    shows what is, and says when it cannot."""
+def test_page_shows_what_it_missed(url, engine, page):
+    """After the database's connection was lost, and after a restart of the program, the page shows
+    the current state, and says when it cannot."""
     with served(url) as (program, port):
         page.goto(f"http://127.0.0.1:{port}")
         expect(page.locator("#state")).to_have_text("live")
@@ -129,7 +129,7 @@ def test_page_tells_what_it_missed(url, engine, page):
         finish(program)
 
 
-def told(stream):
+def delivered(stream):
     """The server-sent events of a stream."""
     name = None
     for line in stream:
@@ -152,7 +152,7 @@ def test_slow_browser_is_sent_everything_again(url, engine):
             "INSERT INTO orders (customer, total, status) SELECT 'somebody', 1, 'new' FROM generate_series(1, 3)",
         )
         connection.request("GET", "/events")
-        stream = told(connection.getresponse())
+        stream = delivered(connection.getresponse())
         assert [order["id"] for order in next(stream)[1]] == [1, 2, 3]
         for number in range(400):  # 40 MB: no socket's buffer holds that
             run(

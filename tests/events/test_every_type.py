@@ -33,7 +33,7 @@ def test_every_type(engine, url, kind, declared):
         entities[table].metadata.create_all(engine)
     names = ", ".join(f'"c {name}"' for name in values)
     rows = [f"({row}, {', '.join(of[row] for of in values.values())})" for row in range(ROWS)]
-    told: dict[str, list[list[Any]]] = {table: [] for table in tables}
+    delivered: dict[str, list[list[Any]]] = {table: [] for table in tables}
     seen: list[list[dict[str, Any]]] = []
     statements = [
         [
@@ -55,13 +55,13 @@ def test_every_type(engine, url, kind, declared):
                 own = [
                     event for event in events if getattr(event, "table", None) is entity.__table__
                 ]
-                told[table].append(sorted(own, key=lambda event: event.identity))
+                delivered[table].append(sorted(own, key=lambda event: event.identity))
             seen.append(selected(kind, reader, entities["every"]))  # both tables hold the same
             assert [event for event in events if not hasattr(event, "table")] == []
     before, after, _ = seen
     for table in tables:
-        inserted, updated, deleted = told[table]
-        assert [{type(event) for event in events} for events in told[table]] == [
+        inserted, updated, deleted = delivered[table]
+        assert [{type(event) for event in events} for events in delivered[table]] == [
             {Inserted},
             {Updated},
             {Deleted},

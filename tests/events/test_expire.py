@@ -175,7 +175,7 @@ def test_an_optimistic_lock_still_finds_the_conflict(engine, version):
 
 
 def test_expire_where_a_foreign_key_is_not_mapped(engine):
-    """A relationship over a column that the class leaves out is no reason to fail."""
+    """A relationship over a column that the class leaves out does not cause an error."""
 
     class Base(DeclarativeBase):
         pass

@@ -1,5 +1,5 @@
-"""Anybody may send on our channels: whatever comes, the listener goes on, tells a Gap, and delivers
-what is real."""
+"""Anybody may send on a listener's channels. Whatever arrives, the listener goes on, reports a Gap,
+and delivers genuine events."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ FORGED = {
 
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("case", FORGED)
-def test_forged_payloads_are_told_and_survived(engine, case, Listener):
+def test_forged_payloads_are_reported_and_survived(engine, case, Listener):
     """One forged payload gives one Gap("undecodable") that stats count; the next real change
     arrives on the same connection."""
     Order = order_class(engine, ALL)

@@ -147,7 +147,7 @@ def compare(
     ]
     move = f"UPDATE {{0}} SET ({names}) = (SELECT {names} FROM {{0}} AS o WHERE o.id = mod({{0}}.id + 1, {len(rows)}))"
     seen: list[list[dict[str, Any]]] = []
-    told: dict[str, list[list[Any]]] = {table: [] for table in classes}
+    delivered: dict[str, list[list[Any]]] = {table: [] for table in classes}
     with kind.listener(reader, *classes.values()) as listener:
         for step in (inserts, [move], ["DELETE FROM {0}"]):
             run(
@@ -157,7 +157,7 @@ def compare(
             events = take(listener, len(classes) * len(rows))
             assert [event for event in events if not hasattr(event, "table")] == []
             for table, entity in classes.items():
-                told[table].append(
+                delivered[table].append(
                     sorted(
                         (e for e in events if e.table is entity.__table__), key=lambda e: e.identity
                     )
@@ -165,13 +165,13 @@ def compare(
             seen.append(selected(kind, reader, classes["plain"]))  # both tables hold the same
     before, after, _ = seen
     for table in classes:
-        assert [{type(event) for event in events} for events in told[table]] == [
+        assert [{type(event) for event in events} for events in delivered[table]] == [
             {Inserted},
             {Updated},
             {Deleted},
         ]
         found = [
-            differences(told[table][step], side, held)
+            differences(delivered[table][step], side, held)
             for step, side, held in (
                 (0, "new", before),
                 (1, "old", before),
@@ -180,7 +180,7 @@ def compare(
             )
         ]
         assert found == [{}] * 4
-        for event, old, new in zip(told[table][1], before, after):
+        for event, old, new in zip(delivered[table][1], before, after):
             assert event.changed >= {
                 name
                 for name in old

@@ -348,7 +348,7 @@ def test_a_unit_of_work_as_its_events(engine, shop):
     assert (events[0].old["state"], events[0].new["state"]) == ("new", "before")
 
 
-def test_repr_is_short_and_tells(engine, shop):
+def test_repr_is_short_and_has_the_values(engine, shop):
     """An event in a log says kind, entity, identity and values, and never a megabyte."""
     (updated,) = received(
         engine, shop.Order, "UPDATE orders SET status = repeat('x', 100000) WHERE id = 1"

@@ -54,7 +54,8 @@ KINDS = {
 
 @pytest.mark.parametrize("case", KINDS)
 def test_statements_of_several_kinds(engine, case):
-    """Whatever statement makes a change, it is told once and as what it did to the row."""
+    """Whatever statement makes a change, there is one event, and it says what happened to the
+    row."""
     Order = order_class(engine)
     run(engine, "INSERT INTO orders SELECT g, 'a' FROM generate_series(1, 3) AS g")
     statement, expected = KINDS[case]
@@ -64,7 +65,7 @@ def test_statements_of_several_kinds(engine, case):
 
 
 def test_copy(engine):
-    """Rows that COPY loads are told as inserted."""
+    """Rows that COPY loads are published as inserted."""
     Order = order_class(engine)
     run(engine, "CREATE TABLE rows_to_load AS SELECT 1")
     with Listener(engine, Order) as listener:
@@ -76,7 +77,8 @@ def test_copy(engine):
     ("action", "expected"), [("CASCADE", (Deleted, 7)), ("SET NULL", (Updated, 7))]
 )
 def test_foreign_key_actions(engine, action, expected):
-    """What a foreign key's ON DELETE does to rows of another table is told there."""
+    """What a foreign key's ON DELETE does to rows of another table is published as changes of that
+    table."""
 
     class Base(DeclarativeBase):
         pass
@@ -100,8 +102,8 @@ def test_foreign_key_actions(engine, action, expected):
 
 
 def test_partitions(engine):
-    """A row that an UPDATE moves into another partition is told as one update, a change through a
-    partitioned table as any other."""
+    """A row that an UPDATE moves into another partition is published as one update, and a change
+    through a partitioned table like any other."""
     Order = order_class(engine, ALL, postgresql_partition_by="RANGE (id)")
     run(
         engine,

@@ -348,6 +348,6 @@ def test_what_the_command_line_shows(bad_and_good):
     print_event(Console(file=out), bad)
     assert "name='n1'" in out.getvalue()
     assert f"birthday=<undecodable '{BAD}'>" in out.getvalue()
-    told = json.loads(json_line(bad))
-    assert (told["new"]["name"], "birthday" in told["new"]) == ("n1", False)
-    assert told["undecodable"]["new"]["birthday"]["text"] == BAD
+    delivered = json.loads(json_line(bad))
+    assert (delivered["new"]["name"], "birthday" in delivered["new"]) == ("n1", False)
+    assert delivered["undecodable"]["new"]["birthday"]["text"] == BAD

@@ -1,5 +1,5 @@
-"""What the benchmarks make of figures: what failed is no target met, the worst measure counts, and
-another machine is no change."""
+"""How the benchmarks judge figures: a failed run meets no target, the worst measure counts, and
+figures of another machine are comparable."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,8 +50,8 @@ def test_a_failure_of_ours_is_a_target_missed(suite):
 
 
 def test_we_are_ahead_in_a_task_as_far_as_in_its_worst_measure(suite):
-    """Who is better in one measure of a task counts, whatever the others; a floor does not, nor who
-    tells less."""
+    """A library that is better in one measure of a task counts, whatever its other measures are. A
+    floor does not count, nor does a library that delivers less."""
     bulk = suite.bulk(
         none=(1.0, None),
         libpq=(1.0, 9e9),
@@ -65,19 +65,19 @@ def test_we_are_ahead_in_a_task_as_far_as_in_its_worst_measure(suite):
 
 
 def test_another_machine_is_no_change(suite):
-    """Of two runs the ratios are compared: all of one twice as slow is no change, but for who is
-    compared with nobody."""
+    """Two runs are compared by their ratios: all figures of one twice as slow is not a change,
+    except for a figure that is compared with nothing."""
 
     def run(bulk):
         return {"tasks": {"bulk": bulk.as_json()}}
 
     before = suite.bulk(none=(1.0, None), hand_row=(3.0, 100.0), values=(1.5, 300.0))
     slower = suite.bulk(none=(2.0, None), hand_row=(6.0, 50.0), values=(3.0, 150.0))
-    told = [
+    reported = [
         (line.split()[1], line.rpartition(", ")[2])
         for _, line in suite.changes(run(before), run(slower))
     ]
-    assert told == [("none", "s"), ("hand_row", "/s")]
+    assert reported == [("none", "s"), ("hand_row", "/s")]
     worse = suite.bulk(none=(1.0, None), hand_row=(3.0, 100.0), values=(1.8, 300.0))
     ((verdict, line),) = suite.changes(run(before), run(worse))
     assert (verdict, line.split()[1], line.endswith("ratio to none")) == ("worse", "values", True)

@@ -107,7 +107,7 @@ def test_no_circles():
 
 
 def test_folders_say_what_they_are_for():
-    """The docstring of each folder is there for a reader who opens it first."""
+    """Each folder has a docstring for a reader who opens it first."""
     for folder in ARROWS:
         text = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text()))
         assert text and text.count(".") >= 2, folder

@@ -229,8 +229,8 @@ def test_life_cycle(engine, async_engine):
     asyncio.run(again())
 
 
-def test_missing_triggers_and_servers_are_told(url, engine, async_engine):
-    """start() raises what Listener's does, and leaves nothing."""
+def test_missing_triggers_and_servers_are_errors(url, engine, async_engine):
+    """start() raises the errors that Listener's does, and leaves nothing behind."""
     Order = order_class(engine)
     run(engine, "DROP TABLE orders")
 

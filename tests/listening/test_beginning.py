@@ -82,7 +82,7 @@ def test_what_went_before_is_not_missed(engine):
         assert read(consumer, 2) == ["lost_position", 3]
 
 
-def test_the_unread_is_kept_for_who_is_at_the_beginning(engine):
+def test_the_unread_is_kept_for_a_consumer_at_the_beginning(engine):
     """What a new consumer has not read is not removed because its transaction is older than others
     that were removed."""
     item = items(engine, max_size=None)
@@ -105,9 +105,9 @@ def test_the_unread_is_kept_for_who_is_at_the_beginning(engine):
         assert read(consumer, 2) == [2, 3]
 
 
-def test_what_is_removed_is_told_where_nobody_consumes(engine):
-    """Also in a log that no consumer has ever read, what a limit removes is known to be lost by
-    those who follow it."""
+def test_a_removal_is_reported_where_nobody_consumes(engine):
+    """In a log that no consumer has ever read, listeners that follow it also notice when a limit
+    removes unread changes."""
     item = items(engine, max_size=1)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         execute = execute_on(connection)

@@ -1,5 +1,5 @@
-"""AsyncListener whose calls are cancelled or broken off at any await: no event is lost, and nothing is
-left behind."""
+"""AsyncListener whose calls are cancelled or interrupted at any await: no event is lost, and
+nothing is left behind."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_cancelling_start_at_any_await(engine, async_engine):
 
 @pytest.mark.parametrize("way", ["get", "events", "async for"])
 def test_cancelling_a_consumer_loses_no_event(engine, async_engine, way):
-    """However often and wherever who takes events is cancelled, each event is taken once, in
-    order."""
+    """However often and wherever a task that takes events is cancelled, each event is taken once,
+    in order."""
     Order = order_class(engine)
     taken: list[int] = []
 
@@ -151,7 +151,7 @@ def test_stop_any_number_of_times_and_from_anywhere(engine, async_engine):
             await nothing_left(engine)
         await listener.start()
         asyncio.current_task().cancel()
-        # who gives up waiting for its end has stopped it all the same
+        # It has stopped even if the wait for its end is cancelled.
         with pytest.raises(asyncio.CancelledError):
             await listener.stop()
         assert await listener.get() is None
@@ -162,8 +162,8 @@ def test_stop_any_number_of_times_and_from_anywhere(engine, async_engine):
 
 
 def test_started_again_after_a_stop_that_nobody_awaited(engine, async_engine):
-    """start() after a mere stop() begins anew, also in the middle of the first start(), whose end
-    or cancelling is then its own affair."""
+    """start() works after a stop() that was not awaited, also in the middle of a first start(),
+    which ends or is cancelled by itself."""
 
     async def main():
         listener = AsyncListener(async_engine, "a")
@@ -233,8 +233,8 @@ def test_cancelling_a_start_that_has_failed(engine):
 
 
 def test_interrupted_at_any_await_it_is_a_lost_connection(async_engine):
-    """A question that takes too long is broken off, wherever it is, and that is a lost connection,
-    not the end of the listener."""
+    """A query that takes too long is interrupted, wherever it is. That counts as a lost connection,
+    and does not end the listener."""
     errors = errors_of(async_engine.sync_engine)
 
     async def main():
@@ -258,8 +258,8 @@ def test_interrupted_at_any_await_it_is_a_lost_connection(async_engine):
 
 
 def test_a_task_that_somebody_cancels_is_not_silence(engine, async_engine):
-    """If somebody cancels all tasks of the loop, the listener's as well, who takes events is told,
-    and the connection is closed."""
+    """If all tasks of the loop are cancelled, including the listener's, a task that takes events
+    gets an error, and the connection is closed."""
 
     async def main():
         listener = await AsyncListener(async_engine, "a").start()
@@ -276,8 +276,8 @@ def test_a_task_that_somebody_cancels_is_not_silence(engine, async_engine):
 
 @pytest.mark.parametrize("kind", ["psycopg-asyncio", "asyncpg"], indirect=True)
 def test_what_needs_nothing_else_is_delivered_at_once(engine, kind, monkeypatch):
-    """A notification goes to who waits for it in the same turn of the loop: to resume the
-    listener's task first takes as long again."""
+    """A notification reaches the waiting task in the same turn of the loop; resuming the listener's
+    task first would take twice as long."""
     resumed = []
     with kind.listener(engine, "a") as listener:
         stream = listener._receiver.stream
@@ -292,8 +292,8 @@ def test_what_needs_nothing_else_is_delivered_at_once(engine, kind, monkeypatch)
 
 
 @pytest.mark.parametrize("kind", ["psycopg-asyncio", "asyncpg"], indirect=True)
-def test_interrupted_in_a_callback_it_tells_a_gap(engine, kind, monkeypatch, caplog):
-    """What is raised in the loop's callback, between a notification and the buffer, leaves a Gap in
+def test_interrupted_in_a_callback_it_publishes_a_gap(engine, kind, monkeypatch, caplog):
+    """An exception in the loop's callback, between a notification and the buffer, leaves a Gap in
     the place of what it took."""
     caplog.set_level("CRITICAL")
     with kind.listener(engine, "a") as listener:

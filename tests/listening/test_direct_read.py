@@ -1,5 +1,5 @@
-"""The connection that is read by whoever waits for events: nothing is lost, doubled or held up by
-it, whatever falls in between."""
+"""The thread that waits for events reads the connection: nothing is lost, duplicated or delayed by
+it, whatever interrupts it."""
 
 import dis
 import gc
@@ -57,8 +57,8 @@ class At:
         self.met = False
 
     def __enter__(self):
-        # what is closed because it is garbage, as other tests' listeners, is no place of this
-        # thread's: it comes anywhere
+        # Garbage, such as listeners of other tests, may be closed anywhere, and would count as a
+        # place of this thread.
         gc.disable()
         sys.settrace(self._called)
         return self
@@ -88,7 +88,7 @@ def lent(listener) -> bool:
 
 
 @pytest.fixture
-def notify(engine):
+def notifier(engine):
     """Sends payloads on the channel a, in one transaction."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield lambda *payloads: connection.execute(
@@ -98,7 +98,7 @@ def notify(engine):
 
 
 @pytest.fixture
-def waiting(engine):
+def lent_listener(engine):
     """A listener to the channel a, for which a thread waits that reads its connection; and what
     that thread takes."""
     taken = []
@@ -112,9 +112,9 @@ def waiting(engine):
         assert not thread.is_alive()
 
 
-def test_who_waits_reads(engine, notify, monkeypatch):
-    """An event is read by the thread that waits for it: handed over from another one it would come
-    too late."""
+def test_the_waiting_thread_reads(engine, notifier, monkeypatch):
+    """An event is read by the thread that waits for it, because handing it over from another thread
+    would delay it."""
     readers = set()
     with Listener(engine, "a") as listener:
         stream = listener._receiver.stream
@@ -127,17 +127,17 @@ def test_who_waits_reads(engine, notify, monkeypatch):
         monkeypatch.setattr(
             stream, "notified", lambda notes: [Notification(*note) for note in notes]
         )
-        threading.Timer(0.1, notify, ["1"]).start()
+        threading.Timer(0.1, notifier, ["1"]).start()
         assert take(listener, 1)[0].payload == "1"
         for payload in range(2, 6):  # and without a pause after it
-            notify(payload)
+            notifier(payload)
             assert take(listener, 1)[0].payload == str(payload)
     assert readers == {threading.current_thread()}
 
 
-def test_interrupted_anywhere_it_loses_nothing(engine, notify):
-    """Wherever Ctrl-C, or whatever a signal's handler raises, meets a thread that waits for events,
-    the next call has all of them."""
+def test_interrupted_anywhere_it_loses_nothing(engine, notifier):
+    """Wherever Ctrl-C, or an exception of a signal handler, interrupts a thread that waits for
+    events, the next call gets all of them."""
 
     def interrupt() -> None:
         raise Interrupted
@@ -146,7 +146,7 @@ def test_interrupted_anywhere_it_loses_nothing(engine, notify):
         for number in count(1):
             payloads = [f"{number} first", f"{number} second"]
             wait_until(lambda: lent(listener) or listener.get(0.01))
-            notify(*payloads)
+            notifier(*payloads)
             seen = []
             with At(number, interrupt) as at:
                 try:
@@ -170,7 +170,7 @@ def test_interrupted_anywhere_it_loses_nothing(engine, notify):
 
 
 @pytest.mark.parametrize("how", ["get", "events", "run"])
-def test_interrupted_anywhere_it_loses_nothing_that_waits(engine, notify, how):
+def test_interrupted_anywhere_it_loses_nothing_that_waits(engine, notifier, how):
     """The same for what waits in the buffer, gaps too, and whichever way it is taken; each handler
     is called once for each event."""
 
@@ -200,7 +200,7 @@ def test_interrupted_anywhere_it_loses_nothing_that_waits(engine, notify, how):
     with listener:
         for number in count(1, 3):
             seen.clear()
-            notify(*range(5))
+            notifier(*range(5))
             wait_until(lambda: listener._receiver.buffer.waiting == 5)
             with At(number, interrupt) as at, suppress(Interrupted, Done):
                 taking()
@@ -208,14 +208,17 @@ def test_interrupted_anywhere_it_loses_nothing_that_waits(engine, notify, how):
                 assert at.met
                 with suppress(Done):
                     taking()
-            told = [getattr(event, "payload", "gap") for event in seen]
-            assert told == ["0", "0", "1", "1", "2", "2", "3", "3", "gap", "gap"], (number, told)
+            events_seen = [getattr(event, "payload", "gap") for event in seen]
+            assert events_seen == ["0", "0", "1", "1", "2", "2", "3", "3", "gap", "gap"], (
+                number,
+                events_seen,
+            )
             if not at.met:
                 break
         assert number > 30
 
 
-def test_real_signals_lose_nothing(engine, notify):
+def test_real_signals_lose_nothing(engine, notifier):
     """An exception that a real signal's handler raises, at any time and in the driver's C code too,
     reaches the program, and no event is lost by it: each comes once, in order."""
     last, raised, seen, is_armed = 1500, 0, [], False
@@ -228,7 +231,7 @@ def test_real_signals_lose_nothing(engine, notify):
 
     def write() -> None:
         for number in range(last):
-            notify(number)
+            notifier(number)
 
     before = signal.signal(signal.SIGALRM, interrupt)
     with Listener(engine, "a", heartbeat=60) as listener:
@@ -254,9 +257,10 @@ def test_real_signals_lose_nothing(engine, notify):
 
 
 @pytest.mark.parametrize("what", ["get", "subscribe"])
-def test_in_a_signals_handler(engine, notify, what):
-    """A handler may take events itself, or have the thread that listens take the connection back
-    and read, wherever it meets a thread that waits for events: each is told once, in order."""
+def test_in_a_signals_handler(engine, notifier, what):
+    """A signal handler may take events itself, or make the listener's thread take the connection
+    back and read, wherever it interrupts a thread that waits for events: each event is delivered
+    once, in order."""
 
     def handle() -> None:
         if what == "get":
@@ -269,7 +273,7 @@ def test_in_a_signals_handler(engine, notify, what):
         for number in count(1):
             payloads = [f"{number} first", f"{number} second", f"{number} third"]
             wait_until(lambda: lent(listener) or listener.get(0.01))
-            notify(*payloads)
+            notifier(*payloads)
             seen = []
             with At(number, handle) as at:
                 seen.append(listener.get(5))
@@ -281,49 +285,49 @@ def test_in_a_signals_handler(engine, notify, what):
         assert (listener.get(0), listener.stats.buffered) == (None, 0)
 
 
-def test_stop_in_a_signals_handler(engine, notify):
-    """stop() in a handler ends the iteration at once, wherever it meets a thread that waits for
-    events."""
+def test_stop_in_a_signals_handler(engine, notifier):
+    """stop() in a signal handler ends the iteration at once, wherever it interrupts a thread that
+    waits for events."""
     listener = Listener(engine, "a", heartbeat=60)
     for number in count(1, 3):
         with listener:
             wait_until(lambda: lent(listener) or listener.get(0.01))
-            notify(number)
+            notifier(number)
             started = time.monotonic()
             with At(number, listener.stop) as at:
-                told = listener.get(5)
+                events_seen = listener.get(5)
         if not at.met:
             break
         assert time.monotonic() - started < 1
-        assert told is None
+        assert events_seen is None
     assert number > 30
 
 
-def test_a_busy_program_is_read_for(engine, notify):
+def test_a_busy_program_is_read_for(engine, notifier):
     """What comes while the program does something else is read all the same, within a moment:
     PostgreSQL's queue must not wait for it."""
     with Listener(engine, "a", heartbeat=60) as listener:
-        threading.Timer(0.1, notify, ["1"]).start()
+        threading.Timer(0.1, notifier, ["1"]).start()
         take(listener, 1)
-        notify("2", "3")
+        notifier("2", "3")
         wait_until(lambda: listener.stats.buffered == 2)
         assert [event.payload for event in take(listener, 2)] == ["2", "3"]
 
 
-def test_stop_while_it_is_lent(waiting):
+def test_stop_while_it_is_lent(lent_listener):
     """stop() ends the iteration of a thread that reads the connection itself at once, and the
     thread that listens too."""
-    listener, _ = waiting
+    listener, _ = lent_listener
     started = time.monotonic()
     listener.stop()
     assert time.monotonic() - started < 0.2
     assert not listener._thread.is_alive()
 
 
-def test_commands_while_it_is_lent(waiting, engine):
+def test_commands_while_it_is_lent(lent_listener, engine):
     """subscribe() from another thread does not wait for an event, or the heartbeat, that would free
     the connection."""
-    listener, taken = waiting
+    listener, taken = lent_listener
     started = time.monotonic()
     listener.subscribe("b")
     listener.unsubscribe("a")
@@ -333,7 +337,7 @@ def test_commands_while_it_is_lent(waiting, engine):
     assert [event.channel for event in taken] == ["b"]
 
 
-def test_nobody_looks_while_nothing_comes(waiting, monkeypatch):
+def test_nobody_looks_while_nothing_comes(lent_listener, monkeypatch):
     """Between heartbeats, neither the thread that waits nor the one that listens wakes up."""
     looked = []
     readable = sa_pgnotify.drivers.wakeup.readable
@@ -346,15 +350,15 @@ def test_nobody_looks_while_nothing_comes(waiting, monkeypatch):
     assert looked == []
 
 
-def test_taking_turns_under_load(engine, monkeypatch, notify):
-    """Heartbeats, subscriptions, pauses of the program and bursts, all at once: each notification
-    is told once, in order."""
+def test_taking_turns_under_load(engine, monkeypatch, notifier):
+    """With heartbeats, subscriptions, pauses of the program and bursts, all at once, each
+    notification is delivered once, in order."""
     monkeypatch.setattr(sa_pgnotify.listening.direct_read, "LINGER", 0.001)
     last, over = 1500, threading.Event()
 
     def write() -> None:
         for number in range(1, last + 1):
-            notify(number)
+            notifier(number)
             if number % 7 == 0:
                 time.sleep(0.002)
 

@@ -1,5 +1,5 @@
-"""Loops that are not ours: the examples of docs/event-loops.md, the descriptor that they watch, and
-a real Twisted reactor."""
+"""Loops of other frameworks: the examples of docs/event-loops.md, the descriptor that they watch,
+and a real Twisted reactor."""
 
 import os
 import re
@@ -181,7 +181,7 @@ def test_readable_within_a_statements_rows(engine):
 
 
 def test_readable_for_what_came_before_it_was_asked_for(engine):
-    """A loop that begins to watch late is told of what waits already."""
+    """A loop that begins to watch late still sees that events wait."""
     with Listener(engine, "a") as listener:
         run(engine, "NOTIFY a, 'early'")
         wait_for_arrival(listener, 1)
@@ -190,8 +190,8 @@ def test_readable_for_what_came_before_it_was_asked_for(engine):
 
 
 def test_no_event_is_left_behind_a_quiet_descriptor(engine):
-    """However the arrival of events falls together with the look that finds none, the descriptor
-    tells of the next one."""
+    """However the arrival of an event coincides with the check that finds none, the descriptor
+    becomes readable for it."""
     taken = []
     with Listener(engine, "a") as listener:
 
@@ -209,7 +209,8 @@ def test_no_event_is_left_behind_a_quiet_descriptor(engine):
 
 
 def test_the_descriptor_outlives_the_connection(engine):
-    """It is the same after the connection was lost, and tells of the Gap."""
+    """The descriptor is the same after the connection was lost, and becomes readable for the
+    Gap."""
     with Listener(engine, "a") as listener:
         descriptor = listener.fileno()
         assert quiet(listener)
@@ -223,9 +224,9 @@ def test_the_descriptor_outlives_the_connection(engine):
         assert readable(listener)
 
 
-def test_an_error_of_the_reading_thread_is_told(engine, monkeypatch, caplog):
-    """If the reading itself fails, the descriptor is readable from then on, and whoever takes
-    events gets the error, each time."""
+def test_an_error_of_the_reading_thread_is_raised(engine, monkeypatch, caplog):
+    """If reading itself fails, the descriptor stays readable, and taking an event raises the error,
+    each time."""
     with Listener(engine, "a") as listener:
         assert quiet(listener)
         for name in ("try_single", "notified"):
@@ -238,8 +239,8 @@ def test_an_error_of_the_reading_thread_is_told(engine, monkeypatch, caplog):
 
 
 def test_before_the_start_and_after_the_end(engine):
-    """There is no descriptor before the start, -1 after the end, and a new one after the next
-    start."""
+    """Before start() there is no descriptor, after stop() it is -1, and the next start() makes a
+    new one."""
     listener = Listener(engine, "a")
     with pytest.raises(PgNotifyError, match="start"):
         listener.fileno()
@@ -256,8 +257,8 @@ def test_before_the_start_and_after_the_end(engine):
 
 
 def test_events_that_meet_the_look_that_finds_none(engine, monkeypatch):
-    """What arrives between a look that finds nothing and the bell's silence keeps the descriptor
-    readable, also for who takes one by one."""
+    """An event that arrives between a check that finds nothing and the clearing of the wake-up
+    keeps the descriptor readable, also if events are taken one by one."""
     with Listener(engine, "a") as listener:
         assert quiet(listener)
         bell = listener._taker._wakeup
@@ -275,8 +276,8 @@ def test_events_that_meet_the_look_that_finds_none(engine, monkeypatch):
 
 
 def test_started_anew_after_an_error_it_has_a_descriptor_anew(engine, monkeypatch, caplog):
-    """The descriptor of a listener that ended by an error and was started again, without a stop(),
-    tells of what comes."""
+    """If a listener ended with an error and was started again without a stop(), its descriptor
+    becomes readable for new events."""
     with Listener(engine, "a") as listener:
         assert quiet(listener)
         for name in ("try_single", "notified"):
@@ -293,7 +294,7 @@ def test_started_anew_after_an_error_it_has_a_descriptor_anew(engine, monkeypatc
 
 
 def test_many_listeners_in_one_loop(engine):
-    """One loop drives several listeners, and is told whose events they are."""
+    """One loop drives several listeners, and knows which listener has events."""
     with Listener(engine, "a") as one, Listener(engine, "b") as other:
         assert quiet(one)
         assert quiet(other)

@@ -42,16 +42,16 @@ def gap(listener, reason="reconnected") -> Gap:
 
 
 @pytest.mark.parametrize("how", ["terminate", "cut"])
-def test_a_lost_connection_is_told_before_later_events(engine, proxied, proxy, how, Listener):
-    """After a loss the listener comes back by itself, tells one Gap, and then what comes later, in
-    order."""
+def test_a_lost_connection_is_reported_before_later_events(engine, proxied, proxy, how, Listener):
+    """After a loss the listener reconnects by itself, and reports one Gap, and then later events,
+    in order."""
     Order = order_class(engine, ALL)
     with Listener(proxied, Order) as listener:
         run(engine, "INSERT INTO orders VALUES (1, 'before')")
         assert take(listener, 1)[0].identity == (1,)
         proxy.cut() if how == "cut" else terminate_listener(engine)
-        told = gap(listener)
-        assert told.since.tzinfo is not None
+        delivered = gap(listener)
+        assert delivered.since.tzinfo is not None
         run(engine, "INSERT INTO orders VALUES (2, 'after')")
         (later,) = take(listener, 1)
         assert (type(later), later.identity) == (Inserted, (2,))
@@ -62,7 +62,7 @@ def test_a_lost_connection_is_told_before_later_events(engine, proxied, proxy, h
         )
 
 
-def test_nothing_is_told_twice_and_the_gap_covers_what_is_missing(engine, proxied, proxy, Listener):
+def test_nothing_comes_twice_and_the_gap_covers_what_is_missing(engine, proxied, proxy, Listener):
     """What is written while the connection is away is covered by the Gap's `since`, and never
     delivered late."""
     Order = order_class(engine, ALL)
@@ -163,7 +163,7 @@ def test_subscribing_while_disconnected_waits_for_the_connection(engine, proxied
         assert take(listener, 1)[0].identity == (1,)
 
 
-def test_stopping_answers_who_waits_to_subscribe(proxied, proxy, Listener):
+def test_stopping_ends_a_waiting_subscribe(proxied, proxy, Listener):
     """A subscribe() that can no longer succeed raises instead of waiting for ever."""
     listener = Listener(proxied, "a").start()
     proxy.refuse()
@@ -188,8 +188,8 @@ def test_stopping_answers_who_waits_to_subscribe(proxied, proxy, Listener):
 
 
 def test_transaction_pooler_is_refused(proxied, proxy, Listener):
-    """Behind a pooler that swallows notifications start() raises, in place of a silence that looks
-    like peace."""
+    """Behind a pooler that swallows notifications, start() raises an error, instead of waiting for
+    events that never come."""
     proxy.censor_notifications = True
     import sa_pgnotify.subscription.subscribe
 
@@ -200,7 +200,7 @@ def test_transaction_pooler_is_refused(proxied, proxy, Listener):
     assert caught.value.reason == "pooler"
 
 
-def test_triggers_gone_after_a_reconnect_are_told_in_the_gap(engine, proxied, proxy, Listener):
+def test_triggers_gone_after_a_reconnect_are_named_in_the_gap(engine, proxied, proxy, Listener):
     """When the triggers were dropped while the connection was away, the Gap's detail names the
     table."""
     Order = order_class(engine, ALL)
@@ -211,8 +211,8 @@ def test_triggers_gone_after_a_reconnect_are_told_in_the_gap(engine, proxied, pr
 
 
 def test_a_creator_that_fails_once_is_asked_again(engine, url, kind):
-    """Whatever the program's own way to connect raises while the connection is away, it is asked
-    again, and a Gap tells the rest."""
+    """Whatever exception the program's creator raises while the connection is away, it is called
+    again, and a Gap covers the loss."""
     Order = order_class(engine, ALL)
     failures = []
     fickle = kind.engine(url)
@@ -264,7 +264,7 @@ def test_stop_while_a_reconnect_waits_for_its_probe(engine, proxied, proxy, List
 
 
 def test_a_fault_in_the_thread_is_not_silence(engine, monkeypatch, Listener):
-    """If the reading thread itself fails, whoever takes events gets its error."""
+    """If the reading thread fails, taking events raises its error."""
     with Listener(engine, "a") as listener:
         for name in ("try_single", "notified"):
             monkeypatch.setattr(listener._receiver.stream, name, lambda *_: 1 / 0)
@@ -275,9 +275,9 @@ def test_a_fault_in_the_thread_is_not_silence(engine, monkeypatch, Listener):
             next(iter(listener))
 
 
-def test_an_error_told_again_and_again_does_not_grow(engine, monkeypatch, Listener):
-    """Whoever asks a thousand times after the reading has failed gets the error with its one
-    traceback, not with a thousand."""
+def test_an_error_raised_again_and_again_does_not_grow(engine, monkeypatch, Listener):
+    """If events are asked for a thousand times after reading has failed, the error has one
+    traceback each time, not a thousand."""
     with Listener(engine, "a") as listener:
         for name in ("try_single", "notified"):
             monkeypatch.setattr(listener._receiver.stream, name, lambda *_: 1 / 0)

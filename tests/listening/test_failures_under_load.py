@@ -50,19 +50,19 @@ def reconcile(events: list, committed: list[int]) -> None:
     """Every committed number is delivered once, in its writer's order; what is missing lies just
     before a Gap, in one run for each writer."""
     delivered = [e.identity[0] for e in events if isinstance(e, Inserted)]
-    assert len(delivered) == len(set(delivered)), "a change was told twice"
+    assert len(delivered) == len(set(delivered)), "a change was delivered twice"
     assert set(delivered) <= set(committed), "a change was made up"
     for first in {number // 1_000_000 for number in committed}:
         mine = [n for n in committed if n // 1_000_000 == first]
         since_gap: list[int] = []
         gapped = False
         position = 0
-        for told in events:
-            if isinstance(told, Gap):
+        for received in events:
+            if isinstance(received, Gap):
                 gapped = True
-            elif told.identity[0] // 1_000_000 == first:
-                since_gap.append(told.identity[0])
-                index = mine.index(told.identity[0], position)
+            elif received.identity[0] // 1_000_000 == first:
+                since_gap.append(received.identity[0])
+                index = mine.index(received.identity[0], position)
                 assert index == position or gapped, (
                     f"{mine[position:index]} are missing and no Gap tells it"
                 )
@@ -95,8 +95,8 @@ def test_many_cuts_under_load(engine, proxied, proxy, Listener):
         for thread in writers:
             thread.join()
         run(engine, "NOTIFY end_of_test")
-        while not isinstance(told := take(listener, 1, timeout=20)[0], Notification):
-            events.append(told)
+        while not isinstance(received := take(listener, 1, timeout=20)[0], Notification):
+            events.append(received)
     assert sum(isinstance(e, Gap) for e in events) >= 10
     reconcile(events, sorted(committed[0] + committed[1]))
 

@@ -38,7 +38,7 @@ def in_child(work) -> None:
 @forks
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 def test_fork(url, engine, driver):
-    """In a child the listener refuses to be used, can be started anew, and nothing of that touches
+    """In a child the listener refuses to be used, can be started again, and none of that affects
     the parent's connection."""
     listener = Listener(create_engine(driver_url(url, driver), poolclass=NullPool), "a")
 
@@ -95,8 +95,8 @@ def test_fork_while_locks_are_held(engine):
 @forks
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 def test_fork_within_a_loop(url, engine, driver):
-    """An AsyncListener refuses in a child as well, starts anew in the child's own loop, and the
-    parent's goes on."""
+    """An AsyncListener refuses to be used in a child as well, and can be started again in the
+    child's own loop; the parent's goes on."""
     made = create_async_engine(driver_url(url, driver), poolclass=NullPool)
     listener = AsyncListener(made, "a")
 
@@ -153,10 +153,10 @@ asyncio.run(main())
 """
     with Program("-c", program, address(url, driver)) as parent:
         parent.wait_for("ended")
-        run(engine, "NOTIFY a, 'told'")
+        run(engine, "NOTIFY a, 'sent'")
         code, printed, _ = parent.end()
     assert code == 0
     (line,) = printed
-    assert "payload='told'" in line
+    assert "payload='sent'" in line
     assert line.endswith(" 0")
     sessions_end(engine)

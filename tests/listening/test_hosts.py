@@ -58,8 +58,8 @@ def finish(program) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--preload",)], ids=["forked first", "preloaded"])
 def test_gunicorn(url, engine, tmp_path, options):
-    """The program of the page: each of two workers listens and is told everything, and ends with
-    its server; none of them before."""
+    """The program of the page: each of two workers listens, gets every event, and ends with its
+    server, and neither ends before."""
     shop = SHOP.replace('"postgresql+psycopg2:///shop"', repr(address(url)))
     assert shop != SHOP
     with gunicorn(tmp_path, CONF, shop, "--workers", "2", *options) as (program, port):
@@ -76,7 +76,7 @@ import sys
 from sqlalchemy import create_engine
 from sa_pgnotify import Listener, PgNotifyError
 listener = Listener(create_engine({address!r}), "news")
-listener.on("news")(lambda notification: print("the parent was told", notification.payload, flush=True))
+listener.on("news")(lambda notification: print("the parent got", notification.payload, flush=True))
 listener.start()
 import threading
 threading.Thread(target=listener.run, daemon=True).start()
@@ -92,8 +92,8 @@ def application(environ, start_response):
 
 
 def test_gunicorn_with_a_listener_from_before_the_fork(url, engine, tmp_path):
-    """A worker that reads a preloaded listener is told what to do, may start it anew, and ends
-    without harm to the parent's."""
+    """A worker that uses a preloaded listener gets an error with the fix, may start the listener
+    again, and ends without affecting the parent's."""
     with gunicorn(tmp_path, "", BEFORE_FORK.format(address=address(url)), "--preload") as (
         program,
         port,
@@ -101,13 +101,13 @@ def test_gunicorn_with_a_listener_from_before_the_fork(url, engine, tmp_path):
         assert "before a fork" in get(port)
         assert sessions(engine) == 2
         run(engine, "NOTIFY news, 'one'")
-        program.wait_for("the parent was told one")
+        program.wait_for("the parent got one")
         assert "payload='one'" in get(port)
         program.send(signal.SIGHUP)  # workers are replaced
         program.wait_for("Booting worker")
         wait_until(lambda: sessions(engine) == 1)
         run(engine, "NOTIFY news, 'two'")
-        program.wait_for("the parent was told two")
+        program.wait_for("the parent got two")
         assert "before a fork" in get(port)
         finish(program)
     sessions_end(engine)

@@ -51,7 +51,7 @@ def test_events_carry_who_and_when(engine, Listener):
 
 
 def test_events_are_read_only(engine, Listener):
-    """Nobody who gets an event can change it for the next one."""
+    """No program that gets an event can change it for the next one."""
     _, Order, _ = order_and_item(engine, values="all")
     (inserted,) = received(engine, Order, "INSERT INTO orders VALUES (1, 'new')")
     with pytest.raises(AttributeError):
@@ -203,8 +203,8 @@ def test_stats(engine, Listener):
     assert not listener.stats.connected
 
 
-def test_overflow_is_told_in_its_place(engine, Listener):
-    """What the buffer cannot take is told by one Gap after what it could take, and later events
+def test_overflow_is_reported_in_its_place(engine, Listener):
+    """What does not fit into the buffer is covered by one Gap after what fits, and later events
     come."""
     _, Order, _ = order_and_item(engine)
     with Listener(engine, Order, "a", buffer_size=100) as listener:
@@ -305,8 +305,8 @@ def test_two_iterations_take_turns(engine, Listener):
 
 
 def test_the_programs_own_reader_of_booleans(url, kind, caplog):
-    """A program may read booleans as it likes, say as the texts t and f: a primary is no standby
-    for it, and drift is still seen."""
+    """A program may configure how booleans are read, for example as the texts t and f: a primary is
+    not taken for a standby, and drift is still found."""
     own = create_engine(url, poolclass=NullPool)
     _, Order, _ = order_and_item(own)
     run(

@@ -217,10 +217,10 @@ def test_random_losses_under_load(engine, proxied, proxy, Listener):
             time.sleep(0.05)  # that some of them fall while it reads
         for thread in writers:
             thread.join()
-        told = identities(until_end_of_log(engine, listener, end))
-    assert sorted(told) == sorted(committed), f"seed {seed}"
+        delivered = identities(until_end_of_log(engine, listener, end))
+    assert sorted(delivered) == sorted(committed), f"seed {seed}"
     for writer in range(3):
-        mine = [number for number in told if number // 1000 == writer]
+        mine = [number for number in delivered if number // 1000 == writer]
         assert mine == sorted(mine)
 
 
@@ -285,9 +285,9 @@ def test_a_slow_program_loses_nothing(engine, Listener):
         assert listener.stats.gaps == 0
 
 
-def test_what_retention_took_is_told(engine, monkeypatch, Listener):
-    """What a limit removed before a slow listener read it is told, in its place, and the rest
-    comes."""
+def test_what_retention_took_is_a_gap(engine, monkeypatch, Listener):
+    """What a limit removed before a slow listener read it becomes a Gap in its place, and later
+    events come."""
     for module in (v1_log, retention):
         monkeypatch.setattr(module, "SLOT_BITS", 2)
     Order = model(engine, max_size=1)
@@ -358,7 +358,8 @@ def test_writers_in_a_transaction_that_began_before_the_sleep(engine, Listener):
 
 
 def test_a_log_that_does_not_exist_is_refused(engine, Listener):
-    """A listener on a durable entity whose log is gone is refused, and told what to run."""
+    """A listener on a durable entity whose log is gone is refused, with a message that says what to
+    run."""
     Order = model(engine)
     run(engine, "DROP TABLE sa_pgnotify_log_2")
     with pytest.raises(ListenUnavailable, match="create_all"), Listener(engine, Order):

@@ -1,4 +1,4 @@
-"""What listeners and consumers say of themselves: one line for each change of state, none for an
+"""The states that listeners and consumers report: one line for each change of state, none for an
 event, no password; and the callback."""
 
 import logging
@@ -21,7 +21,7 @@ from sa_pgnotify.states import State, States
 
 @pytest.fixture
 def lines(caplog):
-    """The lines of the log so far, each as level, who and state."""
+    """The lines of the log so far: level, reporter and state of each."""
     caplog.set_level(logging.DEBUG, "sa_pgnotify")
     return lambda: [
         (r.levelname, *re.split(r": | in \d", r.getMessage())[:2])
@@ -43,21 +43,27 @@ def test_a_listeners_life(engine, Listener, lines):
         run(engine, "NOTIFY a")
         take(listener, 1)
     assert lines() == [(logging.getLevelName(s.level), "listener", s.state) for s in states]
-    told = [s for s in states if s.state != "reconnecting"]
-    assert [(s.state, s.missed) for s in told] == [
+    reported = [s for s in states if s.state != "reconnecting"]
+    assert [(s.state, s.missed) for s in reported] == [
         ("connected", False),
         ("lost", False),
         ("reconnected", True),
         ("stopped", False),
     ]
-    assert [s.level for s in told] == [logging.INFO, logging.WARNING, logging.WARNING, logging.INFO]
+    assert [s.level for s in reported] == [
+        logging.INFO,
+        logging.WARNING,
+        logging.WARNING,
+        logging.INFO,
+    ]
     assert all(s.seconds is not None for s in states if s.state == "reconnecting")
-    assert len(states) > len(told)
+    assert len(states) > len(reported)
 
 
 @pytest.mark.kinds(1)
 def test_a_consumers_life(engine, Item, Consumer, lines):
-    """Who works and who stands by is told once each; a lost connection and the way back too."""
+    """Working and standing by are reported once each, and so are a lost connection and the
+    reconnect."""
     states = []
     with Running(Consumer(on_state=states.append)):
         wait_until(lambda: any(s.state == "working" for s in states))
@@ -67,8 +73,8 @@ def test_a_consumers_life(engine, Item, Consumer, lines):
         wait_until(lambda: len(done(engine)) == 2)
         terminate_listener(engine)
         wait_until(lambda: [s.state for s in states].count("working") == 2)
-    told = [s.state for s in states if s.state != "reconnecting"]
-    assert told == [
+    reported = [s.state for s in states if s.state != "reconnecting"]
+    assert reported == [
         "connected",
         "working",
         "connected",
@@ -84,14 +90,14 @@ def test_a_consumers_life(engine, Item, Consumer, lines):
     assert len(lines()) == len(states)
 
 
-def test_an_overflow_is_told_when_it_begins_and_when_it_ends(engine, lines):
-    """Not for each event that does not fit."""
+def test_an_overflow_is_reported_when_it_begins_and_when_it_ends(engine, lines):
+    """There is no report for each event that does not fit."""
     with Listener(engine, "a", "b", buffer_size=4) as listener:
         run(engine, *[f"SELECT pg_notify('a', '{i}')" for i in range(20)])
         wait_until(lambda: listener.stats.received == 20)
         events = take(listener, 5)
         assert isinstance(events[-1], Gap)
-        # when it is waited for, by who reads the connection himself
+        # The taker waits here, and reads the connection itself.
         threading.Timer(0.3, run, (engine, "NOTIFY b")).start()
         take(listener, 1)
     assert [state for _, _, state in lines()] == [
@@ -112,15 +118,15 @@ def test_what_cannot_be_read_is_logged_once_a_minute(lines, monkeypatch):
     assert len(lines()) == 2
 
 
-def test_no_password_is_told(engine, caplog):
-    """An error of the driver's may quote what it was given; neither the log nor the callback has
-    the password."""
-    told = []
+def test_no_password_is_reported(engine, caplog):
+    """A driver's error may quote its arguments. Neither the log nor the callback gets the
+    password."""
+    reported = []
     mine = create_engine(engine.url.set(password="s3cret/%"))
     said = f"invalid dsn: {mine.url.render_as_string(hide_password=False).partition('@')[0]} or password={mine.url.password}"
-    States("listener", mine, told.append).report(State.RECONNECTING, said, seconds=1.0)
+    States("listener", mine, reported.append).report(State.RECONNECTING, said, seconds=1.0)
     assert (
-        str(told[0])
+        str(reported[0])
         == "listener: reconnecting in 1.0 s: invalid dsn: postgresql+psycopg2://postgres:*** or password=***"
     )
     assert "s3cret" not in caplog.text
@@ -140,7 +146,7 @@ def test_a_callback_that_fails_does_no_harm(engine, lines):
 
 
 def test_what_is_no_callback_is_refused(engine):
-    """Where it is given."""
+    """It is refused by the constructor."""
     Item = model_of(engine)
     from sa_pgnotify import Consumer
 

@@ -98,15 +98,15 @@ from sqlalchemy import create_engine
 from sa_pgnotify import Listener
 listener = Listener(create_engine({url.render_as_string(hide_password=False)!r}), "a")
 def on_signal(*_):
-    global told
-    told = time.monotonic()
+    global stopped_at
+    stopped_at = time.monotonic()
     listener.stop()
 signal.signal(signal.SIGTERM, on_signal)
 with listener:
     print("ready", flush=True)
     for event in listener:
         pass
-print("took", time.monotonic() - told)
+print("took", time.monotonic() - stopped_at)
 """
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
@@ -120,7 +120,7 @@ print("took", time.monotonic() - told)
 
 
 def test_after_a_start_that_failed(engine, Listener):
-    """Who takes events after start() has failed is told why there are none, and does not wait for
+    """Taking events after start() has failed raises the error of start(), and does not wait for
     ever."""
     _, Order, _ = order_and_item(engine)
     run(engine, "DROP TABLE orders CASCADE")

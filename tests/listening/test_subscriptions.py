@@ -76,8 +76,8 @@ def test_refused_subscriptions_change_nothing(engine, Listener):
 
 
 def test_missing_triggers_are_refused(engine, Listener):
-    """A listener that would hear nothing for ever does not start: triggers missing, disabled, or
-    the table not there."""
+    """A listener that would never get an event does not start: its triggers are missing or
+    disabled, or its table does not exist."""
     Base, Order, Item = order_and_item(engine)
     run(
         engine,
@@ -135,8 +135,8 @@ def test_other_engines_are_refused():
         Listener("postgresql://", "a")
 
 
-def test_unreachable_server_is_told(url, Listener):
-    """When there is no server, start() says so in an error of ours with the driver's as its
+def test_unreachable_server_is_an_error(url, Listener):
+    """When there is no server, start() raises a ListenUnavailable with the driver's error as its
     cause."""
     with pytest.raises(ListenUnavailable, match="cannot connect") as caught:
         Listener(create_engine(url.set(database="no_such_database")), "a").start()
@@ -282,7 +282,7 @@ def test_standby_is_refused(standby, Listener):
 
 
 def test_standby_is_one_problem_for_the_doctor(standby):
-    """It is told once, with what to do, and ends the examination of nothing else."""
+    """It is reported once, with the fix, and the rest of the examination goes on."""
     found = diagnose(create_engine(standby.url, poolclass=NullPool))
     (problem,) = [finding for finding in found if finding.severity == "problem"]
     assert (problem.subject, problem.fix) == ("listening", "Connect to the primary.")

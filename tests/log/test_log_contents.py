@@ -109,7 +109,8 @@ def test_a_wide_table(engine):
 
 
 def test_savepoints(engine):
-    """What was rolled back to a savepoint is not told; what was released is."""
+    """Changes that were rolled back to a savepoint are not published; those of a released savepoint
+    are."""
     Order = durable_orders(engine)
     events = received_from_log(
         engine, Order, WRITES[0], "SAVEPOINT a", "INSERT INTO orders VALUES (2)", "ROLLBACK TO a", "INSERT INTO orders VALUES (3)",
@@ -202,8 +203,8 @@ def test_databases_of_other_encodings(encoded, length):
 @pytest.mark.parametrize("encoded", ["SQL_ASCII"], indirect=True)
 @pytest.mark.parametrize("length", [1, 9000])
 def test_bytes_that_are_no_text(encoded, length):
-    """A database without an encoding holds bytes that are no UTF-8: the write succeeds, and the
-    change is told or a Gap is."""
+    """A database without an encoding holds bytes that are not valid UTF-8: the write succeeds, and
+    the change is published or a Gap is."""
     Order = durable_orders(encoded)
     insert = f"INSERT INTO orders VALUES (1, repeat(E'\\xff\\xe9', {length}))"
     with end_of_log(encoded) as end, Listener(encoded, Order, end) as listener:

@@ -28,8 +28,8 @@ INSERT = "INSERT INTO orders (status) VALUES ('new')"
 
 
 def test_second_create_all_changes_and_locks_nothing(engine):
-    """When all is in place, create_all waits for nobody, not even for who holds the strongest locks
-    on table and log."""
+    """When everything is installed, create_all waits for no session, not even for one that holds
+    the strongest locks on table and log."""
     metadata = durable_tables()
     metadata.create_all(engine)
     before = objects(engine)
@@ -131,8 +131,8 @@ def test_a_script_by_create_mock_engine(engine, alone):
 
 
 def test_switching_durable_off_and_on(engine):
-    """create_all follows the switch both ways; a listener that runs is told by a Gap, and goes on
-    with what comes then."""
+    """create_all follows the switch both ways; a running listener gets a Gap, and goes on with
+    later changes."""
     durable, plain = durable_tables(), durable_tables(NotifySpec(values="all"))
     durable.create_all(engine)
     with Listener(engine, durable) as listener:
@@ -148,9 +148,9 @@ def test_switching_durable_off_and_on(engine):
             assert (type(event), event.position is not None) == (Inserted, is_durable)
 
 
-def test_dropping_and_making_anew_is_told(engine):
-    """A listener whose table and log are dropped and made anew is told, and goes on with the new
-    ones."""
+def test_dropping_and_creating_again_is_a_gap(engine):
+    """If the table and its log are dropped and created again, a listener gets a Gap, and goes on
+    with the new ones."""
     metadata = durable_tables()
     metadata.create_all(engine)
     with Listener(engine, metadata, heartbeat=60) as listener:

@@ -1,5 +1,5 @@
-"""Writers of durable tables wait for nobody and depend on nobody, whatever is done to the change
-log meanwhile."""
+"""Writers of durable tables never wait for another session, whatever is done to the change log
+meanwhile."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""No write fails because its changes go into the log, whoever writes and whatever has become of the
-log."""
+"""No write fails because its changes go into the log, whichever role writes, and whatever state the
+log is in."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_a_writer_without_a_right_on_the_log(engine, stranger, when):
 
 
 def test_a_stranger_cannot_forge_changes(engine, stranger):
-    """A role that may make triggers on a table of its own cannot have them run our function, which
-    has its owner's rights."""
+    """A role that may create triggers on a table of its own cannot make them run the log's
+    function, which has its owner's rights."""
     durable_orders(engine)
     run(engine, f"CREATE SCHEMA AUTHORIZATION {stranger}")
     mine = f"{stranger}.orders"
@@ -60,8 +60,8 @@ def test_a_stranger_cannot_forge_changes(engine, stranger):
     "when", [None, lambda old, new: sa.func.coalesce(new.amount, old.amount, 0) + 0 >= 0]
 )
 def test_nothing_of_the_writers_is_run_with_the_owners_rights(engine, stranger, when):
-    """Temporary tables, functions and operators that a writer names as ours are not what the
-    function, or a condition, means."""
+    """Temporary tables, functions and operators of a writer are not used by the function or by a
+    condition, whatever their names are."""
     Order = durable_orders(engine, NotifySpec(values="all", durable=True, when=when))
     run(
         engine,
@@ -148,7 +148,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("same_session", [True, False], ids=["one session", "sessions"])
 def test_a_damaged_log(engine, damage, same_session):
-    """Whatever has become of the log, writes succeed; who wrote is warned."""
+    """Whatever state the log is in, writes succeed, and the writer gets a warning."""
     durable_orders(engine)
     run(engine, WRITES[0], WRITES[1])
     with engine.connect() as connection:
@@ -163,7 +163,7 @@ def test_a_damaged_log(engine, damage, same_session):
 
 
 def test_a_function_whose_owner_may_not_use_the_log(engine, stranger):
-    """Where the function's owner has lost his rights on the log, writes succeed."""
+    """If the function's owner has lost its rights on the log, writes succeed."""
     durable_orders(engine)
     run(
         engine,
@@ -176,8 +176,8 @@ def test_a_function_whose_owner_may_not_use_the_log(engine, stranger):
 
 
 def test_a_sequence_behind_its_rows(engine):
-    """After a restore that lost the sequence's value, concurrent writes take numbers behind those
-    that are there, and all is told."""
+    """After a restore that lost the sequence's value, concurrent writes take numbers after the
+    existing ones, and all changes are delivered."""
     Order = durable_orders(engine)
     run(engine, "INSERT INTO orders SELECT g, repeat('x', 7000) FROM generate_series(1, 30) AS g")
     run(engine, "ALTER SEQUENCE sa_pgnotify_log_id_seq RESTART WITH 20")

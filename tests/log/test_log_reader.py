@@ -83,20 +83,20 @@ def chunks_of(draw) -> list[Chunk]:
 def test_batches_are_cut_between_transactions(made, size):
     """All comes once and in order; no batch is greater than asked for; one that ends within a
     transaction has nothing else in it; and each transaction begins once and ends once."""
-    waiting, reached, told, flags = deque(made), START, [], {}
+    waiting, reached, delivered, flags = deque(made), START, [], {}
     whole = [event for chunk in made for event in chunk.events]
     while waiting:
         taken = cut(waiting, size)
         events = [event for chunk in taken for event in chunk.events]
         assert 0 < len(events) <= size
-        told += events
+        delivered += events
         parts = list(transactions(taken, reached))
         assert [event for part in parts for event in part.changes] == events
         assert all(part.ends for part in parts) or len(parts) == 1
         for part in parts:
             flags.setdefault(part.transaction_id, []).append((part.begins, part.ends))
         reached = taken[-1].after
-    assert told == whole
+    assert delivered == whole
     for parts in flags.values():
         assert [begins for begins, _ in parts] == [True] + [False] * (len(parts) - 1)
         assert [ends for _, ends in parts] == [False] * (len(parts) - 1) + [True]
@@ -164,7 +164,7 @@ class Writer:
 
 
 def changes(row: LogRow) -> list[tuple[str, int, int]]:
-    """What a row of the log tells: table, id and new value."""
+    """Return the changes of a row of the log: table, id and new value."""
     made = []
     for change in row.text.split(RS):
         fields = change.split(US)
@@ -175,17 +175,17 @@ def changes(row: LogRow) -> list[tuple[str, int, int]]:
 
 
 class Reading:
-    """A reader that forgets all but its place at random, and also within rows, and what it has
-    read.
+    """A reader that forgets everything but its position at random moments, also within rows, and
+    what it has read.
 
-    :ivar told: transaction ids and changes, in order.
+    :ivar returned: transaction ids and changes, in order.
     """
 
     def __init__(self, connection: Connection, chance: random.Random, relations: list[str]) -> None:
         self.execute = execute_on(connection)
         self.chance, self.relations = chance, relations
         self.reader = LogReader(NAMES, relations, START)
-        self.told: list[tuple[int, tuple[str, int, int]]] = []
+        self.returned: list[tuple[int, tuple[str, int, int]]] = []
 
     def page(self) -> bool:
         rows = self.reader.read(self.execute)
@@ -193,7 +193,7 @@ class Reading:
         for row in rows:
             here = changes(row)
             taken = self.chance.randint(1, len(here)) if self.chance.random() < 0.2 else len(here)
-            self.told += [(row.xid, change) for change in here[:taken]]
+            self.returned += [(row.xid, change) for change in here[:taken]]
             if taken < len(here) or self.chance.random() < 0.2:
                 self.reader = LogReader(NAMES, self.relations, row.after_change(taken - 1))
                 break
@@ -228,7 +228,7 @@ def test_every_committed_change_is_read_once(engine, monkeypatch, seed):
         reading = Reading(connection, chance, names)
         while reading.page():
             pass
-        reading.told.clear()
+        reading.returned.clear()
         for _ in range(250):
             value += 1
             writer = chance.choice(writers)
@@ -255,16 +255,16 @@ def test_every_committed_change_is_read_once(engine, monkeypatch, seed):
             writer.connection.close()
         while reading.page():
             pass
-    told = [change for _, change in reading.told]
-    assert len(told) == len(set(told))
-    assert set(told) == set(committed)
-    pieces = [xid for xid, _ in groupby(xid for xid, _ in reading.told)]
+    delivered = [change for _, change in reading.returned]
+    assert len(delivered) == len(set(delivered))
+    assert set(delivered) == set(committed)
+    pieces = [xid for xid, _ in groupby(xid for xid, _ in reading.returned)]
     assert len(pieces) == len(set(pieces)), "a transaction is in several pieces"
     for xid in pieces:
-        order = [n for at, (_, _, n) in reading.told if at == xid]
+        order = [n for at, (_, _, n) in reading.returned if at == xid]
         assert order == sorted(order)
     for row in range(5):
-        order = [n for table, identity, n in told if (table, identity) == ("shared", row)]
+        order = [n for table, identity, n in delivered if (table, identity) == ("shared", row)]
         assert order == [
             n for table, identity, n in committed if (table, identity) == ("shared", row)
         ]
@@ -276,12 +276,12 @@ def read_all(reader: LogReader, connection: Connection) -> Iterator[Any]:
 
 
 @pytest.fixture
-def reading(engine) -> Iterator[Connection]:
+def reader_connection(engine) -> Iterator[Connection]:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection
 
 
-def test_a_long_transaction_stalls_nobody(engine, reading):
+def test_a_long_transaction_stalls_nobody(engine, reader_connection):
     """What is committed is read at once, though an older transaction is still open; that one's
     changes come when it commits."""
     model_of(engine)
@@ -289,17 +289,17 @@ def test_a_long_transaction_stalls_nobody(engine, reading):
     with engine.connect() as slow:
         slow.execute(text("INSERT INTO items VALUES (1, 1)"))
         run(engine, "INSERT INTO items VALUES (2, 2)")
-        assert [changes(row) for row in read_all(reader, reading)] == [[("items", 2, 2)]]
+        assert [changes(row) for row in read_all(reader, reader_connection)] == [[("items", 2, 2)]]
         run(engine, "INSERT INTO items VALUES (3, 3)")
-        assert [changes(row) for row in read_all(reader, reading)] == [[("items", 3, 3)]]
+        assert [changes(row) for row in read_all(reader, reader_connection)] == [[("items", 3, 3)]]
         slow.commit()
-    assert [changes(row) for row in read_all(reader, reading)] == [[("items", 1, 1)]]
+    assert [changes(row) for row in read_all(reader, reader_connection)] == [[("items", 1, 1)]]
 
 
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("rows", range(1, 12))
 @pytest.mark.parametrize("transactions", [1, 3])
-def test_a_window_of_any_length_ends(engine, reading, monkeypatch, rows, transactions):
+def test_a_window_of_any_length_ends(engine, reader_connection, monkeypatch, rows, transactions):
     """Also one that fills its last page exactly is read, closed, and followed by the next one."""
     monkeypatch.setattr(sa_pgnotify.log.reader, "PAGE", 3)
     model_of(engine)
@@ -314,7 +314,7 @@ def test_a_window_of_any_length_ends(engine, reading, monkeypatch, rows, transac
                     for change in wanted[part * rows : (part + 1) * rows]
                 ],
             )
-        assert [changes(row) for row in read_all(reader, reading)] == wanted
+        assert [changes(row) for row in read_all(reader, reader_connection)] == wanted
         assert reader.position.target is None
 
 
@@ -323,7 +323,7 @@ def test_a_window_of_any_length_ends(engine, reading, monkeypatch, rows, transac
 )
 @pytest.mark.parametrize("restarts", [False, True])
 def test_other_tables_count_from_the_next_window_on(
-    engine, reading, monkeypatch, relations, restarts
+    engine, reader_connection, monkeypatch, relations, restarts
 ):
     """In whose order a window was begun, in that it is ended: a table more or less in the middle
     doubles nothing and loses nothing."""
@@ -331,7 +331,7 @@ def test_other_tables_count_from_the_next_window_on(
     tables(engine)
     before, after = ([f"public.{name}" for name in names] for names in relations)
     reader = LogReader(NAMES, before, START)
-    list(read_all(reader, reading))
+    list(read_all(reader, reader_connection))
     with engine.connect() as one, engine.connect() as other:
         one.execute(text("INSERT INTO items VALUES (1, 1)"))
         for i in range(2, 6):
@@ -339,34 +339,36 @@ def test_other_tables_count_from_the_next_window_on(
         one.execute(text("UPDATE shared SET n = 9 WHERE id = 1"))
         other.commit()
         one.commit()
-    told = [change for row in reader.read(execute_on(reading)) for change in changes(row)]
+    delivered = [
+        change for row in reader.read(execute_on(reader_connection)) for change in changes(row)
+    ]
     if restarts:
         reader = LogReader(NAMES, after, reader.position)
     else:
         reader.relations = after
-    told += [change for row in read_all(reader, reading) for change in changes(row)]
-    assert sorted(change for change in told if change[0] == "items") == [
+    delivered += [change for row in read_all(reader, reader_connection) for change in changes(row)]
+    assert sorted(change for change in delivered if change[0] == "items") == [
         ("items", i, i) for i in range(1, 6)
     ]
     run(engine, "UPDATE shared SET n = 10 WHERE id = 1")
-    assert [changes(row) for row in read_all(reader, reading)] == (
+    assert [changes(row) for row in read_all(reader, reader_connection)] == (
         [[("shared", 1, 10)]] if "public.shared" in after else []
     )
 
 
-def test_what_was_removed_of_a_window_is_missed(engine, reading, monkeypatch):
+def test_what_was_removed_of_a_window_is_missed(engine, reader_connection, monkeypatch):
     """A reader that comes back in the middle of a window of which nothing is left knows that
     something was lost."""
     monkeypatch.setattr(sa_pgnotify.log.reader, "PAGE", 2)
     model_of(engine)
     run(engine, f"INSERT INTO {NAMES.head} (id, removed) VALUES (0, 0)")
     reader = LogReader(NAMES, ["public.items"], START)
-    list(read_all(reader, reading))
+    list(read_all(reader, reader_connection))
     for i in range(6):
         run(engine, f"INSERT INTO items VALUES ({i}, {i})")
-    rows = reader.read(execute_on(reading))
-    newest = reading.scalar(text(f"SELECT max(xid) FROM {NAMES.slots[0]}"))
+    rows = reader.read(execute_on(reader_connection))
+    newest = reader_connection.scalar(text(f"SELECT max(xid) FROM {NAMES.slots[0]}"))
     run(engine, f"UPDATE {NAMES.head} SET removed = {newest}", f"TRUNCATE {NAMES.slots[0]}")
     again = LogReader(NAMES, ["public.items"], rows[0].after)
-    assert not list(read_all(again, reading))
+    assert not list(read_all(again, reader_connection))
     assert again.lost == newest

@@ -1,5 +1,5 @@
-"""What the state of the log says of consumers, transactions and sizes, and what becomes of a log that
-was restored."""
+"""What the state of the log says about consumers, transactions and sizes, and what happens to a log
+that was restored."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_state_names_a_dead_consumer(engine):
 
 
 def test_the_state_says_that_nobody_consumes(engine):
-    """Where nobody consumes, that is said."""
+    """Without a consumer, the state says so."""
     table = orders_table(engine)
     write(engine, 13)
     state = prune(engine, table.metadata)
@@ -120,9 +120,9 @@ def test_sizes_stay_bounded(engine, monkeypatch):
 
 
 def test_a_restored_log(engine):
-    """In a database that was restored elsewhere, the consumer is told that its place is lost, and
-    gets what is written from then on: not what the log brought along, neither now nor when
-    transaction ids come to where they were."""
+    """In a database that was restored on another server, the consumer gets a Gap because its
+    position is lost, and then what is written from then on. It never gets the rows that were
+    restored, also not when transaction ids reach theirs."""
     table = orders_table(engine)
     register(engine, "a", table)
     write(engine, 3)
@@ -156,8 +156,8 @@ def test_what_is_of_another_server_is_not_new(engine):
 
 
 def test_slots_that_were_made_anew(engine):
-    """Where the slots were dropped and made anew, the consumer is told that its place is lost, and
-    goes on."""
+    """If the slots were dropped and created again, the consumer gets a Gap because its position is
+    lost, and goes on."""
     table = orders_table(engine)
     register(engine, "a", table)
     write(engine, 3)

@@ -103,12 +103,12 @@ def test_marking_adds_the_log(engine, form: Callable[[], sa.MetaData]):
 
 
 def test_what_is_not_durable_adds_none(engine):
-    """Without a durable marking there is no log."""
+    """Without a durable marking, the MetaData gets no log."""
     metadata = durable_tables(NotifySpec())
     assert metadata.tables.keys() == {"orders"}
 
 
-def test_a_class_of_two_durable_tables_is_told_once_per_change(engine):
+def test_a_class_of_two_durable_tables_has_one_event_per_change(engine):
     """Joined inheritance over a log: one entity inserted is one event, an UPDATE of the child's
     table has its class."""
     metadata = joined()
@@ -160,7 +160,7 @@ def test_other_settings_after_the_first_table_are_refused(options: dict[str, Any
 
 
 def test_a_metadata_with_a_schema(engine):
-    """The log is in the schema of its MetaData, unless it is told otherwise."""
+    """The log is in the schema of its MetaData, unless ChangeLog names another one."""
     run(engine, "CREATE SCHEMA shop")
     metadata = durable_tables(metadata=sa.MetaData(schema="shop"))
     metadata.create_all(engine)

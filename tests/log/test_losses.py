@@ -24,8 +24,7 @@ OID = "'sa_pgnotify_log'::regclass::oid"
 
 
 class Loss:
-    """A transaction whose trigger finds no slot that it can write to; it does what the trigger does
-    then."""
+    """A transaction whose trigger finds no slot to write to, and does what it does then."""
 
     def __init__(self, engine: sa.Engine, *, locks: bool = True) -> None:
         self.connection = engine.connect()
@@ -66,7 +65,7 @@ def other(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @pytest.mark.parametrize("locks", [True, False], ids=["lock", "no lock"])
-def test_a_listener_is_told_twice(engine, Item, locks):
+def test_a_listener_gets_two_gaps(engine, Item, locks):
     """At its heartbeat while the transaction is open, and when that has ended, also where it could
     not take the lock."""
     with Listener(engine, Item, heartbeat=0.1) as listener:
@@ -82,9 +81,9 @@ def test_a_listener_is_told_twice(engine, Item, locks):
     }
 
 
-def test_the_lock_tells_the_end_though_another_transaction_is_open(engine, Item, other):
-    """The end is reported at once, and does not wait for whatever else is open; when that has
-    ended, too, it is certain, and told again."""
+def test_the_lock_shows_the_end_though_another_transaction_is_open(engine, Item, other):
+    """The end is reported at once, and does not wait for other open transactions. When these have
+    ended too, it is certain, and is reported again."""
     with Listener(engine, Item, heartbeat=0.1) as listener:
         loss = Loss(engine)
         take(listener, 1)
@@ -96,7 +95,7 @@ def test_the_lock_tells_the_end_though_another_transaction_is_open(engine, Item,
         assert listener.get(0.5) is None
 
 
-def test_a_ring_tells_it_at_once(engine, Item):
+def test_a_ring_reports_it_at_once(engine, Item):
     """A reader that sleeps does not wait for its heartbeat."""
     heard = Heard()
     with (
@@ -110,8 +109,8 @@ def test_a_ring_tells_it_at_once(engine, Item):
 
 
 def test_a_consumer_that_is_down_hears_of_it_later_and_once(engine, Item):
-    """What was lost while it did not run is a Gap when it comes; when that was committed with its
-    position, it is not told again."""
+    """A consumer that was down gets a Gap for the loss when it starts. Once that is committed with
+    its position, it is not reported again."""
     with Consumer(engine, "c", Item):
         pass
     Loss(engine).end()
@@ -131,8 +130,8 @@ def test_a_consumer_that_is_down_hears_of_it_later_and_once(engine, Item):
 
 
 def test_one_that_ends_before_the_transaction_hears_of_it_again(engine, Item):
-    """A Gap for a transaction that is still open is not all: who has gone by the time it is
-    committed gets another one."""
+    """A Gap for an open transaction is not the last one: a consumer that has ended by the time of
+    the commit gets another one."""
     heard = Heard()
     with Running(Consumer(engine, "c", Item, heartbeat=0.1), heard):
         loss = Loss(engine)
@@ -144,7 +143,7 @@ def test_one_that_ends_before_the_transaction_hears_of_it_again(engine, Item):
 
 
 def test_one_that_begins_while_the_transaction_is_open(engine, Item):
-    """A reader that begins when the change has been made, and not been committed, hears of it."""
+    """A reader that starts after the change and before its commit gets a Gap."""
     loss = Loss(engine)
     heard = Heard()
     with Consumer(engine, "late", Item):
@@ -178,8 +177,8 @@ def test_a_write_while_all_slots_are_locked(engine, Item):
 
 @pytest.mark.parametrize("lost", ["write", "retention"])
 def test_a_gap_that_was_not_worked_off_comes_again(engine, Item, lost):
-    """A Gap that was read, and whose batch was not committed when the connection broke, is not
-    forgotten."""
+    """A Gap that was read, but whose batch was not committed before the connection broke, comes
+    again."""
     found: list[str] = []
     with Consumer(engine, "c", Item, heartbeat=0.2) as consumer:
         if lost == "write":
@@ -208,8 +207,8 @@ def test_a_gap_that_was_not_worked_off_comes_again(engine, Item, lost):
 
 
 def test_a_role_that_may_not_read_the_sequence(engine, admin, Item):
-    """It reads the log all the same, and its state says once what it does not notice, and the right
-    that it needs."""
+    """The consumer reads the log nevertheless, and its state says once what goes unnoticed, and
+    which right it needs."""
     name = f"stranger_{uuid.uuid4().hex[:8]}"
     run(admin, f"CREATE ROLE {name}")
     run(engine, f"GRANT SELECT, INSERT, UPDATE ON {', '.join(TABLES)}, items TO {name}")

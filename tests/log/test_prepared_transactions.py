@@ -54,7 +54,7 @@ def test_nobody_is_rung_while_nobody_sleeps(engine, url):
 
 @pytest.fixture(scope="module")
 def two_phase():
-    """An engine on a server that takes prepared transactions."""
+    """An engine on a server that allows prepared transactions."""
     with data_folder() as data, Server(data) as server:
         server.hurry()
         with server.engine.connect() as connection:
@@ -65,7 +65,7 @@ def two_phase():
 
 
 @pytest.fixture
-def prepared(two_phase):
+def two_phase_orders(two_phase):
     """The same, with a durable class whose table is there."""
     Order = durable_orders(two_phase)
     yield two_phase, Order
@@ -81,10 +81,10 @@ def write_prepared(engine: sa.Engine, *statements: str) -> None:
     connection.close()
 
 
-def test_two_phase_commit(prepared):
+def test_two_phase_commit(two_phase_orders):
     """While nobody sleeps a transaction can be prepared as before; its changes are consumed when it
     is committed, and only then."""
-    engine, Order = prepared
+    engine, Order = two_phase_orders
     with Consumer(engine, "billing", Order) as consumer:
         pass
     write_prepared(engine, *WRITES)
@@ -103,10 +103,10 @@ def test_two_phase_commit(prepared):
 
 
 @pytest.mark.parametrize("off", [True, False])
-def test_two_phase_commit_while_a_reader_sleeps(prepared, off):
+def test_two_phase_commit_while_a_reader_sleeps(two_phase_orders, off):
     """While a reader sleeps, PREPARE works in a session that has turned the doorbell off; the
     change is found at the heartbeat."""
-    engine, Order = prepared
+    engine, Order = two_phase_orders
     with Listener(engine, Order, heartbeat=0.3) as listener:
         sleepers(engine)
         if not off:

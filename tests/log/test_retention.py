@@ -1,5 +1,5 @@
-"""What goes from the change log, when, and who is told: nothing that is still to be read, unless a
-limit says so; and nobody waits."""
+"""What is removed from the change log, when, and how it is reported: no unread change, unless a
+limit says so; and no session waits."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def test_forgetting_a_consumer_lets_go(engine):
 
 @pytest.mark.parametrize("lock", ["ACCESS SHARE", "ROW EXCLUSIVE"], ids=["reader", "writer"])
 def test_nobody_waits(engine, lock):
-    """A slot that somebody reads or writes just now is left for the next time, and nobody waits;
-    the others are emptied."""
+    """A slot that another session reads or writes at the moment is left for the next time, without
+    waiting; the others are emptied."""
     table = orders_table(engine)
     register(engine, "a", table)
     write(engine, 9)
@@ -161,8 +161,8 @@ def test_within_the_limits_nothing_goes(engine):
     assert identities(consume(engine, "late", table, 9)) == list(range(1, 10))
 
 
-def test_a_listener_that_is_late_is_told_without_any_consumer(engine):
-    """Where only listeners read the log, what a limit takes from them is told as well."""
+def test_a_listener_that_is_late_gets_a_gap_without_any_consumer(engine):
+    """If only listeners read the log, changes that a limit takes from them are reported as well."""
     table = orders_table(engine, max_size=1)
     with end_of_log(engine) as end, Listener(engine, table, end, buffer_size=1) as listener:
         write(engine, 1)

@@ -45,8 +45,8 @@ CONDITIONS = {
 
 @pytest.mark.parametrize(("when", "expected"), CONDITIONS.values(), ids=CONDITIONS.keys())
 def test_when(engine, when, expected):
-    """Changes are told for which the condition is true, not false or NULL; the row that is absent
-    is all NULL; TRUNCATE always is."""
+    """Changes are published if the condition is true, and not if it is false or NULL. The absent
+    row is all NULL. TRUNCATE is always published."""
     Order = installed(engine, NotifySpec(when=when, values=("qty",)))
     updates = [f"UPDATE orders SET qty = {qty}" for qty in ("2", "1", "NULL")]
     *events, last = received(engine, Order, FOUR[0], *updates, *FOUR[2:])

@@ -24,7 +24,7 @@ def key() -> sa.Column:
 
 
 class Untouchable(dict):
-    """A program's own dict: whoever writes into it fails the test."""
+    """A program's own dict: writing into it fails the test."""
 
     def _refuse(self, *_: object, **__: object) -> None:
         raise AssertionError("the program's own dict was written to")

@@ -192,13 +192,13 @@ def test_a_directive_declares_for_each_class(engine):
         @declared_attr.directive
         def __notify__(cls):
             return NotifySpec(
-                values=cls.told, when=lambda old, new: sa.or_(new.v.is_(None), new.v != "x")
+                values=cls.published, when=lambda old, new: sa.or_(new.v.is_(None), new.v != "x")
             )
 
     class A(Mixin, Base):
         __tablename__ = "a"
         __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "A"}
-        told = ("v",)
+        published = ("v",)
         id: Mapped[int] = mapped_column(primary_key=True)
         kind: Mapped[str]
         v: Mapped[str]
@@ -214,7 +214,7 @@ def test_a_directive_declares_for_each_class(engine):
     with pytest.raises(
         NotifyConfigError, match="C: A marked the table 'a', which they share, with other options"
     ):
-        type("C", (A,), {"__mapper_args__": {"polymorphic_identity": "C"}, "told": ()})
+        type("C", (A,), {"__mapper_args__": {"polymorphic_identity": "C"}, "published": ()})
 
 
 @pytest.mark.filterwarnings("ignore:This declarative base already contains a class")
@@ -287,8 +287,8 @@ def test_what_marked_a_table_does_not_keep_it_alive():
 
 
 def test_a_core_table_defined_again():
-    """A Table given anew columns (extend_existing) may be marked anew; without them, the
-    contradiction stays an error."""
+    """A Table that gets new columns (extend_existing) may be marked again; without them, the
+    contradiction remains an error."""
     metadata = sa.MetaData()
     for spec in (
         NotifySpec(when=lambda old, new: new.id > 1),

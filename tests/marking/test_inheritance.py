@@ -148,8 +148,8 @@ def test_listening_to_a_class_leaves_out_parents_and_siblings(engine, Base, mark
 
 
 def test_updates_of_a_marked_child_only(engine, Base):
-    """Where only a child is marked, updates of its rows in its parent's table are told, those of
-    its siblings are not."""
+    """If only a child is marked, updates of its rows in its parent's table are published, and those
+    of its siblings are not."""
     Person, Engineer, Manager, _Chief = joined(Base, ("Engineer",))
     Base.metadata.create_all(engine)
     with Session(engine) as session:
@@ -169,8 +169,8 @@ def test_updates_of_a_marked_child_only(engine, Base):
 
 
 def test_child_opts_out(engine, Base):
-    """A child with __notify__ = None is silent in all its tables, while its parent and siblings
-    tell."""
+    """A child with __notify__ = None publishes nothing in any of its tables, while its parent and
+    siblings do."""
     classes = joined(Base, Engineer=None)
     Person, _Engineer, Manager, Chief = classes
     Base.metadata.create_all(engine)
@@ -181,8 +181,8 @@ def test_child_opts_out(engine, Base):
 
 
 def test_update_of_attributes_in_several_joined_tables(engine, Base):
-    """update_of and values may name attributes of all the tables of a child; each table tells its
-    own."""
+    """update_of and values may name attributes of all the tables of a child; each table publishes
+    its own."""
     _, _, Manager, _ = joined(
         Base,
         ("Manager",),
@@ -261,8 +261,8 @@ def test_joined_composite_keys(engine, Base):
 
 @pytest.mark.parametrize("marked", ["parent", "child"])
 def test_single_table(engine, Base, marked):
-    """In one shared table the discriminator names the class; marking a child alone tells nothing of
-    the others."""
+    """In one shared table the discriminator names the class; marking a child alone publishes
+    nothing of the others."""
     mixins = {marked: (NotifyOnChange,)}
 
     class Person(*mixins.get("parent", ()), Base):
@@ -297,7 +297,8 @@ def test_single_table(engine, Base, marked):
 
 
 def test_concrete(engine, Base):
-    """With concrete inheritance each class has a table, and each row is told by its own."""
+    """With concrete inheritance each class has a table, and each row is published as its own
+    class."""
 
     class Person(NotifyOnChange, Base):
         __tablename__ = "person"

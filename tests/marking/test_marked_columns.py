@@ -99,7 +99,7 @@ def test_schema_translate_map(engine):
     assert check(second, Order.metadata) == []
 
 
-def test_attribute_names_are_told_not_column_names(engine, Base):
+def test_events_have_attribute_names_not_column_names(engine, Base):
     """Events and specs speak of attributes where their columns are called differently, even
     crosswise."""
 
@@ -214,8 +214,8 @@ def test_identity_is_what_the_session_calls_it(engine, Base, type_, key):
 
 @pytest.mark.parametrize("persisted", [True, False], ids=["stored", "virtual"])
 def test_identity_and_generated_columns(engine, Base, persisted):
-    """Identity columns tell the number that the database gave, generated columns what the database
-    computed."""
+    """Events have the number that the database gave an identity column, and the value that it
+    computed for a generated column."""
     if not persisted:
         with engine.connect() as connection:
             if connection.dialect.server_version_info < (18,) or sa.__version__.startswith("2.0."):
@@ -246,8 +246,8 @@ def test_identity_and_generated_columns(engine, Base, persisted):
 
 
 def test_partitioned_parent(engine, Base):
-    """A partitioned table tells what its partitions hold; a row that moves between them is one
-    update."""
+    """A partitioned table publishes the changes of its partitions; a row that moves between them is
+    one update."""
 
     class Reading(NotifyOnChange, Base):
         __tablename__ = "readings"

@@ -117,9 +117,9 @@ FORMS = [
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
-def test_every_form_of_marking_tells_the_class(engine, form):
-    """A class marked in any form tells inserts, updates and deletes of itself, and drop_all leaves
-    nothing."""
+def test_every_form_of_marking_publishes_the_class(engine, form):
+    """A class marked in any form publishes its own inserts, updates and deletes, and drop_all
+    leaves nothing behind."""
     Order = form(engine)
     metadata = Order.__table__.metadata
     metadata.create_all(engine)
@@ -151,7 +151,7 @@ def test_every_form_of_marking_tells_the_class(engine, form):
         )
 
 
-def test_core_table_tells_the_table(engine):
+def test_core_table_publishes_the_table(engine):
     """The events of a table that no class maps are about the Table, with the columns' keys as
     names."""
     orders = sa.Table(
@@ -186,7 +186,8 @@ def test_core_table_tells_the_table(engine):
     "form", [mixin_before_base, own_table_marked], ids=lambda form: form.__name__
 )
 def test_entity_is_what_was_asked_for(engine, form):
-    """Who listens to a class hears of the class, who listens to its table hears of the table."""
+    """A listener to a class gets events of the class, and a listener to its table gets events of
+    the table."""
     Order = form(engine)
     Order.metadata.create_all(engine)
     insert = "INSERT INTO orders (status) VALUES ('new')"
@@ -196,7 +197,7 @@ def test_entity_is_what_was_asked_for(engine, form):
 
 @pytest.mark.parametrize("inherited", [True, False])
 def test_none_opts_out(engine, Base, inherited):
-    """A class with __notify__ = None under a marked base has no trigger, tells nothing, and is
+    """A class with __notify__ = None under a marked base has no trigger, publishes nothing, and is
     refused as a source."""
 
     class Marked(NotifyOnChange, Base):

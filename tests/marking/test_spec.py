@@ -31,8 +31,8 @@ KINDS = {"insert": Inserted, "update": Updated, "delete": Deleted, "truncate": T
     "operations", [*((name,) for name in KINDS), ("delete", "insert"), list(KINDS)], ids=", ".join
 )
 def test_operations(engine, operations):
-    """Only the operations asked for are told, and only they have triggers; their order in the spec
-    means nothing."""
+    """Only the requested operations are published and have triggers; their order in the spec means
+    nothing."""
     Order = installed(engine, NotifySpec(operations=operations))
     assert [type(e) for e in received(engine, Order, *FOUR)] == [
         kind for name, kind in KINDS.items() if name in operations
@@ -92,8 +92,8 @@ CHANGES = [
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_update_of_goes_by_real_change(engine, type_, one, two):
-    """An UPDATE is told if it changed one of the attributes, for types without an equality too, and
-    not if it wrote the same."""
+    """An UPDATE is published if it changed one of the attributes, for types without an equality
+    too, and not if it wrote the same value."""
 
     class Base(DeclarativeBase):
         pass
@@ -162,7 +162,7 @@ def test_channel(engine, channel):
 
 
 def test_two_tables_on_one_channel(engine):
-    """Tables that share a channel are told apart, and keep their common order."""
+    """Tables that share a channel are distinguished, and their events keep their common order."""
 
     class Base(DeclarativeBase):
         pass

@@ -274,7 +274,8 @@ def test_what_is_said_of_one_counts_for_more(caplog, first, form):
 
 
 def test_the_last_word_on_all_wins():
-    """Said of all again, with other options, each table that was marked by it is marked anew."""
+    """If the whole MetaData is marked again with other options, each table that was marked this way
+    gets the new ones."""
     Base = application()
     for spec in (NotifySpec(), ALL, NotifySpec(when=lambda old, new: sa.true())):
         notify_on_change(Base.metadata, spec)
@@ -372,8 +373,8 @@ def test_as_a_decorator(engine):
 
 
 def test_a_class_that_is_marked_otherwise_is_refused():
-    """A class that has the mixin and another declaration is marked twice; the same is no
-    contradiction."""
+    """A class that has the mixin and another declaration is marked twice, which is refused. An
+    equal declaration is allowed."""
 
     class Base(DeclarativeBase):
         pass

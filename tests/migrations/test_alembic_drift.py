@@ -41,7 +41,7 @@ BY_HAND = {
     "trigger dropped": ["DROP TRIGGER sa_pgnotify_update ON orders"],
     "all triggers dropped": DROP_ALL,
     "trigger renamed": ["ALTER TRIGGER sa_pgnotify_insert ON orders RENAME TO loud"],
-    "trigger told twice": [
+    "trigger listed twice": [
         f"CREATE TRIGGER again AFTER DELETE ON orders {OLD_ROWS} FOR EACH STATEMENT EXECUTE FUNCTION {FUNCTION}"
     ],
     "other events": [
@@ -80,7 +80,7 @@ def test_what_was_altered_by_hand_is_brought_back(engine, statements):
 
 
 def test_a_function_dropped_with_its_triggers_is_created(engine):
-    """Where nothing is left of ours, the proposal is a create, and its downgrade a drop."""
+    """If function and triggers are gone, the proposal is a create, and its downgrade a drop."""
     upgrade(engine, one_table())
     declared = catalog(engine)
     run(engine, f"DROP FUNCTION {FUNCTION} CASCADE")
@@ -97,8 +97,8 @@ def test_a_function_dropped_with_its_triggers_is_created(engine):
 
 
 def test_a_trigger_that_runs_another_function_is_brought_back(engine):
-    """A trigger of ours repointed by hand runs our function again, and the other function stays: it
-    is not ours."""
+    """A trigger of sa_pgnotify that was pointed at another function by hand runs its own function
+    again. The other function stays."""
     upgrade(engine, one_table())
     run(
         engine,

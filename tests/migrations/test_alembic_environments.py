@@ -90,8 +90,8 @@ def test_check_says_what_differs(engine, url, tmp_path, capsys):
 
 
 def test_diff_tuples(engine):
-    """``compare_metadata`` tells what is added, changed and removed in tuples: kind, schema, table,
-    former and new parameters."""
+    """``compare_metadata`` returns what is added, changed and removed as tuples: kind, schema,
+    table, former and new parameters."""
     run(engine, "CREATE SCHEMA audit")
     plain, options = shop(spec=None, schema="audit"), {"include_schemas": True}
     plain.create_all(engine)

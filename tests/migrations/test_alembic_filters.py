@@ -235,8 +235,8 @@ def test_foreign_triggers(engine, url, tmp_path):
     "call", ["drop_notify_triggers('idle', if_exists=True)", "drop_notify_triggers('mine')"]
 )
 def test_drop_by_hand_spares_what_is_not_ours(engine, call):
-    """A drop takes what its table has of ours, and leaves a function named like ours that somebody
-    else wrote."""
+    """A drop removes the triggers and the function of the table, and leaves a function with such a
+    name that another program has created."""
     run(engine, FOREIGN)
     before = catalog(engine)
     apply(engine, f"op.{call}")

@@ -134,8 +134,8 @@ def test_an_alter_that_cannot_lock_changes_nothing(engine):
 
 @pytest.mark.parametrize("channel", [None, "shop"])
 def test_a_table_that_was_renamed_before_its_triggers_were_altered(engine, caplog, channel):
-    """Its triggers go on telling, on their channel; a listener that knows the new name hears them,
-    and warns of the function."""
+    """Its triggers go on publishing on their channel; a listener that knows the new name gets the
+    events, and warns about the function."""
     spec = NotifySpec(channel=channel)
     upgrade(engine, marked_tables(spec))
     run(engine, "ALTER TABLE orders RENAME TO purchases")
@@ -158,9 +158,9 @@ def gap(event: Any) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(("former", "later"), [(None, "shop"), ("shop", None), ("shop", "Shop 2")])
-def test_a_channel_that_changes_is_told(engine, former, later):
-    """A running listener is told of a gap when the triggers begin to tell on another channel, and
-    hears them there."""
+def test_a_channel_that_changes_is_a_gap(engine, former, later):
+    """A running listener gets a Gap when the triggers begin to publish on another channel, and
+    receives their events there."""
     before, after = (
         marked_tables(NotifySpec(channel=former)),
         marked_tables(NotifySpec(channel=later)),
@@ -180,9 +180,9 @@ def test_a_channel_that_changes_is_told(engine, former, later):
         assert listener.stats.connected
 
 
-def test_triggers_that_go_are_told(engine):
-    """A running listener is told, and why, when the triggers of its table are dropped; and hears
-    them when they are back."""
+def test_triggers_that_go_are_a_gap(engine):
+    """A running listener gets a Gap with the reason when the triggers of its table are dropped, and
+    receives events when they are back."""
     marked = marked_tables(NotifySpec())
     upgrade(engine, marked)
     with Listener(engine, marked.tables["orders"]) as listener:
@@ -197,7 +197,7 @@ def test_triggers_that_go_are_told(engine):
 
 
 def test_other_changes_are_no_gap(engine):
-    """Options that leave the channel as it is go by unnoticed; only what is told changes."""
+    """Options that keep the channel cause no Gap; only the contents of events change."""
     marked = marked_tables(NotifySpec())
     upgrade(engine, marked)
     with Listener(engine, marked.tables["orders"], "end_of_test") as listener:

@@ -168,8 +168,8 @@ def test_a_log_in_a_schema_of_its_own(engine):
 
 
 def test_moving_the_log(engine):
-    """A log that is moved to another schema is made anew before the triggers turn to it, and the
-    old one goes after."""
+    """A log that moves to another schema is created there before the triggers use it, and the old
+    one is dropped afterwards."""
     run(engine, "CREATE SCHEMA audit")
     upgrade(engine, durable(), include_schemas=True)
     moved = durable(log_schema="audit")

@@ -75,9 +75,9 @@ def condition(old, new):
     ids=str,
 )
 def test_script_through_psql(engine, url, tmp_path, options):
-    """What ``--sql`` prints for all revisions, up and down, runs in psql and leaves what the online
-    commands leave, whatever is in the names of tables and columns, in conditions and channels; its
-    triggers tell."""
+    """The script that ``--sql`` prints for all revisions, up and down, runs in psql and has the
+    same result as the online commands, whatever the names of tables, columns and channels, and the
+    conditions contain; its triggers publish events."""
     run(engine, "CREATE SCHEMA meta")
     empty = catalog(engine)
     project = Project(tmp_path, url, **options)

@@ -17,9 +17,9 @@ from statements import run
 from sa_pgnotify import Inserted, NotifyOnChange, NotifySpec, Updated, check, notify_on_change
 
 
-def hierarchy(*, told: bool, below: bool = True) -> sa.MetaData:
+def hierarchy(*, with_kind: bool, below: bool = True) -> sa.MetaData:
     """``party`` and, below it, ``account`` and ``gold``, whose triggers look up the class in
-    ``party`` if ``told`` there."""
+    ``party`` if it is there (``with_kind``)."""
 
     class Base(DeclarativeBase):
         pass
@@ -27,7 +27,7 @@ def hierarchy(*, told: bool, below: bool = True) -> sa.MetaData:
     class Party(NotifyOnChange, Base):
         __tablename__ = "party"
         id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-        if told:
+        if with_kind:
             kind: Mapped[str]
             __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "party"}
 
@@ -37,14 +37,14 @@ def hierarchy(*, told: bool, below: bool = True) -> sa.MetaData:
             __tablename__ = "account"
             id: Mapped[int] = mapped_column(sa.ForeignKey("party.id"), primary_key=True)
             balance: Mapped[int]
-            if told:
+            if with_kind:
                 __mapper_args__ = {"polymorphic_identity": "account"}
 
         class Gold(Account):
             __tablename__ = "gold"
             id: Mapped[int] = mapped_column(sa.ForeignKey("account.id"), primary_key=True)
             limit: Mapped[int]
-            if told:
+            if with_kind:
                 __mapper_args__ = {"polymorphic_identity": "gold"}
 
     return Base.metadata
@@ -74,9 +74,9 @@ def asking(*, limits: bool) -> sa.MetaData:
 
 STATES = {
     "empty": lambda: sa.MetaData(),
-    "root": lambda: hierarchy(told=False, below=False),
-    "hierarchy": lambda: hierarchy(told=False),
-    "hierarchy with a discriminator": lambda: hierarchy(told=True),
+    "root": lambda: hierarchy(with_kind=False, below=False),
+    "hierarchy": lambda: hierarchy(with_kind=False),
+    "hierarchy with a discriminator": lambda: hierarchy(with_kind=True),
     "orders": lambda: asking(limits=False),
     "orders that ask": lambda: asking(limits=True),
 }
@@ -224,7 +224,7 @@ def test_a_new_table_takes_the_name_of_a_renamed_one(engine):
 
 
 def test_both_live_while_the_new_table_has_the_name(engine):
-    """Between the two revisions nothing that the old table's triggers tell is broken."""
+    """Between the two revisions, the old table's triggers publish valid events."""
     before = sa.MetaData()
     notify_on_change(
         sa.Table(

@@ -129,8 +129,8 @@ def test_functions_without_comments_are_found(engine):
 
 
 def test_create_all_of_a_model_that_is_ahead_of_its_migration(engine, caplog):
-    """Triggers are not replaced by ones that need a column which is yet to come: they go on, and
-    who looks is told."""
+    """Triggers are not replaced by ones that need a column which does not exist yet: they go on,
+    and ``check`` reports it."""
     upgrade(engine, shop())
     before = catalog(engine)
     ahead = shop(more=("note",), spec=NotifySpec(values="all"))

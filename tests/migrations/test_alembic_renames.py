@@ -173,7 +173,7 @@ def test_a_table_moved_to_another_schema(engine, with_function):
 
 
 def test_a_table_dropped_by_hand_and_still_declared(engine):
-    """Table and triggers are created anew; the function that was left over is not dropped after
+    """Table and triggers are created again; the function that was left over is not dropped after
     that."""
     upgrade(engine, one_table())
     declared = catalog(engine)
@@ -212,8 +212,8 @@ def test_a_function_left_over_is_dropped(engine, recreated, name):
 
 
 def test_a_function_left_over_serves_a_table_made_anew(engine):
-    """A marked table that was dropped and made anew by hand gets its triggers back by an alter: the
-    function is there."""
+    """A marked table that was dropped and created again by hand gets its triggers back by an alter,
+    because the function still exists."""
     upgrade(engine, one_table())
     declared = catalog(engine)
     run(

@@ -71,8 +71,8 @@ it does."""
 class State:
     """A table, and how it is marked.
 
-    :ivar columns: name to key of ``TYPES``; the first is the primary key. One of type ``kind``
-        tells two mapped classes apart.
+    :ivar columns: name to key of ``TYPES``; the first is the primary key. One of type ``kind`` is
+        the discriminator of two mapped classes.
     :ivar spec: None if the table is not marked.
     """
 
@@ -127,7 +127,7 @@ class State:
         yield "truncate", None, None
 
     def expected(self) -> list[tuple[Any, ...]]:
-        """What is told of :meth:`changes`, worked out here from the declaration."""
+        """Return the expected events of :meth:`changes`, derived from the declaration."""
         if self.spec is None:
             return []
         events: list[tuple[Any, ...]] = []
@@ -188,8 +188,8 @@ class State:
             yield str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
     def heard(self, engine: sa.Engine, source: Any) -> list[tuple[Any, ...]]:
-        """What is told of :meth:`changes`, in the form of :meth:`expected`; of a table that is not
-        marked, what comes on its channels."""
+        """Return the events of :meth:`changes`, in the form of :meth:`expected`; for a table that
+        is not marked, the notifications on its channels."""
         sources = [source] if self.spec else ["public.orders", CHANNEL]
         with Listener(engine, *sources, "end_of_test") as listener:
             run(engine, *self.statements())
@@ -359,8 +359,8 @@ def sequences(draw: st.DrawFn) -> list[list[State]]:
 @given(sequences())
 @example([[State({"id": "integer"}, NotifySpec(), "1\n")], []])
 def test_sequences_of_states(database, sequence):
-    """Any sequence of states, whatever the names: each step leaves nothing to do and tells what is
-    declared, each step back restores."""
+    """For any sequence of states, whatever the names: each step leaves nothing to do and publishes
+    what is declared, and each step back restores the former state."""
     catalogs, revisions = [emptied(database)], []
     for states in sequence:
         revision, sources = reach(database, states)

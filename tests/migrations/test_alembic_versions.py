@@ -47,7 +47,7 @@ CHANGES = (
 
 
 def shown(events: list[Any]) -> list[Any]:
-    """What the events say; a Gap, which is no Change, stays as it is."""
+    """Return the contents of events; a Gap, which is not a Change, is returned as it is."""
     said = {
         Inserted: lambda e: ("inserted", e.identity, values(e, "new")),
         Updated: lambda e: ("updated", e.identity, values(e, "old"), values(e, "new"), e.changed),
@@ -91,8 +91,8 @@ def told_to_all(
 def steps(
     engine: sa.Engine, old: Any, new: Any, name: str, written: list[tuple[str, str]]
 ) -> list[list[list[Any]]]:
-    """Upgrade and downgrade under traffic. Gives what was told, by state of the database (before,
-    upgraded, downgraded), to listeners in this order: old model, new model, both running since
+    """Upgrade and downgrade under traffic. Return the events, by state of the database (before,
+    upgraded, downgraded), of listeners in this order: old model, new model, both running since
     before the upgrade; then old and new, started in that state.
 
     :param written: the two values, as SQL, that are written to the column ``name``, by state; as
@@ -120,8 +120,8 @@ def steps(
 
 
 def test_a_column_that_is_added(engine):
-    """The older model is told of the table as it knows it; an update of the new column alone is
-    told with nothing changed that it has."""
+    """The older model gets events of the table as it knows it; an update of the new column alone is
+    an event in which no column that it knows has changed."""
     old, new = order_version(status=sa.Text), order_version(status=sa.Text, note=sa.Integer)
     before, upgraded, downgraded = steps(engine, old, new, "status", [("'a'", "'b'")] * 3)
     without = expected({"status": "a"}, {"status": "b"}, {"status"})
@@ -131,8 +131,8 @@ def test_a_column_that_is_added(engine):
 
 
 def test_an_update_of_a_column_that_only_the_newer_model_knows(engine):
-    """Nothing is lost: the older model is told that the row changed, and that nothing it knows of
-    did."""
+    """Nothing is lost: the older model gets an event of the row, in which no column that it knows
+    has changed."""
     old, new = order_version(status=sa.Text), order_version(status=sa.Text, note=sa.Integer)
     upgrade(engine, old[1])
     upgrade(engine, new[1])
@@ -196,8 +196,8 @@ def test_a_carried_column_that_is_retyped(engine, before, after, old_texts, new_
 def test_no_event_is_lost_while_a_column_is_retyped(
     engine, before, after, old_texts, new_texts, new_values
 ):
-    """Every listener is told each change, without a gap, and what changed, whether or not it can
-    read the value."""
+    """Every listener gets each change, without a gap, with the names of what changed, whether or
+    not it can read the value."""
     said = steps(
         engine,
         order_version(note=before),
@@ -263,8 +263,8 @@ def test_what_a_listener_does_not_know_the_types_of_is_a_gap(engine):
 
 
 def test_types_are_read_again_once(engine, monkeypatch):
-    """Where nothing tells the types, as after a restore without comments, they are asked for once
-    and not with each message."""
+    """If the types are unknown, as after a restore without comments, they are queried once and not
+    for each message."""
     _, metadata = order_version(note=sa.Integer)
     upgrade(engine, metadata)
     run(engine, "COMMENT ON FUNCTION sa_pgnotify_orders() IS NULL")

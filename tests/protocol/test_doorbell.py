@@ -196,7 +196,7 @@ class InTwoSteps(Model):
 
 
 class NeverDoubts(Model):
-    """Nobody who wrote before it showed that it sleeps is waited for."""
+    """It waits for no transaction that wrote before it showed that it sleeps."""
 
     def asked(self, state, reader):
         return 0
@@ -355,8 +355,8 @@ def test_a_sleeper_is_woken_by_each_writer(engine):
 
 
 def test_a_sleeper_is_rung_for_its_own_tables_only(engine):
-    """Who writes to a table that no sleeper reads sends nothing, however long readers of others
-    sleep; who writes to theirs rings."""
+    """A writer of a table that no sleeper reads sends nothing, however long readers of other tables
+    sleep; a writer of theirs rings."""
     items = model_of(engine, more=["others"])
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         channel = Tail.channel(lambda sql: connection.exec_driver_sql(sql), LogNames())

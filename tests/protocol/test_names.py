@@ -63,7 +63,7 @@ def others(name: str) -> list[str]:
 
 
 def lives_with(engine: sa.Engine, name: str, schema: str | None, channel: str | None) -> None:
-    """Everything that a table does in its life, with ``name`` on it and on its columns, tells the
+    """Check that everything in a table's life, with ``name`` on it and on its columns, causes the
     right events."""
     key, value = others(name)
     spec = NotifySpec(
@@ -128,8 +128,8 @@ def lives_with(engine: sa.Engine, name: str, schema: str | None, channel: str | 
 @pytest.mark.sample(4)
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_names_of_tables_and_columns(engine, name):
-    """A table and its columns may have any name that PostgreSQL takes: they are made, tell the
-    truth, and leave nothing."""
+    """A table and its columns may have any name that PostgreSQL takes: they are created, publish
+    the right events, and leave nothing behind."""
     lives_with(engine, name, None, None)
 
 
@@ -195,7 +195,7 @@ identifiers = st.text(
 @given(names=st.lists(identifiers, min_size=4, max_size=4, unique=True))
 @example(names=["\\", "'", "%", '"'])
 def test_any_identifier(engine, names):
-    """Whatever names table, key and columns have, inserts, updates and deletes tell the right
+    """Whatever the names of table, key and columns are, inserts, updates and deletes have the right
     values."""
     name, key, one, two = names
     metadata = sa.MetaData()

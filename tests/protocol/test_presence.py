@@ -21,7 +21,7 @@ from statements import run
 from sa_pgnotify import Gap, Inserted, Listener, ListenUnavailable, NotifyOnChange
 from sa_pgnotify.drivers.libpq import LibpqConnection
 from sa_pgnotify.drivers.waiting import ThreadWaiting
-from sa_pgnotify.listening.source_list import UNTOLD_SECONDS
+from sa_pgnotify.listening.source_list import SILENT_WRITERS_SECONDS
 from sa_pgnotify.protocol.channels import DEFAULT_CHANNEL, RELATION
 from sa_pgnotify.protocol.presence import LOOK, PRESENT, UNTOLD, Presence, door
 from sa_pgnotify.sql import literal
@@ -29,9 +29,9 @@ from sa_pgnotify.subscription import probe
 
 
 def test_a_listener_is_at_all_doors_that_triggers_take(engine):
-    """Whatever the names of schema and table: the trigger, which knows these, goes through a door
-    that a listener keeps, who knows the channel's name only; a given channel's too. And a listener
-    leaves all doors that it came to."""
+    """Whatever the names of schema and table are, the trigger, which knows these, uses a lock that
+    a listener holds, which knows only the channel's name; also if the channel is given. A listener
+    releases all the locks that it took."""
     names = [
         "items",
         "user",
@@ -83,7 +83,7 @@ def _item(engine):
 
 
 def heard(engine: sa.Engine, channel: str) -> psycopg2.extensions.connection:
-    """A session that LISTENs by other means than ours."""
+    """A session that LISTENs without sa_pgnotify."""
     raw = psycopg2.connect(
         engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     )
@@ -133,9 +133,9 @@ def test_a_listener_holds_few_locks_and_leaves_none(engine):
             pass
 
 
-def test_who_has_written_before_is_waited_for(engine, Item):
+def test_a_transaction_that_wrote_before_is_waited_for(engine, Item):
     """A transaction that wrote while nobody listened and commits a moment later makes start() wait,
-    and is no gap."""
+    and causes no gap."""
     with engine.connect() as early:
         early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
         timer = threading.Timer(0.1, early.commit)
@@ -147,9 +147,9 @@ def test_who_has_written_before_is_waited_for(engine, Item):
             assert (type(event), event.identity, listener.stats.gaps) == (Inserted, (2,), 0)
 
 
-def test_what_a_long_transaction_did_not_tell_is_a_gap(engine, Item, Listener):
-    """A transaction that wrote while nobody listened, and commits long after: a Gap, once it has
-    ended and so can be read. Until then, and after it, the others' changes are told."""
+def test_what_a_long_transaction_did_not_send_is_a_gap(engine, Item, Listener):
+    """A transaction that wrote while nobody listened, and commits long after, causes a Gap once it
+    has ended and its changes can be read. Changes of others are delivered before and after."""
     with engine.connect() as early:
         early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
         with Listener(engine, Item) as listener:
@@ -174,9 +174,9 @@ def test_a_table_subscribed_to_later_is_looked_after_as_well(engine, Item):
 
 
 @pytest.mark.parametrize("change", ["subscribe", "unsubscribe"])
-def test_the_end_of_a_long_transaction_is_a_gap_whoever_notices_it(engine, Item, change):
-    """What ended since the last look, and is found to have ended while more, or less, is subscribed
-    to, is told all the same."""
+def test_the_end_of_a_long_transaction_is_a_gap_however_it_is_noticed(engine, Item, change):
+    """A transaction that has ended since the last check causes a Gap, also if its end is noticed
+    while sources are subscribed to or unsubscribed from."""
     with engine.connect() as early:
         early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
         with Listener(engine, Item, "some") as listener:
@@ -190,8 +190,8 @@ def test_the_end_of_a_long_transaction_is_a_gap_whoever_notices_it(engine, Item,
             assert listener.get(0) is None
 
 
-def test_who_wrote_while_the_connection_was_away_is_a_second_gap(engine, Item, proxy, proxied):
-    """After the Gap of a reconnect, a transaction that wrote meanwhile and commits later is told by
+def test_a_writer_during_a_lost_connection_is_a_second_gap(engine, Item, proxy, proxied):
+    """After the Gap of a reconnect, a transaction that wrote meanwhile and commits later causes
     another one."""
     with Listener(proxied, Item) as listener, engine.connect() as early:
         proxy.refuse()
@@ -282,8 +282,8 @@ class Server:
 
 
 def test_each_end_is_a_gap_since_the_transaction_was_known():
-    """Whoever ends first is published first, since it was known; what ended before the listener was
-    said to listen is none."""
+    """Gaps come in the order in which the transactions end, each since its transaction was known.
+    One that ended before the listener had started causes none."""
     server, presence = Server(1, 2, 3), Presence()
     presence.show_on(server, ["public.a"], 10.0)
     presence.look(server, 10.0)
@@ -317,7 +317,7 @@ def test_a_subscription_does_not_wait_for_a_transaction_that_is_known_to_be_long
     assert (presence.due, presence.has_new) == (20.0 + LOOK, True)
     server.open = {1}
     presence.look(server, presence.due)
-    assert (presence.due > 20.0 + UNTOLD_SECONDS, presence.has_new) == (True, False)
+    assert (presence.due > 20.0 + SILENT_WRITERS_SECONDS, presence.has_new) == (True, False)
 
 
 def test_nothing_is_lost_while_listeners_come_and_go(engine, Item):

@@ -1,6 +1,6 @@
 """Transactions that wrote while nobody listened: the end of each is a Gap, before the events of
-later transactions, whoever else holds the locks by which they are found, and also where they were
-prepared and the server crashed meanwhile."""
+later transactions, whatever other sessions hold the locks by which they are found, and also if they
+were prepared and the server has crashed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_each_end_is_a_gap_of_its_own(engine, Item, Listener):
 
 @pytest.mark.kinds(1)
 @pytest.mark.parametrize("how", ["session", "transaction", "transaction with an id"])
-def test_a_stranger_who_holds_the_locks_hides_no_end(engine, Item, Listener, stranger, how):
+def test_a_stranger_that_holds_the_locks_hides_no_end(engine, Item, Listener, stranger, how):
     """Any role may share *untold*, for ever: the ends of others are Gaps all the same, start()
     takes its second at most, and that role's own comings and goings are one Gap at most."""
     if how != "session":
@@ -83,7 +83,10 @@ def test_a_stranger_who_holds_the_locks_hides_no_end(engine, Item, Listener, str
         early.execute(sa.text("INSERT INTO items (id, n) VALUES (1, 0)"))
         begun = time.monotonic()
         with Listener(engine, Item) as listener:
-            assert time.monotonic() - begun < sa_pgnotify.listening.source_list.UNTOLD_SECONDS + 3
+            assert (
+                time.monotonic() - begun
+                < sa_pgnotify.listening.source_list.SILENT_WRITERS_SECONDS + 3
+            )
             early.commit()
             assert reasons(*take(listener, 1)) == ["started"]
             for _ in range(3):
@@ -98,7 +101,7 @@ def test_a_stranger_who_holds_the_locks_hides_no_end(engine, Item, Listener, str
 def test_the_gap_comes_before_newer_events_of_the_same_row(engine, Item, Listener, monkeypatch):
     """A writer that waited for the row of a transaction that is followed comes after its Gap,
     however soon it commits."""
-    monkeypatch.setattr(sa_pgnotify.listening.source_list, "UNTOLD_SECONDS", 0.0)
+    monkeypatch.setattr(sa_pgnotify.listening.source_list, "SILENT_WRITERS_SECONDS", 0.0)
     for name in ("LOOK", "LONGEST_DOZE"):
         # so that the look from time to time does not find the end first
         monkeypatch.setattr(sa_pgnotify.protocol.presence, name, 60.0)
@@ -162,7 +165,7 @@ def test_a_lock_that_keeps_listeners_away_is_named(engine, Item, Listener, stran
 
 
 @pytest.mark.kinds(1)
-def test_a_stranger_who_holds_the_doorbell_delays_nothing(engine, Listener, stranger):
+def test_a_stranger_that_holds_the_doorbell_delays_nothing(engine, Listener, stranger):
     """While any role holds the lock by which readers of the log sleep, changes come at once all the
     same, and looks are few; when it is given back, the reader sleeps."""
     Item = model_of(engine)
@@ -196,7 +199,7 @@ def test_a_stranger_who_holds_the_doorbell_delays_nothing(engine, Listener, stra
 
 
 @pytest.fixture(scope="module")
-def preparing():
+def two_phase_server():
     """A server that may be stopped, and that lets transactions be prepared."""
     with data_folder() as data, Server(data) as server:
         with server.engine.connect() as connection:
@@ -218,13 +221,13 @@ def finish(engine: sa.Engine, name: str, how: str = "COMMIT") -> None:
         connection.exec_driver_sql(f"{how} PREPARED '{name}'")
 
 
-def test_prepared_transactions_are_followed_over_a_crash(preparing, Listener):
+def test_prepared_transactions_are_followed_over_a_crash(two_phase_server, Listener):
     """Each transaction that was prepared while nobody listened is followed to its end, whether it
     is prepared after the listener has found it, before, or before a crash of the server; one that
     nobody ends hides no other."""
     name = f"prepared_{uuid.uuid4().hex[:8]}"
-    run(preparing.engine, f"CREATE DATABASE {name}")
-    engine = sa.create_engine(preparing.url.set(database=name), poolclass=sa.NullPool)
+    run(two_phase_server.engine, f"CREATE DATABASE {name}")
+    engine = sa.create_engine(two_phase_server.url.set(database=name), poolclass=sa.NullPool)
     Item = model_of(engine, durable=False)
     for number in range(4):
         prepare(engine, f"p{number}", number)
@@ -239,15 +242,15 @@ def test_prepared_transactions_are_followed_over_a_crash(preparing, Listener):
         finish(engine, "p0")
         assert reasons(*take(listener, 1)) == ["started"]
         for crash in range(2):
-            preparing.down("immediate")
-            preparing.up()
+            two_phase_server.down("immediate")
+            two_phase_server.up()
             assert reasons(*take(listener, 1, timeout=30)) == ["reconnected"]
             finish(engine, f"p{crash + 1}", ["COMMIT", "ROLLBACK"][crash])
             assert reasons(*take(listener, 1)) == ["reconnected"]
             run(engine, f"INSERT INTO items (id, n) VALUES ({20 + crash}, 0)")
             assert reasons(*take(listener, 1)) == [(20 + crash,)]
-        preparing.down("immediate")
-        preparing.up()
+        two_phase_server.down("immediate")
+        two_phase_server.up()
         finish(engine, "p3")  # before the listener is back, or after
         found = take(listener, 1, timeout=30)
         with engine.connect() as connection:

@@ -138,7 +138,7 @@ class NeverLooks(Model):
 @pytest.mark.parametrize("doors", [(0, 0), (0, 1)])
 def test_nobody_is_sure_while_somebody_may_commit_in_silence(doors):
     """In no order of the steps of two writers and two listeners, which come, go and break, is a
-    change committed that was not told, while a listener is sure that all are."""
+    change committed without a notification while a listener relies on getting all."""
     assert not any(state.missed for state in Model().states(doors))
 
 

@@ -119,7 +119,7 @@ HEADER = Header("c", "I", "public.t", 1, 1, SHAPE, "", 7)
     )
 )
 def test_fields_of_rows(rows):
-    """NULL, the empty text and every control character are told apart, row by row and column by
+    """NULL, the empty text and every control character are distinguished, row by row and column by
     column."""
     given = Rows(HEADER, RS.join(encoded_row(row) for row in rows), len(rows))
     assert given.split() == rows
@@ -174,7 +174,7 @@ def test_any_field_can_be_unescaped(field):
 
 
 @given(ROWS, st.lists(st.integers(0, 10_000), min_size=2, max_size=6), st.data())
-def test_a_lost_part_is_told(rows, places, data):
+def test_a_lost_part_is_reported(rows, places, data):
     """A part missing anywhere gives a complaint, rows are never made from what stands around the
     hole, and the next message is read."""
     payloads = cut(encoded_message([encoded_row(r) for r in rows]), places)
@@ -204,8 +204,8 @@ def test_parts_out_of_order_or_twice(rows, places, data):
 
 
 def test_a_message_within_another_ends_it():
-    """A message that begins before another one has ended is read; the other one is told as broken,
-    exactly once."""
+    """A message that begins before another one has ended is read; the other one is reported as
+    broken, exactly once."""
     reader = MessageReader()
     first, second = (
         cut(encoded_message([name * 3]), [90], sequence) for sequence, name in ((1, "x"), (2, "y"))
@@ -260,7 +260,7 @@ def test_random_payloads(notifications):
     ],
 )  # fmt: skip
 def test_what_is_no_message(payload):
-    """Each of these gives exactly one complaint, in one line that names channel and process."""
+    """Each of these causes exactly one complaint, in one line that names channel and process."""
     reader = MessageReader()
     (found,) = reader.read("c", payload, 7)
     assert isinstance(found, Malformed)

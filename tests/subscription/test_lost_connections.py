@@ -22,7 +22,7 @@ from sa_pgnotify.subscription.probe import greet
 
 
 @pytest.fixture
-def crashing() -> Iterator[Server]:
+def server() -> Iterator[Server]:
     with data_folder() as data, Server(data) as server:
         yield server
 
@@ -67,15 +67,15 @@ def test_a_connection_that_breaks_at_the_start(monkeypatch, engine, orders):
         Consumer(engine, "billing", orders).start()
 
 
-def test_ids_that_a_crash_gives_again_are_no_place_that_was_passed(crashing, orders):
-    """A transaction that was rolled back before a crash, and seen to have ended, leaves its id to
-    one after it, which is told too."""
-    engine = create_engine(crashing.url, poolclass=NullPool)
+def test_ids_that_a_crash_gives_again_are_no_place_that_was_passed(server, orders):
+    """The id of a transaction that was rolled back before a crash, and was seen to have ended, is
+    used again by a later one, which is delivered too."""
+    engine = create_engine(server.url, poolclass=NullPool)
     orders.metadata.create_all(engine)
     with Listener(engine, orders, heartbeat=0.1) as listener:
         run(engine, "INSERT INTO orders VALUES (0)")
         take(listener, 1)
-        crashing.hold_log()
+        server.hold_log()
         with engine.connect() as connection:
             for i in range(20):
                 connection.exec_driver_sql(f"INSERT INTO orders VALUES ({100 + i})")
@@ -88,7 +88,7 @@ def test_ids_that_a_crash_gives_again_are_no_place_that_was_passed(crashing, ord
         while tail.reader.snapshot.xmax <= last:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        crashing.crash()
+        server.crash()
         for i in range(1, 11):
             run(engine, f"INSERT INTO orders VALUES ({i})")
         assert [event.identity for event in take(listener, 10)] == [(i,) for i in range(1, 11)]
@@ -107,7 +107,8 @@ def write_unsafely(engine: Any, first: int, last: int) -> None:
 
 @contextmanager
 def crash(server: Server) -> Iterator[Callable[[], None]]:
-    """What is written in the block without waiting for the disk is gone when that is called."""
+    """What the block writes without waiting for the disk is lost when the yielded function is
+    called."""
     with server.engine.connect() as connection:
         connection.exec_driver_sql("CHECKPOINT")
     server.hold_log()
@@ -116,8 +117,8 @@ def crash(server: Server) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def failover(server: Server) -> Iterator[Callable[[], None]]:
-    """What is written in the block is gone when that is called, as where a standby takes over that
-    has received nothing of it."""
+    """What the block writes is lost when the yielded function is called, as if a standby took over
+    that has received nothing of it."""
     server.down("fast")
     standby = server._data.with_name("standby")
     subprocess.run(["cp", "-a", str(server._data), str(standby)], check=True)
@@ -135,14 +136,14 @@ def failover(server: Server) -> Iterator[Callable[[], None]]:
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("accident", [crash, failover])
 @pytest.mark.parametrize("seen_before", [False, True])
-def test_changes_that_the_server_has_lost_are_a_gap(crashing, orders, accident, seen_before):
+def test_changes_that_the_server_has_lost_are_a_gap(server, orders, accident, seen_before):
     """Where the server comes back without commits that a listener has delivered, and gives their
     transaction ids to others, it says that its place is lost; what is committed then is delivered.
     So it is where the newest commits of the log were lost before anything was delivered."""
-    engine = create_engine(crashing.url, poolclass=NullPool)
+    engine = create_engine(server.url, poolclass=NullPool)
     orders.metadata.create_all(engine)
     run(engine, "INSERT INTO orders VALUES (0)")
-    with accident(crashing) as lose:
+    with accident(server) as lose:
         if not seen_before:
             write_unsafely(engine, 1, 5)
         with Listener(engine, orders, heartbeat=0.2) as listener:
@@ -170,12 +171,12 @@ def test_changes_that_the_server_has_lost_are_a_gap(crashing, orders, accident, 
 
 
 @pytest.mark.parametrize("accident", [crash, failover])
-def test_a_consumer_is_where_its_server_is(crashing, orders, accident):
-    """A consumer whose work and position the server has lost, together with the changes, goes on
-    from what it has left: what is committed then is worked off once, and its work is that of the
-    changes that are there."""
+def test_a_consumer_is_where_its_server_is(server, orders, accident):
+    """The server has lost a consumer's work and position, together with the changes. The consumer
+    goes on from the state that is left: later changes are processed once, and its work matches the
+    changes that exist."""
     engine = create_engine(
-        crashing.url, poolclass=NullPool, connect_args={"options": "-c synchronous_commit=off"}
+        server.url, poolclass=NullPool, connect_args={"options": "-c synchronous_commit=off"}
     )
     orders.metadata.create_all(engine)
     run(engine, "CREATE TABLE done (id bigint PRIMARY KEY)")
@@ -196,7 +197,7 @@ def test_a_consumer_is_where_its_server_is(crashing, orders, accident):
     with Consumer(engine, "billing", orders, heartbeat=0.2) as consumer:
         run(engine, "INSERT INTO orders VALUES (0)")
         work_off(consumer, 0)
-    with accident(crashing) as lose, Consumer(engine, "billing", orders, heartbeat=0.2) as consumer:
+    with accident(server) as lose, Consumer(engine, "billing", orders, heartbeat=0.2) as consumer:
         write_unsafely(engine, 1, 5)
         work_off(consumer, 5)
         lose()

@@ -24,7 +24,7 @@ from sa_pgnotify import (
 
 
 def test_insert_fails_because_the_payload_is_too_long(engine):
-    """A row larger than a notification is inserted, and told whole."""
+    """A row larger than a notification is inserted, and delivered whole."""
     Order = marked_class(engine)
     (event,) = received(engine, Order, "INSERT INTO orders VALUES (1, repeat('x', 10000))")
     assert event.new["status"] == "x" * 10_000
@@ -58,7 +58,7 @@ def test_insert_fails_because_of_the_key(engine, case):
 
 def test_insert_fails_over_a_number_of_rows(engine):
     """A statement over the 1,813 rows where one peer's ids filled a notification succeeds, and
-    tells each row."""
+    publishes each row."""
     Order = marked_class(engine)
     assert (
         len(received(engine, Order, "INSERT INTO orders SELECT generate_series(1, 5000), 'x'"))
@@ -162,7 +162,7 @@ def test_lock_outage_from_trigger_ddl_at_start(engine):
 
 
 def test_drop_all_leaves_functions_behind(engine):
-    """drop_all leaves no function, trigger or comment of ours."""
+    """drop_all leaves no function, trigger or comment of sa_pgnotify."""
     Order = marked_class(engine)
     ours = text("SELECT count(*) FROM pg_proc WHERE proname LIKE 'sa_pgnotify%'")
     with engine.connect() as connection:

@@ -1,5 +1,6 @@
-"""Triggers that are altered by hand under a running listener, or consumer: each way is a Gap, and
-so is their return; what loses nothing is none, and neither is a forged notification."""
+"""Triggers that are altered by hand under a running listener or consumer: each way causes a Gap,
+and so does their return. A change that loses nothing causes none, and neither does a forged
+notification."""
 
 from __future__ import annotations
 
@@ -92,7 +93,8 @@ def insert_is_heard(engine, listener, id_: int) -> None:
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("way", WAYS)
 def test_what_silences_a_table_is_a_gap_and_so_is_its_return(engine, Item, Listener, way):
-    """Within a heartbeat; then the listener hears the table again, whatever has come back."""
+    """The Gap comes within a heartbeat; then the listener gets the table's events again, however
+    the triggers have come back."""
     silence, back = WAYS[way]
     states = []
     with Listener(engine, Item, heartbeat=0.2, on_state=states.append) as listener:
@@ -129,8 +131,8 @@ def test_the_gap_of_the_return_covers_the_silence(engine, Item, Listener):
 
 @pytest.mark.parametrize("way", AT_ONCE)
 def test_what_may_have_lost_something_is_a_gap(engine, Item, Listener, way):
-    """Also where all looks as before at the next heartbeat; and making the triggers anew is one
-    more, where they were not there."""
+    """There is a Gap also if everything looks as before at the next heartbeat. Creating the
+    triggers again is another one if they were missing."""
     with Listener(engine, Item, heartbeat=0.5) as listener:
         insert_is_heard(engine, listener, 1)
         run(engine, AT_ONCE[way])
@@ -178,8 +180,8 @@ def test_what_loses_nothing_is_no_gap(engine, Item, Listener):
 
 
 def test_partitions_that_come_and_go(engine, Listener):
-    """A partition that is created empty is no Gap; one that is attached, with rows, or detached is
-    one."""
+    """A partition that is created empty causes no Gap; one that is attached with rows, or detached,
+    does."""
     Item = model_of(engine, durable=False)
     run(
         engine,
@@ -215,7 +217,7 @@ def test_what_was_altered_while_the_connection_was_away(engine, proxied, proxy, 
 
 
 def test_what_was_altered_before_a_subscription(engine, Item, Listener):
-    """subscribe() reads the catalog anew, and hides nothing by it."""
+    """subscribe() reads the catalog again, and hides no earlier change by it."""
     with Listener(engine, Item, heartbeat=60) as listener:
         run(engine, AT_ONCE["disabled for a moment"])
         listener.subscribe("other")
@@ -244,8 +246,8 @@ def test_forged_notifications_that_triggers_moved(engine, Item, Listener):
     "way", ["disable all", "drop function", "disabled for a moment", "replaced function"]
 )
 def test_a_consumer_gets_a_gap(engine, way):
-    """Changes that were not written to the log cannot be consumed: a consumer that runs gets a Gap
-    when the triggers are there again."""
+    """Changes that were not written to the log cannot be consumed: a running consumer gets a Gap
+    when the triggers exist again."""
     Item = model_of(engine)
     seen: list[Any] = []
 

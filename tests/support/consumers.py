@@ -114,7 +114,7 @@ def done(engine: Engine) -> list[str]:
 
 
 def consume(consumer: Any, count: int) -> list[Any]:
-    """Work through batches until ``count`` changes have come; gives these."""
+    """Process batches until ``count`` changes have come, and return these."""
     changes: list[Any] = []
     for batch in consumer:
         with batch as session:
@@ -127,7 +127,7 @@ def consume(consumer: Any, count: int) -> list[Any]:
 
 
 def until(met: Callable[[], object]) -> None:
-    """Wait for a condition; whoever waits for ever is ended by the test's timeout."""
+    """Wait for a condition. The test's timeout ends a wait that never succeeds."""
     while not met():
         pass
 

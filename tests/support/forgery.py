@@ -1,5 +1,5 @@
-"""Messages that anybody may send on our channels: well-formed ones, but for what a test puts into
-them."""
+"""Messages that anybody may send on a listener's channels: well-formed ones, except for what a test
+puts into them."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Kind:
         return self.loop is not None
 
     def engine(self, url: URL, **options: Any) -> Any:
-        """An engine of this kind; without a pool, unless told otherwise."""
+        """An engine of this kind; without a pool, unless the arguments say otherwise."""
         make: Any = create_async_engine if self.is_async else create_engine
         return make(driver_url(url, self.driver), **{"poolclass": NullPool, **options})
 

@@ -18,7 +18,7 @@ NAMES = ("a", "b", "c")
 
 
 def tables(engine: sa.Engine) -> dict[str, sa.Table]:
-    """Durable tables; and ``done``, where consumers write what they have worked off, once."""
+    """Durable tables; and ``done``, where consumers record what they have processed, once."""
     metadata = sa.MetaData()
     made = {
         name: sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True))
@@ -40,8 +40,8 @@ def work(session: Any, change: Any) -> None:
 def read(
     engine: sa.Engine, name: str, *entities: sa.Table, count: int, **options: Any
 ) -> list[Any]:
-    """The next changes of a consumer, at least ``count``, which it works off: table and key, or the
-    reason of a gap."""
+    """Process the next changes of a consumer, at least ``count``, and return table and key of each,
+    or the reason of a gap."""
     found: list[Any] = []
     with Consumer(engine, name, *entities, heartbeat=60, **options) as consumer:
         for batch in consumer:

@@ -1,14 +1,14 @@
 """The pages of the documentation as the tests run them: their blocks, in order, in one namespace
 and one database for each page.
 
-It is hard because most programs of the pages never end, and because readers shall not see what a
-test needs. So comments, which no reader sees, say what is special of the block below them, and hold
-code of the test's own:
+Most programs of the pages never end, and readers should not see what only a test needs. So HTML
+comments, which no reader sees, say how the block below them is run, or hold code of the test:
 
-    <!-- hidden ... -->             Python that is run and not shown <!-- in the background -->
-    the block below runs until the next Python that is shown, or the page's end <!-- not run: why
-    -->           the block below is not run <!-- run by tests/test_x.py --> the blocks of the whole
-    page are run there
+    <!-- hidden ... -->             Python that is run and not shown
+    <!-- in the background -->      the block below runs until the next Python that is shown, or
+                                    until the end of the page
+    <!-- not run: why -->           the block below is not run
+    <!-- run by tests/test_x.py --> the blocks of the whole page are run there
 
 ``python`` is executed, or written to a file if it begins with ``# name.py``; ``sql`` is run, one
 statement after the other; ``sh`` is run line by line in a folder of the page's own; ``text`` is

@@ -68,11 +68,11 @@ def hear_ctrl_c() -> None:
 
 
 class Program:
-    """A process of Python in its development mode, which tells of what was not closed. Left
-    running, it is killed.
+    """A process of Python in its development mode, which warns of what was not closed. If it still
+    runs at the end, it is killed.
 
     :param output: where its lines go; by default to one of its own.
-    :param merged: whether what it complains of comes among its lines, as servers log.
+    :param merged: whether its error output comes among its lines, as servers log.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ def functions(engine: sa.Engine) -> set[str]:
 
 
 def assert_all_delivered(engine: sa.Engine, metadata: sa.MetaData) -> None:
-    """Each operation on the only table is told, once."""
+    """Check that each operation on the only table is delivered, once."""
     (table,) = metadata.tables.values()
     name = table.fullname
     _, second = table.columns

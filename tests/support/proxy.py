@@ -15,7 +15,7 @@ from sqlalchemy import URL
 
 
 class Proxy:
-    """Forwards every connection to the server of ``target``, until told otherwise.
+    """Forwards every connection to the server of ``target``, until a method says otherwise.
 
     - :meth:`cut` closes what is open (new connections work); :meth:`refuse` lets no new one through
         until :meth:`accept`.

@@ -55,8 +55,8 @@ def register(engine: sa.Engine, name: str, *entities: Any, **options: Any) -> No
 def consume(
     engine: sa.Engine, name: str, table: sa.Table, count: int, *, settle: bool = True
 ) -> list[Any]:
-    """The next ``count`` events of a consumer, batch by batch; to ``settle`` is to wait for what
-    runs in the server's other databases."""
+    """Return the next ``count`` events of a consumer, which are processed batch by batch; to
+    ``settle`` is to wait for what runs in the server's other databases."""
     events: list[Any] = []
     with Consumer(engine, name, table, heartbeat=60) as consumer:
         for batch in consumer:

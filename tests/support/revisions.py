@@ -184,7 +184,7 @@ def together(*given: sa.MetaData) -> sa.MetaData:
 
 
 def marked(engine: sa.Engine) -> set[str]:
-    """The tables that have triggers of ours."""
+    """Return the tables that have triggers of sa_pgnotify."""
     with engine.connect() as connection:
         sql = "SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE 'sa\\_pgnotify\\_%'"
         return set(connection.scalars(sa.text(sql)))

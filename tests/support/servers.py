@@ -1,5 +1,5 @@
-"""PostgreSQL servers of our own, in folders of their own: nothing to configure, and they work as
-root."""
+"""The tests' own PostgreSQL servers, each in a folder of its own: they need no configuration, and
+run as root as well."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""sa_pgnotify.testing for those who test: what is captured, of commits and of transactions that are
-rolled back; and what its errors say."""
+"""sa_pgnotify.testing for authors of tests: what is captured, of commits and of transactions that
+are rolled back; and what its errors say."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def catalog(engine: Any) -> list[Any]:
 def test_of_a_transaction_that_is_rolled_back_the_same_is_captured_as_of_one_that_is_committed(
     engine, url, driver, durable
 ):
-    """What a rolled back test captures is what a listener is told of the same work when it commits:
-    kinds, values, what changed, context."""
+    """A test that is rolled back captures what a listener gets of the same work when it is
+    committed: kinds, values, what changed, context."""
     Order, Rush = order_and_rush(engine, durable=durable)
     mine = create_engine(driver_url(url, driver), poolclass=NullPool)
 
@@ -122,8 +122,8 @@ def test_nothing_is_sent_and_nothing_stays(engine, outer, durable):
 
 
 def test_a_savepoint_that_is_rolled_back_was_never_captured(engine, outer):
-    """What the test's own code takes back is not told, as it is not in life; what was expected
-    before stays expected."""
+    """Changes that the test's own code rolls back are not captured, because they would not be
+    published. What was expected before stays expected."""
     Order, _ = order_and_rush(engine)
     with joined(outer) as session:
         captured = CapturedChanges(session, Order).__enter__()
@@ -184,7 +184,7 @@ def test_a_commit_is_refused(engine):
     assert catalog(engine) == before
 
 
-def test_a_session_that_gave_its_connection_back_is_told_how_to_be_bound(engine):
+def test_the_error_of_a_session_without_connection_says_how_to_bind_it(engine):
     """Of a session with a transaction of its own, nothing can be read after that transaction."""
     Order, _ = order_and_rush(engine)
     with Session(engine) as session, CapturedChanges(session, Order) as captured:

@@ -34,7 +34,7 @@ def server() -> Iterator[Server]:
 
 
 def passed(check: DeliveryCheck, *made: str) -> Report:
-    """The report, which must be right, and tell of enough to mean something."""
+    """Return the report, which must be right, and must cover enough to mean something."""
     report = check.run()
     report.raise_if_wrong()
     assert report.transactions > 20
@@ -187,8 +187,8 @@ def test_a_reader_that_goes_by_numbers_is_found_out(monkeypatch, wrong):
 
 
 def test_a_reader_that_goes_by_transactions_is_found_out(monkeypatch, wrong):
-    """It misses nothing, and tells an older transaction's late change of a row before a newer
-    one's: the check says so."""
+    """The reader misses nothing, but delivers an older transaction's late change of a row before a
+    newer transaction's change: the check reports it."""
     monkeypatch.setattr(sa_pgnotify.log.tail, "LogReader", HorizonReader)
     report = wrong.run()
     assert not report.missing
@@ -218,7 +218,7 @@ def seen(*changes: Written) -> list[Seen]:
         ([Seen(ONE, True, False), Seen(TWO, False, False), Seen(THREE, True, True)], ["torn"]),
     ],
 )
-def test_each_fault_is_told_by_its_name(stream, findings):
+def test_each_fault_is_reported_by_its_name(stream, findings):
     """A report names what is wrong, and nothing else."""
     report = Report.of([ONE, TWO, THREE], {"consumer": [stream]})
     kinds = ("missing", "doubled", "made_up", "out_of_order", "torn", "gaps")
@@ -227,5 +227,6 @@ def test_each_fault_is_told_by_its_name(stream, findings):
 
 
 def test_a_gap_is_a_fault():
-    """A Gap where nothing is missing is wrong as well: whoever gets one reads everything again."""
+    """A Gap where nothing is missing is wrong as well, because it makes a program read everything
+    again."""
     assert not Report.of([ONE], {"consumer": [seen(ONE)]}, gaps=["listener 1: Gap"]).is_right

@@ -89,7 +89,8 @@ def test_expect_and_none(engine, durable):
 
 
 def test_the_error_lists_what_came(engine):
-    """Who waits in vain reads what was expected, for how long, and what came instead."""
+    """After waiting in vain, the error says what was expected, for how long, and what came
+    instead."""
     Order, _ = order_and_rush(engine)
     with CapturedChanges(engine, Order, "plain") as captured:
         with pytest.raises(
@@ -107,8 +108,8 @@ def test_the_error_lists_what_came(engine):
 
 
 def test_a_question_that_nothing_could_answer_is_refused(engine):
-    """A slip of the pen would make none() pass for ever, and expect() wait in vain; so it is told
-    at once."""
+    """A typing error would make none() always pass, and expect() wait in vain, so it is refused at
+    once."""
     Order, Rush = order_and_rush(engine)
     with CapturedChanges(engine, Rush, "plain") as captured:
         for what, fields, said in (

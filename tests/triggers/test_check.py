@@ -129,7 +129,8 @@ def test_check_finds_a_disabled_trigger(engine):
 
 
 def test_check_finds_left_over_triggers(engine):
-    """Triggers for operations that are no longer told are reported, and dropped by create_all."""
+    """Triggers for operations that are no longer published are reported, and dropped by
+    create_all."""
     marked_tables().create_all(engine)
     fewer = marked_tables(NotifySpec(operations=("insert", "update")))
     found = {(d.kind, d.table, d.object) for d in check(engine, fewer)}

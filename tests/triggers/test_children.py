@@ -99,8 +99,8 @@ def test_foreign_descendants_are_refused_where_writes_would_reach_them(engine, f
 
 
 def test_other_children_do_no_harm(engine):
-    """Rows of temporary, unlogged and widened children, and of partitions whose columns stand in
-    another order, are told with the writes to the parent."""
+    """Rows of temporary, unlogged and widened children, and of partitions with another order of
+    columns, are published with the writes to the parent."""
     metadata = sa.MetaData()
     columns = [sa.Column("id", sa.Integer, primary_key=True), sa.Column("v", sa.Text)]
     parent = sa.Table("parent", metadata, *columns)

@@ -1,4 +1,4 @@
-"""Installing and removing triggers, without locking anybody who needs no lock."""
+"""Installing and removing triggers, without taking locks that are not needed."""
 
 import asyncio
 import shutil
@@ -97,8 +97,8 @@ def test_second_create_all_runs_no_ddl(engine):
 
 @pytest.mark.parametrize("lock", [None, "ACCESS EXCLUSIVE"])
 def test_second_create_all_takes_no_lock(engine, lock):
-    """When all is in place, create_all and check wait for nobody, not even for who holds the
-    table's strongest lock."""
+    """When everything is installed, create_all and check wait for no session, not even for one that
+    holds the table's strongest lock."""
     metadata = marked_tables()
     metadata.create_all(engine)
     with busy(engine, lock) as impatient:

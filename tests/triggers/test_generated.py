@@ -122,19 +122,22 @@ def test_generated_columns(engine, url, kind, form):
         run(engine, *(f"DELETE FROM {table}" for table in entities))
         deleted = take(listener, 3 * len(entities))
     for table, entity in entities.items():
-        told = [
+        delivered = [
             sorted((e for e in events if e.table is entity.__table__), key=lambda e: e.identity)
             for events in (inserted, updated, deleted)
         ]
-        assert differences(told[0], "new", seen[table]) == {}
-        assert differences(told[1], "old", seen[table]) == {}
-        assert differences(told[1], "new", after[table]) == {}
-        assert differences(told[2], "old", after[table]) == {}
+        assert differences(delivered[0], "new", seen[table]) == {}
+        assert differences(delivered[1], "old", seen[table]) == {}
+        assert differences(delivered[1], "new", after[table]) == {}
+        assert differences(delivered[2], "old", after[table]) == {}
         generated = [name for name in EXPRESSIONS if hasattr(entity, name)]
-        assert told[1][0].changed - {"slug"} == {"price", "title", *generated} - (
+        assert delivered[1][0].changed - {"slug"} == {"price", "title", *generated} - (
             {"whole", "short"} & set(generated)
         )
-        assert told[1][2].changed <= {"title", "slug"}  # 'X y' is 'x y' for both, in lower case
+        assert delivered[1][2].changed <= {
+            "title",
+            "slug",
+        }  # 'X y' is 'x y' for both, in lower case
 
 
 @pytest.mark.filterwarnings("ignore:Computed column pages.gross is being created as 'STORED'")

@@ -1,4 +1,4 @@
-"""No write fails because its table is marked, whoever writes and with whatever settings.
+"""No write fails because its table is marked, whichever role writes and with whatever settings.
 
 The write goes on, and listeners get a Gap for what they missed.
 """
@@ -22,7 +22,7 @@ from sa_pgnotify import Gap, Inserted, Listener, NotifySpec, Updated, change_con
     "when", [None, lambda old, new: func.coalesce(new.amount, old.amount, 0) >= 0]
 )
 def test_writer_with_no_right_but_to_write(engine, stranger, when):
-    """A role that may INSERT and nothing else writes, and its changes are told, with a condition
+    """A role that may only INSERT can write, and its changes are published, with a condition
     too."""
     Order = orders(engine, NotifySpec(values="all", when=when))
     run(
@@ -39,9 +39,9 @@ def test_writer_with_no_right_but_to_write(engine, stranger, when):
 
 @pytest.mark.parametrize("below", ["joined", "single"])
 @pytest.mark.parametrize("restricted", [False, True], ids=["owner", "stranger"])
-def test_writer_of_a_child_who_may_not_read_the_parent(engine, stranger, below, restricted):
-    """A role with rights on a child's table alone writes there, and the change is told with its
-    class, or a Gap in its place."""
+def test_writer_of_a_child_that_may_not_read_the_parent(engine, stranger, below, restricted):
+    """A role with rights on a child's table alone can write there, and the change is published as
+    its class, or a Gap in its place."""
     Base, _, _, Grandchild = family(three_tables=below == "joined")
     Base.metadata.create_all(engine)
     run(
@@ -63,9 +63,9 @@ def test_writer_of_a_child_who_may_not_read_the_parent(engine, stranger, below, 
     )
 
 
-def test_writer_who_may_not_notify(engine, stranger):
-    """Where an administrator took NOTIFY's function from everybody, writes go on, though nothing
-    can be told."""
+def test_writer_that_may_not_notify(engine, stranger):
+    """If an administrator has revoked NOTIFY's function from everybody, writes succeed, though
+    nothing can be published."""
     Order = orders(engine)
     run(
         engine,
@@ -76,7 +76,7 @@ def test_writer_who_may_not_notify(engine, stranger):
     assert orders_left(engine) == [(1, "b")]
 
 
-def test_writer_who_may_not_look_whether_somebody_listens(engine, stranger):
+def test_writer_that_may_not_look_whether_somebody_listens(engine, stranger):
     """Where an administrator took the advisory locks' functions from everybody, writes go on, and
     the listeners hear of it."""
     Order = orders(engine)
@@ -97,8 +97,8 @@ def test_writer_who_may_not_look_whether_somebody_listens(engine, stranger):
     ids=["plain", "when"],
 )
 def test_operators_and_functions_that_shadow(engine, when):
-    """A writer whose search_path puts functions, operators and tables of his own in front changes
-    no event and meets no error."""
+    """Functions, operators and tables that a writer's search_path puts in front change no event and
+    cause no error."""
     Order = orders(engine, NotifySpec(values="all", when=when))
     traps = ["CREATE SCHEMA traps"]
     for name, types, result in (
@@ -148,7 +148,7 @@ SETTINGS = [
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_settings_of_the_writer(engine, setting):
-    """No setting of the writer's session makes a write fail or changes what is told."""
+    """No setting of the writer's session makes a write fail or changes what is published."""
     Order = orders(engine)
     statements = [
         s.replace("orders", "public.orders")
@@ -176,8 +176,8 @@ def test_settings_of_the_writer(engine, setting):
     ],
 )
 def test_our_own_variables_set_by_hand(engine, name, value, local):
-    """Whatever a writer puts into the variables that the trigger reads, his writes succeed, and
-    each is told or a Gap is."""
+    """Whatever a writer puts into the variables that the trigger reads, its writes succeed, and
+    each is published or a Gap is."""
     Order = orders(engine)
     with Listener(engine, Order, "end_of_test") as listener:
         with engine.begin() as connection:

@@ -28,8 +28,8 @@ from sa_pgnotify import Gap, Inserted, Listener, NotifyOnChange, NotifySpec, Upd
 
 
 def test_a_statement_of_more_than_a_gigabyte(engine):
-    """A statement whose rows cannot be put into one text value of PostgreSQL's succeeds; the
-    listener is told a Gap or all rows."""
+    """A statement whose rows do not fit into one text value of PostgreSQL succeeds, and the
+    listener gets all rows or a Gap."""
 
     class Base(DeclarativeBase):
         pass
@@ -64,8 +64,8 @@ CONDITIONS = {
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_a_condition_that_fails(engine, condition):
-    """A `when` that the database cannot evaluate lets the write through and tells a Gap in the
-    place of its changes."""
+    """If the database cannot evaluate a `when`, the write succeeds, and a Gap comes in the place of
+    its changes."""
     Order = orders(engine, NotifySpec(when=CONDITIONS[condition]))
     events = received(engine, Order, *WRITES[:2])
     assert orders_left(engine) == [(1, "b")]
@@ -93,8 +93,8 @@ CHANGES = {
 @pytest.mark.parametrize("spec", [NotifySpec(), ALL], ids=["identity", "all"])
 @pytest.mark.parametrize("same_session", [True, False], ids=["one session", "sessions"])
 def test_columns_changed_by_hand(engine, change, spec, same_session):
-    """After somebody altered the table behind our back, writes succeed; each change is told
-    rightly, or a Gap is."""
+    """After the table was altered by hand, writes succeed; each change is published correctly, or a
+    Gap is."""
     Order = orders(engine, spec)
     run(engine, "INSERT INTO orders VALUES (1, 'a', 1), (2, 'a', 2)")
     with Listener(engine, Order, "end_of_test") as listener:
@@ -107,7 +107,7 @@ def test_columns_changed_by_hand(engine, change, spec, same_session):
         run(engine, f"UPDATE orders SET {column} = NULL", "DELETE FROM orders")
         events = until_end(engine, listener)
         assert rows(engine, "SELECT count(*) FROM orders") == [(0,)]
-    # told under the new name, to whoever listens to that
+    # published under the new name, to its listeners
     if change not in ("table renamed", "table moved"):
         assert events
     for event in events:
@@ -163,8 +163,8 @@ def test_databases_of_other_encodings(encoded, length):
 @pytest.mark.parametrize("encoded", ["SQL_ASCII"], indirect=True)
 @pytest.mark.parametrize("length", [1, 9000])
 def test_bytes_that_are_no_text(encoded, length):
-    """A database without an encoding holds bytes that are no UTF-8: the write succeeds, and the
-    change is told or a Gap is."""
+    """A database without an encoding holds bytes that are not valid UTF-8: the write succeeds, and
+    the change is published or a Gap is."""
     Order = orders(encoded)
     with Listener(encoded, Order) as listener:
         run(
@@ -218,7 +218,8 @@ def test_collations_that_take_different_texts_for_equal(engine, column):
 
 
 def test_deferred_constraints_and_a_serializable_writer(engine):
-    """Deferred triggers that write at COMMIT are told too, and serializable transactions go on."""
+    """Deferred triggers that write at COMMIT are published too, and serializable transactions go
+    on."""
     Order = orders(engine)
     run(
         engine,
@@ -237,7 +238,8 @@ def test_deferred_constraints_and_a_serializable_writer(engine):
 
 
 def test_errors_of_the_users_own_are_not_swallowed(engine):
-    """A trigger of the user's own that raises stops the write as before, and nothing is told."""
+    """A trigger of the user's own that raises an error stops the write as before, and nothing is
+    published."""
     Order = orders(engine)
     run(
         engine,
@@ -255,9 +257,9 @@ def test_errors_of_the_users_own_are_not_swallowed(engine):
         run(engine, f"DROP TRIGGER {name} ON orders")
 
 
-def test_replicas_are_not_told(engine):
+def test_replicas_publish_nothing(engine):
     """What a session writes as a replica (session_replication_role, logical replication) fires no
-    trigger and is not told."""
+    trigger and is not published."""
     Order = orders(engine)
     assert received(engine, Order, "SET LOCAL session_replication_role = replica", *WRITES) == []
 

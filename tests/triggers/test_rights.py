@@ -106,8 +106,8 @@ def test_whoever_cannot_write_the_log_is_refused_with_the_grants(engine, role):
 
 
 def test_a_function_that_exists_keeps_its_owner(engine, role):
-    """Who installs again over another role's function is not asked for rights: the function's owner
-    is."""
+    """A role that installs again over another role's function needs no rights: the function's owner
+    does."""
     log_in_audit(engine)
     assert refused(engine, role, "'public.sa_pgnotify_orders'::regproc") == ("", "")
     run(
@@ -196,7 +196,8 @@ def complains(start, write) -> None:
 
 
 def test_a_writer_needs_no_more(engine, app, role):
-    """Who may write rows needs nothing for the triggers: not on the log, nor on its schema."""
+    """A role that may write rows needs no other right for the triggers: not on the log, nor on its
+    schema."""
     plain, logged, theirs = app
     run(
         engine,

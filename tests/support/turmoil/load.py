@@ -162,8 +162,8 @@ class Writer:
             time.sleep(0.05)  # the server is down
 
     def _done(self) -> bool:
-        """Write until told to stop, and leave nothing prepared behind; False if the connection was
-        lost."""
+        """Write until asked to stop, and leave nothing prepared behind; return False if the
+        connection was lost."""
         connection = None
         try:
             connection = self._load.connect()

@@ -180,7 +180,7 @@ class World:
 
     def _crash_losing(self, chance: random.Random) -> None:
         """The commits of the last moments have not reached the disk, and their transaction ids are
-        given anew."""
+        used again."""
         self.lossy = True
         self.run("ALTER SYSTEM SET synchronous_commit = off", "SELECT pg_reload_conf()")
         self.primary.hold_log()
