@@ -26,10 +26,13 @@ from .errors import (
     PgNotifyError,
     TriggersMissing,
     UndecodableValue,
+    UnreadableData,
     ValuesNotCarried,
 )
-from .events.changes import Change, Deleted, Inserted, Truncated, Updated
+from .events.changes import Change, Deleted, Existing, Inserted, Truncated, Updated
+from .events.cloud_events import CloudEvents
 from .events.kinds import Event, Gap, Notification
+from .events.schema import event_schema
 from .listening.async_listener import AsyncListener
 from .listening.interface import Stats
 from .listening.listener import Listener
@@ -52,6 +55,7 @@ __all__ = [
     "ChangeBatch",
     "ChangeLog",
     "ChangeLogInUse",
+    "CloudEvents",
     "ConnectionLost",
     "Consumer",
     "ConsumerStatus",
@@ -60,6 +64,7 @@ __all__ = [
     "Drift",
     "DropNotifyTriggers",
     "Event",
+    "Existing",
     "Gap",
     "Inserted",
     "Lag",
@@ -78,11 +83,13 @@ __all__ = [
     "TriggersMissing",
     "Truncated",
     "UndecodableValue",
+    "UnreadableData",
     "Updated",
     "ValuesNotCarried",
     "change_context",
     "check",
     "consumers",
+    "event_schema",
     "forget",
     "notify_on_change",
     "prune",

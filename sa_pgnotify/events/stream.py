@@ -12,13 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
+from typing import Any
 
 from ..log.reader import LogRow
 from ..log.tables import LogNames
 from ..protocol.wire import LOST, MOVED, Malformed, MessageReader, Rows, logged_rows, one_line
 from ..states import State, States
 from .decoding import TableDecoder
-from .kinds import Event, Gap, Notification, Reason
+from .kinds import Gap, Notification, Reason
 from .layout import Undecodable
 from .message import Message
 
@@ -78,6 +79,7 @@ class EventStream:
         self._undecodable_until = 0.0
         self._reader = MessageReader()
         self._asked: dict[str, str] = {}
+        self._transaction = self._rows_of_it = 0
 
     def reset(self) -> None:
         """Forget partly received messages, because the connection is gone."""
@@ -123,7 +125,7 @@ class EventStream:
         try:
             if not source.is_simple(rows.header.shape):
                 return None
-            message = Message(source, rows, self.complete_until)
+            message = Message(source, rows, self.complete_until, None, self._count(rows))
         except Undecodable:
             return None
         self.latency = time() - rows.header.microseconds / 1e6
@@ -154,7 +156,8 @@ class EventStream:
         if source is None:
             return  # a table that shares the channel, and that is not wanted
         try:
-            message = Message(source, found, self.complete_until, logged)
+            first = self._count(found) if logged is None else 0
+            message = Message(source, found, self.complete_until, logged, first)
             if not message.matches_types:
                 message = self._outdated(source, message)
             self.latency = time() - found.header.microseconds / 1e6
@@ -162,6 +165,14 @@ class EventStream:
             yield self.undecodable(f"{place}, pid {found.header.pid}: {error}", self.complete_until)
         else:
             yield message
+
+    def _count(self, rows: Rows) -> int:
+        """Count the rows of the current transaction; return how many came before these."""
+        if rows.header.transaction_id != self._transaction:
+            self._transaction, self._rows_of_it = rows.header.transaction_id, 0
+        before = self._rows_of_it
+        self._rows_of_it += rows.size
+        return before
 
     # -- tables whose columns have changed ---------------------------------------------------------
 
@@ -197,7 +208,7 @@ class EventStream:
 
     # -- events and gaps ---------------------------------------------------------------------------
 
-    def events(self, item: Item) -> Sequence[Event]:
+    def events(self, item: Item) -> Sequence[Any]:
         """Return the events of an item. A row that cannot be read becomes a ``Gap`` in its place, and
         the other rows are not affected."""
         if not isinstance(item, Message):

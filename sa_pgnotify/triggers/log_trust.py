@@ -175,7 +175,7 @@ REFUSE_UNTRUSTED_LOG = f"""DECLARE
 BEGIN
   SELECT pg_catalog.string_agg(f.what, '; ' ORDER BY f.place, f.what), pg_catalog.string_agg(DISTINCT f.fix, ' ')
   INTO faults, fixes FROM ({_FOR_INSTALL}) AS f
-  WHERE f.kind NOT IN ('privilege', 'vacuum');
+  WHERE f.kind <> 'privilege';
   IF faults IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
       MESSAGE = pg_catalog.concat('sa_pgnotify: the change log is not to be trusted: ', faults),
@@ -195,14 +195,13 @@ class LogFault:
 
     :ivar kind: ``"owner"``, ``"kind"`` (of relation), ``"trigger"``, ``"rule"``, ``"code"`` (a
         default, a constraint, an index, a policy or a type with code of another role),
-        ``"reference"`` (a foreign key, which keeps slots from being emptied), ``"privilege"`` or
-        ``"vacuum"`` (the catalog says that there are triggers, and there are none).
+        ``"reference"`` (a foreign key, which keeps slots from being emptied) or ``"privilege"``.
     :ivar what: the relation and the fault, as in a sentence.
     :ivar fix: how to fix it, as a statement or a sentence.
     :ivar role: the name of the role whose rights the code would have.
     """
 
-    kind: Literal["owner", "kind", "trigger", "rule", "code", "reference", "privilege", "vacuum"]
+    kind: Literal["owner", "kind", "trigger", "rule", "code", "reference", "privilege"]
     what: str
     fix: str
     role: str
@@ -212,11 +211,6 @@ class LogFault:
         """What it does, in a sentence."""
         if self.kind == "reference":
             return "It keeps the log from being emptied."
-        if self.kind == "vacuum":
-            return (
-                "Until it is vacuumed, it is written more slowly, and not at all by REPEATABLE READ and"
-                " SERIALIZABLE transactions."
-            )
         return f"Code there would run with the rights of {self.role}."
 
 
@@ -253,7 +247,7 @@ FROM (SELECT DISTINCT ON (h.relnamespace, f.proowner) h.relnamespace, f.proowner
       ELSE h.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname = w.schema) END
   ORDER BY h.relnamespace, f.proowner, f.oid) AS asking (schema, owner, function)
 CROSS JOIN LATERAL ({faults}) AS faults
-{"WHERE faults.kind NOT IN ('privilege', 'vacuum', 'reference')" if reading else ""}
+{"WHERE faults.kind NOT IN ('privilege', 'reference')" if reading else ""}
 ORDER BY 1, faults.place, 2, 3
 """
     found: dict[int, list[LogFault]] = {}
