@@ -89,4 +89,4 @@ def _of_window(
 
 
 def _bare(place: Position) -> Position:
-    return replace(place, tables=(), among=())
+    return replace(place, tables=(), among=(), scans=())

@@ -338,7 +338,7 @@ class LogReader:
 
     def _close(self, target: Snapshot) -> None:
         tables = together(self.position.names) if self._wanted is None else self._wanted
-        self.position = Position(str(target), tables=tables)
+        self.position = Position(str(target), tables=tables, scans=self.position.scans)
         self._window, self._finished = None, False
 
 

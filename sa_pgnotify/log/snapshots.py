@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..sql import literal
+from .scans import Scan
 
 __all__ = ["HERE", "Position", "Snapshot", "Tables", "beginning", "together"]
 
@@ -113,6 +114,7 @@ class Position:
     :ivar among: tables whose changes are not read from here, but count for the order of the
         transactions up to ``target``, because they were read together with the others when that
         window was opened.
+    :ivar scans: how far the rows of tables have been read, for a consumer that begins with them.
     """
 
     last: str
@@ -122,6 +124,7 @@ class Position:
     row_part: int = 0
     tables: Tables = ()
     among: Tables = ()
+    scans: tuple[Scan, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,0 +1,63 @@
+"""How far the rows of a table have been read as a beginning, in the order of their identity.
+
+A scan is a part of a position, because the rows that it has read and the changes that were read
+belong to one snapshot.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+__all__ = ["Scan", "scans_from_json", "scans_to_json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """How far the rows of a table have been read.
+
+    :ivar relation: the table's name in messages. Joined inheritance is scanned by its root table.
+    :ivar starts: whether the consumer begins with these rows: until one is read, its changes are
+        not delivered. Otherwise it is a backfill, and changes are delivered as they are.
+    :ivar where: JSON of the condition of a backfill, see :mod:`sa_pgnotify.scanning.where`; empty
+        for all rows.
+    :ivar after: PostgreSQL's texts of the identity of the last row that was read; None if none was.
+    :ivar rows: how many rows were read.
+    :ivar estimate: the planner's estimate of all rows, from the beginning of the scan.
+    :ivar done: whether all rows were read.
+    """
+
+    relation: str
+    starts: bool
+    where: str = ""
+    after: tuple[str, ...] | None = None
+    rows: int = 0
+    estimate: int = 0
+    done: bool = False
+
+    def reached(self, after: tuple[str, ...], rows: int) -> Scan:
+        """Return the scan after a row, with ``rows`` rows in all."""
+        return replace(self, after=after, rows=rows)
+
+    def finished(self) -> Scan:
+        """Return the scan after its last row."""
+        return replace(self, done=True)
+
+
+def scans_to_json(scans: Iterable[Scan]) -> str:
+    """Return the text that :func:`scans_from_json` reads."""
+    return json.dumps(
+        [
+            [s.relation, s.starts, s.where, s.after, s.rows, s.estimate, s.done]
+            for s in scans
+        ]
+    )
+
+
+def scans_from_json(text: str) -> tuple[Scan, ...]:
+    """Return what :func:`scans_to_json` has written."""
+    return tuple(
+        Scan(relation, starts, where, None if after is None else tuple(after), rows, estimate, done)
+        for relation, starts, where, after, rows, estimate, done in json.loads(text)
+    )
