@@ -28,7 +28,7 @@ from .errors import (
     UndecodableValue,
     ValuesNotCarried,
 )
-from .events.changes import Change, Deleted, Inserted, Truncated, Updated
+from .events.changes import Change, Deleted, Existing, Inserted, Truncated, Updated
 from .events.kinds import Event, Gap, Notification
 from .listening.async_listener import AsyncListener
 from .listening.interface import Stats
@@ -64,6 +64,7 @@ __all__ = [
     "Drift",
     "DropNotifyTriggers",
     "Event",
+    "Existing",
     "Gap",
     "Inserted",
     "Lag",

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from ..errors import UndecodableValue
-from ..events.changes import Change, Deleted, Inserted, Updated
+from ..events.changes import Change, Deleted, Existing, Inserted, Updated
 from ..events.kinds import Event, Gap, Notification
 
 __all__ = ["json_line"]
@@ -78,7 +78,7 @@ def _values(change: Change, undecodable: list[str]) -> dict[str, Any]:
         except UndecodableValue as error:
             undecodable.append(str(error))
         return fields | {"old": decodable(change.old), "new": decodable(change.new)}
-    if isinstance(change, Inserted):
+    if isinstance(change, Inserted | Existing):
         return {"new": decodable(change.new)}
     return {"old": decodable(change.old)} if isinstance(change, Deleted) else {}
 

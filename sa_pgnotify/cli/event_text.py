@@ -17,7 +17,7 @@ from sqlalchemy import Table, inspect
 from sqlalchemy.orm import Mapper
 
 from ..errors import UndecodableValue
-from ..events.changes import Change, Deleted, Inserted, Truncated, Updated
+from ..events.changes import Change, Deleted, Existing, Inserted, Truncated, Updated
 from ..events.kinds import Event, Gap, Notification
 from .console import printable
 
@@ -25,7 +25,13 @@ __all__ = ["print_event"]
 
 LONGEST = 60
 """How many characters of a value are shown."""
-STYLES = {Inserted: "green", Updated: "yellow", Deleted: "red", Truncated: "red"}
+STYLES = {
+    Inserted: "green",
+    Updated: "yellow",
+    Deleted: "red",
+    Truncated: "red",
+    Existing: "cyan",
+}
 _PLAIN = (Decimal, datetime, date, time, timedelta, UUID, IPv4Address, IPv6Address)
 
 
@@ -91,7 +97,7 @@ def _details(change: Change) -> list[Text]:
         return [*_previous(change), *changes]
     values = (
         change.new
-        if isinstance(change, Inserted)
+        if isinstance(change, Inserted | Existing)
         else change.old
         if isinstance(change, Deleted)
         else {}

@@ -24,7 +24,7 @@ from .entity_layout import EntityLayout
 if TYPE_CHECKING:  # a message makes changes, and changes read their values from it
     from .message import Message
 
-__all__ = ["Change", "Deleted", "Identity", "Inserted", "Truncated", "Updated"]
+__all__ = ["Change", "Deleted", "Existing", "Identity", "Inserted", "Truncated", "Updated"]
 
 Identity = tuple[Any, ...]
 
@@ -214,6 +214,24 @@ class Inserted(Change):
         Reading a value that a SELECT could not read either raises :class:`UndecodableValue`, and so
         does ``dict()`` of all values. The other values can be read one by one.
         """
+        return self._message.new[self._entity_layout][self._row]
+
+    def _details(self) -> str:
+        return f", new={_shown(self._state)}"
+
+
+class Existing(Change):
+    """A row that exists already, as it was when it was read.
+
+    A snapshot or a backfill delivers it. Nothing changed: ``occurred_at`` is the moment at which
+    the row was read.
+    """
+
+    __slots__ = ()
+
+    @property
+    def new(self) -> Mapping[str, Any]:
+        """The values of the row, like :attr:`Inserted.new`."""
         return self._message.new[self._entity_layout][self._row]
 
     def _details(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from .changes import Change, Deleted, Inserted, Truncated, Updated
+from .changes import Change, Deleted, Existing, Inserted, Truncated, Updated
 
 __all__ = ["KINDS", "Event", "Gap", "Notification", "Reason"]
 
@@ -60,5 +60,5 @@ class Notification:
 
 
 Event = Change | Gap | Notification
-KINDS = (Inserted, Updated, Deleted, Truncated, Gap, Notification)
+KINDS = (Inserted, Updated, Deleted, Truncated, Existing, Gap, Notification)
 """The classes of all events."""

@@ -14,8 +14,8 @@ from sqlalchemy import Table
 from ..errors import UndecodableValue
 from ..log.reader import LogRow
 from ..log.snapshots import Position
-from ..protocol.wire import Rows
-from .changes import Change, Deleted, Identity, Inserted, Truncated, Updated
+from ..protocol.wire import EXISTING, Rows
+from .changes import Change, Deleted, Existing, Identity, Inserted, Truncated, Updated
 from .decoding import TableDecoder
 from .entity_layout import EntityLayout
 from .layout import Undecodable
@@ -26,7 +26,13 @@ __all__ = ["Message"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-_KINDS: dict[str, type[Change]] = {"I": Inserted, "U": Updated, "D": Deleted, "T": Truncated}
+_KINDS: dict[str, type[Change]] = {
+    "I": Inserted,
+    "U": Updated,
+    "D": Deleted,
+    "T": Truncated,
+    EXISTING: Existing,
+}
 
 
 class Message:

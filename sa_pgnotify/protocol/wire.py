@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 __all__ = [
+    "EXISTING",
     "MASK_BITS",
     "RS",
     "Header",
@@ -49,6 +50,9 @@ __all__ = [
 ESC, RS, US = "\x1b", "\x1e", "\x1f"
 MASK_BITS = 31
 _OPERATIONS = frozenset("IUDT")
+EXISTING = "E"
+"""The operation of rows that a program has read from the table itself. They have the fields of an
+INSERT's rows. It is not accepted from a channel or from the log, where anybody could forge it."""
 LONGEST_ROW = 1 << 30
 """Bytes in UTF-8, including the message's header. A text or bytea of PostgreSQL cannot be longer, and
 so neither can what a trigger sends in parts."""
@@ -69,7 +73,7 @@ class Header(NamedTuple):
     """What all rows of one message have in common.
 
     :ivar channel: the channel that the message came on; empty if it came from the change log.
-    :ivar operation: one of I, U, D and T.
+    :ivar operation: one of I, U, D and T; :data:`EXISTING` for rows that were read from the table.
     :ivar relation: the table's schema and name, quoted as in SQL where necessary.
     :ivar transaction_id: the writer's 64-bit transaction id.
     :ivar microseconds: since 1970-01-01 UTC, by the server's clock.
