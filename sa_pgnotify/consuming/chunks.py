@@ -20,6 +20,7 @@ from ..events.message import Message
 from ..events.stream import EventStream, Item
 from ..log.reader import LogRow
 from ..log.snapshots import Position
+from ..scanning.row_page import RowPage
 from .positions import ConsumerKey
 
 __all__ = ["Chunk", "TransactionPart", "cut", "decode", "part_of", "transactions"]
@@ -27,7 +28,7 @@ __all__ = ["Chunk", "TransactionPart", "cut", "decode", "part_of", "transactions
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Changes of one row of the log, in order.
+    """Changes of one row of the log, in order; or rows of a table, which are not a transaction.
 
     :ivar events: one for each change; None for a change that is not for this consumer.
     :ivar first: the index of the first change in ``row.text``; ``until`` that after the last one.
@@ -36,7 +37,7 @@ class Chunk:
         if as many as before.
     """
 
-    row: LogRow
+    row: LogRow | RowPage
     events: Sequence[Change | Gap | None]
     first: int
     until: int
@@ -61,9 +62,9 @@ class Chunk:
         )
 
     def key(self, number: int) -> tuple[int, int]:
-        """Return what identifies the change of the event ``number``: always the same, whenever and
-        up to whichever snapshot it is read."""
-        return self.row.row_id, self.row.skipped + min(self.first + number, self.until - 1)
+        """Return what identifies the change of the event ``number``, see
+        :meth:`sa_pgnotify.log.reader.LogRow.change_key`."""
+        return self.row.change_key(min(self.first + number, self.until - 1))
 
     @property
     def divisible(self) -> bool:

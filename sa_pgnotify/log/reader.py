@@ -70,6 +70,11 @@ class LogRow(NamedTuple):
         """How many changes the row holds."""
         return self.text.count(RS) + 1
 
+    def change_key(self, change: int) -> tuple[int, int]:
+        """Return what identifies one of the row's changes: always the same, whenever and up to
+        whichever snapshot it is read."""
+        return self.row_id, self.skipped + change
+
     def after_change(self, change: int) -> Position:
         """Return the position after one of the row's changes, which are counted from 0."""
         return (

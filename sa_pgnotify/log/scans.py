@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-__all__ = ["Scan", "scans_from_json", "scans_to_json"]
+__all__ = ["Scan", "replaced", "scans_from_json", "scans_to_json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,12 @@ class Scan:
     def finished(self) -> Scan:
         """Return the scan after its last row."""
         return replace(self, done=True)
+
+
+def replaced(scans: Iterable[Scan], old: Scan, new: Scan) -> tuple[Scan, ...]:
+    """Return the scans with ``new`` for ``old``; without it if it is a backfill that is done."""
+    kept = (new if scan is old else scan for scan in scans)
+    return tuple(scan for scan in kept if scan.starts or not scan.done)
 
 
 def scans_to_json(scans: Iterable[Scan]) -> str:
