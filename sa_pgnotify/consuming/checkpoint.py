@@ -12,6 +12,7 @@ from dataclasses import replace
 from ..drivers import ListenConnection
 from ..errors import NotifyConfigError
 from ..log.origin import current_position, resolve
+from ..log.scans import Scan
 from ..log.snapshots import Position, together
 from ..log.tables import LogNames
 from ..log.tail import LOST_TO_RESTORE
@@ -96,9 +97,7 @@ class Checkpoint:
         scans = () if self.position is None else self.position.scans
         if start == SNAPSHOT:
             start, scans = "now", ahead.scanner.beginning()
-        at = replace(
-            resolve(execute, names, start), tables=together(ahead.sources), scans=scans
-        )
+        at = replace(resolve(execute, names, start), tables=together(ahead.sources), scans=scans)
         self.table.create(execute, origin, at, lost)
 
     def _refuse_other_parts(self, execute: Execute) -> None:
@@ -118,14 +117,13 @@ class Checkpoint:
         """
         stored = self.stored(connection)
         if unknown := self._ahead.sources.keys() - set(stored.known):
-            start, scans = self._start, ()
+            start = self._start
+            scans: tuple[Scan, ...] = ()
             if start == SNAPSHOT:
                 start = "now"
                 scans = self._ahead.scanner.beginning(unknown)
             beginning = (
-                None
-                if start == "now"
-                else resolve(connection.execute, self.table.names, start)
+                None if start == "now" else resolve(connection.execute, self.table.names, start)
             )
             self.table.register(connection.execute, unknown, beginning, scans)
             stored = self.stored(connection)

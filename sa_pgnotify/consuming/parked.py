@@ -44,7 +44,12 @@ class Parked:
 
 
 def park(
-    execute: Execute, table: ConsumerTable, row: LogRow | RowPage, index: int, error: str, failures: int
+    execute: Execute,
+    table: ConsumerTable,
+    row: LogRow | RowPage,
+    index: int,
+    error: str,
+    failures: int,
 ) -> None:
     """Store the change number ``index`` of ``row.text``, counted from 0."""
     key = table.key

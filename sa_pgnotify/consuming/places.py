@@ -71,7 +71,9 @@ def arrange(
     return position, {name: place for name, place in places.items() if name not in position.names}
 
 
-def _joined(at: Position, places: Mapping[str, Position], names: Collection[str]) -> tuple[Scan, ...]:
+def _joined(
+    at: Position, places: Mapping[str, Position], names: Collection[str]
+) -> tuple[Scan, ...]:
     """Return the scans of ``at``, with those of tables that are read from there from now on."""
     known = {scan.relation for scan in at.scans if scan.starts}
     new = (scan for name in names for scan in places[name].scans if scan.relation not in known)

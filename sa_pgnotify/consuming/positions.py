@@ -54,10 +54,15 @@ class Lag:
 
     :ivar events: the number of committed changes that it has not finished.
     :ivar seconds: the age of the oldest of them by the server's clock; 0.0 if there is none.
+    :ivar rows_done: how many rows its unfinished snapshot and backfills have read.
+    :ivar rows_estimate: how many rows these have in all, as PostgreSQL's planner estimated when they
+        began; 0 if none is unfinished.
     """
 
     events: int
     seconds: float
+    rows_done: int = 0
+    rows_estimate: int = 0
 
 
 @dataclass(frozen=True)
@@ -326,7 +331,13 @@ class ConsumerTable:
             f"/ 1000000.0, 0)::float8 FROM (SELECT {_UNREAD_CHANGES}{_read_of_row(at)} AS events, {_MADE} AS made FROM {log} AS l "
             f"WHERE {at.unread}{_not_passed(at, log)}) AS behind WHERE events > 0"
         )
-        return Lag(int(events), float(oldest) if events else 0.0)
+        scans = [scan for scan in at.scans if not scan.done]
+        return Lag(
+            int(events),
+            float(oldest) if events else 0.0,
+            sum(scan.rows for scan in scans),
+            sum(scan.estimate for scan in scans),
+        )
 
 
 _STORED = "name, part, parts, relation, origin, last, target, tx_end, row_id, row_part, relations, among, scans, lost, lock"
@@ -369,8 +380,9 @@ def _text(value: str | None) -> str:
 
 def _row(key: ConsumerKey, relation: str, origin: str, at: Position, lost: int, lock: int) -> str:
     return (
-        f"{literal(key.name)}, {key.part}, {key.parts}, {literal(relation)}, {literal(origin)}, {literal(at.last)}, "
-        f"{_text(at.target)}::text, {at.tx_end}, {at.row_id}, {at.row_part}, {_json(at.tables)}, {_json(at.among)}, {_scans(at)}, {lost}, {lock}"
+        f"{literal(key.name)}, {key.part}, {key.parts}, {literal(relation)}, {literal(origin)}, "
+        f"{literal(at.last)}, {_text(at.target)}::text, {at.tx_end}, {at.row_id}, {at.row_part}, {_json(at.tables)}, {_json(at.among)}, "
+        f"{_scans(at)}, {lost}, {lock}"
     )
 
 

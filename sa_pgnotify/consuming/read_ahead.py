@@ -13,6 +13,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from sqlalchemy import Text, func, select
+
 from ..drivers import ListenConnection
 from ..events.decoding import TableDecoder
 from ..events.stream import EventStream
@@ -21,9 +23,9 @@ from ..log.scans import Scan
 from ..log.snapshots import Position
 from ..log.tables import LogNames
 from ..log.tail import Tail
+from ..sql import execute_on
 from ..subscription.link import Link
 from ..subscription.subscribe import read_again
-from ..sql import execute_on
 from .chunks import Chunk, cut, decode
 from .positions import ConsumerKey
 from .scanner import Scanner
@@ -177,7 +179,9 @@ class ReadAhead:
             changes = [self._decode(connection, row) for row in self._rows]
             self._rows.clear()
             self.chunks.extend(scanner.only_started(snapshot, self.position, changes))
-            if self.position.target is None:
+            seen = snapshot.scalar(select(func.pg_catalog.pg_current_snapshot().cast(Text)))
+            # A window that was opened before may have ended here; the next one ends with ``seen``.
+            if self.position.target is None and self.position.last == seen:
                 page = scanner.read(snapshot, scan, self.position, self._number(), size)
                 self.chunks.append(page)
                 reader.position = page.after

@@ -18,11 +18,12 @@ from ..events.stream import EventStream
 from ..log.scans import Scan
 from ..log.snapshots import Position
 from ..protocol.settings import fix_output
-from ..scanning.entity_rows import EntityRows, root_mapper
+from ..scanning.entity_rows import EntityRows, root_table
 from ..scanning.page_reader import read_page
+from ..scanning.row_page import RowPage
 from ..scanning.started import only_started
 from ..scanning.where import where_from_json
-from ..sql import Execute, execute_on
+from ..sql import execute_on
 from .chunks import Chunk, part_of
 from .positions import ConsumerKey
 
@@ -47,7 +48,8 @@ class Scanner:
         """Read the rows of the tables ``sources``, by their names in messages."""
         names = {id(source.table): name for name, source in sources.items()}
         self._roots = {
-            name: names.get(id(_root_table(source)), name) for name, source in sources.items()
+            name: names.get(id(root_table(source.table, source.mapper)), name)
+            for name, source in sources.items()
         }
         self._decoders, self._entities = {}, {}
         for name, root in self._roots.items():
@@ -64,7 +66,11 @@ class Scanner:
     def _entity(self, connection: Connection, root: str) -> EntityRows:
         known = self._entities.get(root)
         if known is None:
-            known = self._entities[root] = EntityRows(connection, root, self._decoders[root])
+            decoders = self._decoders[root]
+            at = decoders[root]
+            known = self._entities[root] = EntityRows(
+                connection, root, at.table, at, at.key, decoders.values()
+            )
         return known
 
     def roots(self) -> list[str]:
@@ -80,7 +86,9 @@ class Scanner:
         """
         with self.snapshot() as connection:
             return tuple(
-                Scan(root, starts=True, estimate=self._entity(connection, root).estimate(connection))
+                Scan(
+                    root, starts=True, estimate=self._entity(connection, root).estimate(connection)
+                )
                 for root in self._decoders
                 if tables is None or root in tables
             )
@@ -120,7 +128,14 @@ class Scanner:
         :param number: of the page, see :attr:`RowPage.number`.
         """
         entity = self._entity(connection, scan.relation)
-        where = where_from_json(scan.where, entity.tables)
+        try:
+            where = where_from_json(scan.where, entity.tables)
+        except ValueError as error:
+            gap = self._stream.undecodable(
+                f"a backfill is given up: {error}", self._stream.complete_until
+            )
+            row = RowPage.of_nothing(number, entity.table, scan, start)
+            return Chunk(row, [gap], 0, 1)
         page, events = read_page(
             connection,
             entity,
@@ -137,8 +152,3 @@ class Scanner:
                 for event, key in zip(events, page.keys)
             ]
         return Chunk(page, events or [None], 0, page.size)
-
-
-def _root_table(source: TableDecoder) -> object:
-    mapper = source.mapper
-    return source.table if mapper is None else root_mapper(mapper).local_table

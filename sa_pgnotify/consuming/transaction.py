@@ -118,13 +118,14 @@ class Transactions:
         work.owner = owner
         return work.session
 
-    def refuse_within_block(self, owner: object) -> None:
+    def refuse_within_block(self, owner: object, method: str) -> None:
         """
+        :param method: the one that was called.
         :raises PgNotifyError: if ``owner`` is within a batch's block.
         """
         if self._work is not None and self._work.owner == owner:
             raise PgNotifyError(
-                "seek() waits for the batch that is being worked off, and this is its block",
+                f"{method}() waits for the batch that is being worked off, and this is its block",
                 "Call it behind the block",
             )
 

@@ -54,10 +54,7 @@ def replaced(scans: Iterable[Scan], old: Scan, new: Scan) -> tuple[Scan, ...]:
 def scans_to_json(scans: Iterable[Scan]) -> str:
     """Return the text that :func:`scans_from_json` reads."""
     return json.dumps(
-        [
-            [s.relation, s.starts, s.where, s.after, s.rows, s.estimate, s.done]
-            for s in scans
-        ]
+        [[s.relation, s.starts, s.where, s.after, s.rows, s.estimate, s.done] for s in scans]
     )
 
 

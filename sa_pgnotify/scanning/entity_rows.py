@@ -8,9 +8,9 @@ most specific class.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import (
     Column,
@@ -36,7 +36,7 @@ from ..events.entity_layout import EntityLayout
 from ..sql import Execute, catalog_name, execute_on, literal, quote, schema_translation
 from .key_order import KeyOrder
 
-__all__ = ["EntityRows", "RowShape", "root_mapper"]
+__all__ = ["EntityRows", "RowShape", "root_mapper", "root_table"]
 
 
 def root_mapper(mapper: Mapper[Any]) -> Mapper[Any]:
@@ -44,6 +44,23 @@ def root_mapper(mapper: Mapper[Any]) -> Mapper[Any]:
     while mapper.inherits is not None and not mapper.concrete:
         mapper = mapper.inherits
     return mapper
+
+
+def root_table(table: Table, mapper: Mapper[Any] | None) -> Any:
+    """Return the table in which every row of an entity has a part.
+
+    :param table: one of the entity's tables; ``mapper`` that of its rows, None for Core.
+    """
+    return table if mapper is None else root_mapper(mapper).local_table
+
+
+class Interest(Protocol):
+    """Which rows are wanted: a :class:`TableDecoder`, or what a source was expanded to."""
+
+    @property
+    def mapper(self) -> Mapper[Any] | None: ...
+
+    def accepts(self, class_: type, /) -> bool: ...
 
 
 class RowShape:
@@ -81,14 +98,16 @@ class RowShape:
 def _tuple_getter(places: Sequence[int]) -> Any:
     if places and list(places) == list(range(places[0], places[0] + len(places))):
         return itemgetter(slice(places[0], places[0] + len(places)))
-    return itemgetter(*places) if len(places) > 1 else lambda row: ()
+    return itemgetter(*places) if len(places) > 1 else lambda _: ()
 
 
 class EntityRows:
     """The rows of an entity as a role can read them.
 
-    :param relation: the name in messages of the table that every row has a part in.
-    :param decoders: those of the entity's tables, by their names in messages.
+    :param table: the one that every row has a part in; ``relation`` its name in messages.
+    :param interest: the mapper of the rows, and the classes that are wanted.
+    :param key: the names of the columns of the identity.
+    :param decoders: those of the entity's tables, for values that cannot be read.
     :ivar order: the order of the rows.
     :ivar columns: the columns that are read, in the order of the SELECT.
     :ivar decisive: the indexes of those without which a row is of no use: they say which it is, and
@@ -96,19 +115,24 @@ class EntityRows:
     """
 
     def __init__(
-        self, connection: Connection, relation: str, decoders: Mapping[str, TableDecoder]
+        self,
+        connection: Connection,
+        relation: str,
+        table: Table,
+        interest: Interest,
+        key: Sequence[str],
+        decoders: Iterable[TableDecoder] = (),
     ) -> None:
         self.relation = relation
-        decoder = decoders[relation]
-        self.table: Table = decoder.table
-        self._decoders = {id(d.table): d for d in decoders.values()}
-        self._mapper = None if decoder.mapper is None else root_mapper(decoder.mapper)
-        self._accepts = decoder.accepts
+        self.table = table
+        self._decoders = {id(decoder.table): decoder for decoder in decoders}
+        self._mapper = None if interest.mapper is None else root_mapper(interest.mapper)
+        self._accepts = interest.accepts
         execute = execute_on(connection)
         name = _sql_name(connection, self.table)
-        self.order = KeyOrder(execute, name, decoder.key)
+        self.order = KeyOrder(execute, name, key)
         by_name = {catalog_name(column.name): column for column in self.table.columns}
-        self.key = [by_name[key] for key in decoder.key]
+        self.key = [by_name[part] for part in key]
         self._classes = self._wanted_classes()
         self._readable = {
             id(table): _readable(execute, _sql_name(connection, table), table)
@@ -199,7 +223,8 @@ class EntityRows:
         every = [*self.key]
         if self._discriminator is not None:
             every.append(self._discriminator)
-        for mapper in self._classes or [None]:
+        classes: list[Mapper[Any] | None] = [*self._classes] or [None]
+        for mapper in classes:
             every.extend(self._attributes(mapper).values())
         # The attributes of the first class come first and together, so that its values are a slice.
         first = list(self._attributes(self._classes[0] if self._classes else None).values())

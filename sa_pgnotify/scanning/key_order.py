@@ -70,6 +70,7 @@ class KeyOrder:
             ", ".join(self._values(texts)) for texts in (names, list(map(literal, place)))
         )
         rows = execute(
-            f"SELECT (ROW({left}) <= ROW({right}))::int FROM pg_catalog.unnest({arrays}) WITH ORDINALITY AS k ({', '.join(names)}, n) ORDER BY n"
+            f"SELECT (ROW({left}) <= ROW({right}))::int FROM pg_catalog.unnest({arrays}) "
+            f"WITH ORDINALITY AS k ({', '.join(names)}, n) ORDER BY n"
         )
         return [bool(reached) for (reached,) in rows]

@@ -22,7 +22,7 @@ from ..events.values import PartlyRead, Values
 from ..log.scans import Scan
 from ..log.snapshots import Position
 from ..sql import sqlstate_of
-from .entity_rows import EntityRows, RowShape
+from .entity_rows import EntityRows
 from .row_page import RowPage
 
 __all__ = ["read_page"]
@@ -55,7 +55,16 @@ def read_page(
     width = len(rows.columns)
     keys = [tuple(row[width:]) for row in found]
     page = RowPage(
-        number, rows.relation, rows.table, scan, start, keys, len(found) < size, made.astimezone(UTC), pid, {}
+        number,
+        rows.relation,
+        rows.table,
+        scan,
+        start,
+        keys,
+        len(found) < size,
+        made.astimezone(UTC),
+        pid,
+        {},
     )
     return page, _events(page, rows, found, unreadable)
 
@@ -82,7 +91,8 @@ def _event(page: RowPage, rows: EntityRows, number: int, row: Row) -> Change | N
     shape = rows.shape_of(row)
     if shape is None:
         return None
-    held: list[Any] = page.new.setdefault(shape.layout, [None] * len(page.keys))
+    nothing: list[Any] = [None] * len(page.keys)
+    held = page.new.setdefault(shape.layout, nothing)
     held[number] = _values(shape.layout, tuple(shape.values(row)))
     return page.event(shape.layout, number, tuple(shape.identity(row)))
 
@@ -136,7 +146,9 @@ def _read_values(
     whole = rows.select(scan.after, where).limit(1).offset(first)
 
     def value(column: Any) -> Any:
-        return connection.execute(whole.with_only_columns(column, maintain_column_froms=True)).scalar_one()
+        return connection.execute(
+            whole.with_only_columns(column, maintain_column_froms=True)
+        ).scalar_one()
 
     found: list[Any] = []
     for column in rows.columns:
@@ -146,7 +158,9 @@ def _read_values(
             decoder = rows.decoder_of(column)
             if decoder is None or _is_of_server(error):
                 raise
-            text = case((column.is_not_distinct_from(None), None), else_=func.pg_catalog.concat(column))
+            text = case(
+                (column.is_not_distinct_from(None), None), else_=func.pg_catalog.concat(column)
+            )
             found.append(Unread(decoder, value(text)))
     found.extend(value(func.pg_catalog.concat(column)) for column in rows.key)
     return [found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
@@ -49,6 +49,12 @@ class RowPage:
     occurred_at: datetime
     backend_pid: int
     new: dict[EntityLayout, list[Values]]
+
+    @classmethod
+    def of_nothing(cls, number: int, table: Table, scan: Scan, start: Position) -> RowPage:
+        """Return a page without rows, after which the scan has ended."""
+        now = datetime.now(UTC)
+        return cls(number, scan.relation, table, scan, start, (), True, now, 0, {})
 
     # -- as a row of the log -----------------------------------------------------------------------
 
@@ -112,7 +118,7 @@ class RowPage:
 
     def key(self, row: int) -> None:
         """Return None: the change log does not hold these rows."""
-        return None
+        return
 
     def identity_texts(self, layout: EntityLayout, row: int) -> list[str]:
         """Return PostgreSQL's texts of the identity of a row."""

@@ -65,9 +65,7 @@ _CONSTANT_NAMES: dict[type, str] = {Null: "null", True_: "true", False_: "false"
 Tree = list[Any]
 
 
-def where_to_json(
-    connection: Connection, where: Any, tables: Iterable[Table], subject: str
-) -> str:
+def where_to_json(connection: Connection, where: Any, tables: Iterable[Table], subject: str) -> str:
     """Return a condition as JSON.
 
     :param connection: writes each value as PostgreSQL does.
@@ -114,7 +112,11 @@ class _Writer:
 
     def _column(self, part: Any) -> Tree:
         table = getattr(part, "table", None)
-        if not isinstance(part, Column) or not isinstance(table, Table) or table.key not in self._keys:
+        if (
+            not isinstance(part, Column)
+            or not isinstance(table, Table)
+            or table.key not in self._keys
+        ):
             self._refuse(part)
         return ["column", table.key, part.key]
 
@@ -134,9 +136,7 @@ class _Writer:
         if value is None:
             return None
         parameter = BindParameter(None, value, type_=part.type)
-        return str(
-            self._connection.execute(select(func.pg_catalog.concat(parameter))).scalar_one()
-        )
+        return str(self._connection.execute(select(func.pg_catalog.concat(parameter))).scalar_one())
 
 
 def where_from_json(text: str, tables: Iterable[Table]) -> ColumnElement[bool] | None:

@@ -30,6 +30,7 @@ __all__ = [
     "type_codes",
 ]
 
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """How the values of a family of types are written and compared.
