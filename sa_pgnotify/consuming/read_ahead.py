@@ -178,7 +178,12 @@ class ReadAhead:
             self._take(self.tail.read(connection.execute, execute_on(snapshot)))
             changes = [self._decode(connection, row) for row in self._rows]
             self._rows.clear()
-            self.chunks.extend(scanner.only_started(snapshot, self.position, changes))
+            chunks = scanner.only_started(snapshot, self.position, changes)
+            self.chunks.extend(
+                chunk
+                for chunk in chunks
+                if chunk is chunks[-1] or any(event is not None for event in chunk.events)
+            )
             seen = snapshot.scalar(select(func.pg_catalog.pg_current_snapshot().cast(Text)))
             # A window that was opened before may have ended here; the next one ends with ``seen``.
             if self.position.target is None and self.position.last == seen:

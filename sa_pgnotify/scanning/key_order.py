@@ -64,13 +64,14 @@ class KeyOrder:
             return []
         names = [f"k{i}" for i in range(len(place))]
         arrays = ", ".join(
-            f"ARRAY[{', '.join(map(literal, column))}]::text[]" for column in zip(*wanted)
+            f"pg_catalog.unnest(ARRAY[{', '.join(map(literal, column))}]::text[])"
+            for column in zip(*wanted)
         )
         left, right = (
             ", ".join(self._values(texts)) for texts in (names, list(map(literal, place)))
         )
         rows = execute(
-            f"SELECT (ROW({left}) <= ROW({right}))::int FROM pg_catalog.unnest({arrays}) "
+            f"SELECT (ROW({left}) <= ROW({right}))::int FROM ROWS FROM ({arrays}) "
             f"WITH ORDINALITY AS k ({', '.join(names)}, n) ORDER BY n"
         )
         return [bool(reached) for (reached,) in rows]
