@@ -188,8 +188,9 @@ class ReadAhead:
             # A window that was opened before may have ended here; the next one ends with ``seen``.
             if self.position.target is None and self.position.last == seen:
                 page = scanner.read(snapshot, scan, self.position, self._number(), size)
-                self.chunks.append(page)
-                reader.position = page.after
+                if page is not None:
+                    self.chunks.append(page)
+                    reader.position = page.after
 
     def _decode(self, connection: ListenConnection, row: LogRow) -> Chunk:
         stream = self._stream

@@ -121,8 +121,9 @@ class Scanner:
 
     def read(
         self, connection: Connection, scan: Scan, start: Position, number: int, size: int
-    ) -> Chunk:
-        """Return the next page of a scan.
+    ) -> Chunk | None:
+        """Return the next page of a scan; None if the table was emptied since the snapshot was
+        taken, so that the page must be read in another one.
 
         :param connection: in a transaction with the snapshot up to which ``start`` has read.
         :param number: of the page, see :attr:`RowPage.number`.
@@ -146,6 +147,8 @@ class Scanner:
             size,
             lambda why: self._stream.undecodable(why, self._stream.complete_until),
         )
+        if not entity.is_whole(connection):
+            return None
         if self._key.parts > 1:
             events = [
                 event if part_of(key, self._key.parts) == self._key.part else None

@@ -244,6 +244,23 @@ class EntityRows:
             found = found.where(where)
         return found.order_by(*self.key)
 
+    def is_whole(self, connection: Connection) -> bool:
+        """Return whether a page that was read in this transaction holds all rows of its snapshot.
+
+        TRUNCATE and some forms of ALTER TABLE give a table another file. To a snapshot from before,
+        the table is empty from then on. The page has locked the tables, so none follows.
+        """
+        names = (literal(_sql_name(connection, table)) for table in self.tables)
+        roots = ", ".join(f"pg_catalog.to_regclass({name})" for name in names)
+        rows = execute_on(connection)(
+            f"WITH RECURSIVE part (oid) AS (SELECT pg_catalog.unnest(ARRAY[{roots}])::oid "
+            "UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN part ON i.inhparent = part.oid) "
+            "SELECT count(*)::int FROM pg_catalog.pg_class AS c JOIN part USING (oid) "
+            "WHERE nullif(c.relfilenode, 0) IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid)::oid"
+        )
+        ((changed,),) = rows
+        return not changed
+
     # -- events ------------------------------------------------------------------------------------
 
     def shape_of(self, row: Sequence[Any]) -> RowShape | None:
