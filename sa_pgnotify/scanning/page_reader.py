@@ -51,7 +51,9 @@ def read_page(
     ((made, pid),) = connection.execute(
         select(func.pg_catalog.clock_timestamp(), func.pg_catalog.pg_backend_pid())
     )
-    found = _read(connection, rows, scan, where, 0, size)
+    # One more, so that the last page is known as such.
+    every = _read(connection, rows, scan, where, 0, size + 1)
+    found, is_last = every[:size], len(every) <= size
     width = len(rows.columns)
     keys = [tuple(row[width:]) for row in found]
     page = RowPage(
@@ -61,7 +63,7 @@ def read_page(
         scan,
         start,
         keys,
-        len(found) < size,
+        is_last,
         made.astimezone(UTC),
         pid,
         {},

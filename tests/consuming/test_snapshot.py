@@ -167,22 +167,16 @@ def test_parts_divide_the_rows(engine, Item):
     """Each part gets its rows, of those that are there as of those that come."""
     copies = []
     for part in range(3):
-        with Consumer(
-            engine, "c", Item, start="snapshot", partition=(part, 3)
-        ) as consumer:
+        with Consumer(engine, "c", Item, start="snapshot", partition=(part, 3)) as consumer:
             copy, _ = copied(consumer)
             run(engine, f"INSERT INTO items VALUES ({100 + part}, 0)")
             copies.append(copy)
     for part in range(3):
-        with Consumer(
-            engine, "c", Item, start="snapshot", partition=(part, 3)
-        ) as consumer:
+        with Consumer(engine, "c", Item, start="snapshot", partition=(part, 3)) as consumer:
             run(engine, "UPDATE items SET n = n + 1")
             copied(consumer, copy=copies[part])
     for part in range(3):
-        with Consumer(
-            engine, "c", Item, start="snapshot", partition=(part, 3)
-        ) as consumer:
+        with Consumer(engine, "c", Item, start="snapshot", partition=(part, 3)) as consumer:
             if consumer.lag().events:
                 copied(consumer, copy=copies[part])
     every = [row for copy in copies for row in copy.items()]
@@ -244,9 +238,7 @@ def test_a_row_that_fails_is_skipped_or_parked(engine, Item):
         return next(verdicts) if change.identity == (9,) else "skip"
 
     done = []
-    with Consumer(
-        engine, "c", Item, start="snapshot", batch_size=7, on_error=on_error
-    ) as consumer:
+    with Consumer(engine, "c", Item, start="snapshot", batch_size=7, on_error=on_error) as consumer:
         for batch in consumer:
             with batch:
                 for change in batch:
