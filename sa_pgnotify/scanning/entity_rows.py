@@ -171,11 +171,12 @@ class EntityRows:
         if self._mapper is None or len(self.tables) == 1:
             return self.table
         poly = with_polymorphic(self._mapper.class_, [m.class_ for m in self._classes])
-        return inspect(poly).selectable
+        joined: FromClause = inspect(poly).selectable
+        return joined
 
     def estimate(self, connection: Connection, where: ColumnElement[bool] | None = None) -> int:
         """Return how many rows the planner expects."""
-        wanted = select(literal_column("1")).select_from(
+        wanted: Select[Any] = select(literal_column("1")).select_from(
             self.table if where is None else self.from_clause
         )
         plan: Any = connection.execute(

@@ -8,6 +8,7 @@ columns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, literal_column, tuple_
 
@@ -47,12 +48,14 @@ class KeyOrder:
             f"({text})::{type_}{collation}" for text, (type_, collation) in zip(texts, self._types)
         ]
 
-    def behind(self, columns: Sequence[ColumnElement[object]], place: Key) -> ColumnElement[bool]:
+    def behind(self, columns: Sequence[ColumnElement[Any]], place: Key) -> ColumnElement[bool]:
         """Return a condition that a row lies behind ``place``.
 
         :param columns: those of the identity, in order.
         """
-        values = [literal_column(value) for value in self._values(list(map(literal, place)))]
+        values: list[ColumnElement[Any]] = [
+            literal_column(value) for value in self._values(list(map(literal, place)))
+        ]
         if len(values) == 1:
             return columns[0] > values[0]
         return tuple_(*columns) > tuple_(*values)

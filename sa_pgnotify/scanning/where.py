@@ -126,7 +126,7 @@ class _Writer:
             return [constant]
         if not isinstance(part, BindParameter):
             return self._column(part)
-        value = part.effective_value
+        value: Any = part.effective_value
         if part.expanding:
             return ["values", *(self._text(part, one) for one in value)]
         return ["value", self._text(part, value)]
@@ -148,9 +148,10 @@ def where_from_json(text: str, tables: Iterable[Table]) -> ColumnElement[bool] |
         return None
     by_key = {table.key: table for table in tables}
     try:
-        return _condition(json.loads(text), by_key)
+        found: ColumnElement[bool] = _condition(json.loads(text), by_key)
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(f"{text!r} is not a condition on {', '.join(by_key)}") from error
+    return found
 
 
 def _condition(tree: Tree, tables: dict[str, Table]) -> Any:

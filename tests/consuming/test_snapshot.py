@@ -10,6 +10,7 @@ import pytest
 from consumers import consumer_of
 from copying import Copy, copied, table_of
 from durables import model_of
+from sqlalchemy import NullPool, create_engine, event
 from statements import rows, run
 
 from sa_pgnotify import Consumer, Deleted, Existing, Inserted, Truncated, Updated
@@ -114,6 +115,34 @@ def test_more_changes_than_a_page_of_the_log(engine, Item):
     with Consumer(engine, "c", Item, start="snapshot", batch_size=7) as consumer:
         between = [many, lambda: run(engine, "UPDATE items SET n = -1 WHERE id IN (5, 12)")]
         copy, _ = copied(consumer, between=between)
+    assert copy == items(engine)
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        "UPDATE items SET n = -1 WHERE id = 9; DELETE FROM items WHERE id = 10; INSERT INTO items VALUES (21, 0)",
+        "UPDATE items SET n = -1 WHERE id = 2; UPDATE items SET n = -1 WHERE id = 9; TRUNCATE items; INSERT INTO items VALUES (9, 0)",
+        "UPDATE items SET n = -1 WHERE id = 2; ALTER TABLE items ALTER n TYPE bigint",
+    ],
+    ids=["rows", "truncate", "rewrite"],
+)
+def test_what_commits_between_the_changes_and_the_rows(engine, Item, meanwhile):
+    """The rows are those of the snapshot up to which the changes were read, whatever is committed
+    before the SELECT of the rows; and where a TRUNCATE or a rewrite leaves that snapshot an empty
+    table, the page is read in another one."""
+    wrote = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def write(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("SELECT items.id") and len(wrote) < 2:
+            wrote.append(statement)
+            if len(wrote) == 2:  # before the second page
+                run(another, *meanwhile.split("; "))
+
+    another = create_engine(engine.url, poolclass=NullPool)
+    with Consumer(engine, "c", Item, start="snapshot", batch_size=7) as consumer:
+        copy, _ = copied(consumer)
     assert copy == items(engine)
 
 

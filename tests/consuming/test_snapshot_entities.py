@@ -3,7 +3,7 @@ the columns that the role may read, and values that cannot be read."""
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -198,7 +198,7 @@ def test_a_value_that_cannot_be_read_spoils_only_itself(engine, kind):
             with pytest.raises(UndecodableValue, match="day"):
                 row.new["day"]
         else:
-            assert row.new["day"] == datetime.date(2020, 1, 1)
+            assert row.new["day"] == dt.date(2020, 1, 1)
 
 
 def test_an_identity_that_cannot_be_read_is_a_gap(engine):

@@ -70,7 +70,8 @@ def fill(query: Callable[[str], Any]) -> None:
     """Write the rows that are there before a snapshot begins."""
     areas = ", ".join(f"'{area.replace('%', '%%')}'" for area in AREAS)
     query(
-        f"INSERT INTO {COPIED.fullname} SELECT area, number, 'first' FROM unnest(ARRAY[{areas}]) AS area, generate_series(1, {ROWS}) AS number"
+        f"INSERT INTO {COPIED.fullname} "
+        f"SELECT area, number, 'first' FROM unnest(ARRAY[{areas}]) AS area, generate_series(1, {ROWS}) AS number"
     )
 
 
@@ -214,7 +215,7 @@ class MakeCopy(Job):
             case Existing(_, (area, number)) | Inserted(_, (area, number)):
                 self._put(session, change, area, number)
             case Updated(_, (area, number)):
-                self._remove(session, change, *(change.previous_identity or change.identity))
+                self._remove(session, change, *(change.previous_identity or (area, number)))
                 self._put(session, change, area, number)
             case Deleted(_, (area, number)):
                 self._remove(session, change, area, number)
