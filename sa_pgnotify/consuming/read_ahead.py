@@ -13,8 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import Text, func, select
-
 from ..drivers import ListenConnection
 from ..events.decoding import TableDecoder
 from ..events.stream import EventStream
@@ -174,20 +172,19 @@ class ReadAhead:
         if scan is None or self.chunks:
             return
         scanner, reader = self.scanner, self.tail.reader
-        with scanner.snapshot() as snapshot:
-            self._take(self.tail.read(connection.execute, execute_on(snapshot)))
+        with scanner.snapshot() as seen:
+            self._take(self.tail.read(connection.execute, execute_on(seen.connection)))
             changes = [self._decode(connection, row) for row in self._rows]
             self._rows.clear()
-            chunks = scanner.only_started(snapshot, self.position, changes)
+            chunks = scanner.only_started(seen, self.position, changes)
             self.chunks.extend(
                 chunk
                 for chunk in chunks
                 if chunk is chunks[-1] or any(event is not None for event in chunk.events)
             )
-            seen = snapshot.scalar(select(func.pg_catalog.pg_current_snapshot().cast(Text)))
-            # A window that was opened before may have ended here; the next one ends with ``seen``.
-            if self.position.target is None and self.position.last == seen:
-                page = scanner.read(snapshot, scan, self.position, self._number(), size)
+            # A window that was opened before may have ended here: the next one ends with this snapshot.
+            if self.position.target is None and self.position.last == seen.snapshot:
+                page = scanner.read(seen, scan, self.position, self._number(), size)
                 if page is not None:
                     self.chunks.append(page)
                     reader.position = page.after

@@ -14,12 +14,12 @@ from dataclasses import replace
 from sqlalchemy import Connection, Engine
 
 from ..events.decoding import TableDecoder
+from ..events.kinds import Gap
 from ..events.stream import EventStream
 from ..log.scans import Scan
 from ..log.snapshots import Position
-from ..protocol.settings import fix_output
 from ..scanning.entity_rows import EntityRows, root_table
-from ..scanning.page_reader import read_page
+from ..scanning.page_reader import Seen, events_of, read_page
 from ..scanning.row_page import RowPage
 from ..scanning.started import only_started
 from ..scanning.where import where_from_json
@@ -56,12 +56,11 @@ class Scanner:
             self._decoders.setdefault(root, {})[name] = sources[name]
 
     @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """Yield a connection with a transaction that sees one snapshot."""
+    def snapshot(self) -> Iterator[Seen]:
+        """Yield a transaction that sees one snapshot, on a connection of its own."""
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with self._engine.connect().execution_options(**options) as connection:
-            fix_output(execute_on(connection))
-            yield connection
+            yield Seen.by(connection)
 
     def _entity(self, connection: Connection, root: str) -> EntityRows:
         known = self._entities.get(root)
@@ -84,13 +83,13 @@ class Scanner:
         :param tables: only of those entities whose root table is among them.
         :raises NotifyConfigError: if the role cannot read the rows of an entity.
         """
-        with self.snapshot() as connection:
+        wanted = [root for root in self._decoders if tables is None or root in tables]
+        with self.snapshot() as seen:
+            at = seen.connection
+            entities = [self._entity(at, root) for root in wanted]
             return tuple(
-                Scan(
-                    root, starts=True, estimate=self._entity(connection, root).estimate(connection)
-                )
-                for root in self._decoders
-                if tables is None or root in tables
+                Scan(entity.relation, starts=True, estimate=entity.estimate(at))
+                for entity in entities
             )
 
     def pending(self, position: Position) -> Scan | None:
@@ -100,58 +99,47 @@ class Scanner:
             None,
         )
 
-    def only_started(
-        self, connection: Connection, position: Position, chunks: Iterable[Chunk]
-    ) -> list[Chunk]:
+    def only_started(self, seen: Seen, position: Position, chunks: Iterable[Chunk]) -> list[Chunk]:
         """Return chunks without the changes of rows that come with a scan later."""
         found = list(chunks)
         for scan in position.scans:
             if scan.done or not scan.starts or scan.relation not in self._decoders:
                 continue
-            order = self._entity(connection, scan.relation).order
+            order = self._entity(seen.connection, scan.relation).order
             places = [
                 i for i, c in enumerate(found) if self._roots.get(c.row.relation) == scan.relation
             ]
             events = only_started(
-                execute_on(connection), order, scan.after, [found[i].events for i in places]
+                execute_on(seen.connection), order, scan.after, [found[i].events for i in places]
             )
             for i, each in zip(places, events):
                 found[i] = replace(found[i], events=each)
         return found
 
-    def read(
-        self, connection: Connection, scan: Scan, start: Position, number: int, size: int
-    ) -> Chunk | None:
-        """Return the next page of a scan; None if the table was emptied since the snapshot was
-        taken, so that the page must be read in another one.
+    def read(self, seen: Seen, scan: Scan, start: Position, number: int, size: int) -> Chunk | None:
+        """Return the next page of a scan; None if a table was emptied since the snapshot was taken,
+        so that the page must be read in another one.
 
-        :param connection: in a transaction with the snapshot up to which ``start`` has read.
+        :param seen: the transaction with the snapshot up to which ``start`` has read.
         :param number: of the page, see :attr:`RowPage.number`.
         """
-        entity = self._entity(connection, scan.relation)
+        entity = self._entity(seen.connection, scan.relation)
         try:
             where = where_from_json(scan.where, entity.tables)
         except ValueError as error:
-            gap = self._stream.undecodable(
-                f"a backfill is given up: {error}", self._stream.complete_until
-            )
-            row = RowPage.of_nothing(number, entity.table, scan, start)
-            return Chunk(row, [gap], 0, 1)
-        page, events = read_page(
-            connection,
-            entity,
-            scan,
-            where,
-            start,
-            number,
-            size,
-            lambda why: self._stream.undecodable(why, self._stream.complete_until),
-        )
-        if not entity.is_whole(connection):
+            gap = self._unreadable(f"a backfill is given up: {error}")
+            page = RowPage(number, entity, scan, start, (), True, seen.at, seen.pid)
+            return Chunk(page, [gap], 0, 1)
+        page = read_page(seen, entity, scan, where, start, number, size)
+        if not entity.is_whole(seen.connection):
             return None
+        events = events_of(page, self._unreadable)
         if self._key.parts > 1:
             events = [
-                event if part_of(key, self._key.parts) == self._key.part else None
-                for event, key in zip(events, page.keys)
+                event if part_of(page.key_texts(row), self._key.parts) == self._key.part else None
+                for row, event in enumerate(events)
             ]
         return Chunk(page, events or [None], 0, page.size)
+
+    def _unreadable(self, why: str) -> Gap:
+        return self._stream.undecodable(why, self._stream.complete_until)

@@ -8,7 +8,7 @@ most specific class.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -18,8 +18,14 @@ from sqlalchemy import (
     Connection,
     Executable,
     FromClause,
+    Integer,
     Select,
+    String,
     Table,
+    Text,
+    TypeDecorator,
+    Unicode,
+    UnicodeText,
     func,
     inspect,
     literal_column,
@@ -90,15 +96,26 @@ class RowShape:
             positions={name: position for position, name in enumerate(attributes)},
             accepted=True,
         )
+        self.places = places
         self.values = _tuple_getter(places)
         """Returns the values of a row, in the order of the attributes."""
         self.identity = _tuple_getter(self.layout.key)
 
 
-def _tuple_getter(places: Sequence[int]) -> Any:
-    if places and list(places) == list(range(places[0], places[0] + len(places))):
+def _tuple_getter(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    if not places:
+        return lambda _: ()
+    if list(places) == list(range(places[0], places[0] + len(places))):
         return itemgetter(slice(places[0], places[0] + len(places)))
-    return itemgetter(*places) if len(places) > 1 else lambda _: ()
+    return itemgetter(*places)
+
+
+def _is_plain(column: Column[Any]) -> bool:
+    """Whether a value of the column is as the driver gives it."""
+    type_ = column.type
+    return type(type_) in (String, Text, Unicode, UnicodeText) or (
+        isinstance(type_, Integer) and not isinstance(type_, TypeDecorator)
+    )
 
 
 class EntityRows:
@@ -147,6 +164,12 @@ class EntityRows:
         if self._discriminator is not None:
             self._discriminator_place = place_of[id(self._discriminator)]
             self.decisive.append(self._discriminator_place)
+        self._texts: Sequence[Any] = (
+            ()
+            if self.order.is_plain and all(_is_plain(column) for column in self.key)
+            else [func.pg_catalog.concat(column) for column in self.key]
+        )
+        """What is read beside the columns: the texts of the identity, where ``str()`` would not give them."""
         self._shapes: dict[Any, RowShape | None] = {}
 
     # -- the SELECT --------------------------------------------------------------------------------
@@ -234,16 +257,23 @@ class EntityRows:
     def select(
         self, after: tuple[str, ...] | None, where: ColumnElement[bool] | None
     ) -> Select[Any]:
-        """Return the SELECT of the rows after a place, in order, each followed by PostgreSQL's texts
-        of its identity."""
-        found: Select[Any] = select(
-            *self.columns, *(func.pg_catalog.concat(column) for column in self.key)
-        ).select_from(self.from_clause)
+        """Return the SELECT of the rows after a place, in order."""
+        found: Select[Any] = select(*self.columns, *self._texts).select_from(self.from_clause)
         if after is not None:
             found = found.where(self.order.behind(self.key, after))
         if where is not None:
             found = found.where(where)
         return found.order_by(*self.key)
+
+    def every_column(self) -> Sequence[Any]:
+        """Return what :meth:`select` reads."""
+        return [*self.columns, *self._texts]
+
+    def key_texts(self, row: Sequence[Any]) -> tuple[str, ...]:
+        """Return PostgreSQL's texts of the identity of a row."""
+        if self._texts:
+            return tuple(row[len(self.columns) :])
+        return tuple(str(row[place]) for place in self.decisive[: len(self.key)])
 
     def is_whole(self, connection: Connection) -> bool:
         """Return whether a page that was read in this transaction holds all rows of its snapshot.
@@ -273,6 +303,10 @@ class EntityRows:
         except KeyError:
             shape = self._shapes[value] = self._make_shape(value)
             return shape
+
+    def is_bare(self, shape: RowShape) -> bool:
+        """Return whether a row of the SELECT holds the values of ``shape`` and nothing else."""
+        return not self._texts and shape.places == tuple(range(len(self.columns)))
 
     @property
     def only_shape(self) -> RowShape | None:

@@ -16,6 +16,8 @@ from ..sql import Execute, literal
 
 __all__ = ["KeyOrder"]
 
+_PLAIN = {f"pg_catalog.{name}" for name in ("int2", "int4", "int8", "text", "varchar")}
+"""Types of whose values Python's ``str()`` is PostgreSQL's text."""
 Key = tuple[str, ...]
 """PostgreSQL's texts of the identity of a row."""
 
@@ -41,6 +43,11 @@ class KeyOrder:
         )
         types = {name: (type_, collation) for name, type_, collation in rows}
         self._types = [types[name] for name in names]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether ``str()`` makes PostgreSQL's texts of all values, as the driver gives them."""
+        return all(type_ in _PLAIN for type_, _ in self._types)
 
     def _values(self, texts: Sequence[str]) -> list[str]:
         """Return the SQL of each value; ``texts`` is SQL of the texts."""

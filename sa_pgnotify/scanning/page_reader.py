@@ -6,103 +6,110 @@ is read in halves, until the row is alone, and that row value by value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC
-from itertools import repeat
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import count, repeat
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, case, func
 from sqlalchemy.exc import DBAPIError
 
-from ..events.changes import Change
+from ..events.changes import Change, Existing
 from ..events.column_decoder import Unread
 from ..events.entity_layout import EntityLayout
 from ..events.kinds import Gap
 from ..events.values import PartlyRead, Values
 from ..log.scans import Scan
 from ..log.snapshots import Position
-from ..sql import sqlstate_of
+from ..protocol.settings import FIX_OUTPUT
+from ..sql import execute_on, sqlstate_of
 from .entity_rows import EntityRows
 from .row_page import RowPage
 
-__all__ = ["read_page"]
+__all__ = ["Seen", "events_of", "read_page"]
 
 Row = Sequence[Any]
 
 
+class Seen(NamedTuple):
+    """A transaction that sees one snapshot.
+
+    :ivar snapshot: PostgreSQL's text of it.
+    :ivar at: when it was taken; ``pid`` of the session that took it.
+    """
+
+    connection: Connection
+    snapshot: str
+    at: datetime
+    pid: int
+
+    @classmethod
+    def by(cls, connection: Connection) -> Seen:
+        """Take the snapshot, and let the session write values as messages have them."""
+        execute = execute_on(connection)
+        ((snapshot, at, pid),) = execute(
+            "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.clock_timestamp(), "
+            f"pg_catalog.pg_backend_pid() FROM (SELECT {FIX_OUTPUT} OFFSET 0) AS fixed"
+        )
+        return cls(connection, snapshot, at.astimezone(UTC), pid)
+
+
 def read_page(
-    connection: Connection,
-    rows: EntityRows,
+    seen: Seen,
+    entity: EntityRows,
     scan: Scan,
     where: ColumnElement[bool] | None,
     start: Position,
     number: int,
     size: int,
-    unreadable: Callable[[str], Gap],
-) -> tuple[RowPage, list[Change | Gap | None]]:
-    """Return the next page of a scan, and an event for each of its rows.
+) -> RowPage:
+    """Return the next page of a scan.
 
-    :param connection: in a transaction whose snapshot is that of ``start``.
+    :param seen: the transaction whose snapshot is that of ``start``.
     :param number: see :attr:`RowPage.number`.
     :param size: the most rows that it has.
-    :param unreadable: returns what stands for a row whose identity cannot be read, given why.
-    :returns: None stands for a row of a class that is not wanted.
     """
-    ((made, pid),) = connection.execute(
-        select(func.pg_catalog.clock_timestamp(), func.pg_catalog.pg_backend_pid())
-    )
     # One more, so that the last page is known as such.
-    every = _read(connection, rows, scan, where, 0, size + 1)
-    found, is_last = every[:size], len(every) <= size
-    width = len(rows.columns)
-    keys = [tuple(row[width:]) for row in found]
-    page = RowPage(
-        number,
-        rows.relation,
-        rows.table,
-        scan,
-        start,
-        keys,
-        is_last,
-        made.astimezone(UTC),
-        pid,
-        {},
-    )
-    return page, _events(page, rows, found, unreadable)
+    rows = _read(seen.connection, entity, scan, where, 0, size + 1)
+    return RowPage(number, entity, scan, start, rows[:size], len(rows) <= size, seen.at, seen.pid)
 
 
-def _events(
-    page: RowPage, rows: EntityRows, found: Sequence[Row], unreadable: Callable[[str], Gap]
-) -> list[Change | Gap | None]:
-    only = rows.only_shape
-    if only is not None and not any(isinstance(row, list) for row in found):
-        layout = only.layout
-        values = map(Values, repeat(layout.positions), map(only.values, found))
-        page.new[layout] = list(values)
-        identities = map(only.identity, found)
-        return list(map(page.event, repeat(layout), range(len(found)), identities))
-    return [
-        unreadable(f"{rows.relation}: the identity {page.keys[number]} cannot be read")
-        if Unread in map(type, map(row.__getitem__, rows.decisive))
-        else _event(page, rows, number, row)
-        for number, row in enumerate(found)
-    ]
+def events_of(page: RowPage, unreadable: Callable[[str], Gap]) -> list[Change | Gap | None]:
+    """Return an event for each row of a page; None for a row of a class that is not wanted.
+
+    :param unreadable: returns what stands for a row whose identity cannot be read, given why.
+    """
+    rows, shape = page.rows, page.entity.only_shape
+    if shape is None or list in map(type, rows):
+        return [_event(page, number, row, unreadable) for number, row in enumerate(rows)]
+    layout = shape.layout
+    values: Iterable[Any] = rows if page.entity.is_bare(shape) else map(shape.values, rows)
+    page.new[layout] = list(map(Values, repeat(layout.positions), values))
+    message: Any = page
+    identities = map(shape.identity, rows)
+    return list(map(Existing, repeat(message), repeat(layout), count(), identities))
 
 
-def _event(page: RowPage, rows: EntityRows, number: int, row: Row) -> Change | None:
-    shape = rows.shape_of(row)
+def _event(
+    page: RowPage, number: int, row: Row, unreadable: Callable[[str], Gap]
+) -> Change | Gap | None:
+    entity = page.entity
+    if Unread in map(type, map(row.__getitem__, entity.decisive)):
+        return unreadable(f"{page.relation}: the identity {page.key_texts(number)} cannot be read")
+    shape = entity.shape_of(row)
     if shape is None:
         return None
-    nothing: list[Any] = [None] * len(page.keys)
+    nothing: list[Any] = [None] * len(page.rows)
     held = page.new.setdefault(shape.layout, nothing)
-    held[number] = _values(shape.layout, tuple(shape.values(row)))
-    return page.event(shape.layout, number, tuple(shape.identity(row)))
+    held[number] = _values(shape.layout, shape.values(row))
+    message: Any = page
+    return Existing(message, shape.layout, number, shape.identity(row))
 
 
-def _values(layout: EntityLayout, row: tuple[Any, ...]) -> Values:
+def _values(layout: EntityLayout, row: Sequence[Any]) -> Values:
     if Unread in map(type, row):
-        return PartlyRead(layout.subject, layout.positions, row)
-    return Values(layout.positions, row)
+        return PartlyRead(layout.subject, layout.positions, tuple(row))
+    return Values(layout.positions, tuple(row))
 
 
 def _read(
@@ -153,7 +160,7 @@ def _read_values(
         ).scalar_one()
 
     found: list[Any] = []
-    for column in rows.columns:
+    for column in rows.every_column():
         try:
             found.append(value(column))
         except Exception as error:
@@ -164,5 +171,4 @@ def _read_values(
                 (column.is_not_distinct_from(None), None), else_=func.pg_catalog.concat(column)
             )
             found.append(Unread(decoder, value(text)))
-    found.extend(value(func.pg_catalog.concat(column)) for column in rows.key)
     return [found]

@@ -4,20 +4,20 @@ message of a trigger."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Table
 
-from ..events.changes import Existing
 from ..events.entity_layout import EntityLayout
 from ..events.values import Values
 from ..log.scans import Scan, replaced
 from ..log.snapshots import Position
 from ..protocol.wire import EXISTING, RS, US
+from .entity_rows import EntityRows
 
 __all__ = ["RowPage"]
 
@@ -31,30 +31,36 @@ class RowPage:
     It stands for the row of the log that brings a change: it knows the position after each row.
 
     :ivar number: a negative number of its own, where rows of the log have theirs.
-    :ivar relation: the name in messages of the table that every row has a part in.
+    :ivar entity: what the rows are of.
     :ivar scan: before the first row.
     :ivar start: the position at which everything was read that the snapshot of the page has seen.
-    :ivar keys: PostgreSQL's texts of the identity of each row.
-    :ivar new: for each entity, the values of all rows; None for rows of other entities.
+    :ivar rows: as the SELECT of ``entity`` gives them.
     :ivar is_last: whether no row follows.
+    :ivar occurred_at: when the snapshot was taken; ``backend_pid`` of the session that took it.
+    :ivar new: for each class, the values of all rows; None for rows of other classes.
     """
 
     number: int
-    relation: str
-    table: Table
+    entity: EntityRows
     scan: Scan
     start: Position
-    keys: Sequence[tuple[str, ...]]
+    rows: Sequence[Sequence[Any]]
     is_last: bool
     occurred_at: datetime
     backend_pid: int
-    new: dict[EntityLayout, list[Values]]
+    new: dict[EntityLayout, list[Values]] = field(default_factory=dict)
 
-    @classmethod
-    def of_nothing(cls, number: int, table: Table, scan: Scan, start: Position) -> RowPage:
-        """Return a page without rows, after which the scan has ended."""
-        now = datetime.now(UTC)
-        return cls(number, scan.relation, table, scan, start, (), True, now, 0, {})
+    @property
+    def table(self) -> Table:
+        return self.entity.table
+
+    @property
+    def relation(self) -> str:
+        return self.entity.relation
+
+    def key_texts(self, row: int) -> tuple[str, ...]:
+        """Return PostgreSQL's texts of the identity of a row."""
+        return self.entity.key_texts(self.rows[row])
 
     # -- as a row of the log -----------------------------------------------------------------------
 
@@ -82,24 +88,24 @@ class RowPage:
     @property
     def text(self) -> str:
         """The identity of each row, as fields of rows."""
-        return RS.join(map(US.join, self.keys))
+        return RS.join(map(US.join, map(self.entity.key_texts, self.rows)))
 
     @property
     def size(self) -> int:
-        return max(1, len(self.keys))
+        return max(1, len(self.rows))
 
     def after_change(self, change: int) -> Position:
         """Return the position after one of the rows, which are counted from 0."""
         scan = self.scan
-        if self.keys:
-            scan = scan.reached(self.keys[change], scan.rows + change + 1)
+        if self.rows:
+            scan = scan.reached(self.key_texts(change), scan.rows + change + 1)
         if self.is_last and change + 1 >= self.size:
             scan = scan.finished()
         return replace(self.start, scans=replaced(self.start.scans, self.scan, scan))
 
     def change_key(self, change: int) -> tuple[int, int]:
         """Return what identifies one of the rows, whichever page brings it."""
-        text = US.join((self.relation, *(self.keys[change] if self.keys else ())))
+        text = US.join((self.relation, *(self.key_texts(change) if self.rows else ())))
         return -int.from_bytes(blake2b(text.encode(), digest_size=7).digest()) - 1, 0
 
     # -- as a message ------------------------------------------------------------------------------
@@ -121,9 +127,4 @@ class RowPage:
         return
 
     def identity_texts(self, layout: EntityLayout, row: int) -> list[str]:
-        """Return PostgreSQL's texts of the identity of a row."""
-        return list(self.keys[row])
-
-    def event(self, layout: EntityLayout, row: int, identity: tuple[Any, ...]) -> Existing:
-        """Return the event of a row."""
-        return Existing(self, layout, row, identity)  # type: ignore[arg-type]
+        return list(self.key_texts(row))
