@@ -166,7 +166,7 @@ class ReadAhead:
         """Go on with a scan: read the changes up to a new snapshot, and then, if these are all, the
         next rows as this snapshot sees them.
 
-        :param size: the most rows.
+        :param size: how many changes a batch has.
         """
         scan = self.scan
         if scan is None or self.chunks:

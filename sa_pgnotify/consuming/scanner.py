@@ -130,6 +130,7 @@ class Scanner:
             gap = self._unreadable(f"a backfill is given up: {error}")
             page = RowPage(number, entity, scan, start, (), True, seen.at, seen.pid)
             return Chunk(page, [gap], 0, 1)
+        size = max(size, entity.page_size(seen.connection))
         page = read_page(seen, entity, scan, where, start, number, size)
         if not entity.is_whole(seen.connection):
             return None

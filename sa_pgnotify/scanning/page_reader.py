@@ -6,9 +6,8 @@ is read in halves, until the row is alone, and that row value by value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from itertools import count, repeat
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, case, func
@@ -24,11 +23,14 @@ from ..log.snapshots import Position
 from ..protocol.settings import FIX_OUTPUT
 from ..sql import execute_on, sqlstate_of
 from .entity_rows import EntityRows
+from .page_events import Events, PageEvents
 from .row_page import RowPage
 
 __all__ = ["Seen", "events_of", "read_page"]
 
 Row = Sequence[Any]
+AT_ONCE = 256
+"""How many rows are taken from the driver at a time."""
 
 
 class Seen(NamedTuple):
@@ -74,7 +76,7 @@ def read_page(
     return RowPage(number, entity, scan, start, rows[:size], len(rows) <= size, seen.at, seen.pid)
 
 
-def events_of(page: RowPage, unreadable: Callable[[str], Gap]) -> list[Change | Gap | None]:
+def events_of(page: RowPage, unreadable: Callable[[str], Gap]) -> Events:
     """Return an event for each row of a page; None for a row of a class that is not wanted.
 
     :param unreadable: returns what stands for a row whose identity cannot be read, given why.
@@ -82,12 +84,7 @@ def events_of(page: RowPage, unreadable: Callable[[str], Gap]) -> list[Change | 
     rows, shape = page.rows, page.entity.only_shape
     if shape is None or list in map(type, rows):
         return [_event(page, number, row, unreadable) for number, row in enumerate(rows)]
-    layout = shape.layout
-    values: Iterable[Any] = rows if page.entity.is_bare(shape) else map(shape.values, rows)
-    page.new[layout] = list(map(Values, repeat(layout.positions), values))
-    message: Any = page
-    identities = map(shape.identity, rows)
-    return list(map(Existing, repeat(message), repeat(layout), count(), identities))
+    return PageEvents.of(page, shape)
 
 
 def _event(
@@ -122,7 +119,9 @@ def _read(
 ) -> list[Row]:
     wanted = rows.select(scan.after, where).limit(count)
     try:
-        return list(connection.execute(wanted.offset(first) if first else wanted).all())
+        result = connection.execute(wanted.offset(first) if first else wanted)
+        # Python's garbage collector inspects a Row in vain again and again, and a tuple once.
+        return [tuple(row) for part in result.partitions(AT_ONCE) for row in part]
     except Exception as error:
         if _is_of_server(error):
             raise

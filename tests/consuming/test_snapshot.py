@@ -14,6 +14,13 @@ from sqlalchemy import NullPool, create_engine, event
 from statements import rows, run
 
 from sa_pgnotify import Consumer, Deleted, Existing, Inserted, Truncated, Updated
+from sa_pgnotify.scanning import entity_rows
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch):
+    """A page has as many rows as a batch."""
+    monkeypatch.setattr(entity_rows, "PAGE_ROWS", 1)
 
 
 @pytest.fixture

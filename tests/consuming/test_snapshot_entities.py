@@ -28,6 +28,7 @@ from sa_pgnotify import (
     Updated,
     notify_on_change,
 )
+from sa_pgnotify.scanning import entity_rows
 
 KEYS = {
     "text in C": (Text(collation="C"), "chr(64 + i)"),
@@ -50,6 +51,12 @@ KEYS = {
     "inet": (pg.INET(), "('10.0.0.' || i)::inet"),
     "array": (pg.ARRAY(BigInteger, as_tuple=True), "ARRAY[i, -i]"),
 }
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch):
+    """A page has as many rows as a batch."""
+    monkeypatch.setattr(entity_rows, "PAGE_ROWS", 1)
 
 
 @pytest.mark.parametrize("name", KEYS)

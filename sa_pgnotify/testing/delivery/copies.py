@@ -11,10 +11,10 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import BigInteger, Column, Engine, Identity, Table, Text, delete
 from sqlalchemy.dialects.postgresql import insert
@@ -30,7 +30,7 @@ from ...marking.spec import NotifySpec
 from .supervised import Job
 from .writers import METADATA, SCHEMA
 
-__all__ = ["COPIED", "CopyWriter", "MakeCopy", "differences", "fill"]
+__all__ = ["Copying", "MakeCopy"]
 
 COPIED = Table(
     "copied_row",
@@ -56,38 +56,12 @@ MISFITS = Table(
     Column("what", Text),
 )
 AREAS = ("a", "A", "b", "B", "ä", "_", "a b", "aa", "%", "z")
-END = "end"
-"""The area of the last row of all."""
 HEARTBEAT = 1.0
 PAUSE = 0.02
-"""The longest time between two transactions, in seconds: a snapshot must come to its end."""
+"""The longest time between two transactions of a writer, in seconds."""
+WRITERS = 4
 ROWS = 300
 """How many rows each area has."""
-APPLICATION = "sa_pgnotify delivery"
-
-
-def fill(query: Callable[[str], Any]) -> None:
-    """Write the rows that are there before a snapshot begins."""
-    areas = ", ".join(f"'{area.replace('%', '%%')}'" for area in AREAS)
-    query(
-        f"INSERT INTO {COPIED.fullname} "
-        f"SELECT area, number, 'first' FROM unnest(ARRAY[{areas}]) AS area, generate_series(1, {ROWS}) AS number"
-    )
-
-
-def differences(query: Callable[[str], list[Any]], names: list[str]) -> tuple[list[str], list[str]]:
-    """Return what did not fit into the copies, and where they differ from the table."""
-    misfits = [
-        f"{name}: {what}"
-        for name, what in query(f"SELECT name, what FROM {MISFITS.fullname} ORDER BY id")
-    ]
-    columns = "area, number, token"
-    table = set(query(f"SELECT {columns} FROM {COPIED.fullname}"))
-    different = []
-    for name in names:
-        copy = set(query(f"SELECT {columns} FROM {COPY.fullname} WHERE name = '{name}'"))
-        different += [f"{name}: {tuple(row)} in only one of the two" for row in table ^ copy]
-    return misfits, different
 
 
 class CopyWriter:
@@ -244,3 +218,73 @@ class MakeCopy(Job):
 
     def _misfit(self, session: Session, change: object) -> None:
         session.execute(insert(MISFITS).values(name=self.name, what=repr(change)))
+
+
+class Copying:
+    """Writes to the table, and compares the copies with it in the end.
+
+    :ivar names: of the copies.
+    """
+
+    def __init__(self, engine: Engine, names: Sequence[str], seed: int, longest: float) -> None:
+        self._engine = engine
+        self.names = names
+        self._stop = threading.Event()
+        self._writers = [
+            CopyWriter(seed, number, longest, self._stop)
+            for number in range(WRITERS if names else 0)
+        ]
+        self._threads = [
+            threading.Thread(target=writer.run, args=(engine,), daemon=True)
+            for writer in self._writers
+        ]
+
+    @property
+    def made(self) -> int:
+        """How many changes were committed."""
+        return sum(writer.made for writer in self._writers)
+
+    def fill(self) -> None:
+        """Write the rows that are there before a snapshot begins."""
+        areas = ", ".join(f"'{area.replace('%', '%%')}'" for area in AREAS)
+        self._query(
+            f"INSERT INTO {COPIED.fullname} SELECT area, number, 'first' "
+            f"FROM unnest(ARRAY[{areas}]) AS area, generate_series(1, {ROWS}) AS number"
+        )
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def misfits(self) -> list[str]:
+        """Return what did not fit into the copies."""
+        found = self._query(f"SELECT name, what FROM {MISFITS.fullname} ORDER BY id")
+        return [f"{name}: {what}" for name, what in found]
+
+    def differences(self, until: float) -> list[str]:
+        """Return where the copies differ from the table, when they agree or at ``until``."""
+        while (found := self._differences()) and time.monotonic() < until:
+            time.sleep(0.2)
+        return found
+
+    def _differences(self) -> list[str]:
+        rows = "SELECT area, number, token FROM"
+        table = {tuple(row) for row in self._query(f"{rows} {COPIED.fullname}")}
+        found = []
+        for name in self.names:
+            copied = self._query(f"{rows} {COPY.fullname} WHERE name = '{name}'")
+            copy = {tuple(row) for row in copied}
+            found += [f"{name}: lacks {row}" for row in sorted(table - copy)]
+            found += [f"{name}: has {row}, and the table has not" for row in sorted(copy - table)]
+        return found
+
+    def _query(self, statement: str) -> list[Any]:
+        with self._engine.connect() as connection:
+            result = connection.exec_driver_sql(statement)
+            return list(result) if result.returns_rows else []
