@@ -33,7 +33,7 @@ from .events.kinds import Event, Gap, Notification
 from .listening.async_listener import AsyncListener
 from .listening.interface import Stats
 from .listening.listener import Listener
-from .log.snapshots import Position
+from .log.snapshots import Position, Snapshot
 from .log.tables import ChangeLog
 from .marking.context import change_context
 from .marking.mapped_classes import (
@@ -77,6 +77,7 @@ __all__ = [
     "Parked",
     "PgNotifyError",
     "Position",
+    "Snapshot",
     "StateChange",
     "Stats",
     "TransactionPart",

@@ -10,16 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from ..sql import literal
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session, scoped_session
+
+from ..errors import PgNotifyError
+from ..sql import execute_on, literal, unscoped
 from .scans import Scan
 
 __all__ = ["HERE", "Position", "Snapshot", "Tables", "beginning", "together"]
 
 
+class Seen(Protocol):
+    """Something that a transaction has made."""
+
+    @property
+    def transaction_id(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Which transactions had ended at a moment (PostgreSQL's ``pg_snapshot``).
+
+    ``change in snapshot`` is whether the transaction of a change is among them.
 
     :ivar xmin: all transactions below it had ended.
     :ivar xmax: no transaction from it on had ended.
@@ -29,6 +43,48 @@ class Snapshot:
     xmin: int
     xmax: int
     running: tuple[int, ...]
+
+    @classmethod
+    def of(cls, session: Session | scoped_session[Any] | Connection) -> Snapshot:
+        """Return what the reads of a session see, so that they can be joined with the events of a
+        listener.
+
+        ::
+
+            with Listener(engine, Order) as listener, Session(repeatable_read) as session:
+                snapshot = Snapshot.of(session)
+                state = {order.id: order.status for order in session.scalars(select(Order))}
+                for event in listener:
+                    if isinstance(event, Change) and event in snapshot:
+                        continue                      # the state has it already
+
+        Start the listener first. With an AsyncSession: ``await session.run_sync(Snapshot.of)``.
+
+        :param session: in a transaction of the isolation level REPEATABLE READ or SERIALIZABLE, in
+            which all reads see the same.
+        :raises PgNotifyError: if its transaction is of another isolation level.
+        """
+        bind = unscoped(session)
+        connection = bind.connection() if isinstance(bind, Session) else bind
+        if not isinstance(connection, Connection):
+            raise TypeError(
+                f"Snapshot.of() takes a Session or a Connection, not {type(bind).__name__}; with an AsyncSession, await "
+                "session.run_sync(Snapshot.of)"
+            )
+        ((text, isolation),) = execute_on(connection)(
+            "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.current_setting('transaction_isolation')"
+        )
+        if isolation not in ("repeatable read", "serializable"):
+            raise PgNotifyError(
+                f"the transaction is {isolation.upper()}, in which each statement sees another snapshot",
+                "Give the session an engine with execution_options(isolation_level='REPEATABLE READ')",
+            )
+        return cls.parse(text)
+
+    def __contains__(self, change: Seen) -> bool:
+        """Return whether reads with this snapshot see a change."""
+        xid = change.transaction_id
+        return xid < self.xmin or (xid < self.xmax and xid not in self.running)
 
     @classmethod
     def parse(cls, text: str) -> Snapshot:
