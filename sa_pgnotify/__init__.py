@@ -26,9 +26,11 @@ from .errors import (
     PgNotifyError,
     TriggersMissing,
     UndecodableValue,
+    UnreadableData,
     ValuesNotCarried,
 )
 from .events.changes import Change, Deleted, Existing, Inserted, Truncated, Updated
+from .events.envelope import event_schema
 from .events.kinds import Event, Gap, Notification
 from .listening.async_listener import AsyncListener
 from .listening.interface import Stats
@@ -84,11 +86,13 @@ __all__ = [
     "TriggersMissing",
     "Truncated",
     "UndecodableValue",
+    "UnreadableData",
     "Updated",
     "ValuesNotCarried",
     "change_context",
     "check",
     "consumers",
+    "event_schema",
     "forget",
     "notify_on_change",
     "prune",
