@@ -26,14 +26,16 @@ from .errors import (
     PgNotifyError,
     TriggersMissing,
     UndecodableValue,
+    UnreadableData,
     ValuesNotCarried,
 )
 from .events.changes import Change, Deleted, Existing, Inserted, Truncated, Updated
+from .events.envelope import event_schema
 from .events.kinds import Event, Gap, Notification
 from .listening.async_listener import AsyncListener
 from .listening.interface import Stats
 from .listening.listener import Listener
-from .log.snapshots import Position
+from .log.snapshots import Position, Snapshot
 from .log.tables import ChangeLog
 from .marking.context import change_context
 from .marking.mapped_classes import (
@@ -77,17 +79,20 @@ __all__ = [
     "Parked",
     "PgNotifyError",
     "Position",
+    "Snapshot",
     "StateChange",
     "Stats",
     "TransactionPart",
     "TriggersMissing",
     "Truncated",
     "UndecodableValue",
+    "UnreadableData",
     "Updated",
     "ValuesNotCarried",
     "change_context",
     "check",
     "consumers",
+    "event_schema",
     "forget",
     "notify_on_change",
     "prune",

@@ -18,6 +18,7 @@ __all__ = [
     "PgNotifyError",
     "TriggersMissing",
     "UndecodableValue",
+    "UnreadableData",
     "ValuesNotCarried",
 ]
 
@@ -149,6 +150,18 @@ class UndecodableValue(PgNotifyError):
         self.attribute = attribute
         self.column = column
         self.text = text
+
+
+class UnreadableData(PgNotifyError, ValueError):
+    """What should be a position or an event, written as text or JSON, cannot be read; also a
+    ValueError.
+
+    :ivar subject: what was read, e.g. ``"Position"``, or the member of the event: ``"new.status"``.
+    """
+
+    def __init__(self, subject: str, problem: str, fix: str = "") -> None:
+        super().__init__(problem, fix, subject=subject)
+        self.subject = subject
 
 
 def _short(text: str, length: int) -> str:

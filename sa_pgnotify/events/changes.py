@@ -7,39 +7,54 @@ message that brought it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from reprlib import Repr
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, cast
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, MetaData, Table, select
 from sqlalchemy.orm import Mapper, Session, scoped_session
+from typing_extensions import TypeVar  # its default comes with Python 3.13
 
 from ..errors import UndecodableValue, ValuesNotCarried
 from ..log.snapshots import Position
 from ..sql import unscoped
 from . import session_objects
 from .entity_layout import EntityLayout
+from .envelope import change_dict
+from .envelope_reader import read_change
+from .json_encoder import text_of
+from .shown_values import shown
 
 if TYPE_CHECKING:  # a message makes changes, and changes read their values from it
     from .message import Message
+    from .stored_message import StoredMessage
 
 __all__ = ["Change", "Deleted", "Existing", "Identity", "Inserted", "Truncated", "Updated"]
 
 Identity = tuple[Any, ...]
+E_co = TypeVar("E_co", covariant=True, default=Any)
+"""The mapped class of an event's row; Any where the program does not say."""
 
 
-class Change:
+class Change(Generic[E_co]):
     """One row changed, or one table was emptied; the subclasses tell them apart.
+
+    It is generic in its entity: a ``Listener[Order]`` yields ``Inserted[Order]``.
 
     :param row: the index of the row in its message.
     """
 
     __slots__ = ("_entity_layout", "_identity", "_message", "_row")
+    _kind: ClassVar[str] = ""
+    _sides: ClassVar[tuple[str, ...]] = ()
     __match_args__ = ("entity", "identity")
 
     def __init__(
-        self, message: Message, entity_layout: EntityLayout, row: int, identity: Identity | None
+        self,
+        message: Message | StoredMessage,
+        entity_layout: EntityLayout,
+        row: int,
+        identity: Identity | None,
     ) -> None:
         self._message = message
         self._entity_layout = entity_layout
@@ -47,9 +62,9 @@ class Change:
         self._identity = identity
 
     @property
-    def entity(self) -> Any:
+    def entity(self) -> type[E_co]:
         """The most specific mapped class that the row belongs to; the ``Table`` for Core."""
-        return self._entity_layout.entity
+        return cast("type[E_co]", self._entity_layout.entity)
 
     @property
     def identity(self) -> Identity | None:
@@ -101,7 +116,7 @@ class Change:
         """
         return self._message.key(self._row)
 
-    def load(self, session: Session | scoped_session[Any] | Connection) -> Any:
+    def load(self, session: Session | scoped_session[Any] | Connection) -> E_co | None:
         """Return the row as it is now, as an object (for Core, as a ``Row``); None if it is gone.
 
         An object that the session holds is refreshed, except for its pending changes. Nothing is
@@ -112,16 +127,14 @@ class Change:
         session = unscoped(session)
         mapper = self._entity_layout.mapper
         if mapper is None:
-            return session.execute(
-                select(self.table).where(
-                    *(c == v for c, v in zip(self.table.primary_key, self.identity))
-                )
-            ).first()
+            key = zip(self.table.primary_key, self.identity)
+            row: Any = session.execute(select(self.table).where(*(c == v for c, v in key))).first()
+            return cast("E_co | None", row)
         if not isinstance(session, Session):
             raise TypeError(
                 f"load() of a mapped class needs a Session, not {type(session).__name__}"
             )
-        return session_objects.load(session, mapper, self.identity)
+        return cast("E_co | None", session_objects.load(session, mapper, self.identity))
 
     def expire(self, session: Session | scoped_session[Any]) -> None:
         """Expire what changed on the object that the session holds, if it holds one.
@@ -150,7 +163,7 @@ class Change:
     def _stale(self, mapper: Mapper[Any]) -> frozenset[str]:
         return session_objects.column_attributes(mapper)
 
-    def instance(self) -> Any:
+    def instance(self) -> E_co:
         """Return a detached object of the entity, built from the event's values without SQL.
 
         The values are those of ``new``; for a deleted row, those of ``old``. Attributes whose
@@ -167,7 +180,7 @@ class Change:
             raise ValuesNotCarried(
                 f"{self.table.name} is a Core table: instance() needs a mapped class", ()
             )
-        return session_objects.build(mapper, self._state())
+        return cast("E_co", session_objects.build(mapper, self._state()))
 
     def _state(self) -> Mapping[str, Any]:
         """Return the values that an instance is built from."""
@@ -175,7 +188,44 @@ class Change:
 
     def _identity_texts(self) -> list[str]:
         """Return the fields of the identity as the message has them."""
-        return self._message.identity_texts(self._entity_layout, self._row)
+        message: Any = self._message  # one that came from a database
+        texts: list[str] = message.identity_texts(self._entity_layout, self._row)
+        return texts
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as what JSON can express, in the form that ``docs/json.md`` describes.
+
+        A value that cannot be decoded is left out; the member ``undecodable`` has its text.
+
+        :raises NotifyConfigError: if a value is of a class of the program, and the type of its
+            column cannot write it.
+        """
+        return change_dict(self)
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as JSON, on one line. It is faster if orjson is installed
+        (``sa_pgnotify[json]``).
+
+        :raises NotifyConfigError: as :meth:`to_dict`.
+        """
+        text = None
+        if self._sides:
+            text = self._message.json(self._entity_layout, self._row)
+        return text or text_of(change_dict(self))
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any], metadata: MetaData | type[Any]) -> Change[Any]:
+        """Return the change that :meth:`to_dict` wrote, with equal values, as one of the class that
+        it is of. It belongs to no connection: :meth:`load` and :meth:`expire` work in any session.
+
+        :param data: what :meth:`to_dict` returned, or ``json.loads()`` of what :meth:`to_json` did.
+        :param metadata: the MetaData or declarative base of the models that it is of.
+        :raises UnreadableData: if it is something else, or of an unknown version, or if the models
+            do not have the table, class, attributes or key that it names. Nothing is executed; a
+            value of a ``TypeDecorator`` is read by its ``process_result_value()``.
+        """
+        kind, message, layout, identity = read_change(data, metadata)
+        return _BY_KIND[kind](message, layout, 0, identity)
 
     def __copy__(self) -> Self:
         return self  # it never changes
@@ -201,10 +251,23 @@ class Change:
         return ""
 
 
-class Inserted(Change):
+class RowChange(Change[E_co]):
+    """A change of one row, which has an identity."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # at run time it is the property of Change, which costs nothing more
+
+        @property
+        def identity(self) -> Identity: ...
+
+
+class Inserted(RowChange[E_co]):
     """A row was inserted."""
 
     __slots__ = ()
+    _kind = "inserted"
+    _sides = ("new",)
 
     @property
     def new(self) -> Mapping[str, Any]:
@@ -217,10 +280,10 @@ class Inserted(Change):
         return self._message.new[self._entity_layout][self._row]
 
     def _details(self) -> str:
-        return f", new={_shown(self._state)}"
+        return f", new={shown(self._state)}"
 
 
-class Existing(Change):
+class Existing(RowChange[E_co]):
     """A row that exists already, as it was when it was read.
 
     A snapshot or a backfill delivers it. Nothing changed: ``occurred_at`` is the moment at which
@@ -228,6 +291,8 @@ class Existing(Change):
     """
 
     __slots__ = ()
+    _kind = "existing"
+    _sides = ("new",)
 
     @property
     def new(self) -> Mapping[str, Any]:
@@ -235,13 +300,15 @@ class Existing(Change):
         return self._message.new[self._entity_layout][self._row]
 
     def _details(self) -> str:
-        return f", new={_shown(self._state)}"
+        return f", new={shown(self._state)}"
 
 
-class Updated(Change):
+class Updated(RowChange[E_co]):
     """A row was updated, and at least one column really changed."""
 
     __slots__ = ()
+    _kind = "updated"
+    _sides = ("old", "new")
 
     @property
     def new(self) -> Mapping[str, Any]:
@@ -274,13 +341,15 @@ class Updated(Change):
         return self.changed
 
     def _details(self) -> str:
-        return f", changed={sorted(self.changed)!r}, new={_shown(self._state)}"
+        return f", changed={sorted(self.changed)!r}, new={shown(self._state)}"
 
 
-class Deleted(Change):
+class Deleted(RowChange[E_co]):
     """A row was deleted."""
 
     __slots__ = ()
+    _kind = "deleted"
+    _sides = ("old",)
 
     @property
     def old(self) -> Mapping[str, Any]:
@@ -288,14 +357,20 @@ class Deleted(Change):
         return self._message.new[self._entity_layout][self._row]
 
     def _details(self) -> str:
-        return f", old={_shown(self._state)}"
+        return f", old={shown(self._state)}"
 
 
-class Truncated(Change):
+class Truncated(Change[E_co]):
     """A table was emptied by TRUNCATE. All of its rows are gone, and the event names none of
     them."""
 
     __slots__ = ()
+    _kind = "truncated"
+
+    @property
+    def identity(self) -> None:
+        """None: all rows are gone, and none is named."""
+        return
 
     def _state(self) -> Mapping[str, Any]:
         return {}
@@ -310,25 +385,6 @@ class Truncated(Change):
                 session_objects.expire(held_by, held, self._stale(mapper), is_gone=True)
 
 
-_shortened = Repr()
-_shortened.maxdict = _shortened.maxstring = _shortened.maxother = 60
-
-
-def _shown(values: Callable[[], Mapping[str, Any]]) -> str:
-    """Return values for a repr, which must neither be long nor fail."""
-    held = values()
-    return _shortened.repr({name: _readable(held, name) for name in held})
-
-
-def _readable(values: Mapping[str, Any], name: str) -> Any:
-    try:
-        return values[name]
-    except UndecodableValue as error:
-        return _Bare(f"<undecodable {error.text!r}>")
-
-
-class _Bare(str):
-    """A text whose repr is the text itself."""
-
-    __slots__ = ()
-    __repr__ = str.__str__
+_BY_KIND: dict[str, type[Change[Any]]] = {
+    kind._kind: kind for kind in (Inserted, Updated, Deleted, Truncated, Existing)
+}

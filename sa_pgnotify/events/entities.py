@@ -87,6 +87,11 @@ class TableEntities:
             places=tuple(attributes.values()),
             positions={name: position for position, name in enumerate(attributes)},
             accepted=mapper is None or self.accepts(mapper.class_),
+            types={
+                name: self._columns.of_model[column].type
+                for column, name in zip(layout.columns, names)
+                if name is not None
+            },
         )
 
     def _mapper_of(self, layout: Layout, discriminator: str | None) -> Mapper[Any] | None:

@@ -6,11 +6,15 @@ be missing, or the :class:`Notification` of a plain channel.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, TypeAlias, cast, get_args
 
-from .changes import Change, Deleted, Existing, Inserted, Truncated, Updated
+from .changes import Deleted, E_co, Existing, Inserted, Truncated, Updated
+from .envelope import VERSION
+from .envelope_reader import read_gap, read_notification
+from .json_encoder import text_of
 
 __all__ = ["KINDS", "Event", "Gap", "Notification", "Reason"]
 
@@ -44,6 +48,29 @@ class Gap:
     since: datetime
     detail: str = ""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the gap as what JSON can express; see :meth:`Change.to_dict`."""
+        return {
+            "version": VERSION,
+            "event": "gap",
+            "reason": self.reason,
+            "since": self.since.isoformat(),
+            "detail": self.detail,
+        }
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as JSON, on one line."""
+        return text_of(self.to_dict())
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Gap:
+        """Return the gap that :meth:`to_dict` wrote.
+
+        :raises UnreadableData: if it is something else, or of an unknown version.
+        """
+        reason, since, detail = read_gap(data, get_args(Reason))
+        return Gap(cast("Reason", reason), since, detail)
+
 
 @dataclass(frozen=True, slots=True)
 class Notification:
@@ -58,7 +85,38 @@ class Notification:
     payload: str
     pid: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the notification as what JSON can express; see :meth:`Change.to_dict`."""
+        return {
+            "version": VERSION,
+            "event": "notification",
+            "channel": self.channel,
+            "payload": self.payload,
+            "pid": self.pid,
+        }
 
-Event = Change | Gap | Notification
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as JSON, on one line."""
+        return text_of(self.to_dict())
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Notification:
+        """Return the notification that :meth:`to_dict` wrote.
+
+        :raises UnreadableData: if it is something else, or of an unknown version.
+        """
+        return Notification(*read_notification(data))
+
+
+Event: TypeAlias = (
+    Inserted[E_co]
+    | Updated[E_co]
+    | Deleted[E_co]
+    | Truncated[E_co]
+    | Existing[E_co]
+    | Gap
+    | Notification
+)
+"""Any event: ``match`` over its classes is exhaustive, and ``Event[Order]`` says of which entity."""
 KINDS = (Inserted, Updated, Deleted, Truncated, Existing, Gap, Notification)
 """The classes of all events."""

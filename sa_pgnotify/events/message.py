@@ -18,6 +18,7 @@ from ..protocol.wire import EXISTING, Rows
 from .changes import Change, Deleted, Existing, Identity, Inserted, Truncated, Updated
 from .decoding import TableDecoder
 from .entity_layout import EntityLayout
+from .json_texts import envelope_texts
 from .layout import Undecodable
 from .update_rows import split_updates
 from .values import Fields
@@ -47,8 +48,8 @@ class Message:
     """
 
     __slots__ = (
-        "_changed", "_contexts", "_first", "_is_split", "_kind", "_layout", "_names", "_rows", "header", "logged", "new", "old", "since",
-        "source"
+        "_changed", "_contexts", "_first", "_is_split", "_kind", "_layout", "_names", "_rows", "_texts", "header", "logged", "new",
+        "old", "since", "source"
     )  # fmt: skip
     new: Fields
     old: Fields
@@ -76,6 +77,7 @@ class Message:
         self._contexts: list[Mapping[str, Any]] = []
         self._changed: list[frozenset[int]] = []
         self._names: dict[tuple[EntityLayout, frozenset[int]], frozenset[str]] = {}
+        self._texts: dict[EntityLayout, list[str | None]] = {}
 
     def __len__(self) -> int:
         return self._rows.size
@@ -242,7 +244,7 @@ class Message:
 
     def previous_identity(self, entity: EntityLayout, row: int) -> Identity | None:
         """Return the identity before an update; None if it did not change."""
-        if self._changed[row].isdisjoint(entity.key):
+        if not self.key_changed(entity, row):
             return None
         return tuple([self.old.value(entity, place, row) for place in entity.key])
 
@@ -251,11 +253,47 @@ class Message:
         from there."""
         return None if self.logged is None else self.logged.after_change(self._first + row)
 
+    def key_changed(self, entity: EntityLayout, row: int) -> bool:
+        """Return whether an update changed the identity of a row."""
+        return not self._changed[row].isdisjoint(entity.key)
+
+    def places_text(self) -> str | list[str]:
+        """Return position and key of each row as its JSON has them; one text if all have the same."""
+        logged = self.logged
+        if logged is None:
+            return 'null,"key":null'
+        first = logged.skipped + self._first
+        before, after = logged.start.text_around(logged.tx_end, logged.row_id)
+        key = f'{after}","key":[{logged.row_id},'
+        texts = [
+            f'"{before}{part + 1}{key}{part}]' for part in range(first, first + self._rows.size)
+        ]
+        if logged.closing is not None and self._first + self._rows.size >= logged.size:
+            texts[-1] = f'"{logged.closing}","key":[{logged.row_id},{first + self._rows.size - 1}]'
+        return texts
+
+    def json(self, entity: EntityLayout, row: int) -> str | None:
+        """Return the JSON of a row, as an event of an entity; None if it has to be written value by
+        value, because its key was changed, or because some value cannot be decoded or written."""
+        texts = self._texts.get(entity)
+        if texts is None:
+            try:
+                texts = envelope_texts(self, entity)
+            except (UndecodableValue, TypeError):
+                texts = [None] * self._rows.size
+            self._texts[entity] = texts
+        return texts[row]
+
     def key(self, row: int) -> tuple[int, int] | None:
         """Return the number of the change log's row, and that of the change in it; None if the
         message did not come from there."""
         logged = self.logged
         return None if logged is None else (logged.row_id, logged.skipped + self._first + row)
+
+    @property
+    def kind(self) -> str:
+        """The kind of its events, as their JSON has it."""
+        return self._kind._kind
 
     @property
     def table(self) -> Table:

@@ -14,15 +14,18 @@ __all__ = ["entered", "left", "previous_texts"]
 
 def previous_texts(change: Updated) -> list[str] | None:
     """Return PostgreSQL's texts of the identity before a change; None if it did not change."""
-    message, layout, row = change._message, change._entity_layout, change._row
-    if message.previous_identity(layout, row) is None:
-        return None
-    return _Before(message).identity_texts(layout, row)
+    message: Any = change._message
+    layout, row = change._entity_layout, change._row
+    return (
+        _Before(message).identity_texts(layout, row) if message.key_changed(layout, row) else None
+    )
 
 
 def entered(change: Updated) -> Inserted:
     """Return the change as the insert of the row under its new identity."""
-    return Inserted(change._message, change._entity_layout, change._row, change.identity)
+    # The JSON of its message is that of an update.
+    message: Any = _After(change._message)
+    return Inserted(message, change._entity_layout, change._row, change.identity)
 
 
 def left(change: Updated) -> Deleted:
@@ -31,16 +34,28 @@ def left(change: Updated) -> Deleted:
     return Deleted(before, change._entity_layout, change._row, change.previous_identity)
 
 
-class _Before:
-    """The message of an update, with the rows before it in the place of the new ones."""
+class _After:
+    """The message of an update, as that of an insert: with the rows after it alone."""
 
-    def __init__(self, message: Message) -> None:
-        self._message = message
-        self.new = message.old
+    def __init__(self, message: Any) -> None:
+        self._message: Message = message
+        self.new = message.new
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._message, name)
 
+    def json(self, layout: EntityLayout, row: int) -> None:
+        """Return None: the event has to be written value by value."""
+
+
+class _Before(_After):
+    """The message of an update, as that of a delete: with the rows before it."""
+
+    def __init__(self, message: Any) -> None:
+        super().__init__(message)
+        self.new = message.old
+
     def identity_texts(self, layout: EntityLayout, row: int) -> list[str]:
+        """Return the fields of a row's identity before the update."""
         old, new = self._message.old.columns, self._message.new.columns
         return [str((old if place in old else new)[place][row]) for place in layout.key]

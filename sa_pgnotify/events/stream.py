@@ -12,13 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
+from typing import Any
 
 from ..log.reader import LogRow
 from ..log.tables import LogNames
 from ..protocol.wire import LOST, MOVED, Malformed, MessageReader, Rows, logged_rows, one_line
 from ..states import State, States
 from .decoding import TableDecoder
-from .kinds import Event, Gap, Notification, Reason
+from .kinds import Gap, Notification, Reason
 from .layout import Undecodable
 from .message import Message
 
@@ -191,7 +192,7 @@ class EventStream:
 
     # -- events and gaps ---------------------------------------------------------------------------
 
-    def events(self, item: Item) -> Sequence[Event]:
+    def events(self, item: Item) -> Sequence[Any]:
         """Return the events of an item; a row that cannot be read is a ``Gap`` in its place, and does
         not spoil the others."""
         if not isinstance(item, Message):

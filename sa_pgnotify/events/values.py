@@ -15,6 +15,8 @@ from typing import Any
 from ..errors import UndecodableValue, ValuesNotCarried
 from .column_decoder import ColumnDecoder, Unread
 from .entity_layout import EntityLayout
+from .json_columns import ColumnTexts, column_texts
+from .json_forms import Type
 
 __all__ = ["Fields", "PartlyRead", "Values"]
 
@@ -107,7 +109,7 @@ class PartlyRead(Values):
         self._subject = subject
 
     def __getitem__(self, name: str) -> Any:
-        value = self._row[self._positions[name]]
+        value = super().__getitem__(name)
         # It is decoded again, so that the error has a traceback and nothing keeps one alive.
         return (
             value.decoder.one(value.text, self._subject, name) if type(value) is Unread else value
@@ -150,7 +152,7 @@ class Fields(dict[EntityLayout, list[Values]]):
         update are those after it, except for what changed.
     """
 
-    __slots__ = ("_decoded", "_decoder", "_names", "_unchanged", "columns")
+    __slots__ = ("_decoded", "_decoder", "_names", "_unchanged", "_written", "columns")
 
     def __init__(
         self,
@@ -164,6 +166,7 @@ class Fields(dict[EntityLayout, list[Values]]):
         self._names = names
         self._unchanged = unchanged
         self._decoded: dict[int, Sequence[Any]] = {}
+        self._written: dict[int, ColumnTexts] = {}
 
     def of_row(self, row: int, unchanged: Fields | None = None) -> Fields:
         """Return the fields of one of the rows."""
@@ -185,6 +188,20 @@ class Fields(dict[EntityLayout, list[Values]]):
                 return self._unchanged.decoded(place)
             decoder = self._decoder(self._names[place])
             known = self._decoded[place] = decoder.all(self.columns[place])
+        return known
+
+    def written(self, place: int, type_: Type) -> ColumnTexts:
+        """Return the values of a column as JSON.
+
+        :param type_: of the column.
+        :raises UndecodableValue: if one of its texts is not in the type's form.
+        :raises TypeError: if nothing writes one of its values.
+        """
+        known = self._written.get(place)
+        if known is None:
+            if self._unchanged is not None and place not in self.columns:
+                return self._unchanged.written(place, type_)
+            known = self._written[place] = column_texts(self.decoded(place), type_)
         return known
 
     def value(self, entity: EntityLayout, place: int, row: int) -> Any:

@@ -8,17 +8,18 @@ import inspect
 import weakref
 from collections.abc import AsyncIterator, Callable, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from sqlalchemy.util import greenlet_spawn
 
 from ..drivers.waiting import LoopWaiting
 from ..errors import ConnectionLost, PgNotifyError
+from ..events.changes import E_co
 from ..events.kinds import Event
 from ..states import OnState
 from ..subscription.engines import asyncio_engine
 from .handlers import Turn
-from .interface import BaseListener, added, removed
+from .interface import BaseListener, ListenerOptions, Source, added, removed
 from .receiver import Receiver
 from .taking import AsyncTaker, async_events
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncListener"]
 
 
-class AsyncListener(BaseListener):
+class AsyncListener(BaseListener[E_co]):
     """Yields the events of ``sources`` in an event loop: asyncio's, uvloop's.
 
     ::
@@ -57,6 +58,19 @@ class AsyncListener(BaseListener):
     :raises NotifyConfigError: if a source cannot be listened to, or has nothing that is marked; if the
         engine is not an AsyncEngine.
     """
+
+    @overload
+    def __init__(
+        self, engine: AsyncEngine, source: type[E_co], /, **options: Unpack[ListenerOptions]
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: AsyncListener[Any],
+        engine: AsyncEngine,
+        *sources: Source,
+        **options: Unpack[ListenerOptions],
+    ) -> None: ...
 
     def __init__(
         self,
@@ -153,10 +167,10 @@ class AsyncListener(BaseListener):
 
     # -- taking events -----------------------------------------------------------------------------
 
-    def __aiter__(self) -> AsyncIterator[Event]:
+    def __aiter__(self) -> AsyncIterator[Event[E_co]]:
         return self.events()
 
-    def events(self, timeout: float | None = None) -> AsyncIterator[Event]:
+    def events(self, timeout: float | None = None) -> AsyncIterator[Event[E_co]]:
         """Yield events until :meth:`stop`, or until ``timeout`` seconds have passed without one; with
         0, those that wait.
 
@@ -165,7 +179,7 @@ class AsyncListener(BaseListener):
         return async_events(self._here, timeout)
 
     # of silence, not of the whole
-    async def get(self, timeout: float | None = None) -> Event | None:  # noqa: ASYNC109
+    async def get(self, timeout: float | None = None) -> Event[E_co] | None:  # noqa: ASYNC109
         """Return the next event; None after ``timeout`` seconds without one, or when the listener is
         stopped."""
         taker = self._here()
@@ -222,7 +236,7 @@ class AsyncListener(BaseListener):
 
     # -- subscriptions -----------------------------------------------------------------------------
 
-    async def subscribe(self, *sources: Any) -> None:
+    async def subscribe(self, *sources: Source) -> None:
         """Listen to more; return when the database has confirmed. If this is cancelled meanwhile, the
         change may still be made.
 
@@ -233,7 +247,7 @@ class AsyncListener(BaseListener):
         """
         await self._command(added(sources))
 
-    async def unsubscribe(self, *sources: Any) -> None:
+    async def unsubscribe(self, *sources: Source) -> None:
         """Stop listening to ``sources``; return when the database has confirmed. Buffered events are
         still yielded.
 

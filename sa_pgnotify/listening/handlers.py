@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from ..caching import remember
 from ..errors import NotifyConfigError
 from ..events.changes import Change
-from ..events.kinds import Event, Gap, Notification
+from ..events.kinds import KINDS, Event, Gap, Notification
 
 __all__ = ["Handlers", "Turn", "concerns", "kinds_of"]
 
@@ -113,7 +113,7 @@ class Turn:
 
 def kinds_of(what: tuple[Any, ...]) -> tuple[type, ...]:
     """Return the kinds of events among ``what``."""
-    return tuple(w for w in what if isinstance(w, type) and issubclass(w, Event))
+    return tuple(w for w in what if isinstance(w, type) and issubclass(w, (Change, *KINDS)))
 
 
 def _fits(event: Event, kinds: tuple[type, ...], targets: list[Any]) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypedDict
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, MetaData, Table
 
 from ..errors import NotifyConfigError, PgNotifyError
+from ..events.changes import E_co
+from ..events.kinds import Event
 from ..marking.sources import expand
 from ..states import OnState, States
 from .buffer import Buffer
@@ -17,7 +19,19 @@ from .handlers import H, Handlers
 from .receiver import Receiver
 from .taking import refuse_forked
 
-__all__ = ["BaseListener", "Stats", "added", "removed"]
+__all__ = ["BaseListener", "ListenerOptions", "Source", "Stats", "added", "removed"]
+
+Source = type[Any] | Table | MetaData | str
+"""What can be listened to."""
+
+
+class ListenerOptions(TypedDict, total=False):
+    """The keyword arguments of both listeners, for the overloads of their constructors."""
+
+    buffer_size: int
+    heartbeat: float
+    on_error: Callable[[Exception, Event], object] | None
+    on_state: OnState | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +61,7 @@ class Stats:
     connected: bool
 
 
-class BaseListener:
+class BaseListener(Generic[E_co]):
     """What :class:`~sa_pgnotify.Listener` and :class:`~sa_pgnotify.AsyncListener` share."""
 
     def __init__(

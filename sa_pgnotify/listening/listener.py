@@ -10,18 +10,19 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import wait
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack, overload
 
 from sqlalchemy import Engine
 
 from ..drivers.waiting import ThreadWaiting
 from ..errors import ConnectionLost, NotifyConfigError, PgNotifyError
+from ..events.changes import E_co
 from ..events.kinds import Event
 from ..states import OnState
 from ..subscription.engines import blocking_engine
 from .direct_read import DirectRead
 from .handlers import Turn
-from .interface import BaseListener, added, removed
+from .interface import BaseListener, ListenerOptions, Source, added, removed
 from .receiver import Receiver
 from .receiver_thread import ReceiverThread
 from .taking import ThreadTaker
@@ -29,7 +30,7 @@ from .taking import ThreadTaker
 __all__ = ["Listener"]
 
 
-class Listener(BaseListener):
+class Listener(BaseListener[E_co]):
     """Yields the events of ``sources``.
 
     ::
@@ -56,6 +57,16 @@ class Listener(BaseListener):
     :raises NotifyConfigError: if a source cannot be listened to, or has nothing that is marked; if the
         engine is asyncio's.
     """
+
+    @overload
+    def __init__(
+        self, engine: Engine, source: type[E_co], /, **options: Unpack[ListenerOptions]
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Listener[Any], engine: Engine, *sources: Source, **options: Unpack[ListenerOptions]
+    ) -> None: ...
 
     def __init__(
         self,
@@ -153,15 +164,15 @@ class Listener(BaseListener):
         assert self._taker is not None
         return self._taker
 
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[Event[E_co]]:
         return self.events()
 
-    def events(self, timeout: float | None = None) -> Iterator[Event]:
+    def events(self, timeout: float | None = None) -> Iterator[Event[E_co]]:
         """Yield events until :meth:`stop`, or until ``timeout`` seconds have passed without one; with
         0, those that wait."""
         return self._here().events(self, timeout)
 
-    def get(self, timeout: float | None = None) -> Event | None:
+    def get(self, timeout: float | None = None) -> Event[E_co] | None:
         """Return the next event; None after ``timeout`` seconds without one, or when the listener is
         stopped.
 
@@ -232,7 +243,7 @@ class Listener(BaseListener):
 
     # -- subscriptions -----------------------------------------------------------------------------
 
-    def subscribe(self, *sources: Any) -> None:
+    def subscribe(self, *sources: Source) -> None:
         """Listen to more; return when the database has confirmed. Safe from any thread.
 
         :raises TriggersMissing: as :meth:`start`; nothing has changed then.
@@ -242,7 +253,7 @@ class Listener(BaseListener):
         """
         self._command(added(sources))
 
-    def unsubscribe(self, *sources: Any) -> None:
+    def unsubscribe(self, *sources: Source) -> None:
         """Stop listening to ``sources``; return when the database has confirmed. Buffered events are
         still yielded.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 __all__ = ["Scan", "replaced", "scans_from_json", "scans_to_json"]
 
@@ -59,8 +60,21 @@ def scans_to_json(scans: Iterable[Scan]) -> str:
 
 
 def scans_from_json(text: str) -> tuple[Scan, ...]:
-    """Return what :func:`scans_to_json` has written."""
-    return tuple(
-        Scan(relation, starts, where, None if after is None else tuple(after), rows, estimate, done)
-        for relation, starts, where, after, rows, estimate, done in json.loads(text)
+    """Return what :func:`scans_to_json` has written.
+
+    :raises ValueError: if it is anything else; TypeError as well.
+    """
+    return tuple(_scan(*fields) for fields in json.loads(text))
+
+
+def _scan(
+    relation: Any, starts: Any, where: Any, after: Any, rows: Any, estimate: Any, done: Any
+) -> Scan:
+    texts = [relation, where, *(after or ())]
+    numbers, flags = [rows, estimate], [starts, done]
+    for kind, values in ((str, texts), (int, numbers), (bool, flags)):
+        if any(type(value) is not kind for value in values):
+            raise TypeError(f"{values!r} are not what a scan has")
+    return Scan(
+        relation, starts, where, None if after is None else tuple(after), rows, estimate, done
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Column
 
@@ -19,9 +19,17 @@ from ..sql import catalog_name
 from .column_kinds import hidden, is_system
 from .condition import condition_sql
 
-__all__ = ["OPERATIONS", "OPTIONS", "Option", "checked_list", "refuse_channel_of_durable"]
+__all__ = [
+    "OPERATIONS",
+    "OPTIONS",
+    "Operation",
+    "Option",
+    "checked_list",
+    "refuse_channel_of_durable",
+]
 
-OPERATIONS = ("insert", "update", "delete", "truncate")
+Operation = Literal["insert", "update", "delete", "truncate"]
+OPERATIONS: tuple[Operation, ...] = ("insert", "update", "delete", "truncate")
 
 
 @dataclass(frozen=True, slots=True)

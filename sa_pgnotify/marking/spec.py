@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Table
 
-from .options import OPERATIONS, OPTIONS, refuse_channel_of_durable
+from .options import OPERATIONS, OPTIONS, Operation, refuse_channel_of_durable
 
 __all__ = ["OPERATIONS", "Lookup", "Marking", "NotifySpec", "mark", "marking_of"]
 
@@ -43,7 +43,7 @@ class NotifySpec:
     :raises NotifyConfigError: if the declaration cannot work on any table.
     """
 
-    operations: tuple[str, ...] = OPERATIONS
+    operations: tuple[Operation, ...] = OPERATIONS
     values: tuple[str, ...] | Literal["all"] = ()
     update_of: tuple[str, ...] = ()
     when: Callable[[Any, Any], ColumnElement[bool]] | None = None

@@ -99,6 +99,7 @@ class RowShape:
             places=places,
             positions={name: position for position, name in enumerate(attributes)},
             accepted=True,
+            types={name: column.type for name, column in attributes.items()},
         )
         self.places = places
         self.values = _tuple_getter(places)

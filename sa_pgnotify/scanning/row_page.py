@@ -128,3 +128,6 @@ class RowPage:
 
     def identity_texts(self, layout: EntityLayout, row: int) -> list[str]:
         return list(self.key_texts(row))
+
+    def json(self, layout: EntityLayout, row: int) -> None:
+        """Return None: the event has to be written value by value."""

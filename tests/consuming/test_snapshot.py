@@ -3,6 +3,7 @@ it was read."""
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
@@ -13,7 +14,7 @@ from durables import model_of
 from sqlalchemy import NullPool, create_engine, event
 from statements import rows, run
 
-from sa_pgnotify import Consumer, Deleted, Existing, Inserted, Truncated, Updated
+from sa_pgnotify import Change, Consumer, Deleted, Existing, Inserted, Truncated, Updated
 from sa_pgnotify.scanning import entity_rows
 
 
@@ -287,3 +288,21 @@ def test_a_row_that_fails_is_skipped_or_parked(engine, Item):
     assert done == [i for i in range(1, 21) if i not in (9, 12)]
     assert failures == [((9,), 1), ((9,), 2), ((9,), 3), ((12,), 1)]
     assert (parked.operation, parked.relation, parked.row) == ("E", "public.items", "9")
+
+
+def test_events_as_json(engine, Item):
+    """A row that was read, and an update that is an insert or a delete for this consumer, are
+    written as JSON as what they are, and read back equal."""
+    between = [
+        lambda: run(
+            engine, "UPDATE items SET id = 104 WHERE id = 4", "UPDATE items SET id = 0 WHERE id = 9"
+        )
+    ]
+    with Consumer(engine, "c", Item, start="snapshot", batch_size=7) as consumer:
+        _, changes = copied(consumer, between=between)
+    for change, kind in zip((changes[0], *changes[7:9]), (Existing, Deleted, Inserted)):
+        read: Any = Change.from_dict(json.loads(change.to_json()), Item.metadata)
+        assert (type(read), read.identity) == (kind, change.identity)
+        assert read.position == change.position
+        values = (read.old, change.old) if kind is Deleted else (read.new, change.new)
+        assert values[0] == values[1]

@@ -24,6 +24,7 @@ from sa_pgnotify import (
     NotifySpec,
     UndecodableValue,
     Updated,
+    ValuesNotCarried,
 )
 from sa_pgnotify.testing import AsyncCapturedChanges, CapturedChanges
 
@@ -281,6 +282,15 @@ def test_what_is_done_with_a_whole_row(bad_and_good):
             assert score == 10
     with pytest.raises(UndecodableValue, match=r"Person\.birthday"):
         bad.instance()
+
+
+def test_a_name_that_does_not_travel_in_such_a_row(bad_and_good):
+    """A row with a value that cannot be decoded still says how to have another value travel."""
+    bad, _ = bad_and_good
+    with pytest.raises(ValuesNotCarried, match=r"NotifySpec\(values=") as raised:
+        bad.new["nothing"]
+    assert raised.value.missing == ("nothing",)
+    assert isinstance(raised.value, KeyError)
 
 
 def test_the_repr_shows_which_value_cannot_be_decoded(bad_and_good):

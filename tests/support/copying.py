@@ -32,10 +32,16 @@ class Copy(dict[Any, dict[str, Any]]):
                 raise AssertionError(change)
 
 
+def is_over(consumer: Any) -> bool:
+    """Whether the snapshot is done and nothing is behind."""
+    lag = consumer.lag()
+    return not (lag.events or lag.rows_estimate)
+
+
 def copied(
     consumer: Any,
     *,
-    until: Callable[[Copy], bool] = lambda _: False,
+    until: Callable[[Copy], bool] | None = None,
     copy: Copy | None = None,
     between: Iterable[Callable[[], object]] = (),
 ) -> tuple[Copy, list[Any]]:
@@ -54,8 +60,7 @@ def copied(
         if step is not None:
             step()
             continue
-        lag = consumer.lag()
-        if until(found) or not (lag.events or lag.rows_estimate):
+        if until(found) if until is not None else is_over(consumer):
             break
     return found, changes
 

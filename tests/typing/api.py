@@ -70,7 +70,7 @@ def listens(engine: Engine, session: Session) -> None:
             assert_type(event, Event)
             match event:
                 case Inserted(_, identity, new=new):
-                    assert_type(identity, tuple[Any, ...] | None)
+                    assert_type(identity, tuple[Any, ...])
                     assert_type(new, Mapping[str, Any])
                 case Updated(old=old, changed=changed, previous_identity=previous):
                     assert_type(old, Mapping[str, Any])

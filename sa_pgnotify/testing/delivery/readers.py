@@ -15,8 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from ...consuming.consumer import ChangeBatch, Consumer
 from ...errors import PgNotifyError
-from ...events.changes import Deleted, Inserted, Updated
-from ...events.kinds import Event
+from ...events.changes import Change, Deleted, Inserted, Updated
+from ...events.kinds import Gap, Notification
 from ...listening.listener import Listener
 from .supervised import Job
 from .writers import EFFECTS, END, ROWS, Written
@@ -47,8 +47,8 @@ class Seen(NamedTuple):
     ends: bool | None = None
 
 
-def _seen(event: Event) -> Written:
-    if not isinstance(event, Inserted | Updated | Deleted) or event.identity is None:
+def _seen(event: Change | Gap | Notification) -> Written:
+    if not isinstance(event, Inserted | Updated | Deleted):
         return Written(0, GAP, 0, str(event))
     values = event.old if isinstance(event, Deleted) else event.new
     operation = type(event).__name__[0]
