@@ -77,7 +77,8 @@ class Consumer(BaseConsumer):
         consumer.
     :param start: where to begin if the name is new: ``"now"``; at the ``"beginning"`` of what the
         log still holds; or with a ``"snapshot"``, the rows that the tables hold, each as an
-        :class:`~sa_pgnotify.Existing`, and then what changes after it was read.
+        :class:`~sa_pgnotify.Existing`, and then what changes after it was read. A snapshot is meant
+        for work that is done in the batch's session; for a copy elsewhere, call :meth:`backfill`.
     :param heartbeat: seconds between two queries that check the connection; also the delay with
         which it finds changes whose writers do not ring.
     :param session_factory: creates the batches' sessions, on the database of ``engine``; by default

@@ -299,3 +299,22 @@ def test_inserted_and_existing_are_instances_alike(engine):
         _, (inserted,) = copied(consumer)
     assert (type(existing), type(inserted)) == (Existing, Inserted)
     assert list(existing.new) == list(inserted.new)
+
+
+def test_row_level_security_applies_to_the_rows_only(engine, stranger):
+    """The rows are those that the consumer's role sees; changes come of all rows."""
+    Item = model_of(engine)
+    run(engine, "INSERT INTO items SELECT i, i FROM generate_series(1, 9) AS i")
+    run(engine, *(right.format(role=stranger) for right in CONSUMER_RIGHTS))
+    run(
+        engine,
+        f"GRANT SELECT ON items TO {stranger}",
+        "ALTER TABLE items ENABLE ROW LEVEL SECURITY",
+        f"CREATE POLICY few ON items TO {stranger} USING (n < 3)",
+    )
+    with Consumer(as_role(engine, stranger), "c", Item, start="snapshot") as consumer:
+        copy, _ = copied(consumer)
+        assert list(copy) == [(1,), (2,)]
+        run(engine, "INSERT INTO items VALUES (10, 10)")
+        copied(consumer, copy=copy)
+    assert list(copy) == [(1,), (2,), (10,)]
