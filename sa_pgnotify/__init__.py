@@ -30,8 +30,9 @@ from .errors import (
     ValuesNotCarried,
 )
 from .events.changes import Change, Deleted, Existing, Inserted, Truncated, Updated
-from .events.envelope import event_schema
+from .events.cloud_events import CloudEvents
 from .events.kinds import Event, Gap, Notification
+from .events.schema import event_schema
 from .listening.async_listener import AsyncListener
 from .listening.interface import Stats
 from .listening.listener import Listener
@@ -58,6 +59,7 @@ __all__ = [
     "ChangeBatch",
     "ChangeLog",
     "ChangeLogInUse",
+    "CloudEvents",
     "ConnectionLost",
     "Consumer",
     "ConsumerStatus",

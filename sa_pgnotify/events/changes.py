@@ -193,7 +193,7 @@ class Change(Generic[E_co]):
         return texts
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the change as what JSON can express, in the form that ``docs/json.md`` describes.
+        """Return the change as what JSON can express, as :func:`event_schema` describes it.
 
         A value that cannot be decoded is left out; the member ``undecodable`` has its text.
 

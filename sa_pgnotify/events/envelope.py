@@ -8,8 +8,6 @@ itself: it stands apart, as PostgreSQL wrote it.
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NotifyConfigError, UndecodableValue
@@ -22,14 +20,7 @@ from .values import Values
 if TYPE_CHECKING:
     from .changes import Change, Identity
 
-__all__ = ["VERSION", "change_dict", "event_schema"]
-
-
-def event_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of what ``to_dict()`` of an event returns."""
-    found = files("sa_pgnotify.events").joinpath(f"event.v{VERSION}.schema.json")
-    schema: dict[str, Any] = json.loads(found.read_text("utf-8"))
-    return schema
+__all__ = ["VERSION", "change_dict"]
 
 
 def change_dict(change: Change[Any]) -> dict[str, Any]:

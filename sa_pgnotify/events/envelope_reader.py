@@ -7,6 +7,7 @@ error names the member, what is wrong with it, and what to do.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -155,12 +156,19 @@ class _Members:
             self.fail(name, f"it is {_short(value)}, and should be {_WORDS[type_]}")
         return value
 
-    def part(self, member: str, name: str) -> Any:
-        """Return what one of the optional members says of a part; an empty dict if it says nothing."""
+    def part(self, member: str, name: str, *types: type[Any]) -> Any:
+        """Return what one of the optional members says of a part; an empty dict if it says nothing.
+
+        :param types: what it may be.
+        """
         found = self._data.get(member, {})
         if not isinstance(found, dict):
             self.fail(member, f"it is {_short(found)}, and should be an object")
-        return found.get(name) or {}
+        of_part = found.get(name)
+        if of_part is not None and not isinstance(of_part, types):
+            words = " or ".join(_WORDS[type_] for type_ in types)
+            self.fail(f"{member}.{name}", f"it is {_short(of_part)}, and should be {words}")
+        return of_part or {}
 
     def names(self, name: str) -> list[str]:
         found: list[str] = self.take(name, list)
@@ -202,8 +210,8 @@ class _ValueReader:
     def row(self, side: str) -> Values:
         """Return the values of a row, those that could not be decoded among them."""
         layout, members = self._layout, self._members
-        written, forms = members.take(side, dict), members.part("forms", side)
-        undecodable = members.part("undecodable", side)
+        written, forms = members.take(side, dict), members.part("forms", side, dict)
+        undecodable = members.part("undecodable", side, dict)
         names = [*written, *undecodable]
         self._check_names(side, names)
         row: list[Any] = [
@@ -220,7 +228,7 @@ class _ValueReader:
 
     def identity(self, part: str) -> tuple[Any, ...]:
         layout, members = self._layout, self._members
-        written, forms = members.take(part, list), members.part("forms", part)
+        written, forms = members.take(part, list), members.part("forms", part, list)
         if len(written) != len(layout.key) or (forms and len(forms) != len(written)):
             members.fail(
                 part,
@@ -238,7 +246,7 @@ class _ValueReader:
         return tuple(values)
 
     def previous_identity(self) -> tuple[Any, ...] | UndecodableValue | None:
-        said = self._members.part("undecodable", "previous_identity")
+        said = self._members.part("undecodable", "previous_identity", dict)
         if said:
             problem = self._unread("previous_identity", said)
             try:
@@ -252,7 +260,7 @@ class _ValueReader:
     def context(self) -> Mapping[str, Any]:
         members = self._members
         context = members.take("context", dict)
-        form = members.part("forms", "context") or None
+        form = members.part("forms", "context", str, dict) or None
         return MappingProxyType(self._value("context", context, form, None))
 
     def _value(self, place: str, written: Any, form: Any, type_: TypeEngine[Any] | None) -> Any:
@@ -306,5 +314,5 @@ _WORDS: Mapping[type[Any], str] = {
 
 
 def _short(value: Any) -> str:
-    text = str(value) if isinstance(value, Exception) else repr(value)
+    text = str(value) if isinstance(value, Exception) else reprlib.repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -20,7 +20,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from .json_encoder import moments_text, text_of
+from .json_encoder import moment_text, moments_text, text_of
 from .json_forms import MOST, Type, encode
 from .value_forms import form_of
 
@@ -79,9 +79,10 @@ def _float_text(value: float) -> str:
 
 
 def _moment_text(value: datetime) -> str:
-    if value.tzinfo not in _FIXED:
+    zone = value.tzinfo
+    if zone is not None and zone is not UTC:
         raise Unusual
-    return moments_text([value])[0]
+    return moment_text(value)
 
 
 _KINDS: dict[type, _Kind] = {

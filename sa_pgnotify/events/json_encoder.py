@@ -10,7 +10,7 @@ from importlib import import_module
 from json.encoder import encode_basestring
 from typing import Any
 
-__all__ = ["moments_text", "text_of"]
+__all__ = ["moment_text", "moments_text", "text_of"]
 
 
 @cache
@@ -33,6 +33,13 @@ def text_of(value: Any) -> str:
         except TypeError:
             pass  # half of a surrogate pair, which a document of the type json may hold
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def moment_text(moment: datetime) -> str:
+    """Return the JSON of a moment that is naive or in UTC."""
+    if (dumps := orjson_dumps()) is not None:
+        return dumps(moment).decode()
+    return f'"{moment.isoformat()}"'
 
 
 def moments_text(moments: Sequence[datetime]) -> list[str]:

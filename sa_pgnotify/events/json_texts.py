@@ -7,7 +7,7 @@ rows, one format string has all that they share, and is filled with the columns 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import repeat
 from json.encoder import encode_basestring
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .entity_layout import EntityLayout
 from .json_columns import SAFE, ColumnTexts, Plan, Unusual, format_of, forms_object, plan_of
-from .json_encoder import moments_text, text_of
+from .json_encoder import text_of
 from .json_forms import encode
 
 if TYPE_CHECKING:  # they hold what this makes
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # they hold what this makes
 __all__ = ["VERSION", "envelope_texts"]
 
 VERSION = 1
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (in UTC, whose offset is written behind it)
 _MOST_PLANS = 200
 """Of an entity. There are as many as there are patterns of nulls in its rows."""
 Forms = Sequence[str] | str
@@ -179,11 +179,17 @@ def _tail(message: Message) -> tuple[str, str]:
         written, form = encode(dict(message.context), None)
         context = text_of(written)
         forms = "" if form is None else text_of(form)
-    (occurred_at,) = moments_text((_EPOCH + timedelta(microseconds=header.microseconds),))
+    second, part = divmod(header.microseconds, 1_000_000)
+    fraction = f".{part:06}" if part else ""
     return (
-        f',"transaction_id":{header.transaction_id},"occurred_at":{occurred_at}'
+        f',"transaction_id":{header.transaction_id},"occurred_at":"{_second_text(second)}{fraction}+00:00"'
         f',"backend_pid":{header.pid},"context":{context},"position":'
     ), forms
+
+
+@lru_cache(maxsize=16)  # most messages are of the same second as the one before
+def _second_text(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).isoformat()
 
 
 _FORMS = ("identity", "old", "new", "context")

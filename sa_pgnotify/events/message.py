@@ -63,7 +63,8 @@ class Message:
         first: int = 0,
     ) -> None:
         """
-        :param first: the index in ``logged`` of the first of the rows.
+        :param first: the index of the first of the rows: in ``logged``, or among the rows of the
+            transaction that came by NOTIFY.
         :raises Undecodable: if the shape of the message cannot be read.
         """
         self.since = since
@@ -283,6 +284,11 @@ class Message:
                 texts = [None] * self._rows.size
             self._texts[entity] = texts
         return texts[row]
+
+    def ordinal(self, row: int) -> int | None:
+        """Return the number of a change among those of its transaction that were received; None if
+        the message came from the change log, where it has a key."""
+        return self._first + row if self.logged is None else None
 
     def key(self, row: int) -> tuple[int, int] | None:
         """Return the number of the change log's row, and that of the change in it; None if the

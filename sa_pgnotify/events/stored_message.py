@@ -43,6 +43,9 @@ class StoredMessage:
     place: Position | None = None
     number: tuple[int, int] | None = None
 
+    def ordinal(self, row: int) -> None:
+        """Return None: the envelope does not have it."""
+
     def json(self, entity: EntityLayout, row: int) -> None:
         """Return None: the change has to be written value by value."""
 

@@ -74,6 +74,7 @@ class EventStream:
         self._undecodable_until = 0.0
         self._reader = MessageReader()
         self._asked: dict[str, str] = {}
+        self._transaction = self._rows_of_it = 0
 
     def reset(self) -> None:
         """Forget what was half read on a connection that is gone."""
@@ -119,7 +120,7 @@ class EventStream:
         try:
             if not source.is_simple(rows.header.shape):
                 return None
-            message = Message(source, rows, self.complete_until)
+            message = Message(source, rows, self.complete_until, None, self._count(rows))
         except Undecodable:
             return None
         self.latency = time() - rows.header.microseconds / 1e6
@@ -150,7 +151,8 @@ class EventStream:
         if source is None:
             return  # a table that shares the channel, and that is not wanted
         try:
-            message = Message(source, found, self.complete_until, logged)
+            first = self._count(found) if logged is None else 0
+            message = Message(source, found, self.complete_until, logged, first)
             if not message.matches_types:
                 message = self._outdated(source, message)
             self.latency = time() - found.header.microseconds / 1e6
@@ -158,6 +160,14 @@ class EventStream:
             yield self.undecodable(f"{place}, pid {found.header.pid}: {error}", self.complete_until)
         else:
             yield message
+
+    def _count(self, rows: Rows) -> int:
+        """Count the rows of the current transaction; return how many came before these."""
+        if rows.header.transaction_id != self._transaction:
+            self._transaction, self._rows_of_it = rows.header.transaction_id, 0
+        before = self._rows_of_it
+        self._rows_of_it += rows.size
+        return before
 
     # -- tables whose columns have changed ---------------------------------------------------------
 
