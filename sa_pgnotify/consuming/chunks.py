@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from ..events.changes import Change
+from ..events.changes import Change, Updated
 from ..events.kinds import Gap
 from ..events.layout import Undecodable
 from ..events.message import Message
+from ..events.moved_rows import entered, left, previous_texts
 from ..events.stream import EventStream, Item
 from ..log.reader import LogRow
 from ..log.snapshots import Position
@@ -153,10 +154,18 @@ def decode(
 
 def _of_part(event: Change | Gap | None, key: ConsumerKey) -> Change | Gap | None:
     """Return the event if it belongs to the consumer's part, else None. An event without an
-    identity, such as a gap, belongs to all parts."""
+    identity, such as a gap, belongs to all parts.
+
+    A row whose identity moves from one part to another is gone for the one, and new for the other.
+    """
     if not isinstance(event, Change) or event.identity is None:
         return event
-    return event if part_of(event._identity_texts(), key.parts) == key.part else None
+    is_here = part_of(event._identity_texts(), key.parts) == key.part
+    before = previous_texts(event) if isinstance(event, Updated) else None
+    if before is None or (part_of(before, key.parts) == key.part) == is_here:
+        return event if is_here else None
+    assert isinstance(event, Updated)
+    return entered(event) if is_here else left(event)
 
 
 def _events(stream: EventStream, message: Message) -> list[Change | Gap | None]:

@@ -278,10 +278,11 @@ class Message:
         value, because its key was changed, or because some value cannot be decoded or written."""
         texts = self._texts.get(entity)
         if texts is None:
+            nothing: list[str | None] = [None] * self._rows.size
             try:
                 texts = envelope_texts(self, entity)
             except (UndecodableValue, TypeError):
-                texts = [None] * self._rows.size
+                texts = nothing
             self._texts[entity] = texts
         return texts[row]
 

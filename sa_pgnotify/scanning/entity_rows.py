@@ -264,7 +264,8 @@ class EntityRows:
         self, after: tuple[str, ...] | None, where: ColumnElement[bool] | None
     ) -> Select[Any]:
         """Return the SELECT of the rows after a place, in order."""
-        found: Select[Any] = select(*self.columns, *self._texts).select_from(self.from_clause)
+        wanted: Any = select(*self.columns, *self._texts)
+        found: Select[Any] = wanted.select_from(self.from_clause)
         if after is not None:
             found = found.where(self.order.behind(self.key, after))
         if where is not None:

@@ -221,6 +221,34 @@ def test_parts_divide_the_rows(engine, Item):
     assert dict(every) == items(engine)
 
 
+def test_a_key_that_moves_to_another_part(engine, Item):
+    """The row is gone for the part of its old key, and new for that of its new one, whichever part
+    has read it, so that each part has the rows that are its own."""
+    copies = [Copy(), Copy()]
+
+    def follow(part: int) -> None:
+        with Consumer(
+            engine, "c", Item, start="snapshot", batch_size=100, partition=(part, 2)
+        ) as consumer:
+            copied(consumer, copy=copies[part])
+
+    for part in (0, 1):
+        Consumer(engine, "c", Item, start="snapshot", partition=(part, 2)).start().__exit__(
+            None, None, None
+        )
+    follow(0)
+    run(engine, *(f"UPDATE items SET id = {i + 100}, n = 1 WHERE id = {i}" for i in range(1, 9)))
+    follow(1)
+    follow(0)
+    run(
+        engine, *(f"UPDATE items SET id = {i - 100}, n = 2 WHERE id = {i}" for i in range(101, 109))
+    )
+    follow(1)
+    follow(0)
+    assert not set(copies[0]) & set(copies[1])
+    assert {**copies[0], **copies[1]} == items(engine)
+
+
 def test_progress(engine, Item):
     """How many rows were read, and how many the planner expected; nothing more at the end."""
     run(engine, "ANALYZE items")

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from kinds import address
-from programs import EXAMPLES, Program
+from programs import EXAMPLES, Program, imported
 from sqlalchemy import NullPool, create_engine, text
 from statements import run
 from waiting import wait_until
+
+from sa_pgnotify import Consumer
 
 FIRST = 3000
 """How many rows are there at the beginning: several batches."""
@@ -115,3 +117,30 @@ def test_a_new_copy_and_one_with_a_gap(url, engine, tmp_path):
         program.wait_for("lost_position")
         program.wait_for("^rows are asked for$")
         wait_until(lambda: rows(copy) == rows(engine))
+
+
+def test_a_row_that_is_deleted_before_its_batch_comes_again(engine, tmp_path):
+    """The copy is committed and the position is not, and then the row is deleted: it is gone from
+    the copy, too."""
+    file = tmp_path / "copy.db"
+    target = create_engine(f"sqlite:///{file}", poolclass=NullPool)
+    with imported("faithful_copy") as example:
+        example.Base.metadata.create_all(engine)
+        copy = example.Copy(target)
+        run(engine, fill(10, "first"))
+        consumer = Consumer(engine, "copy of orders", example.Order)
+        with pytest.raises(ZeroDivisionError), consumer:
+            copy.fill(consumer)
+            for batch in consumer:
+                with batch:
+                    copy.write(batch)
+                    1 / 0
+        assert rows(target) == rows(engine)
+        run(engine, "DELETE FROM orders WHERE id = 3")
+        with consumer:
+            for batch in consumer:
+                with batch:
+                    copy.write(batch)
+                if not consumer.lag().rows_estimate:
+                    break
+    assert rows(target) == rows(engine)
