@@ -4,6 +4,9 @@ It runs rounds of half a minute, alternately with two names of consumers and wit
 divided into two parts. Each round has a listener, and consumers in threads and in processes. Their
 sessions are ended, their connections cut, their processes killed and their server crashed. It stops
 at the first finding, with exit code 1.
+
+With ``--snapshots``, consumers begin with a snapshot of a table and keep copies of it, and their
+processes are killed.
 """
 
 from __future__ import annotations
@@ -25,6 +28,15 @@ from sa_pgnotify.testing import DeliveryCheck
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "support"))
 ROUND = 30.0
+SNAPSHOTS = {
+    "names": (),
+    "copies": 4,
+    "processes": 1,
+    "terminate": False,
+    "every": 0.4,
+    "batch_size": 50,
+    "patience": 120.0,
+}
 SHAPES = ({"names": ("one", "two")}, {"names": ("divided",), "parts": 2})
 
 
@@ -59,6 +71,7 @@ def crashing(
 
 def main() -> int:
     from proxy import Proxy
+    from small_pages import SnapshotCheck
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=3.0)
@@ -68,6 +81,11 @@ def main() -> int:
     )
     parser.add_argument(
         "--crash", help="a shell command that crashes the server of --url and starts it again"
+    )
+    parser.add_argument(
+        "--snapshots",
+        action="store_true",
+        help="copies that begin with snapshots, whose processes are killed, instead of all else",
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -86,23 +104,28 @@ def main() -> int:
         number = 0
         while time.monotonic() < until:
             seconds = min(ROUND, max(1.0, until - time.monotonic()))
-            check = DeliveryCheck(
-                url,
-                readers_url=proxy.url,
-                seconds=seconds,
-                seed=options.seed + number,
-                processes=1,
-                listeners=1,
-                disturbances=disturbances,
-                every=0.5,
-                **SHAPES[number % len(SHAPES)],
+            seed = options.seed + number
+            check = (
+                SnapshotCheck(url, seconds=seconds, seed=seed, **SNAPSHOTS)
+                if options.snapshots
+                else DeliveryCheck(
+                    url,
+                    readers_url=proxy.url,
+                    seconds=seconds,
+                    seed=seed,
+                    processes=1,
+                    listeners=1,
+                    disturbances=disturbances,
+                    every=0.5,
+                    **SHAPES[number % len(SHAPES)],
+                )
             )
             report = check.run()
             print(f"\nround {number}, {seconds:.0f} s\n{report}", flush=True)
             if not report.is_right:
                 return 1
             committed, transactions, made = (
-                committed + report.committed,
+                committed + (report.copied if options.snapshots else report.committed),
                 transactions + report.transactions,
                 made + report.disturbances,
             )

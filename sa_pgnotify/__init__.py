@@ -36,7 +36,7 @@ from .events.schema import event_schema
 from .listening.async_listener import AsyncListener
 from .listening.interface import Stats
 from .listening.listener import Listener
-from .log.snapshots import Position
+from .log.snapshots import Position, Snapshot
 from .log.tables import ChangeLog
 from .marking.context import change_context
 from .marking.mapped_classes import NotifyOnChange
@@ -77,6 +77,7 @@ __all__ = [
     "Parked",
     "PgNotifyError",
     "Position",
+    "Snapshot",
     "StateChange",
     "Stats",
     "TransactionPart",

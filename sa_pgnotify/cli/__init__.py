@@ -11,6 +11,7 @@ except ImportError as error:
     # the script is installed with the package, but its libraries only with the extra
     raise SystemExit("sa-pgnotify needs the extra cli: pip install 'sa_pgnotify[cli]'") from error
 
+from .backfill import backfill
 from .check import check
 from .consumers import consumers, prune
 from .demo import demo
@@ -43,5 +44,5 @@ def main(version: Version = False) -> None:
     """
 
 
-for command in (demo, watch, check, sql, doctor, consumers, prune):
+for command in (demo, watch, check, sql, doctor, consumers, backfill, prune):
     app.command()(command)

@@ -7,6 +7,7 @@ from rich.table import Table as Grid
 
 from ..consuming.admin import prune as prune_log
 from ..consuming.overview import consumers as all_consumers
+from ..consuming.positions import Lag
 from .console import output, printable, progress
 from .engine import Url, connected
 from .errors import Debug
@@ -19,7 +20,8 @@ def consumers(url: Url = None, debug: Debug = False) -> None:
     """List the consumers, and how far each is behind.
 
     The list covers all change logs of the database. "behind" counts the changes that a consumer
-    has not finished; "oldest" is the time since the oldest of them was made.
+    has not finished; "oldest" is the time since the oldest of them was made. Below is how far a
+    snapshot or backfill has come, if one is unfinished.
 
     \b
     Example:
@@ -54,11 +56,22 @@ def consumers(url: Url = None, debug: Debug = False) -> None:
         )
     console.print(grid)
     for c in found:
+        if read := _rows_read(c.lag):
+            part, parts = c.partition
+            called = c.name if parts == 1 else f"{c.name} ({part} of {parts})"
+            console.print(printable(f"{called} has read {read}"), markup=False)
         for table, lag in c.left_behind.items():
             console.print(
                 printable(f"{c.name} does not read {table} now: {lag.events} changes wait for it"),
                 markup=False,
             )
+
+
+def _rows_read(lag: Lag) -> str:
+    """Return how many rows an unfinished snapshot or backfill has read; empty if there is none."""
+    if not lag.rows_estimate:
+        return ""
+    return f"{lag.rows_done:,} of about {lag.rows_estimate:,} rows"
 
 
 def prune(name: TargetName, url: Url = None, debug: Debug = False) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, Table
+from sqlalchemy import Connection, Engine, MetaData
 
 from ..errors import PgNotifyError
 from ..log.origin import origin_of, resolve
@@ -16,9 +16,8 @@ from ..log.retention import prune as prune_log
 from ..log.snapshots import Position, together
 from ..log.tables import LogNames
 from ..marking.sources import expand
-from ..protocol.channels import RELATION
-from ..sql import Execute, execute_on, literal, quote, schema_translation
-from .log_access import connected, log_names_of, log_of, names_for
+from ..sql import Execute, execute_on, literal
+from .log_access import connected, log_names_of, log_of, names_for, relation_names
 from .places import without
 from .positions import ConsumerKey, ConsumerTable, Lag, StoredPosition
 
@@ -33,7 +32,12 @@ def lag_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> Lag:
         wanted = _relations(execute, bind, stored.known, entities) if stored.apart else {}
         places = [stored.position, *(at for name, at in stored.apart.items() if name in wanted)]
         lags = [table.lag(execute, at) for at in places]
-        return Lag(sum(lag.events for lag in lags), max(lag.seconds for lag in lags))
+        return Lag(
+            sum(lag.events for lag in lags),
+            max(lag.seconds for lag in lags),
+            sum(lag.rows_done for lag in lags),
+            sum(lag.rows_estimate for lag in lags),
+        )
 
 
 def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str | Position) -> None:
@@ -47,6 +51,7 @@ def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str |
         at = resolve(execute, names, place)
         if not at.tables:
             at = replace(at, tables=together(stored.known))
+        at = replace(at, scans=at.scans or stored.position.scans)
         # A table that was not read together with the change begins where the window of the change
         # did, so that none of its changes is missed.
         keep = {
@@ -140,23 +145,6 @@ def _relations(
     named = {entity: entity for entity in entities if isinstance(entity, str)}
     others = [entity for entity in entities if not isinstance(entity, str)]
     for table in expand(others).tables if others else ():
-        found = _relation_names(execute, bind, table, known)
+        found = relation_names(execute, bind, table, known)
         named.update(dict.fromkeys(found, table.fullname))
     return named
-
-
-def _relation_names(
-    execute: Execute, bind: Engine | Connection, table: Table, known: Iterable[str]
-) -> list[str]:
-    """Return the names that a table has in messages; its name in SQL if it is not found."""
-    schema = schema_translation(bind)(table.schema)
-    text = quote(table.name) if schema is None else f"{quote(schema)}.{quote(table.name)}"
-    name = RELATION.format(schema="n.nspname", table="c.relname")
-    there = f"c.oid = pg_catalog.to_regclass({literal(text)})::oid"
-    rows = execute(
-        f"SELECT {name} FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE {there}"
-    )
-    if found := [str(name) for (name,) in rows]:
-        return found
-    ending = text if schema is not None else f".{text}"
-    return [name for name in known if name.endswith(ending)] or [text]

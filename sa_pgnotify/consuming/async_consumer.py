@@ -19,6 +19,7 @@ from ..log.snapshots import Position
 from ..states import OnState
 from ..subscription.engines import asyncio_engine
 from .admin import lag_of, seek
+from .backfill import backfill
 from .failures import OnError
 from .interface import BaseBatch, BaseConsumer
 from .parked import Parked, parked_of
@@ -147,8 +148,16 @@ class AsyncConsumer(BaseConsumer):
     async def seek(self, place: str | Position) -> None:
         """See :meth:`Consumer.seek`."""
         if self._worker is not None:
-            self._worker.transactions.refuse_within_block(asyncio.current_task())
+            self._worker.transactions.refuse_within_block(asyncio.current_task(), "seek")
         await greenlet_spawn(seek, self._engine, self._key, self._entities, place)
+        if self._worker is not None:
+            self._worker.check_soon()
+
+    async def backfill(self, entity: Any, where: Any = None) -> None:
+        """See :meth:`Consumer.backfill`."""
+        if self._worker is not None:
+            self._worker.transactions.refuse_within_block(asyncio.current_task(), "backfill")
+        await greenlet_spawn(backfill, self._engine, self._key, self._entities, entity, where)
         if self._worker is not None:
             self._worker.check_soon()
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from ..drivers import ListenConnection
 from ..errors import NotifyConfigError
 from ..log.origin import current_position, resolve
+from ..log.scans import Scan
 from ..log.snapshots import Position, together
 from ..log.tables import LogNames
 from ..log.tail import LOST_TO_RESTORE
@@ -19,7 +20,10 @@ from ..sql import Execute
 from .positions import ConsumerKey, ConsumerTable, StoredPosition
 from .read_ahead import ReadAhead
 
-__all__ = ["Checkpoint"]
+__all__ = ["SNAPSHOT", "Checkpoint"]
+
+SNAPSHOT = "snapshot"
+"""The start of a consumer that begins with the rows that are there."""
 
 
 class Checkpoint:
@@ -61,7 +65,25 @@ class Checkpoint:
             if self.position is not None and not recreated:
                 raise self.table.forgotten()
             self._create(connection.execute)
-        self.go_to(connection, self.register(connection))
+        stored = self.register(connection)
+        self._refuse_without_snapshot(stored)
+        self.go_to(connection, stored)
+
+    def _refuse_without_snapshot(self, stored: StoredPosition) -> None:
+        """
+        :raises NotifyConfigError: if the consumer should begin with a snapshot, and the name has read
+            one of its entities without one.
+        """
+        places = (stored.position, *stored.apart.values())
+        begun = {scan.relation for place in places for scan in place.scans if scan.starts}
+        other = [root for root in self._ahead.scanner.roots() if root not in begun]
+        if self._start == SNAPSHOT and other:
+            raise NotifyConfigError(
+                self._key.name,
+                f"start={SNAPSHOT!r}, but this consumer has read {', '.join(other)} before, without a snapshot",
+                "Leave start out and call backfill(entity), which gives the rows out among the changes; or forget() the consumer, "
+                "or take another name, to begin anew",
+            )
 
     def _create(self, execute: Execute) -> None:
         names, ahead = self.table.names, self._ahead
@@ -72,7 +94,10 @@ class Checkpoint:
         # A consumer that had a position in a log that was created again has lost it.
         start, origin = (self._start, ahead.origin) if self.position is None else ("now", "")
         lost = ahead.tail.losses.before(execute)
-        at = replace(resolve(execute, names, start), tables=together(ahead.sources))
+        scans = () if self.position is None else self.position.scans
+        if start == SNAPSHOT:
+            start, scans = "now", ahead.scanner.beginning()
+        at = replace(resolve(execute, names, start), tables=together(ahead.sources), scans=scans)
         self.table.create(execute, origin, at, lost)
 
     def _refuse_other_parts(self, execute: Execute) -> None:
@@ -92,12 +117,15 @@ class Checkpoint:
         """
         stored = self.stored(connection)
         if unknown := self._ahead.sources.keys() - set(stored.known):
+            start = self._start
+            scans: tuple[Scan, ...] = ()
+            if start == SNAPSHOT:
+                start = "now"
+                scans = self._ahead.scanner.beginning(unknown)
             beginning = (
-                None
-                if self._start == "now"
-                else resolve(connection.execute, self.table.names, self._start)
+                None if start == "now" else resolve(connection.execute, self.table.names, start)
             )
-            self.table.register(connection.execute, unknown, beginning)
+            self.table.register(connection.execute, unknown, beginning, scans)
             stored = self.stored(connection)
         return stored
 
@@ -115,7 +143,7 @@ class Checkpoint:
         if stored.origin:  # else the position is valid, and one of its tables has lost its place
             lost = ahead.tail.losses.before(connection.execute)
             now = current_position(connection.execute)
-            at = Position(now.last, tables=together(at.names))
+            at = Position(now.last, tables=together(at.names), scans=at.scans)
             ahead.tail.go_to(at, lost)
         ahead.add_gap(LOST_TO_RESTORE, at, lost=lost)
 

@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from ..events.changes import Change
+from ..events.changes import Change, Updated
 from ..events.kinds import Gap
 from ..events.layout import Undecodable
 from ..events.message import Message
+from ..events.moved_rows import entered, left, previous_texts
 from ..events.stream import EventStream, Item
 from ..log.reader import LogRow
 from ..log.snapshots import Position
+from ..scanning.row_page import RowPage
 from .positions import ConsumerKey
 
 __all__ = ["Chunk", "TransactionPart", "cut", "decode", "part_of", "transactions"]
@@ -27,7 +29,7 @@ __all__ = ["Chunk", "TransactionPart", "cut", "decode", "part_of", "transactions
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Changes of one row of the log, in order.
+    """Changes of one row of the log, in order; or rows of a table, which are not a transaction.
 
     :ivar events: one for each change; None for a change that is not for this consumer.
     :ivar first: the index of the first change in ``row.text``; ``until`` that after the last one.
@@ -36,7 +38,7 @@ class Chunk:
         if as many as before.
     """
 
-    row: LogRow
+    row: LogRow | RowPage
     events: Sequence[Change | Gap | None]
     first: int
     until: int
@@ -61,9 +63,9 @@ class Chunk:
         )
 
     def key(self, number: int) -> tuple[int, int]:
-        """Return the key of the change of event ``number``. It is the same each time that the
-        change is read."""
-        return self.row.row_id, self.row.skipped + min(self.first + number, self.until - 1)
+        """Return the key of the change of event ``number``, see
+        :meth:`sa_pgnotify.log.reader.LogRow.change_key`."""
+        return self.row.change_key(min(self.first + number, self.until - 1))
 
     @property
     def divisible(self) -> bool:
@@ -153,10 +155,18 @@ def decode(
 
 def _of_part(event: Change | Gap | None, key: ConsumerKey) -> Change | Gap | None:
     """Return the event if it belongs to the consumer's part, else None. An event without an
-    identity, such as a gap, belongs to all parts."""
+    identity, such as a gap, belongs to all parts.
+
+    A row whose identity moves from one part to another is gone for the one, and new for the other.
+    """
     if not isinstance(event, Change) or event.identity is None:
         return event
-    return event if part_of(event._identity_texts(), key.parts) == key.part else None
+    is_here = part_of(event._identity_texts(), key.parts) == key.part
+    before = previous_texts(event) if isinstance(event, Updated) else None
+    if before is None or (part_of(before, key.parts) == key.part) == is_here:
+        return event if is_here else None
+    assert isinstance(event, Updated)
+    return entered(event) if is_here else left(event)
 
 
 def _events(stream: EventStream, message: Message) -> list[Change | Gap | None]:

@@ -17,6 +17,7 @@ from ..log.snapshots import Position
 from ..states import OnState
 from ..subscription.engines import blocking_engine
 from .admin import lag_of, seek
+from .backfill import backfill
 from .failures import OnError
 from .interface import BaseBatch, BaseConsumer
 from .parked import Parked, parked_of
@@ -74,8 +75,10 @@ class Consumer(BaseConsumer):
     :param partition: ``(i, n)``: this consumer reads the i-th of n parts, counted from 0, into
         which rows are divided by identity. Each part has a position of its own, and needs a
         consumer.
-    :param start: where to begin if the name is new: ``"now"``, or at the ``"beginning"`` of what
-        the log still holds.
+    :param start: where to begin if the name is new: ``"now"``; at the ``"beginning"`` of what the
+        log still holds; or with a ``"snapshot"``, the rows that the tables hold, each as an
+        :class:`~sa_pgnotify.Existing`, and then what changes after it was read. A snapshot is meant
+        for work that is done in the batch's session; for a copy elsewhere, call :meth:`backfill`.
     :param heartbeat: seconds between two queries that check the connection; also the delay with
         which it finds changes whose writers do not ring.
     :param session_factory: creates the batches' sessions, on the database of ``engine``; by default
@@ -169,8 +172,32 @@ class Consumer(BaseConsumer):
             within a batch's block.
         """
         if self._worker is not None:
-            self._worker.transactions.refuse_within_block(threading.get_ident())
+            self._worker.transactions.refuse_within_block(threading.get_ident(), "seek")
         seek(self._engine, self._key, self._entities, place)
+        if self._worker is not None:
+            self._worker.check_soon()
+
+    def backfill(self, entity: Any, where: Any = None) -> None:
+        """Give out rows that are there, each as an :class:`~sa_pgnotify.Existing`, among the changes.
+
+        ::
+
+            consumer.backfill(Order, where=Order.region == "eu")
+
+        A row is given out as it is after the changes before it, so replaying the events gives the
+        table. It waits for a batch of this name that is being processed, and returns before the rows
+        are read: :meth:`lag` shows how many were.
+
+        :param entity: a mapped class or Table that the consumer reads.
+        :param where: comparisons of the entity's columns with values, joined by ``and_()``,
+            ``or_()`` and ``not_()``; all rows by default.
+        :raises NotifyConfigError: if the rows cannot be read, or ``where`` is anything else.
+        :raises PgNotifyError: if the consumer is not known in the database, or does not read the
+            entity, or if this is called within a batch's block.
+        """
+        if self._worker is not None:
+            self._worker.transactions.refuse_within_block(threading.get_ident(), "backfill")
+        backfill(self._engine, self._key, self._entities, entity, where)
         if self._worker is not None:
             self._worker.check_soon()
 

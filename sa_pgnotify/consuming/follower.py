@@ -48,6 +48,7 @@ class Follower:
         start: str | Position,
         states: States,
     ) -> None:
+        self._link = link
         self._ahead = ReadAhead(link, key, EventStream(states))
         self._checkpoint = Checkpoint(key, start, self._ahead)
         self._lock = PositionLock(states)
@@ -159,6 +160,15 @@ class Follower:
     def fill(self, connection: ListenConnection, size: int) -> None:
         """Read and decode the changes of a batch, at most ``size`` and as many as there are."""
         self._ahead.fill(connection, size, lambda: self._arrangement.is_ready(connection))
+
+    def scan(self, connection: ListenConnection, size: int) -> None:
+        """Read rows, if there is a scan that is to go on, see :meth:`ReadAhead.read_rows`."""
+        if self._ahead.scan is None or self._ahead.chunks:
+            return
+        with self._link.deadline(connection):
+            is_ready = self._arrangement.is_ready(connection)
+        if is_ready:
+            self._ahead.read_rows(connection, size)
 
     def cut(self, size: int) -> list[Chunk]:
         """Take about ``size`` changes, see :func:`sa_pgnotify.consuming.chunks.cut`."""

@@ -15,6 +15,7 @@ from ..events.kinds import Gap
 from ..log.snapshots import Position
 from ..states import OnState
 from .batch import OpenBatch
+from .checkpoint import SNAPSHOT
 from .chunks import TransactionPart, transactions
 from .failures import OnError
 from .positions import ConsumerKey
@@ -83,9 +84,11 @@ class BaseConsumer:
         _refuse_not_callable(kind, on_error=on_error, on_state=on_state)
         if type(batch_size) is not int or batch_size < 1 or heartbeat <= 0:
             raise NotifyConfigError(kind, "batch_size and heartbeat must be greater than zero")
-        if start not in ("now", "beginning"):
+        if start not in ("now", "beginning", SNAPSHOT):
             raise NotifyConfigError(
-                kind, f"start={start!r} is not a position in the log", "Give 'now' or 'beginning'"
+                kind,
+                f"start={start!r} is not a place to begin at",
+                "Give 'now', 'beginning' or 'snapshot'",
             )
         settings_of(entities)  # raises if they cannot be consumed
         self._engine = engine

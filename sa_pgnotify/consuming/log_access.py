@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Engine, MetaData, Table
 from ..errors import PgNotifyError
 from ..log.tables import ChangeLog, LogNames, find_log
 from ..marking.sources import expand
-from ..sql import schema_translation
+from ..protocol.channels import RELATION
+from ..sql import Execute, literal, quote, schema_translation
 
-__all__ = ["connected", "log_names_of", "log_of", "names_for"]
+__all__ = ["connected", "log_names_of", "log_of", "names_for", "relation_names"]
 
 
 @contextmanager
@@ -52,3 +53,23 @@ def log_names_of(bind: Engine | Connection, entities: tuple[Any, ...]) -> LogNam
     """Return the names of the tables of the change log of ``entities``."""
     table: Table = next(iter(expand(entities).tables))
     return names_for(bind, log_of(table.metadata))
+
+
+def relation_names(
+    execute: Execute, bind: Engine | Connection, table: Table, known: Iterable[str]
+) -> list[str]:
+    """Return the names in messages of a table; as it is written in SQL if there is none.
+
+    :param known: names in messages, for tables that no longer exist in the database.
+    """
+    schema = schema_translation(bind)(table.schema)
+    text = quote(table.name) if schema is None else f"{quote(schema)}.{quote(table.name)}"
+    name = RELATION.format(schema="n.nspname", table="c.relname")
+    there = f"c.oid = pg_catalog.to_regclass({literal(text)})::oid"
+    rows = execute(
+        f"SELECT {name} FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE {there}"
+    )
+    if found := [str(name) for (name,) in rows]:
+        return found
+    ending = text if schema is not None else f".{text}"
+    return [name for name in known if name.endswith(ending)] or [text]

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Engine
 
 from ..log.reader import LogRow
-from ..protocol.wire import RS, logged_rows
+from ..protocol.wire import EXISTING, RS, US, logged_rows
+from ..scanning.row_page import RowPage
 from ..sql import Execute, execute_on, literal
 from .log_access import connected, log_names_of
 from .positions import ConsumerKey, ConsumerTable
@@ -24,8 +25,9 @@ class Parked:
     :ivar id: its number in the table ``sa_pgnotify_parked``. Delete the row once the change has
         been dealt with.
     :ivar relation: the table's schema and name.
-    :ivar operation: one of I, U, D and T.
-    :ivar row: the change's fields, as the log has them.
+    :ivar operation: one of I, U, D and T; E for a row that a snapshot or a backfill has read.
+    :ivar row: the change's fields, as the log has them; of a row that was read, those of its
+        identity.
     :ivar transaction_id: PostgreSQL's 64-bit transaction id.
     :ivar error: the exception that the program raised last for this change, as text.
     :ivar failures: how often the change has failed.
@@ -43,7 +45,12 @@ class Parked:
 
 
 def park(
-    execute: Execute, table: ConsumerTable, row: LogRow, index: int, error: str, failures: int
+    execute: Execute,
+    table: ConsumerTable,
+    row: LogRow | RowPage,
+    index: int,
+    error: str,
+    failures: int,
 ) -> None:
     """Store the change number ``index`` of ``row.text``, counted from 0."""
     key = table.key
@@ -61,10 +68,16 @@ def parked_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> list
         sql = f"SELECT id, pid, header, rows, error, failures, parked_at FROM {names.parked} WHERE {key.every} ORDER BY id"
         found = []
         for number, pid, header, row, error, failures, parked_at in execute_on(connection)(sql):
-            # A message that cannot be read has no header.
-            read: Any = getattr(logged_rows(header, row, pid), "header", None)
-            relation, operation, xid = (
-                (read.relation, read.operation, read.transaction_id) if read else ("", "", 0)
-            )
+            relation, operation, xid = _origin(header, row, pid)
             found.append(Parked(number, relation, operation, row, xid, error, failures, parked_at))
         return found
+
+
+def _origin(header: str, row: str, pid: int) -> tuple[str, str, int]:
+    """Return the table, the operation and the transaction id of what was parked."""
+    if header.startswith(EXISTING + US):
+        return header.split(US)[1], EXISTING, 0
+    read: Any = getattr(logged_rows(header, row, pid), "header", None)
+    if read is None:
+        return "", "", 0  # a message that cannot be read has no header
+    return read.relation, read.operation, read.transaction_id

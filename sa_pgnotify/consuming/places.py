@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from ..log.scans import Scan
 from ..log.snapshots import Position, Tables
 
 __all__ = ["arrange", "is_arranged", "split", "without"]
@@ -34,7 +35,8 @@ def split(at: Position) -> dict[str, Position]:
             name: Position(since or at.last, tables=((name, None),)) for name, since in at.tables
         }
     every = dict((*at.tables, *at.among))
-    return {name: _of_window(at, every, {name}) for name, _ in at.tables}
+    window = replace(at, scans=())
+    return {name: _of_window(window, every, {name}) for name, _ in at.tables}
 
 
 def arrange(
@@ -69,16 +71,30 @@ def arrange(
             last,
             tables=tuple((name, None if since == last else since) for name, since in lasts.items()),
         )
+    position = replace(position, scans=_joined(at, places, position.names))
     return position, {name: place for name, place in places.items() if name not in position.names}
+
+
+def _joined(
+    at: Position, places: Mapping[str, Position], names: Collection[str]
+) -> tuple[Scan, ...]:
+    """Return the scans of ``at``, with those of tables that are read from there from now on."""
+    known = {scan.relation for scan in at.scans if scan.starts}
+    new = (scan for name in names for scan in places[name].scans if scan.relation not in known)
+    return (*at.scans, *new)
 
 
 def without(at: Position, names: Collection[str]) -> Position:
     """Return the same position without the tables ``names``."""
+    scans = tuple(scan for scan in at.scans if scan.relation not in names)
     if at.target is None:
         return replace(
-            at, tables=tuple((name, since) for name, since in at.tables if name not in names)
+            at,
+            tables=tuple((name, since) for name, since in at.tables if name not in names),
+            scans=scans,
         )
-    return _of_window(at, dict((*at.tables, *at.among)), set(at.names) - set(names))
+    window = replace(at, scans=scans)
+    return _of_window(window, dict((*at.tables, *at.among)), set(at.names) - set(names))
 
 
 def _of_window(
@@ -93,4 +109,4 @@ def _of_window(
 
 
 def _without_tables(place: Position) -> Position:
-    return replace(place, tables=(), among=())
+    return replace(place, tables=(), among=(), scans=())

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..errors import PgNotifyError
+from ..log.scans import Scan, scans_from_json, scans_to_json
 from ..log.snapshots import Position, Snapshot, Tables
 from ..log.tables import LogNames
 from ..protocol.wire import RS, US
@@ -53,10 +54,15 @@ class Lag:
 
     :ivar events: the number of committed changes that it has not finished.
     :ivar seconds: the age of the oldest of them by the server's clock; 0.0 if there is none.
+    :ivar rows_done: how many rows its unfinished snapshot and backfills have read.
+    :ivar rows_estimate: how many rows these have in all, as PostgreSQL's planner estimated when they
+        began; 0 if none is unfinished.
     """
 
     events: int
     seconds: float
+    rows_done: int = 0
+    rows_estimate: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,8 +150,16 @@ class ConsumerTable:
         origins: dict[str, str] = {}
         for row in execute(f"SELECT {_COLUMNS} FROM {self.names.consumers} WHERE {where}"):
             relation, origin, last, target, tx_end, row_id, row_part, tables, among, *rest = row
+            scans, *rest = rest
             position = Position(
-                last, target, tx_end, row_id, row_part, _parsed(tables), _parsed(among)
+                last,
+                target,
+                tx_end,
+                row_id,
+                row_part,
+                _parsed(tables),
+                _parsed(among),
+                scans_from_json(scans),
             )
             if not relation:
                 found = StoredPosition(origin, position, *rest)
@@ -234,21 +248,32 @@ class ConsumerTable:
         listed = ", ".join(map(literal, tables))
         return f"UPDATE {self.names.consumers} SET relations = '{{}}' WHERE {self.key.every} AND relation IN ({listed}) AND relation <> ''"
 
-    def register(self, execute: Execute, tables: Iterable[str], beginning: Position | None) -> None:
+    def register(
+        self,
+        execute: Execute,
+        tables: Iterable[str],
+        beginning: Position | None,
+        scans: Iterable[Scan] = (),
+    ) -> None:
         """Give a place to each of ``tables`` that has none under the name, without waiting for a
         batch that is being processed.
 
         :param beginning: that place; None for the consumer's position, after which nothing of these
             tables has been read.
+        :param scans: those with which tables begin.
         """
         consumers = self.names.consumers
+        begin = {scan.relation: (scan,) for scan in scans}
         last = "last" if beginning is None else literal(beginning.last)
-        wanted = ", ".join(f"({literal(name)})" for name in sorted(tables))
+        wanted = ", ".join(
+            f"({literal(name)}, {literal(scans_to_json(begin.get(name, ())))})"
+            for name in sorted(tables)
+        )
         execute(
             f"INSERT INTO {consumers} AS consumers ({_STORED}) "
             f"SELECT c.name, c.part, c.parts, new.relation, c.origin, {last}, NULL, 0, 0, 0, "
-            f"pg_catalog.json_build_object(new.relation, NULL)::text, '{{}}', -1, 0 "
-            f"FROM {consumers} AS c CROSS JOIN (VALUES {wanted}) AS new (relation) WHERE {self.key.every} AND c.relation = '' "
+            f"pg_catalog.json_build_object(new.relation, NULL)::text, '{{}}', new.scans, -1, 0 "
+            f"FROM {consumers} AS c CROSS JOIN (VALUES {wanted}) AS new (relation, scans) WHERE {self.key.every} AND c.relation = '' "
             "AND NOT EXISTS (SELECT FROM pg_catalog.json_object_keys(c.relations::json) AS known WHERE known = new.relation) "
             f"ON CONFLICT (name, part, parts, relation) DO UPDATE SET {_TAKEN} WHERE consumers.relations = '{{}}'"
         )
@@ -309,10 +334,16 @@ class ConsumerTable:
             f"FROM (SELECT {_UNREAD_CHANGES}{_read_of_row(at)} AS events, {_MADE} AS made FROM {log} AS l "
             f"WHERE {at.unread}{_not_passed(at, log)}) AS behind WHERE events > 0"
         )
-        return Lag(int(events), float(oldest) if events else 0.0)
+        scans = [scan for scan in at.scans if not scan.done]
+        return Lag(
+            int(events),
+            float(oldest) if events else 0.0,
+            sum(scan.rows for scan in scans),
+            sum(scan.estimate for scan in scans),
+        )
 
 
-_STORED = "name, part, parts, relation, origin, last, target, tx_end, row_id, row_part, relations, among, lost, lock"
+_STORED = "name, part, parts, relation, origin, last, target, tx_end, row_id, row_part, relations, among, scans, lost, lock"
 _TAKEN = ", ".join(
     f"{column} = excluded.{column}" for column in (*_STORED.split(", ")[4:], "moved_at")
 )
@@ -321,7 +352,7 @@ _PATIENCE = ", ".join(
     for name in ("idle_in_transaction_session_timeout", "transaction_timeout")
 )
 _COLUMNS = (
-    "relation, origin, last, target, tx_end, row_id, row_part, relations, among, lost, lock, failing, failures, "
+    "relation, origin, last, target, tx_end, row_id, row_part, relations, among, scans, lost, lock, failing, failures, "
     f"pg_catalog.pg_backend_pid(), coalesce(least({_PATIENCE}), 0)::float8"
 )
 _UNREAD_CHANGES = f"1 + pg_catalog.octet_length(rows) - pg_catalog.octet_length(pg_catalog.replace(rows, {literal(RS)}, ''))"
@@ -342,28 +373,33 @@ def _json(tables: Tables) -> str:
     return literal(json.dumps(dict(tables), sort_keys=True))
 
 
+def _scans(at: Position) -> str:
+    return literal(scans_to_json(at.scans))
+
+
 def _text(value: str | None) -> str:
     return "NULL" if value is None else literal(value)
 
 
 def _row(key: ConsumerKey, relation: str, origin: str, at: Position, lost: int, lock: int) -> str:
     return (
-        f"{literal(key.name)}, {key.part}, {key.parts}, {literal(relation)}, {literal(origin)}, {literal(at.last)}, "
-        f"{_text(at.target)}::text, {at.tx_end}, {at.row_id}, {at.row_part}, {_json(at.tables)}, {_json(at.among)}, {lost}, {lock}"
+        f"{literal(key.name)}, {key.part}, {key.parts}, {literal(relation)}, {literal(origin)}, "
+        f"{literal(at.last)}, {_text(at.target)}::text, {at.tx_end}, {at.row_id}, {at.row_part}, {_json(at.tables)}, {_json(at.among)}, "
+        f"{_scans(at)}, {lost}, {lock}"
     )
 
 
 def _set(at: Position) -> str:
     return (
         f"last = {literal(at.last)}, target = {_text(at.target)}, tx_end = {at.tx_end}, row_id = {at.row_id}, row_part = {at.row_part}, "
-        f"relations = {_json(at.tables)}, among = {_json(at.among)}"
+        f"relations = {_json(at.tables)}, among = {_json(at.among)}, scans = {_scans(at)}"
     )
 
 
 def _still(at: Position) -> str:
     return (
-        f"(last, tx_end, row_id, row_part, relations, among) = ({literal(at.last)}, {at.tx_end}, {at.row_id}, {at.row_part}, "
-        f"{_json(at.tables)}, {_json(at.among)}) AND target IS NOT DISTINCT FROM {_text(at.target)}"
+        f"(last, tx_end, row_id, row_part, relations, among, scans) = ({literal(at.last)}, {at.tx_end}, {at.row_id}, {at.row_part}, "
+        f"{_json(at.tables)}, {_json(at.among)}, {_scans(at)}) AND target IS NOT DISTINCT FROM {_text(at.target)}"
     )
 
 

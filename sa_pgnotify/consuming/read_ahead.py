@@ -17,13 +17,16 @@ from ..drivers import ListenConnection
 from ..events.decoding import TableDecoder
 from ..events.stream import EventStream
 from ..log.reader import LogRow
+from ..log.scans import Scan
 from ..log.snapshots import Position
 from ..log.tables import LogNames
 from ..log.tail import Tail
+from ..sql import execute_on
 from ..subscription.link import Link
 from ..subscription.subscribe import read_again
 from .chunks import Chunk, cut, decode
 from .positions import ConsumerKey
+from .scanner import Scanner
 
 __all__ = ["ReadAhead"]
 
@@ -47,13 +50,15 @@ class ReadAhead:
         self.chunks: deque[Chunk] = deque()
         self._rows: deque[LogRow] = deque()  # rows that were read, and not decoded yet
         self._tail: Tail | None = None
-        self._gaps = 0
+        self.scanner = Scanner(link.engine, key, stream)
+        self._made = 0
 
     def use(self, log: LogNames, sources: dict[str, TableDecoder]) -> None:
         """Read the tables ``sources`` from ``log``."""
         if self._tail is None or self._tail.names != log:
             self._tail = Tail(log, None)
         self.sources = sources
+        self.scanner.use(sources)
 
     @property
     def tail(self) -> Tail:
@@ -72,6 +77,11 @@ class ReadAhead:
         return self.tail.reader.position
 
     @property
+    def scan(self) -> Scan | None:
+        """The scan that is to go on; None if there is none."""
+        return self.scanner.pending(self.position)
+
+    @property
     def is_empty(self) -> bool:
         """Whether everything that was read was given out, or was not for this consumer."""
         return not self._rows and not self.chunks
@@ -79,7 +89,7 @@ class ReadAhead:
     @property
     def due_in(self) -> float:
         """Seconds until :meth:`fill` may find something."""
-        return 0.0 if self._rows else self.tail.due_in
+        return 0.0 if self._rows or self.scan is not None else self.tail.due_in
 
     def go_to(self, position: Position, lost: int) -> None:
         """Discard what was read, and read on from ``position``.
@@ -106,9 +116,15 @@ class ReadAhead:
         """
         if at is None:
             at = self._rows[0].before if self._rows else self.position
-        self._gaps += 1  # a different row for each, because failures are counted by row
-        row = LogRow(-self._gaps, -self._gaps, 0, 0, "", "", "", 0, at, at)
+        # a different row for each, because failures are counted by row
+        number = self._number()
+        row = LogRow(number, number, 0, 0, "", "", "", 0, at, at)
         self.chunks.append(Chunk(row, [self._stream.lost_position(why)], 0, 1, frees, lost))
+
+    def _number(self) -> int:
+        """Return a number that no row of the log has, and nothing else that is held here."""
+        self._made += 1
+        return -self._made
 
     def cut(self, size: int) -> list[Chunk]:
         """Take about ``size`` changes, see :func:`sa_pgnotify.consuming.chunks.cut`."""
@@ -135,14 +151,43 @@ class ReadAhead:
 
     def _read_page(self, connection: ListenConnection) -> bool:
         """Read the next page, and return whether there was one."""
-        if self.tail.due_in > 0:
+        if self.scan is not None or self.tail.due_in > 0:
             return False
-        rows = self.tail.read(connection.execute)
+        self._take(self.tail.read(connection.execute))
+        return bool(self._rows)
+
+    def _take(self, rows: list[LogRow]) -> None:
         if (why := self.tail.take_loss()) is not None:
             at = rows[0].before if rows else self.position
             self.add_gap(why, at, lost=self.tail.losses.seen)
         self._rows.extend(rows)
-        return bool(rows)
+
+    def read_rows(self, connection: ListenConnection, size: int) -> None:
+        """Go on with a scan: read the changes up to a new snapshot, and then, if these are all, the
+        next rows as this snapshot sees them.
+
+        :param size: how many changes a batch has.
+        """
+        scan = self.scan
+        if scan is None or self.chunks:
+            return
+        scanner, reader = self.scanner, self.tail.reader
+        with scanner.snapshot() as seen:
+            self._take(self.tail.read(connection.execute, execute_on(seen.connection)))
+            changes = [self._decode(connection, row) for row in self._rows]
+            self._rows.clear()
+            chunks = scanner.only_started(seen, self.position, changes)
+            self.chunks.extend(
+                chunk
+                for chunk in chunks
+                if chunk is chunks[-1] or any(event is not None for event in chunk.events)
+            )
+            # A window that was opened before may have ended here: the next one ends with this snapshot.
+            if self.position.target is None and self.position.last == seen.snapshot:
+                page = scanner.read(seen, scan, self.position, self._number(), size)
+                if page is not None:
+                    self.chunks.append(page)
+                    reader.position = page.after
 
     def _decode(self, connection: ListenConnection, row: LogRow) -> Chunk:
         stream = self._stream

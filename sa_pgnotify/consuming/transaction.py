@@ -119,14 +119,15 @@ class Transactions:
         work.owner = owner
         return work.session
 
-    def refuse_within_block(self, owner: object) -> None:
-        """Refuse a ``seek()`` that would wait for its own batch.
+    def refuse_within_block(self, owner: object, method: str) -> None:
+        """Refuse a call that would wait for its own batch.
 
+        :param method: the method that was called.
         :raises PgNotifyError: if the thread or task ``owner`` is within a batch's block.
         """
         if self._work is not None and self._work.owner == owner:
             raise PgNotifyError(
-                "seek() waits for the batch that is being processed, and was called within its block",
+                f"{method}() waits for the batch that is being processed, and was called within its block",
                 "Call it after the block",
             )
 

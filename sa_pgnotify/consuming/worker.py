@@ -145,6 +145,8 @@ class Worker:
             self._upkeep.run(connection)
             if follower.works or follower.take_over(connection):
                 follower.fill(connection, self._batch_size)
+        if follower.works:
+            follower.scan(connection, self._batch_size)
         if follower.works and follower.chunks:
             return self.transactions.open()
         due = follower.due_in if follower.works else TAKE_OVER_SECONDS

@@ -39,6 +39,7 @@ class TableDecoder:
         as they are.
     :param types: the letter of each column's type family, by name, as the trigger knew it when
         ``oids`` was read; None if it is not known.
+    :ivar mapper: as given, and so are ``accepts`` and ``key``.
     :ivar decoder: returns the decoder of a column, by name; :exc:`KeyError` if the model lacks it.
     """
 
@@ -50,6 +51,7 @@ class TableDecoder:
         self._columns = TableColumns(table, dialect, oids, readers, types)
         self._entities = TableEntities(self._columns, mapper, accepts, key)
         self.decoder = self._columns.decoder
+        self.mapper, self.accepts, self.key = mapper, accepts, key
         self._memory = memory = BoundedMemory(_MOST_REMEMBERED, _OVERHEAD)
         # Each kind of answer has its own dict, so that a message costs one look-up for each
         # question.
@@ -67,9 +69,9 @@ class TableDecoder:
         types: Mapping[str, str] | None,
     ) -> TableDecoder:
         """Return a decoder of the same table with columns that were read again."""
-        of, dialect = self._entities, self._columns.dialect
+        dialect = self._columns.dialect
         return TableDecoder(
-            self.table, of.mapper, of.accepts, of.key, dialect, oids, readers, types
+            self.table, self.mapper, self.accepts, self.key, dialect, oids, readers, types
         )
 
     def layout(self, shape: str) -> Layout:

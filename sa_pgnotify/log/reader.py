@@ -70,6 +70,11 @@ class LogRow(NamedTuple):
         """How many changes the row holds."""
         return self.text.count(RS) + 1
 
+    def change_key(self, change: int) -> tuple[int, int]:
+        """Return what identifies one of the row's changes: always the same, whenever and up to
+        whichever snapshot it is read."""
+        return self.row_id, self.skipped + change
+
     def after_change(self, change: int) -> Position:
         """Return the position after one of the row's changes, which are counted from 0."""
         return (
@@ -341,7 +346,7 @@ class LogReader:
 
     def _close(self, target: Snapshot) -> None:
         tables = together(self.position.names) if self._wanted is None else self._wanted
-        self.position = Position(str(target), tables=tables)
+        self.position = Position(str(target), tables=tables, scans=self.position.scans)
         self._window, self._finished = None, False
 
 

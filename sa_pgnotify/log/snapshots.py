@@ -14,17 +14,30 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
-from ..errors import UnreadableData
-from ..sql import literal
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session, scoped_session
+
+from ..errors import PgNotifyError, UnreadableData
+from ..sql import execute_on, literal, unscoped
+from .scans import Scan, scans_from_json, scans_to_json
 
 __all__ = ["HERE", "Position", "Snapshot", "Tables", "beginning", "together"]
+
+
+class Seen(Protocol):
+    """Something that a transaction has made."""
+
+    @property
+    def transaction_id(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Which transactions had ended at a moment (PostgreSQL's ``pg_snapshot``).
+
+    ``change in snapshot`` is whether the transaction of a change is among them.
 
     :ivar xmin: all transactions below it had ended.
     :ivar xmax: no transaction from it on had ended.
@@ -34,6 +47,48 @@ class Snapshot:
     xmin: int
     xmax: int
     running: tuple[int, ...]
+
+    @classmethod
+    def of(cls, session: Session | scoped_session[Any] | Connection) -> Snapshot:
+        """Return what the reads of a session see, so that they can be joined with the events of a
+        listener.
+
+        ::
+
+            with Listener(engine, Order) as listener, Session(repeatable_read) as session:
+                snapshot = Snapshot.of(session)
+                state = {order.id: order.status for order in session.scalars(select(Order))}
+                for event in listener:
+                    if isinstance(event, Change) and event in snapshot:
+                        continue                      # the state has it already
+
+        Start the listener first. With an AsyncSession: ``await session.run_sync(Snapshot.of)``.
+
+        :param session: in a transaction of the isolation level REPEATABLE READ or SERIALIZABLE, in
+            which all reads see the same.
+        :raises PgNotifyError: if its transaction is of another isolation level.
+        """
+        bind = unscoped(session)
+        connection = bind.connection() if isinstance(bind, Session) else bind
+        if not isinstance(connection, Connection):
+            raise TypeError(
+                f"Snapshot.of() takes a Session or a Connection, not {type(bind).__name__}; with an AsyncSession, await "
+                "session.run_sync(Snapshot.of)"
+            )
+        ((text, isolation),) = execute_on(connection)(
+            "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.current_setting('transaction_isolation')"
+        )
+        if isolation not in ("repeatable read", "serializable"):
+            raise PgNotifyError(
+                f"the transaction is {isolation.upper()}, in which each statement sees another snapshot",
+                "Give the session an engine with execution_options(isolation_level='REPEATABLE READ')",
+            )
+        return cls.parse(text)
+
+    def __contains__(self, change: Seen) -> bool:
+        """Return whether reads with this snapshot see a change."""
+        xid = change.transaction_id
+        return xid < self.xmin or (xid < self.xmax and xid not in self.running)
 
     @classmethod
     def parse(cls, text: str) -> Snapshot:
@@ -119,6 +174,7 @@ class Position:
     :ivar among: tables whose changes are not read from here, but count for the order of the
         transactions up to ``target``, because they were read together with the others when that
         window was opened.
+    :ivar scans: how far the rows of tables have been read, for a consumer that begins with them.
     """
 
     last: str
@@ -128,6 +184,7 @@ class Position:
     row_part: int = 0
     tables: Tables = ()
     among: Tables = ()
+    scans: tuple[Scan, ...] = ()
 
     def __str__(self) -> str:
         """Return the position as a resume token: opaque, and safe in a URL."""
@@ -137,7 +194,7 @@ class Position:
     def text_around(self, tx_end: int, row_id: int) -> tuple[str, str]:
         """Return what is before and after ``row_part`` in the text of the positions that have the same
         snapshots and these numbers."""
-        snapshots = _snapshots_text(self.last, self.target, self.tables, self.among)
+        snapshots = _snapshots_text(self.last, self.target, self.tables, self.among, self.scans)
         return f"1.{tx_end}.{row_id}.", f".{snapshots}"
 
     @classmethod
@@ -150,14 +207,14 @@ class Position:
         try:
             if match is None:
                 raise ValueError("it has another form")
-            last, target, tables, among = _snapshots_read(match[4])
+            last, target, tables, among, scans = _snapshots_read(match[4])
         except (ValueError, TypeError, RecursionError) as error:
             raise UnreadableData(
                 "Position",
                 f"{str(text)[:80]!r} is not a position ({error})",
                 "Give the text that str(position) returned, whole; if a newer version of sa_pgnotify wrote it, read it with that",
             ) from None
-        return cls(last, target, int(match[1]), int(match[2]), int(match[3]), tables, among)
+        return cls(last, target, int(match[1]), int(match[2]), int(match[3]), tables, among, scans)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -208,21 +265,23 @@ _SNAPSHOT = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:([0-9]{1,20}(,[0-9]{1,20})*)?")
 
 
 @lru_cache(maxsize=64)  # the positions of a window differ in their numbers alone
-def _snapshots_text(last: str, target: str | None, tables: Tables, among: Tables) -> str:
-    written = json.dumps([last, target, tables, among], separators=(",", ":"))
+def _snapshots_text(
+    last: str, target: str | None, tables: Tables, among: Tables, scans: tuple[Scan, ...]
+) -> str:
+    written = json.dumps([last, target, tables, among, scans_to_json(scans)], separators=(",", ":"))
     return urlsafe_b64encode(written.encode()).decode().rstrip("=")
 
 
-def _snapshots_read(text: str) -> tuple[str, str | None, Tables, Tables]:
+def _snapshots_read(text: str) -> tuple[str, str | None, Tables, Tables, tuple[Scan, ...]]:
     """
     :raises ValueError: if ``text`` is not what :func:`_snapshots_text` returns; TypeError as well.
     """
     padded = text + "=" * (-len(text) % 4)
-    last, target, tables, among = json.loads(urlsafe_b64decode(padded))
+    last, target, tables, among, scans = json.loads(urlsafe_b64decode(padded))
     _check_snapshot(last)
     if target is not None:
         _check_snapshot(target)
-    return last, target, _tables_read(tables), _tables_read(among)
+    return last, target, _tables_read(tables), _tables_read(among), scans_from_json(scans)
 
 
 def _tables_read(given: Any) -> Tables:

@@ -265,6 +265,7 @@ def _position_columns() -> list[Column[Any]]:
     row_part = "how many changes of that row it has read"
     relations = "JSON: the tables read from here, each with the snapshot it is read from, or null"
     among = "JSON: the same of tables that only count for the order up to the target"
+    scans = "JSON: how far the rows of tables were read, as a beginning or a backfill"
     return [
         Column("origin", Text, nullable=False, comment=origin),
         Column("last", Text, nullable=False, comment="the snapshot up to which it has read all"),
@@ -274,6 +275,7 @@ def _position_columns() -> list[Column[Any]]:
         Column("row_part", Integer, nullable=False, comment=row_part),
         Column("relations", Text, nullable=False, comment=relations),
         Column("among", Text, nullable=False, comment=among),
+        Column("scans", Text, nullable=False, comment=scans),
     ]
 
 

@@ -172,11 +172,16 @@ class Tail:
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def read(self, execute: Execute) -> list[LogRow]:
-        """Return the next page; nothing if there is nothing new."""
-        self._prepare_to_sleep(execute)
+    def read(self, execute: Execute, snapshot: Execute | None = None) -> list[LogRow]:
+        """Return the next page; nothing if there is nothing new.
+
+        :param snapshot: runs SQL in a transaction whose snapshot is the one to read up to; the
+            reader does not sleep then.
+        """
+        if snapshot is None:
+            self._prepare_to_sleep(execute)
         reader, bell = self.reader, self._doorbell
-        rows = reader.read(execute)
+        rows = reader.read(snapshot or execute)
         # A change that could not be logged may be older than these rows, while its notification is
         # still on its way.
         if rows or self.losses.due <= monotonic():

@@ -17,11 +17,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ..marking.column_kinds import is_read_by_expression
+from ..protocol.settings import FIXED_SETTINGS
 from ..sql import RENDERING, catalog_name, quote
 
 __all__ = [
     "FAMILIES",
-    "FIXED_SETTINGS",
     "TriggerColumn",
     "as_in_database",
     "escaped",
@@ -29,18 +29,6 @@ __all__ = [
     "trigger_column",
     "type_codes",
 ]
-
-FIXED_SETTINGS: dict[str, str | None] = {
-    "datestyle": "ISO",
-    "timezone": "UTC",
-    "intervalstyle": "postgres",
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-    "quote_all_identifiers": "off",
-    "lc_monetary": None,
-}
-"""The settings that output functions depend on, and the values for which texts are decoded; None:
-the value that the installing role has, because a SELECT of the same application has it as well."""
 
 
 @dataclass(frozen=True, slots=True)

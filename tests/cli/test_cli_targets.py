@@ -4,19 +4,11 @@ password and no traceback."""
 from __future__ import annotations
 
 import pytest
+from commands import refused
 from kinds import address
 from typer.testing import CliRunner
 
 from sa_pgnotify.cli import app
-
-
-def refused(done) -> str:
-    """The one line that an error is."""
-    assert done.exit_code == 2, done.output
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("sa-pgnotify: ")
-    assert done.stdout == ""
-    return line.removeprefix("sa-pgnotify: ")
 
 
 @pytest.mark.parametrize(

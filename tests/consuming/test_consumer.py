@@ -335,7 +335,7 @@ def test_arguments_that_cannot_work(engine, kind, Item):
         (("c", Item), {"partition": (2, 2)}, "is not a part"),
         (("c", Item), {"batch_size": 0}, "greater than zero"),
         (("c", Item), {"heartbeat": 0}, "greater than zero"),
-        (("c", Item), {"start": "end"}, "not a position in the log"),
+        (("c", Item), {"start": "end"}, "not a place to begin at"),
         (("c",), {}, "nothing to consume"),
     ]
     for arguments, options, why in refused:

@@ -3,19 +3,16 @@ promise, through cut connections too."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from kinds import address
-from programs import EXAMPLES, Output, Program
+from programs import EXAMPLES, Output, Program, imported
 from sqlalchemy import text
 from statements import run
 
@@ -94,19 +91,6 @@ def test_cache_forgets_all_when_events_may_be_missing(cache, engine):
     assert ask(cache, 2) == ("None", True)
     assert ask(cache, 1) == ("paid", False)
     assert cache.end()[0] == 0
-
-
-@contextmanager
-def imported(name: str) -> Iterator[Any]:
-    """An example as a module, for what cannot be seen from outside."""
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.modules[name] = module  # where SQLAlchemy looks up what annotations name
-    try:
-        yield module
-    finally:
-        del sys.modules[name]
 
 
 @pytest.mark.parametrize("change", ["UPDATE orders SET status = 'paid'", "TRUNCATE orders", CUT])

@@ -18,7 +18,8 @@ ARROWS = {
     "events": {"marking", "log", "drivers", "protocol"},
     "subscription": {"events", "triggers", "marking", "log", "drivers", "protocol"},
     "listening": {"subscription", "events", "marking", "log", "drivers", "protocol"},
-    "consuming": {"subscription", "events", "marking", "log", "drivers", "protocol"},
+    "scanning": {"events", "marking", "log", "drivers", "protocol"},
+    "consuming": {"scanning", "subscription", "events", "marking", "log", "drivers", "protocol"},
     "diagnosis": set(
         ALL := [
             "protocol",
@@ -29,6 +30,7 @@ ARROWS = {
             "events",
             "subscription",
             "listening",
+            "scanning",
             "consuming",
         ]
     ),

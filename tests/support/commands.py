@@ -62,6 +62,15 @@ SCREENS = dict(re.findall(r"```text\n\$ (.*?)\n(.*?)```", PAGE, re.DOTALL))
 START = "from sa_pgnotify.cli import app; app()"
 
 
+def refused(done: Result) -> str:
+    """The one line that an error is."""
+    assert done.exit_code == 2, done.output
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("sa-pgnotify: ")
+    assert done.stdout == ""
+    return line.removeprefix("sa-pgnotify: ")
+
+
 class Shop:
     """The models above, as TARGET ``command_shop:Base``, and a database that DATABASE_URL names.
 

@@ -64,6 +64,9 @@ class BlockingConsumer:
     def seek(self, place: Any) -> None:
         self._kind.wait(self._consumer.seek(place))
 
+    def backfill(self, entity: Any, where: Any = None) -> None:
+        self._kind.wait(self._consumer.backfill(entity, where))
+
     def parked(self) -> Any:
         return self._kind.wait(self._consumer.parked())
 

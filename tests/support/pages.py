@@ -162,10 +162,10 @@ class Page:
             )
 
     def _here(self, code: str) -> str:
-        """The code, on this page's database."""
+        """The code, on this page's database and in its folder."""
         for driver in DRIVERS:
             code = code.replace(f"postgresql+{driver}:///shop", address(self.url, driver))
-        return code
+        return code.replace("sqlite:///", f"sqlite:///{self.folder}/")
 
     def _execute(self, block: Block) -> None:
         exec(

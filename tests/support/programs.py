@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import queue
 import re
@@ -9,9 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -161,3 +164,16 @@ def ended(program) -> tuple[int, str]:
     return code, "".join(
         line for line in errors.splitlines(keepends=True) if not line.startswith("Executing <")
     )
+
+
+@contextmanager
+def imported(name: str) -> Iterator[Any]:
+    """An example as a module, for what cannot be seen from outside."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[name] = module  # where SQLAlchemy looks up what annotations name
+    try:
+        yield module
+    finally:
+        del sys.modules[name]

@@ -15,6 +15,8 @@ are ended, their own processes are killed, and your own disturbances are called.
 also writes what it does into a plain table, which is the truth even if the answer to its COMMIT was
 lost, and a consumer writes its effects through its batches' sessions. In the end both must agree:
 each committed change once, in the order of each row, transactions whole and in their own order.
+With ``copies``, consumers begin with a snapshot of another table, and each must hold what the table
+holds in the end; on the way there, each change must fit what was there before.
 
 Pass a database that nothing else uses. Everything that the check makes is in the schema
 ``sa_pgnotify_delivery``, which is dropped at the end.
@@ -32,11 +34,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count, groupby
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
 from ...consuming.chunks import part_of
+from .copies import Copying, MakeCopy
 from .readers import APPLICATION, GAP, LEAVE, ConsumeRows, Listening, Seen
 from .supervised import KillableProcess, SupervisedThread
 from .writers import (
@@ -68,6 +71,10 @@ class Report:
     :ivar torn: transactions that came in several pieces, or in another order than their own, or
         whose beginning or end was reported at the wrong change.
     :ivar gaps: each :class:`~sa_pgnotify.Gap` that a reader received; a durable entity needs none.
+    :ivar misfits: events that did not fit into a copy: a row that was there already, or one that was
+        not as it was before the change.
+    :ivar differences: rows in which a copy differs from the table in the end.
+    :ivar copied: how many changes were committed to the table that is copied.
     :ivar disturbances: how often each disturbance was made.
     """
 
@@ -80,9 +87,21 @@ class Report:
     out_of_order: list[str] = field(default_factory=list)
     torn: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
+    misfits: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+    copied: int = 0
     disturbances: Counter[str] = field(default_factory=Counter)
 
-    _FINDINGS = ("missing", "doubled", "made_up", "out_of_order", "torn", "gaps")
+    _FINDINGS = (
+        "missing",
+        "doubled",
+        "made_up",
+        "out_of_order",
+        "torn",
+        "gaps",
+        "misfits",
+        "differences",
+    )
 
     @classmethod
     def of(
@@ -157,6 +176,8 @@ class Report:
             f"delivered: {delivered}",
             f"disturbances: {made}",
         ]
+        if self.copied:
+            lines.insert(2, f"changes of the table that is copied: {self.copied}")
         for kind in self._FINDINGS:
             found = getattr(self, kind)
             lines += [
@@ -183,6 +204,9 @@ class DeliveryCheck:
     :ivar processes: how many other processes do so; they are killed at random.
     :ivar parts: how many parts each name has.
     :ivar listeners: how many listeners there are.
+    :ivar copies: how many consumers begin with a snapshot, and keep a copy of a table whose rows
+        change their keys and which is truncated now and then. If there are ``processes``, each is
+        one that is killed at random.
     :ivar batch_size: the batch size of the consumers.
     :ivar terminate: whether the readers' sessions are ended at random.
     :ivar disturbances: functions that are called at random, by their names in the report. Each
@@ -204,11 +228,14 @@ class DeliveryCheck:
     processes: int = 0
     parts: int = 1
     listeners: int = 0
+    copies: int = 0
     batch_size: int = 20
     terminate: bool = True
     disturbances: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     every: float = 0.3
     patience: float = 30.0
+
+    _copy: ClassVar[type[MakeCopy]] = MakeCopy
 
     def run(self) -> Report:
         """Write, disturb and compare.
@@ -227,6 +254,7 @@ class DeliveryCheck:
                     stack.enter_context(Listening(self._reader_url)) for _ in range(self.listeners)
                 ]
                 keys = [(name, part) for name in self.names for part in range(self.parts)]
+                copying = self._copying()
                 jobs = [
                     ConsumeRows(self._reader_url, name, part, self.parts, self.batch_size)
                     for name, part in keys
@@ -239,13 +267,32 @@ class DeliveryCheck:
                     for job in jobs
                     for _ in range(self.processes)
                 ]
-                self._disturbed(killable)
+                copiers = self._copiers(stack, copying)
+                with copying:
+                    self._disturbed([*killable, *copiers])
                 self._write_the_end()
                 self._wait_for_the_end(len(jobs), listeners)
-            return self._report(listeners)
+                return self._report(listeners, copying)
         finally:
             self._drop()
             self._engine.dispose()
+
+    def _copying(self) -> Copying:
+        """Fill the table of which copies are kept."""
+        names = [f"copy {i}" for i in range(1, self.copies + 1)]
+        copying = Copying(self._engine, names, self.seed, self.longest)
+        if names:
+            copying.fill()
+        return copying
+
+    def _copiers(self, stack: ExitStack, copying: Copying) -> list[KillableProcess]:
+        """Let the copies be kept; return the processes that do it."""
+        jobs = [self._copy(self._reader_url, name, 0, 1, self.batch_size) for name in copying.names]
+        if not self.processes:
+            for job in jobs:
+                stack.enter_context(SupervisedThread(job, LEAVE))
+            return []
+        return [stack.enter_context(KillableProcess(job)) for job in jobs]
 
     @property
     def _reader_url(self) -> str:
@@ -318,7 +365,7 @@ class DeliveryCheck:
         while self._query(ended)[0][0] < streams and time.monotonic() < until:
             time.sleep(0.05)
 
-    def _report(self, listeners: list[Listening]) -> Report:
+    def _report(self, listeners: list[Listening], copying: Copying) -> Report:
         written = [
             Written(*row)
             for row in self._query(
@@ -347,4 +394,6 @@ class DeliveryCheck:
                 stream[:] = [seen for seen in stream if seen.change.operation != GAP]
         report = Report.of(written, readers, gaps)
         report.disturbances = self._made
+        report.differences = copying.differences(time.monotonic() + self.patience)
+        report.misfits, report.copied = copying.misfits(), copying.made
         return report

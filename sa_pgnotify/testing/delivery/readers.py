@@ -21,7 +21,7 @@ from ...listening.listener import Listener
 from .supervised import Job
 from .writers import EFFECTS, END, ROWS, Written
 
-__all__ = ["APPLICATION", "GAP", "LEAVE", "ConsumeRows", "Listening", "Seen"]
+__all__ = ["APPLICATION", "GAP", "LEAVE", "ConsumeRows", "Listening", "Seen", "engine_for"]
 
 APPLICATION = "sa_pgnotify delivery"
 """The application name of the readers' sessions, by which they are found and ended."""
@@ -55,7 +55,7 @@ def _seen(event: Change | Gap | Notification) -> Written:
     return Written(event.transaction_id, operation, event.identity[0], values["token"])
 
 
-def _engine_for(url: str) -> Engine:
+def engine_for(url: str) -> Engine:
     return create_engine(url, connect_args={"application_name": APPLICATION})
 
 
@@ -72,7 +72,7 @@ class ConsumeRows(Job):
     batch_size: int
 
     def engine(self) -> Engine:
-        return _engine_for(self.url)
+        return engine_for(self.url)
 
     def consumer(self, engine: Engine) -> Consumer:
         return Consumer(
@@ -116,7 +116,7 @@ class Listening:
     def __init__(self, url: str) -> None:
         self.seen: list[Seen] = []
         self.ended = threading.Event()
-        self._engine = _engine_for(url)
+        self._engine = engine_for(url)
         self._listener = Listener(self._engine, ROWS, heartbeat=HEARTBEAT, buffer_size=500)
         self._thread = threading.Thread(target=self._run, daemon=True)
 

@@ -25,8 +25,9 @@ from functools import cached_property
 
 from ...marking.condition import NEW_ROW, OLD_ROW
 from ...marking.spec import Lookup, Marking
+from ...protocol.settings import FIXED_SETTINGS
 from ...sql import quote
-from ..column_sql import FAMILIES, FIXED_SETTINGS, TriggerColumn, escaped
+from ..column_sql import FAMILIES, TriggerColumn, escaped
 from .v1_log import LogSql, log_body
 from .v1_names import CONTEXT, RELATION_OF_LOG
 from .v1_pairs import gather_pairs

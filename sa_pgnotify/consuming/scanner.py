@@ -1,0 +1,146 @@
+"""Reading the rows that tables hold already, for a consumer that begins with them.
+
+A page of rows is read in the same snapshot as the changes before it, in a transaction on a
+connection of its own. So the changes that this snapshot has seen come first, then the rows as it
+has seen them, then the changes that it has not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from sqlalchemy import Connection, Engine
+
+from ..events.decoding import TableDecoder
+from ..events.kinds import Gap
+from ..events.stream import EventStream
+from ..log.scans import Scan
+from ..log.snapshots import Position
+from ..scanning.entity_rows import EntityRows, root_table
+from ..scanning.page_reader import Seen, events_of, read_page
+from ..scanning.row_page import RowPage
+from ..scanning.started import only_started
+from ..scanning.where import where_from_json
+from ..sql import execute_on
+from .chunks import Chunk, part_of
+from .positions import ConsumerKey
+
+__all__ = ["Scanner"]
+
+
+class Scanner:
+    """Reads rows for one consumer.
+
+    :param stream: makes the gaps for what cannot be read.
+    """
+
+    def __init__(self, engine: Engine, key: ConsumerKey, stream: EventStream) -> None:
+        self._engine = engine
+        self._key = key
+        self._stream = stream
+        self._roots: dict[str, str] = {}
+        self._decoders: dict[str, dict[str, TableDecoder]] = {}
+        self._entities: dict[str, EntityRows] = {}
+
+    def use(self, sources: Mapping[str, TableDecoder]) -> None:
+        """Read the rows of the tables ``sources``, by their names in messages."""
+        names = {id(source.table): name for name, source in sources.items()}
+        self._roots = {
+            name: names.get(id(root_table(source.table, source.mapper)), name)
+            for name, source in sources.items()
+        }
+        self._decoders, self._entities = {}, {}
+        for name, root in self._roots.items():
+            self._decoders.setdefault(root, {})[name] = sources[name]
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Seen]:
+        """Yield a transaction that sees one snapshot, on a connection of its own."""
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self._engine.connect().execution_options(**options) as connection:
+            yield Seen.by(connection)
+
+    def _entity(self, connection: Connection, root: str) -> EntityRows:
+        known = self._entities.get(root)
+        if known is None:
+            decoders = self._decoders[root]
+            at = decoders[root]
+            known = self._entities[root] = EntityRows(
+                connection, root, at.table, at, at.key, decoders.values()
+            )
+        return known
+
+    def roots(self) -> list[str]:
+        """Return the tables, by their names in messages, in which each row of an entity has a
+        part."""
+        return list(self._decoders)
+
+    def beginning(self, tables: Collection[str] | None = None) -> tuple[Scan, ...]:
+        """Return the scans of all entities, from their first rows.
+
+        :param tables: only of those entities whose root table is among them.
+        :raises NotifyConfigError: if the role cannot read the rows of an entity.
+        """
+        wanted = [root for root in self._decoders if tables is None or root in tables]
+        with self.snapshot() as seen:
+            at = seen.connection
+            entities = [self._entity(at, root) for root in wanted]
+            return tuple(
+                Scan(entity.relation, starts=True, estimate=entity.estimate(at))
+                for entity in entities
+            )
+
+    def pending(self, position: Position) -> Scan | None:
+        """Return the scan to go on with, None if there is none."""
+        return next(
+            (scan for scan in position.scans if not scan.done and scan.relation in self._decoders),
+            None,
+        )
+
+    def only_started(self, seen: Seen, position: Position, chunks: Iterable[Chunk]) -> list[Chunk]:
+        """Return chunks without the changes of rows that come with a scan later."""
+        found = list(chunks)
+        for scan in position.scans:
+            if scan.done or not scan.starts or scan.relation not in self._decoders:
+                continue
+            order = self._entity(seen.connection, scan.relation).order
+            places = [
+                i for i, c in enumerate(found) if self._roots.get(c.row.relation) == scan.relation
+            ]
+            events = only_started(
+                execute_on(seen.connection), order, scan.after, [found[i].events for i in places]
+            )
+            for i, each in zip(places, events):
+                found[i] = replace(found[i], events=each)
+        return found
+
+    def read(self, seen: Seen, scan: Scan, start: Position, number: int, size: int) -> Chunk | None:
+        """Return the next page of a scan; None if a table was emptied since the snapshot was taken,
+        so that the page must be read in another one.
+
+        :param seen: the transaction with the snapshot up to which ``start`` has read.
+        :param number: of the page, see :attr:`RowPage.number`.
+        """
+        entity = self._entity(seen.connection, scan.relation)
+        try:
+            where = where_from_json(scan.where, entity.tables)
+        except ValueError as error:
+            gap = self._unreadable(f"a backfill is given up: {error}")
+            page = RowPage(number, entity, scan, start, (), True, seen.at, seen.pid)
+            return Chunk(page, [gap], 0, 1)
+        size = max(size, entity.page_size(seen.connection))
+        page = read_page(seen, entity, scan, where, start, number, size)
+        if not entity.is_whole(seen.connection):
+            return None
+        events = events_of(page, self._unreadable)
+        if self._key.parts > 1:
+            events = [
+                event if part_of(page.key_texts(row), self._key.parts) == self._key.part else None
+                for row, event in enumerate(events)
+            ]
+        return Chunk(page, events or [None], 0, page.size)
+
+    def _unreadable(self, why: str) -> Gap:
+        return self._stream.undecodable(why, self._stream.complete_until)
