@@ -7,21 +7,20 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from sqlalchemy.util import greenlet_spawn
 
 from ..drivers.waiting import LoopWaiting
 from ..errors import PgNotifyError
-from ..events.changes import Change
-from ..events.kinds import Gap
+from ..events.changes import E_co
 from ..log.snapshots import Position
 from ..states import OnState
 from ..subscription.engines import asyncio_engine
 from .admin import lag_of, seek
 from .backfill import backfill
 from .failures import OnError
-from .interface import BaseBatch, BaseConsumer
+from .interface import BaseBatch, BaseConsumer, Consumed, ConsumerOptions, Place, Source
 from .parked import Parked, parked_of
 from .positions import Lag
 from .worker import Worker
@@ -32,12 +31,13 @@ if TYPE_CHECKING:
 __all__ = ["AsyncChangeBatch", "AsyncConsumer"]
 
 
-class AsyncChangeBatch(BaseBatch):
+class AsyncChangeBatch(BaseBatch[E_co]):
     """What iterating an :class:`AsyncConsumer` gives: a :class:`~sa_pgnotify.ChangeBatch` for
     ``async with batch as session``."""
 
-    async def __aenter__(self) -> Any:
-        return self._worker.transactions.enter(self._work, asyncio.current_task())
+    async def __aenter__(self) -> AsyncSession:
+        session: AsyncSession = self._worker.transactions.enter(self._work, asyncio.current_task())
+        return session
 
     async def __aexit__(
         self,
@@ -48,7 +48,7 @@ class AsyncChangeBatch(BaseBatch):
         return await greenlet_spawn(self._worker.transactions.finish, self._work, error)
 
 
-class AsyncConsumer(BaseConsumer):
+class AsyncConsumer(BaseConsumer[E_co]):
     """A :class:`~sa_pgnotify.Consumer` for asyncio and uvloop, without a thread.
 
     ::
@@ -66,14 +66,36 @@ class AsyncConsumer(BaseConsumer):
     :param engine: an AsyncEngine of PostgreSQL and asyncpg or psycopg.
     """
 
+    @overload
     def __init__(
         self,
         engine: AsyncEngine,
         name: str,
-        *entities: Any,
+        entity: type[E_co],
+        /,
+        *,
+        session_factory: Callable[[], AsyncSession] | None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: AsyncConsumer[Any],
+        engine: AsyncEngine,
+        name: str,
+        *entities: Source,
+        session_factory: Callable[[], AsyncSession] | None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        name: str,
+        *entities: Source,
         batch_size: int = 1000,
         partition: tuple[int, int] = (0, 1),
-        start: str = "now",
+        start: Place = "now",
         heartbeat: float = 10.0,
         session_factory: Callable[[], AsyncSession] | None = None,
         on_error: OnError | None = None,
@@ -125,13 +147,13 @@ class AsyncConsumer(BaseConsumer):
             )
         return worker
 
-    async def __aiter__(self) -> AsyncIterator[AsyncChangeBatch]:
+    async def __aiter__(self) -> AsyncIterator[AsyncChangeBatch[E_co]]:
         """Return batches until :meth:`stop`."""
         worker = self._here()
         while (work := await greenlet_spawn(worker.next_work)) is not None:
             yield AsyncChangeBatch(worker, work)
 
-    async def run(self, handler: Callable[[Any, Change | Gap], object]) -> None:
+    async def run(self, handler: Callable[[AsyncSession, Consumed[E_co]], object]) -> None:
         """Call ``handler(session, change)`` for each change until :meth:`stop`, and await what it
         returns if that is awaitable."""
         async for batch in self:
@@ -145,7 +167,7 @@ class AsyncConsumer(BaseConsumer):
         """See :meth:`Consumer.lag`."""
         return await greenlet_spawn(lag_of, self._engine, self._key, self._entities)
 
-    async def seek(self, place: str | Position) -> None:
+    async def seek(self, place: Place | Position) -> None:
         """See :meth:`Consumer.seek`."""
         if self._worker is not None:
             self._worker.transactions.refuse_within_block(asyncio.current_task(), "seek")

@@ -5,28 +5,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack, overload
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from ..drivers.waiting import ThreadWaiting
-from ..events.changes import Change
-from ..events.kinds import Gap
+from ..events.changes import E_co
 from ..log.snapshots import Position
 from ..states import OnState
 from ..subscription.engines import blocking_engine
 from .admin import lag_of, seek
 from .backfill import backfill
 from .failures import OnError
-from .interface import BaseBatch, BaseConsumer
+from .interface import BaseBatch, BaseConsumer, Consumed, ConsumerOptions, Place, Source
 from .parked import Parked, parked_of
 from .positions import Lag
 
 __all__ = ["ChangeBatch", "Consumer"]
 
 
-class ChangeBatch(BaseBatch):
+class ChangeBatch(BaseBatch[E_co]):
     """What iterating a :class:`Consumer` gives. Use it in a ``with`` block; the transaction of the
     block's session also stores the position::
 
@@ -39,8 +38,9 @@ class ChangeBatch(BaseBatch):
     once, because the commit may fail after it was done.
     """
 
-    def __enter__(self) -> Any:
-        return self._worker.transactions.enter(self._work, threading.get_ident())
+    def __enter__(self) -> Session:
+        session: Session = self._worker.transactions.enter(self._work, threading.get_ident())
+        return session
 
     def __exit__(
         self,
@@ -51,7 +51,7 @@ class ChangeBatch(BaseBatch):
         return self._worker.transactions.finish(self._work, error)
 
 
-class Consumer(BaseConsumer):
+class Consumer(BaseConsumer[E_co]):
     """Reads the changes of durable entities from a named position in the change log, which is
     stored together with the work that is done.
 
@@ -91,14 +91,36 @@ class Consumer(BaseConsumer):
     :raises NotifyConfigError: if an argument cannot work, or an entity is not durable.
     """
 
+    @overload
     def __init__(
         self,
         engine: Engine,
         name: str,
-        *entities: Any,
+        entity: type[E_co],
+        /,
+        *,
+        session_factory: Callable[[], Session] | None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Consumer[Any],
+        engine: Engine,
+        name: str,
+        *entities: Source,
+        session_factory: Callable[[], Session] | None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        *entities: Source,
         batch_size: int = 1000,
         partition: tuple[int, int] = (0, 1),
-        start: str = "now",
+        start: Place = "now",
         heartbeat: float = 10.0,
         session_factory: Callable[[], Session] | None = None,
         on_error: OnError | None = None,
@@ -142,13 +164,13 @@ class Consumer(BaseConsumer):
             self._worker.stop()
             self._worker.end()
 
-    def __iter__(self) -> Iterator[ChangeBatch]:
+    def __iter__(self) -> Iterator[ChangeBatch[E_co]]:
         """Return batches until :meth:`stop`."""
         worker = self._started()
         while (work := worker.next_work()) is not None:
             yield ChangeBatch(worker, work)
 
-    def run(self, handler: Callable[[Any, Change | Gap], object]) -> None:
+    def run(self, handler: Callable[[Session, Consumed[E_co]], object]) -> None:
         """Call ``handler(session, change)`` for each change until :meth:`stop`; each batch is
         committed when it ends."""
         for batch in self:
@@ -161,7 +183,7 @@ class Consumer(BaseConsumer):
         and the age of the oldest. It may be called from any thread."""
         return lag_of(self._engine, self._key, self._entities)
 
-    def seek(self, place: str | Position) -> None:
+    def seek(self, place: Place | Position) -> None:
         """Continue from ``"now"``, from the ``"beginning"`` of what the log still holds, or after a
         change, given its ``position``.
 

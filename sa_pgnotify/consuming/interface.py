@@ -4,13 +4,13 @@ batch."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Generic, Literal, TypeAlias, TypedDict
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, MetaData, Table
 
 from ..drivers.waiting import Waiting
 from ..errors import NotifyConfigError, PgNotifyError
-from ..events.changes import Change
+from ..events.changes import Deleted, E_co, Existing, Inserted, Truncated, Updated
 from ..events.kinds import Gap
 from ..log.snapshots import Position
 from ..states import OnState
@@ -22,12 +22,33 @@ from .positions import ConsumerKey
 from .upkeep import settings_of
 from .worker import Worker
 
-__all__ = ["BaseBatch", "BaseConsumer"]
+__all__ = ["BaseBatch", "BaseConsumer", "Consumed", "ConsumerOptions", "Place", "Source"]
+
+Consumed: TypeAlias = (
+    Inserted[E_co] | Updated[E_co] | Deleted[E_co] | Truncated[E_co] | Existing[E_co] | Gap
+)
+"""What a batch holds."""
+Place = Literal["now", "beginning", "snapshot"]
+Source = type[Any] | Table | MetaData
+"""What can be consumed."""
+
+
+class ConsumerOptions(TypedDict, total=False):
+    """The keyword arguments of both consumers but ``session_factory``, for the overloads of their
+    constructors."""
+
+    batch_size: int
+    partition: tuple[int, int]
+    start: Place
+    heartbeat: float
+    on_error: OnError | None
+    on_state: OnState | None
+
 
 MOST_PARTS = 1000
 
 
-class BaseBatch:
+class BaseBatch(Generic[E_co]):
     """Changes of the log, in order, with the transaction in which they are processed.
 
     Iterating returns each :class:`~sa_pgnotify.Change`, and a :class:`~sa_pgnotify.Gap` where
@@ -38,8 +59,9 @@ class BaseBatch:
         self._worker = worker
         self._work = work
 
-    def __iter__(self) -> Iterator[Change | Gap]:
-        return self._work.events()
+    def __iter__(self) -> Iterator[Consumed[E_co]]:
+        events: Iterator[Any] = self._work.events()
+        return events
 
     def __len__(self) -> int:
         return sum(event is not None for chunk in self._work.chunks for event in chunk.events)
@@ -61,7 +83,7 @@ class BaseBatch:
         return f"<{type(self).__name__} of {len(self)} changes for {self._worker.key}>"
 
 
-class BaseConsumer:
+class BaseConsumer(Generic[E_co]):
     """What :class:`~sa_pgnotify.Consumer` and :class:`~sa_pgnotify.AsyncConsumer` share."""
 
     _session_factory: Callable[[], Any]

@@ -8,12 +8,14 @@ from decimal import Decimal
 from typing import Any, assert_never, assert_type
 
 from sqlalchemy import Engine, ForeignKey, MetaData, Table, create_engine
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from sa_pgnotify import (
+    AsyncConsumer,
     AsyncListener,
     Change,
+    Consumer,
     Deleted,
     Event,
     Existing,
@@ -149,3 +151,30 @@ async def follow_in_a_loop(engine: AsyncEngine) -> None:
 if __name__ == "__main__":
     Copies(create_engine("postgresql+psycopg2:///shop")).follow()
     asyncio.run(follow_in_a_loop(create_async_engine("postgresql+asyncpg:///shop")))
+
+
+def consume(engine: Engine) -> None:
+    """A batch has the session's type, and changes of the one entity."""
+    with Consumer(engine, "billing", Order, start="beginning") as consumer:
+        assert_type(consumer, Consumer[Order])
+        for batch in consumer:
+            with batch as session:
+                assert_type(session, Session)
+                for change in batch:
+                    match change:
+                        case Inserted() | Updated() | Existing():
+                            assert_type(change.load(session), Order | None)
+                        case Deleted() | Truncated() | Gap():
+                            pass
+                        case _:
+                            assert_never(change)
+    assert_type(Consumer(engine, "all", Order, Customer), Consumer[Any])
+
+
+async def consume_in_a_loop(engine: AsyncEngine) -> None:
+    """The same in an event loop."""
+    async with AsyncConsumer(engine, "billing", Order, batch_size=10) as consumer:
+        assert_type(consumer, AsyncConsumer[Order])
+        async for batch in consumer:
+            async with batch as session:
+                assert_type(session, AsyncSession)
