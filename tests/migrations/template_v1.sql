@@ -382,8 +382,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
         pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
       FROM (
       WITH RECURSIVE used (source, class, id) AS (
-        SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
-          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)
+        SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)
         UNION
         SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
           SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
@@ -398,7 +399,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
           UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, r.oid FROM pg_catalog.pg_policy AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.polrelid = used.id
         ) AS e (class, id)
       )
-      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+      SELECT used.source, used.class, used.id, o.owner
+      FROM (SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT DISTINCT u.source, u.class, u.id FROM used AS u) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)) AS used CROSS JOIN LATERAL (
         SELECT o.proowner FROM pg_catalog.pg_proc AS o WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.oprowner FROM pg_catalog.pg_operator AS o WHERE used.class = 'pg_catalog.pg_operator'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.typowner FROM pg_catalog.pg_type AS o WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND o.oid = used.id
@@ -442,7 +445,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 887a606d3fba004c9f243500f1e3dc8742fd76209ca5273461d4c3e413cf9b68;
+-- sha256 of the statement f732ff31eaee4c2ac650f23787b5d4e7de415b413f57b8bdb32cc38922675c9a;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -799,8 +802,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
         pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
       FROM (
       WITH RECURSIVE used (source, class, id) AS (
-        SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
-          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)
+        SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)
         UNION
         SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
           SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
@@ -815,7 +819,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
           UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, r.oid FROM pg_catalog.pg_policy AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.polrelid = used.id
         ) AS e (class, id)
       )
-      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+      SELECT used.source, used.class, used.id, o.owner
+      FROM (SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT DISTINCT u.source, u.class, u.id FROM used AS u) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)) AS used CROSS JOIN LATERAL (
         SELECT o.proowner FROM pg_catalog.pg_proc AS o WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.oprowner FROM pg_catalog.pg_operator AS o WHERE used.class = 'pg_catalog.pg_operator'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.typowner FROM pg_catalog.pg_type AS o WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND o.oid = used.id
@@ -860,7 +866,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 30ebe37f655332a7e1ab87c839d078c55e92976c3066774fd9a9844634f7da6f;
+-- sha256 of the statement 8fe01e1bb300b9996358dd3dba557b7aaf764b40ad7ea6c14caec45e9b2091d3;
 
 -- template version 1: computed
 body := $function$
@@ -1009,8 +1015,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
         pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
       FROM (
       WITH RECURSIVE used (source, class, id) AS (
-        SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
-          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)
+        SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)
         UNION
         SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
           SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
@@ -1025,7 +1032,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
           UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, r.oid FROM pg_catalog.pg_policy AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.polrelid = used.id
         ) AS e (class, id)
       )
-      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+      SELECT used.source, used.class, used.id, o.owner
+      FROM (SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT DISTINCT u.source, u.class, u.id FROM used AS u) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)) AS used CROSS JOIN LATERAL (
         SELECT o.proowner FROM pg_catalog.pg_proc AS o WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.oprowner FROM pg_catalog.pg_operator AS o WHERE used.class = 'pg_catalog.pg_operator'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.typowner FROM pg_catalog.pg_type AS o WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND o.oid = used.id
@@ -1069,7 +1078,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 98a274b09a1d606cef08b88abe60794c314a9b2a010353429505b4d902f60d00;
+-- sha256 of the statement 84099cd6e672d24802c38eecf90e344f6e3c42bf2e4d2a8c845a5094cb4e921d;
 
 -- template version 1: durable
 body := $function$
@@ -1363,7 +1372,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 8fe5340b6c60f03154ada69e9a59b921e1b736da759bca19c4ceb153250647ad;
+-- sha256 of the statement bd1a4c5872ba2e3c489bca052d6469ff0d7a2595712db894c7904750efeda279;
 
 -- template version 1: durable, the log elsewhere, a condition
 body := $function$
@@ -1653,8 +1662,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
         pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
       FROM (
       WITH RECURSIVE used (source, class, id) AS (
-        SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
-          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)
+        SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)
         UNION
         SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
           SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
@@ -1669,7 +1679,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
           UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, r.oid FROM pg_catalog.pg_policy AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.polrelid = used.id
         ) AS e (class, id)
       )
-      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+      SELECT used.source, used.class, used.id, o.owner
+      FROM (SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT DISTINCT u.source, u.class, u.id FROM used AS u) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)) AS used CROSS JOIN LATERAL (
         SELECT o.proowner FROM pg_catalog.pg_proc AS o WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.oprowner FROM pg_catalog.pg_operator AS o WHERE used.class = 'pg_catalog.pg_operator'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.typowner FROM pg_catalog.pg_type AS o WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND o.oid = used.id
@@ -1714,7 +1726,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 898711e4bd718321e365b8438082b354284b7632c869b6659a4691c38fd5d221;
+-- sha256 of the statement 4e7fce34374ef03a6f440f3109250dca5be8d4a76bce39c6bb23924b008d617e;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function c29f647699f123eed11c3848abb519c031563ab661193bca79eed50b4ae89008
