@@ -20,7 +20,7 @@ from ..subscription.engines import asyncio_engine
 from .admin import lag_of, seek
 from .backfill import backfill
 from .failures import OnError
-from .interface import BaseBatch, BaseConsumer, Consumed, ConsumerOptions, Place, Source
+from .interface import BaseBatch, BaseConsumer, Consumed, ConsumerOptions, Place, Source, Start
 from .parked import Parked, parked_of
 from .positions import Lag
 from .worker import Worker
@@ -95,7 +95,7 @@ class AsyncConsumer(BaseConsumer[E_co]):
         *entities: Source,
         batch_size: int = 1000,
         partition: tuple[int, int] = (0, 1),
-        start: Place = "now",
+        start: Start = "now",
         heartbeat: float = 10.0,
         session_factory: Callable[[], AsyncSession] | None = None,
         on_error: OnError | None = None,

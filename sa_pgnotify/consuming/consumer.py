@@ -18,7 +18,7 @@ from ..subscription.engines import blocking_engine
 from .admin import lag_of, seek
 from .backfill import backfill
 from .failures import OnError
-from .interface import BaseBatch, BaseConsumer, Consumed, ConsumerOptions, Place, Source
+from .interface import BaseBatch, BaseConsumer, Consumed, ConsumerOptions, Place, Source, Start
 from .parked import Parked, parked_of
 from .positions import Lag
 
@@ -120,7 +120,7 @@ class Consumer(BaseConsumer[E_co]):
         *entities: Source,
         batch_size: int = 1000,
         partition: tuple[int, int] = (0, 1),
-        start: Place = "now",
+        start: Start = "now",
         heartbeat: float = 10.0,
         session_factory: Callable[[], Session] | None = None,
         on_error: OnError | None = None,

@@ -22,13 +22,14 @@ from .positions import ConsumerKey
 from .upkeep import settings_of
 from .worker import Worker
 
-__all__ = ["BaseBatch", "BaseConsumer", "Consumed", "ConsumerOptions", "Place", "Source"]
+__all__ = ["BaseBatch", "BaseConsumer", "Consumed", "ConsumerOptions", "Place", "Source", "Start"]
 
 Consumed: TypeAlias = (
     Inserted[E_co] | Updated[E_co] | Deleted[E_co] | Truncated[E_co] | Existing[E_co] | Gap
 )
 """What a batch holds."""
-Place = Literal["now", "beginning", "snapshot"]
+Place = Literal["now", "beginning"]
+Start = Literal["now", "beginning", "snapshot"]
 Source = type[Any] | Table | MetaData
 """What can be consumed."""
 
@@ -39,7 +40,7 @@ class ConsumerOptions(TypedDict, total=False):
 
     batch_size: int
     partition: tuple[int, int]
-    start: Place
+    start: Start
     heartbeat: float
     on_error: OnError | None
     on_state: OnState | None

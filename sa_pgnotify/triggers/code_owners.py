@@ -49,10 +49,23 @@ _OWNERS = "\n        UNION ALL ".join(
     )
 )
 
+
+def _few(rows: str) -> str:
+    """Return a query for the same rows of ``source, class, id``, which the planner takes for few.
+
+    It would estimate millions, and compile the query for that (``jit``), which takes seconds.
+    """
+    columns = ("source", "class", "id")
+    arrays = ", ".join(f"pg_catalog.array_agg(r.{name}) AS {name}" for name in columns)
+    unnested = ", ".join(f"pg_catalog.unnest(a.{name})" for name in columns)
+    return f"""SELECT s.source, s.class, s.id FROM (SELECT {arrays} FROM ({rows}) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM ({unnested}) AS s (source, class, id)"""
+
+
 # The columns of a table are not followed, since reading a value runs no code of its type.
 CODE_OWNERS = f"""
       WITH RECURSIVE used (source, class, id) AS (
-        {{start}}
+        {_few("{start}")}
         UNION
         SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
           SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
@@ -65,7 +78,8 @@ CODE_OWNERS = f"""
 {_REVERSE}
         ) AS e (class, id)
       )
-      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+      SELECT used.source, used.class, used.id, o.owner
+      FROM ({_few("SELECT DISTINCT u.source, u.class, u.id FROM used AS u")}) AS used CROSS JOIN LATERAL (
         {_OWNERS}
       ) AS o (owner)"""
 """A query for the objects that are used, directly or by way of others, with their owners: ``source,

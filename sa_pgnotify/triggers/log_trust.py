@@ -222,8 +222,9 @@ def log_faults(
 
     :param logs: the OID of each function, and the schema of the log that it writes to (None: the
         one that ``search_path`` finds).
-    :param reading: leave out what does not matter to a reader now, and trust also the role that asks, and the owners of the
-        functions' tables, because a program that reads the changes of their tables trusts them.
+    :param reading: leave out what does not matter to a reader now, and trust also the role that
+        asks, and the owners of the functions' tables, because a program that reads the changes of
+        their tables trusts them.
     """
     asked = ", ".join(
         f"({function}::oid, {'NULL' if schema is None else literal(schema)}::name)"
@@ -231,26 +232,31 @@ def log_faults(
     )
     if not asked:
         return {}
-    others = f"""{_INSTALLER}
-        UNION ALL SELECT c.relowner FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
-          WHERE t.tgfoid IN (SELECT w.function FROM asked AS w)"""
-    faults = LOG_FAULTS.format(
-        schema="asking.schema", role="asking.owner", others=others if reading else ""
-    )
-    sql = f"""
-WITH asked AS (SELECT * FROM (VALUES {asked}) AS w (function, schema))
-SELECT asking.function::bigint, faults.kind, faults.what, faults.fix, pg_catalog.pg_get_userbyid(asking.owner)::text
-FROM (SELECT DISTINCT ON (h.relnamespace, f.proowner) h.relnamespace, f.proowner, f.oid
-  FROM asked AS w JOIN pg_catalog.pg_proc AS f ON f.oid = w.function
-  JOIN pg_catalog.pg_class AS h ON h.relname = {literal(PREFIX)}::name
-    AND CASE WHEN w.schema IS NULL THEN pg_catalog.pg_table_is_visible(h.oid)
-      ELSE h.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname = w.schema) END
-  ORDER BY h.relnamespace, f.proowner, f.oid) AS asking (schema, owner, function)
-CROSS JOIN LATERAL ({faults}) AS faults
-{"WHERE faults.kind NOT IN ('privilege', 'reference')" if reading else ""}
-ORDER BY 1, faults.place, 2, 3
-"""
+    # A query for each log: the planner would estimate one for all of them so high that it compiles
+    # it, which takes seconds.
     found: dict[int, list[LogFault]] = {}
-    for function, *fault in execute(sql):
-        found.setdefault(function, []).append(LogFault(*fault))
+    for function, owner, role, schema_oid in list(execute(_OWNERS_AND_LOGS.format(asked=asked))):
+        others = _READERS_TRUST.format(asked=asked) if reading else ""
+        faults = LOG_FAULTS.format(schema=f"{schema_oid}", role=f"{owner}", others=others)
+        sql = f"""
+SELECT faults.kind, faults.what, faults.fix FROM ({faults}) AS faults
+{"WHERE faults.kind NOT IN ('privilege', 'reference')" if reading else ""}
+ORDER BY faults.place, 1, 2
+"""
+        if every := [LogFault(kind, what, fix, role) for kind, what, fix in execute(sql)]:
+            found[function] = every
     return found
+
+
+_OWNERS_AND_LOGS = f"""
+SELECT pg_catalog.min(f.oid::bigint), f.proowner::bigint, pg_catalog.pg_get_userbyid(f.proowner)::text, h.relnamespace::bigint
+FROM (VALUES {{asked}}) AS w (function, schema)
+JOIN pg_catalog.pg_proc AS f ON f.oid = w.function
+JOIN pg_catalog.pg_class AS h ON h.relname = {literal(PREFIX)}::name
+  AND CASE WHEN w.schema IS NULL THEN pg_catalog.pg_table_is_visible(h.oid)
+    ELSE h.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname = w.schema) END
+GROUP BY f.proowner, h.relnamespace ORDER BY 1
+"""
+_READERS_TRUST = f"""{_INSTALLER}
+        UNION ALL SELECT c.relowner FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+          WHERE t.tgfoid IN (SELECT w.function FROM (VALUES {{asked}}) AS w (function, schema))"""

@@ -382,8 +382,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
         pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
       FROM (
       WITH RECURSIVE used (source, class, id) AS (
-        SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
-          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)
+        SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)
         UNION
         SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
           SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
@@ -398,7 +399,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
           UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, r.oid FROM pg_catalog.pg_policy AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.polrelid = used.id
         ) AS e (class, id)
       )
-      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+      SELECT used.source, used.class, used.id, o.owner
+      FROM (SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT DISTINCT u.source, u.class, u.id FROM used AS u) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)) AS used CROSS JOIN LATERAL (
         SELECT o.proowner FROM pg_catalog.pg_proc AS o WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.oprowner FROM pg_catalog.pg_operator AS o WHERE used.class = 'pg_catalog.pg_operator'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.typowner FROM pg_catalog.pg_type AS o WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND o.oid = used.id
@@ -442,7 +445,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 7b4a377365556a5c918889c448f030da9989ff25c503241fa9193ceb2375ea9b;
+-- sha256 of the statement 46283871af94940afb8d80d03b8b42c130777c8cb45cfb12313e70e148fb6882;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -799,8 +802,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
         pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
       FROM (
       WITH RECURSIVE used (source, class, id) AS (
-        SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
-          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)
+        SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)
         UNION
         SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
           SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
@@ -815,7 +819,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
           UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, r.oid FROM pg_catalog.pg_policy AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.polrelid = used.id
         ) AS e (class, id)
       )
-      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+      SELECT used.source, used.class, used.id, o.owner
+      FROM (SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT DISTINCT u.source, u.class, u.id FROM used AS u) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)) AS used CROSS JOIN LATERAL (
         SELECT o.proowner FROM pg_catalog.pg_proc AS o WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.oprowner FROM pg_catalog.pg_operator AS o WHERE used.class = 'pg_catalog.pg_operator'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.typowner FROM pg_catalog.pg_type AS o WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND o.oid = used.id
@@ -860,7 +866,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 83c3dbc15e2baeb9db83105c6b243ad6148f727cb75838377bfe85635945c67d;
+-- sha256 of the statement ef57145c50a45dccf080f9a537e6c492d4bdd18640bd5f9acf8bbaa9408de892;
 
 -- template version 1: computed
 body := $function$
@@ -1009,8 +1015,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
         pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
       FROM (
       WITH RECURSIVE used (source, class, id) AS (
-        SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
-          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)
+        SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)
         UNION
         SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
           SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
@@ -1025,7 +1032,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
           UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, r.oid FROM pg_catalog.pg_policy AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.polrelid = used.id
         ) AS e (class, id)
       )
-      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+      SELECT used.source, used.class, used.id, o.owner
+      FROM (SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT DISTINCT u.source, u.class, u.id FROM used AS u) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)) AS used CROSS JOIN LATERAL (
         SELECT o.proowner FROM pg_catalog.pg_proc AS o WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.oprowner FROM pg_catalog.pg_operator AS o WHERE used.class = 'pg_catalog.pg_operator'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.typowner FROM pg_catalog.pg_type AS o WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND o.oid = used.id
@@ -1069,7 +1078,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 773365834647e3a833348aeb451ddb5389ddb46c26bdabfc62a9e377ce19815a;
+-- sha256 of the statement b4d2743d1d92211deb6a4fcad8def75f3ed65ac04ee6529d44594e4fecf428a8;
 
 -- template version 1: durable
 body := $function$
@@ -1314,7 +1323,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 3b9b8aa07ec4078ef7ae457d0b53f1792f63ab102e47a981f1cc4232748e24de;
+-- sha256 of the statement 2ad82ee8fdeb2263ddfa7dd854696b01c45b2b3207e9eecbc9cc9aff19bea480;
 
 -- template version 1: durable, the log elsewhere, a condition
 body := $function$
@@ -1555,8 +1564,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
         pg_catalog.pg_describe_object(code.class, code.id, 0), r.rolname), ', ')
       FROM (
       WITH RECURSIVE used (source, class, id) AS (
-        SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
-          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)
+        SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::regclass::oid AND d.objid = pg_catalog.to_regprocedure(probe)) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)
         UNION
         SELECT used.source, e.class, e.id FROM used CROSS JOIN LATERAL (
           SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend AS d
@@ -1571,7 +1581,9 @@ FOR place IN 1 .. pg_catalog.cardinality(given) LOOP
           UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, r.oid FROM pg_catalog.pg_policy AS r WHERE used.class = 'pg_catalog.pg_class'::regclass::oid AND r.polrelid = used.id
         ) AS e (class, id)
       )
-      SELECT DISTINCT used.source, used.class, used.id, o.owner FROM used CROSS JOIN LATERAL (
+      SELECT used.source, used.class, used.id, o.owner
+      FROM (SELECT s.source, s.class, s.id FROM (SELECT pg_catalog.array_agg(r.source) AS source, pg_catalog.array_agg(r.class) AS class, pg_catalog.array_agg(r.id) AS id FROM (SELECT DISTINCT u.source, u.class, u.id FROM used AS u) AS r (source, class, id)) AS a
+        CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(a.source), pg_catalog.unnest(a.class), pg_catalog.unnest(a.id)) AS s (source, class, id)) AS used CROSS JOIN LATERAL (
         SELECT o.proowner FROM pg_catalog.pg_proc AS o WHERE used.class = 'pg_catalog.pg_proc'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.oprowner FROM pg_catalog.pg_operator AS o WHERE used.class = 'pg_catalog.pg_operator'::regclass::oid AND o.oid = used.id
         UNION ALL SELECT o.typowner FROM pg_catalog.pg_type AS o WHERE used.class = 'pg_catalog.pg_type'::regclass::oid AND o.oid = used.id
@@ -1616,7 +1628,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 2aab658c27dd1350a970c49a157030e4869f3fc81a1cb7ea063c05d2234c6c99;
+-- sha256 of the statement 8f4f9f7c10ce8fed7997552e209f1d138f5619860041a885778d8cd3f15d72a0;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function d407b4f54b5a7a4d7f8cecbe6e4dcc02a39e86f41961b3a83a50f05748ded628
