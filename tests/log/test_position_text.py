@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from statements import run
 
 from sa_pgnotify import Consumer, Listener, Position, UnreadableData
+from sa_pgnotify.log.scans import Scan
 
 NUMBERS = st.integers(0, 2**63 - 1)
 SNAPSHOTS = st.builds(
@@ -24,10 +25,33 @@ SNAPSHOTS = st.builds(
     st.lists(NUMBERS, max_size=3),
 )
 TABLES = st.lists(st.tuples(st.text(), st.none() | SNAPSHOTS), max_size=3).map(tuple)
+SCANS = st.lists(
+    st.builds(
+        Scan,
+        st.text(),
+        st.booleans(),
+        st.text(),
+        st.none() | st.lists(st.text(), max_size=3).map(tuple),
+        NUMBERS,
+        NUMBERS,
+        st.booleans(),
+    ),
+    max_size=2,
+).map(tuple)
 
 
 @given(
-    st.builds(Position, SNAPSHOTS, st.none() | SNAPSHOTS, NUMBERS, NUMBERS, NUMBERS, TABLES, TABLES)
+    st.builds(
+        Position,
+        SNAPSHOTS,
+        st.none() | SNAPSHOTS,
+        NUMBERS,
+        NUMBERS,
+        NUMBERS,
+        TABLES,
+        TABLES,
+        SCANS,
+    )
 )
 def test_there_and_back(position):
     """Any position comes back equal, from text that a URL takes as it is."""
@@ -36,8 +60,9 @@ def test_there_and_back(position):
     assert Position.parse(token) == position
 
 
-def token_of(*snapshots):
-    written = base64.urlsafe_b64encode(json.dumps(snapshots).encode()).decode().rstrip("=")
+def token_of(*snapshots, scans="[]"):
+    written = json.dumps([*snapshots, scans])
+    written = base64.urlsafe_b64encode(written.encode()).decode().rstrip("=")
     return f"1.0.0.0.{written}"
 
 
@@ -55,6 +80,11 @@ BAD = {
     "SQL within a table's": token_of("1:2:", None, [["orders", "1:2:;"]], []),
     "a table without a name": token_of("1:2:", None, [[1, None]], []),
     "tables that are none": token_of("1:2:", None, 7, []),
+    "scans that are none": token_of("1:2:", None, [], [], scans="7"),
+    "a scan of nothing": token_of("1:2:", None, [], [], scans='[[1, true, "", null, 0, 0, false]]'),
+    "a scan after numbers": token_of(
+        "1:2:", None, [], [], scans='[["orders", true, "", [1], 0, 0, false]]'
+    ),
     "a bomb": "1.0.0.0." + base64.urlsafe_b64encode(b"[" * 100_000).decode(),
     "a line after it": GOOD + "\n",
 }
