@@ -10,7 +10,7 @@ import string
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, String
+from sqlalchemy import Connection, String, Table
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.orm import scoped_session
 
@@ -25,6 +25,7 @@ __all__ = [
     "quote_always",
     "schema_translation",
     "sqlstate_of",
+    "table_name",
     "unscoped",
 ]
 
@@ -92,6 +93,13 @@ def schema_translation(bind: Any) -> Callable[[str | None], str | None]:
     connection (``schema_translate_map``)."""
     translations = bind.get_execution_options().get("schema_translate_map") or {}
     return lambda schema: translations.get(schema, schema)
+
+
+def table_name(bind: Any, table: Table) -> str:
+    """Return the name of a table as SQL, in the schema that is in force on an engine or
+    connection."""
+    schema = schema_translation(bind)(table.schema)
+    return quote(table.name) if schema is None else f"{quote(schema)}.{quote(table.name)}"
 
 
 def unscoped(bind: Any) -> Any:

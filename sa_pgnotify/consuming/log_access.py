@@ -12,7 +12,7 @@ from ..errors import PgNotifyError
 from ..log.tables import ChangeLog, LogNames, find_log
 from ..marking.sources import expand
 from ..protocol.channels import RELATION
-from ..sql import Execute, literal, quote, schema_translation
+from ..sql import Execute, literal, schema_translation, table_name
 
 __all__ = ["connected", "log_names_of", "log_of", "names_for", "relation_names"]
 
@@ -62,8 +62,7 @@ def relation_names(
 
     :param known: names in messages, for tables that no longer exist in the database.
     """
-    schema = schema_translation(bind)(table.schema)
-    text = quote(table.name) if schema is None else f"{quote(schema)}.{quote(table.name)}"
+    text = table_name(bind, table)
     name = RELATION.format(schema="n.nspname", table="c.relname")
     there = f"c.oid = pg_catalog.to_regclass({literal(text)})::oid"
     rows = execute(
@@ -71,5 +70,6 @@ def relation_names(
     )
     if found := [str(name) for (name,) in rows]:
         return found
-    ending = text if schema is not None else f".{text}"
+    is_bare = schema_translation(bind)(table.schema) is None
+    ending = f".{text}" if is_bare else text
     return [name for name in known if name.endswith(ending)] or [text]

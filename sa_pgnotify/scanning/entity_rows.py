@@ -38,7 +38,7 @@ from ..errors import NotifyConfigError
 from ..events.column_decoder import ColumnDecoder
 from ..events.decoding import TableDecoder
 from ..events.entity_layout import EntityLayout
-from ..sql import Execute, catalog_name, execute_on, literal, quote, schema_translation
+from ..sql import Execute, catalog_name, execute_on, literal, quote, table_name
 from .key_order import KeyOrder
 
 __all__ = ["EntityRows", "RowShape", "root_mapper", "root_table"]
@@ -101,7 +101,6 @@ class RowShape:
             accepted=True,
             types={name: column.type for name, column in attributes.items()},
         )
-        self.places = places
         self.values = _tuple_getter(places)
         """Returns the values of a row, in the order of the attributes."""
         self.identity = _tuple_getter(self.layout.key)
@@ -151,13 +150,13 @@ class EntityRows:
         self._mapper = None if interest.mapper is None else root_mapper(interest.mapper)
         self._accepts = interest.accepts
         execute = execute_on(connection)
-        name = _sql_name(connection, self.table)
+        name = table_name(connection, self.table)
         self.order = KeyOrder(execute, name, key)
         by_name = {catalog_name(column.name): column for column in self.table.columns}
         self.key = [by_name[part] for part in key]
         self._classes = self._wanted_classes()
         self._readable = {
-            id(table): _readable(execute, _sql_name(connection, table), table)
+            id(table): _readable(execute, table_name(connection, table), table)
             for table in self.tables
         }
         self._refuse_unreadable()
@@ -215,8 +214,8 @@ class EntityRows:
         return self._page_size
 
     def _find_discriminator(self) -> Any:
-        """Return what tells the classes apart; None if the rows do not hold it, as where each class
-        has a table of its own."""
+        """Return the column or expression that decides the class of a row; None if the rows do not
+        hold it, for example because each class has a table of its own."""
         found = None if self._mapper is None else self._mapper.polymorphic_on
         if found is None:
             return None
@@ -288,7 +287,7 @@ class EntityRows:
         TRUNCATE and some forms of ALTER TABLE give a table another file. To a snapshot from before,
         the table is empty from then on. The page has locked the tables, so none follows.
         """
-        names = (literal(_sql_name(connection, table)) for table in self.tables)
+        names = (literal(table_name(connection, table)) for table in self.tables)
         roots = ", ".join(f"pg_catalog.to_regclass({name})" for name in names)
         rows = execute_on(connection)(
             f"WITH RECURSIVE part (oid) AS (SELECT pg_catalog.unnest(ARRAY[{roots}])::oid "
@@ -313,7 +312,7 @@ class EntityRows:
 
     def is_bare(self, shape: RowShape) -> bool:
         """Return whether a row of the SELECT holds the values of ``shape`` and nothing else."""
-        return not self._texts and shape.places == tuple(range(len(self.columns)))
+        return not self._texts and shape.layout.places == tuple(range(len(self.columns)))
 
     @property
     def only_shape(self) -> RowShape | None:
@@ -336,11 +335,6 @@ class EntityRows:
         if decoder is None or not isinstance(column, Column):
             return None
         return decoder.decoder(catalog_name(column.name))
-
-
-def _sql_name(connection: Connection, table: Table) -> str:
-    schema = schema_translation(connection)(table.schema)
-    return quote(table.name) if schema is None else f"{quote(schema)}.{quote(table.name)}"
 
 
 def _readable(execute: Execute, name: str, table: Table) -> set[int]:

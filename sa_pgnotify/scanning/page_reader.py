@@ -98,15 +98,15 @@ def _event(
         return None
     nothing: list[Any] = [None] * len(page.rows)
     held = page.new.setdefault(shape.layout, nothing)
-    held[number] = _values(shape.layout, shape.values(row))
+    held[number] = _values(shape.layout, tuple(shape.values(row)))
     message: Any = page
     return Existing(message, shape.layout, number, shape.identity(row))
 
 
-def _values(layout: EntityLayout, row: Sequence[Any]) -> Values:
+def _values(layout: EntityLayout, row: tuple[Any, ...]) -> Values:
     if Unread in map(type, row):
-        return PartlyRead(layout.subject, layout.positions, tuple(row))
-    return Values(layout.positions, tuple(row))
+        return PartlyRead(layout.subject, layout.positions, row)
+    return Values(layout.positions, row)
 
 
 def _read(

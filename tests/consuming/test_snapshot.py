@@ -52,7 +52,7 @@ def test_rows_come_first_and_then_what_changes(engine, Item, kind):
 
 
 def test_a_row_is_an_event_of_its_own(engine, Item):
-    """What an event of a row says of itself: it is no change of a transaction, it has a position,
+    """The attributes of a row's event: it does not belong to a transaction, it has a position,
     and it makes an instance."""
     with Consumer(engine, "c", Item, start="snapshot") as consumer:
         for batch in consumer:

@@ -62,7 +62,7 @@ def small_pages(monkeypatch):
 @pytest.mark.parametrize("name", KEYS)
 def test_keys_of_each_type(engine, name):
     """Rows come in the order of the key's type and collation, and each of them once, also where a
-    page ends between them; and a change before the place is told from one behind it."""
+    page ends between them; and changes of rows that were read come, those of other rows do not."""
     type_, value = KEYS[name]
     metadata = MetaData()
     table = Table("t", metadata, Column("id", type_, primary_key=True), Column("n", BigInteger))

@@ -83,11 +83,11 @@ def test_an_ephemeral_change_has_one_id(engine):
                 f"UPDATE orders SET status = 'x' WHERE id = {last}",
                 f"DELETE FROM orders WHERE id = {last}",
             )
-        told = [take(listener, 804) for listener in (first, second)]
-    ids = [[WRAP.to_dict(event)["id"] for event in events] for events in told]
-    assert ids[0] == ids[1] == [WRAP.to_dict(event)["id"] for event in told[0]]
+        received = [take(listener, 804) for listener in (first, second)]
+    ids = [[WRAP.to_dict(event)["id"] for event in events] for events in received]
+    assert ids[0] == ids[1] == [WRAP.to_dict(event)["id"] for event in received[0]]
     assert len(set(ids[0])) == 804
-    assert ids[0][401] == f"tx-{told[0][401].transaction_id}-401"
+    assert ids[0][401] == f"tx-{received[0][401].transaction_id}-401"
 
 
 def test_other_events(engine):

@@ -22,12 +22,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from ...consuming.consumer import ChangeBatch, Consumer
-from ...errors import PgNotifyError
 from ...events.changes import Change, Deleted, Existing, Inserted, Truncated, Updated
 from ...events.kinds import Gap
 from ...marking.marker import notify_on_change
 from ...marking.spec import NotifySpec
-from .supervised import Job
+from .readers import HEARTBEAT, DisturbedJob, HandlerFailed
 from .writers import METADATA, SCHEMA
 
 __all__ = ["Copying", "MakeCopy"]
@@ -56,7 +55,6 @@ MISFITS = Table(
     Column("what", Text),
 )
 AREAS = ("a", "A", "b", "B", "ä", "_", "a b", "aa", "%", "z")
-HEARTBEAT = 1.0
 PAUSE = 0.02
 """The longest time between two transactions of a writer, in seconds."""
 WRITERS = 4
@@ -150,22 +148,9 @@ class CopyWriter:
         return f"UPDATE {table} SET token = '{token}' WHERE area = '{area}'"
 
 
-class _HandlerFailed(Exception):
-    """Stands for an error of a program's own handler."""
-
-
 @dataclass(frozen=True)
-class MakeCopy(Job):
+class MakeCopy(DisturbedJob):
     """Keep a copy of the table, beginning with a snapshot."""
-
-    RETRIED = (DBAPIError, PgNotifyError, _HandlerFailed)
-
-    batch_size: int
-
-    def engine(self) -> Engine:
-        from .readers import engine_for
-
-        return engine_for(self.url)
 
     def consumer(self, engine: Engine) -> Consumer:
         return Consumer(
@@ -182,7 +167,7 @@ class MakeCopy(Job):
             for change in batch:
                 self._apply(session, change)
             if random.random() < 0.02:  # noqa: S311 (no secret)
-                raise _HandlerFailed("a handler that fails now and then")
+                raise HandlerFailed("a handler that fails now and then")
 
     def _apply(self, session: Session, change: Change | Gap) -> None:
         match change:

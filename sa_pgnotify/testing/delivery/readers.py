@@ -21,7 +21,17 @@ from ...listening.listener import Listener
 from .supervised import Job
 from .writers import EFFECTS, END, ROWS, Written
 
-__all__ = ["APPLICATION", "GAP", "LEAVE", "ConsumeRows", "Listening", "Seen", "engine_for"]
+__all__ = [
+    "APPLICATION",
+    "GAP",
+    "HEARTBEAT",
+    "LEAVE",
+    "ConsumeRows",
+    "DisturbedJob",
+    "HandlerFailed",
+    "Listening",
+    "Seen",
+]
 
 APPLICATION = "sa_pgnotify delivery"
 """The application name of the readers' sessions, by which they are found and ended."""
@@ -55,24 +65,30 @@ def _seen(event: Change | Gap | Notification) -> Written:
     return Written(event.transaction_id, operation, event.identity[0], values["token"])
 
 
-def engine_for(url: str) -> Engine:
+def _engine_for(url: str) -> Engine:
     return create_engine(url, connect_args={"application_name": APPLICATION})
 
 
-class _HandlerFailed(Exception):
+class HandlerFailed(Exception):
     """Stands for an error of a program's own handler."""
 
 
 @dataclass(frozen=True)
-class ConsumeRows(Job):
-    """Consume the rows of the check, and write down what was seen through the batch's session."""
+class DisturbedJob(Job):
+    """Work of a consumer of the check: its sessions are ended, and its handler fails now and
+    then."""
 
-    RETRIED = (DBAPIError, PgNotifyError, _HandlerFailed)
+    RETRIED = (DBAPIError, PgNotifyError, HandlerFailed)
 
     batch_size: int
 
     def engine(self) -> Engine:
-        return engine_for(self.url)
+        return _engine_for(self.url)
+
+
+@dataclass(frozen=True)
+class ConsumeRows(DisturbedJob):
+    """Consume the rows of the check, and write down what was seen through the batch's session."""
 
     def consumer(self, engine: Engine) -> Consumer:
         return Consumer(
@@ -102,7 +118,7 @@ class ConsumeRows(Job):
             )
             mood = random.random()  # noqa: S311 (no secret)
             if mood < 0.02:
-                raise _HandlerFailed("a handler that fails now and then")
+                raise HandlerFailed("a handler that fails now and then")
             if mood < 0.2:
                 time.sleep(0.02)  # so that disturbances often meet a batch that is being worked off
 
@@ -116,7 +132,7 @@ class Listening:
     def __init__(self, url: str) -> None:
         self.seen: list[Seen] = []
         self.ended = threading.Event()
-        self._engine = engine_for(url)
+        self._engine = _engine_for(url)
         self._listener = Listener(self._engine, ROWS, heartbeat=HEARTBEAT, buffer_size=500)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
