@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from turmoil.load import Change, Outcome
+from turmoil.load import AWAY, Change, Outcome
 from turmoil.readers import ReceivedGap, Stream
 from turmoil.rounds import Round
 from turmoil.verdict import Entry, Judge, Line
@@ -145,6 +145,30 @@ def test_a_consumer_has_each_change_once_also_when_commits_were_lost(effects, wr
     """No Gap excuses it, and no crash: what a crash takes away takes the consumer's effects with
     it."""
     judge = Judge(JOURNAL, OUTCOMES, lossy=True, label="test")
+    judge.consumer("it", effects)
+    assert [kind for kind in Line.WRONG if getattr(judge.verdict.lines["it"], kind)] == wrong
+
+
+MOVED = TWO._replace(row=ONE.row + AWAY)
+LEFT, ENTERED = ONE._replace(operation="D"), MOVED._replace(operation="I")
+
+
+@pytest.mark.parametrize(
+    ("effects", "wrong"),
+    [
+        ([ONE, MOVED], []),
+        ([ONE, LEFT, ENTERED], []),
+        ([ONE, ENTERED, LEFT], []),
+        ([ONE, ENTERED], ["lost"]),
+        ([ONE, LEFT], ["lost", "made_up"]),
+        ([ONE, LEFT, MOVED], ["made_up"]),
+    ],
+)
+def test_a_row_that_moves_to_another_part_leaves_the_one_it_was_in(effects, wrong):
+    """The part that a row moves to has an insertion of it, and the part that it left a deletion:
+    both, or neither where it is one part."""
+    journal = [JOURNAL[0], JOURNAL[1]._replace(change=MOVED)]
+    judge = Judge(journal, OUTCOMES, lossy=True, label="test")
     judge.consumer("it", effects)
     assert [kind for kind in Line.WRONG if getattr(judge.verdict.lines["it"], kind)] == wrong
 

@@ -70,6 +70,10 @@ EFFECTS = Table(
 )
 
 
+AWAY = 10**9
+"""By how much an UPDATE of keys raises them."""
+
+
 class Change(NamedTuple):
     """A change, as the journal and the events tell it: its operation is I, U or D; a DELETE bears
     the token that the row had."""
@@ -361,12 +365,11 @@ class Writer:
                 transaction,
             )
         if draw < 0.6:  # another key
-            away = 10**9
-            self._filled[place] = (relation, first + away, last + away)
+            self._filled[place] = (relation, first + AWAY, last + AWAY)
             return journaled(
                 relation,
                 "U",
-                f"UPDATE {SCHEMA}.{relation} SET id = id + {away}, token = '{token}' {where}",
+                f"UPDATE {SCHEMA}.{relation} SET id = id + {AWAY}, token = '{token}' {where}",
                 transaction,
             )
         del self._filled[place]

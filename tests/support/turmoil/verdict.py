@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from math import inf
 from typing import NamedTuple
 
-from .load import Change, Outcome
+from .load import AWAY, Change, Outcome
 from .readers import END, ReceivedGap, Stream
 
 SLACK = 0.01
@@ -221,6 +221,7 @@ class Judge:
 
     def consumer(self, name: str, effects: Sequence[Change]) -> None:
         line = self.verdict.lines.setdefault(name, Line())
+        effects = self._with_moves(name, line, effects)
         times = Counter(effects)
         for change in [change for change in times if change.operation.startswith("G")]:
             line.gaps += times.pop(change)
@@ -230,6 +231,33 @@ class Judge:
                 self._judge_entry(name, line, entry, times[entry.change], [])
         self._extras(name, line, times, strict=True)
         self._order(name, line, effects)
+
+    def _with_moves(self, name: str, line: Line, effects: Sequence[Change]) -> list[Change]:
+        """Return the changes as a whole consumer reports them: of a divided one, a key that moves
+        to another part is an INSERT into that part, and a DELETE from the part that it left."""
+        updated = {entry.change for entry in self._journal if entry.change.operation == "U"}
+        as_made = [
+            update
+            if change.operation == "I" and (update := change._replace(operation="U")) in updated
+            else change
+            for change in effects
+        ]
+        left = Counter(
+            (change.relation, change.row - AWAY)
+            for change, update in zip(effects, as_made, strict=True)
+            if change is not update
+        )
+        whole = []
+        for change in as_made:
+            row = (change.relation, change.row)
+            if change.operation == "D" and change not in self._places and left[row]:
+                left[row] -= 1
+            else:
+                whole.append(change)
+        for row in (+left).elements():
+            line.lost += 1
+            self._find(name, "moved, and not deleted from the part that it left", row)
+        return whole
 
     def _extras(
         self,
