@@ -22,6 +22,9 @@ from sa_pgnotify import (
 )
 from sa_pgnotify.log import reader
 
+# the log keeps what a transaction in any database may still write
+pytestmark = pytest.mark.undisturbed
+
 
 def test_entities_that_take_turns_under_one_name(engine):
     """What one version does not read waits for the one that does: a batch of the other passes

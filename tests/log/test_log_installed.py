@@ -23,6 +23,9 @@ from sa_pgnotify import (
 
 DURABLE = NotifySpec(values="all", durable=True)
 
+# the log keeps what a transaction in any database may still write
+pytestmark = pytest.mark.undisturbed
+
 
 INSERT = "INSERT INTO orders (status) VALUES ('new')"
 

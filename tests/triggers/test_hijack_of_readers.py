@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from adversary import calls, names_of, operators, set_traps, sprung, statements_sent
 from consumers import consume, consumer_of
-from kinds import NAMES, Kind
+from kinds import Kind
 from logs import sleepers
 from receiving import take
 from revisions import Revision, apply, autogenerate
@@ -102,8 +102,11 @@ class Sweep:
         yield "change_context", self.context
         yield "consumers", lambda: consumers(self.engine)
         yield "prune", lambda: prune(self.engine, self.metadata)
-        yield "forget a table", lambda: forget(self.engine, self.metadata, "psycopg2", self.items)
-        yield "forget", lambda: forget(self.engine, self.metadata, "psycopg2")
+        yield (
+            "forget a table",
+            lambda: forget(self.engine, self.metadata, self.kinds[0], self.items),
+        )
+        yield "forget", lambda: forget(self.engine, self.metadata, self.kinds[0])
         yield "check", lambda: self.expect([], check(self.engine, self.metadata))
         yield "doctor", self.doctor
         yield "autogenerate", lambda: autogenerate(self.engine, self.metadata)
@@ -224,11 +227,14 @@ def beside(engine):
     return engine
 
 
-def test_nothing_of_a_reader_is_looked_up_in_public(beside):
+@pytest.mark.parametrize(
+    "kinds", [["psycopg2", "psycopg"], ["asyncpg"]], ids=lambda kinds: kinds[-1]
+)
+def test_nothing_of_a_reader_is_looked_up_in_public(beside, kinds):
     """Whoever starts a listener, consumes, prunes or examines a database runs no function and no
     operator of a role that may create objects in public, however well their types fit."""
     with statements_sent(except_of=beside) as sent:
-        sweep = Sweep(beside, ["psycopg2", "asyncpg"])
+        sweep = Sweep(beside, kinds[-1:])
         migration = migration_of(sweep)
         for _, step in sweep.steps(migration):
             step()
@@ -238,7 +244,7 @@ def test_nothing_of_a_reader_is_looked_up_in_public(beside):
     assert {name for name in functions if "" in used[name]} <= NOT_QUALIFIED
 
     set_traps(beside, functions, names_of(beside, "operator", operators(sent)))
-    sweep = Sweep(beside, NAMES[:-1])
+    sweep = Sweep(beside, kinds)
     for name, step in sweep.steps(migration):
         try:
             step()
