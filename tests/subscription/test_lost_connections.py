@@ -20,6 +20,9 @@ import sa_pgnotify.subscription.link
 from sa_pgnotify import Consumer, Gap, Listener, ListenUnavailable, NotifySpec, notify_on_change
 from sa_pgnotify.subscription.probe import greet
 
+# a transaction in any database holds up what a reader of the log is certain of
+pytestmark = pytest.mark.undisturbed
+
 
 @pytest.fixture
 def server() -> Iterator[Server]:
