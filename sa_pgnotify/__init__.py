@@ -36,6 +36,9 @@ from .events.schema import event_schema
 from .listening.async_listener import AsyncListener
 from .listening.interface import Stats
 from .listening.listener import Listener
+from .live.async_live_query import AsyncLiveQuery
+from .live.live_query import LiveQuery
+from .live.steps import Enter, Leave, Step, Update
 from .log.snapshots import Position, Snapshot
 from .log.tables import ChangeLog
 from .marking.context import change_context
@@ -51,6 +54,7 @@ __all__ = [
     "AsyncChangeBatch",
     "AsyncConsumer",
     "AsyncListener",
+    "AsyncLiveQuery",
     "Change",
     "ChangeBatch",
     "ChangeLog",
@@ -63,13 +67,16 @@ __all__ = [
     "Deleted",
     "Drift",
     "DropNotifyTriggers",
+    "Enter",
     "Event",
     "Existing",
     "Gap",
     "Inserted",
     "Lag",
+    "Leave",
     "ListenUnavailable",
     "Listener",
+    "LiveQuery",
     "Notification",
     "NotifyConfigError",
     "NotifyOnChange",
@@ -80,11 +87,13 @@ __all__ = [
     "Snapshot",
     "StateChange",
     "Stats",
+    "Step",
     "TransactionPart",
     "TriggersMissing",
     "Truncated",
     "UndecodableValue",
     "UnreadableData",
+    "Update",
     "Updated",
     "ValuesNotCarried",
     "change_context",

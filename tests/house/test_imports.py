@@ -18,6 +18,7 @@ ARROWS = {
     "events": {"marking", "log", "drivers", "protocol"},
     "subscription": {"events", "triggers", "marking", "log", "drivers", "protocol"},
     "listening": {"subscription", "events", "marking", "log", "drivers", "protocol"},
+    "live": {"listening", "subscription", "events", "marking", "log", "drivers", "protocol"},
     "scanning": {"events", "marking", "log", "drivers", "protocol"},
     "consuming": {"scanning", "subscription", "events", "marking", "log", "drivers", "protocol"},
     "diagnosis": set(
@@ -32,6 +33,7 @@ ARROWS = {
             "listening",
             "scanning",
             "consuming",
+            "live",
         ]
     ),
     "testing": set(ALL),

@@ -1,0 +1,67 @@
+"""Many values as one array parameter, so that the text of a statement does not depend on how many
+there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Date,
+    DateTime,
+    Enum,
+    Float,
+    Integer,
+    Numeric,
+    SmallInteger,
+    String,
+    Time,
+    Uuid,
+    any_,
+    bindparam,
+    cast,
+    func,
+    select,
+    tuple_,
+)
+from sqlalchemy.types import TypeEngine
+
+__all__ = ["array_of", "array_type", "is_one_of"]
+
+_AS_THEY_ARE = (BigInteger, SmallInteger, Integer, Boolean, Date, DateTime, Time, Uuid, Enum)
+
+
+def array_type(of: TypeEngine[Any]) -> ARRAY[Any] | None:
+    """Return the type of an array of such values; None if they cannot be sent as one.
+
+    A length or a precision is left out: a cast to it would cut a text or round a number.
+    """
+    if isinstance(of, Enum):
+        return ARRAY(of) if of.native_enum else None
+    if isinstance(of, String) and type(of).__module__.startswith("sqlalchemy."):
+        return ARRAY(String())
+    if isinstance(of, Numeric) and type(of).__module__.startswith("sqlalchemy."):
+        return ARRAY(Float() if isinstance(of, Float) else Numeric())
+    return ARRAY(of) if isinstance(of, _AS_THEY_ARE) else None
+
+
+def array_of(values: Sequence[Any], of: ARRAY[Any]) -> ColumnElement[Any]:
+    """Return an array parameter."""
+    return cast(bindparam(None, list(values), type_=of, unique=True), of)
+
+
+def is_one_of(columns: Sequence[ColumnElement[Any]], tuples: Sequence[Any]) -> ColumnElement[bool]:
+    """Return the condition that columns have the values of one of ``tuples``."""
+    types = [array_type(column.type) for column in columns]
+    if any(of is None for of in types):
+        return tuple_(*columns).in_(tuples)
+    arrays = [array_of(each, of) for each, of in zip(zip(*tuples), types) if of is not None]
+    if len(columns) == 1:
+        return columns[0] == any_(arrays[0])
+    names = [f"k{i}" for i in range(len(columns))]
+    wanted = func.unnest(*arrays).table_valued(*names).render_derived(name="wanted")
+    return tuple_(*columns).in_(select(*(wanted.c[name] for name in names)))

@@ -1,0 +1,128 @@
+"""A feed for asyncio: as :mod:`sa_pgnotify.live.feed`, in a task of one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Engine, Table
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from ..events.stream import Route
+from ..listening.async_listener import AsyncListener
+from ..states import State, States
+from ..subscription.backoff import Backoff
+from .evaluator import READING, Evaluator
+from .feed import LONGEST_PAUSE, LONGEST_WAIT, LOST, marked
+from .query import Query
+
+__all__ = ["AsyncFeed", "async_feed_of"]
+
+
+class AsyncFeed:
+    """Runs in a task from its first query to its last."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._lock = asyncio.Lock()  # of the evaluator
+        self._states = States("live queries", engine.sync_engine)
+        self._listener: AsyncListener | None = None
+        self._tables: set[Table] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._evaluator = Evaluator(self._routes)
+
+    def _routes(self) -> Mapping[str, Route]:
+        receiver = None if self._listener is None else self._listener._receiver
+        return {} if receiver is None else receiver.stream.routes
+
+    async def add(self, query: Query) -> None:
+        """As :meth:`sa_pgnotify.live.feed.Feed.add`."""
+        async with self._lock:
+            await self._listen(marked(query.live.tables))
+            try:
+                async with self._engine.connect() as connection:
+                    await connection.execution_options(**READING)
+                    await connection.run_sync(self._evaluator.add, query)
+            except BaseException:
+                await self._end_if_empty()
+                raise
+            if self._task is None:
+                assert self._listener is not None
+                run = self._run(self._listener)
+                self._task = asyncio.create_task(run, name="sa_pgnotify live queries")
+
+    async def _listen(self, tables: list[Table]) -> None:
+        new = [table for table in tables if table not in self._tables]
+        if self._listener is None:
+            self._listener = await AsyncListener(self._engine, *new).start()
+        elif new:
+            await self._listener.subscribe(*new)
+        self._tables.update(new)
+
+    async def remove(self, query: Query) -> None:
+        """Follow a query no longer. The last one ends the feed."""
+        async with self._lock:
+            self._evaluator.remove(query)
+            await self._end_if_empty()
+
+    async def _end_if_empty(self) -> None:
+        if self._evaluator.is_empty and self._listener is not None:
+            listener, task = self._listener, self._task
+            self._listener, self._tables, self._task = None, set(), None
+            await listener.stop()
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+                await asyncio.wait([task])
+
+    # -- the task ----------------------------------------------------------------------------------
+
+    async def _run(self, listener: AsyncListener) -> None:
+        backoff = Backoff()
+        try:
+            while self._listener is listener:
+                event = await listener.get(min(self._evaluator.due_in, LONGEST_WAIT))
+                self._evaluator.note(event)
+                async for noted in listener.events(timeout=0):
+                    self._evaluator.note(noted)
+                async with self._lock:
+                    self._evaluator.remove_dropped()
+                    await self._end_if_empty()
+                    pause = await self._evaluate(backoff)
+                await asyncio.sleep(pause)
+        except Exception as error:
+            self._states.report(State.FAILED, f"they end: {error!r}", error=error)
+            async with self._lock:
+                self._evaluator.fail(error)
+                await self._end_if_empty()
+
+    async def _evaluate(self, backoff: Backoff) -> float:
+        """Evaluate what is due, and return for how many seconds to pause."""
+        if self._evaluator.due_in > 0:
+            return 0.0
+        began = time.monotonic()
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(**READING)
+                await connection.run_sync(self._evaluator.run)
+        except LOST as error:
+            delay, said = backoff.delay(), str(error).strip().partition("\n")[0]
+            self._states.report(State.RECONNECTING, said, seconds=delay)
+            return delay
+        backoff.settled()
+        return min(time.monotonic() - began, LONGEST_PAUSE)
+
+
+_feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Engine, AsyncFeed]] = (
+    WeakKeyDictionary()
+)
+
+
+def async_feed_of(engine: AsyncEngine) -> AsyncFeed:
+    """Return the feed of an engine in the running event loop."""
+    feeds = _feeds.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
+    feed = feeds.get(engine.sync_engine)
+    if feed is None:
+        feed = feeds[engine.sync_engine] = AsyncFeed(engine)
+    return feed

@@ -1,0 +1,198 @@
+"""The live queries of one engine, and their evaluation in one snapshot.
+
+An evaluation reads the change logs up to its own snapshot, in the transaction that evaluates the
+statements. So what has changed and what the statements see fit exactly. Changes of tables without a
+log are those whose events have come: a row is then as it was when it was read, and the rest of its
+transaction may come in the next step.
+
+It is written as if it blocked, as :mod:`sa_pgnotify.listening.receiver` is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import inf
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.orm import ORMExecuteState, Session
+
+from ..errors import NotifyConfigError
+from ..events.changes import Change
+from ..events.stream import Route
+from ..log.snapshots import Position, Snapshot
+from ..sql import execute_on
+from .changes import Changes, read_window
+from .query import Query
+from .refusals import check_functions
+from .shape import QueryFailed
+from .shape_group import ShapeGroup
+
+__all__ = ["READING", "Evaluator"]
+
+READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+"""The options of the connection that evaluates."""
+
+
+class Evaluator:
+    """
+    :param routes: returns what the channels of the feed's listener carry.
+    """
+
+    def __init__(self, routes: Callable[[], Mapping[str, Route]]) -> None:
+        self._routes = routes
+        self._groups: dict[Any, ShapeGroup] = {}
+        self._changes = Changes()
+        self._rung = False
+        self._last: Snapshot | None = None  # up to which everything was evaluated
+
+    # -- what has changed --------------------------------------------------------------------------
+
+    def note(self, noted: object) -> None:
+        """Note an event of the listener. A change that a log has only says that there is something
+        to read."""
+        if isinstance(noted, Change) and noted.position is not None:
+            self._rung |= self._last is None or noted not in self._last
+        else:
+            self._changes.add(noted)
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until :meth:`run` may find something; ``math.inf`` if not before :meth:`note`."""
+        if self._rung or self._changes:
+            return 0.0
+        due = min((group.refresh_at for group in self._groups.values()), default=inf)
+        return max(0.0, due - time.monotonic())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no query."""
+        return not self._groups
+
+    # -- queries -----------------------------------------------------------------------------------
+
+    def add(self, connection: Connection, query: Query) -> None:
+        """Evaluate a query for the first time, and follow it from then on.
+
+        The listener must listen to its tables already.
+
+        :param connection: with the options :data:`READING`.
+        :raises NotifyConfigError: if the statement cannot be followed.
+        """
+        with _snapshot(connection) as (session, seen):
+            group = self._groups.get(query.group_key)
+            if group is None:
+                execute = execute_on(connection)
+                check_functions(query.live, execute, query.subject, refreshes=query.refreshes)
+                group = ShapeGroup(query.live)
+            else:
+                query.live.classify_as(group.live)
+            group.add(query)
+            try:
+                at = self._position(query, seen)
+                gives_all = query.resumes_at is None or self._has_changed(connection, query)
+                group.start(session, query, at, gives_all=gives_all)
+            except QueryFailed as failed:
+                raise failed.error from None
+        self._groups[query.group_key] = group
+        self._last = self._last or seen
+
+    def remove(self, query: Query) -> None:
+        """Follow a query no longer."""
+        group = self._groups.get(query.group_key)
+        if group is not None and group.remove(query):
+            del self._groups[query.group_key]
+        if not self._groups:
+            self._last = None
+
+    def remove_dropped(self) -> None:
+        """Remove the queries whose program has dropped them without a word."""
+        for group in list(self._groups.values()):
+            for query in group:
+                if query.outlet.is_dropped:
+                    self.remove(query)
+
+    def fail(self, error: BaseException) -> None:
+        """End all queries with an error."""
+        for group in list(self._groups.values()):
+            for query in group:
+                query.outlet.fail(error)
+                self.remove(query)
+
+    # -- evaluating --------------------------------------------------------------------------------
+
+    def run(self, connection: Connection) -> None:
+        """Evaluate what may have changed, and give out the steps.
+
+        :param connection: with the options :data:`READING`.
+        """
+        changes, self._changes, self._rung = self._changes, Changes(), False
+        try:
+            while self._evaluate(connection, changes):
+                pass
+        except BaseException:
+            self._changes.update(changes)  # to be evaluated again
+            raise
+
+    def _evaluate(self, connection: Connection, changes: Changes) -> bool:
+        """Return whether a query has failed, so that it is left out, and the others are evaluated
+        again in another transaction."""
+        with _snapshot(connection) as (session, seen):
+            if not changes.everything:
+                self._read_logs(connection, str(self._last), changes)
+            for group in list(self._groups.values()):
+                try:
+                    group.run(session, changes, lambda query: self._position(query, seen))
+                except QueryFailed as failed:
+                    if failed.query is not None:
+                        failed.query.outlet.fail(failed.error)
+                        self.remove(failed.query)
+                    return True
+            self._last = seen
+        return False
+
+    def _read_logs(self, connection: Connection, last: str, into: Changes) -> None:
+        for route in self._routes().values():
+            if route.log is not None and route.sources:
+                read_window(execute_on(connection), route.log, route.sources, last, into)
+
+    def _has_changed(self, connection: Connection, query: Query) -> bool:
+        """Return whether anything has changed since the position that a query resumes at."""
+        assert query.resumes_at is not None
+        if self._position(query, Snapshot(1, 1, ())) is None:
+            return True
+        changes = Changes()
+        self._read_logs(connection, query.resumes_at.last, changes)
+        return bool(changes.within(query.live.tables))
+
+    def _position(self, query: Query, seen: Snapshot) -> Position | None:
+        logged = {
+            source.table
+            for route in self._routes().values()
+            if route.log is not None
+            for source in route.sources.values()
+        }
+        return Position(str(seen)) if query.live.tables <= logged else None
+
+
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[tuple[Session, Snapshot]]:
+    """Yield a session whose statements all see one snapshot, and the snapshot."""
+    with connection.begin(), Session(connection, autoflush=False) as session:
+        event.listen(session, "do_orm_execute", _refuse_relationships)
+        seen = Snapshot.parse(
+            connection.exec_driver_sql("SELECT pg_catalog.pg_current_snapshot()::text").scalar_one()
+        )
+        yield session, seen
+        session.expunge_all()
+
+
+def _refuse_relationships(state: ORMExecuteState) -> None:
+    if state.is_relationship_load:
+        raise NotifyConfigError(
+            "LiveQuery",
+            "the statement loads a relationship by itself, whose rows would not be compared",
+            "Add the other entity to select() and join it, and add .options(lazyload('*'))",
+        )

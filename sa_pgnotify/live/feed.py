@@ -1,0 +1,165 @@
+"""What evaluates the live queries of one engine: one listening connection, and a connection of the
+pool for the time of each evaluation."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Engine, Table
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+from ..events.stream import Route
+from ..listening.listener import Listener
+from ..marking.spec import marking_of
+from ..states import State, States
+from ..subscription.backoff import Backoff
+from .evaluator import READING, Evaluator
+from .query import Query
+
+__all__ = ["LONGEST_PAUSE", "LONGEST_WAIT", "LOST", "Feed", "feed_of", "marked"]
+
+LONGEST_PAUSE = 0.05
+"""The most seconds that a feed pauses after an evaluation. It pauses as long as the evaluation took,
+so that it takes half of a core at most, and a busy table's changes are evaluated together."""
+LONGEST_WAIT = 10.0
+"""The most seconds after which a feed looks for queries that the program has dropped."""
+LOST = (OperationalError, InterfaceError, NoConnectionFree)
+"""What a lost connection raises, or one that cannot be made or is not free. The evaluation is tried
+again then."""
+
+
+def marked(tables: Iterable[Table]) -> list[Table]:
+    """Return those tables that have events."""
+    return [table for table in tables if marking_of(table) is not None]
+
+
+class Feed:
+    """Runs in a thread from its first query to its last."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._pid = os.getpid()
+        self._lock = threading.Lock()  # of the evaluator
+        self._states = States("live queries", engine)
+        self._listener: Listener | None = None
+        self._tables: set[Table] = set()
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+        self._evaluator = Evaluator(self._routes)
+
+    def _routes(self) -> Mapping[str, Route]:
+        receiver = None if self._listener is None else self._listener._receiver
+        return {} if receiver is None else receiver.stream.routes
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs in this process, and not in the one that this was forked from."""
+        return self._pid == os.getpid()
+
+    def add(self, query: Query) -> None:
+        """Evaluate a query, and follow it.
+
+        :raises NotifyConfigError: if its statement cannot be followed.
+        :raises TriggersMissing: if a table has no enabled triggers.
+        :raises ListenUnavailable: as :meth:`Listener.start`.
+        """
+        with self._lock:
+            is_new = self._listener is None
+            self._listen(marked(query.live.tables))
+            try:
+                with self._engine.connect().execution_options(**READING) as connection:
+                    self._evaluator.add(connection, query)
+            except BaseException:
+                self._end_if_empty()
+                raise
+            if is_new:
+                assert self._listener is not None
+                self._ended = threading.Event()
+                arguments = (self._listener, self._ended)
+                name = "sa_pgnotify live queries"
+                self._thread = threading.Thread(
+                    target=self._run, args=arguments, name=name, daemon=True
+                )
+                self._thread.start()
+
+    def _listen(self, tables: list[Table]) -> None:
+        new = [table for table in tables if table not in self._tables]
+        if self._listener is None:
+            self._listener = Listener(self._engine, *new).start()
+        elif new:
+            self._listener.subscribe(*new)
+        self._tables.update(new)
+
+    def remove(self, query: Query) -> None:
+        """Follow a query no longer. The last one ends the feed."""
+        if not self.is_here:
+            return
+        with self._lock:
+            self._evaluator.remove(query)
+            self._end_if_empty()
+            thread, is_over = self._thread, self._ended.is_set()
+        if is_over and thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _end_if_empty(self) -> None:
+        if self._evaluator.is_empty and self._listener is not None:
+            self._ended.set()
+            self._listener.stop()
+            self._listener, self._tables = None, set()
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _run(self, listener: Listener, ended: threading.Event) -> None:
+        backoff, pause = Backoff(), 0.0
+        try:
+            while not ended.wait(pause):
+                event = listener.get(min(self._evaluator.due_in, LONGEST_WAIT))
+                with self._lock:
+                    if ended.is_set():
+                        return
+                    for noted in (event, *listener.events(timeout=0)):
+                        self._evaluator.note(noted)
+                    self._evaluator.remove_dropped()
+                    self._end_if_empty()
+                    pause = self._evaluate(backoff)
+        except Exception as error:
+            self._states.report(State.FAILED, f"they end: {error!r}", error=error)
+            with self._lock:
+                self._evaluator.fail(error)
+                self._end_if_empty()
+
+    def _evaluate(self, backoff: Backoff) -> float:
+        """Evaluate what is due, and return for how many seconds to pause."""
+        if self._evaluator.due_in > 0:
+            return 0.0
+        began = time.monotonic()
+        try:
+            with self._engine.connect().execution_options(**READING) as connection:
+                self._evaluator.run(connection)
+        except LOST as error:
+            return self._lost(error, backoff)
+        backoff.settled()
+        return min(time.monotonic() - began, LONGEST_PAUSE)
+
+    def _lost(self, error: Exception, backoff: Backoff) -> float:
+        delay, said = backoff.delay(), str(error).strip().partition("\n")[0]
+        self._states.report(State.RECONNECTING, said, seconds=delay)
+        return delay
+
+
+_feeds: WeakKeyDictionary[Engine, Feed] = WeakKeyDictionary()
+_making = threading.Lock()
+
+
+def feed_of(engine: Engine) -> Feed:
+    """Return the feed of an engine in this process."""
+    with _making:
+        feed = _feeds.get(engine)
+        if feed is None or not feed.is_here:
+            feed = _feeds[engine] = Feed(engine)
+        return feed

@@ -1,0 +1,53 @@
+"""Values in a form that is compared and hashed as PostgreSQL would: 1, 1.0 and true differ in JSON,
+1.0 and 1.00 in a numeric column, and lists can be keys."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Hashable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import InstanceState
+
+__all__ = ["digest", "frozen_row"]
+
+_PLAIN = frozenset({str, int, bytes, datetime, date, time, timedelta, UUID, type(None)})
+"""Types of which equal values are the same to PostgreSQL, too."""
+_BY_TEXT = frozenset({bool, float, Decimal})
+
+
+def frozen_row(row: Any) -> tuple[Hashable, ...]:
+    """Return the values of a result's row; of an entity, those of its loaded column attributes."""
+    return tuple([value if type(value) in _PLAIN else _frozen(value) for value in row])
+
+
+def _frozen(value: Any) -> Hashable:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value  # type: ignore[no-any-return]
+    if kind in _BY_TEXT:
+        return kind, repr(value)
+    if isinstance(value, list | tuple):
+        return kind, tuple([_frozen(item) for item in value])
+    if isinstance(value, dict):
+        return kind, tuple([(key, _frozen(item)) for key, item in value.items()])
+    state = inspect(value, raiseerr=False)
+    if isinstance(state, InstanceState):
+        loaded = state.dict
+        names = state.mapper.column_attrs.keys()
+        return kind, tuple([_frozen(loaded[name]) for name in names if name in loaded])
+    try:
+        hash(value)
+    except TypeError:
+        return kind, pickle.dumps(value)
+    return value  # type: ignore[no-any-return]
+
+
+def digest(frozen: tuple[Hashable, ...]) -> bytes:
+    """Return 16 bytes that stand for a frozen row."""
+    return blake2b(repr(frozen).encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,48 @@
+"""What blocking and asyncio live queries share: their options, and the checks of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Select
+
+from ..errors import NotifyConfigError
+from ..log.snapshots import Position
+from .outlet import Outlet
+from .query import Query
+from .refusals import check_tables
+from .statement import LiveStatement
+
+__all__ = ["new_query"]
+
+
+def new_query(
+    subject: str,
+    statement: Select[Any],
+    ready: Callable[[], object],
+    *,
+    old: bool,
+    rows: bool,
+    refresh: float | None,
+    position: Position | None,
+) -> Query:
+    """Return what a feed follows for one program.
+
+    :param subject: the name of the program's class.
+    :param ready: called when there is a step to take.
+    :raises NotifyConfigError: if the statement cannot be followed, or an option is wrong.
+    """
+    if refresh is not None and not refresh > 0:
+        raise NotifyConfigError(subject, f"refresh={refresh!r} is not a number of seconds above 0")
+    if position is not None and not isinstance(position, Position):
+        raise NotifyConfigError(
+            subject,
+            f"position={position!r} is not a Position",
+            "Give step.position; of a text that str() wrote, Position.parse(text)",
+        )
+    live = LiveStatement(statement, subject)
+    if refresh is None:
+        check_tables(live, subject)
+    outlet = Outlet(ready)
+    return Query(subject, live, outlet, old=old, rows=rows, refresh=refresh, resumes_at=position)

@@ -1,0 +1,70 @@
+"""One statement that is followed for one taker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from math import inf
+
+from ..log.snapshots import Position
+from .frozen import frozen_row
+from .held import HeldResult, Index
+from .outlet import Outlet
+from .statement import LiveStatement
+from .steps import RowEvent, Step
+
+__all__ = ["Query"]
+
+
+class Query:
+    """
+    :param old: whether events have the row as it was; ``rows`` whether steps have all rows.
+    :param refresh: seconds after which the statement is run without an event; None for never.
+    :param resumes_at: the position of the last step that the program has; None if it has none.
+    :ivar subject: what error messages name.
+    :ivar live: the statement; ``outlet`` where its steps go.
+    :ivar parameters: the values of its parameters.
+    :ivar group_key: the same for the statements that are evaluated together.
+    :ivar refresh_at: when it must be run without an event, by ``time.monotonic()``.
+    """
+
+    def __init__(
+        self,
+        subject: str,
+        live: LiveStatement,
+        outlet: Outlet,
+        *,
+        old: bool = True,
+        rows: bool = False,
+        refresh: float | None = None,
+        resumes_at: Position | None = None,
+    ) -> None:
+        self.subject = subject
+        self.live = live
+        self.outlet = outlet
+        self.rows = rows
+        self.resumes_at = resumes_at
+        self.parameters = frozen_row(p.effective_value for p in live.parameters)
+        self.group_key: Hashable = (live.shape, old, rows, refresh)
+        self.refresh_at = inf
+        self._refresh = refresh
+        self._old = old
+        self.held: HeldResult | None = None
+
+    @property
+    def refreshes(self) -> bool:
+        return self._refresh is not None
+
+    def begin(self, index: Index) -> None:
+        self.held = HeldResult(index, old=self._old or self.rows)
+
+    def was_evaluated(self) -> None:
+        """Note that the whole statement was run."""
+        if self._refresh is not None:
+            self.refresh_at = time.monotonic() + self._refresh
+
+    def put(self, events: list[RowEvent], at: Position | None, *, is_whole: bool) -> None:
+        """Give out a step."""
+        assert self.held is not None
+        rows = list(self.held.rows.values()) if self.rows else None
+        self.outlet.put(Step(events, at, is_whole, rows))

@@ -1,0 +1,149 @@
+"""Statements that a live query cannot follow: their results change without an event."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sqlalchemy import Table
+
+from ..errors import NotifyConfigError
+from ..marking.spec import OPERATIONS, marking_of
+from ..sql import Execute, literal
+from .statement import LiveStatement, root_of
+
+__all__ = ["check_functions", "check_tables"]
+
+REFRESH = "or give refresh=, the seconds after which the statement is run again without an event"
+TIME = {
+    "age", "clock_timestamp", "current_date", "current_time", "current_timestamp", "localtime",
+    "localtimestamp", "now", "pg_current_snapshot", "pg_current_wal_lsn", "statement_timestamp",
+    "timeofday", "transaction_timestamp",
+}  # fmt: skip
+"""Functions whose results change with time, although most are stable within a statement."""
+_CALL = re.compile(r"([A-Za-z_][\w$]*)\s*\(|\b(current_\w+|localtime\w*)\b", re.IGNORECASE)
+_SELECT = re.compile(r"\b(select|table|from)\b", re.IGNORECASE)
+
+
+class _Function(NamedTuple):
+    schema: str
+    name: str
+    kind: str
+    volatility: str
+    returns_set: bool
+
+
+def check_tables(statement: LiveStatement, subject: str) -> None:
+    """
+    :raises NotifyConfigError: if a table of the statement is not marked, or if its marking leaves
+        changes out that the statement would see.
+    """
+    for table in sorted(statement.tables, key=lambda table: table.fullname):
+        marking = marking_of(table)
+        if marking is None:
+            raise NotifyConfigError(
+                subject,
+                f"the statement reads {table.fullname}, which is not marked, so nothing says when it changes",
+                f"Mark it with NotifyOnChange or notify_on_change(), {REFRESH}",
+            )
+        read = {column.name for column in statement.compiled.columns if column.table is table}
+        # rows of a joined class come and go with events of its root table
+        at_root = {"insert", "delete"} if root_of(table) is not None else set()
+        left_out = [
+            f"operations={marking.operations}" if {*OPERATIONS} - {*marking.operations} - at_root else "",
+            "when=" if marking.condition else "",
+            f"update_of={marking.update_of}" if marking.update_of and read - {*marking.update_of} else "",
+            f"the unmapped columns {', '.join(sorted(read & {*marking.unmapped}))}" if read & {*marking.unmapped} else "",
+        ]  # fmt: skip
+        if found := ", ".join(filter(None, left_out)):
+            raise NotifyConfigError(
+                subject,
+                f"{table.fullname} has no events of some changes that the statement would see ({found})",
+                f"Publish all changes of what it reads, {REFRESH}",
+            )
+    for text in statement.compiled.texts:
+        if _SELECT.search(text):
+            raise NotifyConfigError(
+                subject,
+                f"the statement has SQL text that may read tables: {text!r}",
+                f"Write it with select(), {REFRESH}",
+            )
+
+
+def check_functions(
+    statement: LiveStatement, execute: Execute, subject: str, *, refreshes: bool
+) -> None:
+    """Find out what the functions of the statement are, and classify it.
+
+    :param refreshes: whether the statement is run again without an event, too.
+    :raises NotifyConfigError: if one of them gives another result without an event.
+    """
+    seen = statement.compiled
+    written = {
+        next(filter(None, call)).lower() for text in seen.texts for call in _CALL.findall(text)
+    }
+    names = {name.lower() for _, name in seen.functions} | written
+    found = _functions(execute, names)
+    if not refreshes:
+        for function in found:
+            if why := _why_not(function):
+                raise NotifyConfigError(
+                    subject, f"{function.name}() {why}", f"Leave it out, {REFRESH}"
+                )
+        for name in sorted(names & TIME):
+            raise NotifyConfigError(
+                subject, f"{name} gives another result as time passes", f"Leave it out, {REFRESH}"
+            )
+    own = {name.lower() for name in seen.own} | written
+    mine = [function for function in found if function.name in own]
+    statement.classify(
+        aggregates=any(function.kind == "a" for function in mine),
+        sets=any(function.returns_set for function in mine),
+    )
+
+
+def _why_not(function: _Function) -> str:
+    if function.volatility == "v":
+        return "is volatile: it gives another result each time"
+    if function.volatility == "s" and function.schema != "pg_catalog":
+        return "is not immutable, and may read tables that cannot be seen here"
+    return ""
+
+
+def _functions(execute: Execute, names: Iterable[str]) -> list[_Function]:
+    listed = ", ".join(map(literal, sorted(names)))
+    if not listed:
+        return []
+    rows = execute(
+        "SELECT n.nspname::text, p.proname::text, p.prokind::text, p.provolatile::text, p.proretset "
+        "FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace "
+        f"WHERE p.proname = ANY (ARRAY[{listed}]::pg_catalog.name[]) AND pg_catalog.pg_function_is_visible(p.oid)"
+    )
+    return [_Function(*row) for row in rows]
+
+
+def hidden_tables(execute: Execute, tables: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Return what the row-level security policies of tables read beside them, for the current role.
+
+    :param tables: their names, as SQL.
+    :returns: the table, and the schema and name of each table that its policies read.
+    """
+    listed = ", ".join(f"{literal(name)}::pg_catalog.regclass" for name in tables)
+    rows = execute(
+        "WITH RECURSIVE read (secured, oid) AS ("
+        f"SELECT t::text, t::pg_catalog.oid FROM pg_catalog.unnest(ARRAY[{listed}]) AS t UNION "
+        "SELECT r.secured, d.refobjid FROM read AS r JOIN pg_catalog.pg_policy AS p ON p.polrelid = r.oid "
+        "JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass "
+        "AND d.objid = p.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass "
+        "WHERE pg_catalog.row_security_active(r.oid)) "
+        "SELECT DISTINCT r.secured, n.nspname::text, c.relname::text FROM read AS r "
+        "JOIN pg_catalog.pg_class AS c ON c.oid = r.oid "
+        "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
+    )
+    return [(str(secured), str(schema), str(name)) for secured, schema, name in rows]
+
+
+def unmarked(table: Table) -> bool:
+    """Return whether no event says when a table changes."""
+    return marking_of(table) is None

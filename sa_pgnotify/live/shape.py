@@ -1,0 +1,245 @@
+"""Evaluating the queries that differ in their parameters alone: one statement for all of them.
+
+The values of the parameters are unnested, and the statement is joined to them by LATERAL, so that
+PostgreSQL plans it once and returns the rows of every query. (Hasura multiplexes its subscriptions
+in the same way.)
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    FromClause,
+    Select,
+    func,
+    inspect,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.engine import IteratorResult
+from sqlalchemy.engine.result import SimpleResultMetaData
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Mapper, Session, aliased
+from sqlalchemy.sql import visitors
+
+from .arrays import array_of, array_type, is_one_of
+from .frozen import frozen_row
+from .query import Query
+from .statement import KEY, LiveStatement
+
+__all__ = ["Found", "Parameters", "QueryFailed", "Shape"]
+
+Parameters = tuple[Hashable, ...]
+"""The values of a query's parameters, which distinguish it from the others of its shape."""
+Found = dict[Parameters, dict[Hashable, Any]]
+"""The rows of each query, by their keys."""
+GIVEN = "sa_pgnotify_given"
+"""The name under which the values of parameters are joined."""
+MOST_IDENTITIES = 5_000
+"""The most rows of a table that are looked up in one statement."""
+
+
+class QueryFailed(Exception):
+    """PostgreSQL refuses a statement.
+
+    :ivar query: whose it is; None if it was that of several queries, which are to be tried one by
+        one.
+    """
+
+    def __init__(self, query: Query | None, error: DBAPIError) -> None:
+        super().__init__(error)
+        self.query = query
+        self.error = error
+
+
+class Shape:
+    """
+    :param live: one of the statements.
+    :ivar live: as given.
+    :ivar whole_seconds: how long it took the last time to evaluate the statements whole;
+        ``identity_seconds`` to look up one changed row, as a moving average. 0 if it is not known.
+    """
+
+    def __init__(self, live: LiveStatement) -> None:
+        self.live = live
+        self.whole_seconds = self.identity_seconds = 0.0
+        self._names = [str(element["name"]) for element in live.statement.column_descriptions]
+        self._template = _template(live)
+
+    def evaluate(self, session: Session, queries: Mapping[Parameters, Query]) -> Found:
+        """Return the whole results of queries."""
+        began = time.perf_counter()
+        found = self._run(session, queries, LiveStatement.keyed)
+        self.whole_seconds = time.perf_counter() - began
+        return found
+
+    def look_up(
+        self,
+        session: Session,
+        queries: Mapping[Parameters, Query],
+        leaf: int,
+        identities: Iterable[Any],
+    ) -> Found:
+        """Return the rows of queries that have one of the rows ``identities`` of a table.
+
+        :param leaf: the place of the table among the leaves.
+        """
+        began = time.perf_counter()
+        found: Found = {}
+        every = list(identities)
+        for start in range(0, len(every), MOST_IDENTITIES):
+
+            def changed(live: LiveStatement, start: int = start) -> Select[Any]:
+                some = every[start : start + MOST_IDENTITIES]
+                return live.keyed(is_one_of(live.leaves[leaf].key, some))
+
+            for values, rows in self._run(session, queries, changed).items():
+                found.setdefault(values, {}).update(rows)
+        each = (time.perf_counter() - began) / max(len(every), 1)
+        self.identity_seconds = (self.identity_seconds or each) * 0.8 + each * 0.2
+        return found
+
+    def prefers_whole(self, identities: int) -> bool:
+        """Return whether to run the statement whole is likely to take less time than to look up so
+        many rows."""
+        return identities * self.identity_seconds > self.whole_seconds > 0
+
+    # -- SQL ---------------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        session: Session,
+        queries: Mapping[Parameters, Query],
+        statement_of: Callable[[LiveStatement], Select[Any]],
+    ) -> Found:
+        if len(queries) == 1 or self._template is None:
+            return {
+                values: self._alone(session, query, statement_of(query.live))
+                for values, query in queries.items()
+            }
+        try:
+            every = list(queries.values())
+            statement = _multiplexed(self._template, statement_of(self._template), every)
+            found = session.execute(statement).all()
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            self._template = None  # to find out whose it is
+            raise QueryFailed(None, error) from error
+        numbers = [row[0] for row in found]
+        rows: Found = {}
+        names = list(queries)
+        for number, (key, row) in zip(
+            numbers, self._keyed([tuple(row)[1:] for row in found], numbers)
+        ):
+            rows.setdefault(names[number - 1], {})[key] = row
+        return rows
+
+    def _alone(self, session: Session, query: Query, statement: Select[Any]) -> dict[Hashable, Any]:
+        try:
+            found = session.execute(query.live.loading(statement)).all()
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            raise QueryFailed(query, error) from error
+        return dict(self._keyed([tuple(row) for row in found], [0] * len(found)))
+
+    # -- rows --------------------------------------------------------------------------------------
+
+    def _keyed(
+        self, given: Sequence[tuple[Any, ...]], numbers: Sequence[int]
+    ) -> Iterator[tuple[Hashable, Any]]:
+        """Yield rows as the statement gives them, with their keys.
+
+        :param numbers: of which query each row is.
+        """
+        live, width = self.live, self.live.width
+        shown = iter([row[:width] for row in given])
+        made: IteratorResult[Any] = IteratorResult(SimpleResultMetaData(self._names), shown)
+        if live.key is not None:
+            for row, values in zip(made, given):
+                yield live.key_of(values[width:]), row
+            return
+        times: Counter[Hashable] = Counter()
+        for number, row in zip(numbers, made):
+            key = frozen_row(row)
+            times[number, key] += 1
+            again = times[number, key]  # a row may be there several times
+            yield key if again == 1 else (*key, again), row
+
+
+def _template(live: LiveStatement) -> LiveStatement | None:
+    """Return the statement with columns of :data:`GIVEN` in place of its parameters; None if the
+    statements of the shape cannot be evaluated together: a parameter cannot be one of many values,
+    or an element cannot be found in a subquery."""
+    parameters = live.parameters
+    if not parameters or any(
+        p.expanding or p.literal_execute or array_type(p.type) is None for p in parameters
+    ):
+        return None
+    # as text: a column would bring its table into the FROM clause of each subquery
+    columns = {
+        p.key: literal_column(f"{GIVEN}.p{place}", p.type) for place, p in enumerate(parameters)
+    }
+
+    def replaced(element: Any, **_: Any) -> Any:
+        return columns.get(element.key) if isinstance(element, BindParameter) else None
+
+    template = LiveStatement(visitors.replacement_traverse(live.statement, {}, replaced))
+    template.classify_as(live)
+    mappers = Counter(
+        mapper.base_mapper
+        for description in live.statement.column_descriptions
+        if (mapper := _mapper_of(description["expr"])) is not None
+    )
+    elements = _elements(template, template.keyed().lateral())
+    is_clear = max(mappers.values(), default=1) == 1
+    return template if is_clear and not any(element is None for element in elements) else None
+
+
+def _multiplexed(
+    template: LiveStatement, statement: Select[Any], queries: Sequence[Query]
+) -> Select[Any]:
+    """Return the rows of all queries in one, each after the number of its query."""
+    arrays = []
+    for place, parameter in enumerate(queries[0].live.parameters):
+        of = array_type(parameter.type)
+        assert of is not None
+        arrays.append(array_of([q.live.parameters[place].effective_value for q in queries], of))
+    names = [f"p{place}" for place in range(len(arrays))]
+    given = func.unnest(*arrays).table_valued(*names, with_ordinality="number")
+    given = given.render_derived(name=GIVEN)
+    rows = statement.lateral("live")
+    keys = [column for column in rows.c if str(column.key).startswith(KEY)]
+    columns = [given.c.number, *_elements(template, rows), *keys]
+    return select(*columns).select_from(given.join(rows, true()))
+
+
+def _elements(template: LiveStatement, rows: FromClause) -> list[Any]:
+    """Return the elements of a statement, as those of a subquery that holds its rows; None for one
+    that is not found there."""
+    return [
+        _element(description["expr"], rows)
+        for description in template.statement.column_descriptions
+    ]
+
+
+def _element(element: Any, rows: FromClause) -> Any:
+    mapper = _mapper_of(element)
+    if mapper is not None:
+        return aliased(mapper.class_, rows)
+    column = element.__clause_element__() if hasattr(element, "__clause_element__") else element
+    return rows.corresponding_column(column)
+
+
+def _mapper_of(element: Any) -> Mapper[Any] | None:
+    """Return the mapper of a whole entity among the elements; None for a column."""
+    found: Any = inspect(element, raiseerr=False)
+    is_entity = getattr(found, "is_mapper", False) or getattr(found, "is_aliased_class", False)
+    return found.mapper if is_entity else None

@@ -1,0 +1,127 @@
+"""The queries of one shape, which are evaluated together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from math import inf
+from typing import Any
+
+from sqlalchemy import Table
+from sqlalchemy.orm import Session
+
+from ..log.snapshots import Position
+from .changes import Changes
+from .held import HeldResult, Index
+from .query import Query
+from .shape import Found, Parameters, Shape
+from .statement import LiveStatement
+
+__all__ = ["ShapeGroup"]
+
+PositionOf = Callable[[Query], Position | None]
+
+
+class ShapeGroup:
+    """
+    :param live: the statement of one of the queries.
+    :ivar live: as given.
+    """
+
+    def __init__(self, live: LiveStatement) -> None:
+        self.live = live
+        self._shape = Shape(live)
+        self._index = Index(len(live.leaves))
+        self._queries: dict[Parameters, list[Query]] = {}
+        self._of: dict[HeldResult, Query] = {}
+
+    def __iter__(self) -> Iterator[Query]:
+        return iter([*self._of.values()])
+
+    @property
+    def refresh_at(self) -> float:
+        """When a query must be run without an event, by ``time.monotonic()``."""
+        return min((query.refresh_at for query in self._of.values()), default=inf)
+
+    def add(self, query: Query) -> None:
+        query.begin(self._index)
+        assert query.held is not None
+        self._queries.setdefault(query.parameters, []).append(query)
+        self._of[query.held] = query
+
+    def remove(self, query: Query) -> bool:
+        """Follow a query no longer, and return whether none is left."""
+        if query.held is not None and self._of.pop(query.held, None) is not None:
+            query.held.clear()
+            others = [other for other in self._queries.pop(query.parameters) if other is not query]
+            if others:
+                self._queries[query.parameters] = others
+        return not self._of
+
+    # -- evaluating --------------------------------------------------------------------------------
+
+    def start(
+        self, session: Session, query: Query, at: Position | None, *, gives_all: bool
+    ) -> None:
+        """Evaluate a query for the first time.
+
+        :param gives_all: whether to give out its whole result; otherwise the program has it.
+        """
+        assert query.held is not None
+        found = self._shape.evaluate(session, {query.parameters: query})
+        events = query.held.replace(found.get(query.parameters, {}))
+        query.was_evaluated()
+        if gives_all:
+            query.put(events, at, is_whole=True)
+
+    def run(self, session: Session, changes: Changes, position_of: PositionOf) -> None:
+        """Evaluate the queries, if something has changed that they read."""
+        changed = changes.within(self.live.tables)
+        if not changed and self.refresh_at > time.monotonic():
+            return
+        looked_up = self._looked_up(changed)
+        queries = {parameters: queries[0] for parameters, queries in self._queries.items()}
+        if looked_up is None:
+            found = self._shape.evaluate(session, queries)
+            for query in self:
+                assert query.held is not None
+                events = query.held.replace(found.get(query.parameters, {}))
+                query.was_evaluated()
+                self._put(query, events, position_of)
+            return
+        before: dict[HeldResult, set[Hashable]] = {}
+        after: Found = {}
+        for leaf, identities in looked_up.items():
+            for held, keys in self._index.holding(leaf, identities).items():
+                before.setdefault(held, set()).update(keys)
+            for parameters, rows in self._shape.look_up(session, queries, leaf, identities).items():
+                after.setdefault(parameters, {}).update(rows)
+        for parameters in after:
+            for query in self._queries[parameters]:
+                assert query.held is not None
+                before.setdefault(query.held, set())
+        for held, keys in before.items():
+            query = self._of[held]
+            self._put(query, held.differ(keys, after.get(query.parameters, {})), position_of)
+
+    def _looked_up(
+        self, changed: Mapping[Table, set[Hashable] | None]
+    ) -> Mapping[int, set[Any]] | None:
+        """Return the changed rows of each leaf; None if the statement must be run whole."""
+        live, wanted = self.live, {}
+        places = {live.leaves.index(leaf): leaf for leaf in live.looked_up}
+        for place, leaf in places.items():
+            if rows := changed.get(leaf.table):
+                wanted[place] = rows
+        needs_order = live.is_ordered and any(query.rows for query in self)
+        is_enough = all(
+            rows is not None and any(leaf.table is table for leaf in places.values())
+            for table, rows in changed.items()
+        )
+        if not changed or needs_order or not is_enough or self.refresh_at <= time.monotonic():
+            return None
+        return None if self._shape.prefers_whole(sum(map(len, wanted.values()))) else wanted
+
+    def _put(self, query: Query, events: list[Any], position_of: PositionOf) -> None:
+        if events:
+            query.put(events, position_of(query), is_whole=False)

@@ -1,0 +1,195 @@
+"""A statement as a live query needs it: which tables it reads, what identifies a row of its result,
+and whose changes can be looked up without running the whole statement again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Alias, BindParameter, ColumnElement, FromClause, Join, Select, Table, select
+
+from ..errors import NotifyConfigError
+from ..marking.mapped_classes import general_mapper
+from ..marking.spec import marking_of
+from .compiled import compiled
+
+__all__ = ["KEY", "Leaf", "LiveStatement", "root_of"]
+
+KEY = "sa_pgnotify_key_"
+"""Begins the names of the columns of the key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """A table in the FROM clause of the statement itself, of which each row of the result has one
+    row, or none if an outer join found none.
+
+    :ivar source: the table, or its alias.
+    :ivar key: the columns of the identity, in the mapper's order.
+    :ivar is_inner: whether each row of the result has one: then the changes of the table's rows are
+        looked up by their identities.
+    """
+
+    table: Table
+    source: FromClause
+    key: tuple[ColumnElement[Any], ...]
+    is_inner: bool
+
+
+class LiveStatement:
+    """
+    :ivar tables: all tables that the statement reads.
+    :ivar leaves: the tables of its FROM clause, if they identify a row of the result; else empty.
+    :ivar key: the columns that identify a row, one tuple for each leaf; of a GROUP BY, what it groups
+        by; None if nothing but its values does.
+    :ivar is_ordered: whether it has an ORDER BY.
+    :ivar is_cut: whether it has a LIMIT or an OFFSET.
+    :ivar shape: what it has in common with the statements that differ in their parameters alone;
+        ``parameters`` those parameters.
+    :ivar width: how many elements a row has.
+    """
+
+    def __init__(self, statement: Any, subject: str = "LiveQuery") -> None:
+        """
+        :raises NotifyConfigError: if it is not a SELECT that can be followed.
+        """
+        if not isinstance(statement, Select):
+            raise NotifyConfigError(
+                subject,
+                f"it follows a select(...), not {type(statement).__name__}",
+                "Give a select(); of a union, select() from its subquery()",
+            )
+        self.statement = statement
+        self.compiled = compiled(statement)
+        core: Any = self.compiled.core
+        if core._for_update_arg is not None:
+            raise NotifyConfigError(
+                subject, "the statement locks rows", "Leave with_for_update() out"
+            )
+        if self.compiled.loads_eagerly:
+            raise NotifyConfigError(
+                subject,
+                "the statement loads a relationship by joinedload(), whose rows would not be compared",
+                "Add the other entity to select() and join it, and add .options(lazyload('*'))",
+            )
+        cache_key: Any = statement._generate_cache_key()
+        self.shape: Hashable = id(self) if cache_key is None else cache_key.key
+        self.parameters: list[BindParameter[Any]] = (
+            [] if cache_key is None else list(cache_key.bindparams)
+        )
+        self.width = len(statement.column_descriptions)
+        self.tables = frozenset(
+            table
+            for each in self.compiled.tables
+            for table in (each, root_of(each))
+            if table is not None
+        )
+        self.is_ordered = bool(core._order_by_clauses)
+        self.is_cut = any(
+            clause is not None
+            for clause in (core._limit_clause, core._offset_clause, core._fetch_clause)
+        )
+        self._is_distinct = bool(core._distinct)
+        self._groups: tuple[ColumnElement[Any], ...] = tuple(core._group_by_clauses)
+        self._has_having = bool(core._having_criteria)
+        self.leaves: tuple[Leaf, ...] = ()
+        self.key: tuple[tuple[ColumnElement[Any], ...], ...] | None = None
+        self._froms = core.get_final_froms()
+        self._functions = (False, False)
+
+    def classify(self, *, aggregates: bool, sets: bool) -> None:
+        """Find out what identifies a row.
+
+        :param aggregates: whether the statement itself calls an aggregate function; ``sets``
+            whether it calls one that returns several rows.
+        """
+        self._functions = aggregates, sets
+        if sets or self._is_distinct:
+            return
+        if self._groups or aggregates or self._has_having:
+            nested = any(not isinstance(group, ColumnElement) for group in self._groups)
+            self.key = None if nested or _is_grouping_set(self._groups) else (self._groups,)
+            return
+        leaves = [leaf for source in self._froms for leaf in _leaves(source, inner=True)]
+        if all(leaf is not None for leaf in leaves):
+            self.leaves = tuple(leaf for leaf in leaves if leaf is not None)
+            self.key = tuple(leaf.key for leaf in self.leaves)
+
+    def classify_as(self, other: LiveStatement) -> None:
+        """Do the same as with another statement of the shape."""
+        aggregates, sets = other._functions
+        self.classify(aggregates=aggregates, sets=sets)
+
+    @property
+    def looked_up(self) -> tuple[Leaf, ...]:
+        """The leaves whose changed rows are looked up by their identities: not those of a table that
+        the statement reads in another place as well."""
+        if self.is_cut or self.compiled.has_windows:
+            return ()
+        inner = [leaf for leaf in self.leaves if leaf.is_inner]
+        here = Counter(leaf.table for leaf in inner)
+        anywhere = Counter(self.compiled.tables)
+        return tuple(leaf for leaf in inner if here[leaf.table] == anywhere[leaf.table])
+
+    def keyed(self, *where: ColumnElement[bool]) -> Select[Any]:
+        """Return the statement without the ORM, with the columns of the key after its own.
+
+        :param where: conditions on the columns of leaves, to look rows up: then without order.
+        """
+        core: Any = self.compiled.core
+        columns = [column for part in self.key or () for column in part]
+        keyed = core.add_columns(*(column.label(f"{KEY}{i}") for i, column in enumerate(columns)))
+        return keyed.where(*where).order_by(None) if where else keyed  # type: ignore[no-any-return]
+
+    def loading(self, keyed: Select[Any]) -> Any:
+        """Return what gives the rows of :meth:`keyed` with entities as objects."""
+        descriptions: Any = self.statement.column_descriptions
+        if all(description.get("entity") is None for description in descriptions):
+            return keyed  # it has columns of tables only
+        elements = [description["expr"] for description in descriptions]
+        keys = [column for column in keyed.selected_columns if str(column.key).startswith(KEY)]
+        given: Any = select(*elements, *keys).from_statement(keyed)
+        return given.options(*self.statement._with_options)
+
+    def key_of(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the key of a row of which ``values`` are those of the columns of the key."""
+        assert self.key is not None
+        if len(self.key) == 1:
+            return values
+        parts, at = [], 0
+        for part in self.key:
+            parts.append(values[at : at + len(part)])
+            at += len(part)
+        return tuple(parts)
+
+
+def root_of(table: Table) -> Table | None:
+    """Return the root table of the joined classes that ``table`` is a part of: it has the events of
+    rows that come and go. None for other tables."""
+    mapper = general_mapper(table)
+    root = None if mapper is None or mapper.inherits is None else mapper.base_mapper.local_table
+    return root if isinstance(root, Table) and root is not table else None
+
+
+def _leaves(source: Any, *, inner: bool) -> Iterator[Leaf | None]:
+    """Yield the tables that ``source`` joins; None for what is not a table with an identity."""
+    if isinstance(source, Join):
+        yield from _leaves(source.left, inner=inner and not source.full)
+        yield from _leaves(source.right, inner=inner and not source.full and not source.isouter)
+        return
+    table = source.element if isinstance(source, Alias) else source
+    if not isinstance(table, Table):
+        yield None
+        return
+    plain = table.metadata.tables.get(table.key, table)
+    marking = marking_of(plain)
+    names = [column.name for column in plain.primary_key] if marking is None else list(marking.key)
+    columns = {column.name: column for column in source.c}
+    yield Leaf(plain, source, tuple(columns[name] for name in names), inner) if names else None
+
+
+def _is_grouping_set(groups: tuple[Any, ...]) -> bool:
+    names = {"rollup", "cube", "grouping_sets"}
+    return any(getattr(group, "name", None) in names for group in groups)

@@ -1,0 +1,210 @@
+"""Random statements over tables that are written to at random, and copies of their results that are
+kept by steps alone."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Engine,
+    Integer,
+    MetaData,
+    Numeric,
+    Select,
+    Table,
+    Text,
+    and_,
+    exists,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from sa_pgnotify import Enter, Leave, NotifySpec, Step, Update, notify_on_change
+from sa_pgnotify.live.frozen import frozen_row
+
+KEYS = 30
+"""Rows have keys below it, so that they meet."""
+
+
+class Schema:
+    """Three tables that refer to each other, one with a composite key.
+
+    :param durable: for each table, whether it is.
+    """
+
+    def __init__(self, durable: tuple[bool, bool, bool]) -> None:
+        self.metadata = metadata = MetaData()
+        self.customers = Table(
+            "customers",
+            metadata,
+            Column("id", Integer, primary_key=True, autoincrement=False),
+            Column("region", Text),
+            Column("score", Numeric(8, 2)),
+        )
+        self.orders = Table(
+            "orders",
+            metadata,
+            Column("id", Integer, primary_key=True, autoincrement=False),
+            Column("customer", Integer),
+            Column("status", Text),
+            Column("doc", JSONB),
+        )
+        self.items = Table(
+            "items",
+            metadata,
+            Column("kind", Text, primary_key=True),
+            Column("number", Integer, primary_key=True, autoincrement=False),
+            Column("order_id", Integer),
+            Column("price", Integer),
+        )
+        self.tables = (self.customers, self.orders, self.items)
+        for table, is_durable in zip(self.tables, durable):
+            notify_on_change(table, NotifySpec(durable=is_durable))
+
+    def statement(self, chance: random.Random) -> Select[Any]:
+        """Return a statement of one of many forms, with filters at random."""
+        c, o, i = self.customers, self.orders, self.items
+        forms = [
+            lambda: select(o).where(self._filter(chance, o)),
+            lambda: select(c.c.region, c.c.score).where(self._filter(chance, c)),
+            lambda: (
+                select(o.c.id, c.c.region, o.c.doc)
+                .join_from(o, c, o.c.customer == c.c.id)
+                .where(self._filter(chance, o), self._filter(chance, c))
+            ),
+            lambda: (
+                select(i, o.c.status, c.c.region)
+                .join_from(i, o, i.c.order_id == o.c.id)
+                .join(c, o.c.customer == c.c.id)
+                .where(self._filter(chance, c))
+            ),
+            lambda: (
+                select(o.c.id, c.c.id, c.c.region)
+                .join_from(o, c, o.c.customer == c.c.id, isouter=True)
+                .where(self._filter(chance, o))
+            ),
+            lambda: (
+                select(o.c.status, func.count(), func.sum(o.c.customer))
+                .where(self._filter(chance, o))
+                .group_by(o.c.status)
+            ),
+            lambda: select(func.count()).select_from(i).where(self._filter(chance, i)),
+            lambda: (
+                select(o).where(self._filter(chance, o)).order_by(o.c.customer, o.c.id).limit(5)
+            ),
+            lambda: select(c.c.region).distinct(),
+            lambda: select(o.c.status).where(
+                exists().where(c.c.id == o.c.customer, self._filter(chance, c))
+            ),
+            lambda: self._self_join(chance),
+            lambda: select(o.c.id, func.row_number().over(order_by=o.c.id)).where(
+                self._filter(chance, o)
+            ),
+        ]
+        return chance.choice(forms)()
+
+    def _self_join(self, chance: random.Random) -> Select[Any]:
+        one, other = self.orders.alias(), self.orders.alias()
+        return (
+            select(one.c.id, other.c.id)
+            .join_from(one, other, and_(one.c.customer == other.c.customer, one.c.id < other.c.id))
+            .where(one.c.status == chance.choice("ab"))
+        )
+
+    def _filter(self, chance: random.Random, table: Table) -> Any:
+        if table is self.customers:
+            return or_(table.c.region == chance.choice("xyz"), table.c.score > chance.randint(1, 9))
+        if table is self.orders:
+            return table.c.status == chance.choice("abc")
+        return table.c.price > chance.randint(1, 9)
+
+    def change(self, chance: random.Random) -> str:
+        """Return a statement that writes."""
+        table = chance.choice(self.tables).name
+        key, other = chance.randrange(KEYS), chance.randrange(KEYS)
+        ref, digit = chance.randrange(KEYS), chance.randint(1, 9)
+        if table == "customers":
+            row, change = (
+                f"({key}, '{chance.choice('xyz')}', {digit}.50)",
+                f"region = '{chance.choice('xyz')}'",
+            )
+        elif table == "orders":
+            doc = chance.choice(
+                ["NULL", "'{\"n\": 1}'", "'{\"n\": true}'", "'{\"n\": 1.0}'", "'null'"]
+            )
+            row = f"({key}, {ref}, '{chance.choice('abc')}', {doc})"
+            change = chance.choice(
+                [f"status = '{chance.choice('abc')}'", f"customer = {ref}", f"doc = {doc}"]
+            )
+        else:
+            row = f"('{chance.choice('pq')}', {key}, {ref}, {digit})"
+            change = chance.choice([f"order_id = {ref}", f"price = {digit}"])
+        name = "number" if table == "items" else "id"
+        draw = chance.random()
+        if draw < 0.35:
+            return f"INSERT INTO {table} VALUES {row} ON CONFLICT DO NOTHING"
+        if draw < 0.7:
+            return f"UPDATE {table} SET {change} WHERE {name} BETWEEN {key} AND {key + chance.choice((0, 0, 3))}"
+        if draw < 0.8:
+            free = f"NOT EXISTS (SELECT FROM {table} WHERE {name} = {other})"
+            return f"UPDATE {table} SET {name} = {other} WHERE {name} = {key} AND {free}"
+        if draw < 0.99:
+            return f"DELETE FROM {table} WHERE {name} BETWEEN {key} AND {key + chance.choice((0, 0, 2))}"
+        return f"TRUNCATE {table}"
+
+    def write(self, engine: Engine, chance: random.Random) -> None:
+        """Some transactions, of which some are rolled back, wholly or to a savepoint."""
+        with engine.connect() as connection:
+            for _ in range(chance.randint(1, 3)):
+                for _ in range(chance.randint(1, 4)):
+                    point = connection.begin_nested()
+                    connection.exec_driver_sql(self.change(chance))
+                    point.rollback() if chance.random() < 0.15 else point.commit()
+                connection.rollback() if chance.random() < 0.15 else connection.commit()
+
+
+class Copy:
+    """The result of a live query as its steps say it is.
+
+    :ivar rows: by their keys, frozen.
+    :ivar wrong: what did not fit.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[Any, Any] = {}
+        self.steps = 0
+        self.wrong: list[str] = []
+
+    def take(self, step: Step) -> None:
+        self.steps += 1
+        if step.is_whole:
+            self.rows = {}
+        for event in step:
+            held = self.rows.get(event.key)
+            match event:
+                case Enter(key, row):
+                    self._expect(held is None, event)
+                    self.rows[key] = frozen_row(row)
+                case Update(key, row, old):
+                    self._expect(held is not None and held == frozen_row(old), event)
+                    self._expect(held != frozen_row(row), event)
+                    self.rows[key] = frozen_row(row)
+                case Leave(key, old):
+                    self._expect(held is not None and held == frozen_row(old), event)
+                    self.rows.pop(key, None)
+
+    def _expect(self, is_right: bool, event: Any) -> None:
+        if not is_right:
+            self.wrong.append(repr(event))
+
+    def differs(self, engine: Engine, statement: Select[Any]) -> str:
+        """Return how the copy differs from the result now; empty if it does not."""
+        with engine.connect() as connection:
+            there = Counter(frozen_row(row) for row in connection.execute(statement))
+        here = Counter(self.rows.values())
+        return "" if here == there else f"more here {here - there}, more there {there - here}"
