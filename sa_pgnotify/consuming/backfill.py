@@ -1,4 +1,4 @@
-"""Asking a consumer to give out rows as they are, among the changes."""
+"""Storing the request that a consumer gives out existing rows among the changes."""
 
 from __future__ import annotations
 

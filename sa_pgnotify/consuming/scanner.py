@@ -1,4 +1,4 @@
-"""Reading the rows that tables hold already, for a consumer that begins with them.
+"""Reading the rows that tables hold, for a snapshot or a backfill of a consumer.
 
 A page of rows is read in the same snapshot as the changes before it, in a transaction on a
 connection of its own. So the changes that this snapshot has seen come first, then the rows as it

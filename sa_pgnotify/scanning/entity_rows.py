@@ -48,7 +48,8 @@ __all__ = ["EntityRows", "RowShape", "root_mapper", "root_table"]
 
 PAGE_ROWS = 10_000
 PAGE_BYTES = 8 << 20
-"""The most that is read at once. A page costs some queries, which took 5 ms, as 1,000 rows do."""
+"""The most rows, and about the most bytes, that are read at once. The queries around a page took 5 ms, as
+long as reading 1,000 rows."""
 
 
 def root_mapper(mapper: Mapper[Any]) -> Mapper[Any]:
