@@ -13,6 +13,7 @@ from ..errors import PgNotifyError
 from ..log.origin import origin_of, resolve
 from ..log.retention import LogState
 from ..log.retention import prune as prune_log
+from ..log.scans import Scan
 from ..log.snapshots import Position, together
 from ..log.tables import LogNames
 from ..marking.sources import expand
@@ -51,7 +52,7 @@ def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str |
         at = resolve(execute, names, place)
         if not at.tables:
             at = replace(at, tables=together(stored.known))
-        at = replace(at, scans=at.scans or stored.position.scans)
+        at = replace(at, scans=_scans_after_seek(at, stored))
         # A table that was not read together with the change begins where the window of the change
         # did, so that none of its changes is missed.
         keep = {
@@ -61,6 +62,18 @@ def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str |
         }
         table.arrange(execute, stored, at, keep=keep)
         table.move(execute, at, origin=stored.origin)
+
+
+def _scans_after_seek(at: Position, stored: StoredPosition) -> tuple[Scan, ...]:
+    """Return the scans of ``at``, and those that the consumer has begun since, which go on."""
+    places = (stored.position, *stored.apart.values())
+    known = {_what(scan) for scan in at.scans}
+    since = [scan for place in places for scan in place.scans if _what(scan) not in known]
+    return (*at.scans, *since)
+
+
+def _what(scan: Scan) -> tuple[str, bool, str]:
+    return scan.relation, scan.starts, scan.where
 
 
 def forget(bind: Engine | Connection, metadata: MetaData, name: str, *entities: Any) -> int:

@@ -1,4 +1,4 @@
-"""Asking a consumer to give out rows as they are, among the changes."""
+"""Storing the request that a consumer gives out existing rows among the changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..marking.sources import expand
 from ..marking.spec import marking_of
 from ..protocol.settings import fix_output
 from ..scanning.entity_rows import EntityRows, root_mapper, root_table
-from ..scanning.where import where_from_json, where_to_json
+from ..scanning.where import where_to_json
 from ..sql import execute_on
 from .log_access import connected, log_names_of, relation_names
 from .positions import ConsumerKey, ConsumerTable, StoredPosition
@@ -45,7 +45,7 @@ def backfill(
             "" if condition is None else where_to_json(connection, condition, rows.tables, subject)
         )
         try:
-            estimate = rows.estimate(connection, where_from_json(text, rows.tables))
+            estimate = rows.estimate(connection, rows.condition(connection, text))
         except DBAPIError as error:
             raise NotifyConfigError(
                 subject, f"PostgreSQL cannot read these rows: {str(error.orig).strip()}"
@@ -62,7 +62,9 @@ def _rows(
     roots = [t for t, interest in wanted.items() if root_table(t, interest.mapper) is t]
     if len(roots) != 1:
         raise NotifyConfigError(
-            "backfill", f"{entity!r} is not one entity", "Give a mapped class or a Table"
+            "backfill",
+            f"{entity!r} is not one entity, it has the rows of {', '.join(t.fullname for t in roots)}",
+            "Give one mapped class, or with concrete inheritance the Table of one",
         )
     (table,) = roots
     marking = marking_of(table)

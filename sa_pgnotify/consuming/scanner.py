@@ -1,4 +1,4 @@
-"""Reading the rows that tables hold already, for a consumer that begins with them.
+"""Reading the rows that tables hold, for a snapshot or a backfill of a consumer.
 
 A page of rows is read in the same snapshot as the changes before it, in a transaction on a
 connection of its own. So the changes that this snapshot has seen come first, then the rows as it
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from ..events.decoding import TableDecoder
 from ..events.kinds import Gap
@@ -22,12 +23,19 @@ from ..scanning.entity_rows import EntityRows, root_table
 from ..scanning.page_reader import Seen, events_of, read_page
 from ..scanning.row_page import RowPage
 from ..scanning.started import only_started
-from ..scanning.where import where_from_json
-from ..sql import execute_on
+from ..sql import execute_on, sqlstate_of
 from .chunks import Chunk, part_of
 from .positions import ConsumerKey
 
 __all__ = ["Scanner"]
+
+LOCK_NOT_AVAILABLE = "55P03"
+UNUSABLE_CONDITION = ("22", "42883")
+"""How the SQLSTATE begins if PostgreSQL cannot evaluate a condition: a data exception, or an operator
+that the type of a column does not have."""
+_LIMIT_LOCK_WAIT = "SELECT pg_catalog.set_config('lock_timeout', '1s', true)"
+"""Lets a transaction wait for a locked table only briefly, because ``stop()`` waits for it, and because
+its snapshot keeps the server from removing old rows."""
 
 
 class Scanner:
@@ -117,21 +125,28 @@ class Scanner:
         return found
 
     def read(self, seen: Seen, scan: Scan, start: Position, number: int, size: int) -> Chunk | None:
-        """Return the next page of a scan; None if a table was emptied since the snapshot was taken,
-        so that the page must be read in another one.
+        """Return the next page of a scan; None if it must be read in another snapshot, because a table
+        was emptied since this one was taken, or because another session has locked a table.
 
         :param seen: the transaction with the snapshot up to which ``start`` has read.
         :param number: of the page, see :attr:`RowPage.number`.
         """
         entity = self._entity(seen.connection, scan.relation)
+        execute_on(seen.connection)(_LIMIT_LOCK_WAIT)
         try:
-            where = where_from_json(scan.where, entity.tables)
+            where = entity.condition(seen.connection, scan.where)
         except ValueError as error:
-            gap = self._unreadable(f"a backfill is given up: {error}")
-            page = RowPage(number, entity, scan, start, (), True, seen.at, seen.pid)
-            return Chunk(page, [gap], 0, 1)
-        size = max(size, entity.page_size(seen.connection))
-        page = read_page(seen, entity, scan, where, start, number, size)
+            return self._given_up(seen, entity, scan, start, number, str(error))
+        try:
+            size = max(size, entity.page_size(seen.connection))
+            page = read_page(seen, entity, scan, where, start, number, size)
+        except DBAPIError as error:
+            state = sqlstate_of(error.orig) or ""
+            if state == LOCK_NOT_AVAILABLE:
+                return None
+            if not scan.where or not state.startswith(UNUSABLE_CONDITION):
+                raise
+            return self._given_up(seen, entity, scan, start, number, str(error.orig).strip())
         if not entity.is_whole(seen.connection):
             return None
         events = events_of(page, self._unreadable)
@@ -141,6 +156,14 @@ class Scanner:
                 for row, event in enumerate(events)
             ]
         return Chunk(page, events or [None], 0, page.size)
+
+    def _given_up(
+        self, seen: Seen, entity: EntityRows, scan: Scan, start: Position, number: int, why: str
+    ) -> Chunk:
+        """Return the end of a backfill whose condition cannot be used: a ``Gap``."""
+        gap = self._unreadable(f"a backfill is given up: {why}")
+        page = RowPage(number, entity, scan, start, (), True, seen.at, seen.pid)
+        return Chunk(page, [gap], 0, 1)
 
     def _unreadable(self, why: str) -> Gap:
         return self._stream.undecodable(why, self._stream.complete_until)

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, literal_column, tuple_
 
 from ..sql import Execute, literal
+from .operators import operator_schemas, qualified
 
 __all__ = ["KeyOrder"]
 
@@ -39,15 +40,28 @@ class KeyOrder:
             "JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.typnamespace "
             "LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation "
             "LEFT JOIN pg_catalog.pg_namespace AS cn ON cn.oid = c.collnamespace "
-            f"WHERE a.attrelid = {literal(relation)}::pg_catalog.regclass AND a.attname IN ({listed})"
+            f"WHERE a.attrelid = {literal(relation)}::pg_catalog.regclass::oid AND a.attname IN ({listed})"
         )
         types = {name: (type_, collation) for name, type_, collation in rows}
         self._types = [types[name] for name in names]
+        schemas = operator_schemas(execute, relation)
+        self._schemas = {schemas[name] for name in names}
 
     @property
     def is_plain(self) -> bool:
         """Whether ``str()`` makes PostgreSQL's texts of all values, as the driver gives them."""
         return all(type_ in _PLAIN for type_, _ in self._types)
+
+    def _operator(self, name: str) -> str:
+        """Return a comparison of whole identities, as SQL.
+
+        If it takes operators of several schemas, none can be named. Then PostgreSQL refuses each
+        operator that is in no operator class of a B-tree, and calls none of another role.
+        """
+        if len(self._schemas) > 1:
+            return name
+        (schema,) = self._schemas
+        return qualified(name, schema)
 
     def _values(self, texts: Sequence[str]) -> list[str]:
         """Return the SQL of each value; ``texts`` is SQL of the texts."""
@@ -63,9 +77,10 @@ class KeyOrder:
         values: list[ColumnElement[Any]] = [
             literal_column(value) for value in self._values(list(map(literal, place)))
         ]
+        greater = self._operator(">")
         if len(values) == 1:
-            return columns[0] > values[0]
-        return tuple_(*columns) > tuple_(*values)
+            return columns[0].bool_op(greater)(values[0])
+        return tuple_(*columns).bool_op(greater)(tuple_(*values))
 
     def reached(self, execute: Execute, place: Key, keys: Iterable[Key]) -> list[bool]:
         """Return for each of ``keys`` whether it lies at ``place`` or before it."""
@@ -81,7 +96,7 @@ class KeyOrder:
             ", ".join(self._values(texts)) for texts in (names, list(map(literal, place)))
         )
         rows = execute(
-            f"SELECT (ROW({left}) <= ROW({right}))::int FROM ROWS FROM ({arrays}) "
+            f"SELECT (ROW({left}) {self._operator('<=')} ROW({right}))::int FROM ROWS FROM ({arrays}) "
             f"WITH ORDINALITY AS k ({', '.join(names)}, n) ORDER BY n"
         )
         return [bool(reached) for (reached,) in rows]

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
-from consumers import consumer_of
+from consumers import consumer_of, until
 from durables import model_of
 from hierarchies import order_and_rush
-from sqlalchemy import String, and_, func, literal, literal_column, not_, or_, select, text
-from sqlalchemy.orm import aliased
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    text,
+)
+from sqlalchemy.orm import aliased, declarative_base
 from statements import rows, run
 
-from sa_pgnotify import Consumer, Deleted, Existing, Gap, NotifyConfigError, PgNotifyError, Updated
+from sa_pgnotify import (
+    Consumer,
+    Deleted,
+    Existing,
+    Gap,
+    NotifyConfigError,
+    NotifyOnChange,
+    NotifySpec,
+    PgNotifyError,
+    Updated,
+    notify_on_change,
+)
 
 
 @pytest.fixture
@@ -69,6 +96,11 @@ def test_each_condition_gives_what_a_select_gives(engine, Item):
         Item.n.is_not(None),
         Item.n.is_distinct_from(10),
         Item.n == Item.id,
+        Item.n.is_not_distinct_from(10),
+        Item.n.is_distinct_from(Item.n),
+        Item.id.in_([]),
+        Item.id.not_in([]),
+        Item.id.not_in([1, None]),
     ]
     with Consumer(engine, "c", Item) as consumer, engine.connect() as connection:
         for where in conditions:
@@ -146,7 +178,19 @@ def test_it_is_refused_within_a_block(engine, Item):
             break
 
 
-@pytest.mark.parametrize("where", ["true); DROP TABLE items; --", '["x"]', '["eq"]', "[1, 2]"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "true); DROP TABLE items; --",
+        '["x"]',
+        '["eq"]',
+        "[1, 2]",
+        '["eq", ["value", "1"], ["value", "1"]]',
+        '["eq", ["column", "items", "id"], ["values", "1"]]',
+        "[" * 9999 + "]" * 9999,
+    ],
+    ids=["sql", "name", "operands", "numbers", "no column", "values", "depth"],
+)
 def test_what_somebody_else_has_stored_is_no_sql(engine, Item, where):
     """A role that may write to the table of consumers gives no SQL to a consumer of another role:
     the backfill is given up, with a Gap, and the changes go on."""
@@ -166,6 +210,87 @@ def test_what_somebody_else_has_stored_is_no_sql(engine, Item, where):
         (change,) = take(consumer)
     assert isinstance(change, Updated)
     assert rows(engine, "SELECT count(*) FROM items") == [(20,)]
+
+
+def test_a_condition_that_fails_when_it_is_evaluated(engine):
+    """Only some rows show that the pattern is invalid. The backfill is given up, with a Gap, since
+    otherwise the consumer would fail at each start."""
+    metadata = MetaData()
+    words = Table("words", metadata, Column("id", Integer, primary_key=True), Column("word", Text))
+    notify_on_change(words, NotifySpec(durable=True))
+    metadata.create_all(engine)
+    run(engine, "INSERT INTO words VALUES (1, 'eu')")
+    with Consumer(engine, "c", words) as consumer:
+        consumer.backfill(words, words.c.word.like("e\\"))
+        (gap,) = take(consumer)
+        assert "given up: LIKE pattern must not end with escape character" in gap.detail
+        run(engine, "DELETE FROM words")
+        (change,) = take(consumer)
+    assert isinstance(change, Deleted)
+
+
+def test_a_locked_table_does_not_hold_up_the_end(engine, Item):
+    """stop() ends the iteration although another session has locked the table, for example in a
+    migration; the next consumer gives out the rows."""
+    with Consumer(engine, "c", Item) as consumer:
+        consumer.backfill(Item, Item.id == 1)
+        with engine.connect() as migration:
+            migration.exec_driver_sql("LOCK TABLE items")
+            reading = threading.Thread(target=take, args=(consumer,))
+            reading.start()
+            until(
+                lambda: rows(
+                    engine,
+                    "SELECT FROM pg_locks WHERE NOT granted AND relation = 'items'::regclass",
+                )
+            )
+            consumer.stop()
+            reading.join(10)
+            assert not reading.is_alive()
+    with Consumer(engine, "c", Item) as consumer:
+        (row,) = take(consumer)
+    assert row.identity == (1,)
+
+
+def test_a_seek_keeps_what_was_begun_since(engine):
+    """To seek to a position from before a backfill was asked for, or an entity was added, forgets
+    neither."""
+    Item = model_of(engine, more=["others"])
+    other = next(m.class_ for m in Item.registry.mappers if m.class_ is not Item)
+    run(engine, "INSERT INTO items VALUES (3, 0)", "INSERT INTO others VALUES (7, 0)")
+    with Consumer(engine, "c", Item, start="snapshot") as consumer:
+        position = take(consumer)[-1].position
+    with Consumer(engine, "c", Item, other, start="snapshot") as consumer:
+        consumer.backfill(Item, Item.id == 3)
+        consumer.seek(position)
+        assert [c.identity for c in take(consumer)] == [(3,), (7,)]
+
+
+def test_with_concrete_inheritance_one_table_is_given(engine):
+    """Each class has a table of its own, so the class is not one entity; the error names the
+    tables."""
+    base = declarative_base()
+
+    class Thing(NotifyOnChange, base):
+        __tablename__ = "things"
+        __notify__ = NotifySpec(durable=True)
+        id = Column(Integer, primary_key=True)
+
+    class Special(Thing):
+        __tablename__ = "specials"
+        __mapper_args__ = {"concrete": True}
+        id = Column(Integer, primary_key=True)
+
+    base.metadata.create_all(engine)
+    run(engine, "INSERT INTO things VALUES (1)", "INSERT INTO specials VALUES (2)")
+    with Consumer(engine, "c", Thing) as consumer:
+        with pytest.raises(
+            NotifyConfigError, match="the rows of things, specials.*the Table of one"
+        ):
+            consumer.backfill(Thing)
+        consumer.backfill(Thing.__table__)
+        (row,) = take(consumer)
+    assert (row.entity, row.identity) == (Thing, (1,))
 
 
 def test_backfills_follow_one_another(engine, Item):

@@ -260,6 +260,42 @@ def test_an_entity_that_the_role_may_not_read_is_refused(engine, stranger):
     assert rows(engine, "SELECT * FROM sa_pgnotify_consumers") == []
 
 
+@pytest.mark.parametrize(
+    "readable, missing, table",
+    [(["orders"], "id", "rushes"), (["orders (id, status)", "rushes"], "kind", "orders")],
+    ids=["the key of a table below", "what decides the class"],
+)
+def test_a_table_below_that_the_role_may_not_read_is_refused(
+    engine, stranger, readable, missing, table
+):
+    """With joined inheritance, the error names the table and the column of the missing right, instead
+    of PostgreSQL's error for a query that the program did not write."""
+    Order, _ = order_and_rush(engine, durable=True)
+    run(engine, *(right.format(role=stranger) for right in CONSUMER_RIGHTS))
+    for what in readable:
+        name, _, columns = what.partition(" ")
+        run(engine, f"GRANT SELECT {columns} ON {name} TO {stranger}")
+    consumer = Consumer(as_role(engine, stranger), "c", Order, start="snapshot")
+    with pytest.raises(
+        NotifyConfigError, match=f"right on {missing}\\. GRANT SELECT ON {table} TO"
+    ):
+        consumer.start()
+
+
+def test_the_right_to_grant_is_named_with_the_schema(engine, stranger):
+    """The GRANT of the error can be run as it is, for a table of another schema too."""
+    metadata = MetaData(schema="app")
+    table = Table("t", metadata, Column("id", BigInteger, primary_key=True))
+    notify_on_change(table, NotifySpec(durable=True))
+    run(engine, "CREATE SCHEMA app")
+    metadata.create_all(engine)
+    run(engine, f"GRANT USAGE ON SCHEMA app TO {stranger}")
+    for right in CONSUMER_RIGHTS:
+        run(engine, right.format(role=stranger).replace(" ON ", " ON app."))
+    with pytest.raises(NotifyConfigError, match=r"GRANT SELECT ON app\.t TO"):
+        Consumer(as_role(engine, stranger), "c", table, start="snapshot").start()
+
+
 def test_a_name_that_was_begun_without_a_snapshot_is_refused(engine):
     """A snapshot under a name that has read changes already would not be a beginning: the error
     names the ways out, and the way out works."""

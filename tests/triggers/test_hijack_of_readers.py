@@ -34,6 +34,7 @@ from sa_pgnotify import (
     prune,
 )
 from sa_pgnotify.diagnosis.doctor import diagnose
+from sa_pgnotify.scanning import entity_rows
 from sa_pgnotify.testing import CapturedChanges
 
 NOT_QUALIFIED = {"now", "substr"}
@@ -62,9 +63,16 @@ def tables(engine: sa.Engine) -> tuple[sa.MetaData, sa.Table, sa.Table]:
     )
     parted = sa.Table("parted", metadata, number(), postgresql_partition_by="RANGE (id)")
     items = sa.Table("items", metadata, number())
+    codes = sa.Table(  # pg_catalog has no operator for two values of the type varchar
+        "codes",
+        metadata,
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("area", sa.String, server_default="eu"),
+    )
     notify_on_change(things, NotifySpec(values="all"))
     notify_on_change(parted, NotifySpec())
-    notify_on_change(items, NotifySpec(durable=True, values="all"))
+    for table in (items, codes):
+        notify_on_change(table, NotifySpec(durable=True, values="all"))
     metadata.create_all(engine, checkfirst=False)
     run(
         engine,
@@ -97,6 +105,7 @@ class Sweep:
             yield f"Listener of an ephemeral table, {name}", lambda k=kind: self.listen(k)
             yield f"Listener of a durable table, {name}", lambda k=kind: self.follow(k)
             yield f"Consumer, {name}", lambda k=kind: self.consume(k)
+            yield f"Rows for a consumer, {name}", lambda k=kind: self.scan(k)
             yield "the end", kind.close
         yield "CapturedChanges", self.capture
         yield "change_context", self.context
@@ -182,6 +191,33 @@ class Sweep:
             assert consumer.lag().events > 0
             consume(consumer, 1)
 
+    def scan(self, kind: Kind) -> None:
+        """Begin with rows, in pages, get changes of some of them, and get rows once more."""
+        codes, name = self.metadata.tables["codes"], f"rows for {kind.name}"
+        run(
+            self.beside,
+            "TRUNCATE public.codes",
+            "INSERT INTO public.codes VALUES ('a'), ('b'), ('c')",
+        )
+        with consumer_of(
+            kind, self.engine, name, codes, start="snapshot", batch_size=1
+        ) as consumer:
+            consume(consumer, 1)
+            run(self.beside, "UPDATE public.codes SET area = 'us' WHERE id IN ('a', 'c')")
+            consume(consumer, 3)
+            consumer.backfill(
+                codes,
+                sa.or_(
+                    codes.c.area == "eu",
+                    codes.c.area.in_(["eu"]),
+                    codes.c.area.between("eu", "ev"),
+                    codes.c.area.like("e%"),
+                    codes.c.area.is_not_distinct_from("eu"),
+                ),
+            )
+            consume(consumer, 1)
+        forget(self.engine, self.metadata, name)
+
     def capture(self) -> None:
         with self.engine.connect() as connection:
             connection.begin()
@@ -214,6 +250,12 @@ def migration_of(sweep: Sweep) -> Revision:
     )
     apply(sweep.engine, revision.upgrade)
     return revision
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch):
+    """A page of rows has as many as a batch."""
+    monkeypatch.setattr(entity_rows, "PAGE_ROWS", 1)
 
 
 @pytest.fixture
