@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from time import monotonic
 from typing import Any
 
@@ -78,10 +79,7 @@ class OpenBatch:
 
     def events(self) -> Iterator[Change | Gap]:
         """Return the changes that are given out, in order."""
-        for chunk in self.chunks:
-            for event in chunk.events:
-                if event is not None:
-                    yield event
+        return filter(None, chain.from_iterable(chunk.events for chunk in self.chunks))
 
     def timeout(self, error: BaseException) -> str | None:
         """Return what to do if PostgreSQL has ended the session because the block took too long;
