@@ -157,6 +157,10 @@ class Follower:
         """Note that another session has locked the position."""
         self._lock.note_locked(execute, self.table)
 
+    def has(self, size: int) -> bool:
+        """Return whether a batch of ``size`` changes was read already."""
+        return self._ahead.ready >= size
+
     def fill(self, connection: ListenConnection, size: int) -> None:
         """Read and decode the changes of a batch, at most ``size`` and as many as there are."""
         self._ahead.fill(connection, size, lambda: self._arrangement.is_ready(connection))

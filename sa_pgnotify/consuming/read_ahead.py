@@ -87,6 +87,11 @@ class ReadAhead:
         return not self._rows and not self.chunks
 
     @property
+    def ready(self) -> int:
+        """How many changes were decoded, and not given out yet."""
+        return sum(len(chunk.events) for chunk in self.chunks)
+
+    @property
     def due_in(self) -> float:
         """Seconds until :meth:`fill` may find something."""
         return 0.0 if self._rows or self.scan is not None else self.tail.due_in
@@ -139,7 +144,7 @@ class ReadAhead:
 
         :param may_read: returns whether the next page may be read.
         """
-        ready = sum(len(chunk.events) for chunk in self.chunks)
+        ready = self.ready
         until = time.monotonic() + FILL_SECONDS
         while ready < size and not self._link.stopping and time.monotonic() < until:
             if not self._rows and not (may_read() and self._read_page(connection)):

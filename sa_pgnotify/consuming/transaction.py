@@ -161,7 +161,8 @@ class Transactions:
             run = execute_on(work.sync.connection())
             table = self._follower.table
             self._policy.park(run, table, work)
-            table.move(run, work.after, origin=self._follower.origin, lost=work.lost)
+            after = work.after
+            table.move(run, after, origin=self._follower.origin, lost=work.lost)
             if work.frees:
                 table.free(run, work.frees)
             work.sync.commit()
@@ -169,7 +170,7 @@ class Transactions:
             self._roll_back(work)
             raise
         self._work = None
-        self._follower.moved_to(work.after)
+        self._follower.moved_to(after)
         work.sync.close()
         self._policy.passed(work)
 

@@ -92,12 +92,12 @@ class Upkeep:
         self._due = 0.0
 
     def run(self, connection: ListenConnection) -> None:
-        """Receive the notifications of writers, and run the check if it is due."""
-        self._drain_notifications(connection)
+        """Run the check if it is due."""
         if self.due_in <= 0:
             self._check(connection)
 
-    def _drain_notifications(self, connection: ListenConnection) -> None:
+    def receive(self, connection: ListenConnection) -> None:
+        """Take the notifications of writers that have arrived, without waiting."""
         for _, payload, _ in connection.receive():
             if payload == MOVED:
                 self._due = min(self._due, self._checked_at + VERIFY_SECONDS)

@@ -141,10 +141,13 @@ class Worker:
     def _try(self, connection: ListenConnection) -> OpenBatch | None:
         """Return a batch if there is one; otherwise wait for changes, and return None."""
         follower = self._follower
-        with self.link.deadline(connection):
-            self._upkeep.run(connection)
-            if follower.works or follower.take_over(connection):
-                follower.fill(connection, self._batch_size)
+        self._upkeep.receive(connection)
+        # A deadline may be a thread, which costs as much as a small batch.
+        if self._upkeep.due_in <= 0 or not (follower.works and follower.has(self._batch_size)):
+            with self.link.deadline(connection):
+                self._upkeep.run(connection)
+                if follower.works or follower.take_over(connection):
+                    follower.fill(connection, self._batch_size)
         if follower.works:
             follower.scan(connection, self._batch_size)
         if follower.works and follower.chunks:

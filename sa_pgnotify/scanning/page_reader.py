@@ -148,7 +148,9 @@ def _tuples(result: CursorResult[Any], columns: Sequence[Any]) -> list[Row]:
     if not any(readers):
         return found
     values = zip(*found, strict=True)
-    return list(zip(*(each if read is None else map(read, each) for read, each in zip(readers, values))))
+    return list(
+        zip(*(each if read is None else map(read, each) for read, each in zip(readers, values)))
+    )
 
 
 def _is_of_server(error: Exception) -> bool:
