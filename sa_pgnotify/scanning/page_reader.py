@@ -140,7 +140,7 @@ def _tuples(result: CursorResult[Any], columns: Sequence[Any]) -> list[Row]:
     and again, whereas it inspects a tuple of values once.
     """
     cursor: Any = result.cursor
-    found = list(map(tuple, cursor.fetchall()))
+    found: list[Row] = list(map(tuple, cursor.fetchall()))
     readers = [
         column.type.dialect_impl(result.dialect).result_processor(result.dialect, described[1])
         for column, described in zip(columns, cursor.description, strict=True)
