@@ -53,7 +53,7 @@ class Evaluator:
     def note(self, noted: object) -> None:
         """Note an event of the listener. A change that a log has only says that there is something
         to read."""
-        if isinstance(noted, Change) and noted.position is not None:
+        if isinstance(noted, Change) and noted.key is not None:
             self._rung |= self._last is None or noted not in self._last
         else:
             self._changes.add(noted)

@@ -41,6 +41,8 @@ Found = dict[Parameters, dict[Hashable, Any]]
 """The rows of each query, by their keys."""
 GIVEN = "sa_pgnotify_given"
 """The name under which the values of parameters are joined."""
+ENOUGH = 50
+"""So many rows must be looked up for the time of one to be measured."""
 MOST_IDENTITIES = 5_000
 """The most rows of a table that are looked up in one statement."""
 
@@ -62,13 +64,12 @@ class Shape:
     """
     :param live: one of the statements.
     :ivar live: as given.
-    :ivar whole_seconds: how long it took the last time to evaluate the statements whole;
-        ``identity_seconds`` to look up one changed row, as a moving average. 0 if it is not known.
     """
 
     def __init__(self, live: LiveStatement) -> None:
         self.live = live
-        self.whole_seconds = self.identity_seconds = 0.0
+        # seconds for the whole result of one query, and for the look-up of one row; 0 if not known
+        self._whole_each = self._identity_each = 0.0
         self._names = [str(element["name"]) for element in live.statement.column_descriptions]
         self._template = _template(live)
 
@@ -76,7 +77,7 @@ class Shape:
         """Return the whole results of queries."""
         began = time.perf_counter()
         found = self._run(session, queries, LiveStatement.keyed)
-        self.whole_seconds = time.perf_counter() - began
+        self._whole_each = (time.perf_counter() - began) / max(len(queries), 1)
         return found
 
     def look_up(
@@ -101,14 +102,18 @@ class Shape:
 
             for values, rows in self._run(session, queries, changed).items():
                 found.setdefault(values, {}).update(rows)
-        each = (time.perf_counter() - began) / max(len(every), 1)
-        self.identity_seconds = (self.identity_seconds or each) * 0.8 + each * 0.2
+        if len(every) >= ENOUGH:
+            each = (time.perf_counter() - began) / len(every)
+            self._identity_each = (self._identity_each or each) * 0.8 + each * 0.2
         return found
 
-    def prefers_whole(self, identities: int) -> bool:
-        """Return whether to run the statement whole is likely to take less time than to look up so
+    def prefers_whole(self, identities: int, queries: int) -> bool:
+        """Return whether to evaluate queries whole is likely to take less time than to look up so
         many rows."""
-        return identities * self.identity_seconds > self.whole_seconds > 0
+        if identities * self._identity_each <= self._whole_each * queries:
+            return False
+        self._identity_each *= 0.9  # so that it is tried, and measured, again
+        return True
 
     # -- SQL ---------------------------------------------------------------------------------------
 

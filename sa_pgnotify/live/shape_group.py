@@ -120,7 +120,8 @@ class ShapeGroup:
         )
         if not changed or needs_order or not is_enough or self.refresh_at <= time.monotonic():
             return None
-        return None if self._shape.prefers_whole(sum(map(len, wanted.values()))) else wanted
+        count = sum(map(len, wanted.values()))
+        return None if self._shape.prefers_whole(count, len(self._queries)) else wanted
 
     def _put(self, query: Query, events: list[Any], position_of: PositionOf) -> None:
         if events:
