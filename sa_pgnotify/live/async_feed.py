@@ -40,10 +40,11 @@ class AsyncFeed:
     async def add(self, query: Query) -> None:
         """As :meth:`sa_pgnotify.live.feed.Feed.add`."""
         async with self._lock:
-            await self._listen(marked(query.live.tables))
             try:
                 async with self._engine.connect() as connection:
                     await connection.execution_options(**READING)
+                    await connection.run_sync(self._evaluator.examine, query)
+                    await self._listen(marked(query.tables))
                     await connection.run_sync(self._evaluator.add, query)
             except BaseException:
                 await self._end_if_empty()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
 from typing import Any
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import ORMExecuteState, Session
@@ -23,11 +24,11 @@ from ..errors import NotifyConfigError
 from ..events.changes import Change
 from ..events.stream import Route
 from ..log.snapshots import Position, Snapshot
-from ..sql import execute_on
+from ..sql import execute_on, schema_translation
 from .changes import Changes, read_window
 from .query import Query
-from .refusals import check_functions
-from .shape import QueryFailed
+from .refusals import check_functions, tables_of_policies
+from .shape import QueryFailed, Shape
 from .shape_group import ShapeGroup
 
 __all__ = ["READING", "Evaluator"]
@@ -44,6 +45,7 @@ class Evaluator:
     def __init__(self, routes: Callable[[], Mapping[str, Route]]) -> None:
         self._routes = routes
         self._groups: dict[Any, ShapeGroup] = {}
+        self._shapes: WeakValueDictionary[Any, Shape] = WeakValueDictionary()
         self._changes = Changes()
         self._rung = False
         self._last: Snapshot | None = None  # up to which everything was evaluated
@@ -73,31 +75,50 @@ class Evaluator:
 
     # -- queries -----------------------------------------------------------------------------------
 
+    def examine(self, connection: Connection, query: Query) -> None:
+        """Find out what a query reads, before the listener listens to its tables.
+
+        :raises NotifyConfigError: if the statement cannot be followed.
+        """
+        group = self._groups.get(query.group_key)
+        if group is not None:
+            query.live.classify_as(group.live)
+            query.tables = group.tables
+            return
+        with connection.begin():
+            _become(connection, query)
+            execute = execute_on(connection)
+            check_functions(query.live, execute, query.subject, refreshes=query.refreshes)
+            query.tables |= tables_of_policies(query, execute, schema_translation(connection))
+
     def add(self, connection: Connection, query: Query) -> None:
         """Evaluate a query for the first time, and follow it from then on.
 
         The listener must listen to its tables already.
 
         :param connection: with the options :data:`READING`.
-        :raises NotifyConfigError: if the statement cannot be followed.
+        :raises DBAPIError: if PostgreSQL refuses the statement.
         """
         with _snapshot(connection) as (session, seen):
-            group = self._groups.get(query.group_key)
-            if group is None:
-                execute = execute_on(connection)
-                check_functions(query.live, execute, query.subject, refreshes=query.refreshes)
-                group = ShapeGroup(query.live)
-            else:
-                query.live.classify_as(group.live)
+            group = self._groups.get(query.group_key) or self._new_group(query)
             group.add(query)
             try:
                 at = self._position(query, seen)
                 gives_all = query.resumes_at is None or self._has_changed(connection, query)
+                _become(connection, query)
                 group.start(session, query, at, gives_all=gives_all)
             except QueryFailed as failed:
+                group.remove(query)
                 raise failed.error from None
         self._groups[query.group_key] = group
         self._last = self._last or seen
+
+    def _new_group(self, query: Query) -> ShapeGroup:
+        # groups that differ in who sees the rows share the statements
+        shape = self._shapes.get(query.live.shape)
+        if shape is None:
+            shape = self._shapes[query.live.shape] = Shape(query.live)
+        return ShapeGroup(shape, query.tables)
 
     def remove(self, query: Query) -> None:
         """Follow a query no longer."""
@@ -143,6 +164,9 @@ class Evaluator:
             if not changes.everything:
                 self._read_logs(connection, str(self._last), changes)
             for group in list(self._groups.values()):
+                if not group.is_concerned(changes):
+                    continue
+                _become(connection, group.first)
                 try:
                     group.run(session, changes, lambda query: self._position(query, seen))
                 except QueryFailed as failed:
@@ -165,7 +189,7 @@ class Evaluator:
             return True
         changes = Changes()
         self._read_logs(connection, query.resumes_at.last, changes)
-        return bool(changes.within(query.live.tables))
+        return bool(changes.within(query.tables))
 
     def _position(self, query: Query, seen: Snapshot) -> Position | None:
         logged = {
@@ -174,7 +198,7 @@ class Evaluator:
             if route.log is not None
             for source in route.sources.values()
         }
-        return Position(str(seen)) if query.live.tables <= logged else None
+        return Position(str(seen)) if query.tables <= logged else None
 
 
 @contextmanager
@@ -187,6 +211,13 @@ def _snapshot(connection: Connection) -> Iterator[tuple[Session, Snapshot]]:
         )
         yield session, seen
         session.expunge_all()
+
+
+def _become(connection: Connection, query: Query) -> None:
+    """Become the user who sees a query's rows, if there is one."""
+    if query.seen_by is not None:
+        security, user = query.seen_by
+        security.apply(connection, user)
 
 
 def _refuse_relationships(state: ORMExecuteState) -> None:

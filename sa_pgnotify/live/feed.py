@@ -70,9 +70,10 @@ class Feed:
         """
         with self._lock:
             is_new = self._listener is None
-            self._listen(marked(query.live.tables))
             try:
                 with self._engine.connect().execution_options(**READING) as connection:
+                    self._evaluator.examine(connection, query)
+                    self._listen(marked(query.tables))
                     self._evaluator.add(connection, query)
             except BaseException:
                 self._end_if_empty()

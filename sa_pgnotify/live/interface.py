@@ -12,6 +12,7 @@ from ..log.snapshots import Position
 from .outlet import Outlet
 from .query import Query
 from .refusals import check_tables
+from .row_security import RowSecurity
 from .statement import LiveStatement
 
 __all__ = ["new_query"]
@@ -19,17 +20,19 @@ __all__ = ["new_query"]
 
 def new_query(
     subject: str,
-    statement: Select[Any],
+    statement: Select[Any] | LiveStatement,
     ready: Callable[[], object],
     *,
     old: bool,
     rows: bool,
     refresh: float | None,
-    position: Position | None,
+    position: Position | None = None,
+    seen_by: tuple[RowSecurity, str] | None = None,
 ) -> Query:
     """Return what a feed follows for one program.
 
     :param subject: the name of the program's class.
+    :param statement: may have been analysed before.
     :param ready: called when there is a step to take.
     :raises NotifyConfigError: if the statement cannot be followed, or an option is wrong.
     """
@@ -41,8 +44,16 @@ def new_query(
             f"position={position!r} is not a Position",
             "Give step.position; of a text that str() wrote, Position.parse(text)",
         )
-    live = LiveStatement(statement, subject)
+    live = statement if isinstance(statement, LiveStatement) else LiveStatement(statement, subject)
     if refresh is None:
         check_tables(live, subject)
-    outlet = Outlet(ready)
-    return Query(subject, live, outlet, old=old, rows=rows, refresh=refresh, resumes_at=position)
+    return Query(
+        subject,
+        live,
+        Outlet(ready),
+        old=old,
+        rows=rows,
+        refresh=refresh,
+        resumes_at=position,
+        seen_by=seen_by,
+    )

@@ -6,10 +6,12 @@ import time
 from collections.abc import Hashable
 from math import inf
 
+from sqlalchemy import Table
+
 from ..log.snapshots import Position
-from .frozen import frozen_row
 from .held import HeldResult, Index
 from .outlet import Outlet
+from .row_security import RowSecurity
 from .statement import LiveStatement
 from .steps import RowEvent, Step
 
@@ -21,9 +23,12 @@ class Query:
     :param old: whether events have the row as it was; ``rows`` whether steps have all rows.
     :param refresh: seconds after which the statement is run without an event; None for never.
     :param resumes_at: the position of the last step that the program has; None if it has none.
+    :param seen_by: row-level security and the user that it is evaluated as; None for the role of
+        the engine.
     :ivar subject: what error messages name.
     :ivar live: the statement; ``outlet`` where its steps go.
     :ivar parameters: the values of its parameters.
+    :ivar tables: those that it reads, with those that row-level security reads for it.
     :ivar group_key: the same for the statements that are evaluated together.
     :ivar refresh_at: when it must be run without an event, by ``time.monotonic()``.
     """
@@ -38,14 +43,17 @@ class Query:
         rows: bool = False,
         refresh: float | None = None,
         resumes_at: Position | None = None,
+        seen_by: tuple[RowSecurity, str] | None = None,
     ) -> None:
         self.subject = subject
         self.live = live
         self.outlet = outlet
         self.rows = rows
         self.resumes_at = resumes_at
-        self.parameters = frozen_row(p.effective_value for p in live.parameters)
-        self.group_key: Hashable = (live.shape, old, rows, refresh)
+        self.parameters = live.values
+        self.seen_by = seen_by
+        self.tables: frozenset[Table] = live.tables
+        self.group_key: Hashable = (live.shape, old, rows, refresh, seen_by)
         self.refresh_at = inf
         self._refresh = refresh
         self._old = old
@@ -66,5 +74,5 @@ class Query:
     def put(self, events: list[RowEvent], at: Position | None, *, is_whole: bool) -> None:
         """Give out a step."""
         assert self.held is not None
-        rows = list(self.held.rows.values()) if self.rows else None
+        rows = dict(self.held.rows) if self.rows else None
         self.outlet.put(Step(events, at, is_whole, rows))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from sqlalchemy import Table
 
 from ..errors import NotifyConfigError
 from ..marking.spec import OPERATIONS, marking_of
-from ..sql import Execute, literal
+from ..sql import Execute, literal, quote
+from .query import Query
 from .statement import LiveStatement, root_of
 
-__all__ = ["check_functions", "check_tables"]
+__all__ = ["check_functions", "check_tables", "tables_of_policies"]
 
 REFRESH = "or give refresh=, the seconds after which the statement is run again without an event"
 TIME = {
@@ -123,27 +124,52 @@ def _functions(execute: Execute, names: Iterable[str]) -> list[_Function]:
     return [_Function(*row) for row in rows]
 
 
-def hidden_tables(execute: Execute, tables: Iterable[str]) -> list[tuple[str, str, str]]:
-    """Return what the row-level security policies of tables read beside them, for the current role.
+def tables_of_policies(
+    query: Query, execute: Execute, schema_of: Callable[[str | None], str | None]
+) -> frozenset[Table]:
+    """Return the tables that row-level security reads for the current role, when it reads those of
+    a query.
 
-    :param tables: their names, as SQL.
-    :returns: the table, and the schema and name of each table that its policies read.
+    :param schema_of: returns the schema that stands for a declared one.
+    :raises NotifyConfigError: if one of them is not marked, or not in the MetaData.
     """
-    listed = ", ".join(f"{literal(name)}::pg_catalog.regclass" for name in tables)
-    rows = execute(
+    if not query.tables:
+        return frozenset()
+    found: set[Table] = set()
+    known = {
+        (schema_of(table.schema), table.name): table
+        for metadata in {table.metadata for table in query.tables}
+        for table in metadata.tables.values()
+    }
+    for secured, schema, name, is_visible in execute(_policies_read(query.tables, schema_of)):
+        table = known.get((schema, name)) or (known.get((None, name)) if is_visible else None)
+        if table is not None and marking_of(table) is not None:
+            found.add(table)
+        elif not query.refreshes:
+            raise NotifyConfigError(
+                query.subject,
+                f"the row-level security of {secured} reads {schema}.{name}, which is not marked, so nothing says when it changes",
+                f"Mark it with NotifyOnChange or notify_on_change(), {REFRESH}",
+            )
+    return frozenset(found)
+
+
+def _policies_read(tables: Iterable[Table], schema_of: Callable[[str | None], str | None]) -> str:
+    names = [
+        f"{quote(schema)}.{quote(table.name)}"
+        if (schema := schema_of(table.schema)) is not None
+        else quote(table.name)
+        for table in tables
+    ]
+    listed = ", ".join(f"pg_catalog.to_regclass({literal(name)})" for name in names)
+    return (
         "WITH RECURSIVE read (secured, oid) AS ("
-        f"SELECT t::text, t::pg_catalog.oid FROM pg_catalog.unnest(ARRAY[{listed}]) AS t UNION "
+        f"SELECT t::text, t::pg_catalog.oid FROM pg_catalog.unnest(ARRAY[{listed}]) AS t WHERE t IS NOT NULL UNION "
         "SELECT r.secured, d.refobjid FROM read AS r JOIN pg_catalog.pg_policy AS p ON p.polrelid = r.oid "
-        "JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass "
-        "AND d.objid = p.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass "
+        "JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass::pg_catalog.oid "
+        "AND d.objid = p.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid "
         "WHERE pg_catalog.row_security_active(r.oid)) "
-        "SELECT DISTINCT r.secured, n.nspname::text, c.relname::text FROM read AS r "
-        "JOIN pg_catalog.pg_class AS c ON c.oid = r.oid "
+        "SELECT DISTINCT r.secured, n.nspname::text, c.relname::text, pg_catalog.pg_table_is_visible(c.oid) "
+        "FROM read AS r JOIN pg_catalog.pg_class AS c ON c.oid = r.oid "
         "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
     )
-    return [(str(secured), str(schema), str(name)) for secured, schema, name in rows]
-
-
-def unmarked(table: Table) -> bool:
-    """Return whether no event says when a table changes."""
-    return marking_of(table) is None

@@ -15,7 +15,6 @@ from .changes import Changes
 from .held import HeldResult, Index
 from .query import Query
 from .shape import Found, Parameters, Shape
-from .statement import LiveStatement
 
 __all__ = ["ShapeGroup"]
 
@@ -24,14 +23,16 @@ PositionOf = Callable[[Query], Position | None]
 
 class ShapeGroup:
     """
-    :param live: the statement of one of the queries.
-    :ivar live: as given.
+    :param shape: evaluates them.
+    :param tables: those whose changes concern them.
+    :ivar live: the statement of one of the queries; ``tables`` as given.
     """
 
-    def __init__(self, live: LiveStatement) -> None:
-        self.live = live
-        self._shape = Shape(live)
-        self._index = Index(len(live.leaves))
+    def __init__(self, shape: Shape, tables: frozenset[Table]) -> None:
+        self.live = shape.live
+        self.tables = tables
+        self._shape = shape
+        self._index = Index(len(shape.live.leaves))
         self._queries: dict[Parameters, list[Query]] = {}
         self._of: dict[HeldResult, Query] = {}
 
@@ -74,11 +75,18 @@ class ShapeGroup:
         if gives_all:
             query.put(events, at, is_whole=True)
 
+    @property
+    def first(self) -> Query:
+        """One of the queries."""
+        return next(iter(self._of.values()))
+
+    def is_concerned(self, changes: Changes) -> bool:
+        """Return whether the queries must be evaluated."""
+        return bool(changes.within(self.tables)) or self.refresh_at <= time.monotonic()
+
     def run(self, session: Session, changes: Changes, position_of: PositionOf) -> None:
-        """Evaluate the queries, if something has changed that they read."""
-        changed = changes.within(self.live.tables)
-        if not changed and self.refresh_at > time.monotonic():
-            return
+        """Evaluate the queries."""
+        changed = changes.within(self.tables)
         looked_up = self._looked_up(changed)
         queries = {parameters: queries[0] for parameters, queries in self._queries.items()}
         if looked_up is None:

@@ -14,6 +14,7 @@ from ..errors import NotifyConfigError
 from ..marking.mapped_classes import general_mapper
 from ..marking.spec import marking_of
 from .compiled import compiled
+from .frozen import frozen_row
 
 __all__ = ["KEY", "Leaf", "LiveStatement", "root_of"]
 
@@ -47,7 +48,7 @@ class LiveStatement:
     :ivar is_ordered: whether it has an ORDER BY.
     :ivar is_cut: whether it has a LIMIT or an OFFSET.
     :ivar shape: what it has in common with the statements that differ in their parameters alone;
-        ``parameters`` those parameters.
+        ``parameters`` those parameters, and ``values`` their values, frozen.
     :ivar width: how many elements a row has.
     """
 
@@ -79,6 +80,7 @@ class LiveStatement:
         self.parameters: list[BindParameter[Any]] = (
             [] if cache_key is None else list(cache_key.bindparams)
         )
+        self.values = frozen_row(parameter.effective_value for parameter in self.parameters)
         self.width = len(statement.column_descriptions)
         self.tables = frozenset(
             table

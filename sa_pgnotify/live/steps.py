@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +73,7 @@ class Step:
     events: Sequence[RowEvent]
     position: Position | None = None
     is_whole: bool = False
-    _rows: Sequence[Row[Any]] | None = field(default=None, repr=False)
+    _rows: Mapping[Hashable, Row[Any]] | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[RowEvent]:
         return iter(self.events)
@@ -87,6 +87,17 @@ class Step:
 
         :raises PgNotifyError: if the query was not made with ``rows=True``.
         """
+        return list(self._all().values())
+
+    @property
+    def keys(self) -> Sequence[Hashable]:
+        """The keys of :attr:`rows`, in the same order.
+
+        :raises PgNotifyError: as ``rows``.
+        """
+        return list(self._all())
+
+    def _all(self) -> Mapping[Hashable, Row[Any]]:
         if self._rows is None:
             raise PgNotifyError(
                 "this live query holds no rows for its steps", "Make it with rows=True"

@@ -19,6 +19,7 @@ ARROWS = {
     "subscription": {"events", "triggers", "marking", "log", "drivers", "protocol"},
     "listening": {"subscription", "events", "marking", "log", "drivers", "protocol"},
     "live": {"listening", "subscription", "events", "marking", "log", "drivers", "protocol"},
+    "web": {"live", "subscription", "listening", "events", "marking", "log", "drivers", "protocol"},
     "scanning": {"events", "marking", "log", "drivers", "protocol"},
     "consuming": {"scanning", "subscription", "events", "marking", "log", "drivers", "protocol"},
     "diagnosis": set(

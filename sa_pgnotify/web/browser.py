@@ -1,0 +1,60 @@
+"""What one browser has not been sent yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING
+
+from .message import Message
+
+if TYPE_CHECKING:  # a channel makes its browsers
+    from .channel import Channel
+
+__all__ = ["Browser"]
+
+
+class Browser:
+    """Takes from a channel what has changed since it took last. It remembers keys and no rows, so
+    that a browser that reads slowly costs little, and is sent the newest rows.
+
+    :param has: the keys that have changed since the browser was sent something, each with whether
+        the browser has the row; None if it is to be sent all rows.
+    """
+
+    def __init__(self, channel: Channel, has: Mapping[Hashable, bool] | None) -> None:
+        self._channel = channel
+        self._has: dict[Hashable, bool] | None = None if has is None else dict(has)
+        self._ready = asyncio.Event()
+        if has is None or has:
+            self._ready.set()
+
+    def note(self, changed: Mapping[Hashable, bool] | None) -> None:
+        """Note that rows have changed, or all of them.
+
+        :param changed: their keys, each with whether the row was there before.
+        """
+        if changed is None:
+            self._has = None
+        elif self._has is not None:
+            for key, was_there in changed.items():
+                self._has.setdefault(key, was_there)
+        self._ready.set()
+
+    def wake(self) -> None:
+        self._ready.set()
+
+    async def message(self, timeout: float) -> Message | None:  # noqa: ASYNC109 (of silence)
+        """Return what to send now; None after ``timeout`` seconds without anything.
+
+        :raises Ended: if the channel has ended.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._ready.wait()
+        except TimeoutError:
+            return None
+        self._ready.clear()
+        self._channel.refuse_ended()
+        has, self._has = self._has, {}
+        return self._channel.message_of(has)

@@ -1,0 +1,176 @@
+"""One live query for all browsers that see the same rows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+from sqlalchemy import Row
+
+from ..live.async_feed import AsyncFeed
+from ..live.query import Query
+from ..live.steps import Leave, Step
+from .browser import Browser
+from .message import Message
+from .row_json import key_text, row_text
+
+__all__ = ["Channel", "Ended"]
+
+REMEMBERED = 200
+"""How many steps a channel remembers, for browsers that come back."""
+
+logger = logging.getLogger("sa_pgnotify")
+Changed = dict[Hashable, bool]
+
+
+class Ended(Exception):
+    """A channel gives nothing any more.
+
+    :ivar message: the last thing to send; None for nothing.
+    """
+
+    def __init__(self, message: Message | None) -> None:
+        super().__init__()
+        self.message = message
+
+
+class Channel:
+    """
+    :param make_query: makes the query, given the function to call when it has a step.
+    :param encode: makes what JSON can express of a row.
+    :ivar ready: set when the rows are there, or the query has failed.
+    :ivar is_over: whether it gives nothing any more.
+    """
+
+    def __init__(
+        self,
+        feed: AsyncFeed,
+        make_query: Callable[[Callable[[], None]], Query],
+        encode: Callable[[Row[Any]], Any],
+    ) -> None:
+        self._feed = feed
+        self._stepped = asyncio.Event()
+        self.query = make_query(self._stepped.set)
+        self._encode = encode
+        self._rows: dict[Hashable, str] = {}
+        self._order: list[Hashable] | None = None
+        self._browsers: set[Browser] = set()
+        # a browser may come back to another process, or after a restart
+        self._name = secrets.token_hex(6)
+        self._number = 0
+        self._steps: deque[tuple[int, Changed]] = deque(maxlen=REMEMBERED)
+        self._failed: Message | None = None
+        self.is_over = False
+        self.ready = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name="sa_pgnotify page")
+
+    # -- browsers ----------------------------------------------------------------------------------
+
+    def join(self, last_id: str | None) -> Browser:
+        """Return what a browser takes from, once the rows are there.
+
+        :param last_id: the ``id`` of the last message that it has.
+        """
+        browser = Browser(self, self._since(last_id))
+        self._browsers.add(browser)
+        return browser
+
+    def leave(self, browser: Browser) -> bool:
+        """Return whether no browser is left."""
+        self._browsers.discard(browser)
+        return not self._browsers
+
+    def _since(self, last_id: str | None) -> Changed | None:
+        """Return what has changed since a message; None if that is not known."""
+        name, _, number = (last_id or "").rpartition(".")
+        if name != self._name or not number.isdigit() or int(number) > self._number:
+            return None
+        seen, oldest = int(number), self._number - len(self._steps)
+        if seen < oldest:
+            return None
+        changed: Changed = {}
+        for at, each in self._steps:
+            if at > seen:
+                for key, was_there in each.items():
+                    changed.setdefault(key, was_there)
+        return changed
+
+    def refuse_ended(self) -> None:
+        """
+        :raises Ended: if it gives nothing any more.
+        """
+        if self.is_over:
+            raise Ended(self._failed)
+
+    def message_of(self, has: Mapping[Hashable, bool] | None) -> Message | None:
+        """Return what a browser needs; None if it has everything.
+
+        :param has: the keys that have changed for it, with whether it has the row; None for all.
+        """
+        token = f"{self._name}.{self._number}"
+        if has is None:
+            keys = self._rows if self._order is None else self._order
+            rows = ",".join(f"[{json.dumps(key_text(key))},{self._rows[key]}]" for key in keys)
+            return Message("rows", f"[{rows}]", token)
+        put = ",".join(
+            f"[{json.dumps(key_text(key))},{self._rows[key]}]" for key in has if key in self._rows
+        )
+        gone = [key_text(key) for key, had in has.items() if had and key not in self._rows]
+        if not put and not gone and self._order is None:
+            return None
+        order = ""
+        if self._order is not None:
+            order = f',"order":{json.dumps([key_text(key) for key in self._order])}'
+        return Message("step", f'{{"put":[{put}],"gone":{json.dumps(gone)}{order}}}', token)
+
+    # -- the query ---------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            await self._feed.add(self.query)
+            while not self.is_over:
+                await self._stepped.wait()
+                self._stepped.clear()
+                if (step := self.query.outlet.take()) is not None:
+                    self._take(step)
+                    self.ready.set()
+        except Exception as error:
+            logger.exception("a live page ends", exc_info=error)
+            self._failed = Message("failed", "{}")
+        finally:
+            self.is_over = True
+            self.ready.set()
+            for browser in self._browsers:
+                browser.wake()
+
+    def _take(self, step: Step) -> None:
+        changed: Changed = {}
+        if step.is_whole:
+            self._rows = {}
+        for event in step:
+            changed[event.key] = event.key in self._rows
+            if isinstance(event, Leave):
+                self._rows.pop(event.key, None)
+            else:
+                self._rows[event.key] = row_text(event.row, self._encode)
+        if self.query.rows:
+            self._order = list(step.keys)
+        self._number += 1
+        if step.is_whole:
+            self._steps.clear()
+        else:
+            self._steps.append((self._number, changed))
+        for browser in self._browsers:
+            browser.note(None if step.is_whole else changed)
+
+    async def stop(self) -> None:
+        """End the query, and the stream of each browser."""
+        self.is_over = True
+        self._stepped.set()
+        await self._feed.remove(self.query)
+        await asyncio.wait([self._task])
