@@ -154,7 +154,9 @@ class Evaluator:
             while self._evaluate(connection, changes):
                 pass
         except BaseException:
-            self._changes.update(changes)  # to be evaluated again
+            # to be evaluated again
+            self._changes.update(changes)
+            self._rung = True
             raise
 
     def _evaluate(self, connection: Connection, changes: Changes) -> bool:

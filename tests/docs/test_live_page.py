@@ -1,21 +1,22 @@
-"""The live page of orders: looked at in headless Chromium, and its stream read as a browser
-does."""
+"""The live page of orders: looked at in headless Chromium, and its stream read as a browser does,
+through a proxy that cuts connections."""
 
-import json
+from __future__ import annotations
+
 import os
+import random
 import re
 import shutil
-import signal
-from contextlib import closing, contextmanager
-from http.client import HTTPConnection
+import time
+from contextlib import ExitStack
 
 import pytest
-from kinds import address
+from live_pages import Reader, create_tables, drop_role, finish, seen_by, served
 from playwright.sync_api import expect, sync_playwright
-from programs import EXAMPLES, Program
-from sessions import terminate_listener
-from sqlalchemy import text
+from proxy import Proxy
+from sqlalchemy import URL
 from statements import run
+from waiting import wait_until
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -24,159 +25,158 @@ SWITCHES = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-INSERT = """INSERT INTO orders (customer, total, status) VALUES ('Ada Lovelace', 36, 'shipped'), ('Grace Hopper', 12.5, 'paid'),
-            ('Edsger Dijkstra', 199.99, 'cancelled'), ('Barbara Liskov', 74.2, 'packed'), ('Alan Turing', 8.75, 'new'),
-            ('Katherine Johnson', 54.1, 'new')"""
-
-
-@contextmanager
-def served(url, port=0):
-    """The program, as its docstring starts it, and the port it serves."""
-    with Program(
-        "-m", "uvicorn", "--app-dir", EXAMPLES / "live_orders", "app:app", "--timeout-graceful-shutdown", "1", "--port", str(port),
-        merged=True, DATABASE_URL=address(url, "psycopg"),
-    ) as program:  # fmt: skip
-        line = program.wait_for("running on")
-        yield program, int(line.partition("127.0.0.1:")[2].split()[0])
-
-
-def finish(program) -> None:
-    """End the program as a supervisor does."""
-    program.send(signal.SIGTERM)
-    code, *_ = program.end()
-    assert code in (0, -signal.SIGTERM)  # uvicorn raises the signal again when it has cleaned up
-    raised = [
-        line
-        for line in program.output.lines
-        if re.search(r"^[\w.]*(Error|Exception|Group)\b|Warning|destroyed|retrieved", line)
-    ]
-    # uvicorn's, of streams that it has cut off
-    assert all("CancelledError" in line for line in raised), raised
+INSERT = """INSERT INTO orders (customer_id, total, status) VALUES
+            (1, 36, 'shipped'), (2, 12.5, 'open'), (3, 199.99, 'cancelled'), (2, 74.2, 'packed'), (3, 8.75, 'open')"""
 
 
 @pytest.fixture
-def page():
-    """A page of a new browser; a test fails by an error in it that nobody caught."""
+def tables(url, engine):
+    """The tables of the page, with three customers and two users."""
+    create_tables(url)
+    yield
+    drop_role(engine)
+
+
+@pytest.fixture
+def browser():
+    """A headless browser; a test fails by an error in a page that nobody caught."""
     if CHROMIUM is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES) as browser,
     ):
-        page = browser.new_page(viewport={"width": 880, "height": 460})
-        page.set_default_timeout(20_000)
         expect.set_options(timeout=20_000)
-        errors = []
+        yield browser
+
+
+@pytest.fixture
+def open_page(browser):
+    """What opens the page of a user."""
+    errors = []
+
+    def opened(port: int, user: int):
+        page = browser.new_page(viewport={"width": 880, "height": 400})
+        page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: errors.append(error))
-        yield page
-        assert errors == []
+        page.goto(f"http://127.0.0.1:{port}/?user={user}")
+        return page
+
+    yield opened
+    assert errors == []
 
 
-def test_page_shows_orders_as_they_change(url, engine, page):
-    """What another program inserts, updates and deletes is on the page, without a reload, in its
-    place and marked; text stays text."""
+def shown(page) -> dict[int, tuple[str, ...]]:
+    """The rows of a page, as seen_by() gives them."""
+    cells = page.evaluate(
+        "Array.from(document.querySelectorAll('tbody tr:not(.gone)'), row => Array.from(row.cells, cell => cell.textContent))"
+    )
+    return {int(number): tuple(rest) for number, *rest in cells}
+
+
+def test_page_shows_what_each_user_may_see(url, engine, tables, open_page):
+    """What another program inserts, updates and deletes is on the page without a reload, also by way
+    of the joined table; text stays text; each user sees other rows, and none that is not theirs any
+    more."""
     with served(url) as (program, port):
-        page.goto(f"http://127.0.0.1:{port}")
-        rows = page.locator("tbody tr:not(.gone)")
-        expect(page.locator("#state")).to_have_text("live")
-        expect(page.locator("#none")).to_be_visible()
+        one, other = open_page(port, 1), open_page(port, 2)
+        expect(one.locator("#state")).to_have_text("live")
+        expect(one.locator("#none")).to_be_visible()
         run(engine, INSERT)
-        expect(rows).to_have_count(6)
-        expect(page.locator("#none")).to_be_hidden()
-        expect(rows.first).to_have_text("6Katherine Johnson54.10new")
-        # the marks of what is new have faded
-        page.wait_for_function("!document.getAnimations().length")
-        run(engine, "UPDATE orders SET status = 'paid' WHERE id = 5")
-        expect(page.locator("[data-id='5'] .status")).to_have_text("paid")
-        assert page.evaluate(
-            "document.getAnimations().map(animation => animation.effect.target.className)"
-        ) == ["status"]
+        expect(one.locator("tbody tr")).to_have_count(3)
+        expect(other.locator("tbody tr")).to_have_count(4)
+        expect(one.locator("#none")).to_be_hidden()
+        assert shown(one) == seen_by(engine, 1)
+        assert shown(other) == seen_by(engine, 2)
+        one.wait_for_function(
+            "!document.getAnimations().length"
+        )  # the marks of what is new have faded
+        run(engine, "UPDATE orders SET status = 'open' WHERE id = 1")
+        expect(one.locator("[data-id='1'] .status")).to_have_text("open")
+        assert one.evaluate("document.getAnimations().map(a => a.effect.target.className)") == [
+            "status"
+        ]
         if name := os.environ.get("SA_PGNOTIFY_SCREENSHOT"):
-            page.screenshot(path=name)
-        run(
-            engine,
-            "UPDATE orders SET customer = '<b>Bold</b> & Sons' WHERE id = 4",
-            "DELETE FROM orders WHERE id IN (1, 2)",
-        )
-        expect(page.locator("[data-id='4'] .customer")).to_have_text("<b>Bold</b> & Sons")
-        expect(rows).to_have_count(4)
-        expect(page.locator("#count")).to_have_text("4")
-        run(engine, "UPDATE orders SET id = 7 WHERE id = 3")
-        expect(rows.first).to_have_text("7Edsger Dijkstra199.99cancelled")
-        expect(rows).to_have_count(4)
+            one.screenshot(path=name)
+        run(engine, "UPDATE customers SET name = '<b>Bold</b> & Sons' WHERE id = 1")
+        expect(one.locator("[data-id='1'] .customer")).to_have_text("<b>Bold</b> & Sons")
+        run(engine, "UPDATE orders SET status = 'paid' WHERE id = 2")
+        expect(one.locator("#count")).to_have_text("2")
+        run(engine, "DELETE FROM memberships WHERE user_id = 1 AND customer_id = 1")
+        expect(one.locator("#count")).to_have_text("1")
         run(engine, "TRUNCATE orders")
-        expect(rows).to_have_count(0)
+        expect(other.locator("#count")).to_have_text("0")
         finish(program)
 
 
-def test_page_shows_what_it_missed(url, engine, page):
-    """After the database's connection was lost, and after a restart of the program, the page shows
-    the current state, and says when it cannot."""
-    with served(url) as (program, port):
-        page.goto(f"http://127.0.0.1:{port}")
-        expect(page.locator("#state")).to_have_text("live")
-        run(engine, INSERT)
-        expect(page.locator("[data-id='1'] .status")).to_have_text("shipped")
-        terminate_listener(engine)
-        run(engine, "UPDATE orders SET status = 'lost' WHERE id = 1")
-        expect(page.locator("[data-id='1'] .status")).to_have_text("lost")
-        finish(program)
-    expect(page.locator("#state")).to_have_text("connecting again")
-    run(engine, "UPDATE orders SET status = 'found' WHERE id = 1")
-    with served(url, port) as (program, _):
-        expect(page.locator("[data-id='1'] .status")).to_have_text("found")
-        expect(page.locator("#state")).to_have_text("live")
-        finish(program)
-
-
-def delivered(stream):
-    """The server-sent events of a stream."""
-    name = None
-    for line in stream:
-        field, _, value = line.decode().rstrip("\n").partition(": ")
-        if field == "event":
-            name = value
-        elif field == "data":
-            yield name, json.loads(value)
-
-
-def test_slow_browser_is_sent_everything_again(url, engine):
-    """A browser that does not read while much changes costs no memory; when it reads on, what it
-    has at the end is what is there."""
+def test_page_shows_what_it_missed(url, engine, tables, proxy, open_page):
+    """A reload, a lost connection to the browser or to the database, and a restart of the program
+    miss nothing, and the page says when it cannot be right."""
     with (
-        served(url) as (program, port),
-        closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection,
+        served(proxy.url) as (program, port),
+        Proxy(URL.create("http", host="127.0.0.1", port=port)) as web,
     ):
-        run(
-            engine,
-            "INSERT INTO orders (customer, total, status) SELECT 'somebody', 1, 'new' FROM generate_series(1, 3)",
-        )
-        connection.request("GET", "/events")
-        stream = delivered(connection.getresponse())
-        assert [order["id"] for order in next(stream)[1]] == [1, 2, 3]
-        for number in range(400):  # 40 MB: no socket's buffer holds that
+        page = open_page(web.url.port, 2)
+        run(engine, INSERT)
+        expect(page.locator("#count")).to_have_text("4")
+        web.refuse()
+        web.cut()
+        expect(page.locator("#state")).to_have_text("connecting again")
+        run(engine, "DELETE FROM orders WHERE id = 3", "UPDATE orders SET total = 1 WHERE id = 4")
+        web.accept()
+        expect(page.locator("#state")).to_have_text("live")
+        expect(page.locator("#count")).to_have_text("3")
+        assert shown(page) == seen_by(engine, 2)
+        proxy.cut()
+        run(engine, "UPDATE orders SET total = 2 WHERE id = 4")
+        expect(page.locator("[data-id='4'] .total")).to_have_text("2.00")
+        page.reload()
+        expect(page.locator("#count")).to_have_text("3")
+        finish(program)
+        expect(page.locator("#state")).to_have_text("connecting again")
+        run(engine, "UPDATE orders SET total = 3 WHERE id = 4")
+        with served(url, port=port) as (again, _):
+            expect(page.locator("[data-id='4'] .total")).to_have_text("3.00")
+            finish(again)
+
+
+def test_many_browsers_of_two_processes(url, engine, tables, open_page):
+    """With two worker processes, writers, and connections that are cut, every page is at the end
+    what a SELECT of its user gives, and no byte of another user's row was sent to anybody."""
+    chance = random.Random(1)
+    run(engine, "UPDATE customers SET name = 'customer ' || id", INSERT)
+    with ExitStack() as stack:
+        program, port = stack.enter_context(served(url, "--workers", "2"))
+        web = stack.enter_context(Proxy(URL.create("http", host="127.0.0.1", port=port)))
+        readers = [stack.enter_context(Reader(web.url.port, user)) for user in (1, 2) * 6]
+        pages = {user: open_page(web.url.port, user) for user in (1, 2)}
+        wait_until(lambda: all(reader.wholes for reader in readers))
+        for number in range(120):
+            customer, order = chance.randint(1, 3), chance.randint(1, number + 5)
             run(
                 engine,
-                f"UPDATE orders SET customer = repeat('x', 100000), total = {number} WHERE id = 2",
+                chance.choice(
+                    [
+                        f"INSERT INTO orders (customer_id, total, status) VALUES ({customer}, {number}, 'open')",
+                        f"UPDATE orders SET total = total + 1 WHERE id = {order}",
+                        f"UPDATE orders SET status = '{chance.choice(['open', 'paid'])}' WHERE id = {order}",
+                        f"DELETE FROM orders WHERE id = {order}",
+                    ]
+                ),
             )
-        run(
-            engine,
-            "DELETE FROM orders WHERE id = 1",
-            "UPDATE orders SET status = 'end' WHERE id = 3",
-        )
-        seen, again, updates = {}, 0, 0
-        while seen.get(3) != "end":
-            name, data = next(stream)
-            updates += name == "updated"
-            if name == "orders":
-                again += 1
-                seen = {order["id"]: order["status"] for order in data}
-            elif name == "updated":
-                seen[data["id"]] = data["status"]
-            elif name == "deleted":
-                del seen[data["id"]]
-        with engine.connect() as plain:
-            assert seen == dict(plain.execute(text("SELECT id, status FROM orders")).all())
-        assert again
-        assert updates < 400
-        finish(program)
+            if number % 20 == 10:
+                web.cut()
+            if number % 7 == 0:
+                chance.choice(readers).cut()
+        for reader in readers:
+            wait_until(lambda reader=reader: reader.orders == seen_by(engine, reader.user))
+        for user, page in pages.items():
+            wait_until(lambda user=user, page=page: shown(page) == seen_by(engine, user))
+        assert sum(reader.resumed for reader in readers) > 0
+        for reader in readers:
+            assert f"customer {3 if reader.user == 1 else 1}".encode() not in reader.received
+            assert reader.failures == 0
+        began = time.monotonic()
+        lines = finish(program)
+        assert time.monotonic() - began < 5
+        assert not [line for line in lines if re.search(r"Traceback|Error|Exception", line)]

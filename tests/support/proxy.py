@@ -15,7 +15,8 @@ from sqlalchemy import URL
 
 
 class Proxy:
-    """Forwards every connection to the server of ``target``, until a method says otherwise.
+    """Forwards every connection to the server of ``target``, until a method says otherwise. It may be
+    a web server, whose URL begins with http.
 
     - :meth:`cut` closes what is open (new connections work); :meth:`refuse` lets no new one through
         until :meth:`accept`.
@@ -99,8 +100,12 @@ class Proxy:
         self._pump(client, upstream, lambda data: data)
 
     def _forward_answers(self, client: socket.socket, upstream: socket.socket) -> None:
+        if self._target.drivername == "http":
+            return self._pump(upstream, client, lambda data: data)
         censor = _Censor()
-        self._pump(upstream, client, lambda data: censor.feed(data, drop=self.censor_notifications))
+        return self._pump(
+            upstream, client, lambda data: censor.feed(data, drop=self.censor_notifications)
+        )
 
     def _pump(self, source: socket.socket, target: socket.socket, change) -> None:
         try:
