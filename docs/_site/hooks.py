@@ -14,7 +14,7 @@ PAGES = ("README.md", "CHANGELOG.md", "benchmarks/README.md", "examples/migratio
 PICTURES = ("examples/live_orders/screenshot.png", "benchmarks/plots/*.svg")
 PROGRAMS = (
     "examples/*.py",
-    "examples/live_orders/app.py",
+    "examples/live_orders/*.py",
     "examples/migrations/*.py",
     "examples/migrations/migrations/versions/*.py",
 )

@@ -10,12 +10,12 @@ from http.client import HTTPConnection
 
 import pytest
 from kinds import address
-from programs import EXAMPLES, ROOT, Program
+from programs import ROOT, Program
 from sessions import sessions, sessions_end
 from statements import run
 from waiting import wait_until
 
-CONF, SHOP, FIXTURE = re.findall(
+CONF, SHOP, LIFESPAN, FIXTURE = re.findall(
     r"```python\n(.*?)```", (ROOT / "docs" / "hosts.md").read_text(), re.DOTALL
 )
 
@@ -113,16 +113,18 @@ def test_gunicorn_with_a_listener_from_before_the_fork(url, engine, tmp_path):
     sessions_end(engine)
 
 
-def test_uvicorn_with_workers(url, engine):
-    """Each of two workers of the live page installs what is missing and listens, at the same time,
-    and both end with their server."""
-    run(
-        engine,
-        "CREATE TABLE orders (id serial PRIMARY KEY, customer varchar, total numeric(10, 2), status varchar)",
-    )
+def test_uvicorn_with_workers(url, engine, tmp_path):
+    """Each of two workers listens in its lifespan, and both end with their server."""
+    (tmp_path / "app.py").write_text(f"""
+{LIFESPAN}
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import create_async_engine
+
+engine = create_async_engine({address(url, "psycopg")!r})
+app = FastAPI(lifespan=lifespan)
+""")
     with Program(
-        "-m", "uvicorn", "--app-dir", EXAMPLES / "live_orders", "app:app", "--port", "0", "--workers", "2",
-        merged=True, DATABASE_URL=address(url, "psycopg"),
+        "-m", "uvicorn", "--app-dir", tmp_path, "app:app", "--port", "0", "--workers", "2", merged=True
     ) as program:  # fmt: skip
         for _ in range(2):
             program.wait_for("startup complete")

@@ -120,6 +120,7 @@ class Page:
             sa_pgnotify.AsyncListener,
             sa_pgnotify.Consumer,
             sa_pgnotify.AsyncConsumer,
+            sa_pgnotify.LiveQuery,
         ):
             monkeypatch.setattr(kind, "start", self._watched(kind.start))
 
