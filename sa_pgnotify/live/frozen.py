@@ -7,12 +7,13 @@ import pickle
 from collections.abc import Hashable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import inspect
-from sqlalchemy.orm import InstanceState
+from sqlalchemy.orm import Mapper
 
 __all__ = ["digest", "frozen_row"]
 
@@ -36,16 +37,21 @@ def _frozen(value: Any) -> Hashable:
         return kind, tuple([_frozen(item) for item in value])
     if isinstance(value, dict):
         return kind, tuple([(key, _frozen(item)) for key, item in value.items()])
-    state = inspect(value, raiseerr=False)
-    if isinstance(state, InstanceState):
-        loaded = state.dict
-        names = state.mapper.column_attrs.keys()
-        return kind, tuple([_frozen(loaded[name]) for name in names if name in loaded])
+    if (names := _column_attributes(kind)) is not None:
+        loaded = value.__dict__
+        return kind, frozen_row(loaded[name] for name in names if name in loaded)
     try:
         hash(value)
     except TypeError:
         return kind, pickle.dumps(value)
     return value  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=256)
+def _column_attributes(class_: type) -> tuple[str, ...] | None:
+    """Return the column attributes of a mapped class; None for another class."""
+    mapper = inspect(class_, raiseerr=False)
+    return tuple(mapper.column_attrs.keys()) if isinstance(mapper, Mapper) else None
 
 
 def digest(frozen: tuple[Hashable, ...]) -> bytes:

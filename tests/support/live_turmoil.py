@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    create_engine,
     exists,
     func,
     or_,
@@ -24,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from sa_pgnotify import Enter, Leave, NotifySpec, Step, Update, notify_on_change
+from sa_pgnotify import Enter, Leave, LiveQuery, NotifySpec, Step, Update, notify_on_change
 from sa_pgnotify.live.frozen import frozen_row
 
 KEYS = 30
@@ -208,3 +209,75 @@ class Copy:
             there = Counter(frozen_row(row) for row in connection.execute(statement))
         here = Counter(self.rows.values())
         return "" if here == there else f"more here {here - there}, more there {there - here}"
+
+
+class Followed:
+    """A live query, and the copy of its result."""
+
+    def __init__(self, engine: Engine, statement: Select[Any]) -> None:
+        self.statement = statement
+        self.live = LiveQuery(engine, statement).start()
+        self.copy = Copy()
+
+    def settle(self, engine: Engine) -> str:
+        """Take steps until the copy is the result, and return how it differs if it does not become
+        so."""
+        difference = "never looked"
+        for _ in range(200):
+            for step in self.live.steps(timeout=0):
+                self.copy.take(step)
+            if not (difference := self.copy.differs(engine, self.statement)):
+                return ""
+            for step in self.live.steps(timeout=0.05):
+                self.copy.take(step)
+                break
+        return difference
+
+
+CUT = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+
+
+def follow(
+    engine: Engine,
+    seed: int,
+    durable: tuple[bool, bool, bool],
+    *,
+    queries: int = 8,
+    rounds: int = 12,
+    cuts: float = 0.1,
+) -> tuple[list[str], int]:
+    """Follow random queries while random transactions are committed, and compare after each round.
+
+    :param cuts: how likely all connections are cut in a round.
+    :returns: what was wrong, and how many comparisons were made.
+    """
+    chance, schema, compared = random.Random(seed), Schema(durable), 0
+    schema.metadata.create_all(engine)
+    for _ in range(20):
+        schema.write(engine, chance)
+    live_engine = create_engine(engine.url)
+    followed = [Followed(live_engine, schema.statement(chance)) for _ in range(queries)]
+    wrong = []
+    try:
+        for _ in range(rounds):
+            schema.write(engine, chance)
+            if chance.random() < cuts:
+                with engine.connect() as connection:
+                    connection.exec_driver_sql(CUT)
+                schema.write(engine, chance)
+            for one in followed:
+                compared += 1
+                if difference := one.settle(engine):
+                    wrong.append(f"{one.statement}: {difference}")
+            if chance.random() < 0.2:
+                place = chance.randrange(len(followed))
+                wrong += [f"{followed[place].statement}: {e}" for e in followed[place].copy.wrong]
+                followed[place].live.stop()
+                followed[place] = Followed(live_engine, schema.statement(chance))
+    finally:
+        for one in followed:
+            wrong += [f"{one.statement}: {event}" for event in one.copy.wrong]
+            one.live.stop()
+        live_engine.dispose()
+    return wrong, compared
