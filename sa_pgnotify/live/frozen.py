@@ -28,7 +28,7 @@ def frozen_row(row: Any) -> tuple[Hashable, ...]:
 
 
 def _frozen(value: Any) -> Hashable:
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _PLAIN:
         return value  # type: ignore[no-any-return]
     if kind in _BY_TEXT:
@@ -50,7 +50,7 @@ def _frozen(value: Any) -> Hashable:
 @lru_cache(maxsize=256)
 def _column_attributes(class_: type) -> tuple[str, ...] | None:
     """Return the column attributes of a mapped class; None for another class."""
-    mapper = inspect(class_, raiseerr=False)
+    mapper: Any = inspect(class_, raiseerr=False)
     return tuple(mapper.column_attrs.keys()) if isinstance(mapper, Mapper) else None
 
 

@@ -3,8 +3,9 @@ SELECT, for random statements and random writes."""
 
 from __future__ import annotations
 
+import live_turmoil
 import pytest
-from live_turmoil import Followed, follow
+from live_turmoil import follow
 
 SEEDS = 3
 
@@ -42,14 +43,6 @@ def test_a_wrong_evaluation_is_found(engine, monkeypatch, broken):
     """The test above fails if keys before a change are left out, if the log is not read in the
     snapshot of the evaluation, or if outer joins are looked up by changed rows."""
     broken(monkeypatch)
-    monkeypatch.setattr(Followed, "settle", _settle_soon)
-    assert any(
-        follow(engine, seed, (True,) * 3, queries=12, rounds=15, cuts=0.0)[0] for seed in range(3)
-    )
-
-
-def _settle_soon(self, engine) -> str:
-    """As Followed.settle, without patience: what comes is compared once it is quiet."""
-    for step in self.live.steps(timeout=0.15):
-        self.copy.take(step)
-    return self.copy.differs(engine, self.statement)
+    monkeypatch.setattr(live_turmoil, "PATIENCE", 40)
+    options = {"queries": 12, "rounds": 100, "cuts": 0.0, "stops": True}
+    assert any(follow(engine, seed, (True,) * 3, **options)[0] for seed in range(3))

@@ -28,6 +28,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sa_pgnotify import Enter, Leave, LiveQuery, NotifySpec, Step, Update, notify_on_change
 from sa_pgnotify.live.frozen import frozen_row
 
+PATIENCE = 200
+"""Twentieths of a second after which a copy that differs is wrong."""
 KEYS = 30
 """Rows have keys below it, so that they meet."""
 
@@ -223,7 +225,7 @@ class Followed:
         """Take steps until the copy is the result, and return how it differs if it does not become
         so."""
         difference = "never looked"
-        for _ in range(200):
+        for _ in range(PATIENCE):
             for step in self.live.steps(timeout=0):
                 self.copy.take(step)
             if not (difference := self.copy.differs(engine, self.statement)):
@@ -246,10 +248,12 @@ def follow(
     queries: int = 8,
     rounds: int = 12,
     cuts: float = 0.1,
+    stops: bool = False,
 ) -> tuple[list[str], int]:
     """Follow random queries while random transactions are committed, and compare after each round.
 
     :param cuts: how likely all connections are cut in a round.
+    :param stops: whether to stop at the first difference.
     :returns: what was wrong, and how many comparisons were made.
     """
     chance, schema, compared = random.Random(seed), Schema(durable), 0
@@ -270,6 +274,8 @@ def follow(
                 compared += 1
                 if difference := one.settle(engine):
                     wrong.append(f"{one.statement}: {difference}")
+            if stops and wrong:
+                break
             if chance.random() < 0.2:
                 place = chance.randrange(len(followed))
                 wrong += [f"{followed[place].statement}: {e}" for e in followed[place].copy.wrong]
