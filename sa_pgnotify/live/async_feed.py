@@ -15,7 +15,7 @@ from ..listening.async_listener import AsyncListener
 from ..states import State, States
 from ..subscription.backoff import Backoff
 from .evaluator import READING, Evaluator
-from .feed import LONGEST_PAUSE, LONGEST_WAIT, LOST, marked
+from .feed import LONGEST_PAUSE, LONGEST_WAIT, lost_errors, marked
 from .query import Query
 
 __all__ = ["AsyncFeed", "async_feed_of"]
@@ -26,6 +26,7 @@ class AsyncFeed:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._lost_errors = lost_errors(engine.sync_engine)
         self._lock = asyncio.Lock()  # of the evaluator
         self._states = States("live queries", engine.sync_engine)
         self._listener: AsyncListener | None = None
@@ -46,6 +47,7 @@ class AsyncFeed:
                     await connection.execution_options(**READING)
                     await connection.run_sync(self._evaluator.add, query)
             except BaseException:
+                self._evaluator.remove(query)
                 await self._end_if_empty()
                 raise
             if self._task is None:
@@ -106,7 +108,7 @@ class AsyncFeed:
             async with self._engine.connect() as connection:
                 await connection.execution_options(**READING)
                 await connection.run_sync(self._evaluator.run)
-        except LOST as error:
+        except self._lost_errors as error:
             delay, said = backoff.delay(), str(error).strip().partition("\n")[0]
             self._states.report(State.RECONNECTING, said, seconds=delay)
             return delay

@@ -128,12 +128,14 @@ class Evaluator:
 
         :param connection: with the options :data:`READING`.
         """
-        changes, self._changes, self._rung = self._changes, Changes(), False
+        changes, rung = self._changes, self._rung
+        self._changes, self._rung = Changes(), False
         try:
             while self._evaluate(connection, changes):
                 pass
         except BaseException:
             self._changes.update(changes)  # to be evaluated again
+            self._rung |= rung
             raise
 
     def _evaluate(self, connection: Connection, changes: Changes) -> bool:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, Table
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+from ..drivers.known import module_of
 from ..events.stream import Route
 from ..listening.listener import Listener
 from ..marking.spec import marking_of
@@ -21,16 +22,20 @@ from ..subscription.backoff import Backoff
 from .evaluator import READING, Evaluator
 from .query import Query
 
-__all__ = ["LONGEST_PAUSE", "LONGEST_WAIT", "LOST", "Feed", "feed_of", "marked"]
+__all__ = ["LONGEST_PAUSE", "LONGEST_WAIT", "Feed", "feed_of", "lost_errors", "marked"]
 
 LONGEST_PAUSE = 0.05
 """The most seconds that a feed pauses after an evaluation. It pauses as long as the evaluation took,
 so that it takes half of a core at most, and a busy table's changes are evaluated together."""
 LONGEST_WAIT = 10.0
 """The most seconds after which a feed looks for queries that the program has dropped."""
-LOST = (OperationalError, InterfaceError, NoConnectionFree)
-"""What a lost connection raises, or one that cannot be made or is not free. The evaluation is tried
-again then."""
+
+
+def lost_errors(engine: Engine) -> tuple[type[Exception], ...]:
+    """Return what a lost connection raises, or one that cannot be made or is not free, or a log that
+    cannot be read. The evaluation is tried again then. asyncpg's attempts to connect raise its own
+    errors."""
+    return (DBAPIError, NoConnectionFree, *module_of(engine).ERRORS)
 
 
 def marked(tables: Iterable[Table]) -> list[Table]:
@@ -44,6 +49,7 @@ class Feed:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._pid = os.getpid()
+        self._lost_errors = lost_errors(engine)
         self._lock = threading.Lock()  # of the evaluator
         self._states = States("live queries", engine)
         self._listener: Listener | None = None
@@ -75,6 +81,7 @@ class Feed:
                 with self._engine.connect().execution_options(**READING) as connection:
                     self._evaluator.add(connection, query)
             except BaseException:
+                self._evaluator.remove(query)
                 self._end_if_empty()
                 raise
             if is_new:
@@ -141,7 +148,7 @@ class Feed:
         try:
             with self._engine.connect().execution_options(**READING) as connection:
                 self._evaluator.run(connection)
-        except LOST as error:
+        except self._lost_errors as error:
             return self._lost(error, backoff)
         backoff.settled()
         return min(time.monotonic() - began, LONGEST_PAUSE)

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import inspect
 from sqlalchemy.orm import InstanceState
 
-__all__ = ["digest", "frozen_row"]
+__all__ = ["digest", "frozen_row", "hashable"]
 
 _PLAIN = frozenset({str, int, bytes, datetime, date, time, timedelta, UUID, type(None)})
 """Types of which equal values are the same to PostgreSQL, too."""
@@ -45,6 +45,15 @@ def _frozen(value: Any) -> Hashable:
         hash(value)
     except TypeError:
         return kind, pickle.dumps(value)
+    return value  # type: ignore[no-any-return]
+
+
+def hashable(value: Any) -> Hashable:
+    """Return a value of a key: as it is, unless it is a list, a dict or something like that."""
+    try:
+        hash(value)
+    except TypeError:
+        return _frozen(value)
     return value  # type: ignore[no-any-return]
 
 

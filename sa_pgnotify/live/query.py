@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from math import inf
 
 from ..log.snapshots import Position
+from .arrays import is_exact
 from .frozen import frozen_row
 from .held import HeldResult, Index
 from .outlet import Outlet
@@ -45,7 +46,8 @@ class Query:
         self.rows = rows
         self.resumes_at = resumes_at
         self.parameters = frozen_row(p.effective_value for p in live.parameters)
-        self.group_key: Hashable = (live.shape, old, rows, refresh)
+        fits = all(is_exact(p.effective_value, p.type) for p in live.parameters)
+        self.group_key: Hashable = (live.shape if fits else id(live), old, rows, refresh)
         self.refresh_at = inf
         self._refresh = refresh
         self._old = old

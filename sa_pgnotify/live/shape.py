@@ -24,10 +24,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import IteratorResult
 from sqlalchemy.engine.result import SimpleResultMetaData
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import Mapper, Session, aliased
 from sqlalchemy.sql import visitors
 
+from ..sql import sqlstate_of
 from .arrays import array_of, array_type, is_one_of
 from .frozen import frozen_row
 from .query import Query
@@ -43,6 +44,16 @@ GIVEN = "sa_pgnotify_given"
 """The name under which the values of parameters are joined."""
 MOST_IDENTITIES = 5_000
 """The most rows of a table that are looked up in one statement."""
+
+
+TRANSIENT = {"40001", "40P01", "55P03"}
+"""What PostgreSQL answers when other transactions are in the way: serialization_failure,
+deadlock_detected and lock_not_available."""
+
+
+def is_transient(error: DBAPIError) -> bool:
+    """Return whether the same statement may succeed if it is tried again."""
+    return error.connection_invalidated or sqlstate_of(error.orig) in TRANSIENT
 
 
 class QueryFailed(Exception):
@@ -70,7 +81,7 @@ class Shape:
         self.live = live
         self.whole_seconds = self.identity_seconds = 0.0
         self._names = [str(element["name"]) for element in live.statement.column_descriptions]
-        self._template = _template(live)
+        self._template = self._shared = _template(live)
 
     def evaluate(self, session: Session, queries: Mapping[Parameters, Query]) -> Found:
         """Return the whole results of queries."""
@@ -128,7 +139,7 @@ class Shape:
             statement = _multiplexed(self._template, statement_of(self._template), every)
             found = session.execute(statement).all()
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if is_transient(error):
                 raise
             self._template = None  # to find out whose it is
             raise QueryFailed(None, error) from error
@@ -145,8 +156,9 @@ class Shape:
         try:
             found = session.execute(query.live.loading(statement)).all()
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if is_transient(error):
                 raise
+            self._template = self._shared  # the others may be evaluated together again
             raise QueryFailed(query, error) from error
         return dict(self._keyed([tuple(row) for row in found], [0] * len(found)))
 
@@ -198,7 +210,10 @@ def _template(live: LiveStatement) -> LiveStatement | None:
         for description in live.statement.column_descriptions
         if (mapper := _mapper_of(description["expr"])) is not None
     )
-    elements = _elements(template, template.keyed().lateral())
+    try:
+        elements = _elements(template, template.keyed().lateral())
+    except InvalidRequestError:  # two columns have one name
+        return None
     is_clear = max(mappers.values(), default=1) == 1
     return template if is_clear and not any(element is None for element in elements) else None
 

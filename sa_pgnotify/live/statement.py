@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Alias, BindParameter, ColumnElement, FromClause, Join, Select, Table, select
+from sqlalchemy.sql.elements import _textual_label_reference
 
 from ..errors import NotifyConfigError
 from ..marking.mapped_classes import general_mapper
 from ..marking.spec import marking_of
 from .compiled import compiled
+from .frozen import hashable
 
 __all__ = ["KEY", "Leaf", "LiveStatement", "root_of"]
 
@@ -62,6 +64,12 @@ class LiveStatement:
                 "Give a select(); of a union, select() from its subquery()",
             )
         self.statement = statement
+        if "schema_translate_map" in statement.get_execution_options():
+            raise NotifyConfigError(
+                subject,
+                "the statement has a schema_translate_map, which changes in other schemas do not reach",
+                "Give it to engine.execution_options()",
+            )
         self.compiled = compiled(statement)
         core: Any = self.compiled.core
         if core._for_update_arg is not None:
@@ -97,20 +105,24 @@ class LiveStatement:
         self.leaves: tuple[Leaf, ...] = ()
         self.key: tuple[tuple[ColumnElement[Any], ...], ...] | None = None
         self._froms = core.get_final_froms()
-        self._functions = (False, False)
+        self._classified: dict[str, bool] = {}
 
-    def classify(self, *, aggregates: bool, sets: bool) -> None:
+    def classify(self, *, aggregates: bool, sets: bool, is_unclear: bool) -> None:
         """Find out what identifies a row.
 
         :param aggregates: whether the statement itself calls an aggregate function; ``sets``
             whether it calls one that returns several rows.
+        :param is_unclear: whether SQL text calls an aggregate or window function somewhere.
         """
-        self._functions = aggregates, sets
+        self._classified = {"aggregates": aggregates, "sets": sets, "is_unclear": is_unclear}
         if sets or self._is_distinct:
             return
         if self._groups or aggregates or self._has_having:
-            nested = any(not isinstance(group, ColumnElement) for group in self._groups)
-            self.key = None if nested or _is_grouping_set(self._groups) else (self._groups,)
+            groups = tuple(map(self._grouped, self._groups))
+            nested = any(not isinstance(group, ColumnElement) for group in groups)
+            self.key = None if nested or _is_grouping_set(groups) else (groups,)
+            return
+        if is_unclear:
             return
         leaves = [leaf for source in self._froms for leaf in _leaves(source, inner=True)]
         if all(leaf is not None for leaf in leaves):
@@ -119,8 +131,14 @@ class LiveStatement:
 
     def classify_as(self, other: LiveStatement) -> None:
         """Do the same as with another statement of the shape."""
-        aggregates, sets = other._functions
-        self.classify(aggregates=aggregates, sets=sets)
+        self.classify(**other._classified)
+
+    def _grouped(self, group: Any) -> Any:
+        """Return the column that GROUP BY names, if it does by the text of a label."""
+        if not isinstance(group, _textual_label_reference):
+            return group
+        columns: Any = self.compiled.core.selected_columns
+        return columns.get(group.element)
 
     @property
     def looked_up(self) -> tuple[Leaf, ...]:
@@ -156,6 +174,7 @@ class LiveStatement:
     def key_of(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the key of a row of which ``values`` are those of the columns of the key."""
         assert self.key is not None
+        values = tuple([hashable(value) for value in values])
         if len(self.key) == 1:
             return values
         parts, at = [], 0
