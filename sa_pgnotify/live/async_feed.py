@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import Engine, Table
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -116,7 +116,7 @@ class AsyncFeed:
         return min(time.monotonic() - began, LONGEST_PAUSE)
 
 
-_feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Engine, AsyncFeed]] = (
+_feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Engine, ref[AsyncFeed]]] = (
     WeakKeyDictionary()
 )
 
@@ -124,7 +124,9 @@ _feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Engine, A
 def async_feed_of(engine: AsyncEngine) -> AsyncFeed:
     """Return the feed of an engine in the running event loop."""
     feeds = _feeds.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
-    feed = feeds.get(engine.sync_engine)
+    known = feeds.get(engine.sync_engine)
+    feed = None if known is None else known()
     if feed is None:
-        feed = feeds[engine.sync_engine] = AsyncFeed(engine)
+        feed = AsyncFeed(engine)
+        feeds[engine.sync_engine] = ref(feed)
     return feed

@@ -27,7 +27,7 @@ from ..sql import execute_on
 from .changes import Changes, read_window
 from .query import Query
 from .refusals import check_functions
-from .shape import QueryFailed
+from .shape import LookUpFailed, QueryFailed
 from .shape_group import ShapeGroup
 
 __all__ = ["READING", "Evaluator"]
@@ -139,14 +139,17 @@ class Evaluator:
             raise
 
     def _evaluate(self, connection: Connection, changes: Changes) -> bool:
-        """Return whether a query has failed, so that it is left out, and the others are evaluated
-        again in another transaction."""
+        """Return whether to evaluate again, in another transaction: after a query has failed, without
+        that one; after a look-up has failed, the whole statements."""
         with _snapshot(connection) as (session, seen):
             if not changes.everything:
                 self._read_logs(connection, str(self._last), changes)
             for group in list(self._groups.values()):
                 try:
                     group.run(session, changes, lambda query: self._position(query, seen))
+                except LookUpFailed as failed:
+                    changes.add_any(failed.table)
+                    return True
                 except QueryFailed as failed:
                     if failed.query is not None:
                         failed.query.outlet.fail(failed.error)

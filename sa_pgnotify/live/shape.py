@@ -16,6 +16,7 @@ from sqlalchemy import (
     BindParameter,
     FromClause,
     Select,
+    Table,
     func,
     inspect,
     literal_column,
@@ -34,7 +35,7 @@ from .frozen import frozen_row
 from .query import Query
 from .statement import KEY, LiveStatement
 
-__all__ = ["Found", "Parameters", "QueryFailed", "Shape"]
+__all__ = ["Found", "LookUpFailed", "Parameters", "QueryFailed", "Shape"]
 
 Parameters = tuple[Hashable, ...]
 """The values of a query's parameters, which distinguish it from the others of its shape."""
@@ -51,22 +52,36 @@ TRANSIENT = {"40001", "40P01", "55P03"}
 deadlock_detected and lock_not_available."""
 
 
-def is_transient(error: DBAPIError) -> bool:
+def is_transient(error: Exception) -> bool:
     """Return whether the same statement may succeed if it is tried again."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, OSError)  # of asyncpg
     return error.connection_invalidated or sqlstate_of(error.orig) in TRANSIENT
 
 
 class QueryFailed(Exception):
-    """PostgreSQL refuses a statement.
+    """PostgreSQL refuses a statement, or a type cannot read a value of its result.
 
     :ivar query: whose it is; None if it was that of several queries, which are to be tried one by
         one.
     """
 
-    def __init__(self, query: Query | None, error: DBAPIError) -> None:
+    def __init__(self, query: Query | None, error: Exception) -> None:
         super().__init__(error)
         self.query = query
         self.error = error
+
+
+class LookUpFailed(Exception):
+    """Rows cannot be looked up by identities: a notification, which any role can send, may have
+    named some that no value of the column's type is.
+
+    :ivar table: whose rows.
+    """
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table.fullname)
+        self.table = table
 
 
 class Shape:
@@ -100,6 +115,7 @@ class Shape:
         """Return the rows of queries that have one of the rows ``identities`` of a table.
 
         :param leaf: the place of the table among the leaves.
+        :raises LookUpFailed: if that is not possible.
         """
         began = time.perf_counter()
         found: Found = {}
@@ -110,7 +126,12 @@ class Shape:
                 some = every[start : start + MOST_IDENTITIES]
                 return live.keyed(is_one_of(live.leaves[leaf].key, some))
 
-            for values, rows in self._run(session, queries, changed).items():
+            try:
+                some_found = self._run(session, queries, changed)
+            except QueryFailed as failed:
+                self._template = self._shared
+                raise LookUpFailed(self.live.leaves[leaf].table) from failed
+            for values, rows in some_found.items():
                 found.setdefault(values, {}).update(rows)
         each = (time.perf_counter() - began) / max(len(every), 1)
         self.identity_seconds = (self.identity_seconds or each) * 0.8 + each * 0.2
@@ -138,7 +159,7 @@ class Shape:
             every = list(queries.values())
             statement = _multiplexed(self._template, statement_of(self._template), every)
             found = session.execute(statement).all()
-        except DBAPIError as error:
+        except Exception as error:
             if is_transient(error):
                 raise
             self._template = None  # to find out whose it is
@@ -155,7 +176,7 @@ class Shape:
     def _alone(self, session: Session, query: Query, statement: Select[Any]) -> dict[Hashable, Any]:
         try:
             found = session.execute(query.live.loading(statement)).all()
-        except DBAPIError as error:
+        except Exception as error:
             if is_transient(error):
                 raise
             self._template = self._shared  # the others may be evaluated together again
