@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import (
     BindParameter,
+    ColumnElement,
     FromClause,
     Select,
     Table,
@@ -39,6 +40,7 @@ __all__ = ["Found", "LookUpFailed", "Parameters", "QueryFailed", "Shape"]
 
 Parameters = tuple[Hashable, ...]
 """The values of a query's parameters, which distinguish it from the others of its shape."""
+Conditions = tuple[ColumnElement[bool], ...]
 Found = dict[Parameters, dict[Hashable, Any]]
 """The rows of each query, by their keys."""
 GIVEN = "sa_pgnotify_given"
@@ -101,7 +103,7 @@ class Shape:
     def evaluate(self, session: Session, queries: Mapping[Parameters, Query]) -> Found:
         """Return the whole results of queries."""
         began = time.perf_counter()
-        found = self._run(session, queries, LiveStatement.keyed)
+        found = self._run(session, queries, lambda _: ())
         self.whole_seconds = time.perf_counter() - began
         return found
 
@@ -122,9 +124,9 @@ class Shape:
         every = list(identities)
         for start in range(0, len(every), MOST_IDENTITIES):
 
-            def changed(live: LiveStatement, start: int = start) -> Select[Any]:
+            def changed(live: LiveStatement, start: int = start) -> Conditions:
                 some = every[start : start + MOST_IDENTITIES]
-                return live.keyed(is_one_of(live.leaves[leaf].key, some))
+                return (is_one_of(live.leaves[leaf].key, some),)
 
             try:
                 some_found = self._run(session, queries, changed)
@@ -148,16 +150,16 @@ class Shape:
         self,
         session: Session,
         queries: Mapping[Parameters, Query],
-        statement_of: Callable[[LiveStatement], Select[Any]],
+        where: Callable[[LiveStatement], Conditions],
     ) -> Found:
         if len(queries) == 1 or self._template is None:
             return {
-                values: self._alone(session, query, statement_of(query.live))
+                values: self._alone(session, query, where(query.live))
                 for values, query in queries.items()
             }
         try:
             every = list(queries.values())
-            statement = _multiplexed(self._template, statement_of(self._template), every)
+            statement = _multiplexed(self._template, where(self._template), every)
             found = session.execute(statement).all()
         except Exception as error:
             if is_transient(error):
@@ -173,9 +175,9 @@ class Shape:
             rows.setdefault(names[number - 1], {})[key] = row
         return rows
 
-    def _alone(self, session: Session, query: Query, statement: Select[Any]) -> dict[Hashable, Any]:
+    def _alone(self, session: Session, query: Query, where: Conditions) -> dict[Hashable, Any]:
         try:
-            found = session.execute(query.live.loading(statement)).all()
+            found = session.execute(query.live.loading(*where)).all()
         except Exception as error:
             if is_transient(error):
                 raise
@@ -210,10 +212,12 @@ class Shape:
 def _template(live: LiveStatement) -> LiveStatement | None:
     """Return the statement with columns of :data:`GIVEN` in place of its parameters; None if the
     statements of the shape cannot be evaluated together: a parameter cannot be one of many values,
-    or an element cannot be found in a subquery."""
+    an element cannot be found in a subquery, or options say what is loaded."""
     parameters = live.parameters
-    if not parameters or any(
-        p.expanding or p.literal_execute or array_type(p.type) is None for p in parameters
+    if (
+        not parameters
+        or live.statement._with_options
+        or any(p.expanding or p.literal_execute or array_type(p.type) is None for p in parameters)
     ):
         return None
     # as text: a column would bring its table into the FROM clause of each subquery
@@ -240,7 +244,7 @@ def _template(live: LiveStatement) -> LiveStatement | None:
 
 
 def _multiplexed(
-    template: LiveStatement, statement: Select[Any], queries: Sequence[Query]
+    template: LiveStatement, where: Conditions, queries: Sequence[Query]
 ) -> Select[Any]:
     """Return the rows of all queries in one, each after the number of its query."""
     arrays = []
@@ -251,7 +255,7 @@ def _multiplexed(
     names = [f"p{place}" for place in range(len(arrays))]
     given = func.unnest(*arrays).table_valued(*names, with_ordinality="number")
     given = given.render_derived(name=GIVEN)
-    rows = statement.lateral("live")
+    rows = template.keyed(*where).lateral("live")
     keys = [column for column in rows.c if str(column.key).startswith(KEY)]
     columns = [given.c.number, *_elements(template, rows), *keys]
     return select(*columns).select_from(given.join(rows, true()))

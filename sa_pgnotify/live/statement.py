@@ -4,11 +4,13 @@ and whose changes can be looked up without running the whole statement again."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Alias, BindParameter, ColumnElement, FromClause, Join, Select, Table, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.elements import _textual_label_reference
 
 from ..errors import NotifyConfigError
@@ -21,6 +23,10 @@ __all__ = ["KEY", "Leaf", "LiveStatement", "root_of"]
 
 KEY = "sa_pgnotify_key_"
 """Begins the names of the columns of the key."""
+
+
+EAGER = {"joined", "subquery", "selectin", "immediate", False}
+"""The ways in which the ORM loads a relationship with an entity."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +82,10 @@ class LiveStatement:
             raise NotifyConfigError(
                 subject, "the statement locks rows", "Leave with_for_update() out"
             )
-        if self.compiled.loads_eagerly:
+        if self.compiled.loads_eagerly or _loads_relationships(statement):
             raise NotifyConfigError(
                 subject,
-                "the statement loads a relationship by joinedload(), whose rows would not be compared",
+                "the statement loads a relationship into its entities, whose rows would not be compared",
                 "Add the other entity to select() and join it, and add .options(lazyload('*'))",
             )
         cache_key: Any = statement._generate_cache_key()
@@ -156,16 +162,34 @@ class LiveStatement:
 
         :param where: conditions on the columns of leaves, to look rows up: then without order.
         """
-        core: Any = self.compiled.core
-        columns = [column for part in self.key or () for column in part]
-        keyed = core.add_columns(*(column.label(f"{KEY}{i}") for i, column in enumerate(columns)))
-        return keyed.where(*where).order_by(None) if where else keyed  # type: ignore[no-any-return]
+        keyed: Select[Any] = self._with_key(self.compiled.core, where)
+        return keyed
 
-    def loading(self, keyed: Select[Any]) -> Any:
+    def _with_key(self, statement: Select[Any], where: Sequence[ColumnElement[bool]]) -> Any:
+        columns = [column for part in self.key or () for column in part]
+        labels = [column.label(f"{KEY}{i}") for i, column in enumerate(columns)]
+        keyed = statement.add_columns(*labels)
+        return keyed.where(*where).order_by(None) if where else keyed
+
+    @cached_property
+    def _joins_the_same(self) -> bool:
+        """Whether the ORM joins the same tables if the columns of the key are added. They can make
+        it ambiguous what a ``join()`` without a condition starts from."""
+        try:
+            return Counter(compiled(self._with_key(self.statement, ())).tables) == Counter(
+                self.compiled.tables
+            )
+        except SQLAlchemyError:
+            return False
+
+    def loading(self, *where: ColumnElement[bool]) -> Any:
         """Return what gives the rows of :meth:`keyed` with entities as objects."""
         descriptions: Any = self.statement.column_descriptions
+        keyed = self.keyed(*where)
         if all(description.get("entity") is None for description in descriptions):
             return keyed  # it has columns of tables only
+        if self._joins_the_same:
+            return self._with_key(self.statement, where)
         elements = [description["expr"] for description in descriptions]
         keys = [column for column in keyed.selected_columns if str(column.key).startswith(KEY)]
         given: Any = select(*elements, *keys).from_statement(keyed)
@@ -207,6 +231,15 @@ def _leaves(source: Any, *, inner: bool) -> Iterator[Leaf | None]:
     names = [column.name for column in plain.primary_key] if marking is None else list(marking.key)
     columns = {column.name: column for column in source.c}
     yield Leaf(plain, source, tuple(columns[name] for name in names), inner) if names else None
+
+
+def _loads_relationships(statement: Select[Any]) -> bool:
+    """Return whether an option, such as contains_eager(), loads a relationship with the statement."""
+    options: Any = statement._with_options
+    elements = [element for option in options for element in getattr(option, "context", ())]
+    return any(
+        dict(getattr(element, "strategy", None) or ()).get("lazy") in EAGER for element in elements
+    )
 
 
 def _is_grouping_set(groups: tuple[Any, ...]) -> bool:
