@@ -160,7 +160,7 @@ class Shape:
         try:
             every = list(queries.values())
             statement = _multiplexed(self._template, where(self._template), every)
-            found = session.execute(statement).all()
+            found = _all(session, statement)
         except Exception as error:
             if is_transient(error):
                 raise
@@ -177,7 +177,7 @@ class Shape:
 
     def _alone(self, session: Session, query: Query, where: Conditions) -> dict[Hashable, Any]:
         try:
-            found = session.execute(query.live.loading(*where)).all()
+            found = _all(session, query.live.loading(*where))
         except Exception as error:
             if is_transient(error):
                 raise
@@ -209,6 +209,15 @@ class Shape:
             yield key if again == 1 else (*key, again), row
 
 
+def _all(session: Session, statement: Any) -> Sequence[Any]:
+    """Return the rows of a statement. Entities are new: those that another statement loaded may have
+    other attributes."""
+    try:
+        return session.execute(statement).all()
+    finally:
+        session.expunge_all()
+
+
 def _template(live: LiveStatement) -> LiveStatement | None:
     """Return the statement with columns of :data:`GIVEN` in place of its parameters; None if the
     statements of the shape cannot be evaluated together: a parameter cannot be one of many values,
@@ -235,6 +244,10 @@ def _template(live: LiveStatement) -> LiveStatement | None:
         for description in live.statement.column_descriptions
         if (mapper := _mapper_of(description["expr"])) is not None
     )
+    if template.compiled.binds or Counter(template.compiled.tables) != Counter(
+        live.compiled.tables
+    ):
+        return None  # the ORM keeps parts of the statement where they cannot be replaced
     try:
         elements = _elements(template, template.keyed().lateral())
     except InvalidRequestError:  # two columns have one name
@@ -275,7 +288,8 @@ def _element(element: Any, rows: FromClause) -> Any:
     if mapper is not None:
         return aliased(mapper.class_, rows)
     column = element.__clause_element__() if hasattr(element, "__clause_element__") else element
-    return rows.corresponding_column(column)
+    is_column = hasattr(column, "proxy_set")  # and not several, as a composite() is
+    return rows.corresponding_column(column) if is_column else None
 
 
 def _mapper_of(element: Any) -> Mapper[Any] | None:
