@@ -122,7 +122,8 @@ class Feed:
         finally:
             self._lock.release()
         if is_over and thread is not None and thread is not threading.current_thread():
-            thread.join()
+            while thread.is_alive():
+                thread.join(0.05)  # a join that a signal handler's join interrupts would not end
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
