@@ -4,6 +4,7 @@ there are."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -28,9 +29,10 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.dialects.postgresql import CITEXT
+from sqlalchemy.types import REAL, TypeEngine
 
-__all__ = ["array_of", "array_type", "is_one_of"]
+__all__ = ["array_of", "array_type", "is_exact", "is_one_of"]
 
 _AS_THEY_ARE = (BigInteger, SmallInteger, Integer, Boolean, Date, DateTime, Time, Uuid, Enum)
 
@@ -42,11 +44,23 @@ def array_type(of: TypeEngine[Any]) -> ARRAY[Any] | None:
     """
     if isinstance(of, Enum):
         return ARRAY(of) if of.native_enum else None
+    if isinstance(of, CITEXT | Float):  # 0.1 as real is not 0.1 as double precision
+        return ARRAY(of)
     if isinstance(of, String) and type(of).__module__.startswith("sqlalchemy."):
         return ARRAY(String())
     if isinstance(of, Numeric) and type(of).__module__.startswith("sqlalchemy."):
-        return ARRAY(Float() if isinstance(of, Float) else Numeric())
+        return ARRAY(Numeric())
     return ARRAY(of) if isinstance(of, _AS_THEY_ARE) else None
+
+
+def is_exact(value: Any, of: TypeEngine[Any]) -> bool:
+    """Return whether a parameter has the type of the column that it is compared with: a cast would
+    round 1.5 to an integer, and cut the time off a date."""
+    if isinstance(of, Integer):
+        return value is None or isinstance(value, int)
+    if isinstance(of, Date):
+        return not isinstance(value, datetime)
+    return not isinstance(of, REAL) and not (isinstance(of, Float) and (of.precision or 53) < 25)
 
 
 def array_of(values: Sequence[Any], of: ARRAY[Any]) -> ColumnElement[Any]:

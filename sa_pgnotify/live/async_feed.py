@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import Engine, Table
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,7 +15,7 @@ from ..listening.async_listener import AsyncListener
 from ..states import State, States
 from ..subscription.backoff import Backoff
 from .evaluator import READING, Evaluator
-from .feed import LONGEST_PAUSE, LONGEST_WAIT, LOST, marked
+from .feed import LONGEST_PAUSE, LONGEST_WAIT, lost_errors, marked
 from .query import Query
 
 __all__ = ["AsyncFeed", "async_feed_of"]
@@ -26,6 +26,7 @@ class AsyncFeed:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._lost_errors = lost_errors(engine.sync_engine)
         self._lock = asyncio.Lock()  # of the evaluator
         self._states = States("live queries", engine.sync_engine)
         self._listener: AsyncListener | None = None
@@ -47,6 +48,7 @@ class AsyncFeed:
                     await self._listen(marked(query.tables))
                     await connection.run_sync(self._evaluator.add, query)
             except BaseException:
+                self._evaluator.remove(query)
                 await self._end_if_empty()
                 raise
             if self._task is None:
@@ -107,7 +109,7 @@ class AsyncFeed:
             async with self._engine.connect() as connection:
                 await connection.execution_options(**READING)
                 await connection.run_sync(self._evaluator.run)
-        except LOST as error:
+        except self._lost_errors as error:
             delay, said = backoff.delay(), str(error).strip().partition("\n")[0]
             self._states.report(State.RECONNECTING, said, seconds=delay)
             return delay
@@ -115,7 +117,7 @@ class AsyncFeed:
         return min(time.monotonic() - began, LONGEST_PAUSE)
 
 
-_feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Engine, AsyncFeed]] = (
+_feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Engine, ref[AsyncFeed]]] = (
     WeakKeyDictionary()
 )
 
@@ -123,7 +125,9 @@ _feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Engine, A
 def async_feed_of(engine: AsyncEngine) -> AsyncFeed:
     """Return the feed of an engine in the running event loop."""
     feeds = _feeds.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
-    feed = feeds.get(engine.sync_engine)
+    known = feeds.get(engine.sync_engine)
+    feed = None if known is None else known()
     if feed is None:
-        feed = feeds[engine.sync_engine] = AsyncFeed(engine)
+        feed = AsyncFeed(engine)
+        feeds[engine.sync_engine] = ref(feed)
     return feed

@@ -53,6 +53,10 @@ class Changes:
             if not identities or len(known) > MOST_ROWS:
                 self._rows[event.table] = None
 
+    def add_any(self, table: Table) -> None:
+        """Note that any rows of a table may have changed."""
+        self._rows[table] = None
+
     def within(self, tables: Iterable[Table]) -> Mapping[Table, set[Hashable] | None]:
         """Return the tables among ``tables`` that have changed, with the identities of the rows that
         did; None for any rows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Select, Table
+from sqlalchemy import Column, FunctionFilter, Select, Table, WithinGroup
 from sqlalchemy.dialects.postgresql.base import PGCompiler, PGDialect
 
 __all__ = ["Compiled", "compiled"]
@@ -17,7 +17,7 @@ class Compiled(PGCompiler):
     :ivar tables: the tables in FROM, once for each occurrence.
     :ivar columns: the columns of tables that occur anywhere.
     :ivar functions: the names of functions, with the schemas that qualify them ("" if none does);
-        those in ``own`` occur in the statement itself, and not in a subquery.
+        those in ``own`` are called in the statement itself, not in a subquery or over a window.
     :ivar texts: the fragments of SQL that the program wrote itself.
     :ivar has_windows: whether a window function occurs in the statement itself.
     """
@@ -26,9 +26,10 @@ class Compiled(PGCompiler):
         self.tables: list[Table] = []
         self.columns: set[Column[Any]] = set()
         self.functions: set[tuple[str, str]] = set()
-        self.own: set[str] = set()
+        self.own: set[tuple[str, str]] = set()
         self.texts: list[str] = []
         self.has_windows = False
+        self._over_windows: list[Any] = []
         super().__init__(*args, **options)
 
     @property
@@ -60,9 +61,10 @@ class Compiled(PGCompiler):
 
     def visit_function(self, func: Any, *args: Any, **kw: Any) -> Any:
         packages = getattr(func, "packagenames", ())
-        self.functions.add((packages[-1] if packages else "", func.name))
-        if len(self.stack) == 1:
-            self.own.add(func.name)
+        name = (packages[-1] if packages else "", func.name)
+        self.functions.add(name)
+        if len(self.stack) == 1 and not any(func is other for other in self._over_windows):
+            self.own.add(name)
         return super().visit_function(func, *args, **kw)
 
     def visit_textclause(self, textclause: Any, *args: Any, **kw: Any) -> Any:
@@ -71,6 +73,10 @@ class Compiled(PGCompiler):
 
     def visit_over(self, over: Any, **kw: Any) -> Any:
         self.has_windows |= len(self.stack) == 1
+        function = over.element
+        while isinstance(function, FunctionFilter | WithinGroup):
+            function = function.element if isinstance(function, WithinGroup) else function.func
+        self._over_windows.append(function)
         return super().visit_over(over, **kw)  # type: ignore[no-untyped-call]
 
 

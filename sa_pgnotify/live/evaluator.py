@@ -28,7 +28,7 @@ from ..sql import execute_on, schema_translation
 from .changes import Changes, read_window
 from .query import Query
 from .refusals import check_functions, tables_of_policies
-from .shape import QueryFailed, Shape
+from .shape import LookUpFailed, QueryFailed, Shape
 from .shape_group import ShapeGroup
 
 __all__ = ["READING", "Evaluator"]
@@ -115,9 +115,9 @@ class Evaluator:
 
     def _new_group(self, query: Query) -> ShapeGroup:
         # groups that differ in who sees the rows share the statements
-        shape = self._shapes.get(query.live.shape)
+        shape = self._shapes.get(query.shape_key)
         if shape is None:
-            shape = self._shapes[query.live.shape] = Shape(query.live)
+            shape = self._shapes[query.shape_key] = Shape(query.live)
         return ShapeGroup(shape, query.tables)
 
     def remove(self, query: Query) -> None:
@@ -160,8 +160,8 @@ class Evaluator:
             raise
 
     def _evaluate(self, connection: Connection, changes: Changes) -> bool:
-        """Return whether a query has failed, so that it is left out, and the others are evaluated
-        again in another transaction."""
+        """Return whether to evaluate again, in another transaction: after a query has failed, without
+        that one; after a look-up has failed, the whole statements."""
         with _snapshot(connection) as (session, seen):
             if not changes.everything:
                 self._read_logs(connection, str(self._last), changes)
@@ -171,6 +171,9 @@ class Evaluator:
                 _become(connection, group.first)
                 try:
                     group.run(session, changes, lambda query: self._position(query, seen))
+                except LookUpFailed as failed:
+                    changes.add_any(failed.table)
+                    return True
                 except QueryFailed as failed:
                     if failed.query is not None:
                         failed.query.outlet.fail(failed.error)

@@ -6,13 +6,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from weakref import WeakKeyDictionary
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import Engine, Table
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+from ..drivers.known import module_of
 from ..events.stream import Route
 from ..listening.listener import Listener
 from ..marking.spec import marking_of
@@ -21,16 +23,23 @@ from ..subscription.backoff import Backoff
 from .evaluator import READING, Evaluator
 from .query import Query
 
-__all__ = ["LONGEST_PAUSE", "LONGEST_WAIT", "LOST", "Feed", "feed_of", "marked"]
+__all__ = ["LONGEST_PAUSE", "LONGEST_WAIT", "Feed", "feed_of", "lost_errors", "marked"]
 
 LONGEST_PAUSE = 0.05
 """The most seconds that a feed pauses after an evaluation. It pauses as long as the evaluation took,
 so that it takes half of a core at most, and a busy table's changes are evaluated together."""
+LONGEST_STOP = 5.0
+"""The most seconds that a query's end waits for an evaluation, which may itself wait for a connection
+that the program holds."""
 LONGEST_WAIT = 10.0
 """The most seconds after which a feed looks for queries that the program has dropped."""
-LOST = (OperationalError, InterfaceError, NoConnectionFree)
-"""What a lost connection raises, or one that cannot be made or is not free. The evaluation is tried
-again then."""
+
+
+def lost_errors(engine: Engine) -> tuple[type[Exception], ...]:
+    """Return what a lost connection raises, or one that cannot be made or is not free, or a log that
+    cannot be read. The evaluation is tried again then. asyncpg's attempts to connect raise its own
+    errors."""
+    return (DBAPIError, NoConnectionFree, *module_of(engine).ERRORS)
 
 
 def marked(tables: Iterable[Table]) -> list[Table]:
@@ -44,7 +53,9 @@ class Feed:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._pid = os.getpid()
-        self._lock = threading.Lock()  # of the evaluator
+        self._lost_errors = lost_errors(engine)
+        self._lock = threading.RLock()  # of the evaluator
+        self._is_busy = False
         self._states = States("live queries", engine)
         self._listener: Listener | None = None
         self._tables: set[Table] = set()
@@ -68,7 +79,7 @@ class Feed:
         :raises TriggersMissing: if a table has no enabled triggers.
         :raises ListenUnavailable: as :meth:`Listener.start`.
         """
-        with self._lock:
+        with self._alone():
             is_new = self._listener is None
             try:
                 with self._engine.connect().execution_options(**READING) as connection:
@@ -76,7 +87,7 @@ class Feed:
                     self._listen(marked(query.tables))
                     self._evaluator.add(connection, query)
             except BaseException:
-                self._end_if_empty()
+                self._evaluator.remove(query)
                 raise
             if is_new:
                 assert self._listener is not None
@@ -98,14 +109,35 @@ class Feed:
 
     def remove(self, query: Query) -> None:
         """Follow a query no longer. The last one ends the feed."""
+        query.outlet.drop()
         if not self.is_here:
             return
-        with self._lock:
-            self._evaluator.remove(query)
-            self._end_if_empty()
+        if not self._lock.acquire(timeout=LONGEST_STOP):
+            return  # the feed's thread removes it when it can
+        try:
+            if self._is_busy:  # in a signal handler, which has interrupted this thread there
+                return
+            with self._alone():
+                self._evaluator.remove(query)
             thread, is_over = self._thread, self._ended.is_set()
+        finally:
+            self._lock.release()
         if is_over and thread is not None and thread is not threading.current_thread():
-            thread.join()
+            while thread.is_alive():
+                thread.join(0.05)  # a join that a signal handler's join interrupts would not end
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one thread at a time change what is followed, and a signal handler not at all: the
+        queries that it has stopped are removed at the end."""
+        with self._lock:
+            self._is_busy = True
+            try:
+                yield
+            finally:
+                self._evaluator.remove_dropped()
+                self._end_if_empty()
+                self._is_busy = False
 
     def _end_if_empty(self) -> None:
         if self._evaluator.is_empty and self._listener is not None:
@@ -128,6 +160,8 @@ class Feed:
                     self._evaluator.remove_dropped()
                     self._end_if_empty()
                     pause = self._evaluate(backoff)
+                    self._evaluator.remove_dropped()
+                    self._end_if_empty()
         except Exception as error:
             self._states.report(State.FAILED, f"they end: {error!r}", error=error)
             with self._lock:
@@ -142,7 +176,7 @@ class Feed:
         try:
             with self._engine.connect().execution_options(**READING) as connection:
                 self._evaluator.run(connection)
-        except LOST as error:
+        except self._lost_errors as error:
             return self._lost(error, backoff)
         backoff.settled()
         return min(time.monotonic() - began, LONGEST_PAUSE)
@@ -153,14 +187,16 @@ class Feed:
         return delay
 
 
-_feeds: WeakKeyDictionary[Engine, Feed] = WeakKeyDictionary()
+_feeds: WeakKeyDictionary[Engine, ref[Feed]] = WeakKeyDictionary()  # a feed refers to its engine
 _making = threading.Lock()
 
 
 def feed_of(engine: Engine) -> Feed:
     """Return the feed of an engine in this process."""
     with _making:
-        feed = _feeds.get(engine)
+        known = _feeds.get(engine)
+        feed = None if known is None else known()
         if feed is None or not feed.is_here:
-            feed = _feeds[engine] = Feed(engine)
+            feed = Feed(engine)
+            _feeds[engine] = ref(feed)
         return feed

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper
 
-__all__ = ["digest", "frozen_row"]
+__all__ = ["digest", "frozen_row", "hashable"]
 
 _PLAIN = frozenset({str, int, bytes, datetime, date, time, timedelta, UUID, type(None)})
 """Types of which equal values are the same to PostgreSQL, too."""
@@ -52,6 +52,15 @@ def _column_attributes(class_: type) -> tuple[str, ...] | None:
     """Return the column attributes of a mapped class; None for another class."""
     mapper: Any = inspect(class_, raiseerr=False)
     return tuple(mapper.column_attrs.keys()) if isinstance(mapper, Mapper) else None
+
+
+def hashable(value: Any) -> Hashable:
+    """Return a value of a key: as it is, unless it is a list, a dict or something like that."""
+    try:
+        hash(value)
+    except TypeError:
+        return _frozen(value)
+    return value  # type: ignore[no-any-return]
 
 
 def digest(frozen: tuple[Hashable, ...]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
@@ -13,6 +12,7 @@ from sqlalchemy import Engine, Select
 from ..errors import PgNotifyError
 from ..log.snapshots import Position
 from ..subscription.engines import blocking_engine
+from .bell import Bell
 from .feed import Feed, feed_of
 from .interface import new_query
 from .outlet import Outlet
@@ -70,12 +70,12 @@ class LiveQuery:
         position: Position | None = None,
     ) -> None:
         self._engine = blocking_engine(engine, "LiveQuery", "AsyncLiveQuery")
-        self._ready = threading.Event()
+        self._ready = Bell()
         self._stopped = False
         self._feed: Feed | None = None
         options: dict[str, Any] = {"old": old, "rows": rows, "refresh": refresh}
         self._query = new_query(
-            "LiveQuery", statement, self._ready.set, position=position, **options
+            "LiveQuery", statement, self._ready.ring, position=position, **options
         )
         self._finalizer = weakref.finalize(self, Outlet.drop, self._query.outlet)
         self._finalizer.atexit = False
@@ -96,9 +96,13 @@ class LiveQuery:
         return self
 
     def stop(self) -> None:
-        """End every iteration, and follow the statement no longer. Safe from any thread, and twice."""
+        """End every iteration, and follow the statement no longer.
+
+        Safe from any thread, from a signal handler, and twice. If an evaluation takes long, the
+        statement is followed until that has ended.
+        """
         self._stopped = True
-        self._ready.set()
+        self._ready.ring()
         if self._feed is not None:
             self._feed.remove(self._query)
 
@@ -134,6 +138,6 @@ class LiveQuery:
                 )
             if not self._ready.wait(timeout):
                 return
-            self._ready.clear()
             if not self._stopped and (step := self._query.outlet.take()) is not None:
                 yield step
+        self._ready.ring()  # for another thread that iterates

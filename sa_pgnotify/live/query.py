@@ -9,6 +9,7 @@ from math import inf
 from sqlalchemy import Table
 
 from ..log.snapshots import Position
+from .arrays import is_exact
 from .held import HeldResult, Index
 from .outlet import Outlet
 from .row_security import RowSecurity
@@ -29,7 +30,8 @@ class Query:
     :ivar live: the statement; ``outlet`` where its steps go.
     :ivar parameters: the values of its parameters.
     :ivar tables: those that it reads, with those that row-level security reads for it.
-    :ivar group_key: the same for the statements that are evaluated together.
+    :ivar shape_key: the same for the queries that differ in their parameters alone; ``group_key``
+        for those of them that are evaluated together.
     :ivar refresh_at: when it must be run without an event, by ``time.monotonic()``.
     """
 
@@ -53,7 +55,9 @@ class Query:
         self.parameters = live.values
         self.seen_by = seen_by
         self.tables: frozenset[Table] = live.tables
-        self.group_key: Hashable = (live.shape, old, rows, refresh, seen_by)
+        fits = all(is_exact(p.effective_value, p.type) for p in live.parameters)
+        self.shape_key: Hashable = live.shape if fits else id(live)
+        self.group_key: Hashable = (self.shape_key, old, rows, refresh, seen_by)
         self.refresh_at = inf
         self._refresh = refresh
         self._old = old

@@ -82,25 +82,28 @@ def check_functions(
     """
     seen = statement.compiled
     written = {
-        next(filter(None, call)).lower() for text in seen.texts for call in _CALL.findall(text)
+        ("", next(filter(None, call)).lower())
+        for text in seen.texts
+        for call in _CALL.findall(text)
     }
-    names = {name.lower() for _, name in seen.functions} | written
-    found = _functions(execute, names)
+    found = _functions(execute, seen.functions | written)
     if not refreshes:
         for function in found:
             if why := _why_not(function):
                 raise NotifyConfigError(
                     subject, f"{function.name}() {why}", f"Leave it out, {REFRESH}"
                 )
-        for name in sorted(names & TIME):
+        for name in sorted({name.lower() for _, name in seen.functions | written} & TIME):
             raise NotifyConfigError(
                 subject, f"{name} gives another result as time passes", f"Leave it out, {REFRESH}"
             )
-    own = {name.lower() for name in seen.own} | written
-    mine = [function for function in found if function.name in own]
+    mine = _functions(execute, seen.own)
+    texts = _functions(execute, written)
     statement.classify(
         aggregates=any(function.kind == "a" for function in mine),
-        sets=any(function.returns_set for function in mine),
+        sets=any(function.returns_set for function in (*mine, *texts)),
+        # over a window, in a subquery, or neither
+        is_unclear=any(function.kind in "aw" for function in texts),
     )
 
 
@@ -112,14 +115,20 @@ def _why_not(function: _Function) -> str:
     return ""
 
 
-def _functions(execute: Execute, names: Iterable[str]) -> list[_Function]:
-    listed = ", ".join(map(literal, sorted(names)))
-    if not listed:
+def _functions(execute: Execute, names: Iterable[tuple[str, str]]) -> list[_Function]:
+    """Return the functions that may be meant by ``names``, each after the schema that qualifies it,
+    if one does."""
+    # a name without capitals may have been folded
+    every = sorted({(schema, each) for schema, name in names for each in (name, name.lower())})
+    if not every:
         return []
+    listed = ", ".join(f"({literal(schema)}, {literal(name)})" for schema, name in every)
     rows = execute(
         "SELECT n.nspname::text, p.proname::text, p.prokind::text, p.provolatile::text, p.proretset "
         "FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace "
-        f"WHERE p.proname = ANY (ARRAY[{listed}]::pg_catalog.name[]) AND pg_catalog.pg_function_is_visible(p.oid)"
+        f"JOIN (VALUES {listed}) AS given (schema, name) ON p.proname = given.name::pg_catalog.name "
+        "WHERE CASE given.schema WHEN '' THEN pg_catalog.pg_function_is_visible(p.oid) "
+        "ELSE n.nspname = given.schema::pg_catalog.name END"
     )
     return [_Function(*row) for row in rows]
 

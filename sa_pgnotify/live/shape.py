@@ -14,8 +14,10 @@ from typing import Any
 
 from sqlalchemy import (
     BindParameter,
+    ColumnElement,
     FromClause,
     Select,
+    Table,
     func,
     inspect,
     literal_column,
@@ -24,19 +26,21 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import IteratorResult
 from sqlalchemy.engine.result import SimpleResultMetaData
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import Mapper, Session, aliased
 from sqlalchemy.sql import visitors
 
+from ..sql import sqlstate_of
 from .arrays import array_of, array_type, is_one_of
 from .frozen import frozen_row
 from .query import Query
 from .statement import KEY, LiveStatement
 
-__all__ = ["Found", "Parameters", "QueryFailed", "Shape"]
+__all__ = ["Found", "LookUpFailed", "Parameters", "QueryFailed", "Shape"]
 
 Parameters = tuple[Hashable, ...]
 """The values of a query's parameters, which distinguish it from the others of its shape."""
+Conditions = tuple[ColumnElement[bool], ...]
 Found = dict[Parameters, dict[Hashable, Any]]
 """The rows of each query, by their keys."""
 GIVEN = "sa_pgnotify_given"
@@ -47,17 +51,41 @@ MOST_IDENTITIES = 5_000
 """The most rows of a table that are looked up in one statement."""
 
 
+TRANSIENT = {"40001", "40P01", "55P03"}
+"""What PostgreSQL answers when other transactions are in the way: serialization_failure,
+deadlock_detected and lock_not_available."""
+
+
+def is_transient(error: Exception) -> bool:
+    """Return whether the same statement may succeed if it is tried again."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, OSError)  # of asyncpg
+    return error.connection_invalidated or sqlstate_of(error.orig) in TRANSIENT
+
+
 class QueryFailed(Exception):
-    """PostgreSQL refuses a statement.
+    """PostgreSQL refuses a statement, or a type cannot read a value of its result.
 
     :ivar query: whose it is; None if it was that of several queries, which are to be tried one by
         one.
     """
 
-    def __init__(self, query: Query | None, error: DBAPIError) -> None:
+    def __init__(self, query: Query | None, error: Exception) -> None:
         super().__init__(error)
         self.query = query
         self.error = error
+
+
+class LookUpFailed(Exception):
+    """Rows cannot be looked up by identities: a notification, which any role can send, may have
+    named some that no value of the column's type is.
+
+    :ivar table: whose rows.
+    """
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table.fullname)
+        self.table = table
 
 
 class Shape:
@@ -71,12 +99,12 @@ class Shape:
         # seconds for the whole result of one query, and for the look-up of one row; 0 if not known
         self._whole_each = self._identity_each = 0.0
         self._names = [str(element["name"]) for element in live.statement.column_descriptions]
-        self._template = _template(live)
+        self._template = self._shared = _template(live)
 
     def evaluate(self, session: Session, queries: Mapping[Parameters, Query]) -> Found:
         """Return the whole results of queries."""
         began = time.perf_counter()
-        found = self._run(session, queries, LiveStatement.keyed)
+        found = self._run(session, queries, lambda _: ())
         self._whole_each = (time.perf_counter() - began) / max(len(queries), 1)
         return found
 
@@ -90,17 +118,23 @@ class Shape:
         """Return the rows of queries that have one of the rows ``identities`` of a table.
 
         :param leaf: the place of the table among the leaves.
+        :raises LookUpFailed: if that is not possible.
         """
         began = time.perf_counter()
         found: Found = {}
         every = list(identities)
         for start in range(0, len(every), MOST_IDENTITIES):
 
-            def changed(live: LiveStatement, start: int = start) -> Select[Any]:
+            def changed(live: LiveStatement, start: int = start) -> Conditions:
                 some = every[start : start + MOST_IDENTITIES]
-                return live.keyed(is_one_of(live.leaves[leaf].key, some))
+                return (is_one_of(live.leaves[leaf].key, some),)
 
-            for values, rows in self._run(session, queries, changed).items():
+            try:
+                some_found = self._run(session, queries, changed)
+            except QueryFailed as failed:
+                self._template = self._shared
+                raise LookUpFailed(self.live.leaves[leaf].table) from failed
+            for values, rows in some_found.items():
                 found.setdefault(values, {}).update(rows)
         if len(every) >= ENOUGH:
             each = (time.perf_counter() - began) / len(every)
@@ -121,19 +155,19 @@ class Shape:
         self,
         session: Session,
         queries: Mapping[Parameters, Query],
-        statement_of: Callable[[LiveStatement], Select[Any]],
+        where: Callable[[LiveStatement], Conditions],
     ) -> Found:
         if len(queries) == 1 or self._template is None:
             return {
-                values: self._alone(session, query, statement_of(query.live))
+                values: self._alone(session, query, where(query.live))
                 for values, query in queries.items()
             }
         try:
             every = list(queries.values())
-            statement = _multiplexed(self._template, statement_of(self._template), every)
-            found = session.execute(statement).all()
-        except DBAPIError as error:
-            if error.connection_invalidated:
+            statement = _multiplexed(self._template, where(self._template), every)
+            found = _all(session, statement)
+        except Exception as error:
+            if is_transient(error):
                 raise
             self._template = None  # to find out whose it is
             raise QueryFailed(None, error) from error
@@ -146,12 +180,13 @@ class Shape:
             rows.setdefault(names[number - 1], {})[key] = row
         return rows
 
-    def _alone(self, session: Session, query: Query, statement: Select[Any]) -> dict[Hashable, Any]:
+    def _alone(self, session: Session, query: Query, where: Conditions) -> dict[Hashable, Any]:
         try:
-            found = session.execute(query.live.loading(statement)).all()
-        except DBAPIError as error:
-            if error.connection_invalidated:
+            found = _all(session, query.live.loading(*where))
+        except Exception as error:
+            if is_transient(error):
                 raise
+            self._template = self._shared  # the others may be evaluated together again
             raise QueryFailed(query, error) from error
         return dict(self._keyed([tuple(row) for row in found], [0] * len(found)))
 
@@ -179,13 +214,24 @@ class Shape:
             yield key if again == 1 else (*key, again), row
 
 
+def _all(session: Session, statement: Any) -> Sequence[Any]:
+    """Return the rows of a statement. Entities are new: those that another statement loaded may have
+    other attributes."""
+    try:
+        return session.execute(statement).all()
+    finally:
+        session.expunge_all()
+
+
 def _template(live: LiveStatement) -> LiveStatement | None:
     """Return the statement with columns of :data:`GIVEN` in place of its parameters; None if the
     statements of the shape cannot be evaluated together: a parameter cannot be one of many values,
-    or an element cannot be found in a subquery."""
+    an element cannot be found in a subquery, or options say what is loaded."""
     parameters = live.parameters
-    if not parameters or any(
-        p.expanding or p.literal_execute or array_type(p.type) is None for p in parameters
+    if (
+        not parameters
+        or live.statement._with_options
+        or any(p.expanding or p.literal_execute or array_type(p.type) is None for p in parameters)
     ):
         return None
     # as text: a column would bring its table into the FROM clause of each subquery
@@ -203,13 +249,20 @@ def _template(live: LiveStatement) -> LiveStatement | None:
         for description in live.statement.column_descriptions
         if (mapper := _mapper_of(description["expr"])) is not None
     )
-    elements = _elements(template, template.keyed().lateral())
+    if template.compiled.binds or Counter(template.compiled.tables) != Counter(
+        live.compiled.tables
+    ):
+        return None  # the ORM keeps parts of the statement where they cannot be replaced
+    try:
+        elements = _elements(template, template.keyed().lateral())
+    except InvalidRequestError:  # two columns have one name
+        return None
     is_clear = max(mappers.values(), default=1) == 1
     return template if is_clear and not any(element is None for element in elements) else None
 
 
 def _multiplexed(
-    template: LiveStatement, statement: Select[Any], queries: Sequence[Query]
+    template: LiveStatement, where: Conditions, queries: Sequence[Query]
 ) -> Select[Any]:
     """Return the rows of all queries in one, each after the number of its query."""
     arrays = []
@@ -220,7 +273,7 @@ def _multiplexed(
     names = [f"p{place}" for place in range(len(arrays))]
     given = func.unnest(*arrays).table_valued(*names, with_ordinality="number")
     given = given.render_derived(name=GIVEN)
-    rows = statement.lateral("live")
+    rows = template.keyed(*where).lateral("live")
     keys = [column for column in rows.c if str(column.key).startswith(KEY)]
     columns = [given.c.number, *_elements(template, rows), *keys]
     return select(*columns).select_from(given.join(rows, true()))
@@ -240,7 +293,8 @@ def _element(element: Any, rows: FromClause) -> Any:
     if mapper is not None:
         return aliased(mapper.class_, rows)
     column = element.__clause_element__() if hasattr(element, "__clause_element__") else element
-    return rows.corresponding_column(column)
+    is_column = hasattr(column, "proxy_set")  # and not several, as a composite() is
+    return rows.corresponding_column(column) if is_column else None
 
 
 def _mapper_of(element: Any) -> Mapper[Any] | None:

@@ -4,22 +4,29 @@ and whose changes can be looked up without running the whole statement again."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Alias, BindParameter, ColumnElement, FromClause, Join, Select, Table, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.sql.elements import _textual_label_reference
 
 from ..errors import NotifyConfigError
 from ..marking.mapped_classes import general_mapper
 from ..marking.spec import marking_of
 from .compiled import compiled
-from .frozen import frozen_row
+from .frozen import frozen_row, hashable
 
 __all__ = ["KEY", "Leaf", "LiveStatement", "root_of"]
 
 KEY = "sa_pgnotify_key_"
 """Begins the names of the columns of the key."""
+
+
+EAGER = {"joined", "subquery", "selectin", "immediate", False}
+"""The ways in which the ORM loads a relationship with an entity."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +70,22 @@ class LiveStatement:
                 "Give a select(); of a union, select() from its subquery()",
             )
         self.statement = statement
+        if "schema_translate_map" in statement.get_execution_options():
+            raise NotifyConfigError(
+                subject,
+                "the statement has a schema_translate_map, which changes in other schemas do not reach",
+                "Give it to engine.execution_options()",
+            )
         self.compiled = compiled(statement)
         core: Any = self.compiled.core
         if core._for_update_arg is not None:
             raise NotifyConfigError(
                 subject, "the statement locks rows", "Leave with_for_update() out"
             )
-        if self.compiled.loads_eagerly:
+        if self.compiled.loads_eagerly or _loads_relationships(statement):
             raise NotifyConfigError(
                 subject,
-                "the statement loads a relationship by joinedload(), whose rows would not be compared",
+                "the statement loads a relationship into its entities, whose rows would not be compared",
                 "Add the other entity to select() and join it, and add .options(lazyload('*'))",
             )
         cache_key: Any = statement._generate_cache_key()
@@ -99,20 +112,24 @@ class LiveStatement:
         self.leaves: tuple[Leaf, ...] = ()
         self.key: tuple[tuple[ColumnElement[Any], ...], ...] | None = None
         self._froms = core.get_final_froms()
-        self._functions = (False, False)
+        self._classified: dict[str, bool] = {}
 
-    def classify(self, *, aggregates: bool, sets: bool) -> None:
+    def classify(self, *, aggregates: bool, sets: bool, is_unclear: bool) -> None:
         """Find out what identifies a row.
 
         :param aggregates: whether the statement itself calls an aggregate function; ``sets``
             whether it calls one that returns several rows.
+        :param is_unclear: whether SQL text calls an aggregate or window function somewhere.
         """
-        self._functions = aggregates, sets
+        self._classified = {"aggregates": aggregates, "sets": sets, "is_unclear": is_unclear}
         if sets or self._is_distinct:
             return
         if self._groups or aggregates or self._has_having:
-            nested = any(not isinstance(group, ColumnElement) for group in self._groups)
-            self.key = None if nested or _is_grouping_set(self._groups) else (self._groups,)
+            groups = tuple(map(self._grouped, self._groups))
+            nested = any(not isinstance(group, ColumnElement) for group in groups)
+            self.key = None if nested or _is_grouping_set(groups) else (groups,)
+            return
+        if is_unclear:
             return
         leaves = [leaf for source in self._froms for leaf in _leaves(source, inner=True)]
         if all(leaf is not None for leaf in leaves):
@@ -121,8 +138,14 @@ class LiveStatement:
 
     def classify_as(self, other: LiveStatement) -> None:
         """Do the same as with another statement of the shape."""
-        aggregates, sets = other._functions
-        self.classify(aggregates=aggregates, sets=sets)
+        self.classify(**other._classified)
+
+    def _grouped(self, group: Any) -> Any:
+        """Return the column that GROUP BY names, if it does by the text of a label."""
+        if not isinstance(group, _textual_label_reference):
+            return group
+        columns: Any = self.compiled.core.selected_columns
+        return columns.get(group.element)
 
     @property
     def looked_up(self) -> tuple[Leaf, ...]:
@@ -140,16 +163,34 @@ class LiveStatement:
 
         :param where: conditions on the columns of leaves, to look rows up: then without order.
         """
-        core: Any = self.compiled.core
-        columns = [column for part in self.key or () for column in part]
-        keyed = core.add_columns(*(column.label(f"{KEY}{i}") for i, column in enumerate(columns)))
-        return keyed.where(*where).order_by(None) if where else keyed  # type: ignore[no-any-return]
+        keyed: Select[Any] = self._with_key(self.compiled.core, where)
+        return keyed
 
-    def loading(self, keyed: Select[Any]) -> Any:
+    def _with_key(self, statement: Select[Any], where: Sequence[ColumnElement[bool]]) -> Any:
+        columns = [column for part in self.key or () for column in part]
+        labels = [column.label(f"{KEY}{i}") for i, column in enumerate(columns)]
+        keyed = statement.add_columns(*labels)
+        return keyed.where(*where).order_by(None) if where else keyed
+
+    @cached_property
+    def _joins_the_same(self) -> bool:
+        """Whether the ORM joins the same tables if the columns of the key are added. They can make
+        it ambiguous what a ``join()`` without a condition starts from."""
+        try:
+            return Counter(compiled(self._with_key(self.statement, ())).tables) == Counter(
+                self.compiled.tables
+            )
+        except SQLAlchemyError:
+            return False
+
+    def loading(self, *where: ColumnElement[bool]) -> Any:
         """Return what gives the rows of :meth:`keyed` with entities as objects."""
         descriptions: Any = self.statement.column_descriptions
+        keyed = self.keyed(*where)
         if all(description.get("entity") is None for description in descriptions):
             return keyed  # it has columns of tables only
+        if self._joins_the_same:
+            return self._with_key(self.statement, where)
         elements = [description["expr"] for description in descriptions]
         keys = [column for column in keyed.selected_columns if str(column.key).startswith(KEY)]
         given: Any = select(*elements, *keys).from_statement(keyed)
@@ -158,6 +199,7 @@ class LiveStatement:
     def key_of(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the key of a row of which ``values`` are those of the columns of the key."""
         assert self.key is not None
+        values = tuple([hashable(value) for value in values])
         if len(self.key) == 1:
             return values
         parts, at = [], 0
@@ -190,6 +232,15 @@ def _leaves(source: Any, *, inner: bool) -> Iterator[Leaf | None]:
     names = [column.name for column in plain.primary_key] if marking is None else list(marking.key)
     columns = {column.name: column for column in source.c}
     yield Leaf(plain, source, tuple(columns[name] for name in names), inner) if names else None
+
+
+def _loads_relationships(statement: Select[Any]) -> bool:
+    """Return whether an option, such as contains_eager(), loads a relationship with the statement."""
+    options: Any = statement._with_options
+    elements = [element for option in options for element in getattr(option, "context", ())]
+    return any(
+        dict(getattr(element, "strategy", None) or ()).get("lazy") in EAGER for element in elements
+    )
 
 
 def _is_grouping_set(groups: tuple[Any, ...]) -> bool:
