@@ -123,8 +123,10 @@ class Feed:
         finally:
             self._lock.release()
         if is_over and thread is not None and thread is not threading.current_thread():
-            while thread.is_alive():
-                thread.join(0.05)  # a join that a signal handler's join interrupts would not end
+            # not for ever: a signal handler may have interrupted this thread while it held the lock
+            deadline = time.monotonic() + LONGEST_STOP
+            while thread.is_alive() and time.monotonic() < deadline:
+                thread.join(0.05)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
