@@ -151,7 +151,9 @@ def tables_of_policies(
         for table in metadata.tables.values()
     }
     for secured, schema, name, is_visible in execute(_policies_read(query.tables, schema_of)):
-        table = known.get((schema, name)) or (known.get((None, name)) if is_visible else None)
+        table = known.get((schema, name))
+        if table is None and is_visible:
+            table = known.get((None, name))
         if table is not None and marking_of(table) is not None:
             found.add(table)
         elif not query.refreshes:
