@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Alias, BindParameter, ColumnElement, FromClause, Join, Select, Table, select
+from sqlalchemy import (
+    Alias,
+    BindParameter,
+    ColumnElement,
+    FromClause,
+    Join,
+    Select,
+    Table,
+    inspect,
+    select,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.elements import _textual_label_reference
 
@@ -87,6 +97,12 @@ class LiveStatement:
                 subject,
                 "the statement loads a relationship into its entities, whose rows would not be compared",
                 "Add the other entity to select() and join it, and add .options(lazyload('*'))",
+            )
+        if (later := _loaded_later(statement)) is not None:
+            raise NotifyConfigError(
+                subject,
+                f'{later} is loaded by a second SELECT (polymorphic_load="selectin"), whose rows would not be compared',
+                "Select with_polymorphic() of the base class, with its subclasses",
             )
         cache_key: Any = statement._generate_cache_key()
         self.shape: Hashable = id(self) if cache_key is None else cache_key.key
@@ -241,6 +257,18 @@ def _loads_relationships(statement: Select[Any]) -> bool:
     return any(
         dict(getattr(element, "strategy", None) or ()).get("lazy") in EAGER for element in elements
     )
+
+
+def _loaded_later(statement: Select[Any]) -> str | None:
+    """Return the name of a class whose columns the ORM loads after the statement; None if there is
+    none."""
+    for description in statement.column_descriptions:
+        mapper: Any = getattr(inspect(description["expr"], raiseerr=False), "mapper", None)
+        if isinstance(description["expr"], type) and mapper is not None:
+            for below in mapper.self_and_descendants:
+                if below.polymorphic_load == "selectin":
+                    return str(below.class_.__name__)
+    return None
 
 
 def _is_grouping_set(groups: tuple[Any, ...]) -> bool:

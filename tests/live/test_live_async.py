@@ -10,7 +10,7 @@ import weakref
 import pytest
 from kinds import Kind
 from live_check import PATIENCE, result
-from live_shop import models, told
+from live_shop import kinds_and_keys, models
 from live_turmoil import Copy
 from sessions import sessions_end
 from sqlalchemy import NullPool, func, select
@@ -63,7 +63,10 @@ def test_entities_and_their_changes(kind, engine, shop):
         live_engine = kind.engine(engine.url)
         statement = select(shop.Order, shop.Customer.name).join(shop.Order.customer)
         async with AsyncLiveQuery(live_engine, statement, rows=True) as live:
-            assert told(await step(live)) == [("enter", ((1,), (1,))), ("enter", ((2,), (2,)))]
+            assert kinds_and_keys(await step(live)) == [
+                ("enter", ((1,), (1,))),
+                ("enter", ((2,), (2,))),
+            ]
             await write(engine, "UPDATE customers SET name = 'anna' WHERE id = 1")
             (event,) = one = await step(live)
             assert (event.old.name, event.row.name, event.row.Order.id) == ("ann", "anna", 1)
@@ -94,7 +97,11 @@ def test_steps_that_were_not_taken_are_merged(kind, engine, shop):
             copy = Copy()
             copy.rows = {(1,): (1, None), (2,): (2, None)}
             merged = await step(live)
-            assert sorted(told(merged)) == [("enter", (3,)), ("enter", (5,)), ("leave", (2,))]
+            assert sorted(kinds_and_keys(merged)) == [
+                ("enter", (3,)),
+                ("enter", (5,)),
+                ("leave", (2,)),
+            ]
         await live_engine.dispose()
 
     kind.wait(go())
@@ -121,7 +128,7 @@ def test_a_task_that_is_cancelled(kind, engine, shop):
                 await task
             assert len(other._feed._evaluator._groups) == 1
             await write(engine, "INSERT INTO customers VALUES (3, 'x')")
-            assert told(await step(other)) == [("enter", (3,))]
+            assert kinds_and_keys(await step(other)) == [("enter", (3,))]
         await live_engine.dispose()
 
     kind.wait(go())
@@ -191,7 +198,7 @@ def test_a_connection_that_is_cut(kind, engine, shop, proxy):
             await write(engine, "INSERT INTO orders VALUES (3, 1, 'OPEN', 0)")
             await asyncio.to_thread(wait_until, lambda: len(failures) > 2)
             proxy.accept()
-            assert told(await step(live)) == [("enter", (3,))]
+            assert kinds_and_keys(await step(live)) == [("enter", (3,))]
         await live_engine.dispose()
 
     kind.wait(go())
@@ -209,7 +216,7 @@ def test_a_statement_that_fails(kind, engine, shop):
         ):
             await step(live), await step(other)
             await write(engine, "INSERT INTO orders VALUES (8, 1, 'OPEN', 8)")
-            assert told(await step(other)) == [("enter", (8,))]
+            assert kinds_and_keys(await step(other)) == [("enter", (8,))]
             with pytest.raises(Exception, match="division by zero"):
                 await step(live)
         await live_engine.dispose()

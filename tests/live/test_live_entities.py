@@ -152,6 +152,7 @@ STATEMENTS = {
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_statements_of_the_orm(family, engine, name):
     """Each of the ways in which the ORM builds elements of a row."""

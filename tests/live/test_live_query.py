@@ -6,7 +6,7 @@ import threading
 from decimal import Decimal
 
 import pytest
-from live_shop import Status, models, step, told
+from live_shop import Status, kinds_and_keys, models, step
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.orm import aliased, with_polymorphic
 from statements import rows, run
@@ -39,7 +39,7 @@ def test_entities_with_columns_of_others(engine, shop):
     with LiveQuery(engine, statement) as live:
         first = step(live)
         assert first.is_whole
-        assert told(first) == [("enter", ((1,), (1,))), ("enter", ((3,), (2,)))]
+        assert kinds_and_keys(first) == [("enter", ((1,), (1,))), ("enter", ((3,), (2,)))]
         row = first.events[0].row
         assert (row.Order.id, row.Order.total, row.name) == (1, Decimal(5), "ann")
         assert row._fields == ("Order", "name")
@@ -86,16 +86,16 @@ def test_aliases_and_types_of_the_program(engine, shop):
     one, other = aliased(shop.Order), aliased(shop.Order)
     pairs = select(one.id, other.id).where(one.customer_id == other.customer_id, one.id < other.id)
     with LiveQuery(engine, pairs) as live, LiveQuery(engine, select(shop.Tag)) as tags:
-        assert told(step(live)) == [("enter", ((1,), (2,)))]
-        assert [key for _, key in told(step(tags))] == [("NEW",), ("OLD",)]
+        assert kinds_and_keys(step(live)) == [("enter", ((1,), (2,)))]
+        assert [key for _, key in kinds_and_keys(step(tags))] == [("NEW",), ("OLD",)]
         run(
             engine,
             "UPDATE orders SET customer_id = 2 WHERE id = 2",
             "UPDATE tags SET color = 'pink'",
         )
-        events = told(step(live))
+        events = kinds_and_keys(step(live))
         while len(events) < 2:
-            events += told(step(live))
+            events += kinds_and_keys(step(live))
         assert events == [("leave", ((1,), (2,))), ("enter", ((2,), (3,)))]
         assert [event.row.Tag.color for event in step(tags)] == ["pink", "pink"]
 
@@ -106,7 +106,7 @@ def test_groups_and_totals(engine, shop):
     count = select(func.count()).select_from(shop.Order)
     with LiveQuery(engine, totals) as live, LiveQuery(engine, count) as counted:
         assert min(step(live).events, key=lambda e: e.row[1]).key == (Status.PAID,)
-        assert told(step(counted)) == [("enter", ())]
+        assert kinds_and_keys(step(counted)) == [("enter", ())]
         run(engine, "INSERT INTO orders VALUES (4, 1, 'PAID', 1)")
         assert [(event.key, event.row[1]) for event in step(live)] == [((Status.PAID,), Decimal(7))]
         assert [event.row[0] for event in step(counted)] == [4]
@@ -119,7 +119,7 @@ def test_a_page_of_the_newest(engine, shop):
         assert [row.id for row in step(live).rows] == [3, 2]
         run(engine, "INSERT INTO orders VALUES (9, 1, 'OPEN', 1)")
         one = step(live)
-        assert told(one) == [("leave", (2,)), ("enter", (9,))]
+        assert kinds_and_keys(one) == [("leave", (2,)), ("enter", (9,))]
         assert [row.id for row in one.rows] == [9, 3]
 
 
@@ -149,8 +149,8 @@ def test_steps_that_were_not_taken_are_merged(engine, shop):
         run(engine, "DELETE FROM orders WHERE id IN (2, 14)")
         entered = [("enter", (number,)) for number in range(10, 14)]
         expected = [*entered, ("leave", (2,)), ("update", (1,))]
-        wait_until(lambda: sorted(told(live._query.outlet._step)) == expected)
-        assert sorted(told(step(live))) == expected
+        wait_until(lambda: sorted(kinds_and_keys(live._query.outlet._step)) == expected)
+        assert sorted(kinds_and_keys(step(live))) == expected
 
 
 def test_a_program_that_resumes(engine, shop):
@@ -166,7 +166,7 @@ def test_a_program_that_resumes(engine, shop):
         assert list(live.steps(timeout=0.3)) == []
         run(engine, "UPDATE customers SET name = 'x'", "DELETE FROM orders WHERE id = 2")
         later = step(live)
-        assert (told(later), later.is_whole) == ([("leave", (2,))], False)
+        assert (kinds_and_keys(later), later.is_whole) == ([("leave", (2,))], False)
     with LiveQuery(engine, statement, position=again) as live:
         assert step(live).is_whole
     with LiveQuery(engine, statement, position=later.position) as live:
@@ -270,6 +270,6 @@ def test_a_statement_that_fails_later(engine, shop):
     with LiveQuery(engine, statement) as broken, LiveQuery(engine, select(shop.Order.id)) as other:
         step(broken), step(other)
         run(engine, "INSERT INTO orders VALUES (8, 1, 'OPEN', 8)")
-        assert told(step(other)) == [("enter", (8,))]
+        assert kinds_and_keys(step(other)) == [("enter", (8,))]
         with pytest.raises(Exception, match="division by zero"):
             step(broken)

@@ -252,6 +252,27 @@ def test_relationships_that_an_option_loads(engine, shop, options):
     refused(engine, contained, message)
 
 
+def test_subclasses_that_a_second_select_loads(engine):
+    """Columns of subclasses that the ORM loads after the statement would not be compared."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Document(NotifyOnChange, Base):
+        __tablename__ = "documents"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str] = mapped_column(Text)
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "document"}
+
+    class Invoice(Document):
+        __tablename__ = "invoices"
+        id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True)
+        __mapper_args__ = {"polymorphic_identity": "invoice", "polymorphic_load": "selectin"}
+
+    with pytest.raises(NotifyConfigError, match="Invoice is loaded by a second SELECT"):
+        LiveQuery(engine, select(Document))
+
+
 @pytest.mark.parametrize("lazy", ["joined", "selectin", "subquery", "immediate"])
 def test_relationships_that_the_mapping_loads(engine, lazy):
     """A mapping that loads a relationship is refused as well, and lazyload('*') is the way out, by

@@ -226,6 +226,7 @@ FORMS = {
 }  # fmt: skip
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_of_statements(engine, tables, form):
     """Whatever can be written as a select() is followed, in whatever way it is evaluated."""

@@ -91,7 +91,7 @@ def step(live: Any, timeout: float = 10.0) -> Any:
     raise AssertionError("no step came")
 
 
-def told(one: Any) -> list[tuple[str, Any]]:
+def kinds_and_keys(one: Any) -> list[tuple[str, Any]]:
     """Return the kinds and keys of a step's events."""
     names = {Enter: "enter", Update: "update", Leave: "leave"}
     return [(names[type(event)], event.key) for event in one]

@@ -38,6 +38,7 @@ def test_processes_are_killed(url):
     passed(check(url, processes=1, terminate=False, every=1.0, batch_size=40, seconds=8.0).run())
 
 
+@pytest.mark.thorough
 def test_whole_pages(url):
     """With the pages that a program has."""
     passed(DeliveryCheck(url, names=(), seconds=3.0, copies=1, longest=0.5, every=0.5).run())

@@ -52,6 +52,7 @@ def test_sessions_are_ended(url, driver):
     )
 
 
+@pytest.mark.thorough
 def test_connections_are_cut(url, proxy):
     """Whatever was under way on a connection that is cut, an answer to COMMIT too, is known when
     the next one is made."""
@@ -91,6 +92,7 @@ def test_processes_are_killed(url):
     )
 
 
+@pytest.mark.thorough
 def test_two_names_each_get_all(url):
     """Names do not share a position: each gets all, whatever befalls the other, and so it is if
     most transactions are longer than a batch."""
@@ -186,6 +188,7 @@ def test_a_reader_that_goes_by_numbers_is_found_out(monkeypatch, wrong):
         report.raise_if_wrong()
 
 
+@pytest.mark.thorough
 def test_a_reader_that_goes_by_transactions_is_found_out(monkeypatch, wrong):
     """The reader misses nothing, but delivers an older transaction's late change of a row before a
     newer transaction's change: the check reports it."""

@@ -272,7 +272,9 @@ def beside(engine):
 
 
 @pytest.mark.parametrize(
-    "kinds", [["psycopg2", "psycopg"], ["asyncpg"]], ids=lambda kinds: kinds[-1]
+    "kinds",
+    [["psycopg2", "asyncpg"], pytest.param(["psycopg"], marks=pytest.mark.thorough)],
+    ids=lambda kinds: kinds[-1],
 )
 def test_nothing_of_a_reader_is_looked_up_in_public(beside, kinds):
     """Whoever starts a listener, consumes, prunes or examines a database runs no function and no
