@@ -48,15 +48,15 @@ MOST_IDENTITIES = 5_000
 
 
 class QueryFailed(Exception):
-    """PostgreSQL refuses a statement.
+    """PostgreSQL refuses a statement, or a value of its rows cannot be read.
 
-    :ivar query: whose it is; None if it was that of several queries, which are to be tried one by
-        one.
+    :ivar queries: whose it is; empty if it was that of several queries, which are to be tried one
+        by one.
     """
 
-    def __init__(self, query: Query | None, error: DBAPIError) -> None:
+    def __init__(self, queries: Sequence[Query], error: Exception) -> None:
         super().__init__(error)
-        self.query = query
+        self.queries = queries
         self.error = error
 
 
@@ -72,6 +72,7 @@ class Shape:
         self._whole_each = self._identity_each = 0.0
         self._names = [str(element["name"]) for element in live.statement.column_descriptions]
         self._template = _template(live)
+        self._has_failed = False  # so that queries are tried one by one
 
     def evaluate(self, session: Session, queries: Mapping[Parameters, Query]) -> Found:
         """Return the whole results of queries."""
@@ -123,7 +124,7 @@ class Shape:
         queries: Mapping[Parameters, Query],
         statement_of: Callable[[LiveStatement], Select[Any]],
     ) -> Found:
-        if len(queries) == 1 or self._template is None:
+        if len(queries) == 1 or self._template is None or self._has_failed:
             return {
                 values: self._alone(session, query, statement_of(query.live))
                 for values, query in queries.items()
@@ -132,28 +133,26 @@ class Shape:
             every = list(queries.values())
             statement = _multiplexed(self._template, statement_of(self._template), every)
             found = session.execute(statement).all()
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise
-            self._template = None  # to find out whose it is
-            raise QueryFailed(None, error) from error
-        numbers = [row[0] for row in found]
+            numbers = [row[0] for row in found]
+            keyed = list(self._keyed([tuple(row)[1:] for row in found], numbers))
+        except Exception as error:
+            _refuse_lost(error)
+            self._has_failed = True
+            raise QueryFailed([], error) from error
         rows: Found = {}
         names = list(queries)
-        for number, (key, row) in zip(
-            numbers, self._keyed([tuple(row)[1:] for row in found], numbers)
-        ):
+        for number, (key, row) in zip(numbers, keyed):
             rows.setdefault(names[number - 1], {})[key] = row
         return rows
 
     def _alone(self, session: Session, query: Query, statement: Select[Any]) -> dict[Hashable, Any]:
         try:
             found = session.execute(query.live.loading(statement)).all()
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise
-            raise QueryFailed(query, error) from error
-        return dict(self._keyed([tuple(row) for row in found], [0] * len(found)))
+            return dict(self._keyed([tuple(row) for row in found], [0] * len(found)))
+        except Exception as error:
+            _refuse_lost(error)
+            self._has_failed = False  # it is found, and the others go together again
+            raise QueryFailed([query], error) from error
 
     # -- rows --------------------------------------------------------------------------------------
 
@@ -177,6 +176,12 @@ class Shape:
             times[number, key] += 1
             again = times[number, key]  # a row may be there several times
             yield key if again == 1 else (*key, again), row
+
+
+def _refuse_lost(error: Exception) -> None:
+    """Raise the error of a lost connection, which is not that of a statement."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        raise error
 
 
 def _template(live: LiveStatement) -> LiveStatement | None:

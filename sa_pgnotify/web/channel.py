@@ -23,6 +23,9 @@ __all__ = ["Channel", "Ended"]
 
 REMEMBERED = 200
 """How many steps a channel remembers, for browsers that come back."""
+FEW = 1_000
+"""So many keys of changed rows are remembered in any case; beyond that, as many as there are rows,
+because it takes less to send all rows then."""
 
 logger = logging.getLogger("sa_pgnotify")
 Changed = dict[Hashable, bool]
@@ -43,7 +46,6 @@ class Channel:
     """
     :param make_query: makes the query, given the function to call when it has a step.
     :param encode: makes what JSON can express of a row.
-    :ivar ready: set when the rows are there, or the query has failed.
     :ivar is_over: whether it gives nothing any more.
     """
 
@@ -63,21 +65,24 @@ class Channel:
         # a browser may come back to another process, or after a restart
         self._name = secrets.token_hex(6)
         self._number = 0
-        self._steps: deque[tuple[int, Changed]] = deque(maxlen=REMEMBERED)
+        self._steps: deque[tuple[int, Changed]] = deque()
+        self._remembered = 0  # keys in them
         self._failed: Message | None = None
         self.is_over = False
-        self.ready = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="sa_pgnotify page")
 
     # -- browsers ----------------------------------------------------------------------------------
 
     def join(self, last_id: str | None) -> Browser:
-        """Return what a browser takes from, once the rows are there.
+        """Return what a browser takes from.
 
         :param last_id: the ``id`` of the last message that it has.
         """
-        browser = Browser(self, self._since(last_id))
+        has = self._since(last_id)
+        browser = Browser(self, has)
         self._browsers.add(browser)
+        if self._number and (has is None or has):  # else the first step wakes it
+            browser.wake()
         return browser
 
     def leave(self, browser: Browser) -> bool:
@@ -88,17 +93,22 @@ class Channel:
     def _since(self, last_id: str | None) -> Changed | None:
         """Return what has changed since a message; None if that is not known."""
         name, _, number = (last_id or "").rpartition(".")
-        if name != self._name or not number.isdigit() or int(number) > self._number:
+        # as it was written: what a browser sends may be anything
+        known = {str(at): at for at in range(self._number - len(self._steps), self._number + 1)}
+        if name != self._name or number not in known:
             return None
-        seen, oldest = int(number), self._number - len(self._steps)
-        if seen < oldest:
-            return None
+        seen = known[number]
         changed: Changed = {}
         for at, each in self._steps:
             if at > seen:
                 for key, was_there in each.items():
                     changed.setdefault(key, was_there)
         return changed
+
+    @property
+    def most_keys(self) -> int:
+        """How many keys of changed rows are remembered, for a browser and for the steps together."""
+        return max(FEW, len(self._rows))
 
     def refuse_ended(self) -> None:
         """
@@ -138,15 +148,14 @@ class Channel:
                 self._stepped.clear()
                 if (step := self.query.outlet.take()) is not None:
                     self._take(step)
-                    self.ready.set()
         except Exception as error:
             logger.exception("a live page ends", exc_info=error)
             self._failed = Message("failed", "{}")
         finally:
             self.is_over = True
-            self.ready.set()
             for browser in self._browsers:
                 browser.wake()
+            await self._feed.remove(self.query)
 
     def _take(self, step: Step) -> None:
         changed: Changed = {}
@@ -163,14 +172,22 @@ class Channel:
         self._number += 1
         if step.is_whole:
             self._steps.clear()
+            self._remembered = 0
         else:
             self._steps.append((self._number, changed))
+            self._remembered += len(changed)
+            while len(self._steps) > REMEMBERED or self._remembered > self.most_keys:
+                self._remembered -= len(self._steps.popleft()[1])
         for browser in self._browsers:
             browser.note(None if step.is_whole else changed)
 
     async def stop(self) -> None:
-        """End the query, and the stream of each browser."""
+        """End the query, and the stream of each browser. If this is cancelled, an evaluation that
+        still runs is, too."""
         self.is_over = True
         self._stepped.set()
-        await self._feed.remove(self.query)
-        await asyncio.wait([self._task])
+        try:
+            await asyncio.wait([self._task])
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise

@@ -47,7 +47,8 @@ class Ending:
 
             def handler(number: int, frame: Any, before: Any = before) -> None:
                 assert self._loop is not None
-                self._loop.call_soon_threadsafe(self.end)
+                if not self._loop.is_closed():
+                    self._loop.call_soon_threadsafe(self.end)
                 if callable(before):
                     before(number, frame)
                 elif before == signal.SIG_DFL:
