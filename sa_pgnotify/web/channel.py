@@ -78,10 +78,9 @@ class Channel:
 
         :param last_id: the ``id`` of the last message that it has.
         """
-        has = self._since(last_id)
-        browser = Browser(self, has)
+        browser = Browser(self, self._since(last_id))
         self._browsers.add(browser)
-        if self._number and (has is None or has):  # else the first step wakes it
+        if self._number and last_id != self._token:  # else the next step wakes it
             browser.wake()
         return browser
 
@@ -106,6 +105,10 @@ class Channel:
         return changed
 
     @property
+    def _token(self) -> str:
+        return f"{self._name}.{self._number}"
+
+    @property
     def most_keys(self) -> int:
         """How many keys of changed rows are remembered, for a browser and for the steps together."""
         return max(FEW, len(self._rows))
@@ -122,11 +125,10 @@ class Channel:
 
         :param has: the keys that have changed for it, with whether it has the row; None for all.
         """
-        token = f"{self._name}.{self._number}"
         if has is None:
             keys = self._rows if self._order is None else self._order
             rows = ",".join(f"[{json.dumps(key_text(key))},{self._rows[key]}]" for key in keys)
-            return Message("rows", f"[{rows}]", token)
+            return Message("rows", f"[{rows}]", self._token)
         put = ",".join(
             f"[{json.dumps(key_text(key))},{self._rows[key]}]" for key in has if key in self._rows
         )
@@ -136,7 +138,7 @@ class Channel:
         order = ""
         if self._order is not None:
             order = f',"order":{json.dumps([key_text(key) for key in self._order])}'
-        return Message("step", f'{{"put":[{put}],"gone":{json.dumps(gone)}{order}}}', token)
+        return Message("step", f'{{"put":[{put}],"gone":{json.dumps(gone)}{order}}}', self._token)
 
     # -- the query ---------------------------------------------------------------------------------
 
@@ -155,6 +157,7 @@ class Channel:
             self.is_over = True
             for browser in self._browsers:
                 browser.wake()
+            self.query.outlet.drop()  # if the next is cancelled, the feed does it later
             await self._feed.remove(self.query)
 
     def _take(self, step: Step) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -163,7 +164,11 @@ class Stream:
         self._lines: deque[str] = deque()
         self._has_ended = False
         self.comments = 0
-        self.status = int(self._file.readline().split()[1])
+        answer = self._file.readline().split()
+        if not answer:
+            self.close()
+            raise ConnectionError("no answer")
+        self.status = int(answer[1])
         self.headers = {}
         while (line := self._file.readline().strip()) != b"":
             name, _, value = line.decode().partition(": ")
@@ -205,7 +210,9 @@ class Stream:
 
     def next(self) -> Event | None:
         """The next event; None at the end of the stream."""
+        deadline = time.monotonic() + PATIENCE
         while (lines := self.lines()) is not None:
+            assert time.monotonic() < deadline, "no event came"
             if lines[0].startswith(":"):
                 self.comments += 1
                 continue
