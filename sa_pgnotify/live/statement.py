@@ -16,7 +16,7 @@ from ..marking.spec import marking_of
 from .compiled import compiled
 from .frozen import frozen_row
 
-__all__ = ["KEY", "Leaf", "LiveStatement", "root_of"]
+__all__ = ["KEY", "Leaf", "LiveStatement", "root_of", "shape_of", "values_of"]
 
 KEY = "sa_pgnotify_key_"
 """Begins the names of the columns of the key."""
@@ -75,12 +75,9 @@ class LiveStatement:
                 "the statement loads a relationship by joinedload(), whose rows would not be compared",
                 "Add the other entity to select() and join it, and add .options(lazyload('*'))",
             )
-        cache_key: Any = statement._generate_cache_key()
-        self.shape: Hashable = id(self) if cache_key is None else cache_key.key
-        self.parameters: list[BindParameter[Any]] = (
-            [] if cache_key is None else list(cache_key.bindparams)
-        )
-        self.values = frozen_row(parameter.effective_value for parameter in self.parameters)
+        shape, self.parameters = shape_of(statement)
+        self.shape = id(self) if shape is None else shape
+        self.values = values_of(self.parameters)
         self.width = len(statement.column_descriptions)
         self.tables = frozenset(
             table
@@ -165,6 +162,18 @@ class LiveStatement:
             parts.append(values[at : at + len(part)])
             at += len(part)
         return tuple(parts)
+
+
+def shape_of(statement: Select[Any]) -> tuple[Hashable | None, list[BindParameter[Any]]]:
+    """Return what a statement has in common with those that differ in their parameters alone, None
+    if that is not known; and its parameters."""
+    cache_key: Any = statement._generate_cache_key()
+    return (None, []) if cache_key is None else (cache_key.key, list(cache_key.bindparams))
+
+
+def values_of(parameters: list[BindParameter[Any]]) -> tuple[Hashable, ...]:
+    """Return the values of a statement's parameters, frozen."""
+    return frozen_row(parameter.effective_value for parameter in parameters)
 
 
 def root_of(table: Table) -> Table | None:

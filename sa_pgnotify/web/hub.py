@@ -21,7 +21,7 @@ from ..live.async_feed import async_feed_of
 from ..live.interface import new_query
 from ..live.query import Query
 from ..live.row_security import RowSecurity
-from ..live.statement import LiveStatement
+from ..live.statement import LiveStatement, shape_of, values_of
 from ..subscription.engines import asyncio_engine
 from .browser import Browser
 from .channel import Channel, Ended
@@ -87,6 +87,7 @@ class Hub:
         self._heartbeat = heartbeat
         self._channels: dict[Hashable, Channel] = {}
         self._statements: WeakValueDictionary[Hashable, LiveStatement] = WeakValueDictionary()
+        self._shapes: WeakValueDictionary[Hashable, LiveStatement] = WeakValueDictionary()
         self._ending = Ending()
         self._stopping: set[asyncio.Task[None]] = set()
 
@@ -158,6 +159,8 @@ class Hub:
 
     def _live(self, statement: Select[Any], as_: Any) -> LiveStatement:
         """Return the statement that a browser follows, which those of others may share."""
+        given: Select[Any] | None = None
+        criterion: ColumnElement[bool] | None = None
         if isinstance(self._authorize, RowSecurity):
             if not isinstance(as_, str) or not as_:
                 raise NotifyConfigError(
@@ -170,10 +173,17 @@ class Hub:
                 raise NotifyConfigError(
                     "Hub", "as_ is missing, so authorize= has nobody to decide for"
                 )
-            statement = _with(statement, self._authorize(as_))
+            given, criterion = statement, self._authorize(as_)
+            statement = given.where(criterion)
+        shape, parameters = shape_of(statement)
+        found = self._statements.get((shape, values_of(parameters)))
+        if found is not None:  # to analyse one takes milliseconds
+            return found
+        if given is not None and shape not in self._shapes:
+            _refuse_unrelated(given, statement, criterion)
         live = LiveStatement(statement, "Hub")
-        key = (live.shape, live.values)
-        return self._statements.setdefault(key, live)
+        self._shapes[live.shape] = self._statements[live.shape, live.values] = live
+        return live
 
     def _query(self, live: LiveStatement, as_: Any, ready: Callable[[], None]) -> Query:
         seen_by = (self._authorize, as_) if isinstance(self._authorize, RowSecurity) else None
@@ -237,20 +247,17 @@ class Hub:
         await websocket.close(1012)  # the service restarts
 
 
-def _with(statement: Select[Any], criterion: ColumnElement[bool]) -> Select[Any]:
-    """Return a statement with the condition of ``authorize``.
-
-    :raises NotifyConfigError: if the condition names a table that the statement does not read, so
-        that it would not restrict the rows.
+def _refuse_unrelated(statement: Select[Any], restricted: Select[Any], criterion: Any) -> None:
     """
-    restricted = statement.where(criterion)
+    :raises NotifyConfigError: if the condition of ``authorize`` names a table that the statement
+        does not read, so that it would not restrict the rows.
+    """
     if len(restricted.get_final_froms()) > len(statement.get_final_froms()):
         raise NotifyConfigError(
             "Hub",
             f"authorize= returned {criterion}, which names a table that the statement does not have in FROM",
             "Join that table, or make a condition with exists()",
         )
-    return restricted
 
 
 class _EventStream(StreamingResponse):
