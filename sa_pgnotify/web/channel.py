@@ -9,6 +9,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
+from weakref import ref
 
 from sqlalchemy import Row
 
@@ -67,6 +68,7 @@ class Channel:
         self._number = 0
         self._steps: deque[tuple[int, Changed]] = deque()
         self._remembered = 0  # keys in them
+        self._sent: ref[Message] | None = None
         self._failed: Message | None = None
         self.is_over = False
         self._task = asyncio.create_task(self._run(), name="sa_pgnotify page")
@@ -126,9 +128,7 @@ class Channel:
         :param has: the keys that have changed for it, with whether it has the row; None for all.
         """
         if has is None:
-            keys = self._rows if self._order is None else self._order
-            rows = ",".join(f"[{json.dumps(key_text(key))},{self._rows[key]}]" for key in keys)
-            return Message("rows", f"[{rows}]", self._token)
+            return self._all_rows()
         put = ",".join(
             f"[{json.dumps(key_text(key))},{self._rows[key]}]" for key in has if key in self._rows
         )
@@ -139,6 +139,16 @@ class Channel:
         if self._order is not None:
             order = f',"order":{json.dumps([key_text(key) for key in self._order])}'
         return Message("step", f'{{"put":[{put}],"gone":{json.dumps(gone)}{order}}}', self._token)
+
+    def _all_rows(self) -> Message:
+        """Return the message of all rows, which browsers that are sent it at a time share."""
+        message = None if self._sent is None else self._sent()
+        if message is None or message.id != self._token:
+            keys = self._rows if self._order is None else self._order
+            rows = ",".join(f"[{json.dumps(key_text(key))},{self._rows[key]}]" for key in keys)
+            message = Message("rows", f"[{rows}]", self._token)
+            self._sent = ref(message)
+        return message
 
     # -- the query ---------------------------------------------------------------------------------
 

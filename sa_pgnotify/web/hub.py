@@ -236,7 +236,8 @@ class Hub:
     ) -> AsyncGenerator[str]:
         async with aclosing(self._messages(live, as_, last_id)) as messages:
             async for message in messages:
-                yield ": \n\n" if message is None else message.as_event()
+                for piece in (": \n\n",) if message is None else message.as_event():
+                    yield piece
 
     async def _send(self, websocket: WebSocket, live: LiveStatement, as_: Any) -> None:
         last_id = websocket.query_params.get("last_event_id")

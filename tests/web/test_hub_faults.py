@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hub_site import Site, follow
@@ -170,3 +173,23 @@ def test_stop_twice_and_unused(url, engine, Note):
         await hub.stop()
 
     asyncio.run(use())
+
+
+def test_browsers_that_do_not_read_share_the_rows(url, engine, Note):
+    """Forty browsers that do not read 10 MB of rows hold them once, and not each."""
+    add(engine, "a", 1, body="x" * 10_000_000)
+    with Site(url, select(Note)) as site, site.browse() as reads, ExitStack() as stack:
+        reads.rows()
+        before = resident()
+        streams = [stack.enter_context(site.browse()) for _ in range(40)]
+        assert {stream.status for stream in streams} == {200}
+        add(engine, "a", 2)
+        assert reads.next().data["put"][0][0] == "[2]"
+        assert resident() - before < 200_000
+        rows = streams[0].rows()
+        follow(streams[0], rows, lambda rows: set(rows) == {"[1]", "[2]"})
+
+
+def resident() -> int:
+    """Kilobytes of memory that this process has."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1])
