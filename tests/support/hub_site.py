@@ -50,7 +50,7 @@ class Site:
         app = Starlette(
             routes=[Route("/live", self._live), WebSocketRoute("/live", self._socketed)]
         )
-        config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="websockets-sansio")
+        config = uvicorn.Config(app, log_level="warning", lifespan="off")
         self.server = uvicorn.Server(config)
 
     def _asked(self, connection: Request | WebSocket) -> dict[str, Any]:
@@ -154,22 +154,25 @@ class Stream:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         last = last_id.encode() if isinstance(last_id, str) else last_id
         header = b"" if last is None else b"Last-Event-ID: " + last + b"\r\n"
-        self.socket.sendall(
-            f"GET {path}?{urlencode(parameters)} HTTP/1.1\r\nHost: x\r\n".encode()
-            + header
-            + b"\r\n"
-        )
         self._file = self.socket.makefile("rb")
         self._chunk = b""
         self._lines: deque[str] = deque()
         self._has_ended = False
         self.comments = 0
-        answer = self._file.readline().split()
+        self.headers = {}
+        try:
+            self.socket.sendall(
+                f"GET {path}?{urlencode(parameters)} HTTP/1.1\r\nHost: x\r\n".encode()
+                + header
+                + b"\r\n"
+            )
+            answer = self._file.readline().split()
+        except OSError:
+            answer = []
         if not answer:
             self.close()
             raise ConnectionError("no answer")
         self.status = int(answer[1])
-        self.headers = {}
         while (line := self._file.readline().strip()) != b"":
             name, _, value = line.decode().partition(": ")
             self.headers[name.lower()] = value

@@ -14,8 +14,6 @@ from sqlalchemy import select
 from statements import run
 from waiting import wait_until
 
-websockets = pytest.importorskip("websockets.sync.client")
-
 
 @pytest.fixture(name="Note")
 def _note(engine):
@@ -32,7 +30,8 @@ def site(url, Note):
 
 def connect(site, **parameters):
     query = "&".join(f"{name}={value}" for name, value in parameters.items())
-    return websockets.connect(f"ws://127.0.0.1:{site.port}/live?{query}", proxy=None)
+    client = pytest.importorskip("websockets.sync.client")
+    return client.connect(f"ws://127.0.0.1:{site.port}/live?{query}", proxy=None)
 
 
 def received(websocket):

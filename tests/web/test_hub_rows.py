@@ -14,6 +14,7 @@ from sqlalchemy import JSON, Double, Interval, LargeBinary, Numeric, func, selec
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from statements import run
+from waiting import wait_until
 
 from sa_pgnotify import NotifyOnChange, NotifySpec
 
@@ -208,3 +209,26 @@ def test_encode(url, engine):
         assert stream.rows() == {
             "[1]": [1, {"at": "2026-01-02", "x": ["nan", "\\x61", {"b": "inf"}]}]
         }
+
+
+def test_encode_that_fails_for_one(url, engine):
+    """An error of the program's own encode= ends the streams of that user, and leaves no query."""
+    base = models()
+    base.metadata.create_all(engine)
+    Note = base.Note
+
+    def encode(row):
+        return {"id": 1 / (row.id - 5)}
+
+    statement, options = select(Note.id), {"authorize": lambda user: Note.owner == user}
+    with Site(url, statement, encode=encode, **options) as site:
+        with site.browse("a") as one, site.browse("b") as other:
+            one.rows(), other.rows()
+            add(engine, "a", 5)
+            assert one.next().name == "failed"
+            with site.browse("a") as again:
+                assert again.next().name == "failed"
+            add(engine, "b", 2)
+            assert other.next().data["put"][0][0] == "[2]"
+            assert len(site.see(lambda: list(site.hub._channels))) <= 2
+        wait_until(lambda: site.is_empty)

@@ -383,23 +383,3 @@ def test_criterion_that_restricts_nothing(sited, engine, Base):
     with site.browse("a") as stream:
         assert stream.status == 400
         assert "names a table that the statement does not have in FROM" in stream.body()
-
-
-def test_encode_that_fails_for_one(sited, engine, Base):
-    """An error of the program's own encode= ends the streams of that user, and leaves no query."""
-    Note = Base.Note
-
-    def encode(row):
-        return {"id": 1 / (row.id - 5)}
-
-    site = sited(lambda user: Note.owner == user, encode=encode)
-    with site.browse("a") as one, site.browse("b") as other:
-        one.rows(), other.rows()
-        add(engine, "a", 5)
-        failed(one)
-        with site.browse("a") as again:
-            failed(again)
-        add(engine, "b", 2)
-        assert other.next().data["put"][0][0] == "[2]"
-        assert len(site.see(lambda: list(site.hub._channels))) <= 2
-    wait_until(lambda: site.is_empty)
