@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from ..errors import NotifyConfigError
@@ -27,7 +28,8 @@ from ..log.snapshots import Position, Snapshot
 from ..sql import execute_on, schema_translation
 from .changes import Changes, read_window
 from .query import Query
-from .refusals import check_functions, tables_of_policies
+from .refusals import check_functions, check_row_security, tables_of_policies
+from .row_security import RowSecurity
 from .shape import LookUpFailed, QueryFailed, Shape
 from .shape_group import ShapeGroup
 
@@ -89,7 +91,9 @@ class Evaluator:
             _become(connection, query)
             execute = execute_on(connection)
             check_functions(query.live, execute, query.subject, refreshes=query.refreshes)
-            query.tables |= tables_of_policies(query, execute, schema_translation(connection))
+            schema_of = schema_translation(connection)
+            check_row_security(query, execute, schema_of)
+            query.tables |= tables_of_policies(query, execute, schema_of)
 
     def add(self, connection: Connection, query: Query) -> None:
         """Evaluate a query for the first time, and follow it from then on.
@@ -110,6 +114,9 @@ class Evaluator:
             except QueryFailed as failed:
                 group.remove(query)
                 raise failed.error from None
+            except BaseException:
+                group.remove(query)
+                raise
         self._groups[query.group_key] = group
         self._last = self._last or seen
 
@@ -165,19 +172,21 @@ class Evaluator:
         with _snapshot(connection) as (session, seen):
             if not changes.everything:
                 self._read_logs(connection, str(self._last), changes)
-            for group in list(self._groups.values()):
+            # those of the engine's own role first: to become a user holds until the transaction ends
+            before: RowSecurity | None = None
+            for group in sorted(self._groups.values(), key=_has_user):
                 if not group.is_concerned(changes):
                     continue
-                _become(connection, group.first)
                 try:
+                    before = _become_for(connection, group, before)
                     group.run(session, changes, lambda query: self._position(query, seen))
                 except LookUpFailed as failed:
                     changes.add_any(failed.table)
                     return True
                 except QueryFailed as failed:
-                    if failed.query is not None:
-                        failed.query.outlet.fail(failed.error)
-                        self.remove(failed.query)
+                    for query in failed.queries:
+                        query.outlet.fail(failed.error)
+                        self.remove(query)
                     return True
             self._last = seen
         return False
@@ -223,6 +232,32 @@ def _become(connection: Connection, query: Query) -> None:
     if query.seen_by is not None:
         security, user = query.seen_by
         security.apply(connection, user)
+
+
+def _has_user(group: ShapeGroup) -> bool:
+    return group.first.seen_by is not None
+
+
+def _become_for(
+    connection: Connection, group: ShapeGroup, before: RowSecurity | None
+) -> RowSecurity | None:
+    """Become the user who sees the rows of a group, and return the row-level security.
+
+    :param before: that of the group before, whose user another one's policies must not see.
+    :raises QueryFailed: if PostgreSQL refuses it.
+    """
+    if group.first.seen_by is None:
+        return None
+    security, _ = group.first.seen_by
+    try:
+        if before is not None and before != security:
+            before.leave(connection)
+        _become(connection, group.first)
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        raise QueryFailed([*group], error) from error
+    return security
 
 
 def _refuse_relationships(state: ORMExecuteState) -> None:

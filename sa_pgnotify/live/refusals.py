@@ -14,7 +14,7 @@ from ..sql import Execute, literal, quote
 from .query import Query
 from .statement import LiveStatement, root_of
 
-__all__ = ["check_functions", "check_tables", "tables_of_policies"]
+__all__ = ["check_functions", "check_row_security", "check_tables", "tables_of_policies"]
 
 REFRESH = "or give refresh=, the seconds after which the statement is run again without an event"
 TIME = {
@@ -81,7 +81,7 @@ def check_functions(
     :raises NotifyConfigError: if one of them gives another result without an event.
     """
     seen = statement.compiled
-    written = {
+    written: set[tuple[str, str]] = {
         ("", next(filter(None, call)).lower())
         for text in seen.texts
         for call in _CALL.findall(text)
@@ -133,6 +133,26 @@ def _functions(execute: Execute, names: Iterable[tuple[str, str]]) -> list[_Func
     return [_Function(*row) for row in rows]
 
 
+def check_row_security(
+    query: Query, execute: Execute, schema_of: Callable[[str | None], str | None]
+) -> None:
+    """
+    :raises NotifyConfigError: if a table has row-level security that does not hold for the role
+        which stands for users: each would see all rows.
+    """
+    if query.seen_by is None or not query.tables:
+        return
+    for (name,) in execute(
+        f"SELECT t::text FROM pg_catalog.unnest(ARRAY[{_regclasses(query.tables, schema_of)}]) AS t "
+        "JOIN pg_catalog.pg_class AS c ON c.oid = t WHERE c.relrowsecurity AND NOT pg_catalog.row_security_active(c.oid)"
+    ):
+        raise NotifyConfigError(
+            query.subject,
+            f"the row-level security of {name} does not hold for the role {query.seen_by[0].role}",
+            "Give a role that does not own the table, and is no superuser and without BYPASSRLS",
+        )
+
+
 def tables_of_policies(
     query: Query, execute: Execute, schema_of: Callable[[str | None], str | None]
 ) -> frozenset[Table]:
@@ -165,22 +185,25 @@ def tables_of_policies(
     return frozenset(found)
 
 
-def _policies_read(tables: Iterable[Table], schema_of: Callable[[str | None], str | None]) -> str:
+def _regclasses(tables: Iterable[Table], schema_of: Callable[[str | None], str | None]) -> str:
     names = [
         f"{quote(schema)}.{quote(table.name)}"
         if (schema := schema_of(table.schema)) is not None
         else quote(table.name)
         for table in tables
     ]
-    listed = ", ".join(f"pg_catalog.to_regclass({literal(name)})" for name in names)
+    return ", ".join(f"pg_catalog.to_regclass({literal(name)})" for name in names)
+
+
+def _policies_read(tables: Iterable[Table], schema_of: Callable[[str | None], str | None]) -> str:
     return (
         "WITH RECURSIVE read (secured, oid) AS ("
-        f"SELECT t::text, t::pg_catalog.oid FROM pg_catalog.unnest(ARRAY[{listed}]) AS t WHERE t IS NOT NULL UNION "
+        f"SELECT t::text, t::pg_catalog.oid FROM pg_catalog.unnest(ARRAY[{_regclasses(tables, schema_of)}]) AS t WHERE t IS NOT NULL UNION "
         "SELECT r.secured, d.refobjid FROM read AS r JOIN pg_catalog.pg_policy AS p ON p.polrelid = r.oid "
         "JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass::pg_catalog.oid "
         "AND d.objid = p.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid "
         "WHERE pg_catalog.row_security_active(r.oid)) "
         "SELECT DISTINCT r.secured, n.nspname::text, c.relname::text, pg_catalog.pg_table_is_visible(c.oid) "
         "FROM read AS r JOIN pg_catalog.pg_class AS c ON c.oid = r.oid "
-        "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
+        "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')"
     )

@@ -34,7 +34,12 @@ class RowSecurity:
         """Become a user, until the end of the transaction or the next call."""
         connection.execute(_BECOME, {"role": self.role, "setting": self.setting, "as_": as_})
 
+    def leave(self, connection: Connection) -> None:
+        """Forget the user; the role stays."""
+        connection.execute(_FORGET, {"setting": self.setting})
 
+
+_FORGET = text("SELECT pg_catalog.set_config(:setting, '', true)")
 _BECOME = text(
     "SELECT pg_catalog.set_config('role', :role, true), pg_catalog.set_config(:setting, :as_, true)"
 )

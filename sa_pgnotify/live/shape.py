@@ -66,13 +66,13 @@ def is_transient(error: Exception) -> bool:
 class QueryFailed(Exception):
     """PostgreSQL refuses a statement, or a type cannot read a value of its result.
 
-    :ivar query: whose it is; None if it was that of several queries, which are to be tried one by
-        one.
+    :ivar queries: whose it is; empty if it was that of several queries, which are to be tried one
+        by one.
     """
 
-    def __init__(self, query: Query | None, error: Exception) -> None:
+    def __init__(self, queries: Sequence[Query], error: Exception) -> None:
         super().__init__(error)
-        self.query = query
+        self.queries = queries
         self.error = error
 
 
@@ -99,7 +99,8 @@ class Shape:
         # seconds for the whole result of one query, and for the look-up of one row; 0 if not known
         self._whole_each = self._identity_each = 0.0
         self._names = [str(element["name"]) for element in live.statement.column_descriptions]
-        self._template = self._shared = _template(live)
+        self._template = _template(live)
+        self._has_failed = False  # so that queries are tried one by one
 
     def evaluate(self, session: Session, queries: Mapping[Parameters, Query]) -> Found:
         """Return the whole results of queries."""
@@ -132,7 +133,7 @@ class Shape:
             try:
                 some_found = self._run(session, queries, changed)
             except QueryFailed as failed:
-                self._template = self._shared
+                self._has_failed = False
                 raise LookUpFailed(self.live.leaves[leaf].table) from failed
             for values, rows in some_found.items():
                 found.setdefault(values, {}).update(rows)
@@ -157,7 +158,7 @@ class Shape:
         queries: Mapping[Parameters, Query],
         where: Callable[[LiveStatement], Conditions],
     ) -> Found:
-        if len(queries) == 1 or self._template is None:
+        if len(queries) == 1 or self._template is None or self._has_failed:
             return {
                 values: self._alone(session, query, where(query.live))
                 for values, query in queries.items()
@@ -166,29 +167,28 @@ class Shape:
             every = list(queries.values())
             statement = _multiplexed(self._template, where(self._template), every)
             found = _all(session, statement)
+            numbers = [row[0] for row in found]
+            keyed = list(self._keyed([tuple(row)[1:] for row in found], numbers))
         except Exception as error:
             if is_transient(error):
                 raise
-            self._template = None  # to find out whose it is
-            raise QueryFailed(None, error) from error
-        numbers = [row[0] for row in found]
+            self._has_failed = True
+            raise QueryFailed([], error) from error
         rows: Found = {}
         names = list(queries)
-        for number, (key, row) in zip(
-            numbers, self._keyed([tuple(row)[1:] for row in found], numbers)
-        ):
+        for number, (key, row) in zip(numbers, keyed):
             rows.setdefault(names[number - 1], {})[key] = row
         return rows
 
     def _alone(self, session: Session, query: Query, where: Conditions) -> dict[Hashable, Any]:
         try:
             found = _all(session, query.live.loading(*where))
+            return dict(self._keyed([tuple(row) for row in found], [0] * len(found)))
         except Exception as error:
             if is_transient(error):
                 raise
-            self._template = self._shared  # the others may be evaluated together again
-            raise QueryFailed(query, error) from error
-        return dict(self._keyed([tuple(row) for row in found], [0] * len(found)))
+            self._has_failed = False  # it is found, and the others go together again
+            raise QueryFailed([query], error) from error
 
     # -- rows --------------------------------------------------------------------------------------
 
@@ -249,7 +249,7 @@ def _template(live: LiveStatement) -> LiveStatement | None:
         for description in live.statement.column_descriptions
         if (mapper := _mapper_of(description["expr"])) is not None
     )
-    if template.compiled.binds or Counter(template.compiled.tables) != Counter(
+    if template.compiled.has_parameters or Counter(template.compiled.tables) != Counter(
         live.compiled.tables
     ):
         return None  # the ORM keeps parts of the statement where they cannot be replaced

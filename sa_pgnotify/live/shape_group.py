@@ -93,9 +93,13 @@ class ShapeGroup:
             found = self._shape.evaluate(session, queries)
             for query in self:
                 assert query.held is not None
+                order = list(query.held.rows) if query.rows else []
                 events = query.held.replace(found.get(query.parameters, {}))
                 query.was_evaluated()
-                self._put(query, events, position_of)
+                if query.rows and order != list(query.held.rows):
+                    query.put(events, position_of(query), is_whole=False)  # also without events
+                else:
+                    self._put(query, events, position_of)
             return
         before: dict[HeldResult, set[Hashable]] = {}
         after: Found = {}

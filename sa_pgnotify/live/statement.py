@@ -29,7 +29,7 @@ from ..marking.spec import marking_of
 from .compiled import compiled
 from .frozen import frozen_row, hashable
 
-__all__ = ["KEY", "Leaf", "LiveStatement", "root_of"]
+__all__ = ["KEY", "Leaf", "LiveStatement", "root_of", "shape_of", "values_of"]
 
 KEY = "sa_pgnotify_key_"
 """Begins the names of the columns of the key."""
@@ -104,12 +104,9 @@ class LiveStatement:
                 f'{later} is loaded by a second SELECT (polymorphic_load="selectin"), whose rows would not be compared',
                 "Select with_polymorphic() of the base class, with its subclasses",
             )
-        cache_key: Any = statement._generate_cache_key()
-        self.shape: Hashable = id(self) if cache_key is None else cache_key.key
-        self.parameters: list[BindParameter[Any]] = (
-            [] if cache_key is None else list(cache_key.bindparams)
-        )
-        self.values = frozen_row(parameter.effective_value for parameter in self.parameters)
+        shape, self.parameters = shape_of(statement)
+        self.shape = id(self) if shape is None else shape
+        self.values = values_of(self.parameters)
         self.width = len(statement.column_descriptions)
         self.tables = frozenset(
             table
@@ -223,6 +220,18 @@ class LiveStatement:
             parts.append(values[at : at + len(part)])
             at += len(part)
         return tuple(parts)
+
+
+def shape_of(statement: Select[Any]) -> tuple[Hashable | None, list[BindParameter[Any]]]:
+    """Return what a statement has in common with those that differ in their parameters alone, None
+    if that is not known; and its parameters."""
+    cache_key: Any = statement._generate_cache_key()
+    return (None, []) if cache_key is None else (cache_key.key, list(cache_key.bindparams))
+
+
+def values_of(parameters: list[BindParameter[Any]]) -> tuple[Hashable, ...]:
+    """Return the values of a statement's parameters, frozen."""
+    return frozen_row(parameter.effective_value for parameter in parameters)
 
 
 def root_of(table: Table) -> Table | None:

@@ -26,8 +26,6 @@ class Browser:
         self._channel = channel
         self._has: dict[Hashable, bool] | None = None if has is None else dict(has)
         self._ready = asyncio.Event()
-        if has is None or has:
-            self._ready.set()
 
     def note(self, changed: Mapping[Hashable, bool] | None) -> None:
         """Note that rows have changed, or all of them.
@@ -39,6 +37,8 @@ class Browser:
         elif self._has is not None:
             for key, was_there in changed.items():
                 self._has.setdefault(key, was_there)
+            if len(self._has) > self._channel.most_keys:
+                self._has = None
         self._ready.set()
 
     def wake(self) -> None:

@@ -9,6 +9,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
+from weakref import ref
 
 from sqlalchemy import Row
 
@@ -23,6 +24,9 @@ __all__ = ["Channel", "Ended"]
 
 REMEMBERED = 200
 """How many steps a channel remembers, for browsers that come back."""
+FEW = 1_000
+"""So many keys of changed rows are remembered in any case; beyond that, as many as there are rows,
+because it takes less to send all rows then."""
 
 logger = logging.getLogger("sa_pgnotify")
 Changed = dict[Hashable, bool]
@@ -43,7 +47,6 @@ class Channel:
     """
     :param make_query: makes the query, given the function to call when it has a step.
     :param encode: makes what JSON can express of a row.
-    :ivar ready: set when the rows are there, or the query has failed.
     :ivar is_over: whether it gives nothing any more.
     """
 
@@ -63,21 +66,24 @@ class Channel:
         # a browser may come back to another process, or after a restart
         self._name = secrets.token_hex(6)
         self._number = 0
-        self._steps: deque[tuple[int, Changed]] = deque(maxlen=REMEMBERED)
+        self._steps: deque[tuple[int, Changed]] = deque()
+        self._remembered = 0  # keys in them
+        self._sent: ref[Message] | None = None
         self._failed: Message | None = None
         self.is_over = False
-        self.ready = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="sa_pgnotify page")
 
     # -- browsers ----------------------------------------------------------------------------------
 
     def join(self, last_id: str | None) -> Browser:
-        """Return what a browser takes from, once the rows are there.
+        """Return what a browser takes from.
 
         :param last_id: the ``id`` of the last message that it has.
         """
         browser = Browser(self, self._since(last_id))
         self._browsers.add(browser)
+        if self._number and last_id != self._token:  # else the next step wakes it
+            browser.wake()
         return browser
 
     def leave(self, browser: Browser) -> bool:
@@ -88,17 +94,26 @@ class Channel:
     def _since(self, last_id: str | None) -> Changed | None:
         """Return what has changed since a message; None if that is not known."""
         name, _, number = (last_id or "").rpartition(".")
-        if name != self._name or not number.isdigit() or int(number) > self._number:
+        # as it was written: what a browser sends may be anything
+        known = {str(at): at for at in range(self._number - len(self._steps), self._number + 1)}
+        if name != self._name or number not in known:
             return None
-        seen, oldest = int(number), self._number - len(self._steps)
-        if seen < oldest:
-            return None
+        seen = known[number]
         changed: Changed = {}
         for at, each in self._steps:
             if at > seen:
                 for key, was_there in each.items():
                     changed.setdefault(key, was_there)
         return changed
+
+    @property
+    def _token(self) -> str:
+        return f"{self._name}.{self._number}"
+
+    @property
+    def most_keys(self) -> int:
+        """How many keys of changed rows are remembered, for a browser and for the steps together."""
+        return max(FEW, len(self._rows))
 
     def refuse_ended(self) -> None:
         """
@@ -112,11 +127,8 @@ class Channel:
 
         :param has: the keys that have changed for it, with whether it has the row; None for all.
         """
-        token = f"{self._name}.{self._number}"
         if has is None:
-            keys = self._rows if self._order is None else self._order
-            rows = ",".join(f"[{json.dumps(key_text(key))},{self._rows[key]}]" for key in keys)
-            return Message("rows", f"[{rows}]", token)
+            return self._all_rows()
         put = ",".join(
             f"[{json.dumps(key_text(key))},{self._rows[key]}]" for key in has if key in self._rows
         )
@@ -126,7 +138,17 @@ class Channel:
         order = ""
         if self._order is not None:
             order = f',"order":{json.dumps([key_text(key) for key in self._order])}'
-        return Message("step", f'{{"put":[{put}],"gone":{json.dumps(gone)}{order}}}', token)
+        return Message("step", f'{{"put":[{put}],"gone":{json.dumps(gone)}{order}}}', self._token)
+
+    def _all_rows(self) -> Message:
+        """Return the message of all rows, which browsers that are sent it at a time share."""
+        message = None if self._sent is None else self._sent()
+        if message is None or message.id != self._token:
+            keys = self._rows if self._order is None else self._order
+            rows = ",".join(f"[{json.dumps(key_text(key))},{self._rows[key]}]" for key in keys)
+            message = Message("rows", f"[{rows}]", self._token)
+            self._sent = ref(message)
+        return message
 
     # -- the query ---------------------------------------------------------------------------------
 
@@ -138,15 +160,15 @@ class Channel:
                 self._stepped.clear()
                 if (step := self.query.outlet.take()) is not None:
                     self._take(step)
-                    self.ready.set()
         except Exception as error:
             logger.exception("a live page ends", exc_info=error)
             self._failed = Message("failed", "{}")
         finally:
             self.is_over = True
-            self.ready.set()
             for browser in self._browsers:
                 browser.wake()
+            self.query.outlet.drop()  # if the next is cancelled, the feed does it later
+            await self._feed.remove(self.query)
 
     def _take(self, step: Step) -> None:
         changed: Changed = {}
@@ -163,14 +185,22 @@ class Channel:
         self._number += 1
         if step.is_whole:
             self._steps.clear()
+            self._remembered = 0
         else:
             self._steps.append((self._number, changed))
+            self._remembered += len(changed)
+            while len(self._steps) > REMEMBERED or self._remembered > self.most_keys:
+                self._remembered -= len(self._steps.popleft()[1])
         for browser in self._browsers:
             browser.note(None if step.is_whole else changed)
 
     async def stop(self) -> None:
-        """End the query, and the stream of each browser."""
+        """End the query, and the stream of each browser. If this is cancelled, an evaluation that
+        still runs is, too."""
         self.is_over = True
         self._stepped.set()
-        await self._feed.remove(self.query)
-        await asyncio.wait([self._task])
+        try:
+            await asyncio.wait([self._task])
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise

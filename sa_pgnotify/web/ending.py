@@ -40,19 +40,16 @@ class Ending:
         self._loop = asyncio.get_running_loop()
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             before = signal.getsignal(number)
-            if before is None:  # not Python's
+            if not callable(before):  # the process is killed, or does not end
                 continue
 
             def handler(number: int, frame: Any, before: Any = before) -> None:
                 assert self._loop is not None
-                self._loop.call_soon_threadsafe(self.end)
-                if callable(before):
-                    before(number, frame)
-                elif before == signal.SIG_DFL:
-                    signal.signal(number, signal.SIG_DFL)
-                    signal.raise_signal(number)
+                if not self._loop.is_closed():
+                    self._loop.call_soon_threadsafe(self.end)
+                before(number, frame)
 
             signal.signal(number, handler)
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Row, Select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..errors import NotifyConfigError
@@ -20,7 +21,7 @@ from ..live.async_feed import async_feed_of
 from ..live.interface import new_query
 from ..live.query import Query
 from ..live.row_security import RowSecurity
-from ..live.statement import LiveStatement
+from ..live.statement import LiveStatement, shape_of, values_of
 from ..subscription.engines import asyncio_engine
 from .browser import Browser
 from .channel import Channel, Ended
@@ -33,6 +34,10 @@ __all__ = ["Hub"]
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that no proxy closes the connection, and a
 browser that is gone is noticed."""
+PATIENCE = 0.5
+"""Seconds that :meth:`Hub.stop` waits for evaluations that run, before it cancels them."""
+GONE = (WebSocketDisconnect, RuntimeError, OSError)
+"""What servers raise when something is sent to a browser that has gone."""
 Criterion = Callable[[Any], ColumnElement[bool]]
 
 
@@ -82,7 +87,9 @@ class Hub:
         self._heartbeat = heartbeat
         self._channels: dict[Hashable, Channel] = {}
         self._statements: WeakValueDictionary[Hashable, LiveStatement] = WeakValueDictionary()
+        self._shapes: WeakValueDictionary[Hashable, LiveStatement] = WeakValueDictionary()
         self._ending = Ending()
+        self._stopping: set[asyncio.Task[None]] = set()
 
     def events(
         self, statement: Select[Any], *, request: Request, as_: Any = None
@@ -96,7 +103,7 @@ class Hub:
         live = self._live(statement, as_)
         last_id = request.headers.get("last-event-id")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(
+        return _EventStream(
             self._stream(live, as_, last_id), media_type="text/event-stream", headers=headers
         )
 
@@ -120,16 +127,24 @@ class Hub:
         finally:
             for task in (sending, receiving):
                 task.cancel()
-            await asyncio.gather(sending, receiving, return_exceptions=True)
+            await asyncio.wait({sending, receiving})
+        error = None if sending.cancelled() else sending.exception()
+        if error is not None and not isinstance(error, GONE):
+            raise error
 
     async def stop(self) -> None:
-        """End all streams."""
+        """End all streams, and those that come."""
         self._ending.end()
-        for channel in list(self._channels.values()):
-            await channel.stop()
+        for channel in self._channels.values():
+            self._stop(channel)
         self._channels.clear()
+        if self._stopping:
+            _, late = await asyncio.wait(self._stopping, timeout=PATIENCE)
+            for task in late:
+                task.cancel()
 
     async def __aenter__(self) -> Self:
+        self._ending.has_come = False
         return self
 
     async def __aexit__(
@@ -144,6 +159,8 @@ class Hub:
 
     def _live(self, statement: Select[Any], as_: Any) -> LiveStatement:
         """Return the statement that a browser follows, which those of others may share."""
+        given: Select[Any] | None = None
+        criterion: ColumnElement[bool] | None = None
         if isinstance(self._authorize, RowSecurity):
             if not isinstance(as_, str) or not as_:
                 raise NotifyConfigError(
@@ -156,10 +173,17 @@ class Hub:
                 raise NotifyConfigError(
                     "Hub", "as_ is missing, so authorize= has nobody to decide for"
                 )
-            statement = statement.where(self._authorize(as_))
+            given, criterion = statement, self._authorize(as_)
+            statement = given.where(criterion)
+        shape, parameters = shape_of(statement)
+        found = self._statements.get((shape, values_of(parameters)))
+        if found is not None:  # to analyse one takes milliseconds
+            return found
+        if given is not None and shape not in self._shapes:
+            _refuse_unrelated(given, statement, criterion)
         live = LiveStatement(statement, "Hub")
-        key = (live.shape, live.values)
-        return self._statements.setdefault(key, live)
+        self._shapes[live.shape] = self._statements[live.shape, live.values] = live
+        return live
 
     def _query(self, live: LiveStatement, as_: Any, ready: Callable[[], None]) -> Query:
         seen_by = (self._authorize, as_) if isinstance(self._authorize, RowSecurity) else None
@@ -181,13 +205,18 @@ class Hub:
         browser = channel.join(last_id)
         self._ending.add(browser)
         try:
-            await channel.ready.wait()
             yield browser
         finally:
             self._ending.discard(browser)
             if channel.leave(browser) and self._channels.get(key) is channel:
                 del self._channels[key]
-                await asyncio.shield(channel.stop())
+                self._stop(channel)
+
+    def _stop(self, channel: Channel) -> None:
+        """Stop a channel, without waiting for an evaluation that runs: a stream ends at once."""
+        task = asyncio.create_task(channel.stop(), name="sa_pgnotify page stops")
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
 
     async def _messages(
         self, live: LiveStatement, as_: Any, last_id: str | None
@@ -204,10 +233,11 @@ class Hub:
 
     async def _stream(
         self, live: LiveStatement, as_: Any, last_id: str | None
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str]:
         async with aclosing(self._messages(live, as_, last_id)) as messages:
             async for message in messages:
-                yield ": \n\n" if message is None else message.as_event()
+                for piece in (": \n\n",) if message is None else message.as_event():
+                    yield piece
 
     async def _send(self, websocket: WebSocket, live: LiveStatement, as_: Any) -> None:
         last_id = websocket.query_params.get("last_event_id")
@@ -218,9 +248,31 @@ class Hub:
         await websocket.close(1012)  # the service restarts
 
 
+def _refuse_unrelated(statement: Select[Any], restricted: Select[Any], criterion: Any) -> None:
+    """
+    :raises NotifyConfigError: if the condition of ``authorize`` names a table that the statement
+        does not read, so that it would not restrict the rows.
+    """
+    if len(restricted.get_final_froms()) > len(statement.get_final_froms()):
+        raise NotifyConfigError(
+            "Hub",
+            f"authorize= returned {criterion}, which names a table that the statement does not have in FROM",
+            "Join that table, or make a condition with exists()",
+        )
+
+
+class _EventStream(StreamingResponse):
+    """Closes its generator when the browser has gone in the middle of a message."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        iterator: Any = self.body_iterator
+        async with aclosing(iterator):
+            await super().__call__(scope, receive, send)
+
+
 async def _until_closed(websocket: WebSocket) -> None:
     try:
         while True:
             await websocket.receive()
-    except (WebSocketDisconnect, RuntimeError):
+    except GONE:
         return

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = ["Message"]
 
+PIECE = 64 * 1024
+"""The most bytes that are given to the server at once: it holds what a browser does not read."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Message:
     """
     :ivar event: ``rows``, ``step`` or ``failed``.
@@ -19,10 +23,17 @@ class Message:
     data: str
     id: str = ""
 
-    def as_event(self) -> str:
-        """Return it as a server-sent event."""
+    def as_event(self) -> Iterator[str]:
+        """Yield it as a server-sent event, in pieces."""
         name = f"id: {self.id}\n" if self.id else ""
-        return f"{name}event: {self.event}\ndata: {self.data}\n\n"
+        head = f"{name}event: {self.event}\ndata: "
+        if len(self.data) <= PIECE:
+            yield f"{head}{self.data}\n\n"
+            return
+        yield head
+        for start in range(0, len(self.data), PIECE):
+            yield self.data[start : start + PIECE]
+        yield "\n\n"
 
     def as_json(self) -> str:
         """Return it as JSON, for a WebSocket."""

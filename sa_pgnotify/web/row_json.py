@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Mapping
+from datetime import datetime, time
+from enum import Enum
+from math import isfinite
 from typing import Any
 
 from sqlalchemy import Row, inspect
@@ -13,7 +16,7 @@ __all__ = ["key_text", "plain", "row_text"]
 
 def key_text(key: Hashable) -> str:
     """Return the key of a row as a text, the same in every process: JSON of the identity."""
-    return json.dumps(key, default=str, separators=(",", ":"))
+    return json.dumps(key, default=_expressed, separators=(",", ":"))
 
 
 def plain(row: Row[Any]) -> Any:
@@ -38,4 +41,32 @@ def _attributes(value: Any) -> Any:
 
 def row_text(row: Row[Any], encode: Callable[[Row[Any]], Any]) -> str:
     """Return a row as JSON. What JSON does not have, such as a Decimal or a date, is a text."""
-    return json.dumps(encode(row), default=str, separators=(",", ":"))
+    encoded = encode(row)
+    try:
+        return json.dumps(encoded, default=_expressed, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # a float that JSON does not have
+        return json.dumps(_finite(encoded), default=_expressed, separators=(",", ":"))
+
+
+def _expressed(value: Any) -> Any:
+    """Return what JSON can express of a value that it does not have."""
+    match value:
+        case bytes() | bytearray() | memoryview():
+            return f"\\x{value.hex()}"  # as PostgreSQL writes it
+        case datetime() | time():
+            return value.isoformat()
+        case Enum():
+            return value.value
+    return str(value)
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with texts in place of NaN and the infinities."""
+    match value:
+        case float():
+            return value if isfinite(value) else str(value)
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+    return value
