@@ -12,6 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from time import monotonic
 
 from sqlalchemy.util import await_only
@@ -116,6 +117,32 @@ class ThreadWaiting(Waiting):
         self._wakeup.close()
 
 
+class _Watched:
+    """A connection that an event loop watches. If it breaks, its descriptor is closed at once, and
+    the next connection of the program may have the same number: so it is unwatched at once, too."""
+
+    def __init__(self, connection: ListenConnection, loop: asyncio.AbstractEventLoop) -> None:
+        self._connection = connection
+        self._loop = loop
+        self._is_watched = False
+
+    def begin(self, arrived: Callable[[], object]) -> None:
+        self._is_watched = True
+        self._connection.watch(self._loop, partial(self._arrived, arrived))
+
+    def end(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self._connection.unwatch(self._loop)
+
+    def _arrived(self, arrived: Callable[[], object]) -> None:
+        try:
+            arrived()
+        finally:
+            if self._connection.closed:
+                self.end()
+
+
 class LoopWaiting(Waiting):
     """A task of an event loop waits.
 
@@ -139,14 +166,17 @@ class LoopWaiting(Waiting):
             if connection.pending():
                 await_only(asyncio.sleep(0))  # so that the task that takes events has its turn
                 return
+            watched = _Watched(connection, self.loop)
             # Called in the loop's callback, because waking a task takes another turn of the loop.
-            connection.watch(self.loop, lambda: None if arrived() else self._woken.set())
+            watched.begin(lambda: None if arrived() else self._woken.set())
+        else:
+            watched = None
         try:
             await_only(self._sleep(seconds))
         finally:
             # A forked child shares what the loop watches, and must not change it.
-            if connection is not None and self._pid == os.getpid():
-                connection.unwatch(self.loop)
+            if watched is not None and self._pid == os.getpid():
+                watched.end()
         self._woken.clear()
 
     async def _sleep(self, seconds: float) -> None:
