@@ -5,16 +5,16 @@ http://127.0.0.1:8000/?user=1 and http://127.0.0.1:8000/?user=2, which show diff
 
     export DATABASE_URL=postgresql+psycopg:///shop
     python examples/live_orders/tables.py
-    uvicorn --app-dir examples/live_orders app:app --workers 2
+    uvicorn --app-dir examples/live_orders app:app --workers 2 --timeout-graceful-shutdown 1
 
     INSERT INTO orders (customer_id, total, status) VALUES (1, 36.00, 'open'), (2, 12.50, 'open');
     UPDATE customers SET name = 'Ada King' WHERE id = 1;
     UPDATE orders SET status = 'paid' WHERE id = 1;
     DELETE FROM memberships WHERE user_id = 2;
 
-A user sees the orders of the customers that he is responsible for: row-level security says so, in
-tables.py. The statement joins and filters; PostgreSQL evaluates it. Each process has one listening
-connection for all of its browsers.
+A user sees the orders of certain customers: row-level security decides, in tables.py. The statement
+joins and filters; PostgreSQL evaluates it. Each process has one listening connection for all of its
+browsers.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The tables of the page, and who sees their rows: ``python tables.py`` creates them."""
+"""The tables of the page, and the policy by which users see their rows: run it to create them."""
 
 import os
 from decimal import Decimal

@@ -26,7 +26,7 @@ from sqlalchemy.sql.elements import _textual_label_reference
 from ..errors import NotifyConfigError
 from ..marking.mapped_classes import general_mapper
 from ..marking.spec import marking_of
-from .compiled import compiled
+from .compiled import Compiled, compiled
 from .frozen import frozen_row, hashable
 
 __all__ = ["KEY", "Leaf", "LiveStatement", "root_of", "shape_of", "values_of"]
@@ -73,37 +73,11 @@ class LiveStatement:
         """
         :raises NotifyConfigError: if it is not a SELECT that can be followed.
         """
-        if not isinstance(statement, Select):
-            raise NotifyConfigError(
-                subject,
-                f"it follows a select(...), not {type(statement).__name__}",
-                "Give a select(); of a union, select() from its subquery()",
-            )
+        _refuse_others(statement, subject)
         self.statement = statement
-        if "schema_translate_map" in statement.get_execution_options():
-            raise NotifyConfigError(
-                subject,
-                "the statement has a schema_translate_map, which changes in other schemas do not reach",
-                "Give it to engine.execution_options()",
-            )
         self.compiled = compiled(statement)
         core: Any = self.compiled.core
-        if core._for_update_arg is not None:
-            raise NotifyConfigError(
-                subject, "the statement locks rows", "Leave with_for_update() out"
-            )
-        if self.compiled.loads_eagerly or _loads_relationships(statement):
-            raise NotifyConfigError(
-                subject,
-                "the statement loads a relationship into its entities, whose rows would not be compared",
-                "Add the other entity to select() and join it, and add .options(lazyload('*'))",
-            )
-        if (later := _loaded_later(statement)) is not None:
-            raise NotifyConfigError(
-                subject,
-                f'{later} is loaded by a second SELECT (polymorphic_load="selectin"), whose rows would not be compared',
-                "Select with_polymorphic() of the base class, with its subclasses",
-            )
+        _refuse_what_is_not_compared(statement, self.compiled, subject)
         shape, self.parameters = shape_of(statement)
         self.shape = id(self) if shape is None else shape
         self.values = values_of(self.parameters)
@@ -119,12 +93,8 @@ class LiveStatement:
             clause is not None
             for clause in (core._limit_clause, core._offset_clause, core._fetch_clause)
         )
-        self._is_distinct = bool(core._distinct)
-        self._groups: tuple[ColumnElement[Any], ...] = tuple(core._group_by_clauses)
-        self._has_having = bool(core._having_criteria)
         self.leaves: tuple[Leaf, ...] = ()
         self.key: tuple[tuple[ColumnElement[Any], ...], ...] | None = None
-        self._froms = core.get_final_froms()
         self._classified: dict[str, bool] = {}
 
     def classify(self, *, aggregates: bool, sets: bool, is_unclear: bool) -> None:
@@ -135,16 +105,17 @@ class LiveStatement:
         :param is_unclear: whether SQL text calls an aggregate or window function somewhere.
         """
         self._classified = {"aggregates": aggregates, "sets": sets, "is_unclear": is_unclear}
-        if sets or self._is_distinct:
+        core: Any = self.compiled.core
+        if sets or core._distinct:
             return
-        if self._groups or aggregates or self._has_having:
-            groups = tuple(map(self._grouped, self._groups))
+        if core._group_by_clauses or aggregates or core._having_criteria:
+            groups = tuple(map(self._grouped, core._group_by_clauses))
             nested = any(not isinstance(group, ColumnElement) for group in groups)
             self.key = None if nested or _is_grouping_set(groups) else (groups,)
             return
         if is_unclear:
             return
-        leaves = [leaf for source in self._froms for leaf in _leaves(source, inner=True)]
+        leaves = [leaf for source in core.get_final_froms() for leaf in _leaves(source, inner=True)]
         if all(leaf is not None for leaf in leaves):
             self.leaves = tuple(leaf for leaf in leaves if leaf is not None)
             self.key = tuple(leaf.key for leaf in self.leaves)
@@ -257,6 +228,46 @@ def _leaves(source: Any, *, inner: bool) -> Iterator[Leaf | None]:
     names = [column.name for column in plain.primary_key] if marking is None else list(marking.key)
     columns = {column.name: column for column in source.c}
     yield Leaf(plain, source, tuple(columns[name] for name in names), inner) if names else None
+
+
+def _refuse_others(statement: Any, subject: str) -> None:
+    """
+    :raises NotifyConfigError: if it is not a SELECT, or one of a schema that it chooses itself.
+    """
+    if not isinstance(statement, Select):
+        raise NotifyConfigError(
+            subject,
+            f"it follows a select(...), not {type(statement).__name__}",
+            "Give a select(); of a union, select() from its subquery()",
+        )
+    if "schema_translate_map" in statement.get_execution_options():
+        raise NotifyConfigError(
+            subject,
+            "the statement has a schema_translate_map, which changes in other schemas do not reach",
+            "Give it to engine.execution_options()",
+        )
+
+
+def _refuse_what_is_not_compared(statement: Select[Any], seen: Compiled, subject: str) -> None:
+    """
+    :raises NotifyConfigError: if the statement locks rows, or if rows are loaded that are not in
+        its result.
+    """
+    core: Any = seen.core
+    if core._for_update_arg is not None:
+        raise NotifyConfigError(subject, "the statement locks rows", "Leave with_for_update() out")
+    if seen.loads_eagerly or _loads_relationships(statement):
+        raise NotifyConfigError(
+            subject,
+            "the statement loads a relationship into its entities, whose rows would not be compared",
+            "Add the other entity to select() and join it, and add .options(lazyload('*'))",
+        )
+    if (later := _loaded_later(statement)) is not None:
+        raise NotifyConfigError(
+            subject,
+            f'{later} is loaded by a second SELECT (polymorphic_load="selectin"), whose rows would not be compared',
+            "Select with_polymorphic() of the base class, with its subclasses",
+        )
 
 
 def _loads_relationships(statement: Select[Any]) -> bool:
