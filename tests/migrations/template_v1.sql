@@ -1230,8 +1230,9 @@ BEGIN
         END IF;
         start := 1;
         LOOP
-          piece := rows;
-          IF bytes IS NOT NULL THEN
+          IF bytes IS NULL THEN
+            piece := rows;
+          ELSE
             stop := start + 60000;
             WHILE stop <= total LOOP
               ahead := position(E'\\x1e'::bytea IN pg_catalog.substr(bytes, stop, 2048));
@@ -1323,7 +1324,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 2ad82ee8fdeb2263ddfa7dd854696b01c45b2b3207e9eecbc9cc9aff19bea480;
+-- sha256 of the statement 3fd4e8a3a54afe0c7855c9732fa7cc8b74d2e00d62c2d292757079175411c1d5;
 
 -- template version 1: durable, the log elsewhere, a condition
 body := $function$
@@ -1479,8 +1480,9 @@ BEGIN
         END IF;
         start := 1;
         LOOP
-          piece := rows;
-          IF bytes IS NOT NULL THEN
+          IF bytes IS NULL THEN
+            piece := rows;
+          ELSE
             stop := start + 60000;
             WHILE stop <= total LOOP
               ahead := position(E'\\x1e'::bytea IN pg_catalog.substr(bytes, stop, 2048));
@@ -1628,7 +1630,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 8f4f9f7c10ce8fed7997552e209f1d138f5619860041a885778d8cd3f15d72a0;
+-- sha256 of the statement 85bbe24dad2d90ea27cdef130cfc9f8eaad40f9e110e8f27916bd81deac3cda2;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function d407b4f54b5a7a4d7f8cecbe6e4dcc02a39e86f41961b3a83a50f05748ded628

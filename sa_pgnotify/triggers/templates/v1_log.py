@@ -213,8 +213,9 @@ BEGIN
 {lock_other}
         start := 1;
         LOOP
-          piece := rows;
-          IF bytes IS NOT NULL THEN
+          IF bytes IS NULL THEN
+            piece := rows;
+          ELSE
             stop := start + {piece_bytes};
             WHILE stop <= total LOOP
               ahead := position(E'\\\\x1e'::bytea IN pg_catalog.substr(bytes, stop, {window}));
