@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import Engine, Table
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..events.stream import Route
 from ..listening.async_listener import AsyncListener
@@ -17,6 +17,9 @@ from ..subscription.backoff import Backoff
 from .evaluator import READING, Evaluator
 from .feed import LONGEST_PAUSE, LONGEST_WAIT, lost_errors, marked
 from .query import Query
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 __all__ = ["AsyncFeed", "async_feed_of"]
 

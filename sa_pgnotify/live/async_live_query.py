@@ -6,10 +6,9 @@ import asyncio
 import weakref
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..errors import PgNotifyError
 from ..log.snapshots import Position
@@ -18,6 +17,9 @@ from .async_feed import AsyncFeed, async_feed_of
 from .interface import new_query
 from .outlet import Outlet
 from .steps import Step
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 __all__ = ["AsyncLiveQuery"]
 

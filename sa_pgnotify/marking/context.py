@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import SQLAlchemyError, UnboundExecutionError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
 from ..errors import NotifyConfigError
 from ..sql import literal, unscoped
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+
 
 __all__ = ["change_context"]
 
@@ -73,14 +77,26 @@ def change_context(
             f"the context cannot be written as JSON: {error}",
             "Use strings, numbers, lists",
         ) from error
-    bind = bind() if isinstance(bind, async_scoped_session) else unscoped(bind)
-    if not isinstance(bind, Session | Connection | AsyncSession | AsyncConnection):
+    given: Any = bind
+    bind = given() if _is_asyncio(given, "async_scoped_session") else unscoped(given)
+    if not isinstance(bind, Session | Connection) and not _is_asynchronous(bind):
         raise NotifyConfigError(
             "change_context",
             f"{type(bind).__name__} is not a session or a connection",
             "Give one of these",
         )
     return _Block(bind, written)
+
+
+def _is_asynchronous(bind: Any) -> TypeGuard[AsyncSession | AsyncConnection]:
+    return _is_asyncio(bind, "AsyncSession", "AsyncConnection")
+
+
+def _is_asyncio(bind: Any, *names: str) -> bool:
+    """Return whether ``bind`` is of one of SQLAlchemy's classes for asyncio. A program that has such
+    an object has imported them; without greenlet they cannot be imported."""
+    module = sys.modules.get("sqlalchemy.ext.asyncio")
+    return module is not None and isinstance(bind, tuple(getattr(module, name) for name in names))
 
 
 class _Block:
@@ -106,7 +122,7 @@ class _Block:
         self._end(self._bind, kind)
 
     async def __aenter__(self) -> Self:
-        if not isinstance(self._bind, AsyncSession | AsyncConnection):
+        if not _is_asynchronous(self._bind):
             raise NotifyConfigError(
                 "change_context", f"{type(self._bind).__name__} is not asynchronous", "Use with"
             )
@@ -114,7 +130,7 @@ class _Block:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        assert isinstance(self._bind, AsyncSession | AsyncConnection)
+        assert _is_asynchronous(self._bind)
         await self._bind.run_sync(self._end, kind)
 
     def _begin(self, bind: Session | Connection) -> None:
