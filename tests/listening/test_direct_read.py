@@ -253,7 +253,7 @@ def test_real_signals_lose_nothing(engine, notifier):
             signal.signal(signal.SIGALRM, before)
             writer.join()
     assert seen == [str(number) for number in range(last)]
-    assert raised > 100
+    assert raised > 20  # far fewer on a loaded machine
 
 
 @pytest.mark.parametrize("what", ["get", "subscribe"])

@@ -243,6 +243,7 @@ def test_triggers_that_are_made_again(engine, shop):
         settle(engine, every)
 
 
+@pytest.mark.thorough
 def test_a_log_that_is_missing_for_a_time(engine, durable_shop):
     """While the log of durable changes cannot be read, evaluations fail and are tried again; steps
     come when it is there again."""

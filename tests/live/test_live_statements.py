@@ -74,6 +74,7 @@ KEYS = {
 }  # fmt: skip
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", KEYS)
 def test_keys_of_each_type(engine, name):
     """Rows are looked up, and leave, by keys of any type that PostgreSQL can index."""
@@ -244,6 +245,7 @@ SHARED = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", SHARED)
 def test_parameters_of_queries_that_are_evaluated_together(engine, tables, name):
     """A value means the same in a statement for many queries as it does alone."""

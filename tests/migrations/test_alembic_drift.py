@@ -57,6 +57,7 @@ BY_HAND = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("statements", BY_HAND.values(), ids=BY_HAND.keys())
 def test_what_was_altered_by_hand_is_brought_back(engine, statements):
     """One alter is proposed that says the declared state; it, and its downgrade too, bring that

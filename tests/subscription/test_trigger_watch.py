@@ -127,6 +127,7 @@ def test_the_gap_of_the_return_covers_the_silence(engine, Item, Listener):
         insert_is_heard(engine, listener, 2)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("way", AT_ONCE)
 def test_what_may_have_lost_something_is_a_gap(engine, Item, Listener, way):
     """There is a Gap also if everything looks as before at the next heartbeat. Creating the

@@ -113,6 +113,7 @@ RELKINDS = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", [*TABLES, "sa_pgnotify_log_id_seq"])
 @pytest.mark.parametrize("kind", RELKINDS)
 def test_a_relation_of_another_role_is_refused(engine, mallory, name, kind):
@@ -171,6 +172,7 @@ CODE = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", [SLOTS[0], "sa_pgnotify_consumers"])
 @pytest.mark.parametrize("kind", CODE)
 def test_code_that_stays_when_the_owner_changes(engine, mallory, name, kind):
@@ -349,6 +351,7 @@ CONDITIONS = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("kind", CONDITIONS)
 def test_a_condition_that_hides_the_code_of_another_role(engine, mallory, kind, durable):

@@ -87,6 +87,7 @@ HOSTILE = ["", "x", "{name}", "{name}.", "{name}.-1", "{name}.99999999", "{name}
            "{name}. 1", "{name}." + "9" * 5000, ".1", "0.0", "{name}.1.1", "{name}.1\0"]  # fmt: skip
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("last", HOSTILE)
 def test_unknown_last_event_id_gives_all_rows(site, engine, last):
     """Whatever a browser sends as the last id, it is sent all rows, and the hub goes on."""

@@ -129,6 +129,7 @@ def test_engine_is_disposed(url, engine, Note):
         assert stream.next().data["put"][0][0] == "[1]"
 
 
+@pytest.mark.thorough
 def test_table_is_dropped(url, engine, Note, caplog):
     """A page of a table that is gone fails, and the log says why."""
     with Site(url, select(Note.id)) as site, site.browse() as stream:
