@@ -131,7 +131,8 @@ class Feed:
         finally:
             self._lock.release()
         if is_over and thread is not None and thread is not threading.current_thread():
-            # with a limit, because a signal handler may have interrupted a thread that holds the lock
+            # not without a limit: a signal handler may have interrupted this thread while it held
+            # the lock
             deadline = time.monotonic() + LONGEST_STOP
             while thread.is_alive() and time.monotonic() < deadline:
                 thread.join(0.05)

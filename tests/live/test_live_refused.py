@@ -46,7 +46,7 @@ from sa_pgnotify import (
     notify_on_change,
 )
 
-REFRESH = r"or give refresh=, the seconds after which the statement is run again"
+REFRESH = r"or pass refresh=, the interval in seconds at which the statement is run"
 
 
 def table(spec: NotifySpec | None, name: str = "things", **options) -> Table:
@@ -123,7 +123,7 @@ def test_a_view(engine, shop):
 def test_markings_that_leave_changes_out(engine, spec, reason):
     """A marking that publishes only some changes is refused, and the error says which part of it."""
     made = table(spec)
-    message = rf"things has no events of some changes.*{reason}.*Publish all changes.*{REFRESH}"
+    message = rf"things does not publish all changes.*{reason}.*Publish all changes.*{REFRESH}"
     refused(engine, select(made), message)
     made.metadata.create_all(engine)
     with LiveQuery(engine, select(made), refresh=0.05) as live:
@@ -176,14 +176,14 @@ def test_a_role_that_may_not_read_a_table(engine, stranger):
 
 FUNCTIONS = {
     "random": (lambda: func.random(), r"random\(\) is volatile"),
-    "now": (lambda: func.now(), "now gives another result as time passes"),
-    "current_date": (lambda: func.current_date(), "current_date gives another result"),
-    "age": (lambda: func.age(func.to_timestamp(0)), "age gives another result"),
+    "now": (lambda: func.now(), "the result of now changes as time passes"),
+    "current_date": (lambda: func.current_date(), "the result of current_date changes"),
+    "age": (lambda: func.age(func.to_timestamp(0)), "the result of age changes"),
     "stable": (lambda: func.looks(), r"looks\(\) is not immutable, and may read tables"),
     "of a schema": (lambda: func.hidden.looks(), r"looks\(\) is not immutable"),
     "quoted": (lambda: func.Looks(), r"Looks\(\) is volatile"),
-    "text": (lambda: literal_column("date_part('epoch', now())"), "now gives another result"),
-    "word": (lambda: literal_column("CURRENT_TIMESTAMP"), "current_timestamp gives another result"),
+    "text": (lambda: literal_column("date_part('epoch', now())"), "the result of now changes"),
+    "word": (lambda: literal_column("CURRENT_TIMESTAMP"), "the result of current_timestamp changes"),
 }
 
 

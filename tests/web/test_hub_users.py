@@ -235,9 +235,9 @@ def test_policy_reads_an_unmarked_table(sited, engine, stranger, caplog):
     "forgotten, said",
     [
         ("REVOKE SELECT ON notes FROM {role}", "permission denied for table notes"),
-        ("ALTER TABLE notes OWNER TO {role}", "the row-level security of notes does not hold for the role"),
-        ("ALTER ROLE {role} BYPASSRLS", "the row-level security of notes does not hold for the role"),
-        ("ALTER ROLE {role} SUPERUSER", "the row-level security of notes does not hold for the role"),
+        ("ALTER TABLE notes OWNER TO {role}", "the row-level security of notes is not applied to the role"),
+        ("ALTER ROLE {role} BYPASSRLS", "the row-level security of notes is not applied to the role"),
+        ("ALTER ROLE {role} SUPERUSER", "the row-level security of notes is not applied to the role"),
     ],
 )  # fmt: skip
 def test_forgotten_right(sited, engine, stranger, forgotten, said, caplog):
