@@ -157,7 +157,7 @@ def check_row_security(
         raise NotifyConfigError(
             query.subject,
             f"the row-level security of {name} is not applied to the role {query.seen_by[0].role}",
-            "Use a role that does not own the table, is not a superuser and does not have BYPASSRLS",
+            "Use a role that does not own the table, is not a superuser and has no BYPASSRLS",
         )
 
 

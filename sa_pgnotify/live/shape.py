@@ -196,7 +196,7 @@ class Shape:
         except Exception as error:
             if is_transient(error):
                 raise
-            self._has_failed = False  # the query is found, so the others can share a statement again
+            self._has_failed = False  # now the others can share a statement again
             raise QueryFailed([query], error) from error
 
     # -- rows --------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Evaluating a group of queries that have the same shape and are seen by the same user."""
+"""Evaluating a group of queries that have the same shape, the same options and the same user."""
 
 from __future__ import annotations
 

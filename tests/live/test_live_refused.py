@@ -183,7 +183,7 @@ FUNCTIONS = {
     "of a schema": (lambda: func.hidden.looks(), r"looks\(\) is not immutable"),
     "quoted": (lambda: func.Looks(), r"Looks\(\) is volatile"),
     "text": (lambda: literal_column("date_part('epoch', now())"), "the result of now changes"),
-    "word": (lambda: literal_column("CURRENT_TIMESTAMP"), "the result of current_timestamp changes"),
+    "word": (lambda: literal_column("CURRENT_TIMESTAMP"), "the result of current_timestamp"),
 }
 
 

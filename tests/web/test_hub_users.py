@@ -55,7 +55,7 @@ def test_user_is_missing(sited, engine, stranger, as_):
         assert stream.status == 400
         assert (
             stream.body()
-            == f"Hub: as_={as_!r} names no user. Give the text that the policies compare with"
+            == f"Hub: as_={as_!r} does not name a user. Pass the string that the policies compare with"
         )
 
 
