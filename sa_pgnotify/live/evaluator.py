@@ -1,4 +1,4 @@
-"""Evaluating the live queries of one engine in one snapshot.
+"""Evaluating all live queries of one engine in one snapshot.
 
 An evaluation reads the change logs up to its own snapshot, in the transaction that runs the
 statements, so that the changes match exactly what the statements see. For a table without a log,

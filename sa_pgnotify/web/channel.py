@@ -25,8 +25,8 @@ __all__ = ["Channel", "Ended"]
 REMEMBERED = 200
 """The number of steps that a channel remembers, for browsers that reconnect."""
 FEW = 1_000
-"""The number of keys of changed rows that are remembered even if the result has fewer rows. A larger
-result allows as many keys as it has rows; beyond that it is cheaper to send all rows."""
+"""The number of keys of changed rows that are remembered even if the result has fewer rows. A
+larger result allows as many keys as it has rows; beyond that it is cheaper to send all rows."""
 
 logger = logging.getLogger("sa_pgnotify")
 Changed = dict[Hashable, bool]
@@ -93,7 +93,7 @@ class Channel:
         return not self._browsers
 
     def _since(self, last_id: str | None) -> Changed | None:
-        """Return the changes since a message, as for :class:`Browser`; None if they are unknown."""
+        """Return the changes since a message; None if they are not known."""
         name, _, number = (last_id or "").rpartition(".")
         # the number is compared as text, because a browser may send anything
         known = {str(at): at for at in range(self._number - len(self._steps), self._number + 1)}

@@ -53,11 +53,11 @@ class Hub:
             statement = select(Order).where(Order.status == "open")
             return hub.events(statement, as_=str(user.id), request=request)
 
-    A stream begins with the event ``rows``: an array of ``[key, row]`` that replaces the rows of the
-    page. Then come ``step`` events: ``{"put": [[key, row], ...], "gone": [key, ...]}``. If the
+    A stream begins with the event ``rows``: an array of ``[key, row]`` that replaces the rows of
+    the page. Then come ``step`` events: ``{"put": [[key, row], ...], "gone": [key, ...]}``. If the
     statement has an ORDER BY, a step also has ``"order": [key, ...]``, the keys of all rows. The
-    event ``failed`` ends a stream whose query has failed, for example because PostgreSQL refuses the
-    statement, or because a trigger is missing; the log of the process has the error.
+    event ``failed`` ends a stream whose query has failed, for example because PostgreSQL refuses
+    the statement, or because a trigger is missing; the log of the process has the error.
 
     A browser that reconnects sends the id of the last event. If this process knows the id, the
     browser is sent what has changed since then, and otherwise all rows. A browser that reads slowly
@@ -65,13 +65,13 @@ class Hub:
 
     Use a hub in one event loop. ``async with hub`` stops it at the end.
 
-    :param engine: an asyncio engine. Each process has one listening connection for all browsers, and
-        borrows one connection from the pool during an evaluation.
+    :param engine: an asyncio engine. Each process has one listening connection for all browsers,
+        and borrows one connection from the pool during an evaluation.
     :param authorize: decides who sees which rows. With :class:`RowSecurity`, the policies of the
         tables do. A function is given ``as_`` and returns a condition, which is added to the
         statement. With None, everybody sees all rows.
-    :param encode: converts a row to what JSON can express. By default an entity becomes an object of
-        its loaded columns, and types that JSON does not have become strings.
+    :param encode: converts a row to what JSON can express. By default an entity becomes an object
+        of its loaded columns, and types that JSON does not have become strings.
     :param heartbeat: seconds of silence after which a comment is sent. Nothing is sent on a
         WebSocket, where servers have heartbeats of their own.
     :raises NotifyConfigError: if the engine is not an asyncio engine.
@@ -101,13 +101,13 @@ class Hub:
     ) -> StreamingResponse:
         """Return a response that streams server-sent events.
 
-        The statement is run when the server starts the response. If it fails then, the stream has
-        the event ``failed``, and the error is logged.
+        The statement is run after the response has begun. If it fails, the stream ends with the
+        event ``failed``, and the error is logged.
 
         :param request: the request of the browser. Its header ``Last-Event-ID`` identifies the rows
             that the page has.
-        :param as_: the user who sees the rows: with :class:`RowSecurity` a string that is not empty,
-            and with a function whatever it takes, but not None. Without ``authorize``, it is
+        :param as_: the user who sees the rows: with :class:`RowSecurity` a string that is not
+            empty, and with a function whatever it takes, but not None. Without ``authorize``, it is
             ignored.
         :raises NotifyConfigError: if the statement cannot be followed, or if ``as_`` is missing.
         """
@@ -129,8 +129,8 @@ class Hub:
         :param websocket: the WebSocket of the browser. Its query parameter ``last_event_id``
             identifies the rows that the page has.
         :param as_: see :meth:`events`.
-        :raises NotifyConfigError: if the statement cannot be followed, or if ``as_`` is missing. The
-            WebSocket is not accepted then.
+        :raises NotifyConfigError: if the statement cannot be followed, or if ``as_`` is missing.
+            The WebSocket is not accepted then.
         """
         live = self._live(statement, as_)
         await websocket.accept()
