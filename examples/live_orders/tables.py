@@ -1,4 +1,5 @@
-"""The tables of the page, and the policy that decides who sees which rows; run it to create them."""
+"""The tables of the page, and the policy that decides who sees which rows. Run it to create them.
+"""
 
 import os
 from decimal import Decimal

@@ -113,7 +113,7 @@ class Channel:
 
     @property
     def most_keys(self) -> int:
-        """The most keys of changed rows to remember, for each browser and for all steps together."""
+        """The most keys of changed rows to remember, for one browser and for all steps together."""
         return max(FEW, len(self._rows))
 
     def refuse_ended(self) -> None:
