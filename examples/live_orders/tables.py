@@ -1,5 +1,4 @@
-"""The tables of the page, and the policy that decides who sees which rows. Run it to create them.
-"""
+"""The tables of the page and their row-level security policy. Run this file to create them."""
 
 import os
 from decimal import Decimal

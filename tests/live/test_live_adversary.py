@@ -73,7 +73,7 @@ KEYS = [
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 def test_forged_notifications(engine, stranger, things, driver):
-    """Notifications of rows that do not or cannot exist end no query, and each result stays right."""
+    """Notifications of rows that do not or cannot exist end no query, and results stay right."""
     live_engine = create_engine(engine.url.set(drivername=f"postgresql+{driver}"))
     role = create_engine(engine.url.set(username=stranger))
     statements = [
@@ -105,7 +105,7 @@ def test_forged_notifications(engine, stranger, things, driver):
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 def test_a_key_that_cannot_be_looked_up(engine, things, driver, monkeypatch):
-    """If the database or the driver refuses an identity in a look-up, the whole statement is run."""
+    """If the database or the driver refuses to look an identity up, the whole statement is run."""
     live_engine = create_engine(engine.url.set(drivername=f"postgresql+{driver}"))
     for table, bad in ((things.orders, 2**80), (things.names, "nul \0"), (things.names, "\ud800")):
         pair = [select(table).where(table.primary_key.columns[0].is_not(None)), select(table)]

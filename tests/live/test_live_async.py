@@ -1,5 +1,5 @@
-"""AsyncLiveQuery with each asyncio driver and event loop: it does what LiveQuery does, and leaves no
-task and no connection behind, however it ends."""
+"""AsyncLiveQuery with each asyncio driver and event loop: it does what LiveQuery does, and leaves
+no task and no connection behind, however it ends."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ PLACES = {
     "quoted": ("Par ents", "Ki%ds", 'I"d(', 'Sch ema"', None),
     "translated": ("parents", "kids", "id", None, "tenant"),
 }
-"""The names of two tables and of a key, their schema, and the schema that the engine replaces it by."""
+"""The names of two tables and of a key, their schema, and the schema that replaces it."""
 
 
 @pytest.fixture(params=PLACES)

@@ -1,5 +1,5 @@
-"""Live queries when connections are cut, servers restart, and triggers and logs are dropped and made
-again. Afterwards each copy equals a SELECT, and no query has ended."""
+"""Live queries when connections are cut, servers restart, and triggers and logs are dropped and
+made again. Afterwards each copy equals a SELECT, and no query has ended."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def made(engine, *, durable):
 
 
 def statements(shop):
-    """Statements whose changed rows are looked up, alone and together, and one that is run whole."""
+    """Statements whose changed rows are looked up, alone or together, and one that is run whole."""
     joined = select(shop.Order, shop.Customer.name).join(shop.Order.customer)
     return [
         *(joined.where(shop.Order.status == status) for status in Status),
@@ -94,7 +94,7 @@ def test_the_listening_connection_is_killed(engine, shop):
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_all_connections_are_cut(engine, proxy, shop, driver):
-    """An evaluation may be given a dead connection of the pool, and may notice it at any statement."""
+    """An evaluation may be given a dead connection, and may notice it at any of its statements."""
     live_engine = create_engine(proxy.url.set(drivername=f"postgresql+{driver}"), pool_size=2)
     with followed(live_engine, shop) as every:
         settle(engine, every)
@@ -243,8 +243,8 @@ def test_triggers_that_are_made_again(engine, shop):
 
 
 def test_a_log_that_is_missing_for_a_time(engine, durable_shop):
-    """While the change log cannot be read, evaluations fail and are tried again; steps come when the
-    log exists again."""
+    """While the change log cannot be read, evaluations fail and are tried again; steps come when
+    the log exists again."""
     ticking = LiveQuery(engine, select(durable_shop.Tag.code), refresh=0.05)
     with followed(engine, durable_shop) as every, ticking:
         settle(engine, every)

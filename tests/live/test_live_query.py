@@ -54,7 +54,7 @@ def test_entities_with_columns_of_others(engine, shop):
 
 
 def test_a_secondary_table(engine, shop):
-    """The association table of a relationship is followed, although the statement does not name it."""
+    """The association table of a relationship is followed without being named in the statement."""
     statement = select(shop.Order.id).join(shop.Order.tags).where(shop.Tag.color == "red")
     with LiveQuery(engine, statement) as live:
         assert len(step(live)) == 2
@@ -71,8 +71,8 @@ def test_a_secondary_table(engine, shop):
 
 
 def test_classes_that_share_an_inheritance(engine, shop):
-    """A class with joined-table inheritance is followed in both of its tables, also if only its base
-    class is selected."""
+    """A class with joined-table inheritance is followed in both of its tables, also if only its
+    base class is selected."""
     both = with_polymorphic(shop.Document, [shop.Invoice])
     with LiveQuery(engine, select(shop.Invoice)) as one, LiveQuery(engine, select(both)) as every:
         assert [event.row.Invoice.amount for event in step(one)] == [100]
@@ -102,7 +102,7 @@ def test_aliases_and_types_of_the_program(engine, shop):
 
 
 def test_groups_and_totals(engine, shop):
-    """The key of a group has the grouping values, and that of a total is empty. Both get updates."""
+    """The key of a group has the grouping values, and that of a total is empty. Both get updated."""
     totals = select(shop.Order.status, func.sum(shop.Order.total)).group_by(shop.Order.status)
     count = select(func.count()).select_from(shop.Order)
     with LiveQuery(engine, totals) as live, LiveQuery(engine, count) as counted:
@@ -175,8 +175,8 @@ def test_a_program_that_resumes(engine, shop):
 
 
 def test_queries_of_one_shape_are_one_statement(engine, shop):
-    """One statement looks a change up for all queries that differ only in their parameters, and each
-    query gets its own rows, with entities and typed parameters."""
+    """One statement looks a change up for all queries that differ only in their parameters, and
+    each query gets its own rows, with entities and typed parameters."""
     sent = []
     live_engine = create_engine(engine.url)
 

@@ -133,7 +133,7 @@ def test_markings_that_leave_changes_out(engine, spec, reason):
 
 
 def test_update_of_what_is_read(engine):
-    """A marking with update_of= is accepted if the statement reads only these columns and the key."""
+    """A marking with update_of= is accepted if the statement reads only its columns and the key."""
     made = table(NotifySpec(update_of=("id", "kept")))
     made.metadata.create_all(engine)
     with LiveQuery(engine, select(made.c.kept)) as live:
@@ -253,8 +253,8 @@ def test_relationships_that_an_option_loads(engine, shop, options):
 
 
 def test_subclasses_that_a_second_select_loads(engine):
-    """Subclasses whose columns the ORM loads by a second SELECT are refused, because these would not
-    be compared."""
+    """Subclasses whose columns the ORM loads by a second SELECT are refused, because these would
+    not be compared."""
 
     class Base(DeclarativeBase):
         pass
@@ -276,8 +276,8 @@ def test_subclasses_that_a_second_select_loads(engine):
 
 @pytest.mark.parametrize("lazy", ["joined", "selectin", "subquery", "immediate"])
 def test_relationships_that_the_mapping_loads(engine, lazy):
-    """A mapping that loads a relationship is refused as well. With lazyload('*') the statement can be
-    followed, and changes of the entity arrive."""
+    """A mapping that loads a relationship is refused as well. With lazyload('*') the statement can
+    be followed, and changes of the entity arrive."""
 
     class Base(DeclarativeBase):
         pass
