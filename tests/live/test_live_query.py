@@ -102,7 +102,8 @@ def test_aliases_and_types_of_the_program(engine, shop):
 
 
 def test_groups_and_totals(engine, shop):
-    """The key of a group has the grouping values, and that of a total is empty. Both get updated."""
+    """The key of a group has the grouping values, and that of a total is empty. Both get
+    updated."""
     totals = select(shop.Order.status, func.sum(shop.Order.total)).group_by(shop.Order.status)
     count = select(func.count()).select_from(shop.Order)
     with LiveQuery(engine, totals) as live, LiveQuery(engine, count) as counted:

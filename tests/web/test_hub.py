@@ -1,4 +1,5 @@
-"""The streams of a hub from the first message to the last, as server-sent events and on WebSockets."""
+"""The streams of a hub from the first message to the last, as server-sent events and on
+WebSockets."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def test_rows_then_steps(site, engine):
 
 
 def test_headers_and_heartbeats(url, Note):
-    """Headers keep proxies from buffering or storing the stream, and comments are sent in silence."""
+    """Headers keep proxies from buffering or storing the stream, and comments are sent in
+    silence."""
     with Site(url, select(Note), heartbeat=0.05) as site, site.browse() as stream:
         assert stream.status == 200
         assert stream.headers["content-type"].startswith("text/event-stream")
@@ -138,8 +140,8 @@ def test_nothing_is_left(site, engine):
 
 
 def test_end_of_the_hub_closes_all(site, engine):
-    """When the process ends, a stream ends without an event, and a WebSocket is closed with the code
-    for a service restart."""
+    """When the process ends, a stream ends without an event, and a WebSocket is closed with the
+    code for a service restart."""
     with site.browse() as stream, connect(site) as websocket:
         stream.rows()
         received(websocket)
@@ -172,8 +174,8 @@ def test_many_browsers_share_one_query(site, engine):
 
 
 def test_slow_browser(site, engine):
-    """A browser that does not read during 40 MB of changes is sent few steps, and has the right rows
-    at the end."""
+    """A browser that does not read during 40 MB of changes is sent few steps, and has the right
+    rows at the end."""
     add(engine, "a", 1, 2, 3)
     with Stream(site.port) as stream:
         rows = stream.rows()

@@ -84,7 +84,8 @@ def complaints(program) -> list[str]:
     ],
 )
 def test_end(url, engine, server, framework, number):
-    """All streams end in less than a second, and the process exits by itself and prints no error."""
+    """All streams end in less than a second, and the process exits by itself and prints no
+    error."""
     with served(url, server, framework) as (program, port), ExitStack() as stack:
         streams = [stack.enter_context(opened(port)) for _ in range(20)]
         for stream in streams:

@@ -40,8 +40,8 @@ def failed(stream) -> None:
 
 
 def test_no_triggers(url, engine, caplog):
-    """Without the triggers no change would be sent, so the stream fails, and the log names the table
-    and the fix. After the fix the page works."""
+    """Without the triggers no change would be sent, so the stream fails, and the log names the
+    table and the fix. After the fix the page works."""
     base = models()
     with Site(url, select(base.Note)) as site:
         with site.browse() as stream:

@@ -94,8 +94,8 @@ def test_values(url, engine, Thing):
 
 
 def test_several_elements(url, engine):
-    """If there are several elements, each is sent by its name: an entity as an object, or as null if
-    an outer join has not found it."""
+    """If there are several elements, each is sent by its name: an entity as an object, or as null
+    if an outer join has not found it."""
     base = models()
     base.metadata.create_all(engine)
     Note, Grant = base.Note, base.Grant
@@ -179,7 +179,8 @@ def test_order_and_limit(url, engine):
 
 
 def test_order_alone_changes(url, engine):
-    """If rows change their order by a column that is not selected, the page is sent the new order."""
+    """If rows change their order by a column that is not selected, the page is sent the new
+    order."""
     base = models()
     base.metadata.create_all(engine)
     Note = base.Note

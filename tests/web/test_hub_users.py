@@ -104,7 +104,8 @@ def test_each_user_sees_own_rows(sited, engine, stranger, Base, how):
 
 
 def test_last_event_id_of_another_user(sited, engine, stranger):
-    """A user who sends another user's last id is sent all of the own rows, and nothing of others."""
+    """A user who sends another user's last id is sent all of the own rows, and nothing of
+    others."""
     add(engine, "a", 1)
     add(engine, "b", 2)
     site = sited(secure(engine, stranger))
@@ -118,8 +119,8 @@ def test_last_event_id_of_another_user(sited, engine, stranger):
 
 
 def test_revocation(sited, engine, stranger):
-    """A row that a user may no longer see leaves the page as if it were deleted, and comes back when
-    the user may see it again."""
+    """A row that a user may no longer see leaves the page as if it were deleted, and comes back
+    when the user may see it again."""
     add(engine, "a", 1, 2)
     run(engine, "INSERT INTO grants VALUES ('reader', 'a'), ('other', 'a')")
     site = sited(secure(engine, stranger, GRANTED))
@@ -239,8 +240,8 @@ def test_policy_reads_an_unmarked_table(sited, engine, stranger, caplog):
     ],
 )  # fmt: skip
 def test_forgotten_right(sited, engine, stranger, forgotten, said, caplog):
-    """A missing privilege, or a role that sees all rows, is a failure with the reason in the log, and
-    nothing is sent."""
+    """A missing privilege, or a role that sees all rows, is a failure with the reason in the log,
+    and nothing is sent."""
     add(engine, "b", 1)
     security = secure(engine, stranger)
     run(engine, forgotten.format(role=stranger))
@@ -350,8 +351,8 @@ def test_settings_of_two_hubs(engine, stranger, url, Base):
 
 
 def test_pooled_connection_is_its_own_again(url, engine, stranger, Base):
-    """After each evaluation, also one that failed, the connection in the pool has the program's role
-    and no user."""
+    """After each evaluation, also one that failed, the connection in the pool has the program's
+    role and no user."""
     policy = f"{OWN} OR (current_setting('app.user') = 'bad' AND 1 / (id - 2) IS NULL)"
     security = secure(engine, stranger, policy)
     engine_options = {"pool_size": 1, "max_overflow": 0}
