@@ -76,7 +76,7 @@ class Evaluator:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no query."""
+        """Whether there are no queries."""
         return not self._groups
 
     # -- queries -----------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class Evaluator:
             self._last = None
 
     def remove_dropped(self) -> None:
-        """Remove the queries that nobody takes steps of any more."""
+        """Remove the queries that their programs have dropped without stopping them."""
         for group in list(self._groups.values()):
             for query in group:
                 if query.outlet.is_dropped:

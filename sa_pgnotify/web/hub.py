@@ -54,16 +54,17 @@ class Hub:
             return hub.events(statement, as_=str(user.id), request=request)
 
     A stream begins with the event ``rows``: an array of ``[key, row]`` that replaces the rows of
-    the page. Then come ``step`` events: ``{"put": [[key, row], ...], "gone": [key, ...]}``. If the
-    statement has an ORDER BY, a step also has ``"order": [key, ...]``, the keys of all rows. The
-    event ``failed`` ends a stream whose query has failed, for example because PostgreSQL refuses
-    the statement, or because a trigger is missing; the log of the process has the error.
+    the page. A key is a string. Then come ``step`` events:
+    ``{"put": [[key, row], ...], "gone": [key, ...]}``. If the statement has an ORDER BY, a step
+    also has ``"order": [key, ...]``, the keys of all rows. The event ``failed`` ends a stream whose
+    query has failed, for example because PostgreSQL refuses the statement, or because a trigger is
+    missing; the log of the process has the error.
 
     A browser that reconnects sends the id of the last event. If this process knows the id, the
     browser is sent what has changed since then, and otherwise all rows. A browser that reads slowly
     is sent fewer and larger steps. On SIGTERM and SIGINT, all streams end at once.
 
-    Use a hub in one event loop. ``async with hub`` stops it at the end.
+    Use a hub in one event loop at a time. ``async with hub`` stops it at the end.
 
     :param engine: an asyncio engine. Each process has one listening connection for all browsers,
         and borrows one connection from the pool during an evaluation.

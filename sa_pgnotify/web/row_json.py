@@ -20,7 +20,7 @@ def key_text(key: Hashable) -> str:
 
 
 def plain(row: Row[Any]) -> Any:
-    """Return a row as a dict for a page.
+    """Return a row as a dict of the values that a page shows.
 
     A row of one entity becomes the dict of its attributes. Any other row becomes a dict of its
     elements by their names, in which each entity is a dict of its attributes.
