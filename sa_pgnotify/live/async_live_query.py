@@ -100,6 +100,8 @@ class AsyncLiveQuery:
         :param timeout: seconds; None to wait without a limit.
         :raises PgNotifyError: if it was not started.
         :raises DBAPIError: if PostgreSQL refuses the statement.
+        :raises Exception: the error of a column type that cannot read a value of the result, or the
+            error that has ended all live queries of the engine.
         """
         if self._feed is None:
             raise PgNotifyError(

@@ -133,6 +133,8 @@ class LiveQuery:
         :param timeout: seconds; None to wait without a limit.
         :raises PgNotifyError: if it was not started, or was started before a fork.
         :raises DBAPIError: if PostgreSQL refuses the statement.
+        :raises Exception: the error of a column type that cannot read a value of the result, or the
+            error that has ended all live queries of the engine.
         """
         feed = self._feed
         if feed is None:
