@@ -1,8 +1,9 @@
-"""Memory and listening connections of a process with many browsers of one live page.
+"""Measure the memory and the connections of a process that serves one live page to many browsers.
 
-``python benchmarks/browsers.py [--browsers 1000] [--users 1] [--url ...]``: uvicorn in a process of
-its own, and bare sockets in this one. The memory is the resident set of the server's process, after
-all browsers have their rows, less that after the first.
+``python benchmarks/browsers.py [--browsers 1000] [--users 1] [--url ...]`` runs uvicorn in a
+separate process, and connects to it with bare sockets. The memory of a browser is the growth of the
+server's resident set from the moment when the first browser has its rows until all browsers have
+them, divided by the number of the other browsers.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ def app() -> object:
 
 
 def resident(pid: int) -> int:
-    """Return the kilobytes of memory that a process has."""
+    """Return the resident set of a process in kilobytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
 
 
 def wait_for(sockets: list[socket.socket], wanted: bytes) -> float:
-    """Read until each socket has been sent ``wanted``, and return after how many seconds."""
+    """Read until each socket has received ``wanted``, and return the elapsed seconds."""
     began = time.monotonic()
     found = dict.fromkeys(sockets, b"")
     with selectors.DefaultSelector() as selector:

@@ -1,10 +1,10 @@
-"""Live queries under load: ``python benchmarks/live.py``.
+"""Measure live queries under load: ``python benchmarks/live.py``.
 
-It follows many queries of one shape, each for the rows of another owner, while another process
-changes rows at a given rate, and measures the time from a change to its step. In the same run the
-queries are kept fresh in the two ways that people use otherwise: by running each of them every
-second, and by running the one that is concerned at each event. Then one query on a large table is
-followed, and the cost of a step is compared with the look-up of the changed row by hand.
+It follows many queries of one shape, each for the rows of a different owner, while another process
+changes rows at a given rate, and measures the time from a change to its step. For comparison, the
+queries are also kept up to date in the two usual ways: by running every query once a second, and by
+running the query that an event concerns. Finally it follows one query on a large table, and
+compares the duration of a step with that of selecting the changed row by its key.
 """
 
 from __future__ import annotations
@@ -68,7 +68,10 @@ def fill(url: URL, rows: int, owners: int) -> None:
 
 
 def write(dsn: str, rate: int, seconds: float, rows: int, size: int, done: Any) -> None:
-    """Update ``rate`` rows a second, ``size`` in a transaction, and report how many were."""
+    """Update ``rate`` rows a second, ``size`` in each transaction.
+
+    It puts the number of updated rows and the elapsed seconds into the queue ``done``.
+    """
     connection = psycopg2.connect(dsn)
     cursor, began, count = connection.cursor(), time.perf_counter(), 0
     while (now := time.perf_counter() - began) < seconds:
@@ -83,7 +86,7 @@ def write(dsn: str, rate: int, seconds: float, rows: int, size: int, done: Any) 
 
 
 class Latencies:
-    """Seconds from a change to the moment at which a program has it."""
+    """The seconds from each change until the program has it."""
 
     def __init__(self) -> None:
         self.each: list[float] = []
@@ -126,7 +129,7 @@ async def by_live_queries(
 async def by_polling(
     engine: AsyncEngine, owners: int, seen: Latencies, ready: Callable[[], None]
 ) -> None:
-    """Each query once a second, one after the other."""
+    """Run each query once a second, one after the other."""
     held: dict[int, dict[int, float]] = {owner: {} for owner in range(owners)}
     ready()
     while True:
@@ -139,7 +142,7 @@ async def by_polling(
 async def by_events(
     engine: AsyncEngine, owners: int, seen: Latencies, ready: Callable[[], None]
 ) -> None:
-    """The query of the owner of each changed row, at each event."""
+    """Run the query of the changed row's owner at each event."""
     held: dict[int, dict[int, float]] = {owner: {} for owner in range(owners)}
     async with AsyncListener(engine, Order) as listener:
         ready()
@@ -163,7 +166,7 @@ Way = Callable[[AsyncEngine, int, Latencies, Callable[[], None]], Awaitable[None
 
 
 async def measured(url: URL, way: Way, given: Any, rate: int, size: int) -> str:
-    """Return what a way of following the queries gives while rows are changed."""
+    """Return the measurements of one way to follow the queries while rows are changed."""
     fill(url, given.queries * ROWS_OF_EACH, given.queries)
     engine = create_async_engine(url.set(drivername="postgresql+asyncpg"))
     seen, started = Latencies(), asyncio.Event()
@@ -191,8 +194,8 @@ async def measured(url: URL, way: Way, given: Any, rate: int, size: int) -> str:
 
 
 def of_one_row(url: URL, rows: int) -> str:
-    """Return what a step for a one-row change of a large result costs, beside the look-up of that
-    row by hand."""
+    """Return the duration of a step for a change of one row in a large result, and of selecting
+    this row by its key."""
     fill(url, rows, 1000)
     engine = create_engine(url)
     statement = select(Order).where(Order.status == "open")

@@ -1,8 +1,9 @@
-"""Live queries compared with their statements, for many steps: ``python benchmarks/live_exact.py``.
+"""Compare live queries with their statements, many times: ``python benchmarks/live_exact.py``.
 
-It follows random statements over tables that are written to at random, cuts connections, and
-compares the result that the steps give with the result of the statement after each round: see
-``tests/support/live_turmoil.py``. The exit code is 1 if a step did not fit or a result differed.
+It follows random statements on tables with random writes, and cuts connections. After each round it
+compares the result that the steps lead to with the result of the statement: see
+``tests/support/live_turmoil.py``. The exit code is 1 if a step was inconsistent or a result
+differed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main() -> int:
     from servers import Server, data_folder
     from sqlalchemy import NullPool, create_engine
 
-    logging.getLogger("sa_pgnotify").addHandler(logging.NullHandler())  # what is cut complains
+    logging.getLogger("sa_pgnotify").addHandler(logging.NullHandler())  # hide lost connections
     print(f"seed {options.seed}, PostgreSQL {options.postgres}", flush=True)
     compared, wrong, number = 0, 0, 0
     with data_folder() as data, Server(data) as server:

@@ -1,7 +1,8 @@
-"""A page of the open orders in every browser, right at each moment: FastAPI and server-sent events.
+"""A live page of open orders with FastAPI and server-sent events.
 
-It needs ``fastapi``, ``uvicorn`` and ``psycopg``. Create the tables and the role, run it, and open
-http://127.0.0.1:8000/?user=1 and http://127.0.0.1:8000/?user=2, which show different orders::
+It needs ``fastapi``, ``uvicorn`` and ``psycopg``. Create the tables and the role, run the program,
+and open http://127.0.0.1:8000/?user=1 and http://127.0.0.1:8000/?user=2, which show different
+orders. Then run the SQL statements, and watch the pages change::
 
     export DATABASE_URL=postgresql+psycopg:///shop
     python examples/live_orders/tables.py
@@ -12,9 +13,9 @@ http://127.0.0.1:8000/?user=1 and http://127.0.0.1:8000/?user=2, which show diff
     UPDATE orders SET status = 'paid' WHERE id = 1;
     DELETE FROM memberships WHERE user_id = 2;
 
-A user sees the orders of certain customers: row-level security decides, in tables.py. The statement
-joins and filters; PostgreSQL evaluates it. Each process has one listening connection for all of its
-browsers.
+Each user sees the orders of certain customers, by the row-level security policy in tables.py. The
+statement joins two tables and filters the rows, and PostgreSQL evaluates it. Each process has one
+listening connection for all of its browsers.
 """
 
 import os
@@ -39,7 +40,7 @@ async def page() -> FileResponse:
 
 
 @app.get("/orders")
-async def orders(request: Request, user: int) -> Response:  # a real program asks its session
+async def orders(request: Request, user: int) -> Response:  # take the user from the session
     open_orders = (
         select(Order.id, Customer.name, Order.total, Order.status)
         .join(Order.customer)

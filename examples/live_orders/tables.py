@@ -1,4 +1,4 @@
-"""The tables of the page, and the policy by which users see their rows: run it to create them."""
+"""The tables of the page and their row-level security policy. Run this file to create them."""
 
 import os
 from decimal import Decimal
@@ -30,7 +30,7 @@ class Order(Base):
 
 
 class Membership(Base):
-    """A user is responsible for a customer."""
+    """The customers that each user is responsible for."""
 
     __tablename__ = "memberships"
     user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

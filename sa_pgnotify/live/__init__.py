@@ -1,7 +1,7 @@
-"""Live queries: the result of a SELECT, and then each difference of it.
+"""Live queries: the result of a SELECT, and then every change to this result.
 
-PostgreSQL evaluates every statement; nothing here interprets SQL. A feed learns what has changed,
-and evaluates the queries that read it again: whole, or only for the rows that changed. It may
-import ``listening``, ``subscription``, ``events``, ``marking``, ``log``, ``drivers``, ``protocol``
-and the root.
+PostgreSQL evaluates every statement; nothing here interprets SQL. A feed learns which rows have
+changed, and evaluates the queries that read them: it runs the whole statement, or looks up only the
+changed rows. The folder may import ``listening``, ``subscription``, ``events``, ``marking``,
+``log``, ``drivers``, ``protocol`` and the root.
 """

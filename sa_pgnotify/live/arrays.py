@@ -1,5 +1,5 @@
-"""Many values as one array parameter, so that the text of a statement does not depend on how many
-there are."""
+"""Sending many values as one array parameter, so that the text of a statement does not depend on
+their number."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ _AS_THEY_ARE = (BigInteger, SmallInteger, Integer, Boolean, Date, DateTime, Time
 
 
 def array_type(of: TypeEngine[Any]) -> ARRAY[Any] | None:
-    """Return the type of an array of such values; None if they cannot be sent as one.
+    """Return the type of an array of such values; None if they cannot be sent as an array.
 
-    A length or a precision is left out: a cast to it would cut a text or round a number.
+    A length or a precision is left out, because a cast to it would truncate a string or round a
+    number.
     """
     if isinstance(of, Enum):
         return ARRAY(of) if of.native_enum else None
@@ -54,8 +55,10 @@ def array_type(of: TypeEngine[Any]) -> ARRAY[Any] | None:
 
 
 def is_exact(value: Any, of: TypeEngine[Any]) -> bool:
-    """Return whether a parameter has the type of the column that it is compared with: a cast would
-    round 1.5 to an integer, and cut the time off a date."""
+    """Return whether a cast of a parameter to its SQL type keeps its value.
+
+    A cast would round 1.5 to an integer, and a datetime to a date.
+    """
     if isinstance(of, Integer):
         return value is None or isinstance(value, int)
     if isinstance(of, Date):
@@ -69,7 +72,7 @@ def array_of(values: Sequence[Any], of: ARRAY[Any]) -> ColumnElement[Any]:
 
 
 def is_one_of(columns: Sequence[ColumnElement[Any]], tuples: Sequence[Any]) -> ColumnElement[bool]:
-    """Return the condition that columns have the values of one of ``tuples``."""
+    """Return the condition that the values of ``columns`` are one of ``tuples``."""
     types = [array_type(column.type) for column in columns]
     if any(of is None for of in types):
         return tuple_(*columns).in_(tuples)

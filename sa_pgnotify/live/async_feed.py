@@ -1,4 +1,4 @@
-"""A feed for asyncio: as :mod:`sa_pgnotify.live.feed`, in a task of one event loop."""
+"""The feed for asyncio: like :mod:`sa_pgnotify.live.feed`, but in a task of one event loop."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["AsyncFeed", "async_feed_of"]
 
 
 class AsyncFeed:
-    """Runs in a task from its first query to its last."""
+    """Evaluates the queries of one engine in a task, which runs while there are queries."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._lost_errors = lost_errors(engine.sync_engine)
-        self._lock = asyncio.Lock()  # of the evaluator
+        self._lock = asyncio.Lock()  # protects the evaluator
         self._states = States("live queries", engine.sync_engine)
         self._listener: AsyncListener | None = None
         self._tables: set[Table] = set()
@@ -42,7 +42,7 @@ class AsyncFeed:
         return {} if receiver is None else receiver.stream.routes
 
     async def add(self, query: Query) -> None:
-        """As :meth:`sa_pgnotify.live.feed.Feed.add`."""
+        """Evaluate a query, and follow it; see :meth:`sa_pgnotify.live.feed.Feed.add`."""
         async with self._lock:
             try:
                 async with self._engine.connect() as connection:
@@ -68,7 +68,7 @@ class AsyncFeed:
         self._tables.update(new)
 
     async def remove(self, query: Query) -> None:
-        """Follow a query no longer. The last one ends the feed."""
+        """Stop following a query. After the last one, the task and the listener end."""
         async with self._lock:
             self._evaluator.remove(query)
             await self._end_if_empty()
@@ -104,7 +104,7 @@ class AsyncFeed:
                 await self._end_if_empty()
 
     async def _evaluate(self, backoff: Backoff) -> float:
-        """Evaluate what is due, and return for how many seconds to pause."""
+        """Evaluate what is due, and return the number of seconds to pause."""
         if self._evaluator.due_in > 0:
             return 0.0
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The live query for asyncio."""
+"""The live query for asyncio programs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,21 @@ __all__ = ["AsyncLiveQuery"]
 
 
 class AsyncLiveQuery:
-    """The result of a SELECT, and then each difference of it: as :class:`LiveQuery`, for asyncio.
+    """The result of a SELECT, and then every change to it: :class:`LiveQuery` for asyncio.
 
     ::
 
         async with AsyncLiveQuery(async_engine, select(Order).where(Order.status == "open")) as live:
             async for step in live:
                 ...
+
+    All methods must be called in the event loop in which it was started. All live queries of an
+    engine in one event loop share a listening connection.
+
+    :param engine: an asyncio engine of PostgreSQL.
+    :param statement: see :class:`LiveQuery`, as for all other parameters.
+    :raises NotifyConfigError: if the statement cannot be followed, if a table is not marked, if an
+        option is not valid, or if the engine is not an ``AsyncEngine``.
     """
 
     def __init__(
@@ -56,7 +64,10 @@ class AsyncLiveQuery:
         self._finalizer.atexit = False
 
     async def start(self) -> Self:
-        """As :meth:`LiveQuery.start`."""
+        """Evaluate the statement, and follow it from then on.
+
+        :raises Exception: the errors of :meth:`LiveQuery.start`.
+        """
         if self._feed is not None:
             raise PgNotifyError("this live query was started before", "Make another one")
         self._feed = async_feed_of(self._engine)
@@ -64,7 +75,7 @@ class AsyncLiveQuery:
         return self
 
     async def stop(self) -> None:
-        """End every iteration, and follow the statement no longer. Safe twice."""
+        """End every iteration, and stop following the statement. It may be called twice."""
         self._stopped = True
         self._ready.set()
         if self._feed is not None:
@@ -84,9 +95,16 @@ class AsyncLiveQuery:
     def __aiter__(self) -> AsyncIterator[Step]:
         return self.steps()
 
-    # of silence, not of the whole
+    # the timeout is of each wait, not of the whole iteration
     async def steps(self, timeout: float | None = None) -> AsyncIterator[Step]:  # noqa: ASYNC109
-        """As :meth:`LiveQuery.steps`."""
+        """Yield steps until :meth:`stop`, or until ``timeout`` seconds have passed without one.
+
+        :param timeout: seconds; None to wait without a limit.
+        :raises PgNotifyError: if it was not started.
+        :raises DBAPIError: if PostgreSQL refuses the statement.
+        :raises Exception: the error of a column type that cannot read a value of the result, or the
+            error that has ended all live queries of the engine.
+        """
         if self._feed is None:
             raise PgNotifyError(
                 "this live query was not started", "Use it in an async with statement"

@@ -1,4 +1,4 @@
-"""What a blocked thread waits for until a step comes."""
+"""The event that a blocked thread waits for until a step comes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ __all__ = ["Bell"]
 
 
 class Bell:
-    """An event that a signal handler may set: ``threading.Event.set()`` waits for ever if the thread
-    that it has interrupted is inside a method of the same event."""
+    """An event that a signal handler may set.
+
+    ``threading.Event.set()`` would block forever if the handler has interrupted a thread that is
+    inside a method of the same event.
+    """
 
     def __init__(self) -> None:
         self._silence = threading.Lock()
         self._silence.acquire()
 
     def ring(self) -> None:
-        """Wake one thread that waits, or else the next that will."""
-        with suppress(RuntimeError):  # it has been rung already
+        """Wake one waiting thread; if there is none, the next wait returns at once."""
+        with suppress(RuntimeError):  # it has already been rung
             self._silence.release()
 
     def wait(self, timeout: float | None) -> bool:
-        """Return whether it was rung within ``timeout`` seconds."""
+        """Return whether it was rung within ``timeout`` seconds; None waits without a limit."""
         return self._silence.acquire(timeout=-1 if timeout is None else timeout)

@@ -1,4 +1,4 @@
-"""What has changed since the queries of a feed were evaluated: which rows of which tables."""
+"""The rows that have changed since the queries of a feed were evaluated, by their tables."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from ..sql import Execute
 __all__ = ["Changes", "read_window"]
 
 MOST_ROWS = 50_000
-"""Beyond so many changed rows of a table, they are not remembered one by one."""
+"""If more rows of a table have changed, they are not remembered one by one."""
 
 
 class Changes:
-    """
+    """The tables that have changed, each with the identities of its changed rows.
+
     :ivar everything: whether any row of any table may have changed.
     """
 
@@ -37,7 +38,11 @@ class Changes:
         return self.everything or bool(self._rows)
 
     def add(self, event: object) -> None:
-        """Note an event. A gap, or a row whose identity cannot be read, may stand for any change."""
+        """Note an event.
+
+        After a gap, any row of any table may have changed; after a change whose identity cannot be
+        read, any row of its table.
+        """
         if isinstance(event, Gap):
             self.everything = True
         elif isinstance(event, Change):
@@ -48,7 +53,7 @@ class Changes:
                 before = event.previous_identity if isinstance(event, Updated) else None
                 identities = [x for x in (event.identity, before) if x is not None]
                 known.update(identities)
-            except (UndecodableValue, TypeError):  # not readable, or not hashable
+            except (UndecodableValue, TypeError):  # it cannot be read, or is not hashable
                 identities = []
             if not identities or len(known) > MOST_ROWS:
                 self._rows[event.table] = None
@@ -58,14 +63,16 @@ class Changes:
         self._rows[table] = None
 
     def within(self, tables: Iterable[Table]) -> Mapping[Table, set[Hashable] | None]:
-        """Return the tables among ``tables`` that have changed, with the identities of the rows that
-        did; None for any rows."""
+        """Return those of ``tables`` that have changed, with the identities of the changed rows.
+
+        None in place of identities means that any row may have changed.
+        """
         if self.everything:
             return dict.fromkeys(tables)
         return {table: self._rows[table] for table in tables if table in self._rows}
 
     def update(self, other: Changes) -> None:
-        """Note what ``other`` has noted, too."""
+        """Add what ``other`` has noted."""
         self.everything |= other.everything
         for table, rows in other._rows.items():
             known = self._rows.setdefault(table, set())
@@ -75,10 +82,10 @@ class Changes:
 def read_window(
     execute: Execute, log: LogNames, sources: dict[str, TableDecoder], last: str, into: Changes
 ) -> None:
-    """Note what a log has between a snapshot and the one that ``execute`` sees.
+    """Add to ``into`` the changes of a log between a snapshot and the one that ``execute`` sees.
 
-    :param last: the snapshot, as PostgreSQL writes it.
-    :param sources: the tables that are wanted, by their names in messages.
+    :param last: the earlier snapshot, as ``pg_snapshot`` in text form.
+    :param sources: the decoders of the tables to read, by the tables' names in messages.
     """
     reader = LogReader(log, sources, Position(last, tables=together(sources)))
     stream = EventStream()

@@ -1,5 +1,8 @@
-"""What a statement reads, as SQLAlchemy compiles it: a relationship's secondary table, the tables of
-joined classes and those of subqueries have names only there."""
+"""Finding out what a statement reads, by compiling it.
+
+The secondary table of a relationship, and the tables of joined classes and of subqueries, appear
+only in the compiled statement.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,18 @@ __all__ = ["Compiled", "compiled"]
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What was seen of a statement. The compiler itself takes four times the memory.
+    """What compiling a statement has found; it takes a quarter of the compiler's memory.
 
     :ivar core: the statement without the ORM: its entities are tables, joins and columns.
     :ivar loads_eagerly: whether it joins tables only to load relationships (``joinedload()``).
-    :ivar tables: the tables in FROM, once for each occurrence.
+    :ivar tables: the tables in FROM, once for each occurrence, also in subqueries.
     :ivar columns: the columns of tables that occur anywhere.
-    :ivar functions: the names of functions, with the schemas that qualify them ("" if none does);
-        those in ``own`` are called in the statement itself, not in a subquery or over a window.
-    :ivar texts: the fragments of SQL that the program wrote itself.
-    :ivar has_windows: whether a window function occurs in the statement itself;
-        ``has_parameters`` whether a parameter occurs anywhere.
+    :ivar functions: the called functions, each as its schema ("" if not given) and its name.
+    :ivar own: those of ``functions`` that are called in the statement itself, not in a subquery and
+        not over a window.
+    :ivar texts: the fragments of SQL text that the program wrote itself.
+    :ivar has_windows: whether a window function occurs in the statement itself.
+    :ivar has_parameters: whether a parameter occurs anywhere.
     """
 
     core: Select[Any]
@@ -39,7 +43,7 @@ class Compiled:
 
 
 class _Compiler(PGCompiler):
-    """Remembers what it saw, under the names of :class:`Compiled`."""
+    """Records what it visits, in attributes with the names of :class:`Compiled`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.tables: list[Table] = []
@@ -88,12 +92,12 @@ class _Compiler(PGCompiler):
 
 
 def _plain(table: Table) -> Table:
-    """Return the table of the MetaData, and not the ORM's annotated copy of it."""
+    """Return the table of the MetaData in place of the ORM's annotated copy."""
     return table.metadata.tables.get(table.key, table)
 
 
 def compiled(statement: Select[Any]) -> Compiled:
-    """Return ``statement`` as it would be sent to PostgreSQL."""
+    """Compile ``statement``, and return what it reads."""
     seen = _Compiler(PGDialect(), statement)  # type: ignore[no-untyped-call]
     state: Any = seen.compile_state
     return Compiled(

@@ -1,11 +1,12 @@
-"""The live queries of one engine, and their evaluation in one snapshot.
+"""Evaluating all live queries of one engine in one snapshot.
 
-An evaluation reads the change logs up to its own snapshot, in the transaction that evaluates the
-statements. So what has changed and what the statements see fit exactly. Changes of tables without a
-log are those whose events have come: a row is then as it was when it was read, and the rest of its
-transaction may come in the next step.
+An evaluation reads the change logs up to its own snapshot, in the transaction that runs the
+statements, so that the changes match exactly what the statements see. For a table without a log,
+only the changes whose events have arrived are known. Such a row is evaluated as the snapshot has
+it, and other rows of the same transaction may follow in the next step.
 
-It is written as if it blocked, as :mod:`sa_pgnotify.listening.receiver` is.
+The code is written as blocking code, as :mod:`sa_pgnotify.listening.receiver` is; asyncio programs
+run it by ``run_sync()``.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ from .shape_group import ShapeGroup
 __all__ = ["READING", "Evaluator"]
 
 READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-"""The options of the connection that evaluates."""
+"""The execution options of a connection that evaluates."""
 
 
 class Evaluator:
-    """
-    :param routes: returns what the channels of the feed's listener carry.
+    """The queries of a feed, in groups that are evaluated together, and the changes they await.
+
+    :param routes: returns the routes of the feed's listener by their channels.
     """
 
     def __init__(self, routes: Callable[[], Mapping[str, Route]]) -> None:
@@ -50,13 +52,15 @@ class Evaluator:
         self._shapes: WeakValueDictionary[Any, Shape] = WeakValueDictionary()
         self._changes = Changes()
         self._rung = False
-        self._last: Snapshot | None = None  # up to which everything was evaluated
+        self._last: Snapshot | None = None  # everything was evaluated up to this one
 
     # -- what has changed --------------------------------------------------------------------------
 
     def note(self, noted: object) -> None:
-        """Note an event of the listener. A change that a log has only says that there is something
-        to read."""
+        """Note an event of the listener.
+
+        A change of a durable table says only that there is something to read in the log.
+        """
         if isinstance(noted, Change) and noted.key is not None:
             self._rung |= self._last is None or noted not in self._last
         else:
@@ -64,7 +68,7 @@ class Evaluator:
 
     @property
     def due_in(self) -> float:
-        """Seconds until :meth:`run` may find something; ``math.inf`` if not before :meth:`note`."""
+        """Seconds until :meth:`run` is due; ``math.inf`` if it is not due before an event."""
         if self._rung or self._changes:
             return 0.0
         due = min((group.refresh_at for group in self._groups.values()), default=inf)
@@ -72,13 +76,13 @@ class Evaluator:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no query."""
+        """Whether there are no queries."""
         return not self._groups
 
     # -- queries -----------------------------------------------------------------------------------
 
     def examine(self, connection: Connection, query: Query) -> None:
-        """Find out what a query reads, before the listener listens to its tables.
+        """Find out which tables a query reads, before the listener subscribes to them.
 
         :raises NotifyConfigError: if the statement cannot be followed.
         """
@@ -98,9 +102,9 @@ class Evaluator:
     def add(self, connection: Connection, query: Query) -> None:
         """Evaluate a query for the first time, and follow it from then on.
 
-        The listener must listen to its tables already.
+        The listener must already be subscribed to its tables.
 
-        :param connection: with the options :data:`READING`.
+        :param connection: one with the options :data:`READING`.
         :raises DBAPIError: if PostgreSQL refuses the statement.
         """
         with _snapshot(connection) as (session, seen):
@@ -121,14 +125,14 @@ class Evaluator:
         self._last = self._last or seen
 
     def _new_group(self, query: Query) -> ShapeGroup:
-        # groups that differ in who sees the rows share the statements
+        # groups of different users share the statements of a shape
         shape = self._shapes.get(query.shape_key)
         if shape is None:
             shape = self._shapes[query.shape_key] = Shape(query.live)
         return ShapeGroup(shape, query.tables)
 
     def remove(self, query: Query) -> None:
-        """Follow a query no longer."""
+        """Stop following a query."""
         group = self._groups.get(query.group_key)
         if group is not None and group.remove(query):
             del self._groups[query.group_key]
@@ -136,7 +140,7 @@ class Evaluator:
             self._last = None
 
     def remove_dropped(self) -> None:
-        """Remove the queries whose program has dropped them without a word."""
+        """Remove the queries that their programs have dropped without stopping them."""
         for group in list(self._groups.values()):
             for query in group:
                 if query.outlet.is_dropped:
@@ -152,27 +156,31 @@ class Evaluator:
     # -- evaluating --------------------------------------------------------------------------------
 
     def run(self, connection: Connection) -> None:
-        """Evaluate what may have changed, and give out the steps.
+        """Evaluate the queries that the changes concern, and put their steps into the outlets.
 
-        :param connection: with the options :data:`READING`.
+        :param connection: one with the options :data:`READING`.
         """
         changes, self._changes, self._rung = self._changes, Changes(), False
         try:
             while self._evaluate(connection, changes):
                 pass
         except BaseException:
-            # to be evaluated again
+            # keep the changes for the next attempt
             self._changes.update(changes)
             self._rung = True
             raise
 
     def _evaluate(self, connection: Connection, changes: Changes) -> bool:
-        """Return whether to evaluate again, in another transaction: after a query has failed, without
-        that one; after a look-up has failed, the whole statements."""
+        """Evaluate once, and return whether to evaluate again in another transaction.
+
+        After a query has failed, it is evaluated again without that query; after a look-up has
+        failed, with the whole statements.
+        """
         with _snapshot(connection) as (session, seen):
             if not changes.everything:
                 self._read_logs(connection, str(self._last), changes)
-            # those of the engine's own role first: to become a user holds until the transaction ends
+            # queries of the engine's own role come first, because SET ROLE holds until the
+            # transaction ends
             before: RowSecurity | None = None
             for group in sorted(self._groups.values(), key=_has_user):
                 if not group.is_concerned(changes):
@@ -197,7 +205,7 @@ class Evaluator:
                 read_window(execute_on(connection), route.log, route.sources, last, into)
 
     def _has_changed(self, connection: Connection, query: Query) -> bool:
-        """Return whether anything has changed since the position that a query resumes at."""
+        """Return whether anything may have changed since the position that a query resumes at."""
         assert query.resumes_at is not None
         if self._position(query, Snapshot(1, 1, ())) is None:
             return True
@@ -228,7 +236,7 @@ def _snapshot(connection: Connection) -> Iterator[tuple[Session, Snapshot]]:
 
 
 def _become(connection: Connection, query: Query) -> None:
-    """Become the user who sees a query's rows, if there is one."""
+    """Set the role and the user that a query is evaluated as, if it has them."""
     if query.seen_by is not None:
         security, user = query.seen_by
         security.apply(connection, user)
@@ -241,10 +249,11 @@ def _has_user(group: ShapeGroup) -> bool:
 def _become_for(
     connection: Connection, group: ShapeGroup, before: RowSecurity | None
 ) -> RowSecurity | None:
-    """Become the user who sees the rows of a group, and return the row-level security.
+    """Set the role and the user of a group, and return its row-level security; None if it has none.
 
-    :param before: that of the group before, whose user another one's policies must not see.
-    :raises QueryFailed: if PostgreSQL refuses it.
+    :param before: the row-level security of the previous group. If it is another one, its setting
+        is cleared, because the policies of this group must not see that user.
+    :raises QueryFailed: if PostgreSQL refuses the role.
     """
     if group.first.seen_by is None:
         return None
@@ -264,6 +273,6 @@ def _refuse_relationships(state: ORMExecuteState) -> None:
     if state.is_relationship_load:
         raise NotifyConfigError(
             "LiveQuery",
-            "the statement loads a relationship by itself, whose rows would not be compared",
+            "the statement loads a relationship by another SELECT, whose changes would be missed",
             "Add the other entity to select() and join it, and add .options(lazyload('*'))",
         )

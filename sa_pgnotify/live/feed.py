@@ -1,5 +1,9 @@
-"""What evaluates the live queries of one engine: one listening connection, and a connection of the
-pool for the time of each evaluation."""
+"""The feed that evaluates all live queries of one engine in a thread.
+
+It has one listening connection, and borrows a connection from the pool for each evaluation. A query
+may be stopped from any thread and from a signal handler, while an evaluation runs or waits for a
+connection.
+"""
 
 from __future__ import annotations
 
@@ -26,35 +30,38 @@ from .query import Query
 __all__ = ["LONGEST_PAUSE", "LONGEST_WAIT", "Feed", "feed_of", "lost_errors", "marked"]
 
 LONGEST_PAUSE = 0.05
-"""The most seconds that a feed pauses after an evaluation. It pauses as long as the evaluation took,
-so that it takes half of a core at most, and a busy table's changes are evaluated together."""
+"""The longest pause after an evaluation, in seconds. A feed pauses for as long as the evaluation
+took, so that it uses at most half of a core while evaluations are shorter than this, and so that
+the changes of a busy table are evaluated together."""
 LONGEST_STOP = 5.0
-"""The most seconds that a query's end waits for an evaluation, which may itself wait for a connection
-that the program holds."""
+"""The most seconds that stopping a query waits for an evaluation, which may itself be waiting for a
+connection that the program holds."""
 LONGEST_WAIT = 10.0
-"""The most seconds after which a feed looks for queries that the program has dropped."""
+"""The most seconds until a feed looks for queries that the program has dropped."""
 
 
 def lost_errors(engine: Engine) -> tuple[type[Exception], ...]:
-    """Return what a lost connection raises, or one that cannot be made or is not free, or a log that
-    cannot be read. The evaluation is tried again then. asyncpg's attempts to connect raise its own
-    errors."""
+    """Return the errors after which an evaluation is tried again.
+
+    They are raised if the connection is lost, cannot be made or is not free, or if a log cannot be
+    read. asyncpg raises errors of its own when it cannot connect.
+    """
     return (DBAPIError, NoConnectionFree, *module_of(engine).ERRORS)
 
 
 def marked(tables: Iterable[Table]) -> list[Table]:
-    """Return those tables that have events."""
+    """Return the tables that are marked, so that they have events."""
     return [table for table in tables if marking_of(table) is not None]
 
 
 class Feed:
-    """Runs in a thread from its first query to its last."""
+    """Evaluates the queries of one engine in a thread, which runs while there are queries."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._pid = os.getpid()
         self._lost_errors = lost_errors(engine)
-        self._lock = threading.RLock()  # of the evaluator
+        self._lock = threading.RLock()  # protects the evaluator
         self._is_busy = False
         self._states = States("live queries", engine)
         self._listener: Listener | None = None
@@ -69,7 +76,7 @@ class Feed:
 
     @property
     def is_here(self) -> bool:
-        """Whether it runs in this process, and not in the one that this was forked from."""
+        """Whether it was made in this process, and not before a fork."""
         return self._pid == os.getpid()
 
     def add(self, query: Query) -> None:
@@ -77,7 +84,8 @@ class Feed:
 
         :raises NotifyConfigError: if its statement cannot be followed.
         :raises TriggersMissing: if a table has no enabled triggers.
-        :raises ListenUnavailable: as :meth:`Listener.start`.
+        :raises ListenUnavailable: if LISTEN is not possible; see :meth:`Listener.start`.
+        :raises DBAPIError: if PostgreSQL refuses the statement.
         """
         with self._alone():
             is_new = self._listener is None
@@ -108,14 +116,14 @@ class Feed:
         self._tables.update(new)
 
     def remove(self, query: Query) -> None:
-        """Follow a query no longer. The last one ends the feed."""
+        """Stop following a query. After the last one, the thread and the listener end."""
         query.outlet.drop()
         if not self.is_here:
             return
         if not self._lock.acquire(timeout=LONGEST_STOP):
-            return  # the feed's thread removes it when it can
+            return  # the thread of the feed removes it after the evaluation
         try:
-            if self._is_busy:  # in a signal handler, which has interrupted this thread there
+            if self._is_busy:  # this is a signal handler that has interrupted _alone()
                 return
             with self._alone():
                 self._evaluator.remove(query)
@@ -123,15 +131,19 @@ class Feed:
         finally:
             self._lock.release()
         if is_over and thread is not None and thread is not threading.current_thread():
-            # not for ever: a signal handler may have interrupted this thread while it held the lock
+            # not without a limit: a signal handler may have interrupted this thread while it held
+            # the lock
             deadline = time.monotonic() + LONGEST_STOP
             while thread.is_alive() and time.monotonic() < deadline:
                 thread.join(0.05)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Let one thread at a time change what is followed, and a signal handler not at all: the
-        queries that it has stopped are removed at the end."""
+        """Let one thread at a time change the set of queries.
+
+        A signal handler that interrupts it only marks its query as dropped; the query is removed
+        at the end.
+        """
         with self._lock:
             self._is_busy = True
             try:
@@ -171,7 +183,7 @@ class Feed:
                 self._end_if_empty()
 
     def _evaluate(self, backoff: Backoff) -> float:
-        """Evaluate what is due, and return for how many seconds to pause."""
+        """Evaluate what is due, and return the number of seconds to pause."""
         if self._evaluator.due_in > 0:
             return 0.0
         began = time.monotonic()

@@ -1,5 +1,8 @@
-"""Values in a form that is compared and hashed as PostgreSQL would: 1, 1.0 and true differ in JSON,
-1.0 and 1.00 in a numeric column, and lists can be keys."""
+"""Values in a form that can be hashed, and that is equal only if PostgreSQL's values are the same.
+
+In Python, 1, 1.0 and True are equal, and so are Decimal("1.0") and Decimal("1.00"). In JSON and in
+a numeric column they differ. Lists cannot be hashed, although they can be keys.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ from sqlalchemy.orm import Mapper
 __all__ = ["digest", "frozen_row", "hashable"]
 
 _PLAIN = frozenset({str, int, bytes, datetime, date, time, timedelta, UUID, type(None)})
-"""Types of which equal values are the same to PostgreSQL, too."""
+"""Types whose values are equal in Python only if they are the same in PostgreSQL."""
 _BY_TEXT = frozenset({bool, float, Decimal})
 
 
 def frozen_row(row: Any) -> tuple[Hashable, ...]:
-    """Return the values of a result's row; of an entity, those of its loaded column attributes."""
+    """Return the frozen values of a row; for an entity, those of its loaded column attributes."""
     return tuple([value if type(value) in _PLAIN else _frozen(value) for value in row])
 
 
@@ -49,13 +52,13 @@ def _frozen(value: Any) -> Hashable:
 
 @lru_cache(maxsize=256)
 def _column_attributes(class_: type) -> tuple[str, ...] | None:
-    """Return the column attributes of a mapped class; None for another class."""
+    """Return the names of a mapped class's column attributes; None if it is not a mapped class."""
     mapper: Any = inspect(class_, raiseerr=False)
     return tuple(mapper.column_attrs.keys()) if isinstance(mapper, Mapper) else None
 
 
 def hashable(value: Any) -> Hashable:
-    """Return a value of a key: as it is, unless it is a list, a dict or something like that."""
+    """Return a value for use in a key: the value itself, or a frozen one if it has no hash."""
     try:
         hash(value)
     except TypeError:
@@ -64,5 +67,5 @@ def hashable(value: Any) -> Hashable:
 
 
 def digest(frozen: tuple[Hashable, ...]) -> bytes:
-    """Return 16 bytes that stand for a frozen row."""
+    """Return a hash of 16 bytes that stands for a frozen row."""
     return blake2b(repr(frozen).encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,5 +1,5 @@
-"""The results of the queries of one shape as of their last evaluation, and the differences from the
-next."""
+"""The results of the queries of one shape as of their last evaluation, which the next results are
+compared with."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ Key = Hashable
 
 
 class HeldResult:
-    """
-    :param old: whether to hold the rows; otherwise 16 bytes stand for each.
-    :ivar rows: the rows by their keys, or None for each without ``old``. If only changed rows are
-        looked up, they are not in the order of the statement.
+    """The result of one query as of its last evaluation.
+
+    :param old: whether to hold the rows; otherwise a hash of 16 bytes stands for each.
+    :ivar rows: the rows by their keys, with None for each row if ``old`` is false. After a look-up
+        of changed rows they are not in the order of the statement.
     """
 
     def __init__(self, index: Index, *, old: bool) -> None:
@@ -29,7 +30,7 @@ class HeldResult:
         self._old = old
 
     def differ(self, before: Collection[Key], rows: Mapping[Key, Any]) -> list[RowEvent]:
-        """Take ``rows`` in place of those with the keys ``before``, and return the difference."""
+        """Replace the rows with the keys ``before`` by ``rows``, and return the difference."""
         events: list[RowEvent] = []
         for key in before:
             if key not in rows:
@@ -51,7 +52,7 @@ class HeldResult:
         return events
 
     def replace(self, rows: Mapping[Key, Any]) -> list[RowEvent]:
-        """Take ``rows`` in place of all, in their order, and return the difference."""
+        """Replace all rows by ``rows``, in this order, and return the difference."""
         events = self.differ([*self.rows], rows)
         self.rows = {key: self.rows[key] for key in rows}
         return events
@@ -62,9 +63,10 @@ class HeldResult:
 
 
 class Index:
-    """Which results hold which rows of the tables that keys name.
+    """Finds the results that hold a row of a table.
 
-    :param tables: of how many tables a key names a row. With one, the key is that row's identity.
+    :param tables: the number of tables of which a key identifies a row each. With one table, the
+        key is the identity of its row.
     """
 
     def __init__(self, tables: int) -> None:
@@ -94,9 +96,9 @@ class Index:
         return zip(self._each, key) if self._each else ()
 
     def holding(self, table: int, identities: Iterable[Key]) -> dict[HeldResult, set[Key]]:
-        """Return the results that hold one of the rows ``identities`` of a table, with the keys.
+        """Return the results that hold a row with one of ``identities``, with the keys there.
 
-        :param table: its place in keys.
+        :param table: the place of the row's table in the keys.
         """
         found: dict[HeldResult, set[Key]] = {}
         for identity in identities:

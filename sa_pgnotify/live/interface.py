@@ -1,4 +1,4 @@
-"""What blocking and asyncio live queries share: their options, and the checks of these."""
+"""The options that blocking and asyncio live queries share, and the checks of them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def new_query(
     position: Position | None = None,
     seen_by: tuple[RowSecurity, str] | None = None,
 ) -> Query:
-    """Return what a feed follows for one program.
+    """Check the options, and return the query that a feed follows.
 
-    :param subject: the name of the program's class.
-    :param statement: may have been analysed before.
+    :param subject: the name of the class that the program uses, for error messages.
+    :param statement: a SELECT, or one that has already been analysed.
     :param ready: called when there is a step to take.
-    :raises NotifyConfigError: if the statement cannot be followed, or an option is wrong.
+    :raises NotifyConfigError: if the statement cannot be followed, or an option is not valid.
     """
     if refresh is not None and not refresh > 0:
         raise NotifyConfigError(subject, f"refresh={refresh!r} is not a number of seconds above 0")
@@ -42,7 +42,7 @@ def new_query(
         raise NotifyConfigError(
             subject,
             f"position={position!r} is not a Position",
-            "Give step.position; of a text that str() wrote, Position.parse(text)",
+            "Pass step.position, or Position.parse(text) of a text that str(position) returned",
         )
     live = statement if isinstance(statement, LiveStatement) else LiveStatement(statement, subject)
     if refresh is None:

@@ -1,4 +1,4 @@
-"""The live query for programs with threads."""
+"""The live query for programs that block or use threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["LiveQuery"]
 
 
 class LiveQuery:
-    """The result of a SELECT, and then each difference of it.
+    """The result of a SELECT, and then every change to this result.
 
     ::
 
@@ -35,28 +35,31 @@ class LiveQuery:
                         case Update(key, row, old): ...
                         case Leave(key, old): ...
 
-    The first step has every row as an :class:`Enter`. Each later one takes the result at one moment
-    to that at a later moment: states between them may be skipped, and a result that never was is
-    never given. PostgreSQL evaluates the statement, in one snapshot for all of it.
+    The first step has every row as an :class:`Enter`. Each later step is the difference between the
+    result at one moment and the result at a later moment. Intermediate states may be skipped, but
+    a step never leads to a result that did not exist, because PostgreSQL evaluates the whole
+    statement in one snapshot.
 
-    All live queries of an engine share one listening connection, and one connection of the
-    engine's pool for the time of each evaluation. Queries that differ only in their parameters are
-    evaluated by one statement. Entities in rows belong to no session: attributes that the statement
-    does not load cannot be read, and nothing is written back.
+    All live queries of an engine share one listening connection, and borrow one connection from the
+    engine's pool during each evaluation. Queries that differ only in their parameters are evaluated
+    by one statement. Entities in rows are detached from any session: attributes that the statement
+    does not load cannot be read, and changes to them are not written to the database.
 
-    :param engine: an engine of PostgreSQL and psycopg2 or psycopg.
+    :param engine: an engine of PostgreSQL with psycopg2 or psycopg.
     :param statement: a ``select()`` of entities and columns. All tables that it reads must be
-        marked. If all are durable, no change is lost, and each step ends between two transactions;
-        of other tables, the rows of a transaction may come in two steps.
-    :param old: whether events have the row as it was. Without, 16 bytes are held for each row of
-        the result, in place of the row.
+        marked. If all of them are durable, no change is lost, and each step ends between two
+        transactions. For other tables, the rows that one transaction changes may be split over two
+        steps.
+    :param old: whether events have the row as it was in the step before. If it is false, and
+        ``rows`` as well, a hash of 16 bytes is kept for each row of the result in place of the row.
     :param rows: whether :attr:`Step.rows` has the whole result.
-    :param refresh: seconds after which the statement is run without an event. It is needed, and
-        then allowed, for tables that are not marked and functions such as ``now()``.
-    :param position: the position of the last step that the program has; then nothing is given
-        until something changes. What changes comes as a whole result.
-    :raises NotifyConfigError: if the statement cannot be followed, if a table is not marked, or if
-        the engine is an asyncio engine.
+    :param refresh: the interval in seconds at which the statement is run without an event; None for
+        never. With it, tables that are not marked and functions such as ``now()`` are allowed.
+    :param position: the position of the last step that the program has stored; None if it has none.
+        If nothing has changed since then, the first step is the next change. Otherwise the first
+        step is the whole result.
+    :raises NotifyConfigError: if the statement cannot be followed, if a table is not marked, if an
+        option is not valid, or if the engine is an asyncio engine.
     """
 
     def __init__(
@@ -83,10 +86,11 @@ class LiveQuery:
     def start(self) -> Self:
         """Evaluate the statement, and follow it from then on.
 
-        :raises NotifyConfigError: if a function in the statement has another result without an
-            event.
+        :raises NotifyConfigError: if the result of a function in the statement may change without
+            an event.
         :raises TriggersMissing: if a table has no enabled triggers.
-        :raises ListenUnavailable: as :meth:`Listener.start`.
+        :raises ListenUnavailable: if LISTEN is not possible; see :meth:`Listener.start`.
+        :raises DBAPIError: if PostgreSQL refuses the statement or cannot be reached.
         :raises PgNotifyError: if it was started before.
         """
         if self._feed is not None:
@@ -96,10 +100,11 @@ class LiveQuery:
         return self
 
     def stop(self) -> None:
-        """End every iteration, and follow the statement no longer.
+        """End every iteration, and stop following the statement.
 
-        Safe from any thread, from a signal handler, and twice. If an evaluation takes long, the
-        statement is followed until that has ended.
+        It may be called from any thread, from a signal handler, and twice. It waits for a running
+        evaluation for at most 5 seconds; after that, the query is removed when the evaluation has
+        ended.
         """
         self._stopped = True
         self._ready.ring()
@@ -123,10 +128,13 @@ class LiveQuery:
     def steps(self, timeout: float | None = None) -> Iterator[Step]:
         """Yield steps until :meth:`stop`, or until ``timeout`` seconds have passed without one.
 
-        If the program is slow, the steps that it has not taken are merged into one.
+        If the program is slow, the steps that it has not taken yet are merged into one.
 
+        :param timeout: seconds; None to wait without a limit.
         :raises PgNotifyError: if it was not started, or was started before a fork.
         :raises DBAPIError: if PostgreSQL refuses the statement.
+        :raises Exception: the error of a column type that cannot read a value of the result, or the
+            error that has ended all live queries of the engine.
         """
         feed = self._feed
         if feed is None:
@@ -140,4 +148,4 @@ class LiveQuery:
                 return
             if not self._stopped and (step := self._query.outlet.take()) is not None:
                 yield step
-        self._ready.ring()  # for another thread that iterates
+        self._ready.ring()  # wakes another thread that iterates

@@ -1,4 +1,4 @@
-"""Between a feed, which makes steps, and a program, which takes them when it can."""
+"""Handing steps from a feed to a program, which takes them at its own pace."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ __all__ = ["Outlet"]
 
 
 class Outlet:
-    """Holds the step that was not taken yet. Later ones are merged into it, so a slow program is
-    given fewer steps and the same result, and nothing piles up.
+    """Holds the step that the program has not taken yet.
 
-    :param ready: called after each step, and after an error, in the feed's thread or loop.
-    :ivar is_dropped: whether nobody takes any more.
+    Later steps are merged into it, so that a slow program gets fewer steps with the same result,
+    and no queue grows.
+
+    :param ready: called after each step, and after an error, in the feed's thread or event loop.
+    :ivar is_dropped: whether the program will not take any more steps.
     """
 
     def __init__(self, ready: Callable[[], object]) -> None:
@@ -31,18 +33,18 @@ class Outlet:
         self._ready()
 
     def drop(self) -> None:
-        """Note that nobody takes any more. It only sets a flag, so a finalizer may call it."""
+        """Note that no more steps will be taken. A finalizer may call it: it only sets a flag."""
         self.is_dropped = True
 
     def fail(self, error: BaseException) -> None:
-        """Give out ``error`` after what was put."""
+        """Let :meth:`take` raise ``error`` after the steps that were put."""
         self._error = error
         self._ready()
 
     def take(self) -> Step | None:
-        """Return the step that waits, None if there is none.
+        """Return the step that was not taken yet; None if there is none.
 
-        :raises BaseException: the one that :meth:`fail` was given, if nothing waits before it.
+        :raises BaseException: the error that :meth:`fail` was given, if no step comes before it.
         """
         with self._lock:
             step, self._step = self._step, None

@@ -1,4 +1,4 @@
-"""One statement that is followed for one taker."""
+"""One statement that is followed, and where its steps go."""
 
 from __future__ import annotations
 
@@ -20,19 +20,24 @@ __all__ = ["Query"]
 
 
 class Query:
-    """
-    :param old: whether events have the row as it was; ``rows`` whether steps have all rows.
-    :param refresh: seconds after which the statement is run without an event; None for never.
+    """One live query, as a feed follows it.
+
+    :param old: whether events have the row as it was in the step before.
+    :param rows: whether steps have all rows of the result.
+    :param refresh: the interval in seconds at which the statement is run without an event; None for
+        never.
     :param resumes_at: the position of the last step that the program has; None if it has none.
-    :param seen_by: row-level security and the user that it is evaluated as; None for the role of
-        the engine.
-    :ivar subject: what error messages name.
-    :ivar live: the statement; ``outlet`` where its steps go.
-    :ivar parameters: the values of its parameters.
-    :ivar tables: those that it reads, with those that row-level security reads for it.
-    :ivar shape_key: the same for the queries that differ in their parameters alone; ``group_key``
-        for those of them that are evaluated together.
+    :param seen_by: the row-level security and the user that the statement is evaluated as; None for
+        the role of the engine.
+    :ivar subject: the name that error messages begin with.
+    :ivar live: the analysed statement.
+    :ivar outlet: receives the steps.
+    :ivar parameters: the values of the statement's parameters.
+    :ivar tables: the tables that the statement reads, and those that row-level security reads.
+    :ivar shape_key: equal for queries that differ only in their parameters.
+    :ivar group_key: equal for queries of one shape that are evaluated together.
     :ivar refresh_at: when it must be run without an event, by ``time.monotonic()``.
+    :ivar held: the last result; None before :meth:`begin`.
     """
 
     def __init__(
@@ -76,7 +81,10 @@ class Query:
             self.refresh_at = time.monotonic() + self._refresh
 
     def put(self, events: list[RowEvent], at: Position | None, *, is_whole: bool) -> None:
-        """Give out a step."""
+        """Put a step into the outlet.
+
+        :param at: the position of the step; None if a table is not durable.
+        """
         assert self.held is not None
         rows = dict(self.held.rows) if self.rows else None
         self.outlet.put(Step(events, at, is_whole, rows))

@@ -1,4 +1,4 @@
-"""Statements that a live query cannot follow: their results change without an event."""
+"""Refusing statements whose results may change without an event."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from .statement import LiveStatement, root_of
 
 __all__ = ["check_functions", "check_row_security", "check_tables", "tables_of_policies"]
 
-REFRESH = "or give refresh=, the seconds after which the statement is run again without an event"
+REFRESH = "or pass refresh=, the interval in seconds at which the statement is run without an event"
 TIME = {
     "age", "clock_timestamp", "current_date", "current_time", "current_timestamp", "localtime",
     "localtimestamp", "now", "pg_current_snapshot", "pg_current_wal_lsn", "statement_timestamp",
     "timeofday", "transaction_timestamp",
 }  # fmt: skip
-"""Functions whose results change with time, although most are stable within a statement."""
+"""Functions whose results change with time. Most of them are declared STABLE, as they are within a
+statement."""
 _CALL = re.compile(r"([A-Za-z_][\w$]*)\s*\(|\b(current_\w+|localtime\w*)\b", re.IGNORECASE)
 _SELECT = re.compile(r"\b(select|table|from)\b", re.IGNORECASE)
 
@@ -36,20 +37,21 @@ class _Function(NamedTuple):
 
 
 def check_tables(statement: LiveStatement, subject: str) -> None:
-    """
-    :raises NotifyConfigError: if a table of the statement is not marked, or if its marking leaves
-        changes out that the statement would see.
+    """Check that all changes of what a statement reads have events.
+
+    :raises NotifyConfigError: if a table of the statement is not marked, if its marking leaves out
+        changes that the statement would see, or if SQL text may read other tables.
     """
     for table in sorted(statement.tables, key=lambda table: table.fullname):
         marking = marking_of(table)
         if marking is None:
             raise NotifyConfigError(
                 subject,
-                f"the statement reads {table.fullname}, which is not marked, so nothing says when it changes",
+                f"the statement reads {table.fullname}, which is not marked, so its changes have no events",
                 f"Mark it with NotifyOnChange or notify_on_change(), {REFRESH}",
             )
         read = {column.name for column in statement.compiled.columns if column.table is table}
-        # rows of a joined class come and go with events of its root table
+        # inserts and deletes of a joined class have events of its root table
         at_root = {"insert", "delete"} if root_of(table) is not None else set()
         left_out = [
             f"operations={marking.operations}" if {*OPERATIONS} - {*marking.operations} - at_root else "",
@@ -60,8 +62,8 @@ def check_tables(statement: LiveStatement, subject: str) -> None:
         if found := ", ".join(filter(None, left_out)):
             raise NotifyConfigError(
                 subject,
-                f"{table.fullname} has no events of some changes that the statement would see ({found})",
-                f"Publish all changes of what it reads, {REFRESH}",
+                f"{table.fullname} does not publish all changes that the statement would see ({found})",
+                f"Publish all changes of the columns that it reads, {REFRESH}",
             )
     for text in statement.compiled.texts:
         if _SELECT.search(text):
@@ -75,10 +77,11 @@ def check_tables(statement: LiveStatement, subject: str) -> None:
 def check_functions(
     statement: LiveStatement, execute: Execute, subject: str, *, refreshes: bool
 ) -> None:
-    """Find out what the functions of the statement are, and classify it.
+    """Look the statement's functions up in the catalog, check them, and classify the statement.
 
-    :param refreshes: whether the statement is run again without an event, too.
-    :raises NotifyConfigError: if one of them gives another result without an event.
+    :param refreshes: whether the statement is also run without an event.
+    :raises NotifyConfigError: if the result of a function may change without an event, and the
+        statement is run only at events.
     """
     seen = statement.compiled
     written: set[tuple[str, str]] = {
@@ -95,30 +98,32 @@ def check_functions(
                 )
         for name in sorted({name.lower() for _, name in seen.functions | written} & TIME):
             raise NotifyConfigError(
-                subject, f"{name} gives another result as time passes", f"Leave it out, {REFRESH}"
+                subject, f"the result of {name} changes as time passes", f"Leave it out, {REFRESH}"
             )
     mine = _functions(execute, seen.own)
     texts = _functions(execute, written)
     statement.classify(
         aggregates=any(function.kind == "a" for function in mine),
         sets=any(function.returns_set for function in (*mine, *texts)),
-        # over a window, in a subquery, or neither
+        # text does not show whether the call is over a window, in a subquery, or neither
         is_unclear=any(function.kind in "aw" for function in texts),
     )
 
 
 def _why_not(function: _Function) -> str:
     if function.volatility == "v":
-        return "is volatile: it gives another result each time"
+        return "is volatile, so its result changes without an event"
     if function.volatility == "s" and function.schema != "pg_catalog":
-        return "is not immutable, and may read tables that cannot be seen here"
+        return "is not immutable, and may read tables that a live query cannot detect"
     return ""
 
 
 def _functions(execute: Execute, names: Iterable[tuple[str, str]]) -> list[_Function]:
-    """Return the functions that may be meant by ``names``, each after the schema that qualifies it,
-    if one does."""
-    # a name without capitals may have been folded
+    """Return all functions of the database that ``names`` may refer to.
+
+    :param names: pairs of a schema, "" if the call has none, and a name.
+    """
+    # a call without quotes is folded to lower case
     every = sorted({(schema, each) for schema, name in names for each in (name, name.lower())})
     if not every:
         return []
@@ -136,9 +141,12 @@ def _functions(execute: Execute, names: Iterable[tuple[str, str]]) -> list[_Func
 def check_row_security(
     query: Query, execute: Execute, schema_of: Callable[[str | None], str | None]
 ) -> None:
-    """
-    :raises NotifyConfigError: if a table has row-level security that does not hold for the role
-        which stands for users: each would see all rows.
+    """Check that row-level security is applied to the role of a query's users.
+
+    The current role must already be that role.
+
+    :raises NotifyConfigError: if a table has row-level security that PostgreSQL does not apply to
+        the role, so that each user would see all rows.
     """
     if query.seen_by is None or not query.tables:
         return
@@ -148,19 +156,19 @@ def check_row_security(
     ):
         raise NotifyConfigError(
             query.subject,
-            f"the row-level security of {name} does not hold for the role {query.seen_by[0].role}",
-            "Give a role that does not own the table, and is no superuser and without BYPASSRLS",
+            f"the row-level security of {name} is not applied to the role {query.seen_by[0].role}",
+            "Use a role that does not own the table, is not a superuser and has no BYPASSRLS",
         )
 
 
 def tables_of_policies(
     query: Query, execute: Execute, schema_of: Callable[[str | None], str | None]
 ) -> frozenset[Table]:
-    """Return the tables that row-level security reads for the current role, when it reads those of
-    a query.
+    """Return the tables that the policies on a query's tables read for the current role.
 
-    :param schema_of: returns the schema that stands for a declared one.
-    :raises NotifyConfigError: if one of them is not marked, or not in the MetaData.
+    :param schema_of: returns the schema that replaces a declared one (``schema_translate_map``).
+    :raises NotifyConfigError: if one of them is not marked or not in the MetaData, and the query
+        has no ``refresh``.
     """
     if not query.tables:
         return frozenset()
@@ -179,7 +187,7 @@ def tables_of_policies(
         elif not query.refreshes:
             raise NotifyConfigError(
                 query.subject,
-                f"the row-level security of {secured} reads {schema}.{name}, which is not marked, so nothing says when it changes",
+                f"the row-level security of {secured} reads {schema}.{name}, which is not marked, so its changes have no events",
                 f"Mark it with NotifyOnChange or notify_on_change(), {REFRESH}",
             )
     return frozenset(found)

@@ -1,4 +1,4 @@
-"""Evaluating a statement as somebody whom PostgreSQL's row-level security tells apart."""
+"""Evaluating a statement as a user that PostgreSQL's row-level security policies distinguish."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["RowSecurity"]
 
 @dataclass(frozen=True)
 class RowSecurity:
-    """Row-level security decides what each user sees.
+    """Let PostgreSQL's row-level security decide which rows each user sees.
 
     ::
 
@@ -20,22 +20,28 @@ class RowSecurity:
         GRANT SELECT ON orders TO web_user;
         GRANT web_user TO the_role_of_the_program;
 
-    Statements run with the role's rights, in a transaction in which the setting names the user.
+    Statements run with the privileges of the role, in a transaction in which the setting has the
+    user as its value.
 
-    :param role: a role that owns none of the tables, has no ``BYPASSRLS``, and may SELECT from the
-        tables. The role of the program must be a member of it.
-    :param setting: the name of the setting that the policies read by ``current_setting()``.
+    :param role: the name of a role that may SELECT from the tables, owns none of them, is not a
+        superuser and does not have ``BYPASSRLS``. The role of the program must be a member of it.
+    :param setting: the name of the setting that the policies read with ``current_setting()``, with
+        a prefix, such as ``app.user_id``.
     """
 
     role: str
     setting: str
 
     def apply(self, connection: Connection, as_: str) -> None:
-        """Become a user, until the end of the transaction or the next call."""
+        """Set the role and the user, until the end of the transaction or the next call.
+
+        :param as_: the user, as the value of the setting.
+        :raises DBAPIError: if the role of the program is not a member of the role.
+        """
         connection.execute(_BECOME, {"role": self.role, "setting": self.setting, "as_": as_})
 
     def leave(self, connection: Connection) -> None:
-        """Forget the user; the role stays."""
+        """Set the user to an empty string; the role stays until the end of the transaction."""
         connection.execute(_FORGET, {"setting": self.setting})
 
 

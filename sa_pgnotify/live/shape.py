@@ -1,8 +1,8 @@
-"""Evaluating the queries that differ in their parameters alone: one statement for all of them.
+"""Evaluating all queries that differ only in their parameters by one statement.
 
-The values of the parameters are unnested, and the statement is joined to them by LATERAL, so that
-PostgreSQL plans it once and returns the rows of every query. (Hasura multiplexes its subscriptions
-in the same way.)
+The values of the parameters are unnested, and the original statement is joined to them by LATERAL,
+so that PostgreSQL plans it once and returns the rows of every query. (Hasura multiplexes its
+subscriptions in the same way.)
 """
 
 from __future__ import annotations
@@ -39,35 +39,35 @@ from .statement import KEY, LiveStatement
 __all__ = ["Found", "LookUpFailed", "Parameters", "QueryFailed", "Shape"]
 
 Parameters = tuple[Hashable, ...]
-"""The values of a query's parameters, which distinguish it from the others of its shape."""
+"""The values of a query's parameters, which distinguish it from other queries of its shape."""
 Conditions = tuple[ColumnElement[bool], ...]
 Found = dict[Parameters, dict[Hashable, Any]]
 """The rows of each query, by their keys."""
 GIVEN = "sa_pgnotify_given"
-"""The name under which the values of parameters are joined."""
+"""The alias of the unnested parameter values."""
 ENOUGH = 50
-"""So many rows must be looked up for the time of one to be measured."""
+"""The fewest rows of a look-up whose duration is measured."""
 MOST_IDENTITIES = 5_000
 """The most rows of a table that are looked up in one statement."""
 
 
 TRANSIENT = {"40001", "40P01", "55P03"}
-"""What PostgreSQL answers when other transactions are in the way: serialization_failure,
-deadlock_detected and lock_not_available."""
+"""The SQLSTATEs of conflicts with other transactions: serialization_failure, deadlock_detected and
+lock_not_available."""
 
 
 def is_transient(error: Exception) -> bool:
     """Return whether the same statement may succeed if it is tried again."""
     if not isinstance(error, DBAPIError):
-        return isinstance(error, OSError)  # of asyncpg
+        return isinstance(error, OSError)  # asyncpg raises it
     return error.connection_invalidated or sqlstate_of(error.orig) in TRANSIENT
 
 
 class QueryFailed(Exception):
     """PostgreSQL refuses a statement, or a type cannot read a value of its result.
 
-    :ivar queries: whose it is; empty if it was that of several queries, which are to be tried one
-        by one.
+    :ivar queries: the queries that fail; empty if one statement was run for several queries, which
+        should then be tried one by one.
     """
 
     def __init__(self, queries: Sequence[Query], error: Exception) -> None:
@@ -77,10 +77,11 @@ class QueryFailed(Exception):
 
 
 class LookUpFailed(Exception):
-    """Rows cannot be looked up by identities: a notification, which any role can send, may have
-    named some that no value of the column's type is.
+    """Rows cannot be looked up by their identities.
 
-    :ivar table: whose rows.
+    Any role can send a notification, so an identity in one may not be a value of the column's type.
+
+    :ivar table: the table of the rows.
     """
 
     def __init__(self, table: Table) -> None:
@@ -89,21 +90,25 @@ class LookUpFailed(Exception):
 
 
 class Shape:
-    """
-    :param live: one of the statements.
-    :ivar live: as given.
+    """Evaluates the queries of one shape, and measures how long that takes.
+
+    :param live: the statement of one of the queries.
+    :ivar live: the same.
     """
 
     def __init__(self, live: LiveStatement) -> None:
         self.live = live
-        # seconds for the whole result of one query, and for the look-up of one row; 0 if not known
+        # seconds for the whole result of one query, and for the look-up of one row; 0 if unknown
         self._whole_each = self._identity_each = 0.0
         self._names = [str(element["name"]) for element in live.statement.column_descriptions]
         self._template = _template(live)
-        self._has_failed = False  # so that queries are tried one by one
+        self._has_failed = False  # then queries are tried one by one
 
     def evaluate(self, session: Session, queries: Mapping[Parameters, Query]) -> Found:
-        """Return the whole results of queries."""
+        """Run the whole statement for ``queries``, and return the results.
+
+        :raises QueryFailed: if PostgreSQL refuses it, or a value of the result cannot be read.
+        """
         began = time.perf_counter()
         found = self._run(session, queries, lambda _: ())
         self._whole_each = (time.perf_counter() - began) / max(len(queries), 1)
@@ -116,10 +121,11 @@ class Shape:
         leaf: int,
         identities: Iterable[Any],
     ) -> Found:
-        """Return the rows of queries that have one of the rows ``identities`` of a table.
+        """Return the result rows of ``queries`` that come from given rows of a table.
 
         :param leaf: the place of the table among the leaves.
-        :raises LookUpFailed: if that is not possible.
+        :param identities: the identities of the rows of the table.
+        :raises LookUpFailed: if PostgreSQL or the driver refuses an identity.
         """
         began = time.perf_counter()
         found: Found = {}
@@ -143,11 +149,14 @@ class Shape:
         return found
 
     def prefers_whole(self, identities: int, queries: int) -> bool:
-        """Return whether to evaluate queries whole is likely to take less time than to look up so
-        many rows."""
+        """Return whether running the whole statement is likely to be faster than a look-up.
+
+        :param identities: the number of rows to look up.
+        :param queries: the number of queries to run.
+        """
         if identities * self._identity_each <= self._whole_each * queries:
             return False
-        self._identity_each *= 0.9  # so that it is tried, and measured, again
+        self._identity_each *= 0.9  # so that a look-up is tried and measured again
         return True
 
     # -- SQL ---------------------------------------------------------------------------------------
@@ -187,7 +196,7 @@ class Shape:
         except Exception as error:
             if is_transient(error):
                 raise
-            self._has_failed = False  # it is found, and the others go together again
+            self._has_failed = False  # now the others can share a statement again
             raise QueryFailed([query], error) from error
 
     # -- rows --------------------------------------------------------------------------------------
@@ -195,9 +204,10 @@ class Shape:
     def _keyed(
         self, given: Sequence[tuple[Any, ...]], numbers: Sequence[int]
     ) -> Iterator[tuple[Hashable, Any]]:
-        """Yield rows as the statement gives them, with their keys.
+        """Yield each row, as the statement returns it, after its key.
 
-        :param numbers: of which query each row is.
+        :param given: the values of the rows, with those of the key's columns at the end.
+        :param numbers: the number of each row's query.
         """
         live, width = self.live, self.live.width
         shown = iter([row[:width] for row in given])
@@ -210,13 +220,15 @@ class Shape:
         for number, row in zip(numbers, made):
             key = frozen_row(row)
             times[number, key] += 1
-            again = times[number, key]  # a row may be there several times
+            again = times[number, key]  # the result may have equal rows
             yield key if again == 1 else (*key, again), row
 
 
 def _all(session: Session, statement: Any) -> Sequence[Any]:
-    """Return the rows of a statement. Entities are new: those that another statement loaded may have
-    other attributes."""
+    """Return the rows of a statement, with new entities.
+
+    Entities that another statement has loaded may have other attributes.
+    """
     try:
         return session.execute(statement).all()
     finally:
@@ -224,9 +236,11 @@ def _all(session: Session, statement: Any) -> Sequence[Any]:
 
 
 def _template(live: LiveStatement) -> LiveStatement | None:
-    """Return the statement with columns of :data:`GIVEN` in place of its parameters; None if the
-    statements of the shape cannot be evaluated together: a parameter cannot be one of many values,
-    an element cannot be found in a subquery, or options say what is loaded."""
+    """Return the statement with columns of :data:`GIVEN` in place of its parameters.
+
+    None if the queries of the shape cannot share a statement: a parameter cannot be sent in an
+    array, an element of the SELECT cannot be found in a subquery, or the statement has options.
+    """
     parameters = live.parameters
     if (
         not parameters
@@ -234,7 +248,7 @@ def _template(live: LiveStatement) -> LiveStatement | None:
         or any(p.expanding or p.literal_execute or array_type(p.type) is None for p in parameters)
     ):
         return None
-    # as text: a column would bring its table into the FROM clause of each subquery
+    # as text, because a column would add its table to the FROM clause of each subquery
     columns = {
         p.key: literal_column(f"{GIVEN}.p{place}", p.type) for place, p in enumerate(parameters)
     }
@@ -255,7 +269,7 @@ def _template(live: LiveStatement) -> LiveStatement | None:
         return None  # the ORM keeps parts of the statement where they cannot be replaced
     try:
         elements = _elements(template, template.keyed().lateral())
-    except InvalidRequestError:  # two columns have one name
+    except InvalidRequestError:  # two columns have the same name
         return None
     is_clear = max(mappers.values(), default=1) == 1
     return template if is_clear and not any(element is None for element in elements) else None
@@ -264,7 +278,10 @@ def _template(live: LiveStatement) -> LiveStatement | None:
 def _multiplexed(
     template: LiveStatement, where: Conditions, queries: Sequence[Query]
 ) -> Select[Any]:
-    """Return the rows of all queries in one, each after the number of its query."""
+    """Return a SELECT of the rows of all queries, each row after the number of its query.
+
+    Numbers begin with 1.
+    """
     arrays = []
     for place, parameter in enumerate(queries[0].live.parameters):
         of = array_type(parameter.type)
@@ -280,8 +297,10 @@ def _multiplexed(
 
 
 def _elements(template: LiveStatement, rows: FromClause) -> list[Any]:
-    """Return the elements of a statement, as those of a subquery that holds its rows; None for one
-    that is not found there."""
+    """Return the elements of a statement as elements of ``rows``, a subquery of this statement.
+
+    None for an element that is not found there.
+    """
     return [
         _element(description["expr"], rows)
         for description in template.statement.column_descriptions
@@ -293,12 +312,12 @@ def _element(element: Any, rows: FromClause) -> Any:
     if mapper is not None:
         return aliased(mapper.class_, rows)
     column = element.__clause_element__() if hasattr(element, "__clause_element__") else element
-    is_column = hasattr(column, "proxy_set")  # and not several, as a composite() is
+    is_column = hasattr(column, "proxy_set")  # a composite() is several columns
     return rows.corresponding_column(column) if is_column else None
 
 
 def _mapper_of(element: Any) -> Mapper[Any] | None:
-    """Return the mapper of a whole entity among the elements; None for a column."""
+    """Return the mapper of an element that is a whole entity; None for a column."""
     found: Any = inspect(element, raiseerr=False)
     is_entity = getattr(found, "is_mapper", False) or getattr(found, "is_aliased_class", False)
     return found.mapper if is_entity else None

@@ -1,4 +1,4 @@
-"""The queries of one shape, which are evaluated together."""
+"""Evaluating a group of queries that have the same shape, the same options and the same user."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ PositionOf = Callable[[Query], Position | None]
 
 
 class ShapeGroup:
-    """
-    :param shape: evaluates them.
-    :param tables: those whose changes concern them.
-    :ivar live: the statement of one of the queries; ``tables`` as given.
+    """The queries that are evaluated together, and their last results.
+
+    :param shape: evaluates the queries.
+    :param tables: the tables whose changes concern the queries.
+    :ivar live: the statement of one of the queries.
     """
 
     def __init__(self, shape: Shape, tables: frozenset[Table]) -> None:
@@ -51,7 +52,7 @@ class ShapeGroup:
         self._of[query.held] = query
 
     def remove(self, query: Query) -> bool:
-        """Follow a query no longer, and return whether none is left."""
+        """Stop following a query, and return whether no query is left."""
         if query.held is not None and self._of.pop(query.held, None) is not None:
             query.held.clear()
             others = [other for other in self._queries.pop(query.parameters) if other is not query]
@@ -66,7 +67,10 @@ class ShapeGroup:
     ) -> None:
         """Evaluate a query for the first time.
 
-        :param gives_all: whether to give out its whole result; otherwise the program has it.
+        :param at: the position of the result; None if a table is not durable.
+        :param gives_all: whether to put a step with the whole result; false if the program already
+            has this result.
+        :raises QueryFailed: if PostgreSQL refuses the statement.
         """
         assert query.held is not None
         found = self._shape.evaluate(session, {query.parameters: query})
@@ -85,7 +89,12 @@ class ShapeGroup:
         return bool(changes.within(self.tables)) or self.refresh_at <= time.monotonic()
 
     def run(self, session: Session, changes: Changes, position_of: PositionOf) -> None:
-        """Evaluate the queries."""
+        """Evaluate the queries, and put a step for each whose result has changed.
+
+        :param position_of: returns the position of a query's step; None if it has none.
+        :raises LookUpFailed: if changed rows cannot be looked up.
+        :raises QueryFailed: if PostgreSQL refuses the statement.
+        """
         changed = changes.within(self.tables)
         looked_up = self._looked_up(changed)
         queries = {parameters: queries[0] for parameters, queries in self._queries.items()}
@@ -97,7 +106,8 @@ class ShapeGroup:
                 events = query.held.replace(found.get(query.parameters, {}))
                 query.was_evaluated()
                 if query.rows and order != list(query.held.rows):
-                    query.put(events, position_of(query), is_whole=False)  # also without events
+                    # only the order may have changed, so there may be no events
+                    query.put(events, position_of(query), is_whole=False)
                 else:
                     self._put(query, events, position_of)
             return
@@ -119,7 +129,10 @@ class ShapeGroup:
     def _looked_up(
         self, changed: Mapping[Table, set[Hashable] | None]
     ) -> Mapping[int, set[Any]] | None:
-        """Return the changed rows of each leaf; None if the statement must be run whole."""
+        """Return the changed rows to look up, by the place of their leaf.
+
+        None if the whole statement must be run.
+        """
         live, wanted = self.live, {}
         places = {live.leaves.index(leaf): leaf for leaf in live.looked_up}
         for place, leaf in places.items():

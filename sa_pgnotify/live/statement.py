@@ -1,5 +1,8 @@
-"""A statement as a live query needs it: which tables it reads, what identifies a row of its result,
-and whose changes can be looked up without running the whole statement again."""
+"""Analysing a statement for a live query.
+
+This finds out which tables it reads, what identifies a row of its result, and for which tables the
+changed rows can be looked up without running the whole statement again.
+"""
 
 from __future__ import annotations
 
@@ -32,22 +35,23 @@ from .frozen import frozen_row, hashable
 __all__ = ["KEY", "Leaf", "LiveStatement", "root_of", "shape_of", "values_of"]
 
 KEY = "sa_pgnotify_key_"
-"""Begins the names of the columns of the key."""
+"""The prefix of the names of the key's columns."""
 
 
 EAGER = {"joined", "subquery", "selectin", "immediate", False}
-"""The ways in which the ORM loads a relationship with an entity."""
+"""The values of ``lazy=`` by which the ORM loads a relationship together with an entity."""
 
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """A table in the FROM clause of the statement itself, of which each row of the result has one
-    row, or none if an outer join found none.
+    """A table in the FROM clause of the statement itself.
+
+    Each row of the result comes from one of its rows, or from none if an outer join has found none.
 
     :ivar source: the table, or its alias.
     :ivar key: the columns of the identity, in the mapper's order.
-    :ivar is_inner: whether each row of the result has one: then the changes of the table's rows are
-        looked up by their identities.
+    :ivar is_inner: whether no outer join can leave the row out, so that changed rows of the table
+        can be looked up by their identities.
     """
 
     table: Table
@@ -57,20 +61,25 @@ class Leaf:
 
 
 class LiveStatement:
-    """
+    """A SELECT, and what a live query needs to know of it.
+
     :ivar tables: all tables that the statement reads.
-    :ivar leaves: the tables of its FROM clause, if they identify a row of the result; else empty.
-    :ivar key: the columns that identify a row, one tuple for each leaf; of a GROUP BY, what it groups
-        by; None if nothing but its values does.
+    :ivar leaves: the tables of its FROM clause if they identify a row of the result; otherwise
+        empty.
+    :ivar key: the columns that identify a row: one tuple for each leaf, or with GROUP BY one tuple
+        of the grouping columns; None if only its values identify a row.
     :ivar is_ordered: whether it has an ORDER BY.
-    :ivar is_cut: whether it has a LIMIT or an OFFSET.
-    :ivar shape: what it has in common with the statements that differ in their parameters alone;
-        ``parameters`` those parameters, and ``values`` their values, frozen.
-    :ivar width: how many elements a row has.
+    :ivar is_cut: whether it has a LIMIT, an OFFSET or a FETCH.
+    :ivar shape: equal for statements that differ only in the values of their parameters.
+    :ivar parameters: its parameters.
+    :ivar values: the values of its parameters, frozen.
+    :ivar width: the number of elements of a row.
     """
 
     def __init__(self, statement: Any, subject: str = "LiveQuery") -> None:
-        """
+        """Compile and check the statement.
+
+        :param subject: the name that error messages begin with.
         :raises NotifyConfigError: if it is not a SELECT that can be followed.
         """
         _refuse_others(statement, subject)
@@ -98,10 +107,10 @@ class LiveStatement:
         self._classified: dict[str, bool] = {}
 
     def classify(self, *, aggregates: bool, sets: bool, is_unclear: bool) -> None:
-        """Find out what identifies a row.
+        """Find out what identifies a row of the result.
 
-        :param aggregates: whether the statement itself calls an aggregate function; ``sets``
-            whether it calls one that returns several rows.
+        :param aggregates: whether the statement itself calls an aggregate function.
+        :param sets: whether it calls a function that returns a set of rows.
         :param is_unclear: whether SQL text calls an aggregate or window function somewhere.
         """
         self._classified = {"aggregates": aggregates, "sets": sets, "is_unclear": is_unclear}
@@ -121,11 +130,11 @@ class LiveStatement:
             self.key = tuple(leaf.key for leaf in self.leaves)
 
     def classify_as(self, other: LiveStatement) -> None:
-        """Do the same as with another statement of the shape."""
+        """Classify the statement in the same way as another one of its shape."""
         self.classify(**other._classified)
 
     def _grouped(self, group: Any) -> Any:
-        """Return the column that GROUP BY names, if it does by the text of a label."""
+        """Return an element of GROUP BY, or the column that it refers to by the name of a label."""
         if not isinstance(group, _textual_label_reference):
             return group
         columns: Any = self.compiled.core.selected_columns
@@ -133,8 +142,10 @@ class LiveStatement:
 
     @property
     def looked_up(self) -> tuple[Leaf, ...]:
-        """The leaves whose changed rows are looked up by their identities: not those of a table that
-        the statement reads in another place as well."""
+        """The leaves whose changed rows can be looked up by their identities.
+
+        A leaf is left out if the statement also reads its table in another place.
+        """
         if self.is_cut or self.compiled.has_windows:
             return ()
         inner = [leaf for leaf in self.leaves if leaf.is_inner]
@@ -143,9 +154,10 @@ class LiveStatement:
         return tuple(leaf for leaf in inner if here[leaf.table] == anywhere[leaf.table])
 
     def keyed(self, *where: ColumnElement[bool]) -> Select[Any]:
-        """Return the statement without the ORM, with the columns of the key after its own.
+        """Return the statement without the ORM, with the columns of the key at the end.
 
-        :param where: conditions on the columns of leaves, to look rows up: then without order.
+        :param where: conditions on the columns of leaves, to look rows up. With them, ORDER BY is
+            left out.
         """
         keyed: Select[Any] = self._with_key(self.compiled.core, where)
         return keyed
@@ -158,8 +170,10 @@ class LiveStatement:
 
     @cached_property
     def _joins_the_same(self) -> bool:
-        """Whether the ORM joins the same tables if the columns of the key are added. They can make
-        it ambiguous what a ``join()`` without a condition starts from."""
+        """Whether the ORM still joins the same tables after the columns of the key are added.
+
+        They can make the left side of a ``join()`` without a condition ambiguous.
+        """
         try:
             return Counter(compiled(self._with_key(self.statement, ())).tables) == Counter(
                 self.compiled.tables
@@ -168,11 +182,11 @@ class LiveStatement:
             return False
 
     def loading(self, *where: ColumnElement[bool]) -> Any:
-        """Return what gives the rows of :meth:`keyed` with entities as objects."""
+        """Return a statement that loads the rows of :meth:`keyed` with entities as objects."""
         descriptions: Any = self.statement.column_descriptions
         keyed = self.keyed(*where)
         if all(description.get("entity") is None for description in descriptions):
-            return keyed  # it has columns of tables only
+            return keyed  # it selects no entities
         if self._joins_the_same:
             return self._with_key(self.statement, where)
         elements = [description["expr"] for description in descriptions]
@@ -181,7 +195,10 @@ class LiveStatement:
         return given.options(*self.statement._with_options)
 
     def key_of(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the key of a row of which ``values`` are those of the columns of the key."""
+        """Return the key of a row.
+
+        :param values: the values of the key's columns.
+        """
         assert self.key is not None
         values = tuple([hashable(value) for value in values])
         if len(self.key) == 1:
@@ -194,8 +211,11 @@ class LiveStatement:
 
 
 def shape_of(statement: Select[Any]) -> tuple[Hashable | None, list[BindParameter[Any]]]:
-    """Return what a statement has in common with those that differ in their parameters alone, None
-    if that is not known; and its parameters."""
+    """Return the shape of a statement, and its parameters.
+
+    The shape is equal for statements that differ only in the values of their parameters. It is None
+    if SQLAlchemy cannot cache the statement; there are no parameters then.
+    """
     cache_key: Any = statement._generate_cache_key()
     return (None, []) if cache_key is None else (cache_key.key, list(cache_key.bindparams))
 
@@ -206,15 +226,18 @@ def values_of(parameters: list[BindParameter[Any]]) -> tuple[Hashable, ...]:
 
 
 def root_of(table: Table) -> Table | None:
-    """Return the root table of the joined classes that ``table`` is a part of: it has the events of
-    rows that come and go. None for other tables."""
+    """Return the root table of the joined-table inheritance that ``table`` is a part of.
+
+    The root table has the events of inserts and deletes. None for other tables, and for the root
+    itself.
+    """
     mapper = general_mapper(table)
     root = None if mapper is None or mapper.inherits is None else mapper.base_mapper.local_table
     return root if isinstance(root, Table) and root is not table else None
 
 
 def _leaves(source: Any, *, inner: bool) -> Iterator[Leaf | None]:
-    """Yield the tables that ``source`` joins; None for what is not a table with an identity."""
+    """Yield the tables that ``source`` joins; None for each source without an identity."""
     if isinstance(source, Join):
         yield from _leaves(source.left, inner=inner and not source.full)
         yield from _leaves(source.right, inner=inner and not source.full and not source.isouter)
@@ -231,26 +254,28 @@ def _leaves(source: Any, *, inner: bool) -> Iterator[Leaf | None]:
 
 
 def _refuse_others(statement: Any, subject: str) -> None:
-    """
-    :raises NotifyConfigError: if it is not a SELECT, or one of a schema that it chooses itself.
+    """Refuse what is not a SELECT that can be followed.
+
+    :raises NotifyConfigError: if it is not a SELECT, or has a ``schema_translate_map`` of its own.
     """
     if not isinstance(statement, Select):
         raise NotifyConfigError(
             subject,
             f"it follows a select(...), not {type(statement).__name__}",
-            "Give a select(); of a union, select() from its subquery()",
+            "Pass a select(); for a union, select() from its subquery()",
         )
     if "schema_translate_map" in statement.get_execution_options():
         raise NotifyConfigError(
             subject,
-            "the statement has a schema_translate_map, which changes in other schemas do not reach",
-            "Give it to engine.execution_options()",
+            "the statement has a schema_translate_map, so changes in other schemas would be missed",
+            "Pass it to engine.execution_options()",
         )
 
 
 def _refuse_what_is_not_compared(statement: Select[Any], seen: Compiled, subject: str) -> None:
-    """
-    :raises NotifyConfigError: if the statement locks rows, or if rows are loaded that are not in
+    """Refuse a statement that locks rows or loads rows that are not compared.
+
+    :raises NotifyConfigError: if the statement locks rows, or if the ORM loads rows that are not in
         its result.
     """
     core: Any = seen.core
@@ -259,14 +284,14 @@ def _refuse_what_is_not_compared(statement: Select[Any], seen: Compiled, subject
     if seen.loads_eagerly or _loads_relationships(statement):
         raise NotifyConfigError(
             subject,
-            "the statement loads a relationship into its entities, whose rows would not be compared",
+            "the statement loads a relationship into its entities, whose changes would be missed",
             "Add the other entity to select() and join it, and add .options(lazyload('*'))",
         )
     if (later := _loaded_later(statement)) is not None:
         raise NotifyConfigError(
             subject,
-            f'{later} is loaded by a second SELECT (polymorphic_load="selectin"), whose rows would not be compared',
-            "Select with_polymorphic() of the base class, with its subclasses",
+            f'{later} is loaded by a second SELECT (polymorphic_load="selectin"), whose changes would be missed',
+            "Select with_polymorphic() of the base class and its subclasses",
         )
 
 
@@ -280,7 +305,7 @@ def _loads_relationships(statement: Select[Any]) -> bool:
 
 
 def _loaded_later(statement: Select[Any]) -> str | None:
-    """Return the name of a class whose columns the ORM loads after the statement; None if there is
+    """Return the name of a class whose columns the ORM loads by another SELECT; None if there is
     none."""
     for description in statement.column_descriptions:
         mapper: Any = getattr(inspect(description["expr"], raiseerr=False), "mapper", None)

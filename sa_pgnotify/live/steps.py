@@ -1,4 +1,4 @@
-"""What a live query yields: steps, each of which takes one result of its statement to a later one."""
+"""The steps that a live query yields: each is the difference from one result to a later one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["Enter", "Leave", "RowEvent", "Step", "Update", "merged"]
 
 @dataclass(frozen=True, slots=True)
 class Enter:
-    """A row is in the result now, and was not before.
+    """A row has entered the result.
 
-    :ivar key: which row it is: hashable, and the same until it leaves. It is the row's identity
-        (a tuple; of a join, a tuple of the identities); of a GROUP BY, the values that rows are
-        grouped by; where there is neither, the values of the row.
-    :ivar row: the row, as the statement gives it.
+    :ivar key: identifies the row until it leaves, and is hashable. It is the row's identity, a
+        tuple; in a join a tuple of identities; and with GROUP BY a tuple of the grouping values.
+        Where none of these exists, it is made of the values of the row.
+    :ivar row: the row, as ``session.execute(statement)`` returns it.
     """
 
     key: Hashable
@@ -30,10 +30,12 @@ class Enter:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A row of the result has other values now.
+    """The values of a row of the result have changed.
 
-    :ivar key: see :class:`Enter`; ``row`` as well.
-    :ivar old: the row as it was in the step before; None if the query was made with ``old=False``.
+    :ivar key: the same as in the row's :class:`Enter`.
+    :ivar row: the row with its new values.
+    :ivar old: the row as it was in the step before; None if the query was made with ``old=False``
+        and without ``rows=True``.
     """
 
     key: Hashable
@@ -43,10 +45,11 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """A row is not in the result any more.
+    """A row has left the result.
 
-    :ivar key: see :class:`Enter`.
-    :ivar old: the row as it was in the step before; None if the query was made with ``old=False``.
+    :ivar key: the same as in the row's :class:`Enter`.
+    :ivar old: the row as it was in the step before; None if the query was made with ``old=False``
+        and without ``rows=True``.
     """
 
     key: Hashable
@@ -60,14 +63,17 @@ RowEvent = Enter | Update | Leave
 class Step:
     """The difference between the result at one moment and the result at a later one.
 
-    Rows that leave come first, so that a view of a statement with LIMIT never holds more rows than
-    that. The others are in the order of the result.
+    Iterating over a step yields its events. Each :class:`Leave` comes before the other events, so
+    that a view of a statement with LIMIT never holds more rows than the limit. The other events may
+    be in another order than the rows of the result; :attr:`rows` has them in order.
 
-    :ivar events: one event at most for each key.
-    :ivar position: the moment of the result, as ``LiveQuery(position=...)`` takes it; None if the
+    :ivar events: the events, at most one for each key. They may be empty if only the order of
+        :attr:`rows` has changed.
+    :ivar position: the position of the result, for ``LiveQuery(position=...)``; None if the
         statement reads a table that is not durable.
-    :ivar is_whole: whether the events are all rows of the result, and whatever was held before is
-        void: true of the first step.
+    :ivar is_whole: whether the events are all rows of the result, which replace any result that the
+        program has. This is so in the first step, unless the query resumes at a position and
+        nothing has changed since then.
     """
 
     events: Sequence[RowEvent]
@@ -83,7 +89,7 @@ class Step:
 
     @property
     def rows(self) -> Sequence[Row[Any]]:
-        """All rows of the result, in the order that the statement gives.
+        """All rows of the result, in the order of the statement.
 
         :raises PgNotifyError: if the query was not made with ``rows=True``.
         """
@@ -93,21 +99,20 @@ class Step:
     def keys(self) -> Sequence[Hashable]:
         """The keys of :attr:`rows`, in the same order.
 
-        :raises PgNotifyError: as ``rows``.
+        :raises PgNotifyError: if the query was not made with ``rows=True``.
         """
         return list(self._all())
 
     def _all(self) -> Mapping[Hashable, Row[Any]]:
         if self._rows is None:
             raise PgNotifyError(
-                "this live query holds no rows for its steps", "Make it with rows=True"
+                "the steps of this live query have no rows", "Make it with rows=True"
             )
         return self._rows
 
 
 def merged(first: Step, then: Step) -> Step:
-    """Return the step that does what two steps do one after the other, for a program that has taken
-    neither."""
+    """Return the step that is equivalent to two consecutive steps, neither of which was taken."""
     if then.is_whole:
         return then
     events = {event.key: event for event in first.events}

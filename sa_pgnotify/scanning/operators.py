@@ -1,9 +1,9 @@
 """The schemas of the operators that compare the values of a table's columns.
 
-An operator that PostgreSQL looks up by the ``search_path`` may be one that another role has created
-in ``public`` for exactly these types. ``varchar = varchar`` is such a case, because PostgreSQL itself
-has only the operators of ``text``. So comparisons of columns are written with the schema of the
-operator.
+If PostgreSQL looks an operator up in the ``search_path``, it may find one that another role has
+created in ``public`` for exactly these types. For ``varchar = varchar``, that operator would even
+win, because PostgreSQL itself has only the operators of ``text``. Comparisons of columns are
+therefore written with the schema of the operator.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from ..sql import Execute, literal
 __all__ = ["operator_schemas", "qualified"]
 
 _GREATER = 5
-"""The number of ``>`` in each operator class of a B-tree."""
-# Only superusers may create an operator class.
+"""The strategy number of ``>`` in each B-tree operator class."""
+# The operator class can be trusted, because only superusers may create one.
 _SCHEMA = f"""
 SELECT n.nspname FROM (
   WITH RECURSIVE base (id) AS (
@@ -32,12 +32,12 @@ LIMIT 1"""
 
 
 def operator_schemas(execute: Execute, relation: str) -> dict[str, str]:
-    """Return the schema, as SQL, of the operators of each column, by its name in the database.
+    """Return the schema of the comparison operators of each column, quoted as SQL.
 
-    Types that use the operators of another type, as varchar, enums and arrays do, find them in
-    ``pg_catalog``.
+    The keys are the names of the columns in the database. For types that use the operators of
+    another type, such as varchar, enums and arrays, the schema is ``pg_catalog``.
 
-    :param relation: the table as SQL.
+    :param relation: the name of the table, quoted as SQL.
     """
     rows = execute(
         f"SELECT a.attname, pg_catalog.quote_ident(coalesce(({_SCHEMA}), 'pg_catalog')) FROM pg_catalog.pg_attribute AS a "
@@ -47,5 +47,9 @@ def operator_schemas(execute: Execute, relation: str) -> dict[str, str]:
 
 
 def qualified(operator: str, schema: str) -> str:
-    """Return an operator with its schema, as SQL."""
+    """Return an operator qualified with its schema, as SQL.
+
+    :param operator: the operator, such as ``=``.
+    :param schema: the schema, quoted as SQL.
+    """
     return f"OPERATOR({schema}.{operator})"

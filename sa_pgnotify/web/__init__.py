@@ -1,8 +1,8 @@
-"""Live pages: the steps of live queries as server-sent events or on a WebSocket, for many browsers.
+"""Live pages: the steps of live queries for many browsers, over server-sent events or WebSockets.
 
-All browsers of a process share its feed, and those that see the same rows share one query. It needs
-the extra ``web`` (starlette, which FastAPI and Litestar programs have). It may import ``live`` and
-what that imports; no folder imports it.
+All browsers of a process share one feed, and browsers that see the same rows share one query. The
+folder needs the extra ``web``, which adds Starlette. It may import ``live`` and what ``live``
+imports; no other folder imports it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one browser has not been sent yet."""
+"""The changes that one browser has not been sent yet."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ __all__ = ["Browser"]
 
 
 class Browser:
-    """Takes from a channel what has changed since it took last. It remembers keys and no rows, so
-    that a browser that reads slowly costs little, and is sent the newest rows.
+    """One stream of a channel's messages.
 
-    :param has: the keys that have changed since the browser was sent something, each with whether
-        the browser has the row; None if it is to be sent all rows.
+    It remembers the keys of changed rows, but not the rows, so that a browser that reads slowly
+    needs little memory, and is sent the newest rows.
+
+    :param has: the keys of the rows that have changed since the last message to the browser, each
+        with whether the browser has the row; None if it should be sent all rows.
     """
 
     def __init__(self, channel: Channel, has: Mapping[Hashable, bool] | None) -> None:
@@ -28,9 +30,10 @@ class Browser:
         self._ready = asyncio.Event()
 
     def note(self, changed: Mapping[Hashable, bool] | None) -> None:
-        """Note that rows have changed, or all of them.
+        """Note that rows have changed.
 
-        :param changed: their keys, each with whether the row was there before.
+        :param changed: the keys of the rows, each with whether the result had the row before; None
+            if all rows should be sent again.
         """
         if changed is None:
             self._has = None
@@ -45,7 +48,9 @@ class Browser:
         self._ready.set()
 
     async def message(self, timeout: float) -> Message | None:  # noqa: ASYNC109 (of silence)
-        """Return what to send now; None after ``timeout`` seconds without anything.
+        """Wait for the next message, and return it.
+
+        None if there is nothing to send, at the latest after ``timeout`` seconds.
 
         :raises Ended: if the channel has ended.
         """

@@ -1,4 +1,4 @@
-"""One live query for all browsers that see the same rows."""
+"""Serving all browsers that see the same rows from one live query."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from .row_json import key_text, row_text
 __all__ = ["Channel", "Ended"]
 
 REMEMBERED = 200
-"""How many steps a channel remembers, for browsers that come back."""
+"""The number of steps that a channel remembers, for browsers that reconnect."""
 FEW = 1_000
-"""So many keys of changed rows are remembered in any case; beyond that, as many as there are rows,
-because it takes less to send all rows then."""
+"""The number of keys of changed rows that are remembered even if the result has fewer rows. A
+larger result allows as many keys as it has rows; beyond that it is cheaper to send all rows."""
 
 logger = logging.getLogger("sa_pgnotify")
 Changed = dict[Hashable, bool]
 
 
 class Ended(Exception):
-    """A channel gives nothing any more.
+    """A channel has ended.
 
-    :ivar message: the last thing to send; None for nothing.
+    :ivar message: the last message to send; None if there is none.
     """
 
     def __init__(self, message: Message | None) -> None:
@@ -44,10 +44,11 @@ class Ended(Exception):
 
 
 class Channel:
-    """
+    """The current rows of one live query as JSON, and the browsers that are sent them.
+
     :param make_query: makes the query, given the function to call when it has a step.
-    :param encode: makes what JSON can express of a row.
-    :ivar is_over: whether it gives nothing any more.
+    :param encode: converts a row to what JSON can express.
+    :ivar is_over: whether it has ended, because the query has failed or the channel was stopped.
     """
 
     def __init__(
@@ -63,11 +64,11 @@ class Channel:
         self._rows: dict[Hashable, str] = {}
         self._order: list[Hashable] | None = None
         self._browsers: set[Browser] = set()
-        # a browser may come back to another process, or after a restart
+        # an id must not be valid in another process, or after a restart
         self._name = secrets.token_hex(6)
         self._number = 0
         self._steps: deque[tuple[int, Changed]] = deque()
-        self._remembered = 0  # keys in them
+        self._remembered = 0  # the number of keys in _steps
         self._sent: ref[Message] | None = None
         self._failed: Message | None = None
         self.is_over = False
@@ -76,25 +77,25 @@ class Channel:
     # -- browsers ----------------------------------------------------------------------------------
 
     def join(self, last_id: str | None) -> Browser:
-        """Return what a browser takes from.
+        """Add a browser, and return the object from which its stream takes messages.
 
-        :param last_id: the ``id`` of the last message that it has.
+        :param last_id: the ``id`` of the last message that the browser has; None if it has none.
         """
         browser = Browser(self, self._since(last_id))
         self._browsers.add(browser)
-        if self._number and last_id != self._token:  # else the next step wakes it
+        if self._number and last_id != self._token:  # otherwise the next step wakes it
             browser.wake()
         return browser
 
     def leave(self, browser: Browser) -> bool:
-        """Return whether no browser is left."""
+        """Remove a browser, and return whether no browser is left."""
         self._browsers.discard(browser)
         return not self._browsers
 
     def _since(self, last_id: str | None) -> Changed | None:
-        """Return what has changed since a message; None if that is not known."""
+        """Return the changes since a message; None if they are not known."""
         name, _, number = (last_id or "").rpartition(".")
-        # as it was written: what a browser sends may be anything
+        # the number is compared as text, because a browser may send anything
         known = {str(at): at for at in range(self._number - len(self._steps), self._number + 1)}
         if name != self._name or number not in known:
             return None
@@ -112,20 +113,22 @@ class Channel:
 
     @property
     def most_keys(self) -> int:
-        """How many keys of changed rows are remembered, for a browser and for the steps together."""
+        """The most keys of changed rows to remember, for one browser and for all steps together."""
         return max(FEW, len(self._rows))
 
     def refuse_ended(self) -> None:
-        """
-        :raises Ended: if it gives nothing any more.
+        """Check that the channel has not ended.
+
+        :raises Ended: if it has.
         """
         if self.is_over:
             raise Ended(self._failed)
 
     def message_of(self, has: Mapping[Hashable, bool] | None) -> Message | None:
-        """Return what a browser needs; None if it has everything.
+        """Return the message that brings a browser up to date; None if it is up to date.
 
-        :param has: the keys that have changed for it, with whether it has the row; None for all.
+        :param has: the keys of the rows that have changed since its last message, each with whether
+            the browser has the row; None to send all rows.
         """
         if has is None:
             return self._all_rows()
@@ -141,7 +144,7 @@ class Channel:
         return Message("step", f'{{"put":[{put}],"gone":{json.dumps(gone)}{order}}}', self._token)
 
     def _all_rows(self) -> Message:
-        """Return the message of all rows, which browsers that are sent it at a time share."""
+        """Return the message with all rows, which all browsers that are being sent it share."""
         message = None if self._sent is None else self._sent()
         if message is None or message.id != self._token:
             keys = self._rows if self._order is None else self._order
@@ -161,13 +164,13 @@ class Channel:
                 if (step := self.query.outlet.take()) is not None:
                     self._take(step)
         except Exception as error:
-            logger.exception("a live page ends", exc_info=error)
+            logger.exception("a live page has failed", exc_info=error)
             self._failed = Message("failed", "{}")
         finally:
             self.is_over = True
             for browser in self._browsers:
                 browser.wake()
-            self.query.outlet.drop()  # if the next is cancelled, the feed does it later
+            self.query.outlet.drop()  # if remove() is cancelled, the feed removes the query later
             await self._feed.remove(self.query)
 
     def _take(self, step: Step) -> None:
@@ -195,8 +198,10 @@ class Channel:
             browser.note(None if step.is_whole else changed)
 
     async def stop(self) -> None:
-        """End the query, and the stream of each browser. If this is cancelled, an evaluation that
-        still runs is, too."""
+        """End the query, and the streams of all browsers.
+
+        If this is cancelled, an evaluation that is still running is cancelled too.
+        """
         self.is_over = True
         self._stepped.set()
         try:

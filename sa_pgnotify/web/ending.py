@@ -1,4 +1,4 @@
-"""The end of a process that still has streams open."""
+"""Ending a process that still has open streams."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Ending"]
 
 
 class Ending:
-    """Ends the streams when the process is asked to end.
+    """Ends all streams when the process receives a signal to end.
 
-    Servers wait for open responses before they run the end of the application's lifespan, and a
-    stream never ends by itself. So the signals are watched; the server's own handlers run as
-    before.
+    A server waits for open responses before it runs the shutdown part of the application's
+    lifespan, and a stream never ends by itself. The signals are therefore watched. The server's own
+    handlers still run.
 
-    :ivar has_come: whether the process ends.
+    :ivar has_come: whether all streams should end.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Ending:
         self._browsers.discard(browser)
 
     def watch(self) -> None:
-        """Watch the signals, in the main thread, from the first stream on."""
+        """Start to watch the signals, if this is the main thread. It is called for each stream."""
         if self._loop is not None:
             return
         self._loop = asyncio.get_running_loop()
@@ -42,7 +42,7 @@ class Ending:
             return
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             before = signal.getsignal(number)
-            if not callable(before):  # the process is killed, or does not end
+            if not callable(before):  # the signal kills the process, or is ignored
                 continue
 
             def handler(number: int, frame: Any, before: Any = before) -> None:
@@ -54,7 +54,7 @@ class Ending:
             signal.signal(number, handler)
 
     def end(self) -> None:
-        """End all streams."""
+        """Let all streams end."""
         self.has_come = True
         for browser in list(self._browsers):
             browser.wake()

@@ -1,4 +1,4 @@
-"""The hub of a web server's process: browsers come and go, and each sees its rows change."""
+"""The hub that sends live rows to all browsers of a web server's process."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from .row_json import plain
 __all__ = ["Hub"]
 
 HEARTBEAT = 15.0
-"""Seconds of silence after which a comment is sent, so that no proxy closes the connection, and a
-browser that is gone is noticed."""
+"""The seconds of silence after which a comment is sent, so that no proxy closes the connection, and
+so that a browser that has gone is noticed."""
 PATIENCE = 0.5
-"""Seconds that :meth:`Hub.stop` waits for evaluations that run, before it cancels them."""
+"""The seconds that :meth:`Hub.stop` waits for running evaluations before it cancels them."""
 GONE = (WebSocketDisconnect, RuntimeError, OSError)
-"""What servers raise when something is sent to a browser that has gone."""
+"""The errors that servers raise when something is sent to a browser that has gone."""
 Criterion = Callable[[Any], ColumnElement[bool]]
 
 
 class Hub:
-    """Live pages of a web server: the rows of a statement, and then each change of them.
+    """Sends the rows of statements, and then every change to them, to the browsers of live pages.
 
     ::
 
@@ -53,22 +53,28 @@ class Hub:
             statement = select(Order).where(Order.status == "open")
             return hub.events(statement, as_=str(user.id), request=request)
 
-    A stream begins with the event ``rows``: an array of ``[key, row]``, in place of what the page
-    has. Then come ``step`` events: ``{"put": [[key, row], ...], "gone": [key, ...]}``; of a statement
-    with ORDER BY also ``"order": [key, ...]``, the keys of all rows. The event ``failed`` says that
-    PostgreSQL refuses the statement.
+    A stream begins with the event ``rows``: an array of ``[key, row]`` that replaces the rows of
+    the page. A key is a string. Then come ``step`` events:
+    ``{"put": [[key, row], ...], "gone": [key, ...]}``. If the statement has an ORDER BY, a step
+    also has ``"order": [key, ...]``, the keys of all rows. The event ``failed`` ends a stream whose
+    query has failed, for example because PostgreSQL refuses the statement, or because a trigger is
+    missing; the log of the process has the error.
 
-    A browser that reconnects sends the id of the last event, and is sent what has changed since; by
-    a process that does not know the id, all rows. A browser that reads slowly is sent fewer and
-    larger steps. When the process is asked to end (SIGTERM, SIGINT), all streams end at once.
+    A browser that reconnects sends the id of the last event. If this process knows the id, the
+    browser is sent what has changed since then, and otherwise all rows. A browser that reads slowly
+    is sent fewer and larger steps. On SIGTERM and SIGINT, all streams end at once.
 
-    :param engine: an asyncio engine. Each process has one listening connection for all browsers, and
-        uses one connection of the pool for the time of an evaluation.
-    :param authorize: who sees which rows: :class:`RowSecurity`, or a function that returns a
-        condition for what ``as_`` is, which is added to the statement. None: everybody sees all.
-    :param encode: makes what JSON can express of a row. By default an entity is an object of its
-        loaded columns, and what JSON does not have is a text.
-    :param heartbeat: seconds of silence after which something is sent.
+    Use a hub in one event loop at a time. ``async with hub`` stops it at the end.
+
+    :param engine: an asyncio engine. Each process has one listening connection for all browsers,
+        and borrows one connection from the pool during an evaluation.
+    :param authorize: decides who sees which rows. With :class:`RowSecurity`, the policies of the
+        tables do. A function is given ``as_`` and returns a condition, which is added to the
+        statement. With None, everybody sees all rows.
+    :param encode: converts a row to what JSON can express. By default an entity becomes an object
+        of its loaded columns, and types that JSON does not have become strings.
+    :param heartbeat: seconds of silence after which a comment is sent. Nothing is sent on a
+        WebSocket, where servers have heartbeats of their own.
     :raises NotifyConfigError: if the engine is not an asyncio engine.
     """
 
@@ -94,10 +100,16 @@ class Hub:
     def events(
         self, statement: Select[Any], *, request: Request, as_: Any = None
     ) -> StreamingResponse:
-        """Return a response of server-sent events.
+        """Return a response that streams server-sent events.
 
-        :param as_: who sees the rows; a text for :class:`RowSecurity`.
-        :param request: of the browser. Its header ``Last-Event-ID`` says what the page has.
+        The statement is run after the response has begun. If it fails, the stream ends with the
+        event ``failed``, and the error is logged.
+
+        :param request: the request of the browser. Its header ``Last-Event-ID`` identifies the rows
+            that the page has.
+        :param as_: the user who sees the rows: with :class:`RowSecurity` a string that is not
+            empty, and with a function whatever it takes, but not None. Without ``authorize``, it is
+            ignored.
         :raises NotifyConfigError: if the statement cannot be followed, or if ``as_`` is missing.
         """
         live = self._live(statement, as_)
@@ -110,13 +122,16 @@ class Hub:
     async def websocket(
         self, statement: Select[Any], *, websocket: WebSocket, as_: Any = None
     ) -> None:
-        """Accept a WebSocket, and send the same events on it, each as a JSON object with ``event``,
-        ``id`` and ``data``, until it is closed.
+        """Accept a WebSocket, and send the events of :meth:`events` on it until it is closed.
 
+        Each event is a JSON object with ``event``, ``id`` and ``data``. When the hub or the query
+        ends, the WebSocket is closed with the code 1012 (service restart).
+
+        :param websocket: the WebSocket of the browser. Its query parameter ``last_event_id``
+            identifies the rows that the page has.
         :param as_: see :meth:`events`.
-        :param websocket: of the browser. Its query parameter ``last_event_id`` says what the page
-            has.
-        :raises NotifyConfigError: as :meth:`events`.
+        :raises NotifyConfigError: if the statement cannot be followed, or if ``as_`` is missing.
+            The WebSocket is not accepted then.
         """
         live = self._live(statement, as_)
         await websocket.accept()
@@ -133,7 +148,10 @@ class Hub:
             raise error
 
     async def stop(self) -> None:
-        """End all streams, and those that come."""
+        """End all streams, and each stream that is started later, until ``async with`` is used.
+
+        It may be called twice. Evaluations that still run after 0.5 seconds are cancelled.
+        """
         self._ending.end()
         for channel in self._channels.values():
             self._stop(channel)
@@ -158,26 +176,26 @@ class Hub:
     # -- streams -----------------------------------------------------------------------------------
 
     def _live(self, statement: Select[Any], as_: Any) -> LiveStatement:
-        """Return the statement that a browser follows, which those of others may share."""
+        """Return the analysed statement that a browser follows; equal statements share it."""
         given: Select[Any] | None = None
         criterion: ColumnElement[bool] | None = None
         if isinstance(self._authorize, RowSecurity):
             if not isinstance(as_, str) or not as_:
                 raise NotifyConfigError(
                     "Hub",
-                    f"as_={as_!r} names no user",
-                    "Give the text that the policies compare with",
+                    f"as_={as_!r} does not name a user",
+                    "Pass the string that the policies compare with",
                 )
         elif self._authorize is not None:
             if as_ is None:
                 raise NotifyConfigError(
-                    "Hub", "as_ is missing, so authorize= has nobody to decide for"
+                    "Hub", "as_ is missing", "Pass the user that authorize= should decide for"
                 )
             given, criterion = statement, self._authorize(as_)
             statement = given.where(criterion)
         shape, parameters = shape_of(statement)
         found = self._statements.get((shape, values_of(parameters)))
-        if found is not None:  # to analyse one takes milliseconds
+        if found is not None:  # analysing a statement takes milliseconds
             return found
         if given is not None and shape not in self._shapes:
             _refuse_unrelated(given, statement, criterion)
@@ -213,7 +231,7 @@ class Hub:
                 self._stop(channel)
 
     def _stop(self, channel: Channel) -> None:
-        """Stop a channel, without waiting for an evaluation that runs: a stream ends at once."""
+        """Stop a channel in a task, so that a stream does not wait for a running evaluation."""
         task = asyncio.create_task(channel.stop(), name="sa_pgnotify page stops")
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
@@ -221,7 +239,7 @@ class Hub:
     async def _messages(
         self, live: LiveStatement, as_: Any, last_id: str | None
     ) -> AsyncGenerator[Message | None]:
-        """Yield what to send to one browser; None for a sign of life."""
+        """Yield the messages for one browser; None for a heartbeat."""
         async with self._browser(live, as_, last_id) as browser:
             try:
                 while not self._ending.has_come:
@@ -245,13 +263,13 @@ class Hub:
             async for message in messages:
                 if message is not None:
                     await websocket.send_text(message.as_json())
-        await websocket.close(1012)  # the service restarts
+        await websocket.close(1012)  # service restart
 
 
 def _refuse_unrelated(statement: Select[Any], restricted: Select[Any], criterion: Any) -> None:
-    """
-    :raises NotifyConfigError: if the condition of ``authorize`` names a table that the statement
-        does not read, so that it would not restrict the rows.
+    """Refuse a condition of ``authorize`` that would not restrict the rows.
+
+    :raises NotifyConfigError: if the condition names a table that the statement does not read.
     """
     if len(restricted.get_final_froms()) > len(statement.get_final_froms()):
         raise NotifyConfigError(
@@ -262,7 +280,7 @@ def _refuse_unrelated(statement: Select[Any], restricted: Select[Any], criterion
 
 
 class _EventStream(StreamingResponse):
-    """Closes its generator when the browser has gone in the middle of a message."""
+    """Closes its generator also when the browser disconnects in the middle of a message."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         iterator: Any = self.body_iterator

@@ -1,4 +1,4 @@
-"""What is sent to a browser, whichever way it goes."""
+"""A message to a browser, as a server-sent event or on a WebSocket."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from dataclasses import dataclass
 __all__ = ["Message"]
 
 PIECE = 64 * 1024
-"""The most bytes that are given to the server at once: it holds what a browser does not read."""
+"""The most characters that are given to the server at once, because it holds in memory what a
+browser does not read."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Message:
-    """
+    """One event for a browser.
+
     :ivar event: ``rows``, ``step`` or ``failed``.
     :ivar data: JSON on one line.
-    :ivar id: the state of the page after it, as ``Last-Event-ID`` names it; empty for none.
+    :ivar id: identifies the state of the page after the message, as in ``Last-Event-ID``; empty if
+        there is none.
     """
 
     event: str
@@ -24,7 +27,7 @@ class Message:
     id: str = ""
 
     def as_event(self) -> Iterator[str]:
-        """Yield it as a server-sent event, in pieces."""
+        """Yield the message as a server-sent event, in pieces."""
         name = f"id: {self.id}\n" if self.id else ""
         head = f"{name}event: {self.event}\ndata: "
         if len(self.data) <= PIECE:
@@ -36,5 +39,5 @@ class Message:
         yield "\n\n"
 
     def as_json(self) -> str:
-        """Return it as JSON, for a WebSocket."""
+        """Return the message as a JSON object, for a WebSocket."""
         return f'{{"event":"{self.event}","id":"{self.id}","data":{self.data}}}'

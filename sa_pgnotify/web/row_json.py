@@ -1,4 +1,4 @@
-"""A row of a result as JSON, as a page reads it."""
+"""Converting a row of a result, and its key, to JSON."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ __all__ = ["key_text", "plain", "row_text"]
 
 
 def key_text(key: Hashable) -> str:
-    """Return the key of a row as a text, the same in every process: JSON of the identity."""
+    """Return the key of a row as JSON text, which is the same in every process."""
     return json.dumps(key, default=_expressed, separators=(",", ":"))
 
 
 def plain(row: Row[Any]) -> Any:
-    """Return a row as a page reads it: of one entity, its attributes by their names; of several
-    elements, each by its name, with an entity as an object of its own."""
+    """Return a row as a dict of the values that a page shows.
+
+    A row of one entity becomes the dict of its attributes. Any other row becomes a dict of its
+    elements by their names, in which each entity is a dict of its attributes.
+    """
     elements = {name: _attributes(value) for name, value in row._mapping.items()}
     if len(elements) == 1:
         (only,) = elements.values()
@@ -40,7 +43,10 @@ def _attributes(value: Any) -> Any:
 
 
 def row_text(row: Row[Any], encode: Callable[[Row[Any]], Any]) -> str:
-    """Return a row as JSON. What JSON does not have, such as a Decimal or a date, is a text."""
+    """Return a row as JSON text, with strings for types that JSON does not have.
+
+    :param encode: converts the row to what JSON can express.
+    """
     encoded = encode(row)
     try:
         return json.dumps(encoded, default=_expressed, separators=(",", ":"), allow_nan=False)
@@ -49,7 +55,7 @@ def row_text(row: Row[Any], encode: Callable[[Row[Any]], Any]) -> str:
 
 
 def _expressed(value: Any) -> Any:
-    """Return what JSON can express of a value that it does not have."""
+    """Return a value of a type that JSON does not have as one that it has."""
     match value:
         case bytes() | bytearray() | memoryview():
             return f"\\x{value.hex()}"  # as PostgreSQL writes it
@@ -61,7 +67,7 @@ def _expressed(value: Any) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """Return a value with texts in place of NaN and the infinities."""
+    """Return a value with strings in place of NaN and infinity."""
     match value:
         case float():
             return value if isfinite(value) else str(value)

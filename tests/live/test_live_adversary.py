@@ -1,5 +1,5 @@
-"""What a role can do to the live queries of others that may only write rows, send notifications or
-create objects in public: it can have statements run anew, and nothing else."""
+"""Attacks on the live queries of others by a role that may only write rows, send notifications or
+create objects in public: it can cause statements to be run again, and nothing else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sa_pgnotify import LiveQuery, NotifySpec, notify_on_change
 
 
 class Things:
-    """A marked table with a key of integers, one with a key of text, and one with labels."""
+    """Marked tables: one with an integer key, one with a text key, and one with labels."""
 
     def __init__(self, engine, *, durable: bool) -> None:
         self.metadata = MetaData()
@@ -50,7 +50,7 @@ def things(engine, request):
 
 
 def forged(table: str, key: str) -> str:
-    """A message that a row of a table has changed, which has such a key."""
+    """Return a message that the row with a given key has changed."""
     column = {"orders": "id", "names": "name"}[table]
     shape = {"columns": [column], "carried": 1, "key": 1}
     return message(key, shape).replace("public.orders", f"public.{table}")
@@ -73,7 +73,7 @@ KEYS = [
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 def test_forged_notifications(engine, stranger, things, driver):
-    """A notification names rows that do not exist, or cannot: no query ends, and each stays right."""
+    """Notifications of rows that do not or cannot exist end no query, and results stay right."""
     live_engine = create_engine(engine.url.set(drivername=f"postgresql+{driver}"))
     role = create_engine(engine.url.set(username=stranger))
     statements = [
@@ -105,8 +105,7 @@ def test_forged_notifications(engine, stranger, things, driver):
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 def test_a_key_that_cannot_be_looked_up(engine, things, driver, monkeypatch):
-    """Whatever identity an event has, the statement is run whole if the database or the driver
-    refuses it in a look-up."""
+    """If the database or the driver refuses to look an identity up, the whole statement is run."""
     live_engine = create_engine(engine.url.set(drivername=f"postgresql+{driver}"))
     for table, bad in ((things.orders, 2**80), (things.names, "nul \0"), (things.names, "\ud800")):
         pair = [select(table).where(table.primary_key.columns[0].is_not(None)), select(table)]
@@ -130,8 +129,8 @@ def test_a_key_that_cannot_be_looked_up(engine, things, driver, monkeypatch):
 
 
 def test_a_value_that_the_program_cannot_read(engine, things):
-    """A row that a type of the program cannot read ends the queries that it is in, with that error,
-    and no other."""
+    """A row that a type of the program cannot read ends the queries that return it, with that
+    error, and no other query."""
     labels = things.labels
     with (
         LiveQuery(engine, select(labels).where(labels.c.id < 10)) as one,
@@ -148,8 +147,8 @@ def test_a_value_that_the_program_cannot_read(engine, things):
 
 
 def test_objects_in_public_are_not_called(engine, things):
-    """Functions, operators and types of the names that live queries use themselves are not taken from
-    public, whoever made them there."""
+    """Live queries do not call functions, operators or types in public that have the names of those
+    that they use themselves."""
     names = {"pg_current_snapshot", "unnest", "array_position", "pg_function_is_visible"}
     set_traps(engine, names, {"=", "<>"})
     live_engine = create_engine(engine.url)
@@ -170,8 +169,8 @@ def test_objects_in_public_are_not_called(engine, things):
 
 
 def test_memory_is_bounded_by_what_is_held(engine, things, monkeypatch):
-    """Changed rows beyond a number are not remembered one by one, and steps that nobody takes are
-    merged: a row that came and went leaves nothing."""
+    """Changed rows beyond a limit are not remembered one by one, and steps that are not taken are
+    merged, so that a row that has entered and left needs no memory."""
     monkeypatch.setattr("sa_pgnotify.live.changes.MOST_ROWS", 100)
     with (
         LiveQuery(engine, select(things.orders)) as live,

@@ -1,5 +1,5 @@
-"""AsyncLiveQuery, over each asyncio driver and loop: it does what LiveQuery does, and leaves no task
-and no connection behind, however it ends."""
+"""AsyncLiveQuery with each asyncio driver and event loop: it does what LiveQuery does, and leaves
+no task and no connection behind, however it ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = ["psycopg-asyncio", "asyncpg", "asyncpg-uvloop"]
 
 @pytest.fixture(params=NAMES)
 def kind(request):
-    """Each asyncio kind in turn. At its end no task may be left in its loop."""
+    """Each kind of driver and loop in turn. At the end no task may be left in the loop."""
     kind = Kind(request.param)
     yield kind
     kind.close()
@@ -57,7 +57,7 @@ async def write(engine, *statements):
 
 
 def test_entities_and_their_changes(kind, engine, shop):
-    """Steps have what those of a LiveQuery have, and its end ends the iteration."""
+    """Steps are those of a LiveQuery, and stopping the query ends the iteration."""
 
     async def go():
         live_engine = kind.engine(engine.url)
@@ -79,7 +79,7 @@ def test_entities_and_their_changes(kind, engine, shop):
 
 
 def test_steps_that_were_not_taken_are_merged(kind, engine, shop):
-    """A task that is slow takes one step for all changes."""
+    """A slow task takes one step for all changes."""
 
     async def go():
         live_engine = kind.engine(engine.url)
@@ -108,7 +108,7 @@ def test_steps_that_were_not_taken_are_merged(kind, engine, shop):
 
 
 def test_a_task_that_is_cancelled(kind, engine, shop):
-    """The cancellation of a task that iterates ends its query, and another one runs on."""
+    """Cancelling a task that iterates ends its query, and another query continues."""
 
     async def go():
         live_engine = kind.engine(engine.url)
@@ -136,7 +136,7 @@ def test_a_task_that_is_cancelled(kind, engine, shop):
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13, 21, 34])
 def test_a_start_that_is_cancelled(kind, engine, shop, turns):
-    """A start that is cancelled at any point leaves nothing behind, and another one succeeds."""
+    """A start that is cancelled at any point leaves nothing behind, and the next start succeeds."""
 
     async def go():
         live_engine = kind.engine(engine.url)
@@ -159,7 +159,7 @@ def test_a_start_that_is_cancelled(kind, engine, shop, turns):
 
 
 def test_many_queries_share_one_feed(kind, engine, shop):
-    """All queries of an engine in a loop have one task, which ends with the last of them."""
+    """All queries of an engine in a loop share one task, which ends with the last query."""
 
     async def go():
         live_engine = kind.engine(engine.url)
@@ -182,8 +182,8 @@ def test_many_queries_share_one_feed(kind, engine, shop):
 
 
 def test_a_connection_that_is_cut(kind, engine, shop, proxy):
-    """After all connections were cut, also while none can be made, the query goes on, and gives the
-    difference. asyncpg raises errors of its own then."""
+    """After all connections are cut, and even if none can be made for a time, the query continues
+    with the difference. asyncpg raises errors of its own in this case."""
 
     async def go():
         live_engine = kind.engine(proxy.url)
@@ -205,7 +205,8 @@ def test_a_connection_that_is_cut(kind, engine, shop, proxy):
 
 
 def test_a_statement_that_fails(kind, engine, shop):
-    """A query that PostgreSQL refuses raises its error where it is taken, and the others go on."""
+    """A query that PostgreSQL refuses raises the error where its steps are taken, and the others
+    continue."""
 
     async def go():
         live_engine = kind.engine(engine.url)
@@ -225,8 +226,8 @@ def test_a_statement_that_fails(kind, engine, shop):
 
 
 def test_an_engine_in_two_loops(engine, shop):
-    """An engine without a pool serves one loop after another, each with a feed of its own, and is
-    forgotten with them."""
+    """An engine without a pool can be used in one loop after another. Each loop has its own feed,
+    and the feeds are garbage-collected with the loops."""
     live_engine = create_async_engine(
         engine.url.set(drivername="postgresql+psycopg"), poolclass=NullPool
     )

@@ -1,5 +1,5 @@
-"""Live queries of mapped classes: entities have what the ORM loads for the same statement, in any
-schema and with any names."""
+"""Live queries of mapped classes: entities are loaded as the ORM loads them for the same statement,
+in any schema and with any names."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ PLACES = {
     "quoted": ("Par ents", "Ki%ds", 'I"d(', 'Sch ema"', None),
     "translated": ("parents", "kids", "id", None, "tenant"),
 }
-"""The names of two tables and of a key, their schema, and the one that the engine puts in its place."""
+"""The names of two tables and of a key, their schema, and the schema that replaces it."""
 
 
 @pytest.fixture(params=PLACES)
 def family(engine, request):
-    """Parents and kids, with some rows; ``engine`` that of their schema, ``writes`` what changes
-    them."""
+    """Parents and kids with some rows. ``engine`` is the engine with their schema, and ``writes``
+    are statements that change them."""
     parents, kids, key, schema, tenant = PLACES[request.param]
     prefix = "" if schema is None else f"{schema}."
 
@@ -155,5 +155,5 @@ STATEMENTS = {
 @pytest.mark.sample(4)
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_statements_of_the_orm(family, engine, name):
-    """Each of the ways in which the ORM builds elements of a row."""
+    """Each way in which the ORM builds the elements of a row."""
     follows(family.engine, STATEMENTS[name](family.Parent, family.Kid), family.writes)

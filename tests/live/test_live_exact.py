@@ -1,5 +1,5 @@
-"""Live queries give the result that the statement gives: a copy that is kept by steps alone equals a
-SELECT, for random statements and random writes."""
+"""Live queries are exact: a copy that is maintained only by steps equals the result of the SELECT,
+for random statements and random writes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ SEEDS = 2
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("durable", [(True,) * 3, (False,) * 3, (True, False, True)], ids=str)
 def test_the_copy_is_the_result(engine, seed, durable):
-    """For each of many histories: filters, joins, aggregates, LIMIT, DISTINCT, subqueries and window
-    functions, over durable tables and others; each ``old`` is what the step before said."""
+    """It equals the result in each of many histories: with filters, joins, aggregates, LIMIT,
+    DISTINCT, subqueries and window functions, on durable and other tables. Each ``old`` is the row
+    of the step before."""
     wrong, compared = follow(engine, seed, durable)
     assert wrong == []
     assert compared

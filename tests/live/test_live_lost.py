@@ -1,5 +1,5 @@
-"""Live queries through losses: connections that are cut, servers that restart, triggers and logs that
-go and come again. Afterwards each copy equals a SELECT, and no query has ended."""
+"""Live queries when connections are cut, servers restart, and triggers and logs are dropped and
+made again. Afterwards each copy equals a SELECT, and no query has ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def shop(engine, request):
 
 @pytest.fixture
 def durable_shop(engine):
-    """The same, of durable tables."""
+    """The same with durable tables."""
     return made(engine, durable=True)
 
 
@@ -48,7 +48,7 @@ def made(engine, *, durable):
 
 
 def statements(shop):
-    """Some that are looked up, alone and together, and one that is run whole."""
+    """Statements whose changed rows are looked up, alone or together, and one that is run whole."""
     joined = select(shop.Order, shop.Customer.name).join(shop.Order.customer)
     return [
         *(joined.where(shop.Order.status == status) for status in Status),
@@ -83,7 +83,7 @@ WRITES = (
 
 
 def test_the_listening_connection_is_killed(engine, shop):
-    """What changes while nobody listens is in the next steps."""
+    """Changes that are made while nobody listens are in the next steps."""
     with followed(engine, shop) as every:
         settle(engine, every)
         for write in WRITES:
@@ -94,8 +94,7 @@ def test_the_listening_connection_is_killed(engine, shop):
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_all_connections_are_cut(engine, proxy, shop, driver):
-    """The connections of the pool are dead before an evaluation takes one, at every place where it
-    may notice."""
+    """An evaluation may be given a dead connection, and may notice it at any of its statements."""
     live_engine = create_engine(proxy.url.set(drivername=f"postgresql+{driver}"), pool_size=2)
     with followed(live_engine, shop) as every:
         settle(engine, every)
@@ -107,8 +106,8 @@ def test_all_connections_are_cut(engine, proxy, shop, driver):
 
 
 def test_only_the_evaluating_connection_is_cut(engine, shop):
-    """An event that came just before the loss is not forgotten: the evaluation is tried again,
-    though no other event comes."""
+    """An event that came just before the loss is not forgotten: the evaluation is tried again even
+    if no other event comes."""
     live_engine = create_engine(engine.url, pool_size=1, max_overflow=0)
     kill = text(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
@@ -126,7 +125,7 @@ def test_only_the_evaluating_connection_is_cut(engine, shop):
 
 
 def test_a_connection_is_lost_within_an_evaluation(engine, shop, monkeypatch):
-    """A loss at any statement of an evaluation has it tried again."""
+    """An evaluation is tried again after the connection is lost at any of its statements."""
     monkeypatch.setattr("sa_pgnotify.subscription.backoff.FIRST_DELAY", 0.001)
     live_engine = create_engine(engine.url)
     lost = set()
@@ -148,7 +147,7 @@ def test_a_connection_is_lost_within_an_evaluation(engine, shop, monkeypatch):
 
 
 def test_a_server_that_restarts(admin):
-    """Queries survive their server: whether it is stopped in order or crashes."""
+    """Queries survive a restart of the server, after a shutdown and after a crash."""
     with data_folder() as data, Server(data) as server:
         shop = made(server.engine, durable=True)
         live_engine = create_engine(server.url, pool_size=2)
@@ -163,8 +162,8 @@ def test_a_server_that_restarts(admin):
 
 
 def test_a_pool_that_is_exhausted(engine, shop):
-    """While the program holds the only connection of the pool no evaluation succeeds; afterwards one
-    does, without another event."""
+    """While the program holds the only connection of the pool, no evaluation succeeds. Afterwards
+    one does, without another event."""
     live_engine = create_engine(engine.url, pool_size=1, max_overflow=0, pool_timeout=0.05)
     with followed(live_engine, shop) as every:
         settle(engine, every)
@@ -179,7 +178,7 @@ def test_a_pool_that_is_exhausted(engine, shop):
 
 
 def test_stop_while_the_program_holds_the_last_connection(engine, durable_shop, monkeypatch):
-    """stop() does not wait for an evaluation that waits for a connection of the program's."""
+    """stop() does not wait for an evaluation that waits for a connection that the program holds."""
     monkeypatch.setattr("sa_pgnotify.live.feed.LONGEST_STOP", 0.05)
     live_engine = create_engine(engine.url, pool_size=1, max_overflow=0, pool_timeout=60)
     live = LiveQuery(live_engine, select(durable_shop.Order.id)).start()
@@ -199,7 +198,7 @@ def test_stop_while_the_program_holds_the_last_connection(engine, durable_shop, 
 
 
 def test_truncate(engine, shop):
-    """TRUNCATE is one step, by which all rows leave."""
+    """TRUNCATE is one step, in which all rows leave."""
     with followed(engine, shop) as every:
         settle(engine, every)
         run(engine, "TRUNCATE orders, taggings")
@@ -210,7 +209,7 @@ def test_truncate(engine, shop):
 
 
 def test_events_come_faster_than_they_are_taken(engine, shop, monkeypatch):
-    """A listener whose buffer overflows reports a gap, and the queries run anew."""
+    """A listener whose buffer overflows reports a gap, and the queries are run again."""
     from sa_pgnotify.live import feed
 
     small = lambda *arguments: listener(*arguments, buffer_size=1)  # noqa: E731
@@ -225,8 +224,8 @@ def test_events_come_faster_than_they_are_taken(engine, shop, monkeypatch):
 
 
 def test_triggers_that_are_made_again(engine, shop):
-    """A migration that drops the tables' triggers and makes them again, by dropping the tables, ends
-    no query that reads only what is there again."""
+    """A migration that drops the tables with their triggers, and creates them again, ends no query
+    that reads only what it has created again."""
     with followed(engine, shop) as every:
         settle(engine, every)
         with engine.begin() as connection:
@@ -245,8 +244,8 @@ def test_triggers_that_are_made_again(engine, shop):
 
 @pytest.mark.thorough
 def test_a_log_that_is_missing_for_a_time(engine, durable_shop):
-    """While the log of durable changes cannot be read, evaluations fail and are tried again; steps
-    come when it is there again."""
+    """While the change log cannot be read, evaluations fail and are tried again; steps come when
+    the log exists again."""
     ticking = LiveQuery(engine, select(durable_shop.Tag.code), refresh=0.05)
     with followed(engine, durable_shop) as every, ticking:
         settle(engine, every)
@@ -262,7 +261,7 @@ def test_a_log_that_is_missing_for_a_time(engine, durable_shop):
 
 def test_a_statement_that_takes_too_long(engine, durable_shop):
     """statement_timeout ends the query whose statement it cancels, with PostgreSQL's error, and the
-    others go on."""
+    others continue."""
     run(
         engine,
         "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
@@ -289,8 +288,8 @@ def test_a_statement_that_takes_too_long(engine, durable_shop):
 
 
 def test_a_fork(engine, durable_shop):
-    """In the child of a fork, a query of the parent says that it is not its own, and a new one works;
-    the parent's goes on."""
+    """In the child of a fork, a query of the parent raises an error, and a new query works. The
+    query of the parent continues."""
     statement = select(durable_shop.Order.id)
     with LiveQuery(engine, statement) as live:
         step(live)
@@ -313,7 +312,8 @@ def test_a_fork(engine, durable_shop):
 
 
 def test_stop_from_other_threads(engine, durable_shop):
-    """Whoever stops queries while others start and iterate, all end, and nothing stays."""
+    """If threads stop queries while others start and iterate, all of them end and leave nothing
+    behind."""
     statement = select(durable_shop.Order.id)
     lives = [LiveQuery(engine, statement.where(durable_shop.Order.id > n)) for n in range(6)]
     takers = [threading.Thread(target=lambda live=live: [*live.start()]) for live in lives]
@@ -331,8 +331,8 @@ def test_stop_from_other_threads(engine, durable_shop):
 
 
 def test_stop_from_the_loop_and_from_signal_handlers(engine, durable_shop):
-    """stop() ends the loop that it is called in, also from a signal handler that interrupts a wait, a
-    start or a stop."""
+    """stop() ends the loop in which it is called, and a signal handler may call it while it
+    interrupts a wait, a start or a stop."""
     statement = select(durable_shop.Order.id)
     live = LiveQuery(engine, statement).start()
     for _ in live:
@@ -374,7 +374,7 @@ for step in live:
 
 @pytest.mark.parametrize("end", ["break", "sys.exit()", "del live; break"])
 def test_a_program_that_ends_while_a_query_runs(engine, tmp_path, end):
-    """The interpreter ends at once, and without a complaint."""
+    """The interpreter exits at once, and prints no error."""
     items = Table("items", MetaData(), Column("id", Integer, primary_key=True))
     notify_on_change(items, NotifySpec(durable=True))
     items.metadata.create_all(engine)

@@ -1,4 +1,4 @@
-"""LiveQuery: what it yields for mapped classes, how steps merge, and how it starts, resumes and ends."""
+"""LiveQuery: its steps for mapped classes, how steps merge, and how it starts, resumes and ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def shop(engine, request):
 
 
 def test_entities_with_columns_of_others(engine, shop):
-    """Rows are as session.execute() gives them: objects by the names of their classes, detached."""
+    """Rows are those of session.execute(): detached objects by the names of their classes."""
     Order, Customer = shop.Order, shop.Customer
     statement = select(Order, Customer.name).join(Order.customer).where(Order.status == Status.OPEN)
     with LiveQuery(engine, statement) as live:
@@ -54,7 +54,7 @@ def test_entities_with_columns_of_others(engine, shop):
 
 
 def test_a_secondary_table(engine, shop):
-    """The table between two related ones is followed, though the statement does not name it."""
+    """The association table of a relationship is followed without being named in the statement."""
     statement = select(shop.Order.id).join(shop.Order.tags).where(shop.Tag.color == "red")
     with LiveQuery(engine, statement) as live:
         assert len(step(live)) == 2
@@ -71,7 +71,8 @@ def test_a_secondary_table(engine, shop):
 
 
 def test_classes_that_share_an_inheritance(engine, shop):
-    """A joined class is followed in both of its tables, also as part of its base class."""
+    """A class with joined-table inheritance is followed in both of its tables, also if only its
+    base class is selected."""
     both = with_polymorphic(shop.Document, [shop.Invoice])
     with LiveQuery(engine, select(shop.Invoice)) as one, LiveQuery(engine, select(both)) as every:
         assert [event.row.Invoice.amount for event in step(one)] == [100]
@@ -82,7 +83,7 @@ def test_classes_that_share_an_inheritance(engine, shop):
 
 
 def test_aliases_and_types_of_the_program(engine, shop):
-    """A table that occurs twice, and keys of a TypeDecorator."""
+    """A table may occur twice, and keys may have a TypeDecorator."""
     one, other = aliased(shop.Order), aliased(shop.Order)
     pairs = select(one.id, other.id).where(one.customer_id == other.customer_id, one.id < other.id)
     with LiveQuery(engine, pairs) as live, LiveQuery(engine, select(shop.Tag)) as tags:
@@ -101,7 +102,8 @@ def test_aliases_and_types_of_the_program(engine, shop):
 
 
 def test_groups_and_totals(engine, shop):
-    """The key of a group is what it is grouped by; that of a total is empty. They are updated."""
+    """The key of a group has the grouping values, and that of a total is empty. Both get
+    updated."""
     totals = select(shop.Order.status, func.sum(shop.Order.total)).group_by(shop.Order.status)
     count = select(func.count()).select_from(shop.Order)
     with LiveQuery(engine, totals) as live, LiveQuery(engine, count) as counted:
@@ -113,7 +115,7 @@ def test_groups_and_totals(engine, shop):
 
 
 def test_a_page_of_the_newest(engine, shop):
-    """Of a statement with LIMIT, rows leave before others enter, and step.rows has the order."""
+    """With LIMIT, rows leave before others enter, and step.rows has the rows in order."""
     newest = select(shop.Order.id).order_by(shop.Order.id.desc()).limit(2)
     with LiveQuery(engine, newest, rows=True) as live:
         assert [row.id for row in step(live).rows] == [3, 2]
@@ -124,7 +126,7 @@ def test_a_page_of_the_newest(engine, shop):
 
 
 def test_rows_without_an_identity(engine, shop):
-    """Rows that are equal have keys of their own."""
+    """Equal rows have different keys."""
     statement = select(shop.Order.customer_id).union_all(select(shop.Customer.id)).subquery()
     with LiveQuery(engine, select(statement)) as live:
         assert sorted(event.row[0] for event in step(live)) == [1, 1, 1, 2, 2]
@@ -135,8 +137,8 @@ def test_rows_without_an_identity(engine, shop):
 
 
 def test_steps_that_were_not_taken_are_merged(engine, shop):
-    """A slow program is given one step for many changes; what entered and left meanwhile is not
-    in it."""
+    """A slow program gets one step for many changes, without the rows that entered and left in the
+    meantime."""
     with (
         LiveQuery(engine, select(shop.Order.id, shop.Order.total)) as live,
         LiveQuery(engine, select(shop.Order.id)) as beside,
@@ -154,13 +156,13 @@ def test_steps_that_were_not_taken_are_merged(engine, shop):
 
 
 def test_a_program_that_resumes(engine, shop):
-    """With the position of its last step it is given nothing until something changes; and if
-    something has changed meanwhile, the whole result."""
+    """With the position of its last step it gets the next change, or the whole result if something
+    has changed in the meantime."""
     statement = select(shop.Order.id)
     with LiveQuery(engine, statement) as live:
         position = step(live).position
     if position is None:
-        return  # a table that is not durable has none
+        return  # steps of tables that are not durable have no position
     again = Position.parse(str(position))
     with LiveQuery(engine, statement, position=again) as live:
         assert list(live.steps(timeout=0.3)) == []
@@ -174,8 +176,8 @@ def test_a_program_that_resumes(engine, shop):
 
 
 def test_queries_of_one_shape_are_one_statement(engine, shop):
-    """A change is looked up for all queries that differ in their parameters by one statement, and
-    each gets its own rows, with entities and typed parameters."""
+    """One statement looks a change up for all queries that differ only in their parameters, and
+    each query gets its own rows, with entities and typed parameters."""
     sent = []
     live_engine = create_engine(engine.url)
 
@@ -214,7 +216,7 @@ def test_queries_of_one_shape_are_one_statement(engine, shop):
 
 
 def test_what_is_shared_ends_with_the_last(engine, shop):
-    """All queries of an engine have one listening connection, which the last one ends."""
+    """All queries of an engine share one listening connection, which ends with the last query."""
     listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%LISTEN%' AND datname = current_database() AND pid <> pg_backend_pid()"
     threads = threading.active_count()
     lives = [
@@ -231,7 +233,7 @@ def test_what_is_shared_ends_with_the_last(engine, shop):
 
 
 def test_a_query_that_was_dropped_is_forgotten(engine, shop):
-    """A program that drops its query without a word leaves nothing behind."""
+    """A query that the program drops without stop() leaves nothing behind."""
     with LiveQuery(engine, select(shop.Customer)) as other:
         step(other)
         live = LiveQuery(engine, select(shop.Order)).start()
@@ -252,7 +254,7 @@ def test_not_started_and_started_twice(engine, shop):
 
 
 def test_without_old_rows(engine, shop):
-    """With old=False events have no old rows, and the difference is the same."""
+    """With old=False, events have no old rows, and the differences are the same."""
     with LiveQuery(engine, select(shop.Order.id, shop.Order.total), old=False) as live:
         step(live)
         run(engine, "UPDATE orders SET total = 99 WHERE id = 1")
@@ -263,7 +265,8 @@ def test_without_old_rows(engine, shop):
 
 
 def test_a_statement_that_fails_later(engine, shop):
-    """A query that PostgreSQL refuses raises that error where it is taken, and the others go on."""
+    """A query that PostgreSQL refuses raises the error where its steps are taken, and the others
+    continue."""
     statement = select(
         shop.Order.id, 10 / func.nullif(shop.Order.total - 8, -1) / (shop.Order.total - 8)
     )

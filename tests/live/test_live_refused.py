@@ -46,11 +46,11 @@ from sa_pgnotify import (
     notify_on_change,
 )
 
-REFRESH = r"or give refresh=, the seconds after which the statement is run again"
+REFRESH = r"or pass refresh=, the interval in seconds at which the statement is run"
 
 
 def table(spec: NotifySpec | None, name: str = "things", **options) -> Table:
-    """A table, marked unless there is no spec."""
+    """Return a table, which is marked unless ``spec`` is None."""
     columns = [Column(name, Text) for name in ("kept", "other")]
     made = Table(name, MetaData(), Column("id", Integer, primary_key=True), *columns, **options)
     if spec is not None:
@@ -60,7 +60,7 @@ def table(spec: NotifySpec | None, name: str = "things", **options) -> Table:
 
 @pytest.fixture
 def shop(engine):
-    """The marked classes, with an order."""
+    """The marked classes, with one order."""
     base = models()
     base.metadata.create_all(engine)
     run(
@@ -72,7 +72,7 @@ def shop(engine):
 
 
 def refused(engine, statement, message: str, **options) -> None:
-    """Fail unless the statement is refused with such a message, and nothing is left running."""
+    """Fail unless the statement is refused with a matching message, and nothing is left running."""
     with pytest.raises(NotifyConfigError, match=message):
         LiveQuery(engine, statement, **options).start()
 
@@ -101,7 +101,7 @@ def test_a_table_without_events(engine):
 
 
 def test_a_view(engine, shop):
-    """A view is a table that is not marked, and refresh= follows it."""
+    """A view counts as a table that is not marked, and can be followed with refresh=."""
     run(engine, "CREATE VIEW open AS SELECT id FROM orders")
     view = Table("open", MetaData(), Column("id", Integer))
     refused(engine, select(view), "reads open, which is not marked")
@@ -121,9 +121,9 @@ def test_a_view(engine, shop):
     ids=["operations", "when", "update_of"],
 )
 def test_markings_that_leave_changes_out(engine, spec, reason):
-    """A marking that publishes only some changes is refused, and the error says which part of it."""
+    """A marking that leaves changes out is refused, and the error names the option that does."""
     made = table(spec)
-    message = rf"things has no events of some changes.*{reason}.*Publish all changes.*{REFRESH}"
+    message = rf"things does not publish all changes.*{reason}.*Publish all changes.*{REFRESH}"
     refused(engine, select(made), message)
     made.metadata.create_all(engine)
     with LiveQuery(engine, select(made), refresh=0.05) as live:
@@ -133,7 +133,7 @@ def test_markings_that_leave_changes_out(engine, spec, reason):
 
 
 def test_update_of_what_is_read(engine):
-    """A marking with update_of= is enough if the statement reads only those columns, and the key."""
+    """A marking with update_of= is accepted if the statement reads only its columns and the key."""
     made = table(NotifySpec(update_of=("id", "kept")))
     made.metadata.create_all(engine)
     with LiveQuery(engine, select(made.c.kept)) as live:
@@ -146,8 +146,8 @@ def test_update_of_what_is_read(engine):
 
 
 def test_tables_without_triggers(engine):
-    """A marked table whose triggers were never installed is refused at the start; once they are
-    there, the same statement can be followed."""
+    """A marked table whose triggers were never installed is refused at the start; after they are
+    installed, the same statement can be followed."""
     made = table(NotifySpec())
     run(engine, "CREATE TABLE things (id int PRIMARY KEY, kept text, other text)")
     with pytest.raises(TriggersMissing, match="things"):
@@ -159,7 +159,7 @@ def test_tables_without_triggers(engine):
 
 
 def test_a_role_that_may_not_read_a_table(engine, stranger):
-    """The program is given PostgreSQL's own error, at the start; and other queries run on."""
+    """start() raises PostgreSQL's own error, and other queries continue."""
     shop = models(durable=False)
     shop.metadata.create_all(engine)
     engine_of_role = create_engine(engine.url.set(username=stranger))
@@ -176,21 +176,21 @@ def test_a_role_that_may_not_read_a_table(engine, stranger):
 
 FUNCTIONS = {
     "random": (lambda: func.random(), r"random\(\) is volatile"),
-    "now": (lambda: func.now(), "now gives another result as time passes"),
-    "current_date": (lambda: func.current_date(), "current_date gives another result"),
-    "age": (lambda: func.age(func.to_timestamp(0)), "age gives another result"),
+    "now": (lambda: func.now(), "the result of now changes as time passes"),
+    "current_date": (lambda: func.current_date(), "the result of current_date changes"),
+    "age": (lambda: func.age(func.to_timestamp(0)), "the result of age changes"),
     "stable": (lambda: func.looks(), r"looks\(\) is not immutable, and may read tables"),
     "of a schema": (lambda: func.hidden.looks(), r"looks\(\) is not immutable"),
     "quoted": (lambda: func.Looks(), r"Looks\(\) is volatile"),
-    "text": (lambda: literal_column("date_part('epoch', now())"), "now gives another result"),
-    "word": (lambda: literal_column("CURRENT_TIMESTAMP"), "current_timestamp gives another result"),
+    "text": (lambda: literal_column("date_part('epoch', now())"), "the result of now changes"),
+    "word": (lambda: literal_column("CURRENT_TIMESTAMP"), "the result of current_timestamp"),
 }
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_with_other_results(engine, shop, name):
-    """Functions that read the clock, chance or tables are refused by name, and with refresh= they are
-    run again."""
+    """Functions that depend on time, random numbers or tables are refused by name, and are run
+    again with refresh=."""
     body = "LANGUAGE sql STABLE AS 'SELECT 1'"
     run(
         engine,
@@ -208,7 +208,7 @@ def test_functions_with_other_results(engine, shop, name):
 
 
 def test_time_passes_with_refresh(engine, shop):
-    """With refresh= a statement that compares with now() has steps though nothing is written."""
+    """With refresh=, a statement that compares with now() has steps although nothing is written."""
     soon = (
         func.now() - text("interval '0.2 seconds'")
         > select(func.min(func.to_timestamp(0))).scalar_subquery()
@@ -224,7 +224,7 @@ def test_time_passes_with_refresh(engine, shop):
     ["(SELECT max(id) FROM secrets)", "(TABLE secrets)"],
 )
 def test_text_that_may_read_tables(engine, shop, written):
-    """What SQL text reads cannot be seen, so it is refused if it might."""
+    """SQL text is refused if it may read tables, because these cannot be detected."""
     message = rf"has SQL text that may read tables.*Write it with select\(\), {REFRESH}"
     refused(engine, select(shop.Order.id, literal_column(written)), message)
     refused(engine, select(shop.Order.id).where(text(f"id = {written}")), message)
@@ -243,7 +243,7 @@ def test_text_that_may_read_tables(engine, shop, written):
     ids=["joined", "selectin", "subquery"],
 )
 def test_relationships_that_an_option_loads(engine, shop, options):
-    """Related objects would not be compared, so a statement that loads some is refused."""
+    """A statement that loads related objects is refused, because they would not be compared."""
     message = "loads a relationship.*Add the other entity to select"
     refused(engine, select(shop.Order).options(*options(shop)), message)
     contained = (
@@ -253,7 +253,8 @@ def test_relationships_that_an_option_loads(engine, shop, options):
 
 
 def test_subclasses_that_a_second_select_loads(engine):
-    """Columns of subclasses that the ORM loads after the statement would not be compared."""
+    """Subclasses whose columns the ORM loads by a second SELECT are refused, because these would
+    not be compared."""
 
     class Base(DeclarativeBase):
         pass
@@ -275,8 +276,8 @@ def test_subclasses_that_a_second_select_loads(engine):
 
 @pytest.mark.parametrize("lazy", ["joined", "selectin", "subquery", "immediate"])
 def test_relationships_that_the_mapping_loads(engine, lazy):
-    """A mapping that loads a relationship is refused as well, and lazyload('*') is the way out, by
-    which the changes of the entity arrive."""
+    """A mapping that loads a relationship is refused as well. With lazyload('*') the statement can
+    be followed, and changes of the entity arrive."""
 
     class Base(DeclarativeBase):
         pass
@@ -304,7 +305,7 @@ def test_relationships_that_the_mapping_loads(engine, lazy):
 
 
 def test_what_is_not_a_plain_select(engine, shop):
-    """Unions, writes, SQL text and locking statements are refused, each with what to write instead."""
+    """Unions, writes, SQL text and locking statements are refused with what to write instead."""
     both = union(select(shop.Order.id), select(shop.Customer.id))
     refused(engine, both, r"not CompoundSelect.*select\(\) from its subquery\(\)")
     refused(engine, insert(shop.Order), r"follows a select\(\.\.\.\), not Insert")
@@ -320,18 +321,18 @@ def test_what_is_not_a_plain_select(engine, shop):
 
 @pytest.mark.parametrize("refresh", [0, -1, float("nan")])
 def test_a_wrong_refresh(engine, shop, refresh):
-    """refresh= is a number of seconds above 0."""
+    """refresh= must be a number of seconds above 0."""
     refused(engine, select(shop.Order), "refresh=.* is not a number of seconds", refresh=refresh)
 
 
 def test_a_wrong_position(engine, shop):
-    """position= is a Position, and the error says how to make one of a text."""
+    """position= must be a Position, and the error says how to parse one from a text."""
     message = r"position='1:1:' is not a Position.*Position\.parse\(text\)"
     refused(engine, select(shop.Order), message, position="1:1:")
 
 
 def test_an_engine_of_the_other_kind(engine, shop):
-    """Each class names the other one, for the other kind of engine."""
+    """The error for the wrong kind of engine names the class that takes it."""
     asyncio_engine = create_async_engine(engine.url.set(drivername="postgresql+asyncpg"))
     refused(asyncio_engine, select(shop.Order), "AsyncLiveQuery")
     with pytest.raises(NotifyConfigError, match="LiveQuery"):
@@ -339,7 +340,7 @@ def test_an_engine_of_the_other_kind(engine, shop):
 
 
 def test_a_query_that_is_not_started_or_twice(engine, shop):
-    """Steps come after start(), which can be called once."""
+    """Steps need start(), which can be called only once."""
     live = LiveQuery(engine, select(shop.Order))
     with pytest.raises(PgNotifyError, match="was not started.*with statement"):
         list(live)

@@ -1,5 +1,5 @@
-"""Live queries of every kind of statement: the first result is that of a SELECT, and so it stays
-after each change."""
+"""Live queries of every kind of statement: the result equals that of a SELECT at first and after
+each change."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ KEYS = {
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("name", KEYS)
 def test_keys_of_each_type(engine, name):
-    """Rows are looked up, and leave, by keys of any type that PostgreSQL can index."""
+    """Rows can be looked up and leave by keys of any type that PostgreSQL can index."""
     kind, one, other = KEYS[name]
     table = Table("t", MetaData(), Column("k", kind, primary_key=True), Column("v", Integer))
     notify_on_change(table, NotifySpec(durable=True))
@@ -114,7 +114,7 @@ WRITES = (
 
 
 class Tables:
-    """Two marked tables of many types of columns."""
+    """Two marked tables with columns of many types."""
 
     def __init__(self, *, durable: bool = True) -> None:
         self.metadata = metadata = MetaData()
@@ -230,7 +230,7 @@ FORMS = {
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_of_statements(engine, tables, form):
-    """Whatever can be written as a select() is followed, in whatever way it is evaluated."""
+    """Every form of a select() is followed, however it is evaluated."""
     follows(engine, [FORMS[form](tables.a, tables.b)], WRITES)
 
 
@@ -255,7 +255,7 @@ def test_parameters_of_queries_that_are_evaluated_together(engine, tables, name)
 
 
 def test_parameters_outside_of_where(engine, tables):
-    """Limits, and values in SELECT, HAVING and aggregates, are those of each query."""
+    """Each query has its own limits, and its own values in SELECT, HAVING and aggregates."""
     a, b = tables.a, tables.b
     pages = [select(b).order_by(b.c.id).limit(n) for n in (1, 2)]
     sums = [select(b.c.a, func.sum(b.c.v + n)).group_by(b.c.a).having(func.count() > n) for n in (0, 1)]  # fmt: skip

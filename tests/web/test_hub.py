@@ -1,4 +1,5 @@
-"""A hub's streams: what a browser is sent from its first row to its last, over both ways."""
+"""The streams of a hub from the first message to the last, as server-sent events and on
+WebSockets."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ def received(websocket):
 
 
 def test_rows_then_steps(site, engine):
-    """A page is sent all rows, and then what changes; a row that leaves is named by its key."""
+    """A page is sent all rows, and then the changes; a row that leaves is named by its key."""
     add(engine, "a", 1, 2)
     with site.browse() as stream:
         assert stream.rows() == {"[1]": {"id": 1, "body": ""}, "[2]": {"id": 2, "body": ""}}
@@ -50,7 +51,8 @@ def test_rows_then_steps(site, engine):
 
 
 def test_headers_and_heartbeats(url, Note):
-    """No proxy holds the stream back or stores it, and silence is broken by comments."""
+    """Headers keep proxies from buffering or storing the stream, and comments are sent in
+    silence."""
     with Site(url, select(Note), heartbeat=0.05) as site, site.browse() as stream:
         assert stream.status == 200
         assert stream.headers["content-type"].startswith("text/event-stream")
@@ -62,8 +64,8 @@ def test_headers_and_heartbeats(url, Note):
 
 
 def test_last_event_id_resumes(site, engine):
-    """A browser that reconnects is sent what it has missed, and a row that came and went meanwhile
-    is not named."""
+    """A browser that reconnects is sent what it has missed, but not the key of a row that entered
+    and left in the meantime."""
     add(engine, "a", 1, 2)
     with site.browse() as stays:
         stays.rows()
@@ -78,7 +80,7 @@ def test_last_event_id_resumes(site, engine):
             assert step.name == "step"
             assert [key for key, _ in step.data["put"]] == ["[3]"]
             assert step.data["gone"] == ["[1]"]
-        with site.browse(last_id=step.id) as again:  # it has everything
+        with site.browse(last_id=step.id) as again:  # it has missed nothing
             add(engine, "a", 5)
             assert again.next().data["put"][0][0] == "[5]"
 
@@ -90,7 +92,7 @@ HOSTILE = ["", "x", "{name}", "{name}.", "{name}.-1", "{name}.99999999", "{name}
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("last", HOSTILE)
 def test_unknown_last_event_id_gives_all_rows(site, engine, last):
-    """Whatever a browser sends as the last id, it is sent all rows, and the hub goes on."""
+    """A browser that sends any other last id is sent all rows, and the hub continues."""
     add(engine, "a", 1)
     with site.browse() as first:
         name = first.next().id.rpartition(".")[0]
@@ -103,7 +105,7 @@ def test_unknown_last_event_id_gives_all_rows(site, engine, last):
 
 
 def test_websocket_sends_the_same(site, engine):
-    """A WebSocket carries the events of the stream, and resumes by the id of the last."""
+    """A WebSocket carries the same events as a stream, and resumes after the id of the last one."""
     add(engine, "a", 1)
     with site.browse() as stream, connect(site) as websocket:
         for statement in (
@@ -122,7 +124,7 @@ def test_websocket_sends_the_same(site, engine):
 
 
 def test_nothing_is_left(site, engine):
-    """When the last browser has gone, by whichever end, no query, task or session is left."""
+    """When the last browser has gone, however it ended, no query, task or session is left."""
     with ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(site.browse()).rows()
@@ -134,13 +136,13 @@ def test_nothing_is_left(site, engine):
         websocket.socket.shutdown(socket.SHUT_RDWR)  # without a closing handshake
     wait_until(lambda: site.is_empty)
     wait_until(lambda: sessions(engine) == 0)
-    with site.browse() as stream:  # and it begins anew
+    with site.browse() as stream:  # a new stream works
         assert stream.rows() == {}
 
 
 def test_end_of_the_hub_closes_all(site, engine):
-    """When the process ends, a stream ends without an event, and a WebSocket with the code for a
-    service that restarts."""
+    """When the process ends, a stream ends without an event, and a WebSocket is closed with the
+    code for a service restart."""
     with site.browse() as stream, connect(site) as websocket:
         stream.rows()
         received(websocket)
@@ -159,7 +161,7 @@ def websockets_closed():
 
 
 def test_many_browsers_share_one_query(site, engine):
-    """Browsers of the same rows cost one query and one listening connection."""
+    """Browsers that see the same rows share one query and one listening connection."""
     add(engine, "a", 1)
     streams = [site.browse() for _ in range(50)]
     for stream in streams:
@@ -173,12 +175,12 @@ def test_many_browsers_share_one_query(site, engine):
 
 
 def test_slow_browser(site, engine):
-    """A browser that does not read while 40 MB of changes pass is sent few steps, and has the right
+    """A browser that does not read during 40 MB of changes is sent few steps, and has the right
     rows at the end."""
     add(engine, "a", 1, 2, 3)
     with Stream(site.port) as stream:
         rows = stream.rows()
-        for number in range(400):  # no socket's buffer holds that
+        for number in range(400):  # more than the buffer of a socket holds
             run(engine, f"UPDATE notes SET body = {number} || repeat('x', 100000) WHERE id = 2")
         run(engine, "DELETE FROM notes WHERE id = 1", "UPDATE notes SET body = 'end' WHERE id = 3")
         count = follow(stream, rows, lambda rows: rows["[3]"]["body"] == "end")
@@ -188,8 +190,8 @@ def test_slow_browser(site, engine):
 
 
 def test_slow_browser_of_rows_that_come_and_go(site, engine):
-    """A browser that does not read costs no memory for rows that came and went, however many they
-    were; nor do the steps that a channel remembers."""
+    """Neither a browser that does not read nor the steps that a channel remembers need memory for
+    rows that entered and left, however many there were."""
     add(engine, "a", 1)
     with site.browse() as stays, Stream(site.port) as stream:
         seen, rows = stays.rows(), stream.rows()
@@ -215,7 +217,7 @@ def test_slow_browser_of_rows_that_come_and_go(site, engine):
 
 
 def test_reconnects_leave_nothing(site, engine):
-    """Browsers that leave at once, before or in the middle of their rows, leave nothing behind."""
+    """Browsers that disconnect before or in the middle of their rows leave nothing behind."""
     run(
         engine,
         "INSERT INTO notes SELECT i, 'a', repeat('x', 9000) FROM generate_series(1, 300) AS i",

@@ -1,5 +1,4 @@
-"""The end of a process with open pages: at once, and without a complaint, whatever server and
-framework it is."""
+"""A process with open pages ends at once and without an error, with each server and framework."""
 
 from __future__ import annotations
 
@@ -27,9 +26,9 @@ SERVERS = {
 }  # fmt: skip
 NEEDS = {"hypercorn": "hypercorn", "gunicorn": "uvicorn_worker", "litestar": "litestar"}
 OF_SERVERS = r"unclosed <socket|tracemalloc|INFO. Error while closing socket"
-"""What servers complain of with ``python -X dev`` whatever the program does."""
+"""Warnings that servers print with ``python -X dev`` whatever the program does."""
 SECONDS = 1.0
-"""That all streams may take to end."""
+"""The longest time in which all streams must end."""
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +85,8 @@ def complaints(program) -> list[str]:
     ],
 )
 def test_end(url, engine, server, framework, number):
-    """All streams end in less than a second, the process ends by itself, and prints no error."""
+    """All streams end in less than a second, and the process exits by itself and prints no
+    error."""
     with served(url, server, framework) as (program, port), ExitStack() as stack:
         streams = [stack.enter_context(opened(port)) for _ in range(20)]
         for stream in streams:
@@ -98,7 +98,7 @@ def test_end(url, engine, server, framework, number):
         took = time.monotonic() - began
         assert took < SECONDS
         if server.startswith("gunicorn") and number == signal.SIGINT:
-            return  # it does not end then, whatever the program: its worker is sent SIGQUIT
+            return  # gunicorn does not end then, whatever the program: its worker gets SIGQUIT
         code = program.process.wait(10)
         print(
             f"{server}, {framework}, {number.name}: streams {took:.3f} s, process {time.monotonic() - began:.3f} s, code {code}"
@@ -109,8 +109,7 @@ def test_end(url, engine, server, framework, number):
 
 @pytest.mark.parametrize("framework", ["starlette", "fastapi", "litestar"])
 def test_end_with_websockets(url, engine, framework):
-    """The server closes WebSockets with the code for a service that restarts, and prints no
-    error."""
+    """The server closes WebSockets with the code for a service restart, and prints no error."""
     client = pytest.importorskip("websockets.sync.client")
     from websockets.exceptions import ConnectionClosed
 
@@ -136,12 +135,12 @@ def test_end_with_websockets(url, engine, framework):
 
 
 def test_reload_while_the_process_ends(url, engine):
-    """A page that is asked for again while the process ends gets nothing that hangs."""
+    """A page that is requested again while the process ends gets no response that hangs."""
     with served(url, "uvicorn", "starlette") as (program, port), ExitStack() as stack:
         streams = [stack.enter_context(opened(port)) for _ in range(10)]
         for stream in streams:
             stream.rows()
-        waiting = [stack.enter_context(opened(port)) for _ in range(10)]  # sent, and not answered
+        waiting = [stack.enter_context(opened(port)) for _ in range(10)]  # sent, but not answered
         program.send(signal.SIGTERM)
         began = time.monotonic()
         for _ in range(50):
@@ -161,8 +160,8 @@ def test_reload_while_the_process_ends(url, engine):
 
 @pytest.mark.parametrize("framework", ["starlette", "fastapi", "litestar"])
 def test_hypercorn(url, engine, framework):
-    """Under hypercorn streams work, and end with its ``--graceful-timeout``: it says to its workers
-    by no signal that they end, and cancels what runs."""
+    """Under hypercorn, streams end after its ``--graceful-timeout``, because it does not signal its
+    workers, but cancels what is running."""
     client = pytest.importorskip("websockets.sync.client")
     with served(url, "hypercorn", framework) as (program, port), opened(port) as stream:
         assert set(stream.rows()) == {"[1]"}
@@ -178,8 +177,8 @@ def test_hypercorn(url, engine, framework):
 
 
 def test_end_beside_a_browser_that_does_not_read(url, engine):
-    """uvicorn waits for a browser that does not read as long as ``--timeout-graceful-shutdown``
-    says; the streams of others end at once."""
+    """uvicorn waits for a browser that does not read until ``--timeout-graceful-shutdown`` has
+    passed; the streams of others end at once."""
     add(engine, "a", 2, body="x" * 20_000_000)
     with served(url, "uvicorn", "starlette", "--timeout-graceful-shutdown", "1") as (program, port):
         with opened(port) as stream, opened(port):

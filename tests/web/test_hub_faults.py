@@ -40,8 +40,8 @@ def failed(stream) -> None:
 
 
 def test_no_triggers(url, engine, caplog):
-    """Without the triggers nothing would ever be sent: the stream fails, and the log names the
-    table and what to run. After that the page is right."""
+    """Without the triggers no change would be sent, so the stream fails, and the log names the
+    table and the fix. After the fix the page works."""
     base = models()
     with Site(url, select(base.Note)) as site:
         with site.browse() as stream:
@@ -55,13 +55,13 @@ def test_no_triggers(url, engine, caplog):
 
 
 def test_pool_is_exhausted(url, engine, Note, caplog):
-    """A stream that no connection is free for fails, and the log says why; open streams wait, and
-    go on when one is free."""
+    """If no connection is free, a new stream fails and the log says why; open streams wait, and
+    continue when one is free."""
     options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2}
     with Site(url, select(Note.id), engine=options, heartbeat=0.05) as site:
         with site.browse() as stream:
             stream.rows()
-            held = site.call(connected(site.engine))  # the listener's is its own
+            held = site.call(connected(site.engine))  # the listener has a connection of its own
             add(engine, "a", 1)
             site._statement = select(Note.body)
             with site.browse() as other:
@@ -73,8 +73,8 @@ def test_pool_is_exhausted(url, engine, Note, caplog):
 
 
 def test_database_that_does_not_answer(proxy, engine, Note):
-    """While the database does not answer, a page has heartbeats; and the end of the hub waits for
-    nothing."""
+    """While the database does not answer, a page is sent heartbeats, and stopping the hub does not
+    wait."""
     with Site(proxy.url, select(Note.id), heartbeat=0.05) as site:
         with site.browse() as stream:
             stream.rows()
@@ -90,12 +90,12 @@ def test_database_that_does_not_answer(proxy, engine, Note):
                 assert other.next() is None
                 assert time.monotonic() - began < 1
             proxy.flow()
-            add(engine, "a", 2)  # the feed wakes up, and finds that nobody is there
+            add(engine, "a", 2)  # the feed wakes up, and finds no browsers
         wait_until(lambda: site.is_empty)
 
 
 def test_listener_is_cut(url, engine, Note):
-    """A page shows what changed while the listening connection was lost."""
+    """A page shows the changes that were made while the listening connection was lost."""
     with Site(url, select(Note.id)) as site, site.browse() as stream:
         rows = stream.rows()
         terminate_listener(engine)
@@ -104,8 +104,8 @@ def test_listener_is_cut(url, engine, Note):
 
 
 def test_server_is_restarted():
-    """A page goes on after the server of the database was stopped and started, without another
-    request of the browser."""
+    """A page continues after a restart of the database server, without another request of the
+    browser."""
     with data_folder() as data, Server(data) as server:
         base = models()
         engine = create_engine(server.url)
@@ -121,7 +121,7 @@ def test_server_is_restarted():
 
 
 def test_engine_is_disposed(url, engine, Note):
-    """dispose() of the engine, as some programs do after a fork, ends no page."""
+    """engine.dispose(), which some programs call after a fork, ends no page."""
     with Site(url, select(Note.id)) as site, site.browse() as stream:
         stream.rows()
         site.call(site.engine.dispose())
@@ -131,7 +131,7 @@ def test_engine_is_disposed(url, engine, Note):
 
 @pytest.mark.thorough
 def test_table_is_dropped(url, engine, Note, caplog):
-    """A page of a table that is gone fails, and the log says why."""
+    """A page whose table is dropped fails, and the log says why."""
     with Site(url, select(Note.id)) as site, site.browse() as stream:
         stream.rows()
         run(engine, "INSERT INTO notes VALUES (1, 'a', '')")
@@ -143,8 +143,8 @@ def test_table_is_dropped(url, engine, Note, caplog):
 
 
 def test_lifespan(url, engine, Note):
-    """``async with hub`` ends the streams, and may be entered again, as tests of a program do with
-    its module's hub."""
+    """``async with hub`` ends the streams at its end. It may be entered again, as the tests of a
+    program do with the hub of a module."""
     add(engine, "a", 1)
     with Site(url, select(Note.id)) as site:
 
@@ -166,7 +166,7 @@ def test_lifespan(url, engine, Note):
 
 
 def test_stop_twice_and_unused(url, engine, Note):
-    """stop() needs no stream, and does nothing the second time."""
+    """stop() may be called without streams, and does nothing the second time."""
 
     async def use():
         async with Hub(create_async_engine(driver_url(url, "psycopg"))) as hub:
@@ -177,7 +177,7 @@ def test_stop_twice_and_unused(url, engine, Note):
 
 
 def test_browsers_that_do_not_read_share_the_rows(url, engine, Note):
-    """Forty browsers that do not read 10 MB of rows hold them once, and not each."""
+    """Forty browsers that do not read 10 MB of rows share them in memory."""
     add(engine, "a", 1, body="x" * 10_000_000)
     with Site(url, select(Note)) as site, site.browse() as reads, ExitStack() as stack:
         reads.rows()
@@ -192,5 +192,5 @@ def test_browsers_that_do_not_read_share_the_rows(url, engine, Note):
 
 
 def resident() -> int:
-    """Kilobytes of memory that this process has."""
+    """Return the memory of this process in kilobytes."""
     return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1])

@@ -1,4 +1,4 @@
-"""Rows as a hub sends them: what a browser's JSON.parse reads, and in which order they stand."""
+"""Rows as a hub sends them: the JSON that a browser parses, and the order of the rows."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def _thing(engine):
 
 
 def test_values(url, engine, Thing):
-    """An entity is sent as one line of JSON, whatever it holds; a number that JSON does not have is
-    a text."""
+    """An entity is sent as one line of JSON, whatever its values are; a number that JSON does not
+    have is sent as a string."""
     number = uuid.UUID(int=7)
     day = dt.date(2026, 2, 3)
     with Site(url, select(Thing)) as site, site.browse() as stream:
@@ -94,8 +94,8 @@ def test_values(url, engine, Thing):
 
 
 def test_several_elements(url, engine):
-    """Of several elements each stands by its name, with an entity as an object, also one that an
-    outer join has not found."""
+    """If there are several elements, each is sent by its name: an entity as an object, or as null
+    if an outer join has not found it."""
     base = models()
     base.metadata.create_all(engine)
     Note, Grant = base.Note, base.Grant
@@ -114,7 +114,7 @@ def test_several_elements(url, engine):
 
 
 def test_groups(url, engine):
-    """A row of a GROUP BY has the values that it is grouped by as its key."""
+    """The key of a row of a GROUP BY has the grouping values."""
     base = models()
     base.metadata.create_all(engine)
     Note = base.Note
@@ -128,7 +128,10 @@ def test_groups(url, engine):
 
 
 def ordered(stream, have, wanted) -> None:
-    """Keep ``have`` as a page with an order does, until it is as wanted; each state must be whole."""
+    """Apply messages to ``have`` as an ordered page does, until it is as wanted.
+
+    Each state on the way must be consistent.
+    """
     while list(have.items()) != wanted:
         event = stream.next()
         if event.name == "rows":
@@ -141,8 +144,8 @@ def ordered(stream, have, wanted) -> None:
 
 
 def test_order_and_limit(url, engine):
-    """A page of the first rows keeps their order and never has more of them, also one that reads
-    late or comes back."""
+    """A page with ORDER BY and LIMIT keeps the order and never has too many rows, also if it reads
+    late or reconnects."""
     base = models()
     base.metadata.create_all(engine)
     Note = base.Note
@@ -176,7 +179,8 @@ def test_order_and_limit(url, engine):
 
 
 def test_order_alone_changes(url, engine):
-    """When rows change places by a column that the page does not show, it is sent the new order."""
+    """If rows change their order by a column that is not selected, the page is sent the new
+    order."""
     base = models()
     base.metadata.create_all(engine)
     Note = base.Note
@@ -194,7 +198,7 @@ def test_order_alone_changes(url, engine):
 
 
 def test_encode(url, engine):
-    """A program may say itself what is sent of a row."""
+    """A program may decide with encode= what is sent for a row."""
     base = models()
     base.metadata.create_all(engine)
     add(engine, "a", 1)
@@ -212,7 +216,7 @@ def test_encode(url, engine):
 
 
 def test_encode_that_fails_for_one(url, engine):
-    """An error of the program's own encode= ends the streams of that user, and leaves no query."""
+    """An error in the program's encode= ends the streams of that user, and leaves no query."""
     base = models()
     base.metadata.create_all(engine)
     Note = base.Note

@@ -23,7 +23,7 @@ def _base(engine):
 
 @pytest.fixture
 def sited(url, Base):
-    """What makes a site of the notes, and stops it."""
+    """Return a function that starts a site of the notes, which is stopped at the end."""
     sites = []
 
     def make(authorize, statement=None, **options):
@@ -49,14 +49,12 @@ def failed(stream) -> None:
 
 @pytest.mark.parametrize("as_", [None, ""])
 def test_user_is_missing(sited, engine, stranger, as_):
-    """Without a user there is nobody whose rows could be sent."""
+    """A request without a user is refused."""
     site = sited(secure(engine, stranger))
     with site.browse(as_) as stream:
         assert stream.status == 400
-        assert (
-            stream.body()
-            == f"Hub: as_={as_!r} names no user. Give the text that the policies compare with"
-        )
+        problem = f"Hub: as_={as_!r} does not name a user"
+        assert stream.body() == f"{problem}. Pass the string that the policies compare with"
 
 
 def test_user_is_missing_for_a_criterion(sited, Base):
@@ -71,8 +69,8 @@ USERS = ["a", "o'brien", "a\" OR '1'='1", "x'; RESET ROLE; --", "ü\u2028", "%s"
 
 @pytest.mark.parametrize("how", ["row security", "criterion", "exists"])
 def test_each_user_sees_own_rows(sited, engine, stranger, Base, how):
-    """Each user is sent what is that user's, whatever characters the name has, and no byte of what
-    is not."""
+    """Each user is sent the user's own rows, whatever characters the name has, and no byte of other
+    rows."""
     Note, Grant = Base.Note, Base.Grant
     for number, user in enumerate(USERS):
         run(engine, "INSERT INTO grants VALUES (:u, :u)", u=user)
@@ -106,7 +104,8 @@ def test_each_user_sees_own_rows(sited, engine, stranger, Base, how):
 
 
 def test_last_event_id_of_another_user(sited, engine, stranger):
-    """Another user's last id gives a user the own rows, all of them, and says nothing of others."""
+    """A user who sends another user's last id is sent all of the own rows, and nothing of
+    others."""
     add(engine, "a", 1)
     add(engine, "b", 2)
     site = sited(secure(engine, stranger))
@@ -120,8 +119,8 @@ def test_last_event_id_of_another_user(sited, engine, stranger):
 
 
 def test_revocation(sited, engine, stranger):
-    """A row that a user may not see any more leaves the page, as if it were deleted, and comes back
-    with the right."""
+    """A row that a user may no longer see leaves the page as if it were deleted, and comes back
+    when the user may see it again."""
     add(engine, "a", 1, 2)
     run(engine, "INSERT INTO grants VALUES ('reader', 'a'), ('other', 'a')")
     site = sited(secure(engine, stranger, GRANTED))
@@ -137,7 +136,7 @@ def test_revocation(sited, engine, stranger):
 
 @pytest.mark.parametrize("when", ["at first", "later"])
 def test_policy_that_raises_for_one(sited, engine, stranger, when, caplog):
-    """A policy that raises for one user ends that user's streams, and those of others go on."""
+    """A policy that raises an error for one user ends that user's streams, and others continue."""
     add(engine, "a", 1)
     policy = f"{OWN} OR (current_setting('app.user') = 'bad' AND 1 / (id - 2) IS NULL)"
     site = sited(secure(engine, stranger, policy))
@@ -158,8 +157,8 @@ def test_policy_that_raises_for_one(sited, engine, stranger, when, caplog):
 
 
 def test_parameter_that_raises_for_one(sited, engine, Base):
-    """A parameter of a browser that PostgreSQL refuses ends that browser's stream alone, and the
-    others are evaluated together as before."""
+    """If PostgreSQL refuses the parameter of one browser, only this browser's stream ends, and the
+    others are still evaluated together."""
     Note = Base.Note
 
     def statement(query):
@@ -189,8 +188,8 @@ def test_parameter_that_raises_for_one(sited, engine, Base):
 
 
 def test_value_that_cannot_be_read(sited, engine, Base):
-    """A row whose value the program's type cannot read ends the streams that have it, and no
-    others."""
+    """A row with a value that the program's type cannot read ends only the streams that have this
+    row."""
     from sqlalchemy import Text, TypeDecorator, type_coerce
 
     class Picky(TypeDecorator):
@@ -216,8 +215,8 @@ def test_value_that_cannot_be_read(sited, engine, Base):
 
 
 def test_policy_reads_an_unmarked_table(sited, engine, stranger, caplog):
-    """A policy whose answer may change without an event is refused, with the table's name; a view
-    as well."""
+    """A policy that reads an unmarked table or a view is refused by the name of the table, because
+    its result may change without an event."""
     run(engine, "CREATE TABLE secrets (owner text)", f"GRANT SELECT ON secrets TO {stranger}")
     site = sited(secure(engine, stranger, "owner IN (SELECT s.owner FROM secrets AS s)"))
     with site.browse("a") as stream:
@@ -235,14 +234,14 @@ def test_policy_reads_an_unmarked_table(sited, engine, stranger, caplog):
     "forgotten, said",
     [
         ("REVOKE SELECT ON notes FROM {role}", "permission denied for table notes"),
-        ("ALTER TABLE notes OWNER TO {role}", "the row-level security of notes does not hold for the role"),
-        ("ALTER ROLE {role} BYPASSRLS", "the row-level security of notes does not hold for the role"),
-        ("ALTER ROLE {role} SUPERUSER", "the row-level security of notes does not hold for the role"),
+        ("ALTER TABLE notes OWNER TO {role}", "the row-level security of notes is not applied to the role"),
+        ("ALTER ROLE {role} BYPASSRLS", "the row-level security of notes is not applied to the role"),
+        ("ALTER ROLE {role} SUPERUSER", "the row-level security of notes is not applied to the role"),
     ],
 )  # fmt: skip
 def test_forgotten_right(sited, engine, stranger, forgotten, said, caplog):
-    """A right that was forgotten, or a role that sees everything, is a failure with its reason in
-    the log, and nothing is sent."""
+    """A missing privilege, or a role that sees all rows, is a failure with the reason in the log,
+    and nothing is sent."""
     add(engine, "b", 1)
     security = secure(engine, stranger)
     run(engine, forgotten.format(role=stranger))
@@ -253,7 +252,8 @@ def test_forgotten_right(sited, engine, stranger, forgotten, said, caplog):
 
 
 def test_role_that_the_program_may_not_take(url, engine, admin, stranger, Base, caplog):
-    """A program whose role is not a member of the users' role says so, and sends nothing."""
+    """If the program's role is not a member of the users' role, the log says so and nothing is
+    sent."""
     security = secure(engine, stranger)
     run(admin, "CREATE ROLE program_of_hub LOGIN")
     try:
@@ -270,8 +270,8 @@ def test_role_that_the_program_may_not_take(url, engine, admin, stranger, Base, 
 
 
 def test_role_that_is_revoked(url, engine, admin, stranger, Base):
-    """When the program may not be the users' role any more, their pages end, and those of another
-    hub of the engine go on."""
+    """If the program's membership in the users' role is revoked, the pages of these users end, and
+    those of another hub on the same engine continue."""
     security = secure(engine, stranger)
     run(admin, "CREATE ROLE program_of_hub LOGIN", f"GRANT {stranger} TO program_of_hub")
     try:
@@ -301,8 +301,7 @@ def test_role_that_is_revoked(url, engine, admin, stranger, Base):
 
 @pytest.mark.parametrize("first", ["plain", "secured"])
 def test_query_of_the_engines_own_role(sited, engine, stranger, Base, first):
-    """Beside the pages of users, a live query of the same engine sees what the engine's role
-    sees."""
+    """A live query on the same engine as the pages of users sees what the engine's role sees."""
     add(engine, "a", 1)
     add(engine, "b", 2)
     site = sited(secure(engine, stranger))
@@ -328,7 +327,7 @@ def test_query_of_the_engines_own_role(sited, engine, stranger, Base, first):
 
 
 def test_settings_of_two_hubs(engine, stranger, url, Base):
-    """The user of one hub is not in the setting that the policies of another hub may read."""
+    """The policies of one hub cannot read the user of another hub from its setting."""
     security = secure(
         engine,
         stranger,
@@ -352,8 +351,8 @@ def test_settings_of_two_hubs(engine, stranger, url, Base):
 
 
 def test_pooled_connection_is_its_own_again(url, engine, stranger, Base):
-    """After each evaluation, also one that failed, the connection of the pool is of the program's
-    role, without a user."""
+    """After each evaluation, also one that failed, the connection in the pool has the program's
+    role and no user."""
     policy = f"{OWN} OR (current_setting('app.user') = 'bad' AND 1 / (id - 2) IS NULL)"
     security = secure(engine, stranger, policy)
     engine_options = {"pool_size": 1, "max_overflow": 0}
@@ -377,8 +376,8 @@ def test_pooled_connection_is_its_own_again(url, engine, stranger, Base):
 
 
 def test_criterion_that_restricts_nothing(sited, engine, Base):
-    """A condition on a table that the statement does not read would give all rows to everybody who
-    has one of the other table's: it is refused."""
+    """A condition on a table that the statement does not read is refused: it would show all rows to
+    everyone for whom the other table has a row."""
     site = sited(lambda user: Base.Note.owner == user, select(Base.Grant))
     with site.browse("a") as stream:
         assert stream.status == 400
