@@ -134,8 +134,8 @@ async def by_polling(
     ready()
     while True:
         began = time.monotonic()
-        for owner in held:
-            await run_again(engine, owner, held[owner], seen)
+        for owner, rows in held.items():
+            await run_again(engine, owner, rows, seen)
         await asyncio.sleep(max(0.0, began + 1 - time.monotonic()))
 
 
@@ -183,7 +183,7 @@ async def measured(url: URL, way: Way, given: Any, rate: int, size: int) -> str:
     writer.start()
     count, took = await asyncio.to_thread(done.get)
     ended = time.monotonic()
-    while time.monotonic() - max(seen.last, ended) < 2.0:
+    while time.monotonic() - max(seen.last, ended) < 2.0:  # noqa: ASYNC110 (it waits for silence)
         await asyncio.sleep(0.1)
     cpu = time.process_time() - cpu
     following.cancel()

@@ -29,7 +29,9 @@ class Outlet:
 
     def put(self, step: Step) -> None:
         with self._lock:
-            self._step = step if self._step is None else merged(self._step, step)
+            both = step if self._step is None else merged(self._step, step)
+            says_something = both.events or both.is_whole or both._rows is not None
+            self._step = both if says_something else None
         self._ready()
 
     def drop(self) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 
 from ..errors import PgNotifyError
 from ..log.snapshots import Position
+from .frozen import frozen_row
 
 __all__ = ["Enter", "Leave", "RowEvent", "Step", "Update", "merged"]
 
@@ -134,9 +135,15 @@ def _both(before: RowEvent, after: RowEvent) -> RowEvent | None:
         case Enter(key), Enter(_, row) | Update(_, row):
             return Enter(key, row)
         case Leave(key, old), Enter(_, row):
-            return Update(key, row, old)
+            return _update(key, row, old)
         case Update(key, _, old), Update(_, row):
-            return Update(key, row, old)
+            return _update(key, row, old)
         case Update(key, _, old), Leave():
             return Leave(key, old)
     raise AssertionError(f"{after} does not follow {before}")
+
+
+def _update(key: Hashable, row: Row[Any], old: Row[Any] | None) -> Update | None:
+    """Return the update of a row; None if it has its old values again."""
+    is_back = old is not None and frozen_row(old) == frozen_row(row)
+    return None if is_back else Update(key, row, old)

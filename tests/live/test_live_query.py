@@ -155,6 +155,20 @@ def test_steps_that_were_not_taken_are_merged(engine, shop):
         assert sorted(kinds_and_keys(step(live))) == expected
 
 
+def test_what_came_back_while_nothing_was_taken(engine, shop):
+    """A row that changed and changed back, or left and entered again as it was, is not in a merged
+    step."""
+    statement = select(shop.Order.id, shop.Order.total)
+    with LiveQuery(engine, statement) as live, LiveQuery(engine, statement) as beside:
+        step(live), step(beside)
+        for total in ("total + 1", "total - 1"):
+            run(engine, f"UPDATE orders SET total = {total}")
+            assert len(step(beside)) == 3
+        run(engine, "DELETE FROM orders WHERE id = 2")
+        step(beside)
+        assert kinds_and_keys(step(live)) == [("leave", (2,))]
+
+
 def test_a_program_that_resumes(engine, shop):
     """With the position of its last step it gets the next change, or the whole result if something
     has changed in the meantime."""

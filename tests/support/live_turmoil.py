@@ -260,7 +260,7 @@ def follow(
     schema.metadata.create_all(engine)
     for _ in range(20):
         schema.write(engine, chance)
-    live_engine = create_engine(engine.url)
+    live_engine = create_engine(engine.url, pool_pre_ping=True)  # connections are cut
     followed = [Followed(live_engine, schema.statement(chance)) for _ in range(queries)]
     wrong = []
     try:
