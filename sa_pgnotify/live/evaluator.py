@@ -18,7 +18,7 @@ from math import inf
 from typing import Any
 from weakref import WeakValueDictionary
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Table, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import ORMExecuteState, Session
 
@@ -111,7 +111,7 @@ class Evaluator:
             group = self._groups.get(query.group_key) or self._new_group(query)
             group.add(query)
             try:
-                at = self._position(query, seen)
+                at = self._positions(seen)(query)
                 gives_all = query.resumes_at is None or self._has_changed(connection, query)
                 _become(connection, query)
                 group.start(session, query, at, gives_all=gives_all)
@@ -182,12 +182,13 @@ class Evaluator:
             # queries of the engine's own role come first, because SET ROLE holds until the
             # transaction ends
             before: RowSecurity | None = None
+            positions = self._positions(seen)
             for group in sorted(self._groups.values(), key=_has_user):
                 if not group.is_concerned(changes):
                     continue
                 try:
                     before = _become_for(connection, group, before)
-                    group.run(session, changes, lambda query: self._position(query, seen))
+                    group.run(session, changes, positions)
                 except LookUpFailed as failed:
                     changes.add_any(failed.table)
                     return True
@@ -207,20 +208,26 @@ class Evaluator:
     def _has_changed(self, connection: Connection, query: Query) -> bool:
         """Return whether anything may have changed since the position that a query resumes at."""
         assert query.resumes_at is not None
-        if self._position(query, Snapshot(1, 1, ())) is None:
+        if not query.tables <= self._logged():
             return True
         changes = Changes()
         self._read_logs(connection, query.resumes_at.last, changes)
         return bool(changes.within(query.tables))
 
-    def _position(self, query: Query, seen: Snapshot) -> Position | None:
-        logged = {
+    def _positions(self, seen: Snapshot) -> Callable[[Query], Position | None]:
+        """Return what gives the position of a query's step: None if a table is not durable."""
+        logged = self._logged()
+        at = Position(str(seen))
+        return lambda query: at if query.tables <= logged else None
+
+    def _logged(self) -> set[Table]:
+        """Return the tables whose changes are in a log."""
+        return {
             source.table
             for route in self._routes().values()
             if route.log is not None
             for source in route.sources.values()
         }
-        return Position(str(seen)) if query.tables <= logged else None
 
 
 @contextmanager
