@@ -15,7 +15,7 @@ from ..listening.async_listener import AsyncListener
 from ..states import State, States
 from ..subscription.backoff import Backoff
 from .evaluator import READING, Evaluator
-from .feed import LONGEST_PAUSE, LONGEST_WAIT, lost_errors, marked
+from .feed import LONGEST_PAUSE, LONGEST_WAIT, delay_after, lost_errors, marked, routes_of
 from .query import Query
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ class AsyncFeed:
         self._evaluator = Evaluator(self._routes)
 
     def _routes(self) -> Mapping[str, Route]:
-        receiver = None if self._listener is None else self._listener._receiver
-        return {} if receiver is None else receiver.stream.routes
+        return routes_of(self._listener)
 
     async def add(self, query: Query) -> None:
         """Evaluate a query, and follow it; see :meth:`sa_pgnotify.live.feed.Feed.add`."""
@@ -113,9 +112,7 @@ class AsyncFeed:
                 await connection.execution_options(**READING)
                 await connection.run_sync(self._evaluator.run)
         except self._lost_errors as error:
-            delay, said = backoff.delay(), str(error).strip().partition("\n")[0]
-            self._states.report(State.RECONNECTING, said, seconds=delay)
-            return delay
+            return delay_after(error, backoff, self._states)
         backoff.settled()
         return min(time.monotonic() - began, LONGEST_PAUSE)
 

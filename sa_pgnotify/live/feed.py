@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import Engine, Table
@@ -20,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from ..drivers.known import module_of
 from ..events.stream import Route
+from ..listening.interface import BaseListener
 from ..listening.listener import Listener
 from ..marking.spec import marking_of
 from ..states import State, States
@@ -27,7 +29,16 @@ from ..subscription.backoff import Backoff
 from .evaluator import READING, Evaluator
 from .query import Query
 
-__all__ = ["LONGEST_PAUSE", "LONGEST_WAIT", "Feed", "feed_of", "lost_errors", "marked"]
+__all__ = [
+    "LONGEST_PAUSE",
+    "LONGEST_WAIT",
+    "Feed",
+    "delay_after",
+    "feed_of",
+    "lost_errors",
+    "marked",
+    "routes_of",
+]
 
 LONGEST_PAUSE = 0.05
 """The longest pause after an evaluation, in seconds. A feed pauses for as long as the evaluation
@@ -54,6 +65,19 @@ def marked(tables: Iterable[Table]) -> list[Table]:
     return [table for table in tables if marking_of(table) is not None]
 
 
+def routes_of(listener: BaseListener[Any] | None) -> Mapping[str, Route]:
+    """Return what the channels of a feed's listener carry."""
+    receiver = None if listener is None else listener._receiver
+    return {} if receiver is None else receiver.stream.routes
+
+
+def delay_after(error: Exception, backoff: Backoff, states: States) -> float:
+    """Report an evaluation that will be tried again, and return the number of seconds until then."""
+    delay, said = backoff.delay(), str(error).strip().partition("\n")[0]
+    states.report(State.RECONNECTING, said, seconds=delay)
+    return delay
+
+
 class Feed:
     """Evaluates the queries of one engine in a thread, which runs while there are queries."""
 
@@ -71,8 +95,7 @@ class Feed:
         self._evaluator = Evaluator(self._routes)
 
     def _routes(self) -> Mapping[str, Route]:
-        receiver = None if self._listener is None else self._listener._receiver
-        return {} if receiver is None else receiver.stream.routes
+        return routes_of(self._listener)
 
     @property
     def is_here(self) -> bool:
@@ -191,14 +214,9 @@ class Feed:
             with self._engine.connect().execution_options(**READING) as connection:
                 self._evaluator.run(connection)
         except self._lost_errors as error:
-            return self._lost(error, backoff)
+            return delay_after(error, backoff, self._states)
         backoff.settled()
         return min(time.monotonic() - began, LONGEST_PAUSE)
-
-    def _lost(self, error: Exception, backoff: Backoff) -> float:
-        delay, said = backoff.delay(), str(error).strip().partition("\n")[0]
-        self._states.report(State.RECONNECTING, said, seconds=delay)
-        return delay
 
 
 _feeds: WeakKeyDictionary[Engine, ref[Feed]] = WeakKeyDictionary()  # a feed refers to its engine

@@ -20,6 +20,7 @@ from statements import run
 from waiting import wait_until
 
 from sa_pgnotify import LiveQuery, NotifySpec, PgNotifyError, notify_on_change
+from sa_pgnotify.live import feed
 
 DRIVERS = ["psycopg2", "psycopg"]
 
@@ -80,6 +81,12 @@ WRITES = (
 
 
 # -- connections -----------------------------------------------------------------------------------
+
+
+def note_failures(monkeypatch, failures: list) -> None:
+    """Note each evaluation that a feed is going to try again."""
+    original = feed.delay_after
+    monkeypatch.setattr(feed, "delay_after", lambda *a: failures.append(a) or original(*a))
 
 
 def test_the_listening_connection_is_killed(engine, shop):
@@ -161,7 +168,7 @@ def test_a_server_that_restarts(admin):
         live_engine.dispose()
 
 
-def test_a_pool_that_is_exhausted(engine, shop):
+def test_a_pool_that_is_exhausted(monkeypatch, engine, shop):
     """While the program holds the only connection of the pool, no evaluation succeeds. Afterwards
     one does, without another event."""
     live_engine = create_engine(engine.url, pool_size=1, max_overflow=0, pool_timeout=0.05)
@@ -169,8 +176,7 @@ def test_a_pool_that_is_exhausted(engine, shop):
         settle(engine, every)
         with live_engine.connect():
             failures = []
-            original = every[0].live._feed._lost
-            every[0].live._feed._lost = lambda *a: failures.append(a) or original(*a)
+            note_failures(monkeypatch, failures)
             run(engine, WRITES[0])
             wait_until(lambda: failures)
         settle(engine, every)
@@ -210,7 +216,6 @@ def test_truncate(engine, shop):
 
 def test_events_come_faster_than_they_are_taken(engine, shop, monkeypatch):
     """A listener whose buffer overflows reports a gap, and the queries are run again."""
-    from sa_pgnotify.live import feed
 
     small = lambda *arguments: listener(*arguments, buffer_size=1)  # noqa: E731
     listener = feed.Listener
@@ -243,16 +248,14 @@ def test_triggers_that_are_made_again(engine, shop):
 
 
 @pytest.mark.thorough
-def test_a_log_that_is_missing_for_a_time(engine, durable_shop):
+def test_a_log_that_is_missing_for_a_time(monkeypatch, engine, durable_shop):
     """While the change log cannot be read, evaluations fail and are tried again; steps come when
     the log exists again."""
     ticking = LiveQuery(engine, select(durable_shop.Tag.code), refresh=0.05)
     with followed(engine, durable_shop) as every, ticking:
         settle(engine, every)
         failures = []
-        feed = every[0].live._feed
-        original = feed._lost
-        feed._lost = lambda *a: failures.append(a) or original(*a)
+        note_failures(monkeypatch, failures)
         run(engine, WRITES[0], "ALTER TABLE sa_pgnotify_log RENAME TO away")
         wait_until(lambda: failures)
         run(engine, "ALTER TABLE away RENAME TO sa_pgnotify_log")
