@@ -52,18 +52,9 @@ class Order(NotifyOnChange, Base):
 
 def fill(url: URL, rows: int, owners: int) -> None:
     engine = create_engine(url)
-    Base.metadata.drop_all(engine)
-    Base.metadata.create_all(engine)
-    with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE orders DISABLE TRIGGER USER"))
-        connection.execute(
-            text(
-                f"INSERT INTO orders SELECT i, i % {owners}, 'open', 0 FROM generate_series(0, {rows - 1}) AS i"
-            )
-        )
-        connection.execute(text("ALTER TABLE orders ENABLE TRIGGER USER"))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE orders"))
+    numbers = f"generate_series(0, {rows - 1})"
+    select_rows = f"SELECT i, mod(i, {owners}), 'open', 0 FROM {numbers} AS i"
+    server.fill(engine, Base.metadata, "orders", select_rows)
     engine.dispose()
 
 

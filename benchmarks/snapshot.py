@@ -44,18 +44,9 @@ class Order(NotifyOnChange, Base):
 
 
 def fill(engine: Engine, count: int) -> None:
-    Base.metadata.drop_all(engine)
-    Base.metadata.create_all(engine)
-    with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE orders DISABLE TRIGGER USER"))
-        connection.execute(
-            text(
-                f"INSERT INTO orders SELECT i, 'name ' || i, 'eu', i / 7.0, now(), true FROM generate_series(1, {count}) AS i"
-            )
-        )
-        connection.execute(text("ALTER TABLE orders ENABLE TRIGGER USER"))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE orders"))
+    numbers = f"generate_series(1, {count})"
+    rows = f"SELECT i, 'name ' || i, 'eu', i / 7.0, now(), true FROM {numbers} AS i"
+    server.fill(engine, Base.metadata, "orders", rows)
 
 
 def by_cursor(engine: Engine, size: int) -> float:
