@@ -15,7 +15,6 @@ from decimal import Decimal
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from sqlalchemy.dialects.postgresql.bitstring import BitString
 from sqlalchemy.dialects.postgresql.ranges import MultiRange, Range
 
 __all__ = ["ValueForm", "form_called", "form_of"]
@@ -37,7 +36,7 @@ class ValueForm(NamedTuple):
 
 def form_of(class_: type) -> ValueForm | None:
     """Return the form of the values of a class; None if there is none."""
-    return _BY_CLASS.get(class_) or _OF_DRIVERS.get(f"{class_.__module__}.{class_.__qualname__}")
+    return _BY_CLASS.get(class_) or _BY_PATH.get(f"{class_.__module__}.{class_.__qualname__}")
 
 
 def form_called(name: Any) -> ValueForm:
@@ -110,14 +109,13 @@ _BY_CLASS: dict[type, ValueForm] = {
     ipaddress.IPv6Interface: _INTERFACE,
     ipaddress.IPv4Network: _NETWORK,
     ipaddress.IPv6Network: _NETWORK,
-    BitString: ValueForm("bits", str.__str__, BitString),
     Range: ValueForm("range", _write_range, _read_range),
     MultiRange: ValueForm("multirange", list, MultiRange),
     tuple: ValueForm("tuple", list, tuple),
 }
 
 
-# -- of drivers ------------------------------------------------------------------------------------
+# -- by path, imported only when a value is read ---------------------------------------------------
 
 
 def _write_bounds(value: Any) -> dict[str, Any]:
@@ -158,7 +156,7 @@ def _read_path(written: Any) -> Any:
 
 
 def _maker(path: str) -> Callable[[Any], Any]:
-    """Return a function that makes a value of a driver's class."""
+    """Return a function that makes a value of a class."""
 
     def make(parts: Any) -> Any:
         return _class(path)(parts)
@@ -167,22 +165,27 @@ def _maker(path: str) -> Callable[[Any], Any]:
 
 
 def _class(path: str) -> Any:
-    """Return a driver's class.
+    """Return a class of a driver or of SQLAlchemy.
 
-    :raises ValueError: if the driver is not installed.
+    :raises ValueError: if the package is not installed, or too old to have it.
     """
     module, _, name = path.rpartition(".")
-    driver = module.partition(".")[0]
+    package = module.partition(".")[0]
     try:
         return getattr(import_module(module), name)
     except ImportError as error:
         raise ValueError(
-            f"it is a {name} of {driver}, which is not installed here; give the column its type in the model"
+            f"it is a {name} of {package}, which is not installed here or too old; "
+            "give the column its type in the model"
         ) from error
 
 
 _PGPROTO = "asyncpg.pgproto.types"
-_OF_DRIVERS: dict[str, ValueForm] = {
+_BY_PATH: dict[str, ValueForm] = {
+    # since SQLAlchemy 2.1
+    "sqlalchemy.dialects.postgresql.bitstring.BitString": ValueForm(
+        "bits", str.__str__, _maker("sqlalchemy.dialects.postgresql.bitstring.BitString")
+    ),
     **{
         f"psycopg2._range.{name}": _range(f"psycopg2.{name}", f"psycopg2.extras.{name}")
         for name in ("NumericRange", "DateRange", "DateTimeRange", "DateTimeTZRange")
@@ -208,7 +211,7 @@ _OF_DRIVERS: dict[str, ValueForm] = {
     "asyncpg.protocol.record.Record": ValueForm("tuple", list, tuple),
 }
 
-_BY_NAME = {form.name: form for form in (*_OF_DRIVERS.values(), *_BY_CLASS.values())} | {
+_BY_NAME = {form.name: form for form in (*_BY_PATH.values(), *_BY_CLASS.values())} | {
     "integer": ValueForm("integer", str, int),
     "number": ValueForm("number", str, float),
 }
