@@ -14,7 +14,7 @@ from ..events.kinds import Gap
 from ..events.message import Message
 from ..events.stream import EventStream
 from ..log.reader import LogReader
-from ..log.snapshots import Position, together
+from ..log.snapshots import Position, Snapshot, together
 from ..log.tables import LogNames
 from ..sql import Execute
 
@@ -81,11 +81,12 @@ class Changes:
 
 def read_window(
     execute: Execute, log: LogNames, sources: dict[str, TableDecoder], last: str, into: Changes
-) -> None:
+) -> Snapshot:
     """Add to ``into`` the changes of a log between a snapshot and the one that ``execute`` sees.
 
     :param last: the earlier snapshot, as ``pg_snapshot`` in text form.
     :param sources: the decoders of the tables to read, by the tables' names in messages.
+    :returns: the snapshot that ``execute`` sees.
     """
     reader = LogReader(log, sources, Position(last, tables=together(sources)))
     stream = EventStream()
@@ -98,4 +99,4 @@ def read_window(
         if reader.lost is not None or stream.outdated:
             into.everything = True
         if reader.position.target is None or into.everything:
-            return
+            return reader.snapshot

@@ -107,7 +107,8 @@ class Evaluator:
         :param connection: one with the options :data:`READING`.
         :raises DBAPIError: if PostgreSQL refuses the statement.
         """
-        with _snapshot(connection) as (session, seen):
+        with _transaction(connection) as session:
+            seen = _snapshot(connection)
             group = self._groups.get(query.group_key) or self._new_group(query)
             group.add(query)
             try:
@@ -176,9 +177,8 @@ class Evaluator:
         After a query has failed, it is evaluated again without that query; after a look-up has
         failed, with the whole statements.
         """
-        with _snapshot(connection) as (session, seen):
-            if not changes.everything:
-                self._read_logs(connection, str(self._last), changes)
+        with _transaction(connection) as session:
+            seen = self._read_logs(connection, str(self._last), changes)
             # queries of the engine's own role come first, because SET ROLE holds until the
             # transaction ends
             before: RowSecurity | None = None
@@ -200,10 +200,17 @@ class Evaluator:
             self._last = seen
         return False
 
-    def _read_logs(self, connection: Connection, last: str, into: Changes) -> None:
-        for route in self._routes().values():
+    def _read_logs(self, connection: Connection, last: str, into: Changes) -> Snapshot:
+        """Add what the logs have since an earlier snapshot, and return the present one.
+
+        :param last: the earlier snapshot, as ``pg_snapshot`` in text form.
+        """
+        seen: Snapshot | None = None
+        for route in () if into.everything else self._routes().values():
             if route.log is not None and route.sources:
-                read_window(execute_on(connection), route.log, route.sources, last, into)
+                execute = execute_on(connection)
+                seen = read_window(execute, route.log, route.sources, last, into)
+        return seen or _snapshot(connection)
 
     def _has_changed(self, connection: Connection, query: Query) -> bool:
         """Return whether anything may have changed since the position that a query resumes at."""
@@ -230,16 +237,32 @@ class Evaluator:
         }
 
 
-@contextmanager
-def _snapshot(connection: Connection) -> Iterator[tuple[Session, Snapshot]]:
-    """Yield a session whose statements all see one snapshot, and the snapshot."""
-    with connection.begin(), Session(connection, autoflush=False) as session:
-        event.listen(session, "do_orm_execute", _refuse_relationships)
-        seen = Snapshot.parse(
-            connection.exec_driver_sql("SELECT pg_catalog.pg_current_snapshot()::text").scalar_one()
+class _Session(Session):
+    """A session that refuses to load relationships by further statements."""
+
+
+@event.listens_for(_Session, "do_orm_execute")
+def _refuse_relationships(state: ORMExecuteState) -> None:
+    if state.is_relationship_load:
+        raise NotifyConfigError(
+            "LiveQuery",
+            "the statement loads a relationship by another SELECT, whose changes would be missed",
+            "Add the other entity to select() and join it, and add .options(lazyload('*'))",
         )
-        yield session, seen
+
+
+@contextmanager
+def _transaction(connection: Connection) -> Iterator[Session]:
+    """Yield a session whose statements all see one snapshot."""
+    with connection.begin(), _Session(connection, autoflush=False) as session:
+        yield session
         session.expunge_all()
+
+
+def _snapshot(connection: Connection) -> Snapshot:
+    """Return the snapshot that the statements of the transaction see."""
+    ((text,),) = execute_on(connection)("SELECT pg_catalog.pg_current_snapshot()::text")
+    return Snapshot.parse(text)
 
 
 def _become(connection: Connection, query: Query) -> None:
@@ -274,12 +297,3 @@ def _become_for(
             raise
         raise QueryFailed([*group], error) from error
     return security
-
-
-def _refuse_relationships(state: ORMExecuteState) -> None:
-    if state.is_relationship_load:
-        raise NotifyConfigError(
-            "LiveQuery",
-            "the statement loads a relationship by another SELECT, whose changes would be missed",
-            "Add the other entity to select() and join it, and add .options(lazyload('*'))",
-        )

@@ -36,7 +36,6 @@ class Query:
     :ivar tables: the tables that the statement reads, and those that row-level security reads.
     :ivar shape_key: equal for queries that differ only in their parameters.
     :ivar group_key: equal for queries of one shape that are evaluated together.
-    :ivar refresh_at: when it must be run without an event, by ``time.monotonic()``.
     :ivar held: the last result; None before :meth:`begin`.
     """
 
@@ -63,7 +62,6 @@ class Query:
         fits = all(is_exact(p.effective_value, p.type) for p in live.parameters)
         self.shape_key: Hashable = live.shape if fits else id(live)
         self.group_key: Hashable = (self.shape_key, old, rows, refresh, seen_by)
-        self.refresh_at = inf
         self._refresh = refresh
         self._old = old
         self.held: HeldResult | None = None
@@ -75,10 +73,9 @@ class Query:
     def begin(self, index: Index) -> None:
         self.held = HeldResult(index, old=self._old or self.rows)
 
-    def was_evaluated(self) -> None:
-        """Note that the whole statement was run."""
-        if self._refresh is not None:
-            self.refresh_at = time.monotonic() + self._refresh
+    def next_refresh(self) -> float:
+        """Return when a statement that is run now must be run again, by ``time.monotonic()``."""
+        return inf if self._refresh is None else time.monotonic() + self._refresh
 
     def put(self, events: list[RowEvent], at: Position | None, *, is_whole: bool) -> None:
         """Put a step into the outlet.

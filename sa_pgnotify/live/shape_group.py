@@ -27,11 +27,13 @@ class ShapeGroup:
     :param shape: evaluates the queries.
     :param tables: the tables whose changes concern the queries.
     :ivar live: the statement of one of the queries.
+    :ivar refresh_at: when the queries must be run without an event, by ``time.monotonic()``.
     """
 
     def __init__(self, shape: Shape, tables: frozenset[Table]) -> None:
         self.live = shape.live
         self.tables = tables
+        self.refresh_at = inf
         self._shape = shape
         self._index = Index(len(shape.live.leaves))
         self._queries: dict[Parameters, list[Query]] = {}
@@ -39,11 +41,6 @@ class ShapeGroup:
 
     def __iter__(self) -> Iterator[Query]:
         return iter([*self._of.values()])
-
-    @property
-    def refresh_at(self) -> float:
-        """When a query must be run without an event, by ``time.monotonic()``."""
-        return min((query.refresh_at for query in self._of.values()), default=inf)
 
     def add(self, query: Query) -> None:
         query.begin(self._index)
@@ -75,7 +72,7 @@ class ShapeGroup:
         assert query.held is not None
         found = self._shape.evaluate(session, {query.parameters: query})
         events = query.held.replace(found.get(query.parameters, {}))
-        query.was_evaluated()
+        self.refresh_at = min(self.refresh_at, query.next_refresh())
         if gives_all:
             query.put(events, at, is_whole=True)
 
@@ -100,11 +97,11 @@ class ShapeGroup:
         queries = {parameters: queries[0] for parameters, queries in self._queries.items()}
         if looked_up is None:
             found = self._shape.evaluate(session, queries)
+            self.refresh_at = self.first.next_refresh()
             for query in self:
                 assert query.held is not None
                 order = list(query.held.rows) if query.rows else []
                 events = query.held.replace(found.get(query.parameters, {}))
-                query.was_evaluated()
                 if query.rows and order != list(query.held.rows):
                     # only the order may have changed, so there may be no events
                     query.put(events, position_of(query), is_whole=False)

@@ -94,6 +94,33 @@ def test_keys_of_each_type(engine, name):
     follows(engine, [select(table).where(table.c.v > limit) for limit in (0, 1)], writes)
 
 
+def test_a_partitioned_table(engine):
+    """Rows are followed from one partition to another, and into an added partition."""
+    metadata = MetaData()
+    key = Column("id", Integer, primary_key=True, autoincrement=False)
+    columns = [key, Column("v", Integer)]
+    table = Table("t", metadata, *columns, postgresql_partition_by="RANGE (id)")
+    notify_on_change(table, NotifySpec(durable=True))
+    table.metadata.create_all(engine)
+    part = "CREATE TABLE t_{0} PARTITION OF t FOR VALUES FROM ({0}0) TO ({0}9)"
+    run(engine, part.format(1), part.format(2))
+    writes = [
+        "INSERT INTO t VALUES (11, 1), (21, 2), (22, 3)",
+        "UPDATE t SET id = 12 WHERE id = 22",
+        "DELETE FROM t WHERE id = 21",
+        part.format(3),
+        "INSERT INTO t VALUES (31, 1), (32, 2)",
+        "UPDATE t SET v = 5",
+        "TRUNCATE t",
+    ]
+    statements = [
+        select(table),
+        select(table.c.id).where(table.c.v > 1),
+        select(func.sum(table.c.v)),
+    ]
+    follows(engine, statements, writes)
+
+
 # -- forms -----------------------------------------------------------------------------------------
 
 FIRST = (
