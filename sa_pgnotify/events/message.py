@@ -169,8 +169,7 @@ class Message:
             if self._rows.size == 1 and layout.discriminator is None and not self._is_split:
                 identity = self._only_identity(entity)
                 return [kind(self, entity, 0, identity)] if entity.accepted else []
-            self._split()
-            identities = list(zip(*map(self.new.decoded, entity.key), strict=True))
+            identities = self._identities(entity)
         except (ValueError, UndecodableValue) as error:
             raise Undecodable(f"{source.table.name}: {error}") from error
         if layout.discriminator is None:
@@ -188,6 +187,31 @@ class Message:
             for row, entity in enumerate(entities)
             if entity.accepted
         ]
+
+    def identities(self) -> list[Identity] | None:
+        """Return the identities of all rows, and those that updates have replaced.
+
+        None for a TRUNCATE.
+
+        :raises Undecodable: as :meth:`events`.
+        """
+        if self._kind is Truncated:
+            return None
+        entity = self.source.entity_layout(self._layout, None)
+        try:
+            identities = self._identities(entity)
+            before = [self.previous_identity(entity, row) for row in range(len(self._changed))]
+        except (ValueError, UndecodableValue) as error:
+            raise Undecodable(f"{self.source.table.name}: {error}") from error
+        return identities + [identity for identity in before if identity is not None]
+
+    def _identities(self, entity: EntityLayout) -> list[Identity]:
+        """Return the identity of each row.
+
+        :raises ValueError: if a row is not of the message's shape.
+        """
+        self._split()
+        return list(zip(*map(self.new.decoded, entity.key), strict=True))
 
     def _only_identity(self, entity: EntityLayout) -> Identity:
         """Return the identity of the only row, without splitting the other fields. This is faster,

@@ -23,9 +23,20 @@ from .kinds import Gap, Notification, Reason
 from .layout import Undecodable
 from .message import Message
 
-__all__ = ["EventStream", "Item", "Route", "size_of"]
+__all__ = ["EventStream", "Item", "LogRead", "Route", "size_of"]
 
-Item = Message | Gap | Notification
+
+@dataclass(frozen=True, slots=True)
+class LogRead:
+    """Changes that were read from a log, and are not passed on.
+
+    :ivar transaction_ids: the transactions that they belong to.
+    """
+
+    transaction_ids: frozenset[int]
+
+
+Item = Message | Gap | Notification | LogRead
 UNDECODABLE_SECONDS = 60.0
 """The fewest seconds between two lines in the program's log about things that could not be read. Each
 of these things is a ``Gap`` as well."""
@@ -148,7 +159,7 @@ class EventStream:
         found: Rows | Malformed,
         place: str,
         logged: LogRow | None = None,
-    ) -> Iterable[Item]:
+    ) -> Iterable[Message | Gap]:
         if isinstance(found, Malformed):
             yield self.undecodable(found.detail, self.complete_until)
             return

@@ -101,9 +101,7 @@ class AsyncListener(BaseListener[E_co]):
         self._may_start(runs=self._runs())
         loop = asyncio.get_running_loop()
         waiting = LoopWaiting(loop)
-        receiver = self._receiver = Receiver(
-            self._engine, self._sources, waiting, self._buffer_size, self._heartbeat, self._states
-        )
+        receiver = self._receiver = self._receiver_with(waiting)
         self._taker = AsyncTaker(receiver, loop)
         begun = loop.create_future()
         task = self._task = waiting.task = loop.create_task(

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypedDict
 
 from sqlalchemy import Engine, MetaData, Table
 
+from ..drivers.waiting import Waiting
 from ..errors import NotifyConfigError, PgNotifyError
 from ..events.changes import E_co
 from ..events.kinds import Event
@@ -69,6 +70,8 @@ class Stats:
 class BaseListener(Generic[E_co]):
     """What :class:`~sa_pgnotify.Listener` and :class:`~sa_pgnotify.AsyncListener` share."""
 
+    _passes_on_logs = True  # live queries read the logs themselves
+
     def __init__(
         self,
         engine: Engine,
@@ -127,6 +130,17 @@ class BaseListener(Generic[E_co]):
 
         :raises NotifyConfigError: if it cannot.
         """
+
+    def _receiver_with(self, waiting: Waiting) -> Receiver:
+        return Receiver(
+            self._engine,
+            self._sources,
+            waiting,
+            self._buffer_size,
+            self._heartbeat,
+            self._states,
+            passes_on_logs=self._passes_on_logs,
+        )
 
     def _may_start(self, *, runs: bool) -> None:
         """Check that the listener may be started.

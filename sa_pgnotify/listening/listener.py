@@ -122,9 +122,7 @@ class Listener(BaseListener[E_co]):
 
     def _new_receiver(self) -> Receiver:
         waiting = ThreadWaiting()
-        receiver = Receiver(
-            self._engine, self._sources, waiting, self._buffer_size, self._heartbeat, self._states
-        )
+        receiver = self._receiver_with(waiting)
         direct_read = DirectRead(receiver.buffer, receiver.continuity, waiting)
         receiver.direct_read = direct_read
         self._taker, self._receiver = ThreadTaker(receiver, direct_read), receiver

@@ -10,7 +10,8 @@ from math import inf
 
 from ..drivers import ListenConnection
 from ..events.decoding import TableDecoder
-from ..events.stream import EventStream, Item
+from ..events.message import Message
+from ..events.stream import EventStream, Item, LogRead
 from ..log.tables import LogNames
 from ..log.tail import Tail
 from ..states import State, States
@@ -24,13 +25,19 @@ FULL_SECONDS = 0.02
 
 
 class LogFollower:
-    """Reads each log that a route belongs to."""
+    """Reads each log that a route belongs to.
 
-    def __init__(self, link: Link, stream: EventStream, intake: Intake, states: States) -> None:
+    :param passes_on: whether to deliver the changes; otherwise only :class:`LogRead` is delivered.
+    """
+
+    def __init__(
+        self, link: Link, stream: EventStream, intake: Intake, states: States, *, passes_on: bool
+    ) -> None:
         self._link = link
         self._stream = stream
         self._intake = intake
         self._states = states
+        self._passes_on = passes_on
         self._tails: dict[LogNames, Tail] = {}
         self._read: deque[Item] = deque()  # items that were read, and are not in the buffer yet
 
@@ -103,6 +110,9 @@ class LogFollower:
                 rows = tail.read(connection.execute)
             items = self._stream.logged(rows, self._sources_of(tail))
             items = self._intake.decoded(connection, items)
+            if rows and not self._passes_on:
+                items = [item for item in items if not isinstance(item, Message)]
+                items.append(LogRead(frozenset(row.xid for row in rows)))
         except BaseException:
             tail.reader.go_to(place)  # so that the same rows are read again
             raise

@@ -57,6 +57,7 @@ class Receiver:
     :param sources: the listener's own list, which commands change.
     :param buffer_size: how many events may wait for the program.
     :param heartbeat: seconds between two queries that check the connection.
+    :param passes_on_logs: see :class:`~sa_pgnotify.listening.log_follower.LogFollower`.
     :ivar buffer: gets every event, and the error with which the receiver ends.
     :ivar direct_read: lets the thread that waits for events read the connection; None in an event
         loop.
@@ -71,6 +72,8 @@ class Receiver:
         buffer_size: int,
         heartbeat: float,
         states: States,
+        *,
+        passes_on_logs: bool = True,
     ) -> None:
         self.link = link = Link(engine, waiting, heartbeat, states)
         self.stream = stream = EventStream(states)
@@ -80,7 +83,7 @@ class Receiver:
         self.ended = False
         self._states = states
         self._intake = intake = Intake(link, stream, continuity, self.buffer, buffer_size)
-        self.logs = logs = LogFollower(link, stream, intake, states)
+        self.logs = logs = LogFollower(link, stream, intake, states, passes_on=passes_on_logs)
         self.sources = SourceList(sources, link, stream, continuity, intake, logs, states)
         self.commands = Commands(link, self.sources)
         self.notifications = Notifications(link, self.sources, continuity, intake)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
 
 from sqlalchemy import Table
 
@@ -11,6 +10,7 @@ from ..errors import UndecodableValue
 from ..events.changes import Change, Updated
 from ..events.decoding import TableDecoder
 from ..events.kinds import Gap
+from ..events.layout import Undecodable
 from ..events.message import Message
 from ..events.stream import EventStream
 from ..log.reader import LogReader
@@ -58,6 +58,19 @@ class Changes:
             if not identities or len(known) > MOST_ROWS:
                 self._rows[event.table] = None
 
+    def add_message(self, message: Message) -> None:
+        """Note the changes of a message of a log."""
+        known = self._rows.setdefault(message.table, set())
+        if known is None:
+            return
+        try:
+            identities = message.identities()
+            known.update(identities or ())
+        except (Undecodable, UndecodableValue, TypeError):
+            identities = None
+        if identities is None or len(known) > MOST_ROWS:
+            self._rows[message.table] = None
+
     def add_any(self, table: Table) -> None:
         """Note that any rows of a table may have changed."""
         self._rows[table] = None
@@ -93,9 +106,10 @@ def read_window(
     while True:
         rows = reader.read(execute)
         for item in stream.logged(rows, sources):
-            events: Iterable[Any] = item.events() if isinstance(item, Message) else (item,)
-            for event in events:
-                into.add(event)
+            if isinstance(item, Message):
+                into.add_message(item)
+            else:
+                into.add(item)
         if reader.lost is not None or stream.outdated:
             into.everything = True
         if reader.position.target is None or into.everything:

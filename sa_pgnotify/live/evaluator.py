@@ -23,8 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from ..errors import NotifyConfigError
-from ..events.changes import Change
-from ..events.stream import Route
+from ..events.stream import LogRead, Route
 from ..log.snapshots import Position, Snapshot
 from ..sql import execute_on, schema_translation
 from .changes import Changes, read_window
@@ -57,12 +56,10 @@ class Evaluator:
     # -- what has changed --------------------------------------------------------------------------
 
     def note(self, noted: object) -> None:
-        """Note an event of the listener.
-
-        A change of a durable table says only that there is something to read in the log.
-        """
-        if isinstance(noted, Change) and noted.key is not None:
-            self._rung |= self._last is None or noted not in self._last
+        """Note an event of the listener, which does not pass on the changes of durable tables."""
+        if isinstance(noted, LogRead):
+            seen = self._last
+            self._rung |= seen is None or not all(map(seen.has_ended, noted.transaction_ids))
         else:
             self._changes.add(noted)
 

@@ -78,6 +78,12 @@ def delay_after(error: Exception, backoff: Backoff, states: States) -> float:
     return delay
 
 
+class _Bell(Listener[Any]):
+    """Says that a log has something new; the evaluation reads it."""
+
+    _passes_on_logs = False
+
+
 class Feed:
     """Evaluates the queries of one engine in a thread, which runs while there are queries."""
 
@@ -133,7 +139,7 @@ class Feed:
     def _listen(self, tables: list[Table]) -> None:
         new = [table for table in tables if table not in self._tables]
         if self._listener is None:
-            self._listener = Listener(self._engine, *new).start()
+            self._listener = _Bell(self._engine, *new).start()
         elif new:
             self._listener.subscribe(*new)
         self._tables.update(new)

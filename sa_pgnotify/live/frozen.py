@@ -18,7 +18,7 @@ from uuid import UUID
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper
 
-__all__ = ["digest", "frozen_row", "hashable"]
+__all__ = ["frozen_row", "hashable", "mark_of"]
 
 _PLAIN = frozenset({str, int, bytes, datetime, date, time, timedelta, UUID, type(None)})
 """Types whose values are equal in Python only if they are the same in PostgreSQL."""
@@ -66,6 +66,21 @@ def hashable(value: Any) -> Hashable:
     return value  # type: ignore[no-any-return]
 
 
-def digest(frozen: tuple[Hashable, ...]) -> bytes:
-    """Return a hash of 16 bytes that stands for a frozen row."""
+def mark_of(row: Any) -> Hashable:
+    """Return what a row is compared by: a hash of 16 bytes, which the garbage collector ignores.
+
+    If a value is of a type whose ``repr()`` may not say everything about it, the frozen row itself.
+    """
+    frozen = frozen_row(row)
+    if not _is_all_text(frozen):
+        return frozen
     return blake2b(repr(frozen).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _is_all_text(frozen: tuple[Hashable, ...]) -> bool:
+    return all(
+        type(value) in _PLAIN
+        or (isinstance(value, tuple) and _is_all_text(value))
+        or isinstance(value, type)
+        for value in frozen
+    )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any
 
-from .frozen import digest, frozen_row
+from .frozen import mark_of
 from .steps import Enter, Leave, RowEvent, Update
 
 __all__ = ["HeldResult", "Index"]
@@ -17,7 +17,9 @@ Key = Hashable
 class HeldResult:
     """The result of one query as of its last evaluation.
 
-    :param old: whether to hold the rows; otherwise a hash of 16 bytes stands for each.
+    Rows are compared by marks, because the program may alter the rows that it was given.
+
+    :param old: whether to hold the rows as well.
     :ivar rows: the rows by their keys, with None for each row if ``old`` is false. After a look-up
         of changed rows they are not in the order of the statement.
     """
@@ -38,8 +40,7 @@ class HeldResult:
                 self._index.remove(self, key)
                 events.append(Leave(key, self.rows.pop(key)))
         for key, row in rows.items():
-            frozen = frozen_row(row)
-            mark = frozen if self._old else digest(frozen)
+            mark = mark_of(row)
             held = row if self._old else None
             if key not in self._marks:
                 self._index.add(self, key)

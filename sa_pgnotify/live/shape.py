@@ -175,24 +175,21 @@ class Shape:
         try:
             every = list(queries.values())
             statement = _multiplexed(self._template, where(self._template), every)
-            found = _all(session, statement)
-            numbers = [row[0] for row in found]
-            keyed = list(self._keyed([tuple(row)[1:] for row in found], numbers))
+            rows: Found = {}
+            names = list(queries)
+            for number, key, row in self._keyed(_all(session, statement), numbered=True):
+                rows.setdefault(names[number - 1], {})[key] = row
         except Exception as error:
             if is_transient(error):
                 raise
             self._has_failed = True
             raise QueryFailed([], error) from error
-        rows: Found = {}
-        names = list(queries)
-        for number, (key, row) in zip(numbers, keyed):
-            rows.setdefault(names[number - 1], {})[key] = row
         return rows
 
     def _alone(self, session: Session, query: Query, where: Conditions) -> dict[Hashable, Any]:
         try:
             found = _all(session, query.live.loading(*where))
-            return dict(self._keyed([tuple(row) for row in found], [0] * len(found)))
+            return {key: row for _, key, row in self._keyed(found, numbered=False)}
         except Exception as error:
             if is_transient(error):
                 raise
@@ -202,26 +199,27 @@ class Shape:
     # -- rows --------------------------------------------------------------------------------------
 
     def _keyed(
-        self, given: Sequence[tuple[Any, ...]], numbers: Sequence[int]
-    ) -> Iterator[tuple[Hashable, Any]]:
-        """Yield each row, as the statement returns it, after its key.
+        self, found: Sequence[Any], *, numbered: bool
+    ) -> Iterator[tuple[int, Hashable, Any]]:
+        """Yield each row, as the statement returns it, after the number of its query and its key.
 
-        :param given: the values of the rows, with those of the key's columns at the end.
-        :param numbers: the number of each row's query.
+        :param found: rows with the values of the key's columns at the end.
+        :param numbered: whether each row begins with the number of its query.
         """
-        live, width = self.live, self.live.width
-        shown = iter([row[:width] for row in given])
+        live, start = self.live, int(numbered)
+        end = start + live.width
+        shown = (row[start:end] for row in found)
         made: IteratorResult[Any] = IteratorResult(SimpleResultMetaData(self._names), shown)
-        if live.key is not None:
-            for row, values in zip(made, given):
-                yield live.key_of(values[width:]), row
-            return
         times: Counter[Hashable] = Counter()
-        for number, row in zip(numbers, made):
+        for row, values in zip(made, found):
+            number = values[0] if numbered else 0
+            if live.key is not None:
+                yield number, live.key_of(values[end:]), row
+                continue
             key = frozen_row(row)
             times[number, key] += 1
             again = times[number, key]  # the result may have equal rows
-            yield key if again == 1 else (*key, again), row
+            yield number, key if again == 1 else (*key, again), row
 
 
 def _all(session: Session, statement: Any) -> Sequence[Any]:

@@ -87,7 +87,10 @@ class Snapshot:
 
     def __contains__(self, change: Seen) -> bool:
         """Return whether reads with this snapshot see a change."""
-        xid = change.transaction_id
+        return self.has_ended(change.transaction_id)
+
+    def has_ended(self, xid: int) -> bool:
+        """Return whether a transaction had ended."""
         return xid < self.xmin or (xid < self.xmax and xid not in self.running)
 
     @classmethod

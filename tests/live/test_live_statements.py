@@ -26,6 +26,7 @@ from sqlalchemy import (
     Numeric,
     String,
     Table,
+    TypeDecorator,
     Uuid,
     case,
     column,
@@ -43,7 +44,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INET, INT4RANGE, JSONB, aggregate_order_by
 from statements import run
 
-from sa_pgnotify import NotifySpec, notify_on_change
+from sa_pgnotify import LiveQuery, NotifySpec, Update, notify_on_change
 
 
 class Size(enum.Enum):
@@ -92,6 +93,44 @@ def test_keys_of_each_type(engine, name):
         "DELETE FROM t",
     ]
     follows(engine, [select(table).where(table.c.v > limit) for limit in (0, 1)], writes)
+
+
+class Secret:
+    """A value that says nothing about itself."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return "Secret"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+class Hidden(TypeDecorator[Secret]):
+    impl = String
+    cache_ok = True
+
+    def process_result_value(self, value, dialect):
+        return Secret(value)
+
+
+def test_values_that_look_the_same(engine):
+    """A row whose value changes is updated even if both values have the same repr(), and a row
+    whose value stays is not."""
+    table = Table("t", MetaData(), Column("id", Integer, primary_key=True), Column("v", Hidden))
+    notify_on_change(table, NotifySpec(durable=True))
+    table.metadata.create_all(engine)
+    run(engine, "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    with LiveQuery(engine, select(table), old=False) as live:
+        steps = live.steps(timeout=10)
+        next(steps)
+        run(engine, "UPDATE t SET v = CASE id WHEN 1 THEN 'c' ELSE v END")
+        assert list(next(steps)) == [Update((1,), (1, Secret("c")), None)]
 
 
 def test_a_partitioned_table(engine):
