@@ -86,7 +86,7 @@ class Evaluator:
         group = self._groups.get(query.group_key)
         if group is not None:
             query.live.classify_as(group.live)
-            query.tables = group.tables
+            query.live, query.tables = group.live, group.tables
             return
         with connection.begin():
             _become(connection, query)
@@ -104,6 +104,11 @@ class Evaluator:
         :param connection: one with the options :data:`READING`.
         :raises DBAPIError: if PostgreSQL refuses the statement.
         """
+        while not self._add(connection, query):
+            pass
+
+    def _add(self, connection: Connection, query: Query) -> bool:
+        """Return whether it was added; if not, try it again in another transaction."""
         with _transaction(connection) as session:
             seen = _snapshot(connection)
             group = self._groups.get(query.group_key) or self._new_group(query)
@@ -115,12 +120,15 @@ class Evaluator:
                 group.start(session, query, at, gives_all=gives_all)
             except QueryFailed as failed:
                 group.remove(query)
+                if not failed.queries:
+                    return False
                 raise failed.error from None
             except BaseException:
                 group.remove(query)
                 raise
         self._groups[query.group_key] = group
         self._last = self._last or seen
+        return True
 
     def _new_group(self, query: Query) -> ShapeGroup:
         # groups of different users share the statements of a shape

@@ -20,9 +20,10 @@ __all__ = ["new_query"]
 
 def new_query(
     subject: str,
-    statement: Select[Any] | LiveStatement,
+    statement: Select[Any],
     ready: Callable[[], object],
     *,
+    live: LiveStatement | None = None,
     old: bool,
     rows: bool,
     refresh: float | None,
@@ -32,8 +33,9 @@ def new_query(
     """Check the options, and return the query that a feed follows.
 
     :param subject: the name of the class that the program uses, for error messages.
-    :param statement: a SELECT, or one that has already been analysed.
+    :param statement: a SELECT.
     :param ready: called when there is a step to take.
+    :param live: the analysis of a statement of the same shape, if there is one.
     :raises NotifyConfigError: if the statement cannot be followed, or an option is not valid.
     """
     if refresh is not None and not refresh > 0:
@@ -44,11 +46,12 @@ def new_query(
             f"position={position!r} is not a Position",
             "Pass step.position, or Position.parse(text) of a text that str(position) returned",
         )
-    live = statement if isinstance(statement, LiveStatement) else LiveStatement(statement, subject)
+    live = live or LiveStatement(statement, subject)
     if refresh is None:
         check_tables(live, subject)
     return Query(
         subject,
+        statement,
         live,
         Outlet(ready),
         old=old,

@@ -167,9 +167,10 @@ class Shape:
         queries: Mapping[Parameters, Query],
         where: Callable[[LiveStatement], Conditions],
     ) -> Found:
-        if len(queries) == 1 or self._template is None or self._has_failed:
+        is_own = len(queries) == 1 and all(query.is_own for query in queries.values())
+        if is_own or self._template is None or self._has_failed:
             return {
-                values: self._alone(session, query, where(query.live))
+                values: self._alone(session, query, where(query.own_live))
                 for values, query in queries.items()
             }
         try:
@@ -188,7 +189,7 @@ class Shape:
 
     def _alone(self, session: Session, query: Query, where: Conditions) -> dict[Hashable, Any]:
         try:
-            found = _all(session, query.live.loading(*where))
+            found = _all(session, query.own_live.loading(*where))
             return {key: row for _, key, row in self._keyed(found, numbered=False)}
         except Exception as error:
             if is_transient(error):
@@ -281,10 +282,10 @@ def _multiplexed(
     Numbers begin with 1.
     """
     arrays = []
-    for place, parameter in enumerate(queries[0].live.parameters):
+    for place, parameter in enumerate(queries[0].bound):
         of = array_type(parameter.type)
         assert of is not None
-        arrays.append(array_of([q.live.parameters[place].effective_value for q in queries], of))
+        arrays.append(array_of([q.bound[place].effective_value for q in queries], of))
     names = [f"p{place}" for place in range(len(arrays))]
     given = func.unnest(*arrays).table_valued(*names, with_ordinality="number")
     given = given.render_derived(name=GIVEN)

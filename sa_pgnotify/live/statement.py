@@ -130,8 +130,9 @@ class LiveStatement:
             self.key = tuple(leaf.key for leaf in self.leaves)
 
     def classify_as(self, other: LiveStatement) -> None:
-        """Classify the statement in the same way as another one of its shape."""
-        self.classify(**other._classified)
+        """Classify the statement in the same way as another one of its shape, if that is."""
+        if other._classified:
+            self.classify(**other._classified)
 
     def _grouped(self, group: Any) -> Any:
         """Return an element of GROUP BY, or the column that it refers to by the name of a label."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakValueDictionary
@@ -39,6 +41,22 @@ PATIENCE = 0.5
 GONE = (WebSocketDisconnect, RuntimeError, OSError)
 """The errors that servers raise when something is sent to a browser that has gone."""
 Criterion = Callable[[Any], ColumnElement[bool]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class _Page:
+    """What one or more browsers follow.
+
+    :ivar key: equal for browsers that see the same rows.
+    :ivar statement: with the condition of ``authorize``.
+    :ivar live: the analysis that statements of its shape share, because it takes milliseconds.
+    :ivar seen_by: the row-level security and the user; None if there is none.
+    """
+
+    key: Hashable
+    statement: Select[Any]
+    live: LiveStatement
+    seen_by: tuple[RowSecurity, str] | None
 
 
 class Hub:
@@ -92,7 +110,7 @@ class Hub:
         self._encode = encode
         self._heartbeat = heartbeat
         self._channels: dict[Hashable, Channel] = {}
-        self._statements: WeakValueDictionary[Hashable, LiveStatement] = WeakValueDictionary()
+        self._pages: WeakValueDictionary[Hashable, _Page] = WeakValueDictionary()
         self._shapes: WeakValueDictionary[Hashable, LiveStatement] = WeakValueDictionary()
         self._ending = Ending()
         self._stopping: set[asyncio.Task[None]] = set()
@@ -112,11 +130,11 @@ class Hub:
             ignored.
         :raises NotifyConfigError: if the statement cannot be followed, or if ``as_`` is missing.
         """
-        live = self._live(statement, as_)
+        page = self._page(statement, as_)
         last_id = request.headers.get("last-event-id")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return _EventStream(
-            self._stream(live, as_, last_id), media_type="text/event-stream", headers=headers
+            self._stream(page, last_id), media_type="text/event-stream", headers=headers
         )
 
     async def websocket(
@@ -133,9 +151,9 @@ class Hub:
         :raises NotifyConfigError: if the statement cannot be followed, or if ``as_`` is missing.
             The WebSocket is not accepted then.
         """
-        live = self._live(statement, as_)
+        page = self._page(statement, as_)
         await websocket.accept()
-        sending = asyncio.create_task(self._send(websocket, live, as_))
+        sending = asyncio.create_task(self._send(websocket, page))
         receiving = asyncio.create_task(_until_closed(websocket))
         try:
             await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
@@ -175,8 +193,9 @@ class Hub:
 
     # -- streams -----------------------------------------------------------------------------------
 
-    def _live(self, statement: Select[Any], as_: Any) -> LiveStatement:
-        """Return the analysed statement that a browser follows; equal statements share it."""
+    def _page(self, statement: Select[Any], as_: Any) -> _Page:
+        """Return what a browser follows; browsers that see the same rows share it."""
+        seen_by: tuple[RowSecurity, str] | None = None
         given: Select[Any] | None = None
         criterion: ColumnElement[bool] | None = None
         if isinstance(self._authorize, RowSecurity):
@@ -186,6 +205,7 @@ class Hub:
                     f"as_={as_!r} does not name a user",
                     "Pass the string that the policies compare with",
                 )
+            seen_by = self._authorize, as_
         elif self._authorize is not None:
             if as_ is None:
                 raise NotifyConfigError(
@@ -194,31 +214,32 @@ class Hub:
             given, criterion = statement, self._authorize(as_)
             statement = given.where(criterion)
         shape, parameters = shape_of(statement)
-        found = self._statements.get((shape, values_of(parameters)))
-        if found is not None:  # analysing a statement takes milliseconds
-            return found
-        if given is not None and shape not in self._shapes:
-            _refuse_unrelated(given, statement, criterion)
-        live = LiveStatement(statement, "Hub")
-        self._shapes[live.shape] = self._statements[live.shape, live.values] = live
-        return live
+        key = (shape, values_of(parameters), seen_by)
+        if shape is not None and (known := self._pages.get(key)) is not None:
+            return known
+        live = self._shapes.get(shape)
+        if live is None:
+            if given is not None:
+                _refuse_unrelated(given, statement, criterion)
+            live = LiveStatement(statement, "Hub")
+            self._shapes[live.shape] = live
+        page = _Page((live.shape, *key[1:]), statement, live, seen_by)
+        self._pages[page.key] = page
+        return page
 
-    def _query(self, live: LiveStatement, as_: Any, ready: Callable[[], None]) -> Query:
-        seen_by = (self._authorize, as_) if isinstance(self._authorize, RowSecurity) else None
-        options: dict[str, Any] = {"old": False, "rows": live.is_ordered, "refresh": None}
-        return new_query("Hub", live, ready, seen_by=seen_by, **options)
+    def _query(self, page: _Page, ready: Callable[[], None]) -> Query:
+        options: dict[str, Any] = {"live": page.live, "seen_by": page.seen_by, "refresh": None}
+        rows = page.live.is_ordered
+        return new_query("Hub", page.statement, ready, old=False, rows=rows, **options)
 
     @asynccontextmanager
-    async def _browser(
-        self, live: LiveStatement, as_: Any, last_id: str | None
-    ) -> AsyncIterator[Browser]:
+    async def _browser(self, page: _Page, last_id: str | None) -> AsyncIterator[Browser]:
         self._ending.watch()
-        who = as_ if isinstance(self._authorize, RowSecurity) else None
-        key = (live.shape, live.values, who)
+        key = page.key
         channel = self._channels.get(key)
         if channel is None or channel.is_over:
             feed = async_feed_of(self._engine)
-            channel = Channel(feed, lambda ready: self._query(live, as_, ready), self._encode)
+            channel = Channel(feed, partial(self._query, page), self._encode)
             self._channels[key] = channel
         browser = channel.join(last_id)
         self._ending.add(browser)
@@ -236,11 +257,9 @@ class Hub:
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
 
-    async def _messages(
-        self, live: LiveStatement, as_: Any, last_id: str | None
-    ) -> AsyncGenerator[Message | None]:
+    async def _messages(self, page: _Page, last_id: str | None) -> AsyncGenerator[Message | None]:
         """Yield the messages for one browser; None for a heartbeat."""
-        async with self._browser(live, as_, last_id) as browser:
+        async with self._browser(page, last_id) as browser:
             try:
                 while not self._ending.has_come:
                     message = await browser.message(self._heartbeat)
@@ -249,17 +268,15 @@ class Hub:
             except Ended as ended:
                 yield ended.message
 
-    async def _stream(
-        self, live: LiveStatement, as_: Any, last_id: str | None
-    ) -> AsyncGenerator[str]:
-        async with aclosing(self._messages(live, as_, last_id)) as messages:
+    async def _stream(self, page: _Page, last_id: str | None) -> AsyncGenerator[str]:
+        async with aclosing(self._messages(page, last_id)) as messages:
             async for message in messages:
                 for piece in (": \n\n",) if message is None else message.as_event():
                     yield piece
 
-    async def _send(self, websocket: WebSocket, live: LiveStatement, as_: Any) -> None:
+    async def _send(self, websocket: WebSocket, page: _Page) -> None:
         last_id = websocket.query_params.get("last_event_id")
-        async with aclosing(self._messages(live, as_, last_id)) as messages:
+        async with aclosing(self._messages(page, last_id)) as messages:
             async for message in messages:
                 if message is not None:
                     await websocket.send_text(message.as_json())
