@@ -183,6 +183,7 @@ def test_stop_from_a_signal_handler(engine, Item):
         signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.mark.sample(2)
 # One that falls within a weak reference's callback does not leave it, and the interpreter says so.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("delay", [0.0, 0.001, 0.003, 0.01, 0.03, 0.1])

@@ -62,7 +62,7 @@ def test_start_is_for_an_entity_that_is_new_under_the_name(engine, start):
     assert read(engine, "worker", t["a"], t["b"], count=len(expected), start=start) == expected
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("reached", range(1, 6))
 @pytest.mark.parametrize("second", ["a", "b", "ac"])
 def test_within_a_window(engine, monkeypatch, reached, second):

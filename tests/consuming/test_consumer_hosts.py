@@ -39,7 +39,7 @@ async def work_off(consumer):
                 await session.run_sync(record, change)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("delay", [0.0, 0.001, 0.01])
 def test_cancelled_anywhere(engine, async_engine, Item, delay):
     """A task that is cancelled at any moment loses nothing and doubles nothing; the next one goes

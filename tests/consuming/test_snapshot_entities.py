@@ -59,7 +59,7 @@ def small_pages(monkeypatch):
     monkeypatch.setattr(entity_rows, "PAGE_ROWS", 1)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", KEYS)
 def test_keys_of_each_type(engine, name):
     """Rows come in the order of the key's type and collation, and each of them once, also where a

@@ -156,6 +156,7 @@ def every_change(monkeypatch):
     monkeypatch.setattr(scanner, "only_started", lambda execute, order, place, events: list(events))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("wrong", [read_committed, moved_rows_as_they_are, every_change])
 def test_a_wrong_reader_is_found(engine, table, monkeypatch, wrong):
     """The model fails where the rules are broken, or it would say nothing: in one history at

@@ -125,6 +125,7 @@ def flushed(
         return outcome, None if row is None else tuple(row)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.filterwarnings("ignore:DELETE statement on table")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_expire_makes_no_flush_fail(engine, version):

@@ -109,6 +109,7 @@ def test_the_page_has_the_loops_that_are_tested():
     assert [name for name, block in zip(shown, BLOCKS, strict=True) if name in block] == shown
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "block", BLOCKS, ids=["selectors", "add_reader", "addReader", "callFromThread", "AsyncListener"]
 )

@@ -145,6 +145,7 @@ def test_events_equal_those_of_a_channel(engine, kind):
     assert all(event.position is None for event in sent)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("how", ["terminate", "cut", "refuse"])
 def test_a_lost_connection_loses_nothing(engine, proxied, proxy, how, Listener):
     """Across lost connections all comes, once and in order, and no Gap: what was written while
@@ -170,6 +171,7 @@ def test_a_lost_connection_loses_nothing(engine, proxied, proxy, how, Listener):
         assert listener.stats.reconnects >= 1
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_a_server_that_restarts_loses_nothing(kind, mode):
     """A server that was stopped, or that crashed, loses nothing of what was committed."""

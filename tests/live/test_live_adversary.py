@@ -71,6 +71,7 @@ KEYS = [
 ]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 def test_forged_notifications(engine, stranger, things, driver):
     """Notifications of rows that do not or cannot exist end no query, and results stay right."""

@@ -99,6 +99,7 @@ def test_the_listening_connection_is_killed(engine, shop):
             settle(engine, every)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_all_connections_are_cut(engine, proxy, shop, driver):
     """An evaluation may be given a dead connection, and may notice it at any of its statements."""

@@ -29,6 +29,7 @@ from sa_pgnotify import (
 )
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "options", [{}, {"render_as_batch": True}, {"transaction_per_migration": True}], ids=str
 )
@@ -165,6 +166,7 @@ def test_two_schemas(engine, url, tmp_path):
     assert catalog(engine) == before
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("default", ["public", "app", "ünder \"score'"])
 def test_default_schema_by_name(engine, url, tmp_path, default):
     """A model that names the default schema, whichever that is, is the same as one that does not:

@@ -36,6 +36,7 @@ def functions(engine: sa.Engine) -> list[str]:
     return [name for name in names if name not in ("pg_notify", "nextval")]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 def test_functions_that_may_not_be_called(engine, stranger, durable):
     """Whichever function of pg_catalog an administrator takes from everybody, writes go on, and
@@ -109,6 +110,7 @@ def test_two_failures_of_one_transaction_are_two_gaps(engine):
     assert len({event.payload for event in failed}) == 2
 
 
+@pytest.mark.sample(4)
 @pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "name",

@@ -74,7 +74,7 @@ def complaints(program) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize(
     "server, framework",
@@ -107,6 +107,7 @@ def test_end(url, engine, server, framework, number):
     sessions_end(engine)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("framework", ["starlette", "fastapi", "litestar"])
 def test_end_with_websockets(url, engine, framework):
     """The server closes WebSockets with the code for a service restart, and prints no error."""
@@ -158,6 +159,7 @@ def test_reload_while_the_process_ends(url, engine):
         assert complaints(program) == []
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("framework", ["starlette", "fastapi", "litestar"])
 def test_hypercorn(url, engine, framework):
     """Under hypercorn, streams end after its ``--graceful-timeout``, because it does not signal its
