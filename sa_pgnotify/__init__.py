@@ -11,6 +11,7 @@
             print(event)
 """
 
+from .capture.capture import Capture
 from .consuming.admin import forget, prune
 from .consuming.async_consumer import AsyncChangeBatch, AsyncConsumer
 from .consuming.chunks import TransactionPart
@@ -55,6 +56,7 @@ __all__ = [
     "AsyncConsumer",
     "AsyncListener",
     "AsyncLiveQuery",
+    "Capture",
     "Change",
     "ChangeBatch",
     "ChangeLog",

@@ -115,6 +115,10 @@ def url(admin: Engine, server_url: URL) -> Iterator[URL]:
         connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"))
     yield server_url.set(database=name)
     with admin.connect() as connection:
+        # a slot outlives its database's sessions, and the database could not be dropped
+        slots = f"pg_replication_slots WHERE database = '{name}'"
+        connection.execute(text(f"SELECT pg_terminate_backend(active_pid) FROM {slots}"))
+        connection.execute(text(f"SELECT pg_drop_replication_slot(slot_name) FROM {slots}"))
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 

@@ -46,11 +46,12 @@ PREFIX = "sa_pgnotify_log"
 INFO_KEY = "sa_pgnotify_log"
 CONSUMERS = "sa_pgnotify_consumers"
 PARKED = "sa_pgnotify_parked"
+CAPTURES = "sa_pgnotify_captures"
 SLOT_NAMES = tuple(f"{PREFIX}_{slot}" for slot in range(SLOTS))
 ID_SEQUENCE, LOST_SEQUENCE = f"{PREFIX}_id_seq", f"{PREFIX}_lost_seq"
 """The names that PostgreSQL gives the sequences of the head's identity columns."""
 PARKED_SEQUENCE = f"{PARKED}_id_seq"
-TABLE_NAMES = frozenset({PREFIX, *SLOT_NAMES, CONSUMERS, PARKED})
+TABLE_NAMES = frozenset({PREFIX, *SLOT_NAMES, CONSUMERS, PARKED, CAPTURES})
 """The bare names of all tables of a change log."""
 
 
@@ -97,6 +98,11 @@ class LogNames:
     @property
     def parked(self) -> str:
         return self.of(PARKED)
+
+    @property
+    def captures(self) -> str:
+        """The table in which captures keep how far they have read the write-ahead log."""
+        return self.of(CAPTURES)
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,14 @@ class ChangeLog:
             _consumers(metadata, schema),
             _parked(metadata, schema),
         ]
+        if _key(metadata, schema, CAPTURES) in metadata.tables:
+            self.add_captures()
+
+    def add_captures(self) -> None:
+        """Add the table that only tables with ``capture="wal"`` need."""
+        made = _captures(self.head.metadata, self.head.schema)
+        if made not in self.tables:
+            self.tables.append(made)
 
     @classmethod
     def _of(cls, head: Table) -> ChangeLog:
@@ -191,9 +205,12 @@ def log_of(metadata: MetaData) -> ChangeLog:
     return find_log(metadata) or ChangeLog(metadata)
 
 
+def _key(metadata: MetaData, schema: str | None, name: str) -> str:
+    return name if (schema or metadata.schema) is None else f"{schema or metadata.schema}.{name}"
+
+
 def _table(metadata: MetaData, schema: str | None, name: str, *parts: Any, **options: Any) -> Table:
-    key = name if (schema or metadata.schema) is None else f"{schema or metadata.schema}.{name}"
-    known = metadata.tables.get(key)
+    known = metadata.tables.get(_key(metadata, schema, name))
     return known if known is not None else Table(name, metadata, *parts, schema=schema, **options)
 
 
@@ -307,4 +324,17 @@ def _parked(metadata: MetaData, schema: str | None) -> Table:
         Column("error", Text, nullable=False),
         Column("failures", Integer, nullable=False),
         Column("parked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    )
+
+
+def _captures(metadata: MetaData, schema: str | None) -> Table:
+    flushed = "bytes of the write-ahead log up to which all changes are in the log"
+    return _table(
+        metadata,
+        schema,
+        CAPTURES,
+        Column("slot", Text, primary_key=True, comment="the replication slot"),
+        Column("origin", Text, nullable=False, comment="the server and the tables of the log"),
+        Column("flushed", BigInteger, nullable=False, comment=flushed),
+        Column("moved_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     )

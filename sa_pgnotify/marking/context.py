@@ -4,6 +4,10 @@ It is a setting of the transaction (``SET LOCAL``), which the trigger reads, so 
 and a program that does not use it pays for no query. PostgreSQL forgets the setting with the
 transaction, or when a savepoint is rolled back, so it is set again before the next statement. In
 autocommit mode it would be forgotten at once, so there the block is refused.
+
+No trigger reads it for tables with ``capture="wal"``. If the program has such tables, the context
+is written into the write-ahead log as well, as a logical message: it comes there before the changes
+that it belongs to, and it is undone with a savepoint as the setting is.
 """
 
 from __future__ import annotations
@@ -36,6 +40,12 @@ _FIRST = text(
 # Utility statements, which take no snapshot: SET TRANSACTION may still follow.
 _SET = "SET LOCAL sa_pgnotify.context = {}"
 _SHOW = "SHOW sa_pgnotify.context"
+_EMIT = (
+    "SELECT pg_catalog.pg_logical_emit_message(true, 'sa_pgnotify.context', {}) WHERE"
+    " NOT pg_catalog.pg_is_in_recovery() AND pg_catalog.current_setting('transaction_read_only') = 'off'"
+)
+_TAKES_NO_SNAPSHOT = re.compile(r"\s*(?:SET|SHOW|RESET|SAVEPOINT|RELEASE|LOCK)\b", re.IGNORECASE)
+"""Statements that change no row, and after which SET TRANSACTION may follow."""
 _BOUNDARY = re.compile(
     r"\s*(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT|PREPARE\s+TRANSACTION)\b", re.IGNORECASE
 )
@@ -230,6 +240,7 @@ class _WatchedConnection:
         self._blocks: list[_Block] = []
         self._before = ""
         self._is_stale = False
+        self._emitted = ""
 
     def enter(self, connection: Connection, block: _Block) -> None:
         if self._blocks:
@@ -272,19 +283,37 @@ class _WatchedConnection:
                 "transaction: engine.begin(), or an isolation_level other than AUTOCOMMIT",
             )
 
+    def _emit(self, connection: Connection) -> None:
+        """Write the context into the write-ahead log, unless that has it for this transaction."""
+        context = self._blocks[-1].written if self._blocks else self._before
+        if context != self._emitted:
+            self._emitted = context
+            sql = _EMIT.format(literal(context))
+            doubles = connection.dialect.paramstyle in ("format", "pyformat")
+            connection.exec_driver_sql(sql.replace("%", "%%") if doubles else sql)
+
     # -- events of the connection --
 
     def begins(self, *_: object) -> None:
         self._is_stale = bool(self._blocks)
+        self._emitted = ""
 
     def executes(self, connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         if _BOUNDARY.match(statement):
             self._is_stale = True
-        elif self._is_stale:
+            self._emitted = _UNKNOWN
+            return
+        if self._is_stale:
             self._set(connection)
             if self._blocks:
                 self._verify(connection, self._blocks[-1])
+        if captured_tables and not _TAKES_NO_SNAPSHOT.match(statement):
+            self._emit(connection)
 
+
+captured_tables: set[str] = set()
+"""The names of the tables with ``capture="wal"`` that this program has declared."""
+_UNKNOWN = "?"
 
 _all_watched: WeakKeyDictionary[Connection, _WatchedConnection] = WeakKeyDictionary()
 

@@ -130,6 +130,13 @@ def look_up_class(mapper: Mapper[Any], root: Mapper[Any]) -> None:
     marking = marking_of(table)
     if marking is None:
         return
+    if marking.capture == "wal":
+        raise NotifyConfigError(
+            mapper.class_.__name__,
+            f'with capture="wal" no event could name the class of a row of {table.fullname!r}, '
+            "because the write-ahead log does not have the row of the root table beside it",
+            "Leave capture out for these classes, or use single-table inheritance below it",
+        )
     keys = tuple(zip(marking.key, (catalog_name(c.name) for c in root.primary_key), strict=True))
     lookup = Lookup(
         table=catalog_name(root.local_table.name),

@@ -22,13 +22,15 @@ from .condition import condition_sql
 __all__ = [
     "OPERATIONS",
     "OPTIONS",
+    "CaptureBy",
     "Operation",
     "Option",
     "checked_list",
-    "refuse_channel_of_durable",
+    "refuse_contradictions",
 ]
 
 Operation = Literal["insert", "update", "delete", "truncate"]
+CaptureBy = Literal["triggers", "wal"]
 OPERATIONS: tuple[Operation, ...] = ("insert", "update", "delete", "truncate")
 
 
@@ -264,16 +266,40 @@ def _durable(value: Any, subject: str) -> Any:
     return value
 
 
-def refuse_channel_of_durable(durable: bool, channel: str | None, subject: str) -> None:
-    """Refuse a channel for durable changes.
+def _capture(value: Any, subject: str) -> Any:
+    if value not in ("triggers", "wal"):
+        raise NotifyConfigError(
+            subject, f"capture={value!r} is not known", 'Write "triggers" or "wal"'
+        )
+    return value
 
-    :raises NotifyConfigError: if there is one.
+
+def refuse_contradictions(options: Mapping[str, Any], subject: str) -> None:
+    """Refuse options that exclude each other.
+
+    :param options: the values by the names of the fields of ``NotifySpec`` or ``Marking``.
+    :raises NotifyConfigError: if there are any.
     """
-    if durable and channel is not None:
+    if options["durable"] and options["channel"] is not None:
         raise NotifyConfigError(
             subject,
             "durable changes go into the change log and not to a channel",
-            f"Leave out channel={channel!r}",
+            f"Leave out channel={options['channel']!r}",
+        )
+    if options["capture"] != "wal":
+        return
+    if not options["durable"]:
+        raise NotifyConfigError(
+            subject,
+            'capture="wal" appends changes to the change log, and durable is False',
+            'Write NotifySpec(durable=True, capture="wal")',
+        )
+    if options.get("when", options.get("condition")) is not None:
+        raise NotifyConfigError(
+            subject,
+            'PostgreSQL evaluates when inside the write, and with capture="wal" nothing of '
+            "sa_pgnotify runs there",
+            "Filter the events where you read them, or leave out capture, so that triggers do it",
         )
 
 
@@ -284,5 +310,6 @@ OPTIONS: tuple[Option, ...] = (
     ConditionOption("condition", _function, field="when"),
     Option("channel", _channel),
     Option("durable", _durable, default=False),
+    Option("capture", _capture, default="triggers"),
 )
 """All options, in the order in which migrations write them."""

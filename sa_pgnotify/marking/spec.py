@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Table
 
-from .options import OPERATIONS, OPTIONS, Operation, refuse_channel_of_durable
+from .options import OPERATIONS, OPTIONS, CaptureBy, Operation, refuse_contradictions
 
 __all__ = ["OPERATIONS", "Lookup", "Marking", "NotifySpec", "mark", "marking_of"]
 
@@ -40,6 +40,10 @@ class NotifySpec:
     :param durable: whether changes are written into the change log. A
         :class:`~sa_pgnotify.Consumer` reads them there, including those that were made while it did
         not run, and a Listener does too, so that it misses none across a lost connection.
+    :param capture: what writes durable changes into the log: ``"triggers"`` in the transaction that
+        makes them, or, with ``"wal"``, a :class:`~sa_pgnotify.Capture`, which reads PostgreSQL's
+        write-ahead log. Then a write costs nothing more, ``when`` cannot be used, and a process has
+        to run the capture.
     :raises NotifyConfigError: if the declaration cannot work on any table.
     """
 
@@ -49,12 +53,13 @@ class NotifySpec:
     when: Callable[[Any, Any], ColumnElement[bool]] | None = None
     channel: str | None = None
     durable: bool = False
+    capture: CaptureBy = "triggers"
 
     def __post_init__(self) -> None:
         for option in OPTIONS:
             declared = getattr(self, option.declared_as)
             object.__setattr__(self, option.declared_as, option.check(declared, "NotifySpec"))
-        refuse_channel_of_durable(self.durable, self.channel, "NotifySpec")
+        refuse_contradictions(vars(self), "NotifySpec")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +93,7 @@ class Marking:
         without inheritance.
     :ivar durable: whether changes go into the change log; ``log_schema`` is its schema as declared,
         or None.
+    :ivar capture: what writes them there, see :class:`NotifySpec`.
     :ivar unmapped: the columns that no marked class of the table maps, which neither travel nor are
         compared.
     """
@@ -100,8 +106,14 @@ class Marking:
     key: tuple[str, ...]
     discriminator: str | Lookup | None = None
     durable: bool = False
+    capture: str = "triggers"
     log_schema: str | None = None
     unmapped: tuple[str, ...] = ()
+
+    @property
+    def triggered(self) -> tuple[str, ...]:
+        """The operations that have a trigger."""
+        return () if self.capture == "wal" else self.operations
 
     def __repr__(self) -> str:
         # Alembic writes Table.info into revisions unless alembic_ops removes it. The NameError that

@@ -8,6 +8,7 @@ from sqlalchemy import Table
 
 from ..errors import NotifyConfigError
 from ..log.tables import log_of
+from .context import captured_tables
 from .declarations import declare, in_force
 from .resolution import TableUnfit, resolve
 from .spec import Marking, NotifySpec, mark, marking_of
@@ -60,7 +61,13 @@ def refuse_unfit(table: Table) -> None:
 def log_schema_for(table: Table, spec: NotifySpec) -> str | None:
     """Return the schema of the change log that ``table`` needs, and add the log to the MetaData;
     None if it needs none."""
-    return log_of(table.metadata).names.schema if spec.durable else None
+    if not spec.durable:
+        return None
+    log = log_of(table.metadata)
+    if spec.capture == "wal":
+        log.add_captures()
+        captured_tables.add(table.fullname)
+    return log.names.schema
 
 
 def contradicts(marking: Marking | None, table: Table) -> bool:

@@ -43,6 +43,7 @@ __all__ = [
     "Malformed",
     "MessageReader",
     "Rows",
+    "escaped_field",
     "logged_rows",
     "one_line",
 ]
@@ -299,6 +300,13 @@ def _fields(text: str) -> list[str | None]:
     if ESC in text:
         return [unescaped(field) for field in fields]
     return fields if all(fields) else [field or None for field in fields]
+
+
+def escaped_field(value: str | None) -> str:
+    """Return a text as a field of a row; None is NULL."""
+    if not value:
+        return "" if value is None else ESC + "0"
+    return value.replace(ESC, ESC + "1").replace(RS, ESC + "2").replace(US, ESC + "3")
 
 
 def unescaped(field: str) -> str | None:

@@ -24,7 +24,7 @@ from ..sql import schema_translation, sqlstate_of
 from ..states import State, States
 from ..triggers.catalog import Installed, installed, marked_sets
 from ..triggers.column_sql import FAMILIES
-from ..triggers.drift import Drift, compare, triggers_missing
+from ..triggers.drift import Drift, compare, slot_drifts, triggers_missing
 from ..triggers.function_comment import read_comment
 from ..triggers.log_trust import log_faults
 from ..triggers.trigger_set import TriggerSet
@@ -72,6 +72,9 @@ def inspect(
                 silent.setdefault(table.fullname, []).append(drift)
             else:
                 states.report(State.TRIGGERS_DIFFER, drift)
+    names = {triggers: table.fullname for table, triggers in sets.items() if triggers in found}
+    for drift in slot_drifts(connection.execute, names):
+        silent.setdefault(drift.table, []).append(drift)
     _refuse_untrusted_log(connection, found)
     missing = triggers_missing(silent) if silent else None
     return Inspection(sets, before, found, missing)

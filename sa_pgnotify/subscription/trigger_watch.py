@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..sql import Execute, literal, quote
+from ..triggers.captured import captured, slot_fault, slots_of
 from ..triggers.catalog import Installed, installed
 from ..triggers.function_comment import parameters_in, read_comment
 from ..triggers.names import TRIGGER_NAMES, TRIGGERS
@@ -59,12 +60,15 @@ class State:
         partition of.
     :ivar partitions: by OID, whether each was created as a partition; ``triggers`` by name,
         ``inherited`` by name and partition.
+    :ivar captured: of a table with ``capture="wal"``, whether its publication has it, whose REPLICA
+        IDENTITY is not FULL, and whether its slot is there.
     """
 
     table: list[Any]
     partitions: dict[str, bool]
     triggers: dict[str, list[Any]]
     inherited: dict[str, list[Any]]
+    captured: tuple[Any, ...] = ()
 
 
 class TriggerWatch:
@@ -95,7 +99,7 @@ class TriggerWatch:
             now = states.get(triggers)
             if now == before:
                 continue
-            if why := _difference(before, now, triggers.marking.operations):
+            if why := _difference(before, now, triggers.marking.triggered):
                 altered.append(f"{triggers.qualified_table}: {why}")
             else:
                 replaced.append((triggers, known, now))
@@ -125,10 +129,15 @@ def states_of(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, 
         for i, s in enumerate(wanted)
     ]
     sql = _STATE.format(wanted=literal(json.dumps(asked, ensure_ascii=False)))
-    return {
+    states = {
         wanted[place]: State(json.loads(table), *(json.loads(o or "{}") for o in objects))
         for place, table, *objects in execute(sql)
     }
+    slots = slots_of(execute, states)
+    for triggers, there in captured(execute, states).items():
+        at = there.is_published, there.not_full, slot_fault(slots[triggers]) is None
+        states[triggers] = replace(states[triggers], captured=at)
+    return states
 
 
 def _difference(before: State | None, now: State | None, operations: Iterable[str]) -> str:
@@ -138,6 +147,10 @@ def _difference(before: State | None, now: State | None, operations: Iterable[st
         return "the table is gone" if now is None else "the table exists again"
     if before.table != now.table:
         return "it is another table, or was renamed, moved, attached to a partitioned table or detached"
+    if before.captured != now.captured:
+        return (
+            "its publication, its REPLICA IDENTITY or its replication slot was altered or dropped"
+        )
     for operation in operations:
         name = TRIGGER_NAMES[operation]
         was, is_ = before.triggers.get(name), now.triggers.get(name)

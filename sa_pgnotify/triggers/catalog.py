@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Table
@@ -19,6 +19,7 @@ from ..log.tables import LogNames
 from ..marking.spec import marking_of
 from ..protocol.channels import DEFAULT_CHANNEL, RELATION
 from ..sql import Execute, literal, quote
+from .captured import Captured, captured
 from .function_comment import read_comment
 from .install_steps import BASE_TYPE, VIRTUAL
 from .names import COMMENT_PREFIX, FUNCTION_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPE, TRIGGERS
@@ -64,6 +65,7 @@ class Installed:
     :ivar owner: OID of the role that owns the function; ``stranger`` the role's name, if it is
         neither a superuser nor the table's owner.
     :ivar near_log: the schema of the change log that ``search_path`` gives, or None.
+    :ivar captured: what there is for a table with ``capture="wal"``, else None.
     """
 
     relation: str
@@ -82,6 +84,7 @@ class Installed:
     near_log: str | None
     owner: int | None
     stranger: str | None
+    captured: Captured | None = None
 
     def lacks(self, wanted: TriggerSet) -> list[str]:
         """Return the names of the columns that the triggers would need and the table does not
@@ -139,7 +142,10 @@ def installed(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, 
         for i, s in enumerate(wanted)
     ]
     sql = _INSTALLED.format(wanted=literal(json.dumps(asked, ensure_ascii=False)))
-    return {wanted[place]: _installed(*row) for place, *row in execute(sql)}
+    found = {wanted[place]: _installed(*row) for place, *row in execute(sql)}
+    for triggers, capture in captured(execute, found).items():
+        found[triggers] = replace(found[triggers], captured=capture)
+    return found
 
 
 def _installed(

@@ -12,6 +12,7 @@ from ..errors import TriggersMissing
 from ..log.tables import LogNames, find_log
 from ..marking.spec import marking_of
 from ..sql import Execute, execute_on, literal, quote, schema_translation
+from .captured import capture_faults, slot_fault, slots_of
 from .catalog import Installed, functions, installed, marked_sets
 from .children import HINT as DETACH
 from .children import collecting_kinds, foreign_children
@@ -82,7 +83,24 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     wanted = found.fitted(wanted)
     drifts += _function_drifts(wanted, found, table_name, fix)
     drifts += _trigger_drifts(wanted, found, table_name, fix)
+    if found.captured is not None:
+        drifts += (
+            Drift(kind, table_name, object_, fix)
+            for kind, object_ in capture_faults(wanted, found.captured)
+        )
     return drifts
+
+
+def slot_drifts(execute: Execute, names: Mapping[TriggerSet, str]) -> list[Drift]:
+    """Return a difference for each captured table whose slot does not keep its changes.
+
+    :param names: the tables' names in the differences.
+    """
+    return [
+        Drift("missing", names[wanted], *fault)
+        for wanted, slot in slots_of(execute, names).items()
+        if (fault := slot_fault(slot)) is not None
+    ]
 
 
 def _function_drifts(
@@ -109,7 +127,7 @@ def _trigger_drifts(
     """Yield what is wrong with each trigger."""
     for operation, name in TRIGGER_NAMES.items():
         trigger, object_ = found.triggers.get(name), f"trigger {name}"
-        if operation not in wanted.marking.operations:
+        if operation not in wanted.marking.triggered:
             if trigger is not None:
                 yield Drift("left over", table_name, object_, fix)
         elif trigger is None:
@@ -170,6 +188,7 @@ def check(bind: Engine | Connection, metadata: MetaData | Sequence[MetaData]) ->
     ]
     drifts += (d for one in every if _has_durable(one) for d in _missing_log(bind, one, schema_of))
     names = {wanted: table.fullname for table, wanted in marked if wanted in found}
+    drifts += slot_drifts(execute, names)
     drifts += _log_drifts(execute, names, found)
     drifts += _foreign_children(execute, names)
     default: str = bind.execute(text("SELECT pg_catalog.current_schema()")).scalar() or "public"
@@ -221,7 +240,9 @@ def _log_drifts(
     functions = {
         function: w
         for w in names
-        if w.marking.durable and (function := found[w].function_oid) is not None
+        if w.marking.durable
+        and w.marking.capture != "wal"
+        and (function := found[w].function_oid) is not None
     }
     logs = [(function, w.marking.log_schema) for function, w in functions.items()]
     for function, faults in log_faults(execute, logs).items():
@@ -260,7 +281,7 @@ def foreign_children_of(
 ) -> dict[TriggerSet, list[tuple[str, str]]]:
     """Return the foreign tables below the tables of ``sets`` that make writes fail, by schema and
     name."""
-    asked = [(s, kinds) for s in sets if (kinds := collecting_kinds(s.marking.operations))]
+    asked = [(s, kinds) for s in sets if (kinds := collecting_kinds(s.marking.triggered))]
     found = foreign_children(execute, ((literal(s.qualified_table), kinds) for s, kinds in asked))
     return {asked[place][0]: children for place, children in found.items()}
 

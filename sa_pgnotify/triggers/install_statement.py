@@ -81,7 +81,9 @@ class InstallStatements:
             [],
             [
                 self._fill(step.DROP_STRAY),
-                "\n  ".join(["IF target IS NOT NULL THEN", *drops]) + "\nEND IF;",
+                step.OF_TABLE,
+                "\n  ".join(["IF target IS NOT NULL THEN", *drops, step.UNPUBLISH]) + "\nEND IF;",
+                step.DROP_CAPTURE,
             ],
         )
 
@@ -198,18 +200,25 @@ class InstallStatements:
             step.CREATED,
             self._fill(step.DROP_STRAY),
         ]
-        if marking.durable:
+        if marking.durable and marking.capture != "wal":
             steps.insert(0, DO_LOG_WORK.format(function="existing", schema=step.LOG_NAMESPACE))
         # The triggers that are dropped come first, because that takes the stronger lock: to want it
         # later, while writers wait for the weaker one, is a deadlock.
-        for operation in sorted(TRIGGER_NAMES, key=marking.operations.__contains__):
-            wanted = operation in marking.operations
+        for operation in sorted(TRIGGER_NAMES, key=marking.triggered.__contains__):
+            wanted = operation in marking.triggered
             steps += (
                 _have_trigger(operation, enabled=enabled) if wanted else _lack_trigger(operation)
             )
+        steps += [step.KEPT, self._publish] if marking.capture == "wal" else [step.UNPUBLISH]
         given = "NULL" if marking.channel is None else literal(marking.channel)
         channel = step.BELL if marking.durable else step.CHANNEL.format(given=given)
         return self._do([*self._checks, *checks], steps, channel)
+
+    @property
+    def _publish(self) -> str:
+        """The step that has the write-ahead log hold what is published."""
+        needs_old = {"update", "delete"} & {*self.triggers.marking.operations}
+        return step.PUBLISH.format(needs_old="true" if needs_old else "false")
 
     @property
     def _type_oids(self) -> dict[str, tuple[int, ...]]:
@@ -226,10 +235,14 @@ class InstallStatements:
         query = f"pg_catalog.concat('SELECT 1', {self._both_rows}, {uses})"
         table, kinds = (
             literal(triggers.qualified_table),
-            collecting_kinds(triggers.marking.operations),
+            collecting_kinds(triggers.marking.triggered),
         )
         checks = [self._fill(s) for s in (step.NO_TABLE, step.NOT_OURS, step.NOT_TRUSTED)]
-        if triggers.marking.durable:
+        if triggers.marking.capture == "wal":
+            carried = _array(c.name for c in triggers.template.carried)
+            checks += [self._fill(s) for s in (step.NO_LOG, step.NO_LOGICAL_WAL, step.NO_KEY)]
+            checks.append(self._fill(step.NOT_GENERATED, columns=carried))
+        elif triggers.marking.durable:
             checks += [
                 self._fill(step.NO_LOG),
                 REFUSE_UNTRUSTED_LOG.format(function="existing", schema=step.LOG_NAMESPACE),

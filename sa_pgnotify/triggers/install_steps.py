@@ -7,6 +7,7 @@ that says how to fix it. :mod:`sa_pgnotify.triggers.install_statement` puts them
 
 from __future__ import annotations
 
+from ..log.captures import PUBLICATION, SLOT, SLOT_PREFIX
 from ..log.tables import PREFIX as LOG
 from ..protocol.channels import DEFAULT_CHANNEL, RELATION
 from ..protocol.doorbell import bell_channel
@@ -82,6 +83,7 @@ GIVE_WAY = """IF EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = existi
   EXECUTE pg_catalog.format('ALTER FUNCTION %s RENAME TO %I', existing::regprocedure, pg_catalog.concat({prefix}, existing));
   existing := NULL;
 END IF;"""
+KEPT = "former := pg_catalog.array_remove(former, existing); -- no trigger runs it"
 CREATED = "existing := pg_catalog.to_regprocedure(pg_catalog.concat(procedure, '()'));"
 
 DROP_STRAY = """FOR stray IN SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = target
@@ -274,3 +276,80 @@ REPORT_MOVED = """BEGIN
 EXCEPTION WHEN insufficient_privilege THEN
   RAISE WARNING 'sa_pgnotify: running listeners do not hear that triggers changed, since pg_notify() is not allowed: restart them';
 END;"""
+
+# -- capture="wal": a publication in place of triggers ----------------------------------------------
+
+_HEAD_SCHEMA = """(SELECT n.nspname::text FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = head)"""
+_PARTS = """pg_catalog.pg_class AS c WHERE c.relkind IN ('r', 'p') AND (c.oid = target
+    OR c.oid IN (SELECT tree.relid::oid FROM pg_catalog.pg_partition_tree(target) AS tree))"""
+NOT_GENERATED = """SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ') INTO absent FROM pg_catalog.pg_attribute AS a
+  WHERE a.attrelid = target AND a.attname = ANY ({columns}) AND NOT a.attisdropped
+    AND (a.attgenerated = 'v' OR (a.attgenerated = 's' AND pg_catalog.current_setting('server_version_num')::int < 180000));
+IF absent IS NOT NULL THEN
+  RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
+    MESSAGE = 'sa_pgnotify: the write-ahead log has no values of the generated columns of ' || {table} || ': ' || absent,
+    HINT = 'Leave them out of values. PostgreSQL 18 publishes those that are STORED, and older versions none.';
+END IF;"""
+NO_KEY = """IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = target AND relkind = 'p')
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_index WHERE indrelid = target AND indisprimary) THEN
+  RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+    MESSAGE = 'sa_pgnotify: the partitioned table ' || {table} || ' has no primary key in the database',
+    HINT = 'PostgreSQL would refuse UPDATE and DELETE in a partition that is made later. Give it one, or leave out capture.';
+END IF;"""
+NO_LOGICAL_WAL = """IF pg_catalog.current_setting('wal_level') <> 'logical' THEN
+  RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+    MESSAGE = 'sa_pgnotify: capture="wal" of ' || {table} || ' needs wal_level = logical, and the server has '
+      || pg_catalog.current_setting('wal_level'),
+    HINT = 'Run ALTER SYSTEM SET wal_level = logical and restart the server, or leave out capture.';
+END IF;"""
+PUBLISH = f"""stray := {PUBLICATION.format(schema=_HEAD_SCHEMA)};
+query := CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 180000 THEN ', publish_generated_columns = stored' ELSE '' END;
+IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = stray) THEN
+  EXECUTE pg_catalog.format('CREATE PUBLICATION %I WITH (publish_via_partition_root = true%s)', stray, query);
+END IF;
+IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication_rel AS r JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid
+    WHERE p.pubname = stray AND r.prrelid = target) THEN
+  EXECUTE pg_catalog.format('ALTER PUBLICATION %I ADD TABLE ONLY %s', stray, target);
+END IF;
+IF {{needs_old}} THEN
+  FOR stray IN SELECT c.oid::regclass::text FROM {_PARTS} AND c.relreplident <> 'f' LOOP
+    EXECUTE pg_catalog.concat('ALTER TABLE ONLY ', stray, ' REPLICA IDENTITY FULL');
+  END LOOP;
+END IF;"""
+UNPUBLISH = f"""FOR stray IN SELECT p.pubname FROM pg_catalog.pg_publication AS p
+    JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid
+    WHERE r.prrelid = target AND pg_catalog.starts_with(p.pubname::text, '{SLOT_PREFIX}') LOOP
+  EXECUTE pg_catalog.format('ALTER PUBLICATION %I DROP TABLE ONLY %s', stray, target);
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication_rel WHERE prrelid = target) THEN
+    FOR query IN SELECT c.oid::regclass::text FROM {_PARTS} AND c.relreplident = 'f' LOOP
+      EXECUTE pg_catalog.concat('ALTER TABLE ONLY ', query, ' REPLICA IDENTITY DEFAULT');
+    END LOOP;
+  END IF;
+END LOOP;"""
+# A publication of which nothing is left goes, with its slot, which would keep the server's whole
+# write-ahead log. One whose tables have triggers instead stays until its capture has read all.
+OF_TABLE = f"""given := ARRAY(SELECT p.pubname::text FROM pg_catalog.pg_publication AS p
+  JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid
+  WHERE r.prrelid = target AND pg_catalog.starts_with(p.pubname::text, '{SLOT_PREFIX}')
+  UNION SELECT {PUBLICATION.format(schema=_HEAD_SCHEMA)} WHERE head IS NOT NULL);"""
+DROP_CAPTURE = f"""FOREACH stray IN ARRAY given LOOP
+  CONTINUE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_publication AS p WHERE p.pubname = stray
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication_rel WHERE prpubid = p.oid));
+  EXECUTE pg_catalog.format('DROP PUBLICATION %I', stray);
+  query := {SLOT.format(publication="stray")};
+  FOR tenth IN 1 .. 50 LOOP
+    EXIT WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = query);
+    BEGIN
+      PERFORM pg_catalog.pg_drop_replication_slot(query);
+    EXCEPTION WHEN object_in_use THEN
+      IF tenth = 50 THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+          MESSAGE = 'sa_pgnotify: a capture reads the replication slot ' || query || ', and nothing was dropped',
+          HINT = 'Stop the capture first.';
+      END IF;
+      PERFORM pg_catalog.pg_sleep(0.1);
+    WHEN undefined_object THEN NULL;
+    END;
+  END LOOP;
+END LOOP;"""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import NotifyConfigError
-from ..marking.options import OPTIONS, checked_list, refuse_channel_of_durable
+from ..marking.options import OPTIONS, checked_list, refuse_contradictions
 from ..marking.spec import Lookup, Marking
 from .column_sql import FAMILIES, TriggerColumn
 from .names import FUNCTION_PREFIX, NAME_BYTES, is_function_name
@@ -95,7 +95,7 @@ def from_parameters(
         discriminator=_discriminator(discriminator, columns, subject),
         log_schema=log_schema,
     )
-    refuse_channel_of_durable(marking.durable, marking.channel, subject)
+    refuse_contradictions(values, subject)
     if not isinstance(log_schema, str | None) or (log_schema is not None and not marking.durable):
         raise NotifyConfigError(
             subject,

@@ -15,6 +15,7 @@ ARROWS = {
     "log": {"protocol"},
     "marking": {"log", "protocol"},
     "triggers": {"marking", "log", "protocol"},
+    "capture": {"triggers", "marking", "log", "protocol"},
     "events": {"marking", "log", "drivers", "protocol"},
     "subscription": {"events", "triggers", "marking", "log", "drivers", "protocol"},
     "listening": {"subscription", "events", "marking", "log", "drivers", "protocol"},
@@ -29,6 +30,7 @@ ARROWS = {
             "log",
             "marking",
             "triggers",
+            "capture",
             "events",
             "subscription",
             "listening",
@@ -120,6 +122,7 @@ def test_folders_say_what_they_are_for():
 
 DECIDES = (
     *(module for module in FILES if module.startswith(("protocol.", "events."))),
+    *("capture.pgoutput", "capture.whole_transactions", "capture.composing"),
     *("log.snapshots", "log.reader", "log.witnesses", "log.losses"),
     *("consuming.chunks", "consuming.places", "consuming.claim"),
 )

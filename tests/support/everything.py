@@ -107,11 +107,12 @@ def create(engine: Engine, table: str, values: dict[str, list[str]]) -> None:
     run(engine, f"CREATE TABLE {table} (id int PRIMARY KEY, {columns})")
 
 
-def model(engine: Engine, table: str, *, declared: Any = None, durable: bool = False) -> Any:
+def model(engine: Engine, table: str, *, declared: Any = None, **options: Any) -> Any:
     """A mapped class of the table.
 
     :param declared: the type that the model has for every column; None for the types that
         SQLAlchemy reflects.
+    :param options: of its NotifySpec.
     """
 
     class Base(DeclarativeBase):
@@ -124,6 +125,6 @@ def model(engine: Engine, table: str, *, declared: Any = None, durable: bool = F
     columns += [sa.Column(c["name"], declared or c["type"]) for c in reflected if c["name"] != "id"]
     body = {
         "__table__": sa.Table(table, Base.metadata, *columns),
-        "__notify__": NotifySpec(values="all", durable=durable),
+        "__notify__": NotifySpec(values="all", **options),
     }
     return type("Every", (NotifyOnChange, Base), body)

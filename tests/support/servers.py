@@ -160,7 +160,8 @@ class Server:
 
     def up(self) -> None:
         """Start it, or start it again, where it was."""
-        self._pg_ctl("-o", f"-h '' -k {self._data}", "-l", str(self._data / "log"), "start")
+        options = f"-h '' -k {self._data} -c wal_level=logical"
+        self._pg_ctl("-o", options, "-l", str(self._data / "log"), "start")
 
     def standby(self, data: Path) -> Server:
         """Return a new server with its data in ``data``, which streams the changes of this one."""

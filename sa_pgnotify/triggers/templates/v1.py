@@ -36,6 +36,10 @@ from .v1_send import send_body
 
 __all__ = ["FunctionV1"]
 
+_NOT_CALLED = "BEGIN RETURN NULL; END"
+"""The function of a table whose changes are captured from the write-ahead log. Nothing calls it; its
+comment says what is published, as that of any other table's function does."""
+
 
 @dataclass(frozen=True)
 class FunctionV1:
@@ -52,6 +56,8 @@ class FunctionV1:
     def body(self) -> str:
         """The function's source, byte for byte what ``pg_proc.prosrc`` holds once the marks are
         replaced."""
+        if self.marking.capture == "wal":
+            return _NOT_CALLED
         branches = {
             "insert": self._single("INSERT", "sa_new_rows", NEW_ROW, OLD_ROW),
             "update": self._update(),
@@ -65,6 +71,11 @@ class FunctionV1:
         if self.marking.durable:
             return log_body(RELATION_OF_LOG, CONTEXT, chosen, self.log)
         return send_body(self.marking.channel, chosen)
+
+    @property
+    def carried(self) -> tuple[TriggerColumn, ...]:
+        """The columns whose values travel."""
+        return self._rows.carried
 
     @cached_property
     def _rows(self) -> RowSql:
@@ -109,12 +120,14 @@ class FunctionV1:
         encoding lacks a character, they would make the write fail.
         """
         # A condition may make a text of any column.
+        if self.marking.capture == "wal":
+            return {"search_path": "pg_catalog, pg_temp"}
         written = self._rows.carried if self.marking.condition is None else self.columns
         needed = {setting for c in written for setting in FAMILIES[c.family].settings}
         fixed: dict[str, str | None] = {
             name: value for name, value in FIXED_SETTINGS.items() if name in needed
         }
-        if "update" in self.marking.operations:
+        if "update" in self.marking.triggered:
             # The planner estimates the pairs as the square of the rows, and would compile for that.
             fixed["jit"] = "off"
         if self.expressions:
@@ -125,7 +138,10 @@ class FunctionV1:
     def is_definer(self) -> bool:
         """Whether the function runs with its owner's rights: to write to the log, or to read the
         table in which the class is looked up."""
-        return self.marking.durable or isinstance(self.marking.discriminator, Lookup)
+        is_captured = self.marking.capture == "wal"
+        return not is_captured and (
+            self.marking.durable or isinstance(self.marking.discriminator, Lookup)
+        )
 
     # -- the branches ------------------------------------------------------------------------------
 

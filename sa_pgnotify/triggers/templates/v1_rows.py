@@ -64,8 +64,8 @@ class RowSql:
         """The mark of the condition; empty if there is none."""
         return "" if self.marking.condition is None else CONDITION_MARK
 
-    def header(self, operation: str) -> str:
-        """Return SQL for the header of a message."""
+    def shape(self, operation: str) -> str:
+        """Return the shape of a message, as JSON."""
         columns = self.compared if operation == "UPDATE" else self.carried
         shape: dict[str, Any] = {
             "columns": [c.name for c in columns],
@@ -79,13 +79,17 @@ class RowSql:
             shape["discriminator"] = [c.name for c in self.carried].index(
                 self.marking.discriminator
             )
+        return json.dumps(shape, ensure_ascii=False)
+
+    def header(self, operation: str) -> str:
+        """Return SQL for the header of a message."""
         return joined(
             [
                 f"'{operation[0]}'",
                 "sa.relation",  # with the block's label, since a column may have that name
                 "pg_catalog.pg_current_xact_id()",
                 MICROSECONDS,
-                literal(json.dumps(shape, ensure_ascii=False)),
+                literal(self.shape(operation)),
                 "sa.context",
             ]
         )

@@ -1,0 +1,164 @@
+"""Appending captured changes to the change log, many transactions at a time.
+
+The log's own transaction decides when a reader sees the rows, so its id is the one that windows go
+by; the id of the transaction that made a change is in the header. How far the write-ahead log was
+captured is stored in the same transaction, so that a capture that is killed anywhere goes on from
+there without a hole and without a duplicate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from ..errors import PgNotifyError
+from ..log.captures import Slot
+from ..log.tables import SLOT_BITS, SLOTS, LogNames
+from ..protocol.doorbell import DOORBELL_OFF, bell_channel, doorbell_key, lost_key
+from ..sql import Execute, execute_on, literal
+from .composing import LogEntry
+
+__all__ = ["LogWriter", "Progress"]
+
+NO_PROCESS = 0
+"""The process id of captured changes: the write-ahead log does not name the writer's."""
+MOST_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a capture has come.
+
+    :ivar origin: the server and the tables of the log, see
+        :func:`~sa_pgnotify.log.origin.origin_of`.
+    :ivar flushed: bytes of the write-ahead log up to which all changes are in the log.
+    """
+
+    origin: str
+    flushed: int
+
+
+class LogWriter:
+    """Writes into one log.
+
+    :param oid: of the log's head.
+    """
+
+    def __init__(self, names: LogNames, oid: int) -> None:
+        self._names = names
+        self._sequence = literal(names.sequence)
+        self._oid = str(oid)
+        self._insert = [
+            text(
+                f"INSERT INTO {slot} (id, xid, pid, relation, header, rows)"
+                f" SELECT id, pg_catalog.pg_current_xact_id()::text::bigint, {NO_PROCESS}, relation, header, rows"
+                " FROM ROWS FROM (pg_catalog.unnest(CAST(:ids AS bigint[])),"
+                " pg_catalog.unnest(CAST(:relations AS text[])), pg_catalog.unnest(CAST(:headers AS text[])),"
+                " pg_catalog.unnest(CAST(:rows AS text[]))) AS new (id, relation, header, rows)"
+                " ON CONFLICT DO NOTHING"
+            )
+            for slot in names.slots
+        ]
+
+    def load(self, execute: Execute, slot: Slot) -> Progress | None:
+        """Return how far the slot was captured; None if it never was."""
+        sql = (
+            f"SELECT origin, flushed FROM {self._names.captures} WHERE slot = {literal(slot.name)}"
+        )
+        for origin, flushed in execute(sql):
+            return Progress(origin, flushed)
+        return None
+
+    def store(self, execute: Execute, slot: Slot, at: Progress) -> None:
+        """Store how far the slot was captured."""
+        execute(
+            f"INSERT INTO {self._names.captures} (slot, origin, flushed) VALUES ({literal(slot.name)}, {literal(at.origin)}, {at.flushed})"
+            " ON CONFLICT (slot) DO UPDATE SET origin = excluded.origin, flushed = excluded.flushed,"
+            " moved_at = pg_catalog.clock_timestamp()"
+        )
+
+    def append(self, connection: Connection, entries: Sequence[LogEntry]) -> None:
+        """Append rows, in their order.
+
+        :raises PgNotifyError: if something else takes the numbers of the log.
+        """
+        left = list(entries)
+        for attempt in range(MOST_TRIES):
+            if not left:
+                return
+            ids = self._numbers(connection, len(left), skipped=2**attempt - 1)
+            left = self._insert_all(connection, list(zip(ids, left, strict=True)))
+        raise PgNotifyError(
+            f"no number of the change log {self._names.head} is free",
+            f"Set its sequence {self._names.sequence} behind the greatest id of its rows",
+        )
+
+    def _numbers(self, connection: Connection, count: int, skipped: int) -> list[int]:
+        """Return the next numbers of the log, without the first ``skipped``."""
+        sql = text(
+            f"SELECT pg_catalog.nextval({self._sequence}) FROM pg_catalog.generate_series(1, :count)"
+        )
+        return sorted(connection.scalars(sql, {"count": count + skipped}))[skipped:]
+
+    def _insert_all(
+        self, connection: Connection, numbered: list[tuple[int, LogEntry]]
+    ) -> list[LogEntry]:
+        """Insert rows up to the first whose number is taken, and return those that are left."""
+        start = 0
+        while start < len(numbered):
+            slot = _slot_of(numbered[start][0])
+            end = start
+            while end < len(numbered) and _slot_of(numbered[end][0]) == slot:
+                end += 1
+            part = numbered[start:end]
+            savepoint = connection.begin_nested()
+            done = connection.execute(
+                self._insert[slot],
+                {
+                    "ids": [number for number, _ in part],
+                    "relations": [entry.relation for _, entry in part],
+                    "headers": [entry.header for _, entry in part],
+                    "rows": [entry.rows for _, entry in part],
+                },
+            )
+            if done.rowcount != len(part):
+                savepoint.rollback()
+                return [entry for _, entry in numbered[start:]]
+            savepoint.commit()
+            start = end
+        return []
+
+    def ring(self, execute: Execute, relations: Iterable[str]) -> None:
+        """Wake the readers of these tables that sleep, when the transaction commits. It must have its
+        id already."""
+        names = ", ".join(map(literal, relations))
+        key = doorbell_key("relation", self._oid)
+        execute(
+            f"SELECT pg_catalog.pg_notify({bell_channel(self._oid)}, 'sa1 ring') FROM (SELECT pg_catalog.bool_or("
+            f"CASE WHEN pg_catalog.pg_try_advisory_lock({key}) THEN NOT pg_catalog.pg_advisory_unlock({key}) ELSE true END) AS asleep"
+            f" FROM pg_catalog.unnest(ARRAY[{names}]::text[]) AS relation) AS bell"
+            f" WHERE asleep AND pg_catalog.current_setting('{DOORBELL_OFF}', true) IS DISTINCT FROM 'off'"
+        )
+
+    def note_loss(self, execute: Execute) -> None:
+        """Have each reader of the log report a ``Gap``, because changes are missing."""
+        execute("SELECT pg_catalog.pg_current_xact_id()")
+        execute(f"SELECT pg_catalog.pg_advisory_xact_lock_shared({lost_key(self._oid)})")
+        execute(f"SELECT pg_catalog.nextval({literal(self._names.lost)})")
+        execute(f"SELECT pg_catalog.pg_notify({bell_channel(self._oid)}, 'sa1 lost')")
+
+
+def _slot_of(number: int) -> int:
+    return (number >> SLOT_BITS) & (SLOTS - 1)
+
+
+def head_oid(connection: Connection, names: LogNames) -> int:
+    """Return the OID of the log's head."""
+    ((oid,),) = execute_on(connection)(
+        f"SELECT pg_catalog.to_regclass({literal(names.head)})::oid::bigint"
+    )
+    found: Any = oid
+    return int(found)
