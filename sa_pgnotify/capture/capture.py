@@ -27,7 +27,8 @@ from ..sql import Execute, execute_on, literal, sqlstate_of
 from .composing import Composer, LogEntry
 from .log_writer import LogWriter, Progress, head_oid
 from .pgoutput import Begin, Commit
-from .slot_reader import SlotReader
+from .slot_reader import SlotReader, SlotUnreadable
+from .slot_stream import SlotStream, can_stream
 from .tables import CapturedTables
 from .whole_transactions import Plain
 
@@ -35,7 +36,7 @@ __all__ = ["Capture"]
 
 logger = logging.getLogger("sa_pgnotify")
 
-POLL, LONGEST_POLL = 0.005, 0.05
+POLL, LONGEST_POLL = 0.005, 0.1
 """The fewest and the most seconds between two looks for new changes."""
 STANDBY = 1.0
 """Seconds between two attempts of a capture that stands by."""
@@ -96,10 +97,10 @@ class Capture:
                     if self._lead(connection):
                         retry = RETRY
                         self._work(connection)
-            except DBAPIError as error:
-                if not (error.connection_invalidated or _may_pass(error)):
+            except (DBAPIError, SlotUnreadable) as error:
+                if not _may_pass(error):
                     raise
-                logger.warning("the capture connects again in %.1f s: %s", retry, error.orig)
+                logger.warning("the capture connects again in %.1f s: %s", retry, error)
                 self._stopping.wait(retry)
                 retry = min(retry * 2, LONGEST_RETRY)
 
@@ -195,16 +196,22 @@ class Capture:
 
     def _work(self, connection: Connection) -> None:
         slot, progress, writer = self._prepare(connection)
-        reader = SlotReader(self._engine, slot)
+        with connection.begin():
+            streams = can_stream(self._engine, execute_on(connection))
+        reader: SlotReader | SlotStream
+        if streams:
+            reader = SlotStream(self._engine, slot, progress.flushed)
+        else:
+            reader = SlotReader(self._engine, slot)
         try:
             reader.confirm(progress.flushed)
-            poll = POLL
+            poll, composer = POLL, Composer(self._tables)
             while not self._stopping.is_set():
                 before = progress
-                progress = self._step(connection, reader, writer, slot, progress)
+                progress = self._step(connection, reader, writer, composer, slot, progress)
                 poll = POLL if progress != before else min(poll * 2, LONGEST_POLL)
                 if progress == before:
-                    self._stopping.wait(poll)
+                    reader.wait(poll)
         finally:
             with suppress(Exception):
                 reader.close()
@@ -212,13 +219,14 @@ class Capture:
     def _step(
         self,
         connection: Connection,
-        reader: SlotReader,
+        reader: SlotReader | SlotStream,
         writer: LogWriter,
+        composer: Composer,
         slot: Slot,
         at: Progress,
     ) -> Progress:
         """Capture what there is, and return how far that is."""
-        batch = _Batch(connection, writer, self._tables, at.flushed)
+        batch = _Batch(connection, writer, self._tables, composer, at.flushed)
         try:
             for message in self._read(reader):
                 batch.add(message)
@@ -236,12 +244,12 @@ class Capture:
         reader.confirm(reached)
         return now
 
-    def _read(self, reader: SlotReader) -> Iterator[Plain]:
+    def _read(self, reader: SlotReader | SlotStream) -> Iterator[Plain]:
         try:
             yield from reader.read()
-        except DBAPIError as error:
+        except SlotUnreadable as error:
             # The publication did not exist all the while, and the slot cannot get over that.
-            self._is_stuck = sqlstate_of(error.orig) == UNDEFINED_OBJECT
+            self._is_stuck = _state_of(error) == UNDEFINED_OBJECT
             raise
 
 
@@ -249,13 +257,18 @@ class _Batch:
     """Transactions that are appended to the log in one transaction."""
 
     def __init__(
-        self, connection: Connection, writer: LogWriter, tables: CapturedTables, flushed: int
+        self,
+        connection: Connection,
+        writer: LogWriter,
+        tables: CapturedTables,
+        composer: Composer,
+        flushed: int,
     ) -> None:
         self._connection = connection
         self._writer = writer
         self._tables = tables
         self._flushed = flushed
-        self._composer = Composer(tables)
+        self._composer = composer
         self._transaction: Any = None
         self._entries: list[LogEntry] = []
         self._size = 0
@@ -369,8 +382,14 @@ def _slot(execute: Execute, names: LogNames) -> Slot:
     return slot
 
 
-def _may_pass(error: DBAPIError) -> bool:
-    """Return whether an error may be over at the next attempt: a slot that is in use, a shutdown, a
-    lock."""
-    state = sqlstate_of(error.orig) or ""
+def _state_of(error: DBAPIError | SlotUnreadable) -> str:
+    """Return PostgreSQL's code of an error; empty if the connection was lost."""
+    cause = error.error if isinstance(error, SlotUnreadable) else error
+    return sqlstate_of(cause.orig if isinstance(cause, DBAPIError) else cause) or ""
+
+
+def _may_pass(error: DBAPIError | SlotUnreadable) -> bool:
+    """Return whether an error may be over at the next attempt: a slot that is in use or was dropped, a
+    shutdown, a lock."""
+    state = _state_of(error)
     return not state or state == UNDEFINED_OBJECT or state[:2] in ("08", "57", "40", "53", "55")

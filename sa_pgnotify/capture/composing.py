@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple, Protocol, cast
 
+from ..errors import UnreadableData
 from ..protocol.wire import MASK_BITS, escaped_field
 from ..triggers.column_sql import as_in_database
 from ..triggers.templates.v1_log import LONGEST_STATEMENT, PIECE_BYTES
@@ -207,7 +208,9 @@ class Composer:
             self._partial[relation.oid] = self._known.root_of(relation.oid)
 
     def _row(self, change: RowChange) -> Iterator[LogEntry]:
-        writer = self._writers.get(change.oid)
+        if change.oid not in self._writers:
+            raise UnreadableData("pgoutput", f"a change of the unknown table {change.oid}")
+        writer = self._writers[change.oid]
         if writer is None or _OPERATIONS[change.operation] not in writer.operations:
             return
         if self._run != (run := (writer, change.operation)):

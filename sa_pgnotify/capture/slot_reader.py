@@ -18,7 +18,7 @@ from ..protocol.settings import FIX_OUTPUT
 from ..sql import execute_on, literal, sqlstate_of
 from .whole_transactions import Plain, WholeTransactions
 
-__all__ = ["SlotReader"]
+__all__ = ["BATCH", "SlotReader", "SlotUnreadable"]
 
 PAGE = 2000
 """How many messages are fetched at a time."""
@@ -28,6 +28,17 @@ OBJECT_IN_USE = "55006"
 STANDBY_SECONDS = 1.0
 """How often, at most, the server is asked to note which transactions are open, so that it need not
 decode from further back."""
+
+
+class SlotUnreadable(Exception):
+    """The slot or the connection is gone.
+
+    :ivar error: what the driver raised.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class SlotReader:
@@ -53,7 +64,16 @@ class SlotReader:
 
     def read(self) -> Iterator[Plain]:
         """Yield the transactions that have committed since the confirmed place, whole and in the order
-        of their commits; nothing if there is nothing new."""
+        of their commits; nothing if there is nothing new.
+
+        :raises SlotUnreadable: if the slot or the connection is gone.
+        """
+        try:
+            yield from self._read()
+        except DBAPIError as error:
+            raise SlotUnreadable(error) from error
+
+    def _read(self) -> Iterator[Plain]:
         connection = self._connection
         with connection.begin():
             execute = execute_on(connection)
@@ -64,10 +84,8 @@ class SlotReader:
                 return
             execute(f"SELECT {FIX_OUTPUT}, pg_catalog.set_config('client_encoding', 'UTF8', true)")
             transactions, count = WholeTransactions(), 0
-            found = connection.execute(
-                self._peek, execution_options={"stream_results": True, "yield_per": PAGE}
-            )
-            for (data,) in found:
+            options = {"stream_results": True, "yield_per": PAGE}
+            for (data,) in connection.execute(self._peek, execution_options=options):
                 count += 1
                 yield from transactions.add(bytes(data))
             if count < BATCH:
@@ -92,6 +110,11 @@ class SlotReader:
                 raise
             self._can_note = False
 
+    def wait(self, seconds: float) -> None:
+        """Wait before the next reading."""
+        time.sleep(seconds)
+
     def close(self) -> None:
+        """End the session."""
         self._connection.invalidate()
         self._connection.close()
