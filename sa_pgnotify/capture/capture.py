@@ -198,11 +198,11 @@ class Capture:
         slot, progress, writer = self._prepare(connection)
         with connection.begin():
             streams = can_stream(self._engine, execute_on(connection))
-        reader: SlotReader | SlotStream
-        if streams:
-            reader = SlotStream(self._engine, slot, progress.flushed)
-        else:
-            reader = SlotReader(self._engine, slot)
+        reader = (
+            SlotStream(self._engine, slot, progress.flushed)
+            if streams
+            else SlotReader(self._engine, slot)
+        )
         try:
             reader.confirm(progress.flushed)
             poll, composer = POLL, Composer(self._tables)

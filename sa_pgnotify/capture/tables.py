@@ -124,10 +124,14 @@ class CapturedTables:
     def full_xid(self, execute: Execute, xid: int) -> int:
         """Return a transaction id with its epoch, which the write-ahead log does not have."""
         self._execute = execute
-        ahead = (xid - self._newest) & 0xFFFFFFFF
-        if not self._newest or ahead > 1 << 30:
+        if not self._newest or abs(_difference(xid, self._newest)) > 1 << 30:
             ((self._newest,),) = execute(
                 "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint"
             )
-            ahead = (xid - self._newest) & 0xFFFFFFFF
-        return self._newest + (ahead if ahead < 1 << 31 else ahead - (1 << 32))
+        return self._newest + _difference(xid, self._newest)
+
+
+def _difference(xid: int, newest: int) -> int:
+    """Return how far apart two transaction ids are, given the lower 32 bits of the first."""
+    ahead = (xid - newest) & 0xFFFFFFFF
+    return ahead if ahead < 1 << 31 else ahead - (1 << 32)
