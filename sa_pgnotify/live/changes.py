@@ -13,12 +13,14 @@ from ..events.kinds import Gap
 from ..events.layout import Undecodable
 from ..events.message import Message
 from ..events.stream import EventStream
+from ..log.captures import covers
 from ..log.reader import LogReader
 from ..log.snapshots import Position, Snapshot, together
 from ..log.tables import LogNames
+from ..marking.spec import marking_of
 from ..sql import Execute
 
-__all__ = ["Changes", "read_window"]
+__all__ = ["Changes", "is_captured", "read_captured", "read_window"]
 
 MOST_ROWS = 50_000
 """If more rows of a table have changed, they are not remembered one by one."""
@@ -114,3 +116,26 @@ def read_window(
             into.everything = True
         if reader.position.target is None or into.everything:
             return reader.snapshot
+
+
+def is_captured(sources: dict[str, TableDecoder]) -> bool:
+    """Return whether the changes of one of these tables are captured from the write-ahead log."""
+    markings = (marking_of(source.table) for source in sources.values())
+    return any(marking is not None and marking.capture == "wal" for marking in markings)
+
+
+def read_captured(
+    execute: Execute, log: LogNames, sources: dict[str, TableDecoder], last: str, into: Changes
+) -> None:
+    """Add to ``into`` the changes of a log since a snapshot, and at least all that were committed
+    before this is called.
+
+    A change may come twice, in two evaluations, which does no harm: a row that is looked up again
+    without a change makes no step. If the capture does not come on, anything may have changed.
+
+    :param execute: in autocommit, beside the transaction that evaluates.
+    """
+    if covers(execute, log):
+        read_window(execute, log, sources, last, into)
+    else:
+        into.everything = True

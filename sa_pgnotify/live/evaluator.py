@@ -26,7 +26,7 @@ from ..errors import NotifyConfigError
 from ..events.stream import LogRead, Route
 from ..log.snapshots import Position, Snapshot
 from ..sql import execute_on, schema_translation
-from .changes import Changes, read_window
+from .changes import Changes, is_captured, read_captured, read_window
 from .query import Query
 from .refusals import check_functions, check_row_security, tables_of_policies
 from .row_security import RowSecurity
@@ -37,6 +37,9 @@ __all__ = ["READING", "Evaluator"]
 
 READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """The execution options of a connection that evaluates."""
+
+BESIDE = {"isolation_level": "AUTOCOMMIT"}
+"""Those of a connection beside it, which sees what was committed since."""
 
 
 class Evaluator:
@@ -212,9 +215,14 @@ class Evaluator:
         """
         seen: Snapshot | None = None
         for route in () if into.everything else self._routes().values():
-            if route.log is not None and route.sources:
-                execute = execute_on(connection)
-                seen = read_window(execute, route.log, route.sources, last, into)
+            if route.log is None or not route.sources:
+                continue
+            if is_captured(route.sources):
+                seen = seen or _snapshot(connection)  # before the capture is awaited
+                with connection.engine.connect().execution_options(**BESIDE) as beside:
+                    read_captured(execute_on(beside), route.log, route.sources, last, into)
+            else:
+                seen = read_window(execute_on(connection), route.log, route.sources, last, into)
         return seen or _snapshot(connection)
 
     def _has_changed(self, connection: Connection, query: Query) -> bool:

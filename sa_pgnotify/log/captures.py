@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ..sql import Execute, literal
 from .tables import LogNames
 
-__all__ = ["PUBLICATION", "SLOT", "SLOT_PREFIX", "Slot", "covered", "find_slot", "request_cover"]
+__all__ = ["PUBLICATION", "SLOT", "SLOT_PREFIX", "Slot", "covers", "find_slot"]
 
 SLOT_PREFIX = "sa_pgnotify_"
 PUBLICATION = (
@@ -91,23 +91,31 @@ def find_slot(execute: Execute, names: LogNames) -> Slot | None:
 
 
 COVER_PREFIX = "sa_pgnotify.cover"
+COVER_SECONDS = 5.0
+"""How long a reader waits for the capture, which is usually some milliseconds behind."""
+_LOOKS = 100
+"""How often it looks meanwhile, at growing intervals."""
 
 
-def request_cover(execute: Execute) -> int:
-    """Have the capture say when the log has everything that was committed until now.
+def covers(execute: Execute, names: LogNames, seconds: float = COVER_SECONDS) -> bool:
+    """Wait until the log has all captured changes that were committed until now, and return whether
+    it does; False if the capture does not come on.
+
+    A snapshot of the tables sees changes that the capture has not appended yet. Whoever joins the
+    two takes the snapshot, calls this, and then reads the log.
 
     :param execute: in autocommit.
-    :returns: a place in the write-ahead log, for :func:`covered`.
     """
-    # A transaction of its own, so that it is decoded after all that have committed before.
+    # A message is decoded after all that have committed before it; a transaction of its own commits
+    # it, and the capture stores how far it has come.
     ((lsn,),) = execute(
         f"SELECT (pg_catalog.pg_logical_emit_message(true, '{COVER_PREFIX}', '') - '0/0'::pg_lsn)::bigint"
     )
-    return int(lsn)
-
-
-def covered(execute: Execute, names: LogNames, lsn: int) -> bool:
-    """Return whether the log has everything that was committed before a place in the write-ahead
-    log."""
-    ((flushed,),) = execute(f"SELECT pg_catalog.max(flushed) FROM {names.captures}")
-    return flushed is not None and flushed >= lsn
+    reached = f"(SELECT pg_catalog.max(flushed) FROM {names.captures})"
+    for look in range(_LOOKS):
+        pause = 2 * seconds * look / _LOOKS**2
+        # the server waits, so that this suits an event loop as well
+        ((flushed,),) = execute(f"SELECT {reached} FROM pg_catalog.pg_sleep({pause})")
+        if flushed is not None and flushed >= lsn:
+            return True
+    return False

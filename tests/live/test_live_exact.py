@@ -21,6 +21,14 @@ def test_the_copy_is_the_result(engine, seed, durable):
     assert compared
 
 
+def test_of_captured_tables(engine):
+    """It equals the result if the changes are captured from the write-ahead log, which is behind the
+    tables."""
+    wrong, compared = follow(engine, 7, (True,) * 3, capture="wal")
+    assert wrong == []
+    assert compared
+
+
 def no_previous_keys(monkeypatch):
     from sa_pgnotify.live import changes
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,7 @@ from logs import SLOTS
 from statements import rows
 
 from sa_pgnotify import Capture
-from sa_pgnotify.log.captures import covered, request_cover
+from sa_pgnotify.log.captures import covers
 from sa_pgnotify.log.tables import LogNames
 from sa_pgnotify.protocol.wire import RS, US
 from sa_pgnotify.sql import execute_on
@@ -53,11 +52,8 @@ def capturing(
 def until_captured(engine: sa.Engine, names: LogNames | None = None) -> None:
     """Wait until the log has everything that was committed before."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        execute = execute_on(connection)
-        at, deadline = request_cover(execute), time.monotonic() + SECONDS
-        while not covered(execute, names or LogNames(), at):
-            assert time.monotonic() < deadline, "the capture does not come on"
-            time.sleep(0.005)
+        done = covers(execute_on(connection), names or LogNames(), SECONDS)
+        assert done, "the capture does not come on"
 
 
 def changes_in_log(engine: sa.Engine, relation: str) -> list[tuple[str, ...]]:

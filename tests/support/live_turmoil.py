@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
+from capturing import capturing
 from sqlalchemy import (
     Column,
     Engine,
@@ -40,7 +42,7 @@ class Schema:
     :param durable: for each table, whether it is.
     """
 
-    def __init__(self, durable: tuple[bool, bool, bool]) -> None:
+    def __init__(self, durable: tuple[bool, bool, bool], **options: Any) -> None:
         self.metadata = metadata = MetaData()
         self.customers = Table(
             "customers",
@@ -67,7 +69,7 @@ class Schema:
         )
         self.tables = (self.customers, self.orders, self.items)
         for table, is_durable in zip(self.tables, durable):
-            notify_on_change(table, NotifySpec(durable=is_durable))
+            notify_on_change(table, NotifySpec(durable=is_durable, **options))
 
     def statement(self, chance: random.Random) -> Select[Any]:
         """Return a statement of one of many forms, with filters at random."""
@@ -249,15 +251,32 @@ def follow(
     rounds: int = 12,
     cuts: float = 0.1,
     stops: bool = False,
+    capture: Any = "triggers",
 ) -> tuple[list[str], int]:
     """Follow random queries while random transactions are committed, and compare after each round.
 
     :param cuts: how likely all connections are cut in a round.
     :param stops: whether to stop at the first difference.
+    :param capture: of the tables' NotifySpec.
     :returns: what was wrong, and how many comparisons were made.
     """
-    chance, schema, compared = random.Random(seed), Schema(durable), 0
+    chance, schema = random.Random(seed), Schema(durable, capture=capture)
     schema.metadata.create_all(engine)
+    with capturing(engine, schema.metadata) if capture == "wal" else nullcontext():
+        return _follow(engine, chance, schema, queries, rounds, cuts, stops=stops)
+
+
+def _follow(
+    engine: Engine,
+    chance: random.Random,
+    schema: Schema,
+    queries: int,
+    rounds: int,
+    cuts: float,
+    *,
+    stops: bool,
+) -> tuple[list[str], int]:
+    compared = 0
     for _ in range(20):
         schema.write(engine, chance)
     live_engine = create_engine(engine.url, pool_pre_ping=True)  # connections are cut
