@@ -117,7 +117,7 @@ def url(admin: Engine, server_url: URL) -> Iterator[URL]:
     with admin.connect() as connection:
         # a slot outlives its database's sessions, and the database could not be dropped
         slots = f"pg_replication_slots WHERE database = '{name}'"
-        connection.execute(text(f"SELECT pg_terminate_backend(active_pid) FROM {slots}"))
+        connection.execute(text(f"SELECT pg_terminate_backend(active_pid, 5000) FROM {slots}"))
         connection.execute(text(f"SELECT pg_drop_replication_slot(slot_name) FROM {slots}"))
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 

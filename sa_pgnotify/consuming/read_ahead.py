@@ -12,24 +12,30 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from ..drivers import ListenConnection
 from ..events.decoding import TableDecoder
 from ..events.stream import EventStream
+from ..log.captures import covers
 from ..log.reader import LogRow
 from ..log.scans import Scan
 from ..log.snapshots import Position
 from ..log.tables import LogNames
 from ..log.tail import Tail
+from ..scanning.page_reader import Seen
 from ..sql import execute_on
 from ..subscription.link import Link
 from ..subscription.subscribe import read_again
+from .captured_page import go_on_after, place_between
 from .chunks import Chunk, cut, decode
 from .positions import ConsumerKey
 from .scanner import Scanner
 
 __all__ = ["ReadAhead"]
 
+COVER_SECONDS = 1.0
+"""The longest time for which the capture is awaited before a page of rows is given up for now."""
 FILL_SECONDS = 1.0
 """The longest time for which one batch is read, if most of the changes are not for this
 consumer."""
@@ -178,6 +184,9 @@ class ReadAhead:
             return
         scanner, reader = self.scanner, self.tail.reader
         with scanner.snapshot() as seen:
+            if scanner.is_captured(scan):
+                self._read_captured(connection, seen, scan, size)
+                return
             self._take(self.tail.read(connection.execute, execute_on(seen.connection)))
             changes = [self._decode(connection, row) for row in self._rows]
             self._rows.clear()
@@ -193,6 +202,34 @@ class ReadAhead:
                 if page is not None:
                     self.chunks.append(page)
                     reader.position = page.after
+
+    def _read_captured(
+        self, connection: ListenConnection, seen: Seen, scan: Scan, size: int
+    ) -> None:
+        """Do the same for a table whose changes the capture appends after they were committed."""
+        scanner, reader, start = self.scanner, self.tail.reader, self.position
+        page = None
+        if start.target is None:
+            page = scanner.read(seen, scan, start, self._number(), size)
+        if page is not None and not covers(connection.execute, self.tail.names, COVER_SECONDS):
+            page = None
+        self._take(self.tail.read(connection.execute, connection.execute))
+        changes = [self._decode(connection, row) for row in self._rows]
+        self._rows.clear()
+        parts = None
+        if page is not None and self.position.target is None:
+            parts = scanner.divided(seen, scan, page, changes)
+        before, after = parts or (changes, [])
+        found = scanner.only_started(seen, self.position, before)
+        if page is not None and parts is not None:
+            place_between(page, after, self.position)
+            found += [page, *scanner.only_started(seen, page.after, go_on_after(page, after))]
+            reader.position = replace(self.position, scans=page.after.scans)
+        self.chunks.extend(
+            chunk
+            for chunk in found
+            if chunk is found[-1] or any(event is not None for event in chunk.events)
+        )
 
     def _decode(self, connection: ListenConnection, row: LogRow) -> Chunk:
         stream = self._stream

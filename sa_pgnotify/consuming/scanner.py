@@ -7,7 +7,7 @@ has seen them, then the changes that it has not seen.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -18,12 +18,14 @@ from ..events.decoding import TableDecoder
 from ..events.kinds import Gap
 from ..events.stream import EventStream
 from ..log.scans import Scan
-from ..log.snapshots import Position
+from ..log.snapshots import Position, Snapshot
+from ..marking.spec import marking_of
 from ..scanning.entity_rows import EntityRows, root_table
 from ..scanning.page_reader import Seen, events_of, read_page
 from ..scanning.row_page import RowPage
-from ..scanning.started import only_started
+from ..scanning.started import Key, only_started
 from ..sql import execute_on, sqlstate_of
+from .captured_page import divided
 from .chunks import Chunk, part_of
 from .positions import ConsumerKey
 
@@ -123,6 +125,36 @@ class Scanner:
             for i, each in zip(places, events):
                 found[i] = replace(found[i], events=each)
         return found
+
+    def is_captured(self, scan: Scan) -> bool:
+        """Return whether the changes of a scan's rows are captured from the write-ahead log."""
+        markings = (marking_of(at.table) for at in self._decoders[scan.relation].values())
+        return any(marking is not None and marking.capture == "wal" for marking in markings)
+
+    def divided(
+        self, seen: Seen, scan: Scan, page: Chunk, chunks: Sequence[Chunk]
+    ) -> tuple[list[Chunk], list[Chunk]] | None:
+        """Return the changes before a page of a captured table and those after it, see
+        :func:`~sa_pgnotify.consuming.captured_page.divided`."""
+        assert isinstance(page.row, RowPage)
+        order, row = self._entity(seen.connection, scan.relation).order, page.row
+        execute = execute_on(seen.connection)
+
+        def in_page(keys: Iterable[Key]) -> dict[Key, bool]:
+            wanted = list(keys)
+            before = [False] * len(wanted)
+            if scan.after is not None:
+                before = order.reached(execute, scan.after, wanted)
+            within = [True] * len(wanted)
+            if not row.is_last:
+                within = order.reached(execute, row.key_texts(row.size - 1), wanted)
+            return {
+                key: is_in and not is_before
+                for key, is_in, is_before in zip(wanted, within, before, strict=True)
+            }
+
+        own = {name for name, root in self._roots.items() if root == scan.relation}
+        return divided(chunks, own, Snapshot.parse(seen.snapshot), in_page)
 
     def read(self, seen: Seen, scan: Scan, start: Position, number: int, size: int) -> Chunk | None:
         """Return the next page of a scan; None if it must be read in another snapshot, because a table

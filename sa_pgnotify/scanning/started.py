@@ -14,7 +14,7 @@ from ..events.moved_rows import entered, left, previous_texts
 from ..sql import Execute
 from .key_order import Key, KeyOrder
 
-__all__ = ["only_started"]
+__all__ = ["Key", "keys_of", "only_started"]
 
 Events = Sequence[Change | Gap | None]
 
@@ -30,13 +30,13 @@ def only_started(
     reached: dict[Key, bool] = {}
     for event in (event for row in every for event in row):
         if isinstance(event, Change) and event.identity is not None:
-            reached.update((key, False) for key in _keys(event) if key is not None)
+            reached.update((key, False) for key in keys_of(event) if key is not None)
     if place is not None:
         reached = dict(zip(reached, order.reached(execute, place, reached)))
     return [[_started(event, reached) for event in row] for row in every]
 
 
-def _keys(change: Change) -> tuple[Key, Key | None]:
+def keys_of(change: Change) -> tuple[Key, Key | None]:
     """Return the identity after a change, and that before it if it was another, as texts."""
     before = previous_texts(change) if isinstance(change, Updated) else None
     return tuple(change._identity_texts()), None if before is None else tuple(before)
@@ -45,7 +45,7 @@ def _keys(change: Change) -> tuple[Key, Key | None]:
 def _started(event: Change | Gap | None, reached: Mapping[Key, bool]) -> Change | Gap | None:
     if not isinstance(event, Change) or event.identity is None:
         return event
-    after, before = _keys(event)
+    after, before = keys_of(event)
     if isinstance(event, Updated) and before is not None and reached[before] != reached[after]:
         return entered(event) if reached[after] else left(event)
     return event if reached[after] else None
