@@ -4,7 +4,8 @@
 
 From then on ``alembic revision --autogenerate`` writes ``op.create_notify_triggers``,
 ``op.alter_notify_triggers`` and ``op.drop_notify_triggers`` for markers that were added, changed
-and removed, and ``alembic check`` reports the differences.
+and removed, and ``alembic check`` reports the differences. For tables with ``capture="wal"`` it
+writes ``op.add_to_publication`` and ``op.remove_from_publication``.
 """
 
 import inspect
@@ -14,15 +15,17 @@ from alembic.operations import BatchOperations, Operations
 
 from .compare import FILTER_TYPE, compare_schemas, compare_table
 from .operations import (
+    AddToPublicationOp,
     AlterNotifyTriggersOp,
     CreateNotifyTriggersOp,
     DropNotifyTriggersOp,
     InTableOrder,
     LostNotifyTriggersOp,
+    RemoveFromPublicationOp,
     RevisionError,
     run,
 )
-from .render import NAMES, render, render_all, render_lost
+from .render import ADD, NAMES, REMOVE, render, render_all, render_lost
 
 __all__ = [
     "FILTER_TYPE",
@@ -37,6 +40,8 @@ for _operation, _name in NAMES.items():
     BatchOperations.register_operation(_name, f"batch_{_name}")(_operation)
     Operations.implementation_for(_operation)(run)
     renderers.dispatch_for(_operation)(render)
+for _operation, _name in {AddToPublicationOp: ADD, RemoveFromPublicationOp: REMOVE}.items():
+    Operations.register_operation(_name)(_operation)
 renderers.dispatch_for(InTableOrder)(render_all)
 renderers.dispatch_for(LostNotifyTriggersOp)(render_lost)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from alembic.operations.ops import DropTableOp, ModifyTableOps, UpgradeOps
 
-from sa_pgnotify.log.tables import TABLE_NAMES
+from sa_pgnotify.log.tables import CAPTURES, PREFIX, TABLE_NAMES
 from sa_pgnotify.triggers.catalog import Function
 
 from .operations import NotifyTriggersOp
@@ -81,6 +81,24 @@ def keep_used_logs(
                 table,
             )
         upgrade_ops.ops[:] = kept
+
+
+def keep_captures(upgrade_ops: UpgradeOps) -> None:
+    """Remove the proposal to drop the table of captures as long as its log stays: the last table that
+    was captured may have triggers from now on, and the capture still has to append what was written
+    before."""
+    gone = {
+        op.schema
+        for op in upgrade_ops.ops
+        if isinstance(op, DropTableOp) and op.table_name == PREFIX
+    }
+
+    def is_kept(op: Any) -> bool:
+        return not (
+            isinstance(op, DropTableOp) and op.table_name == CAPTURES and op.schema not in gone
+        )
+
+    upgrade_ops.ops[:] = filter(is_kept, upgrade_ops.ops)
 
 
 def _replaced(ops: Collection[Any]) -> Iterable[Place]:

@@ -35,7 +35,7 @@ from sa_pgnotify.triggers.function_comment import parameters_in
 from sa_pgnotify.triggers.names import FUNCTION_PREFIX, TRIGGER_NAMES
 from sa_pgnotify.triggers.trigger_set import TriggerSet, trigger_set
 
-from .beside import keep_functions_and_triggers, keep_used_logs
+from .beside import keep_captures, keep_functions_and_triggers, keep_used_logs
 from .operations import (
     AlterNotifyTriggersOp,
     CreateNotifyTriggersOp,
@@ -258,6 +258,7 @@ def compare_schemas(
         keep_used_logs(
             upgrade_ops, _writers(context, database), lambda schema: _schema(context, schema)
         )
+        keep_captures(upgrade_ops)
         _put_in_order(context, upgrade_ops)
         upgrade_ops.ops.extend(_left_over(context, set(schemas)))
 

@@ -20,16 +20,22 @@ from sa_pgnotify.triggers.ddl import TriggerStatement
 from sa_pgnotify.triggers.trigger_set import TriggerSet
 
 __all__ = [
+    "AddToPublicationOp",
     "AlterNotifyTriggersOp",
     "CreateNotifyTriggersOp",
     "DropNotifyTriggersOp",
     "InTableOrder",
     "LostNotifyTriggersOp",
     "NotifyTriggersOp",
+    "RemoveFromPublicationOp",
     "RevisionError",
     "made",
     "run",
 ]
+
+
+CAPTURED = {"durable": True, "capture": "wal"}
+"""The parameters that ``op.add_to_publication`` stands for."""
 
 
 class NotifyTriggersOp(MigrateOperation):
@@ -228,6 +234,61 @@ class DropNotifyTriggersOp(NotifyTriggersOp):
     def batch_drop_notify_triggers(cls, operations: BatchOperations, /) -> None:
         """Remove the triggers of the batch's table; see :meth:`drop_notify_triggers`."""
         operations.invoke(cls(TriggerSet.for_drop(*_batch_table(operations))))
+
+
+class AddToPublicationOp(CreateNotifyTriggersOp):
+    """Have the changes of a table captured from the write-ahead log, without triggers."""
+
+    @classmethod
+    def add_to_publication(
+        cls,
+        operations: Operations,
+        /,
+        table_name: str,
+        *,
+        version: int,
+        schema: str | None = None,
+        **parameters: Any,
+    ) -> None:
+        """Add a table to the publication of its change log, which is made if necessary, and set its
+        REPLICA IDENTITY to FULL if updates or deletions are published.
+
+        Both lock the table for a moment (SHARE UPDATE EXCLUSIVE and ACCESS EXCLUSIVE). The
+        arguments are those of ``create_notify_triggers``, without ``durable``. The replication slot
+        is made by the first capture that runs, because PostgreSQL makes none in a transaction that
+        has written.
+
+        :raises RevisionError: if the arguments contradict each other.
+        :raises sqlalchemy.exc.DBAPIError: if the table cannot be captured.
+        """
+        parameters |= CAPTURED
+        triggers = made(table_name, schema, version=version, **parameters)
+        operations.invoke(CreateNotifyTriggersOp(triggers))
+
+
+class RemoveFromPublicationOp(DropNotifyTriggersOp):
+    """Capture a table no longer."""
+
+    @classmethod
+    def remove_from_publication(
+        cls,
+        operations: Operations,
+        /,
+        table_name: str,
+        *,
+        schema: str | None = None,
+        if_exists: bool = False,
+        function: str | None = None,
+    ) -> None:
+        """Remove a table from the publication, and set its REPLICA IDENTITY to DEFAULT unless another
+        publication has the table (ACCESS EXCLUSIVE). If it was the last one, the publication and
+        the replication slot are dropped; stop the capture before.
+
+        Changes that were not captured yet are lost. Arguments and errors are those of
+        ``drop_notify_triggers``.
+        """
+        triggers = TriggerSet.for_drop(table_name, schema, function)
+        operations.invoke(DropNotifyTriggersOp(triggers, if_exists=if_exists))
 
 
 class LostNotifyTriggersOp(MigrateOperation):

@@ -10,6 +10,7 @@ from alembic.autogenerate.render import _alembic_autogenerate_prefix as prefix_o
 from alembic.autogenerate.render import render_op
 
 from .operations import (
+    CAPTURED,
     AlterNotifyTriggersOp,
     CreateNotifyTriggersOp,
     DropNotifyTriggersOp,
@@ -25,6 +26,8 @@ NAMES: dict[type[NotifyTriggersOp], str] = {
     AlterNotifyTriggersOp: "alter_notify_triggers",
     DropNotifyTriggersOp: "drop_notify_triggers",
 }
+ADD, REMOVE = "add_to_publication", "remove_from_publication"
+"""What they are called for a table with ``capture="wal"``. In a batch they keep the general names."""
 WIDTH = 100
 """Columns of text that a line of a dict or list may have before it is broken."""
 
@@ -34,7 +37,8 @@ def render(context: AutogenContext, op: NotifyTriggersOp) -> list[str] | str:
     # so that the revision runs without env.py
     context.imports.add("import alembic_ops  # noqa: F401 (its operations)")
     prefix = prefix_of(context)
-    call = f"{prefix}{NAMES[type(op)]}"
+    name = _name(op, in_batch=prefix == "batch_op.")
+    call = f"{prefix}{name}"
     place = []
     if prefix != "batch_op.":  # which knows the table
         place.append(repr(op.triggers.table))
@@ -47,9 +51,22 @@ def render(context: AutogenContext, op: NotifyTriggersOp) -> list[str] | str:
             place.append(f"function={op.triggers.function!r}")
         return f"{call}({', '.join(place)})"
     arguments = [
-        line for name, value in op.triggers.parameters.items() for line in _argument(name, value)
+        line
+        for argument, value in op.triggers.parameters.items()
+        if not (name == ADD and argument in CAPTURED)
+        for line in _argument(argument, value)
     ]
     return [f"{call}(", *(f"    {line}" for line in [*(f"{p}," for p in place), *arguments]), ")"]
+
+
+def _name(op: NotifyTriggersOp, *, in_batch: bool) -> str:
+    """Return the name of an operation in a revision."""
+    at = op.former if isinstance(op, DropNotifyTriggersOp) else op.triggers
+    if at is not None and at.marking.capture == "wal" and not in_batch:
+        return {CreateNotifyTriggersOp: ADD, DropNotifyTriggersOp: REMOVE}.get(
+            type(op), NAMES[type(op)]
+        )
+    return NAMES[type(op)]
 
 
 def render_all(context: AutogenContext, container: InTableOrder) -> list[str]:

@@ -12,6 +12,7 @@ except ImportError as error:
     raise SystemExit("sa-pgnotify needs the extra cli: pip install 'sa_pgnotify[cli]'") from error
 
 from .backfill import backfill
+from .capture import capture
 from .check import check
 from .consumers import consumers, prune
 from .demo import demo
@@ -44,5 +45,5 @@ def main(version: Version = False) -> None:
     """
 
 
-for command in (demo, watch, check, sql, doctor, consumers, backfill, prune):
+for command in (demo, watch, check, sql, doctor, capture, consumers, backfill, prune):
     app.command()(command)

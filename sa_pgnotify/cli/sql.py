@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import create_mock_engine
 
-from ..log.tables import CONSUMERS, PARKED, PREFIX, SLOTS
+from ..log.tables import CAPTURES, CONSUMERS, PARKED, PREFIX, SLOTS
 from ..triggers.ddl import CreateNotifyTriggers, DropNotifyTriggers, TriggerStatement
 from .console import printable, write_exactly
 from .errors import Debug
@@ -94,6 +94,8 @@ def _about(element: Any) -> str:
         triggers = element.triggers
         if isinstance(element, DropNotifyTriggers):
             return f"Drops the triggers of {triggers.qualified_table} and their function, if they exist."
+        if triggers.marking.capture == "wal":
+            return f"The publication of {triggers.qualified_table}, whose changes are captured."
         operations = ", ".join(triggers.marking.operations)
         return f"The trigger function of {triggers.qualified_table}, and its triggers for {operations}."
     if type(element).__name__ != "CreateTable":
@@ -108,5 +110,6 @@ _TABLES = {
         for slot in range(SLOTS)
     },
     CONSUMERS: "The positions of the consumers.",
+    CAPTURES: "How far captures have read the write-ahead log.",
     PARKED: "Changes that consumers have set aside because they failed.",
 }

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from .capture import capture
 from .change_log import change_log
 from .connection import listening, privileges, server
 from .findings import Finding
@@ -42,6 +43,7 @@ CHECKS = (
     Check("triggers", triggers, uses_path=True),
     Check("listeners", listeners),
     Check("consumers", change_log),
+    Check("capture", capture),
 )
 """In the order in which their findings are reported, after those about the connection."""
 

@@ -31,7 +31,8 @@ def _change_log(execute: Execute, installation: Installation) -> Iterator[Findin
     names: dict[int, str] = {}
     for name, wanted in installation.sets.items():
         function = installation.found[name].function_oid
-        if wanted.marking.durable and function is not None:
+        is_captured = wanted.marking.capture == "wal"
+        if wanted.marking.durable and not is_captured and function is not None:
             names[function] = name
     logs = [
         (function, installation.sets[name].marking.log_schema) for function, name in names.items()
@@ -119,9 +120,7 @@ GROUP BY 1, 2, 3 ORDER BY 1, 2
 
 
 def _temporary_files(execute: Execute, installation: Installation) -> Iterator[Finding]:
-    if not any(
-        collecting_kinds(wanted.marking.operations) for wanted in installation.sets.values()
-    ):
+    if not any(collecting_kinds(wanted.marking.triggered) for wanted in installation.sets.values()):
         return
     sql = """
 SELECT 'this role', pg_catalog.current_setting('temp_file_limit')

@@ -33,7 +33,9 @@ def _publishing(_: Execute, installation: Installation) -> Iterator[Finding]:
     names = [
         f"{name} (durable)" if wanted.marking.durable else name
         for name, wanted in sorted(installation.sets.items())
-        if not installation.silent(name) and not installation.found[name].lacks(wanted)
+        if wanted.marking.triggered
+        and not installation.silent(name)
+        and not installation.found[name].lacks(wanted)
     ]
     if names:
         yield Finding("good", "triggers", f"Installed and enabled on {', '.join(names)}.")

@@ -208,6 +208,12 @@ class Function:
     trigger: str | None
     visible: bool | None
 
+    @property
+    def is_of_captured_table(self) -> bool:
+        """Whether its comment says that the changes of its table are captured, and no trigger runs
+        it."""
+        return self.trigger is None and (self.comment or {}).get("capture") == "wal"
+
 
 _FUNCTIONS = f"""
 SELECT n.nspname, f.proname, d.description, m.nspname, c.relname, t.tgname, pg_catalog.pg_table_is_visible(c.oid)
@@ -225,12 +231,26 @@ ORDER BY 1, 2, 6
 
 def functions(execute: Execute) -> list[Function]:
     """Return all trigger functions of this library in the database, once for each trigger that runs
-    them."""
+    them; and those of captured tables, which none runs, once each."""
     rows = (
         Function(schema, name, read_comment(comment), *trigger)
         for schema, name, comment, *trigger in execute(_FUNCTIONS)
     )
-    return [f for f in rows if f.comment is not None or f.trigger in TRIGGER_NAMES.values()]
+    found = [f for f in rows if f.comment is not None or f.trigger in TRIGGER_NAMES.values()]
+    return [_of_captured_table(execute, f) if f.is_of_captured_table else f for f in found]
+
+
+def _of_captured_table(execute: Execute, function: Function) -> Function:
+    """Return the function with its table, if that exists."""
+    named = (function.comment or {}).get("table") or function.name.removeprefix(FUNCTION_PREFIX)
+    name = literal(f"{quote(function.schema)}.{quote(named)}")
+    rows = execute(
+        f"SELECT pg_catalog.pg_table_is_visible(c.oid) FROM pg_catalog.pg_class AS c"
+        f" WHERE c.oid = pg_catalog.to_regclass({name})::oid AND c.relkind IN ('r', 'p')"
+    )
+    for (visible,) in rows:
+        return replace(function, table_schema=function.schema, table=named, visible=visible)
+    return function
 
 
 def marked_sets(

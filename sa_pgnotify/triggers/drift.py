@@ -9,6 +9,7 @@ from typing import Literal
 from sqlalchemy import Connection, Engine, MetaData, text
 
 from ..errors import TriggersMissing
+from ..log.captures import find_slot
 from ..log.tables import LogNames, find_log
 from ..marking.spec import marking_of
 from ..sql import Execute, execute_on, literal, quote, schema_translation
@@ -189,6 +190,8 @@ def check(bind: Engine | Connection, metadata: MetaData | Sequence[MetaData]) ->
     drifts += (d for one in every if _has_durable(one) for d in _missing_log(bind, one, schema_of))
     names = {wanted: table.fullname for table, wanted in marked if wanted in found}
     drifts += slot_drifts(execute, names)
+    if not any(wanted.marking.capture == "wal" for _, wanted in marked):
+        drifts += _idle_slots(execute, every, schema_of)
     drifts += _log_drifts(execute, names, found)
     drifts += _foreign_children(execute, names)
     default: str = bind.execute(text("SELECT pg_catalog.current_schema()")).scalar() or "public"
@@ -197,6 +200,20 @@ def check(bind: Engine | Connection, metadata: MetaData | Sequence[MetaData]) ->
         (schema_of(t.schema) or default, t.name) for one in every for t in one.tables.values()
     }
     return [*dict.fromkeys(drifts), *_left_over(execute, known, tables)]
+
+
+def _idle_slots(
+    execute: Execute, every: Iterable[MetaData], schema_of: Callable[[str | None], str | None]
+) -> Iterator[Drift]:
+    """Yield the slots of logs none of whose tables is captured any more, which would fill the disk."""
+    for log in filter(None, map(find_log, every)):
+        slot = find_slot(execute, LogNames(schema_of(log.names.schema)))
+        if slot is not None and slot.exists:
+            fix = (
+                "Stop the capture once it has captured what was written before, and run "
+                f"SELECT pg_drop_replication_slot('{slot.name}'); DROP PUBLICATION IF EXISTS {quote(slot.publication)}."
+            )
+            yield Drift("left over", log.head.fullname, f"the replication slot {slot.name}", fix)
 
 
 def _has_durable(metadata: MetaData) -> bool:

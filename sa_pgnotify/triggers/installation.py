@@ -43,15 +43,20 @@ class Installation:
     def silent(self, name: str) -> list[str]:
         """Return the triggers of a table that do not fire, or do not exist."""
         there = self.found[name].triggers
-        wanted = [TRIGGER_NAMES[operation] for operation in self.sets[name].marking.operations]
+        wanted = [TRIGGER_NAMES[operation] for operation in self.sets[name].marking.triggered]
         return [trigger for trigger in wanted if trigger not in there or not there[trigger].fires]
+
+    def is_captured(self, name: str) -> bool:
+        """Return whether a table is published for a capture."""
+        captured = self.found[name].captured
+        return captured is not None and captured.is_published
 
     def tables(self, connection: Connection) -> MetaData:
         """Return the tables that publish changes, reflected and marked."""
         metadata = MetaData()
         by_schema: dict[str | None, list[str]] = {}
         for name, triggers in self.sets.items():
-            if len(self.silent(name)) < len(triggers.marking.operations):
+            if self.is_captured(name) or len(self.silent(name)) < len(triggers.marking.triggered):
                 by_schema.setdefault(triggers.schema, []).append(triggers.table)
         with warnings.catch_warnings():
             # about types that SQLAlchemy does not know, whose values are texts then
@@ -88,7 +93,7 @@ def read_installation(connection: Connection) -> Installation:
         parameters = parameters_in(function.comment or {})
         if "columns" not in parameters:
             damaged[name] = function
-        elif function.trigger in TRIGGER_NAMES.values():
+        elif function.trigger in TRIGGER_NAMES.values() or function.is_of_captured_table:
             made = TriggerSet.from_parameters(function.table, schema, **parameters)
             sets[name] = (
                 made

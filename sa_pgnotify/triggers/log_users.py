@@ -15,6 +15,7 @@ from contextlib import suppress
 from sqlalchemy import Connection, MetaData, Table
 
 from ..errors import ChangeLogInUse
+from ..log.captures import find_slot
 from ..log.tables import TABLE_NAMES, LogNames, find_log
 from ..sql import Execute, execute_on, literal
 from .catalog import functions
@@ -73,7 +74,21 @@ def _writers(execute: Execute, names: LogNames, default: str | None) -> set[Plac
             schema = f.comment.get("log_schema") or default
             if schema == names.schema:
                 found.add((f.table_schema, f.table))
-    return found
+    return found | _published(execute, names)
+
+
+def _published(execute: Execute, names: LogNames) -> set[Place]:
+    """Return the tables whose changes are captured for the log."""
+    slot = find_slot(execute, names)
+    if slot is None:
+        return set()
+    sql = (
+        "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_publication_rel AS r"
+        " JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid"
+        " JOIN pg_catalog.pg_class AS c ON c.oid = r.prrelid"
+        f" JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE p.pubname = {literal(slot.publication)}"
+    )
+    return {(schema, table) for schema, table in execute(sql)}
 
 
 def _consumers(execute: Execute, names: LogNames, own: set[Place]) -> list[str]:
