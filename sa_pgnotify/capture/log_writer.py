@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from ..errors import PgNotifyError
 from ..log.captures import Slot
+from ..log.reader import CAPTURED
 from ..log.tables import SLOT_BITS, SLOTS, LogNames
 from ..protocol.doorbell import DOORBELL_OFF, bell_channel, doorbell_key, lost_key
 from ..sql import Execute, execute_on, literal
@@ -23,8 +24,6 @@ from .composing import LogEntry
 
 __all__ = ["LogWriter", "Progress"]
 
-NO_PROCESS = 0
-"""The process id of captured changes: the write-ahead log does not name the writer's."""
 MOST_TRIES = 20
 
 
@@ -54,7 +53,7 @@ class LogWriter:
         self._insert = [
             text(
                 f"INSERT INTO {slot} (id, xid, pid, relation, header, rows)"
-                f" SELECT id, pg_catalog.pg_current_xact_id()::text::bigint, {NO_PROCESS}, relation, header, rows"
+                f" SELECT id, pg_catalog.pg_current_xact_id()::text::bigint, {CAPTURED}, relation, header, rows"
                 " FROM ROWS FROM (pg_catalog.unnest(CAST(:ids AS bigint[])),"
                 " pg_catalog.unnest(CAST(:relations AS text[])), pg_catalog.unnest(CAST(:headers AS text[])),"
                 " pg_catalog.unnest(CAST(:rows AS text[]))) AS new (id, relation, header, rows)"

@@ -53,7 +53,8 @@ class Chunk:
     @property
     def ends(self) -> bool:
         """Whether the chunk is the end of its transaction."""
-        return self.row.row_id == self.row.tx_end and self.until >= self.row.size
+        row = self.row
+        return (row.row_id == row.tx_end or row.ends) and self.until >= row.size
 
     def split(self, count: int) -> tuple[Chunk, Chunk]:
         """Return the first ``count`` changes, and the others."""
@@ -117,14 +118,15 @@ def transactions(chunks: Sequence[Chunk], reached: Position) -> Iterator[Transac
     """
     start = 0
     for place, chunk in enumerate(chunks, 1):
-        if place < len(chunks) and chunks[place].row.tx_end == chunk.row.tx_end:
+        following = chunks[place].row if place < len(chunks) else None
+        if following is not None and following.tx_end == chunk.row.tx_end and not following.begins:
             continue
         changes = tuple(
             event for part in chunks[start:place] for event in part.events if event is not None
         )
-        begins = start > 0 or chunk.row.tx_end != reached.tx_end
+        begins = start > 0 or chunk.row.tx_end != reached.tx_end or chunks[0].row.begins
         if changes:
-            yield TransactionPart(chunk.row.xid, changes, begins, chunk.ends)
+            yield TransactionPart(chunk.row.origin or chunk.row.xid, changes, begins, chunk.ends)
         start = place
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..protocol.wire import RS
+from ..protocol.wire import RS, US
 from ..sql import Execute
 from .snapshots import HERE, Position, Snapshot, together
 from .tables import LogNames
@@ -31,6 +31,8 @@ __all__ = ["LogReader", "LogRow"]
 PAGE = 1000
 """The most rows of the log that are read at once, unless they exceed ``PAGE_BYTES``."""
 PAGE_BYTES = 8 << 20
+CAPTURED = 0
+"""The process id in rows that a capture has appended."""
 
 
 class LogRow(NamedTuple):
@@ -42,6 +44,10 @@ class LogRow(NamedTuple):
         before.
     :ivar start: the position at the beginning of the row's page.
     :ivar closing: the position after the row if a window ends with it, else None.
+    :ivar origin: the id of the transaction that made the changes; ``xid`` is that of the log's own
+        transaction, which for captured changes is another one and brings the changes of many.
+    :ivar begins: whether that transaction begins with the row although the log's does not; ``ends``
+        likewise.
     """
 
     tx_end: int
@@ -54,6 +60,9 @@ class LogRow(NamedTuple):
     skipped: int
     start: Position
     closing: Position | None = None
+    origin: int = 0
+    begins: bool = False
+    ends: bool = False
 
     @property
     def before(self) -> Position:
@@ -181,6 +190,7 @@ class LogReader:
         self.lost: int | None = None
         self._window: _Window | None = None
         self._finished = False
+        self._origin = 0  # of the row that was read last
 
     def begin(self, execute: Execute, position: Position) -> None:
         """Read on from a position that has nothing to do with what was read before."""
@@ -335,7 +345,27 @@ class LogReader:
                 skipped = start.row_part
                 text = text.split(RS, skipped)[skipped]  # noqa: PLW2901
             note(row_id, xid, pid, header)
-            rows.append(LogRow(tx_end, row_id, xid, pid, relation, header, text, skipped, start))
+            origin = _origin(xid, pid, header)
+            begins = origin not in (xid, self._origin)
+            if begins and rows and rows[-1].tx_end == tx_end:
+                rows[-1] = rows[-1]._replace(ends=True)
+            self._origin = origin
+            rows.append(
+                LogRow(
+                    tx_end,
+                    row_id,
+                    xid,
+                    pid,
+                    relation,
+                    header,
+                    text,
+                    skipped,
+                    start,
+                    None,
+                    origin,
+                    begins,
+                )
+            )
         if closes:
             self._close(target)
             if rows:
@@ -348,6 +378,14 @@ class LogReader:
         tables = together(self.position.names) if self._wanted is None else self._wanted
         self.position = Position(str(target), tables=tables, scans=self.position.scans)
         self._window, self._finished = None, False
+
+
+def _origin(xid: int, pid: int, header: str) -> int:
+    """Return the id of the transaction that made the changes of a row."""
+    if pid != CAPTURED:
+        return xid
+    fields = header.split(US, 3)
+    return int(fields[2]) if len(fields) > 3 and fields[2].isdecimal() else xid
 
 
 def _in_order(found: Iterable[_NewRow]) -> list[_PageRow]:

@@ -77,6 +77,18 @@ class RowPage:
         return self.transaction_id
 
     @property
+    def origin(self) -> int:
+        return self.transaction_id
+
+    @property
+    def begins(self) -> bool:
+        return False
+
+    @property
+    def ends(self) -> bool:
+        return False
+
+    @property
     def pid(self) -> int:
         return self.backend_pid
 

@@ -239,7 +239,8 @@ def test_from_triggers_to_the_wal_and_back(engine):
     with capturing(engine, Item.metadata):
         run(engine, "INSERT INTO items VALUES (1, 0)")
         Triggered = model()
-        assert check(engine, Triggered.metadata) == []
+        (idle,) = check(engine, Triggered.metadata)
+        assert (idle.kind, "replication slot" in idle.object) == ("left over", True)
         run(engine, "INSERT INTO items VALUES (2, 0)")
         until_captured(engine)
         assert sorted(numbers_in_log(engine)) == [1, 2]
@@ -331,3 +332,34 @@ class TestRefused:
         notify_on_change(table, NotifySpec(durable=True, capture="wal"))
         with pytest.raises(sa.exc.DBAPIError, match="has no primary key in the database"):
             metadata.create_all(engine)
+
+
+def test_transactions_are_those_of_the_writers(engine):
+    """A capture appends many transactions in one of its own; a consumer gets them one by one, with
+    their ids, in whole unless one is longer than a batch."""
+    Item = model_of(engine, **WAL)
+    Capture(engine, Item.metadata).create_slot()
+    with Consumer(engine, "c", Item, batch_size=4) as consumer:
+        ids = []
+        for number in range(6):
+            with engine.begin() as connection:
+                ids.append(connection.scalar(sa.text("SELECT pg_current_xact_id()::text::bigint")))
+                connection.exec_driver_sql(f"INSERT INTO items VALUES ({number}, 0)")
+                connection.exec_driver_sql(f"UPDATE items SET n = 1 WHERE id = {number}")
+                if number == 2:
+                    connection.exec_driver_sql(
+                        "INSERT INTO items VALUES (100, 0), (101, 0), (102, 0)"
+                    )
+        with capturing(engine, Item.metadata):
+            found: list[Any] = []
+            for batch in consumer:
+                with batch:
+                    found += batch.transactions()
+                if found and found[-1].transaction_id == ids[-1]:
+                    break
+    sizes = [(part.transaction_id, len(part.changes)) for part in found]
+    assert [size for size in sizes if size[0] != ids[2]] == [
+        (xid, 2) for xid in ids if xid != ids[2]
+    ]
+    assert sum(count for xid, count in sizes if xid == ids[2]) == 5
+    assert all(part.begins and part.ends for part in found if part.transaction_id != ids[2])

@@ -15,19 +15,15 @@ from statements import run
 from sa_pgnotify.diagnosis import diagnose
 
 MODELS = """
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sa_pgnotify import NotifyOnChange, NotifySpec
+from sqlalchemy import Column, Integer, MetaData, Table
+from sa_pgnotify import NotifySpec, notify_on_change
 
-class Base(DeclarativeBase):
-    pass
-
-class Item(NotifyOnChange, Base):
-    __tablename__ = "items"
-    __notify__ = NotifySpec(durable=True, capture="wal")
-    id: Mapped[int] = mapped_column(primary_key=True)
+metadata = MetaData()
+items = Table("items", metadata, Column("id", Integer, primary_key=True))
+notify_on_change(items, NotifySpec(durable=True, capture="wal"))
 """
 PROGRAM = "from sa_pgnotify.cli import app; app()"
-COMMAND = [sys.executable, "-u", "-c", PROGRAM, "capture", "captured_models:Base"]
+COMMAND = [sys.executable, "-u", "-c", PROGRAM, "capture", "captured_models:metadata"]
 
 
 def findings(engine: sa.Engine) -> list[tuple[str, str]]:
@@ -40,7 +36,7 @@ def test_capture(tmp_path, engine, url):
     (tmp_path / "captured_models.py").write_text(MODELS)
     scope: dict[str, Any] = {"__name__": "captured_models"}
     exec(MODELS, scope)
-    scope["Base"].metadata.create_all(engine)
+    scope["metadata"].create_all(engine)
     assert [severity for severity, _ in findings(engine)] == ["problem"]
     environment = os.environ | {
         "DATABASE_URL": url.render_as_string(hide_password=False),
@@ -51,15 +47,14 @@ def test_capture(tmp_path, engine, url):
     )
     assert (done.returncode, done.stderr) == (0, "")
     run(engine, "INSERT INTO items VALUES (1)")
-    process = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "capturing captured_models:Base\n"
-        until_captured(engine)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "capturing captured_models:metadata\n"
+            until_captured(engine)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
     assert len(changes_in_log(engine, "public.items")) == 1
     assert [severity for severity, _ in findings(engine)] == ["good"]
