@@ -129,4 +129,5 @@ class SlotStream:
 
     def close(self) -> None:
         """End the session."""
+        self._transactions.close()
         self._connection.close()

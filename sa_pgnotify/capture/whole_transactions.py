@@ -68,7 +68,9 @@ class WholeTransactions:
         """
         message = self._decoder.decode(data)
         if isinstance(message, StreamStart):
-            self._block = self._open.setdefault(message.xid, _Streamed())
+            if message.xid not in self._open:
+                self._open[message.xid] = _Streamed()
+            self._block = self._open[message.xid]
         elif isinstance(message, StreamStop):
             self._block = None
         elif isinstance(message, StreamAbort):
@@ -79,6 +81,13 @@ class WholeTransactions:
             self._block.add(data)
         elif message is not None:
             yield message
+
+    def close(self) -> None:
+        """Forget the transactions that are open."""
+        for streamed in self._open.values():
+            streamed.file.close()
+        self._open.clear()
+        self._block = None
 
     def _abort(self, message: StreamAbort) -> None:
         if message.xid == message.subxid:

@@ -106,10 +106,11 @@ def covers(execute: Execute, names: LogNames, seconds: float = COVER_SECONDS) ->
 
     :param execute: in autocommit.
     """
-    # A message is decoded after all that have committed before it; a transaction of its own commits
-    # it, and the capture stores how far it has come.
-    ((lsn,),) = execute(
-        f"SELECT (pg_catalog.pg_logical_emit_message(true, '{COVER_PREFIX}', '') - '0/0'::pg_lsn)::bigint"
+    # A message is decoded after all that have committed before it. Its own transaction waits for the
+    # disk, because only what is there is decoded.
+    ((lsn, _),) = execute(
+        f"SELECT (pg_catalog.pg_logical_emit_message(true, '{COVER_PREFIX}', '') - '0/0'::pg_lsn)::bigint,"
+        " pg_catalog.set_config('synchronous_commit', 'local', true)"
     )
     reached = f"(SELECT pg_catalog.max(flushed) FROM {names.captures})"
     for look in range(_LOOKS):
