@@ -350,22 +350,8 @@ class LogReader:
             if begins and rows and rows[-1].tx_end == tx_end:
                 rows[-1] = rows[-1]._replace(ends=True)
             self._origin = origin
-            rows.append(
-                LogRow(
-                    tx_end,
-                    row_id,
-                    xid,
-                    pid,
-                    relation,
-                    header,
-                    text,
-                    skipped,
-                    start,
-                    None,
-                    origin,
-                    begins,
-                )
-            )
+            row = LogRow(tx_end, row_id, xid, pid, relation, header, text, skipped, start)
+            rows.append(row._replace(origin=origin, begins=begins))
         if closes:
             self._close(target)
             if rows:

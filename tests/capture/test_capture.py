@@ -12,6 +12,7 @@ from durable_tables import objects
 from durables import model_of
 from kinds import driver_url
 from receiving import take
+from servers import Server, data_folder
 from statements import rows, run
 
 from sa_pgnotify import (
@@ -27,6 +28,7 @@ from sa_pgnotify import (
     check,
     notify_on_change,
 )
+from sa_pgnotify.testing import CapturedChanges
 
 WAL: dict[str, Any] = {"capture": "wal"}
 
@@ -363,3 +365,30 @@ def test_transactions_are_those_of_the_writers(engine):
     ]
     assert sum(count for xid, count in sizes if xid == ids[2]) == 5
     assert all(part.begins and part.ends for part in found if part.transaction_id != ids[2])
+
+
+def test_captured_changes_in_tests(engine):
+    """CapturedChanges waits for the capture, and within a transaction that is rolled back it needs
+    none."""
+    Item = model_of(engine, **WAL)
+    with capturing(engine, Item.metadata):
+        with CapturedChanges(engine, Item) as changes:
+            run(engine, "INSERT INTO items VALUES (1, 1)")
+            assert [event.identity for event in changes.so_far()] == [(1,)]
+        with engine.connect() as connection:
+            connection.begin()
+            with CapturedChanges(connection, Item) as changes:
+                connection.exec_driver_sql("UPDATE items SET n = 2")
+                assert [event.changed for event in changes.so_far()] == [{"n"}]
+            connection.rollback()
+
+
+def test_a_server_without_logical_wal(tmp_path):
+    """create_all() says what the server lacks, and changes nothing."""
+    with data_folder() as data, Server(data) as server:
+        server.down("fast")
+        server.up("-c wal_level=replica")
+        engine = sa.create_engine(server.url, poolclass=sa.NullPool)
+        with pytest.raises(sa.exc.DBAPIError, match="needs wal_level = logical"):
+            model_of(engine, **WAL)
+        assert objects(engine) == set()

@@ -158,9 +158,12 @@ class Server:
         self.down("immediate")
         self.up()
 
-    def up(self) -> None:
-        """Start it, or start it again, where it was."""
-        options = f"-h '' -k {self._data} -c wal_level=logical"
+    def up(self, more: str = "") -> None:
+        """Start it, or start it again, where it was.
+
+        :param more: further options of ``postgres``.
+        """
+        options = f"-h '' -k {self._data} -c wal_level=logical {more}"
         self._pg_ctl("-o", options, "-l", str(self._data / "log"), "start")
 
     def standby(self, data: Path) -> Server:

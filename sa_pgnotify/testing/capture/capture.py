@@ -32,6 +32,8 @@ from ...errors import NotifyConfigError, PgNotifyError
 from ...events.kinds import Event, Notification
 from ...listening.async_listener import AsyncListener
 from ...listening.listener import Listener
+from ...log.captures import covers
+from ...log.tables import LogNames
 from ...marking.sources import Wanted, expand
 from ...marking.spec import marking_of
 from ...sql import literal
@@ -53,10 +55,16 @@ class _Fence:
 
     def __init__(self, wanted: Wanted) -> None:
         self.channel = f"sa_pgnotify_fence_{uuid4().hex}"
-        self.durable = any(
-            marking is not None and marking.durable for marking in map(marking_of, wanted.tables)
-        )
+        markings = [m for m in map(marking_of, wanted.tables) if m is not None]
+        self.durable = any(marking.durable for marking in markings)
+        self._captured = {m.log_schema for m in markings if m.capture == "wal"}
         self._sent = 0
+
+    def is_captured(self, connection: ListenConnection, timeout: float) -> bool:
+        """Wait until the log has what was committed to captured tables, and return whether it does."""
+        return all(
+            covers(connection.execute, LogNames(schema), timeout) for schema in self._captured
+        )
 
     def send(self, connection: ListenConnection) -> None:
         self._sent += 1
@@ -204,6 +212,8 @@ class CapturedChanges(_BaseCaptured):
             return
         assert self._sender is not None
         deadline = time.monotonic() + timeout
+        if not self._fence.is_captured(self._sender, timeout):
+            raise self._late(timeout)
         if self._fence.durable:
             self._listener.subscribe(self._fence.channel)
         self._fence.send(self._sender)
@@ -291,6 +301,8 @@ class AsyncCapturedChanges(_BaseCaptured):
         assert self._sender is not None
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
+        if not await greenlet_spawn(self._fence.is_captured, self._sender, timeout):
+            raise self._late(timeout)
         if self._fence.durable:
             await self._listener.subscribe(self._fence.channel)
         await greenlet_spawn(self._fence.send, self._sender)

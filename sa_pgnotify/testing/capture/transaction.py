@@ -43,7 +43,13 @@ class _Catching(TriggerSet):
 
     @classmethod
     def beside(cls, triggers: TriggerSet) -> _Catching:
-        marking = replace(triggers.marking, durable=True, log_schema=TEMPORARY, channel=None)
+        marking = replace(
+            triggers.marking,
+            durable=True,
+            capture="triggers",
+            log_schema=TEMPORARY,
+            channel=None,
+        )
         return cls(
             table=triggers.table,
             schema=triggers.schema,
