@@ -303,7 +303,14 @@ NO_LOGICAL_WAL = """IF pg_catalog.current_setting('wal_level') <> 'logical' THEN
       || pg_catalog.current_setting('wal_level'),
     HINT = 'Run ALTER SYSTEM SET wal_level = logical and restart the server, or leave out capture.';
 END IF;"""
-PUBLISH = f"""stray := {PUBLICATION.format(schema=_HEAD_SCHEMA)};
+# The stronger lock first. Without an identity, PostgreSQL would refuse UPDATE and DELETE of a published
+# table, so a table without a primary key gets one even if only its insertions are published.
+PUBLISH = f"""IF {{needs_old}} OR NOT EXISTS (SELECT FROM pg_catalog.pg_index WHERE indrelid = target AND indisprimary) THEN
+  FOR stray IN SELECT c.oid::regclass::text FROM {_PARTS} AND c.relreplident <> 'f' LOOP
+    EXECUTE pg_catalog.concat('ALTER TABLE ONLY ', stray, ' REPLICA IDENTITY FULL');
+  END LOOP;
+END IF;
+stray := {PUBLICATION.format(schema=_HEAD_SCHEMA)};
 query := CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 180000 THEN ', publish_generated_columns = stored' ELSE '' END;
 IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = stray) THEN
   EXECUTE pg_catalog.format('CREATE PUBLICATION %I WITH (publish_via_partition_root = true%s)', stray, query);
@@ -311,11 +318,6 @@ END IF;
 IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication_rel AS r JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid
     WHERE p.pubname = stray AND r.prrelid = target) THEN
   EXECUTE pg_catalog.format('ALTER PUBLICATION %I ADD TABLE ONLY %s', stray, target);
-END IF;
-IF {{needs_old}} THEN
-  FOR stray IN SELECT c.oid::regclass::text FROM {_PARTS} AND c.relreplident <> 'f' LOOP
-    EXECUTE pg_catalog.concat('ALTER TABLE ONLY ', stray, ' REPLICA IDENTITY FULL');
-  END LOOP;
 END IF;"""
 UNPUBLISH = f"""FOR stray IN SELECT p.pubname FROM pg_catalog.pg_publication AS p
     JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid

@@ -392,3 +392,16 @@ def test_a_server_without_logical_wal(tmp_path):
         with pytest.raises(sa.exc.DBAPIError, match="needs wal_level = logical"):
             model_of(engine, **WAL)
         assert objects(engine) == set()
+
+
+def test_a_table_without_a_key_can_be_written_to(engine):
+    """PostgreSQL refuses UPDATE and DELETE of a published table without an identity; a table whose
+    key only the model knows has one, even if only its insertions are published."""
+    run(engine, "CREATE TABLE keyless (id int)")
+    metadata = sa.MetaData()
+    table = sa.Table("keyless", metadata, sa.Column("id", sa.Integer, primary_key=True))
+    notify_on_change(table, NotifySpec(durable=True, capture="wal", operations=("insert",)))
+    metadata.create_all(engine)
+    run(
+        engine, "INSERT INTO keyless VALUES (1)", "UPDATE keyless SET id = 2", "DELETE FROM keyless"
+    )
