@@ -148,13 +148,16 @@ class Known(Protocol):
 
     def table_of(self, relation: Relation) -> CapturedTable | None:
         """Return the table to capture; None if it is not wanted."""
+        ...
 
     def root_of(self, oid: int) -> int:
         """Return the OID of the partitioned table that a table is a partition of; 0 if it is not
         known any more."""
+        ...
 
     def type_of(self, oid: int) -> int:
         """Return the OID of the type under a domain."""
+        ...
 
 
 class Composer:

@@ -60,7 +60,10 @@ class SlotReader:
         self._noted = 0.0
         self.reached = 0
         with self._connection.begin():
-            self._can_note = (self._connection.dialect.server_version_info or (0,)) >= (16,)
+            ((version,),) = execute_on(self._connection)(
+                "SELECT pg_catalog.current_setting('server_version_num')::int"
+            )
+        self._can_note = version >= 160000
 
     def read(self) -> Iterator[Plain]:
         """Yield the transactions that have committed since the confirmed place, whole and in the order
