@@ -7,7 +7,17 @@ interface), one module for each broker, publishes. The folder may import ``consu
 imports; a broker's client is an extra, and is imported when its sink is made.
 """
 
+from .jetstream import JetStream
 from .relay import Relay
 from .sink import Guarantee, Limits, Message, Sink, SinkFenced, SinkUnavailable
 
-__all__ = ["Guarantee", "Limits", "Message", "Relay", "Sink", "SinkFenced", "SinkUnavailable"]
+__all__ = [
+    "Guarantee",
+    "JetStream",
+    "Limits",
+    "Message",
+    "Relay",
+    "Sink",
+    "SinkFenced",
+    "SinkUnavailable",
+]

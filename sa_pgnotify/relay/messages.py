@@ -16,14 +16,14 @@ stores at once:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 from ..consuming.batch import OpenBatch
 from ..consuming.chunks import Chunk
 from ..events.changes import Change
 from ..events.cloud_events import CloudEvents
-from ..events.kinds import Event, Gap
+from ..events.kinds import Gap
 from ..log.reader import LogRow
 from .sink import Message, Sink
 from .subjects import Subject, id_of, root_of, subject_function
@@ -57,7 +57,7 @@ class Messages:
         self._relay = relay
         self._sink = sink
         self._subject = subject_function(relay, subject)
-        self._write: Callable[[Event], str] = (
+        self._write: Callable[[Any], str] = (
             format.to_json if isinstance(format, CloudEvents) else _envelope
         )
         self._rows: dict[object, str] = {}
@@ -118,7 +118,7 @@ class Messages:
         return table if change.identity is None else f"{table}/{id_of(change)}"
 
 
-def _envelope(event: Event) -> str:
+def _envelope(event: Change | Gap) -> str:
     return event.to_json()
 
 
