@@ -67,7 +67,9 @@ class Running:
 
 
 @pytest.fixture
-def relaying(engine: Engine, nats: Nats, stream: str, Item: Any) -> Iterator[Callable[..., Running]]:
+def relaying(
+    engine: Engine, nats: Nats, stream: str, Item: Any
+) -> Iterator[Callable[..., Running]]:
     """What runs a relay of items into the test's stream, until the end of the test."""
     running: list[Running] = []
 
