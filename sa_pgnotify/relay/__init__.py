@@ -8,14 +8,19 @@ imports; a broker's client is an extra, and is imported when its sink is made.
 """
 
 from .jetstream import JetStream
+from .kafka import Kafka
+from .redis_streams import RedisStreams
 from .relay import Relay
-from .sink import Guarantee, Limits, Message, Sink, SinkFenced, SinkUnavailable
+from .sink import SINK_SECONDS, Guarantee, Limits, Message, Sink, SinkFenced, SinkUnavailable
 
 __all__ = [
+    "SINK_SECONDS",
     "Guarantee",
     "JetStream",
+    "Kafka",
     "Limits",
     "Message",
+    "RedisStreams",
     "Relay",
     "Sink",
     "SinkFenced",
