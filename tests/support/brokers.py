@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
+import re
 import shutil
 import signal
 import socket
@@ -164,5 +166,10 @@ def nats_server(binary: str | None = None, *, jetstream: bool = True) -> Iterato
 
 
 def old_nats() -> str | None:
-    """The path of a NATS server below 2.12, as Debian has it; None if there is none."""
-    return shutil.which("nats-server")
+    """The path of a NATS server below 2.12, as Debian 12 has it; None if there is none."""
+    found = shutil.which("nats-server", path=f"{os.environ['PATH']}:/usr/sbin")
+    if found is None:
+        return None
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    version = re.search(r"(\d+)\.(\d+)", said)
+    return found if version and (int(version[1]), int(version[2])) < (2, 12) else None
