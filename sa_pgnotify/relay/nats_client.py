@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import threading
 from base64 import b64decode
 from collections.abc import Coroutine, Mapping, Sequence
@@ -30,11 +29,13 @@ class NatsRefused(SinkUnavailable):
     """JetStream answered with an error.
 
     :ivar err_code: the number of the error.
+    :ivar is_final: whether the same request will always be refused.
     """
 
     def __init__(self, error: Mapping[str, Any]) -> None:
         super().__init__(f"JetStream answered: {error.get('description', error)}")
         self.err_code = int(error.get("err_code", 0))
+        self.is_final = 400 <= int(error.get("code", 500)) < 500
 
 
 class NatsClient:
@@ -72,24 +73,17 @@ class NatsClient:
         self._connection = self._run(self._connect())
 
     async def _connect(self) -> Any:
-        failed: Exception | None = None
-        for server in random.sample(self._servers, len(self._servers)):
-            try:
-                # The relay reconnects, because it must find out first what was stored.
-                return await self._nats.connect(
-                    [server],
-                    **{
-                        "allow_reconnect": False,
-                        "connect_timeout": max(1.0, 0.8 * SINK_SECONDS / len(self._servers)),
-                        "error_cb": _ignore,
-                        "name": "sa_pgnotify",
-                        **self._options,
-                    },
-                )
-            except Exception as error:
-                failed = error
-        assert failed is not None
-        raise failed
+        options = {
+            # The relay reconnects itself, because it must find out first what was stored.
+            "allow_reconnect": False,
+            "max_reconnect_attempts": 1,
+            "reconnect_time_wait": 0.1,
+            "connect_timeout": max(1.0, SINK_SECONDS / 3 / len(self._servers)),
+            "error_cb": _ignore,
+            "name": "sa_pgnotify",
+            **self._options,
+        }
+        return await asyncio.wait_for(self._nats.connect(self._servers, **options), SINK_SECONDS)
 
     def close(self) -> None:
         """Disconnect, and end the thread."""

@@ -40,8 +40,8 @@ from .relays import RelayProcess, RelayRows
 __all__ = ["ClusterCheck"]
 
 APPLICATION = "sa_pgnotify relay {}"
-NAME = "check"
-"""The name of the relay."""
+WORKS = 5.0
+"""Seconds that a relay may take to begin to work."""
 
 
 @dataclass
@@ -86,6 +86,11 @@ class ClusterCheck:
 
     _job: ClassVar[type[RelayRows]] = RelayRows
 
+    @property
+    def name(self) -> str:
+        """The name of the relay."""
+        return self.stream.lower()
+
     def run(self) -> Report:
         """Write, disturb and compare.
 
@@ -116,7 +121,7 @@ class ClusterCheck:
         url = make_url(self.relay_url or self.url).render_as_string(hide_password=False)
         application = APPLICATION.format(number)
         return self._job(
-            url, NAME, self.to, self.stream, application, self.batch_size, self.slowness
+            url, self.name, self.to, self.stream, application, self.batch_size, self.slowness
         )
 
     def _query(self, statement: str) -> list[Any]:
@@ -133,28 +138,34 @@ class ClusterCheck:
         """Write, and disturb the relays meanwhile."""
         chance, stop = self._chance, threading.Event()
         chosen: dict[str, Callable[[], object]] = dict(self.disturbances)
-        chosen["kill"] = lambda: chance.choice(relays).kill()
+        chosen["kill"] = lambda: self._kill(relays)
         if self.terminate:
-            chosen["terminate"] = lambda: self._terminate(chance.randrange(len(relays)))
+            chosen["terminate"] = lambda: self._terminate(self._worker())
         if self.zombies and len(relays) > 1:
             chosen["zombie"] = lambda: self._zombie(relays)
-        load = Load(self.writers, self.hot_rows, self.longest, self.seed, prepares=False)
+        prepared = "SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'max_prepared_transactions'"
+        prepares = self._query(prepared)[0][0] >= self.writers
+        load = Load(self.writers, self.hot_rows, self.longest, self.seed, prepares=prepares)
         with ThreadPoolExecutor(self.writers) as pool:
             writing = [
                 pool.submit(Writer(load, number, stop).run, self._engine)
                 for number in range(self.writers)
             ]
             try:
-                until = time.monotonic() + self.seconds
+                until, order = time.monotonic() + self.seconds, list[str]()
                 while (left := until - time.monotonic()) > 0:
                     time.sleep(min(left, chance.expovariate(1 / self.every)))
-                    name = chance.choice(sorted(chosen))
+                    order = order or chance.sample(sorted(chosen), len(chosen))
+                    name = order.pop()
                     chosen[name]()
                     self._made[name] += 1
             finally:
                 stop.set()
         for written in writing:
             written.result()
+
+    def _kill(self, relays: list[RelayProcess]) -> None:
+        relays[self._worker()].kill()
 
     def _terminate(self, number: int) -> int:
         """End the sessions of a relay, and return how many it had."""
@@ -167,25 +178,32 @@ class ClusterCheck:
 
     def _zombie(self, relays: list[RelayProcess]) -> None:
         """Stop the relay that works, and let it go on when another one works."""
-        working = self._working()
-        if working is None:
-            return
+        working = self._worker()
         relays[working].stop()
         try:
             self._terminate(working)
-            until = time.monotonic() + 5.0
-            while self._working() in {None, working} and time.monotonic() < until:
-                time.sleep(0.05)
-            time.sleep(0.5)  # the other one publishes
+            self._worker(working)
+            time.sleep(0.3)  # the other one publishes
         finally:
             relays[working].go_on()
+
+    def _worker(self, but: int | None = None) -> int:
+        """Wait until a relay works, a little longer, and return its number.
+
+        :param but: the number of one that does not count.
+        """
+        until = time.monotonic() + WORKS
+        while (working := self._working()) in {None, but} and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(self.every * self._chance.random())
+        return working or 0
 
     def _working(self) -> int | None:
         """Return the number of the relay that holds the claim to work."""
         names = [APPLICATION.format(number) for number in range(self.processes)]
         found = self._query(
             "SELECT a.application_name FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid "
-            f"JOIN {SCHEMA}.sa_pgnotify_consumers AS c ON c.name = '{NAME}' AND c.relation = '' "
+            f"JOIN {SCHEMA}.sa_pgnotify_consumers AS c ON c.name = '{self.name}' AND c.relation = '' "
             "AND (l.classid::bigint << 32) + l.objid::bigint = c.lock "
             "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
         )
@@ -206,11 +224,11 @@ class ClusterCheck:
             f"SELECT transaction_id, operation, row, token FROM {JOURNAL.fullname} ORDER BY number"
         )
         written = [Written(*row) for row in self._query(journal)]
-        gaps = [f"{NAME}: {one.change.token}" for one in seen if one.change.operation == GAP]
+        gaps = [f"{self.name}: {one.change.token}" for one in seen if one.change.operation == GAP]
         changes = [one for one in seen if one.change.operation != GAP]
         if self.at_least_once:
             changes = list({one.change: one for one in reversed(changes)}.values())[::-1]
-        report = Report.of(written, {NAME: [changes]}, gaps)
+        report = Report.of(written, {self.name: [changes]}, gaps)
         report.disturbances = self._made
         return report
 

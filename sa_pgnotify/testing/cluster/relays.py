@@ -3,11 +3,11 @@ until another one has taken over."""
 
 from __future__ import annotations
 
+import logging
 import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ from ..delivery.supervised import KillableProcess
 from ..delivery.writers import ROWS
 
 __all__ = ["RelayProcess", "RelayRows"]
+
+logger = logging.getLogger("sa_pgnotify.testing")
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,10 @@ class RelayRows:
                 time.sleep(self.slowness * random.random())  # noqa: S311 (no secret)
 
             setattr(sink, "publish", slowly)  # noqa: B010 (mypy refuses the assignment)
-            with suppress(SQLAlchemyError):
+            try:
                 self.relay(engine, sink).run()
+            except SQLAlchemyError as error:
+                logger.info("relay %s begins again: %s", self.name, error)
             yield
 
 
