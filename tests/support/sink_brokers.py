@@ -102,8 +102,8 @@ class KafkaBroker(Broker):
 
     def create(self, topic: str, partitions: int = 1, **config: str) -> None:
         named = {name.replace("_", "."): value for name, value in config.items()}
-        made = AdminClient(self.config).create_topics([NewTopic(topic, partitions, config=named)])
-        made[topic].result(5)
+        admin = AdminClient(self.config)
+        admin.create_topics([NewTopic(topic, partitions, config=named)])[topic].result(5)
 
     def entries(self, relay: str) -> list[Entry]:
         reader = kafka.Consumer(
@@ -154,7 +154,7 @@ class RedisBroker(Broker):
     invalid = ""
 
     def __init__(self, server: RedisServer) -> None:
-        self.server = server
+        self.server, self.url = server, server.url
         server.client().config_set("proto-max-bulk-len", self.most_bytes)
 
     def sink(self, relay: str) -> Sink:
@@ -180,7 +180,7 @@ class RabbitBroker(Broker):
     invalid = "x" * 256
 
     def __init__(self, server: RabbitServer) -> None:
-        self._server = server
+        self._server, self.url = server, server.url
         self._read: dict[str, list[Entry]] = defaultdict(list)
 
     def prepare(self, relay: str) -> None:
