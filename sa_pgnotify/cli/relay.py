@@ -42,8 +42,12 @@ class Begin(StrEnum):
     SNAPSHOT = "snapshot"
 
 
-To = Annotated[str, typer.Option(metavar="URL", help="The broker: nats://host:4222,host:4222")]
-Stream = Annotated[str, typer.Option(metavar="NAME", help="The stream; created if it is missing.")]
+To = Annotated[
+    str, typer.Option(metavar="URL", help="The broker: nats://, kafka:// or redis://, and hosts.")
+]
+Stream = Annotated[
+    str, typer.Option(metavar="NAME", help="The stream or topic; created if it is missing.")
+]
 Name = Annotated[
     str | None,
     typer.Option(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 from ..errors import NotifyConfigError
 from .kafka_topics import Topics, is_valid, size_of
@@ -41,7 +42,9 @@ class Kafka(Sink):
     row are in one partition, in their order. A TRUNCATE goes to every partition of its topic. The
     place is kept in the topic ``sa-pgnotify.position.NAME``.
 
-    :param servers: ``kafka://`` and hosts with commas between them, or the hosts alone.
+    :param servers: hosts with commas between them, or ``kafka://user:password@host:port,host?name=value``
+        with names of the client's configuration. With a user, it is SASL_SSL and PLAIN unless it says
+        otherwise.
     :param partitions: of the topics that are created; by default as many as the broker gives them.
     :param replicas: of the topics that are created; by default as many as the broker gives them.
     :param config: the client's configuration, such as ``{"security.protocol": "SASL_SSL", ...}``.
@@ -67,9 +70,9 @@ class Kafka(Sink):
             ) from error
         self._kafka: Any = confluent_kafka
         self._config = {
-            "bootstrap.servers": servers.removeprefix("kafka://"),
             "socket.timeout.ms": int(SINK_SECONDS * 1000),
             "log_level": 0,  # the relay reports what fails
+            **_config_of(servers),
             **(config or {}),
         }
         self._new_topic = {"num_partitions": partitions, "replication_factor": replicas}
@@ -181,3 +184,23 @@ class Kafka(Sink):
                 return
             except BufferError:  # the queue is full
                 self._producer.poll(0.1)
+
+
+def _config_of(servers: str) -> dict[str, str]:
+    """Return the client's configuration that a URL says.
+
+    >>> _config_of("kafka://a:9092,b:9092?client.id=shop")
+    {'bootstrap.servers': 'a:9092,b:9092', 'client.id': 'shop'}
+    >>> _config_of("kafka://ann:secret@a:9092")["security.protocol"]
+    'SASL_SSL'
+    """
+    rest, _, query = servers.partition("://")[2].partition("?")
+    user, at, hosts = (rest or servers).rpartition("@")
+    name, _, password = user.partition(":")
+    secret = {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": unquote(name),
+        "sasl.password": unquote(password),
+    }
+    return {"bootstrap.servers": hosts, **(secret if at else {}), **dict(parse_qsl(query))}
