@@ -30,6 +30,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--changes", type=int, default=100_000, help="for each broker")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each round")
+    parser.add_argument(
+        "--every", type=float, default=2.0, help="mean seconds of quiet between two disturbances"
+    )
     parser.add_argument("--only", choices=("kafka", "redis"))
     options = parser.parse_args()
     logging.getLogger("sa_pgnotify").addHandler(logging.NullHandler())
@@ -75,7 +78,7 @@ def killed(url: Any, name: str, way: Any, options: Any) -> bool:
             seconds=options.seconds,
             batch_size=200,
             slowness=0.02,
-            every=0.5,
+            every=options.every,
             seed=number,
             disturbances=disturbances,
             patience=240.0,

@@ -11,9 +11,18 @@ from waiting import wait_until
 from sa_pgnotify.relay import Guarantee, Message, SinkFenced, SinkUnavailable
 
 EXACT = ["jetstream", "kafka", "redis"]
-ALL = [*EXACT, "rabbitmq"]
-each = pytest.mark.parametrize("broker", ALL, indirect=True)
-each_exact = pytest.mark.parametrize("broker", EXACT, indirect=True)
+
+
+def brokers(names, *thoroughly):
+    """Run a test for each broker; for some of them only with --thorough."""
+    marks = {name: [pytest.mark.thorough] for name in thoroughly}
+    params = [pytest.param(name, marks=marks.get(name, [])) for name in names]
+    return pytest.mark.parametrize("broker", params, indirect=True)
+
+
+# JetStream has tests of its own, and RabbitMQ takes long to start
+each = brokers([*EXACT, "rabbitmq"], "jetstream", "rabbitmq")
+each_exact = brokers(EXACT, "jetstream")
 
 
 def write(engine, *ids, text="new"):
@@ -63,7 +72,7 @@ def test_each_change_arrives_in_the_order_of_its_row(engine, broker, name, relay
     assert all(len(lanes) == 1 for lanes in rows_of.values())
 
 
-@each
+@brokers([*EXACT, "rabbitmq"], "jetstream")
 def test_a_crash_between_confirmation_and_record(engine, broker, name, relay):
     """If a relay loses everything between the broker's confirmation and its own commit, the change is
     not published again, or with the same key if the broker keeps no place."""
