@@ -12,7 +12,9 @@ def test_the_page_runs(url, engine, tmp_path, monkeypatch):
     """The programs of relay.md do what the page says, and print it."""
     with nats_server() as server:
         text = (ROOT / "docs" / "relay.md").read_text().replace("nats://localhost", server.url)
-        (tmp_path / "relay.md").write_text(text.replace("```sh", "<!-- not run: commands -->\n```sh"))
+        (tmp_path / "relay.md").write_text(
+            text.replace("```sh", "<!-- not run: commands -->\n```sh")
+        )
         page = Page(tmp_path / "relay.md", url, engine, tmp_path, monkeypatch)
         relay = Relay.run
 
