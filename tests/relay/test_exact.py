@@ -89,3 +89,23 @@ def test_a_relay_dies_while_a_window_changes(engine, nats, stream, Item, way):
         wait_until(lambda: last.lag().events == 0)
     found = [message.subject.removeprefix(f"{name}.") for message in nats.messages(stream)]
     assert sorted(found) == sorted(expected)
+
+
+def test_what_is_parked_is_kept_over_a_death(engine, nats, stream, Item):
+    """A change whose Gap is published is parked, once, although the process dies before it stores its
+    position."""
+    name = stream.lower()
+    run(engine, "INSERT INTO items (id, n) VALUES (1, 1)")
+
+    def relay(kind):
+        return Relay(
+            engine, name, Item, to=kind(nats.url, stream), start="beginning", subject="elsewhere"
+        )
+
+    with pytest.raises(Died):
+        relay(Mortal).run()
+    last = relay(JetStream)
+    with Running(last):
+        wait_until(lambda: last.lag().events == 0)
+    assert [message.subject for message in nats.messages(stream)] == [f"{name}.gap"]
+    assert len(last.parked()) == 1
