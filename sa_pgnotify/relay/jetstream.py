@@ -29,8 +29,9 @@ RELAY, PLACE = "Sa-Pgnotify-Relay", "Sa-Pgnotify-Place"
 """The headers of the last message of each publication: the relay's name, and its place."""
 MOST_MESSAGES = 1000
 """How many messages an atomic batch may have, unless the server is configured otherwise."""
-PLACE_BYTES = 8192
-"""What is left free in a message for the place and the headers of the batch."""
+PLACE_BYTES = 32768
+"""What is left free in a message for the place, which names the relay's tables, and for the headers of
+the batch. A cluster takes 65,535 bytes of headers."""
 SUBJECT_BYTES = 2048
 """The longest subject; the server takes a line of 4096 bytes for subject and reply together."""
 MOST_FOREIGN = 100

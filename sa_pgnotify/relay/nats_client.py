@@ -21,8 +21,9 @@ from .sink import SINK_SECONDS, Message, SinkUnavailable
 __all__ = ["NatsClient", "NatsRefused"]
 
 T = TypeVar("T")
-NO_JETSTREAM = (10039, 10035)
+NO_JETSTREAM = (10039, 10076)
 """JetStream is not enabled for the account, or not enabled."""
+ENABLE = "Start nats-server with -js, or enable JetStream for the account"
 
 
 class NatsRefused(SinkUnavailable):
@@ -130,10 +131,12 @@ class NatsClient:
             return _answer(await self._request(f"$JS.API.{what}", sent))
         except NatsRefused as error:
             if error.err_code in NO_JETSTREAM:
-                raise _no_jetstream(str(error)) from None
+                raise NotifyConfigError(
+                    "JetStream", f"the server has none: {error}", ENABLE
+                ) from None
             raise
-        except self._nats.errors.NoRespondersError:
-            raise _no_jetstream("nobody answers") from None
+        except self._nats.errors.NoRespondersError:  # also while a cluster has no leader
+            raise SinkUnavailable("the server has no JetStream: nobody answers", ENABLE) from None
 
     def last_message(self, stream: str, subject: str) -> tuple[int, dict[str, str]]:
         """Return number and headers of the last message below a subject."""
@@ -214,14 +217,6 @@ def _answer(data: bytes) -> dict[str, Any]:
     if "error" in answer:
         raise NatsRefused(answer["error"])
     return answer
-
-
-def _no_jetstream(why: str) -> NotifyConfigError:
-    return NotifyConfigError(
-        "JetStream",
-        f"this server has no JetStream: {why}",
-        "Start nats-server with -js, or enable JetStream for the account",
-    )
 
 
 async def _ignore(error: Exception) -> None:

