@@ -11,7 +11,7 @@ It is written as if it blocked, as :mod:`sa_pgnotify.listening.receiver` is.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..drivers import ListenConnection
 from ..events.decoding import TableDecoder
@@ -31,13 +31,19 @@ from .pruning import Pruning
 from .read_ahead import ReadAhead
 from .standby import Standby
 
-__all__ = ["Follower"]
+__all__ = ["Follower", "Resume"]
+
+Resume = Callable[[Execute, ConsumerTable, str], str | None]
+"""Called with the connection, the consumer's rows and the log's origin, when this process is the one
+that works from now on, before it loads the position, which it may move. Returns why changes are
+missing; None if none are."""
 
 
 class Follower:
     """Follows the log for one consumer.
 
     :param start: where to begin reading if the name, or a table under it, is new.
+    :param resume: see :data:`Resume`.
     """
 
     def __init__(
@@ -47,8 +53,10 @@ class Follower:
         settings: LogSettings,
         start: str | Position,
         states: States,
+        resume: Resume | None = None,
     ) -> None:
         self._link = link
+        self._resume = resume
         self._ahead = ReadAhead(link, key, EventStream(states))
         self._checkpoint = Checkpoint(key, start, self._ahead)
         self._lock = PositionLock(states)
@@ -128,7 +136,11 @@ class Follower:
         checkpoint, wanted = self._checkpoint, self._ahead.sources
         read = () if checkpoint.position is None else checkpoint.position.names
         if self._standby.take_over(connection.execute, self.table, read, wanted):
+            resume = self._resume or _nothing
+            why = resume(connection.execute, self.table, self.origin)
             checkpoint.load(connection)
+            if why is not None:
+                self._ahead.add_gap(why)
             self._arrangement.recheck()
             self._standby.begin()
         return self.works
@@ -185,3 +197,7 @@ class Follower:
         """
         self._lock.give_up(pid)
         self._ahead.give_back(chunks)
+
+
+def _nothing(execute: Execute, table: ConsumerTable, origin: str) -> None:
+    return

@@ -282,12 +282,14 @@ def _position_columns() -> list[Column[Any]]:
 def _state_columns() -> list[Column[Any]]:
     lost = "how many lost changes it has reported: a value of the sequence of that name"
     lock = "the key of the advisory lock of the process that works"
+    sink = "of a relay: what it has published last, and into what"
     return [
         Column("lost", BigInteger, nullable=False, comment=lost),
         Column("lock", BigInteger, nullable=False, comment=lock),
         Column("failing", Text, comment="the change that failed, and is tried again"),
         Column("failures", Integer, nullable=False, server_default="0"),
         Column("moved_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("sink", Text, comment=sink),
     ]
 
 

@@ -22,6 +22,16 @@ ARROWS = {
     "web": {"live", "subscription", "listening", "events", "marking", "log", "drivers", "protocol"},
     "scanning": {"events", "marking", "log", "drivers", "protocol"},
     "consuming": {"scanning", "subscription", "events", "marking", "log", "drivers", "protocol"},
+    "relay": {
+        "consuming",
+        "scanning",
+        "subscription",
+        "events",
+        "marking",
+        "log",
+        "drivers",
+        "protocol",
+    },
     "diagnosis": set(
         ALL := [
             "protocol",
@@ -34,6 +44,7 @@ ARROWS = {
             "listening",
             "scanning",
             "consuming",
+            "relay",
             "live",
         ]
     ),
