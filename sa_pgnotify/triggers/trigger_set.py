@@ -21,7 +21,7 @@ from ..marking.spec import Lookup, Marking
 from ..sql import catalog_name, literal, quote, quote_always
 from .column_sql import TriggerColumn, as_in_database, trigger_column
 from .function_comment import write_comment
-from .names import function_name
+from .names import TRIGGER_NAMES, function_name
 from .parameters import check_arguments, from_parameters, to_parameters
 from .templates import NEWEST, TEMPLATES
 from .templates.v1 import FunctionV1
@@ -141,6 +141,12 @@ class TriggerSet:
         """The name of the table as SQL, with its schema if that is known."""
         name = quote(self.table)
         return name if self.schema is None else f"{quote(self.schema)}.{name}"
+
+    @property
+    def trigger_names(self) -> dict[str, str]:
+        """The names of the triggers, by the operations that are published."""
+        names = TRIGGER_NAMES[self.marking.for_each]
+        return {operation: names[operation] for operation in self.marking.operations}
 
     # -- the function ----------------------------------------------------------------------------
 

@@ -62,6 +62,8 @@ CONDITIONS = {
 }
 
 
+@pytest.mark.usefixtures("for_each")
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_a_condition_that_fails(engine, condition):
     """If the database cannot evaluate a `when`, the write succeeds, and a Gap comes in the place of
@@ -88,6 +90,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.usefixtures("for_each")
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("spec", [NotifySpec(), ALL], ids=["identity", "all"])
@@ -114,6 +117,7 @@ def test_columns_changed_by_hand(engine, change, spec, same_session):
         assert isinstance(event, Gap) or event.identity in {(1,), (2,)}
 
 
+@pytest.mark.usefixtures("for_each")
 def test_a_row_over_the_limit_of_a_notification(engine):
     """A key, a condition's text and values over 8,000 bytes do not stop a write."""
 
@@ -140,7 +144,8 @@ def test_a_row_over_the_limit_of_a_notification(engine):
     assert [event.identity for event in events] == [(1, "é" * 100_000)] * 2
 
 
-@pytest.mark.sample(2)
+@pytest.mark.usefixtures("for_each")
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("encoded", ["LATIN1", "SQL_ASCII", "EUC_JP", "WIN1252"], indirect=True)
 @pytest.mark.parametrize("length", [1, 5000])
 def test_databases_of_other_encodings(encoded, length):
@@ -160,6 +165,7 @@ def test_databases_of_other_encodings(encoded, length):
     assert events[1].old["status"] == letter * length
 
 
+@pytest.mark.usefixtures("for_each")
 @pytest.mark.parametrize("encoded", ["SQL_ASCII"], indirect=True)
 @pytest.mark.parametrize("length", [1, 9000])
 def test_bytes_that_are_no_text(encoded, length):
@@ -179,6 +185,7 @@ def test_bytes_that_are_no_text(encoded, length):
     assert rows(encoded, "SELECT count(*) FROM orders") == [(2,)]
 
 
+@pytest.mark.usefixtures("for_each")
 @pytest.mark.parametrize(
     "column", [String(collation="loose"), String(50, collation="loose")], ids=["text", "varchar"]
 )

@@ -28,6 +28,7 @@ from ...marking.spec import Lookup, Marking
 from ...protocol.settings import FIXED_SETTINGS
 from ...sql import quote
 from ..column_sql import FAMILIES, TriggerColumn, escaped
+from .v1_each_row import OF_MARKED_TABLE, EachRow
 from .v1_log import LogSql, log_body
 from .v1_names import CONTEXT, RELATION_OF_LOG
 from .v1_pairs import gather_pairs
@@ -52,23 +53,29 @@ class FunctionV1:
     def body(self) -> str:
         """The function's source, byte for byte what ``pg_proc.prosrc`` holds once the marks are
         replaced."""
-        branches = {
-            "insert": self._single("INSERT", "sa_new_rows", NEW_ROW, OLD_ROW),
-            "update": self._update(),
-            "delete": self._single("DELETE", "sa_old_rows", OLD_ROW, NEW_ROW),
-            "truncate": f"    message := {self._rows.header('TRUNCATE')};\n    rows := '';",
-        }
+        branches = self._each_row.branches if self._is_for_each_row else self._branches
         chosen = "".join(
             f"  {'ELSIF' if index else 'IF'} TG_OP = '{operation.upper()}' THEN\n{branches[operation]}\n"
             for index, operation in enumerate(self.marking.operations)
         )
+        declared, marked = ("", "")
+        if self._is_for_each_row:
+            declared, marked = self._each_row.declared, OF_MARKED_TABLE
         if self.marking.durable:
-            return log_body(RELATION_OF_LOG, CONTEXT, chosen, self.log)
-        return send_body(self.marking.channel, chosen)
+            return log_body(marked + RELATION_OF_LOG, CONTEXT, chosen, self.log, declared)
+        return send_body(self.marking.channel, marked, chosen, declared)
 
     @cached_property
     def _rows(self) -> RowSql:
         return RowSql(self.marking, self.columns)
+
+    @property
+    def _is_for_each_row(self) -> bool:
+        return self.marking.for_each == "row"
+
+    @cached_property
+    def _each_row(self) -> EachRow:
+        return EachRow(self._rows)
 
     @property
     def row_alias(self) -> str:
@@ -114,7 +121,7 @@ class FunctionV1:
         fixed: dict[str, str | None] = {
             name: value for name, value in FIXED_SETTINGS.items() if name in needed
         }
-        if "update" in self.marking.operations:
+        if "update" in self.marking.operations and not self._is_for_each_row:
             # The planner estimates the pairs as the square of the rows, and would compile for that.
             fixed["jit"] = "off"
         if self.expressions:
@@ -127,7 +134,16 @@ class FunctionV1:
         table in which the class is looked up."""
         return self.marking.durable or isinstance(self.marking.discriminator, Lookup)
 
-    # -- the branches ------------------------------------------------------------------------------
+    # -- the branches, for each statement ----------------------------------------------------------
+
+    @property
+    def _branches(self) -> dict[str, str]:
+        return {
+            "insert": self._single("INSERT", "sa_new_rows", NEW_ROW, OLD_ROW),
+            "update": self._update(),
+            "delete": self._single("DELETE", "sa_old_rows", OLD_ROW, NEW_ROW),
+            "truncate": self._rows.truncate,
+        }
 
     def _single(self, operation: str, rows: str, row: str, absent: str) -> str:
         """Return the branch of an operation that knows one row of each change."""

@@ -80,12 +80,13 @@ class LogSql:
         return [] if self._is_known else [names.head, names.sequence, names.lost, *names.slots]
 
 
-def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
+def log_body(relation: str, context: str, chosen: str, log: LogSql, declared: str) -> str:
     """Return the function's source.
 
     :param relation: the statements that set the variable of that name; ``context`` likewise;
         ``chosen`` those that compose the message, up to their END IF.
     :param log: the names of the log's tables.
+    :param declared: the declarations of the variables in ``chosen``.
     """
     oid = f"{log.literal(log.names.head)}::regclass::oid::bigint"
     columns = "id, xid, pid, relation, header, rows"
@@ -95,6 +96,7 @@ def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
         relation=relation,
         context=context,
         chosen=chosen,
+        declared=declared,
         sequence=log.literal(log.names.sequence),
         lost=log.literal(log.names.lost),
         lock=_in_slot(
@@ -157,7 +159,7 @@ DECLARE
   written boolean;
   asleep boolean;
   problem text;
-BEGIN
+{declared}BEGIN
   BEGIN
 {relation}{context}{chosen}  END IF;
     IF pg_catalog.octet_length(rows) > {piece_bytes} OR pg_catalog.getdatabaseencoding() = 'SQL_ASCII' THEN

@@ -7,7 +7,7 @@ fields stand between separators, and NULL, the empty text and the separators the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -90,6 +90,11 @@ class RowSql:
             ]
         )
 
+    @property
+    def truncate(self) -> str:
+        """The statements that write the message of a TRUNCATE, which has no rows."""
+        return f"    message := {self.header('TRUNCATE')};\n    rows := '';"
+
     def gather(self, operation: str, source: str, row: str) -> str:
         """Return the query that writes the header into ``message``, and the rows of ``source`` into
         ``rows``, NULL if there are none.
@@ -114,6 +119,21 @@ class RowSql:
         """Return the field for the class of a row, if that is looked up in another table."""
         is_looked_up = isinstance(self.marking.discriminator, Lookup)
         return [CLASS_MARK.format(row=row)] if is_looked_up else []
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The names of the columns a change of which is published."""
+        return self.marking.update_of or tuple(c.name for c in self.columns)
+
+    def watched_bits(self, bits: Mapping[str, tuple[str, int]]) -> list[str]:
+        """Return SQL conditions, one for each mask, that it has a bit of a watched column.
+
+        :param bits: of each column, its mask and its bit in it.
+        """
+        return [
+            f"{mask} & {sum(bit for name, (of, bit) in bits.items() if of == mask and name in self.watched)} <> 0"
+            for mask in sorted({mask for mask, _ in bits.values()})
+        ]
 
     def masks(self, old: str, new: str) -> list[str]:
         """Return SQL for the numbers whose bits say which columns differ in two rows."""

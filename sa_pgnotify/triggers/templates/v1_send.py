@@ -23,11 +23,13 @@ RANDOM = "(pg_catalog.random() * 1000000000::float8)::bigint"
 seed of random numbers be set again."""
 
 
-def send_body(given_channel: str | None, chosen: str) -> str:
+def send_body(given_channel: str | None, marked: str, chosen: str, declared: str) -> str:
     """Return the function's source.
 
     :param given_channel: the channel, if it is not the table's own.
-    :param chosen: the statements that compose the message, up to their END IF.
+    :param marked: the statements that find the marked table, if another one fires the triggers.
+    :param chosen: the statements that compose the message, up to their END IF; ``declared``: the
+        declarations of their variables.
     """
     given = None if given_channel is None else literal(given_channel)
     channel = given or DEFAULT_CHANNEL.format(name="relation")
@@ -38,7 +40,9 @@ def send_body(given_channel: str | None, chosen: str) -> str:
         + CONTEXT,
         full_relation=FULL_RELATION,
         channel=channel,
+        marked=marked,
         chosen=chosen,
+        declared=declared,
         part_bytes=PART_BYTES,
         random=RANDOM,
         microseconds=MICROSECONDS,
@@ -61,8 +65,8 @@ DECLARE
   start int;
   stop int;
   part int;
-BEGIN
-  door := {door};
+{declared}BEGIN
+{marked}  door := {door};
   IF {nobody_listens} THEN RETURN NULL; END IF;
 {names}{chosen}  END IF;
   -- Identical payloads of one transaction would be collapsed into one, so each message has something of its own.
