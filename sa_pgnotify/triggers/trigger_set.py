@@ -167,7 +167,7 @@ class TriggerSet:
     @cached_property
     def template(self) -> FunctionV1:
         """The template's version of the function."""
-        return TEMPLATES[self.version](self.marking, self.columns)
+        return TEMPLATES[self.version](self.marking, self.columns, self.table)
 
     @cached_property
     def body(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...marking.condition import NEW_ROW, OLD_ROW
 from ...protocol.wire import MASK_BITS
-from .v1_rows import RowSql, joined
+from .v1_rows import RowSql, pieces
 
 __all__ = ["OF_MARKED_TABLE", "EachRow"]
 
@@ -50,7 +50,7 @@ class EachRow:
             "insert": self._single("INSERT", NEW_ROW),
             "update": self._update(),
             "delete": self._single("DELETE", OLD_ROW),
-            "truncate": self.sql.truncate,
+            "truncate": self.sql.write("TRUNCATE", []),
         }
 
     @property
@@ -68,8 +68,7 @@ class EachRow:
         return "\n".join([
             *self._computed(present=(row,)),
             *self._condition(),
-            f"    message := {self.sql.header(operation)};",
-            f"    rows := {joined(fields)};",
+            self.sql.write(operation, pieces(fields)),
         ])  # fmt: skip
 
     def _update(self) -> str:
@@ -94,8 +93,7 @@ class EachRow:
             *(f"    {mask} := {sql};" for mask, sql in zip(masks, self.sql.masks(OLD_ROW, NEW_ROW))),
             f"    IF NOT ({' OR '.join(self.sql.watched_bits(bits))}) THEN RETURN NULL; END IF;",
             *self._condition(),
-            f"    message := {self.sql.header('UPDATE')};",
-            f"    rows := {joined(fields, tail)};",
+            self.sql.write("UPDATE", pieces(fields) + tail),
         ])  # fmt: skip
 
     def _computed(self, present: tuple[str, ...]) -> list[str]:
