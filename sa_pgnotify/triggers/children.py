@@ -41,8 +41,8 @@ FOREIGN_CHILDREN = f"""{_CHILDREN} WHERE c.relkind = 'f'::"char"
 """
 
 HINT = (
-    "Detach it (ALTER TABLE ... DETACH PARTITION, or NO INHERIT), or unmark the table, and mark instead the partitions that are ordinary "
-    "tables and are written to directly."
+    'Detach it (ALTER TABLE ... DETACH PARTITION, or NO INHERIT), or declare for_each="row" if the marked table is partitioned, or unmark '
+    "the table, and mark instead the partitions that are ordinary tables and are written to directly."
 )
 
 HEIRS_HINT = 'Declare for_each="statement", or end the inheritance (ALTER TABLE ... NO INHERIT).'

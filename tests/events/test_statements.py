@@ -15,6 +15,7 @@ from sa_pgnotify import (
     Listener,
     NotifyOnChange,
     NotifySpec,
+    Truncated,
     Updated,
     notify_on_change,
 )
@@ -162,6 +163,33 @@ def test_partitions_for_each_row(engine):
     assert kinds_and_identities(received(engine, sales, "INSERT INTO lowest VALUES ('a', 7)")) == [
         (Inserted, 7)
     ]
+
+
+def test_a_partition_that_is_marked_below_a_marked_table(engine):
+    """Each has its own events, if one has triggers for each statement and the other for each row: of
+    what is written to the partition itself the partition's, TRUNCATE included."""
+    metadata = MetaData()
+    columns = Column("id", Integer, primary_key=True, autoincrement=False)
+    whole = Table("whole", metadata, columns, postgresql_partition_by="RANGE (id)")
+    part = Table("part", metadata, columns._copy())
+    notify_on_change(whole)
+    notify_on_change(part, NotifySpec(for_each="row"))
+    run(
+        engine,
+        "CREATE TABLE whole (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+        "CREATE TABLE part PARTITION OF whole FOR VALUES FROM (0) TO (100)",
+    )
+    metadata.create_all(engine)
+    direct = received(engine, metadata, "INSERT INTO part VALUES (1)", "TRUNCATE part")
+    assert [(type(event), event.entity) for event in direct] == [
+        (Inserted, part),
+        (Truncated, part),
+    ]
+    through = received(engine, metadata, "INSERT INTO whole VALUES (2)")
+    assert {(type(event), event.entity) for event in through} == {
+        (Inserted, part),
+        (Inserted, whole),
+    }
 
 
 @pytest.mark.usefixtures("for_each")

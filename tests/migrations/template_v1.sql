@@ -132,7 +132,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement c78414a0c4a99b6c85806c53a945f1bedd5f066f0ad8395dcb6b1a7610b59d9c;
+-- sha256 of the statement 657e1365b44b88745870aeb50bed96866a430ed5c3ef93ed893bcfdc77c02608;
 
 -- template version 1: all families
 body := $function$
@@ -268,7 +268,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement ae19eece3660fdea0425381fa9466427c7a4c261638db0c8d51984321cc66587;
+-- sha256 of the statement b46214a1a69dcb6ea5d86b5bfd73259a6e3f0c373851d407ff5e730754c59dbe;
 
 -- template version 1: every option, awkward names
 body := $function$
@@ -471,7 +471,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement fe9aa53db644ebea24b17b6b6b2087328b3e338b7b4d8b0ffe844b4709cea1e8;
+-- sha256 of the statement de068e4c4a6a89ab608bdbae349818634a65896b9942d9dd2aebebd5299c323c;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -583,7 +583,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 7025a8fc9f04af1d520aec656f71ddab4f673cefaf3282b174cb0b66894f9da0;
+-- sha256 of the statement 3ab89efa3009bf71b095cc6901bb7719ae5963adc69de46e685f6c11db36bab2;
 
 -- template version 1: discriminator
 body := $function$
@@ -719,7 +719,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement eec2bd101a8070538df342756586c15a79a0f9c61fb2567853426a3f04259eb4;
+-- sha256 of the statement 3586c0de1cf4df94c3dc1cdd31ebb72404fed39e253647ffe937c17bb16df207;
 
 -- template version 1: discriminator of another table
 body := $function$
@@ -919,7 +919,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement fca6a6cfd0a12b996701e70f4014ea4b9864ad178e7377078d83d26543ae783d;
+-- sha256 of the statement 4b0568de7a0de69b865b32fbcef0ec963ff1caa1d1245ef308b2e0d2b0171812;
 
 -- template version 1: computed
 body := $function$
@@ -1140,7 +1140,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 97aa7991010d5ee866d1589f2b9955786099f12cca101e80c116950a5241d4c2;
+-- sha256 of the statement 807e73bf6ae29427309a875cb7597bb8234ea218d8316f6b35b7908dbf47cd3a;
 
 -- template version 1: durable
 body := $function$
@@ -1410,7 +1410,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 31b11a7d8dc8d1ded4e70b9bbb8c87a6c28a97c35d7ff42f803c5b5df60a07c8;
+-- sha256 of the statement ef30430d99a8b42c013e4f495ab2f14e2efa7433043d0f886bfb0ab617166787;
 
 -- template version 1: durable, the log elsewhere, a condition
 body := $function$
@@ -1740,7 +1740,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement fa54fdd8ae279abc1e475a75a890745413c14bae526a29fbcf0ce4bae822455e;
+-- sha256 of the statement 8e16a59ec18ee8f3f7d802f17aa9e3c26b759a3ca3db1e9b8d72f3ae1bdfe00b;
 
 -- template version 1: for each row
 body := $function$
@@ -1765,9 +1765,9 @@ DECLARE
 BEGIN
   LOOP
   BEGIN
-  IF pg_catalog.pg_partition_root(TG_RELID) IS NOT NULL THEN
+  IF pg_catalog.pg_partition_root(TG_RELID) IS NOT NULL AND TG_LEVEL = 'ROW' THEN
     -- A partition fires its copy of the trigger that the marked table has.
-    SELECT n.nspname, c.relname INTO TG_TABLE_SCHEMA, TG_TABLE_NAME
+    SELECT n.nspname, c.relname INTO STRICT TG_TABLE_SCHEMA, TG_TABLE_NAME
       FROM pg_catalog.pg_partition_ancestors(TG_RELID) AS tree
       JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = tree.relid::oid AND t.tgname = TG_NAME AND t.tgparentid = 0::oid
       JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace;
@@ -1869,7 +1869,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 60b136555f1ab73e4efc081c858621fccc030fa4a029b18113254dd36155da10;
+-- sha256 of the statement 4904654f0397de6451f7346861d7e028e5d5440f917d9f4c18611184e5694a4e;
 
 -- template version 1: for each row, all families
 body := $function$
@@ -1894,9 +1894,9 @@ DECLARE
 BEGIN
   LOOP
   BEGIN
-  IF pg_catalog.pg_partition_root(TG_RELID) IS NOT NULL THEN
+  IF pg_catalog.pg_partition_root(TG_RELID) IS NOT NULL AND TG_LEVEL = 'ROW' THEN
     -- A partition fires its copy of the trigger that the marked table has.
-    SELECT n.nspname, c.relname INTO TG_TABLE_SCHEMA, TG_TABLE_NAME
+    SELECT n.nspname, c.relname INTO STRICT TG_TABLE_SCHEMA, TG_TABLE_NAME
       FROM pg_catalog.pg_partition_ancestors(TG_RELID) AS tree
       JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = tree.relid::oid AND t.tgname = TG_NAME AND t.tgparentid = 0::oid
       JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace;
@@ -2072,7 +2072,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 64fa3c7476149f33865abba6fe08d3deecb8dacee88b2eb9f219146de28c5ae6;
+-- sha256 of the statement af6374db926fed44c6f0ed0000de87f1665ee1445f7cd127b89c9f7b6ea6269d;
 
 -- template version 1: for each row, computed, durable, discriminator of another table
 body := $function$
@@ -2107,9 +2107,9 @@ DECLARE
 BEGIN
   LOOP
   BEGIN
-  IF pg_catalog.pg_partition_root(TG_RELID) IS NOT NULL THEN
+  IF pg_catalog.pg_partition_root(TG_RELID) IS NOT NULL AND TG_LEVEL = 'ROW' THEN
     -- A partition fires its copy of the trigger that the marked table has.
-    SELECT n.nspname, c.relname INTO TG_TABLE_SCHEMA, TG_TABLE_NAME
+    SELECT n.nspname, c.relname INTO STRICT TG_TABLE_SCHEMA, TG_TABLE_NAME
       FROM pg_catalog.pg_partition_ancestors(TG_RELID) AS tree
       JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = tree.relid::oid AND t.tgname = TG_NAME AND t.tgparentid = 0::oid
       JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace;
@@ -2424,8 +2424,8 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 4a26c630f28892086b83ea9711ad1bac6218a168e50de671d8ef5bf78fab55e6;
+-- sha256 of the statement 1b778046036beb2e03192296fabaab8cfeefe355724f226f204ff6c34c7c310c;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function fd25f61e13e7befb27366816d68fbbfdf9474c7acaab95fb8df2a8ed9db82c1a
--- sha256 of the statement 5a5a0baf6ae1449a595f6de1bae6c558bca8b06635ec822c53c736f1f9d12a56;
+-- sha256 of the statement 082c85075cd9440c0a86e09e477dbaabe42bc04935c0f4e22bc2cf9f7b7ba275;

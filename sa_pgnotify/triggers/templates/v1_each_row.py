@@ -16,9 +16,9 @@ from .v1_rows import RowSql, pieces
 __all__ = ["OF_MARKED_TABLE", "EachRow"]
 
 OF_MARKED_TABLE = """\
-  IF pg_catalog.pg_partition_root(TG_RELID) IS NOT NULL THEN
+  IF pg_catalog.pg_partition_root(TG_RELID) IS NOT NULL AND TG_LEVEL = 'ROW' THEN
     -- A partition fires its copy of the trigger that the marked table has.
-    SELECT n.nspname, c.relname INTO TG_TABLE_SCHEMA, TG_TABLE_NAME
+    SELECT n.nspname, c.relname INTO STRICT TG_TABLE_SCHEMA, TG_TABLE_NAME
       FROM pg_catalog.pg_partition_ancestors(TG_RELID) AS tree
       JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = tree.relid::oid AND t.tgname = TG_NAME AND t.tgparentid = 0::oid
       JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace;
