@@ -107,6 +107,8 @@ class Kafka(Sink):
         code, errors = error.code(), self._kafka.KafkaError
         if code in {errors._FENCED, errors.PRODUCER_FENCED, errors.INVALID_PRODUCER_EPOCH}:
             return SinkFenced(f"another process publishes for relay {self._relay} into {self}")
+        if code == errors._INVALID_ARG:
+            return NotifyConfigError("Kafka", error.str(), "Correct config= or the URL")
         if code == errors._UNSUPPORTED_FEATURE:
             return NotifyConfigError(
                 "Kafka",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -47,7 +48,7 @@ def size_of(message: Message) -> int:
 class Topics:
     """Looks topics up, once each, and creates those that are not there.
 
-    All methods raise ``KafkaException`` if the broker cannot be reached.
+    All methods raise ``KafkaException``, or :class:`SinkUnavailable`, if the broker cannot be reached.
 
     :param kafka: the module ``confluent_kafka``.
     :param config: of the client.
@@ -56,13 +57,20 @@ class Topics:
 
     def __init__(self, kafka: Any, config: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         self._kafka, self._config, self._new = kafka, config, new
-        self._admin = kafka.admin.AdminClient(config)
+        self._errors: deque[Any] = deque(maxlen=2)
+        self._admin = kafka.admin.AdminClient({**config, "error_cb": self._errors.append})
         self._found: dict[str, Topic | str] = {}
         self._counts = self._count()
 
     def _count(self) -> dict[str, int]:
         """Return how many partitions each topic of the cluster has."""
-        metadata = self._admin.list_topics(timeout=SINK_SECONDS)
+        try:
+            metadata = self._admin.list_topics(timeout=SINK_SECONDS)
+        except self._kafka.KafkaException as failure:
+            self._admin.poll(0)  # calls the callback, whose error says more than this one
+            down = self._kafka.KafkaError._ALL_BROKERS_DOWN
+            errors = [error for error in self._errors if error.code() != down]
+            raise SinkUnavailable(f"Kafka: {(errors or failure.args)[-1].str()}") from failure
         return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
 
     def get(self, name: str) -> Topic | str:
