@@ -19,8 +19,6 @@ from .sink import SINK_SECONDS, Limits, Message, Sink, SinkFenced, SinkUnavailab
 
 __all__ = ["Kafka"]
 
-MOST_MESSAGES = 10_000
-"""How many messages a transaction may have here; less than the 100,000 that the client queues."""
 TRANSACTION_SECONDS = 30.0
 """Seconds after which the broker ends a transaction that nobody commits. Readers wait as long for a
 relay that died, unless another one takes over."""
@@ -52,6 +50,7 @@ class Kafka(Sink):
     """
 
     default_subject = "{relay}.{table}"
+    limits = Limits(messages=10_000)  # less than the 100,000 that the client queues
 
     def __init__(
         self,
@@ -90,7 +89,6 @@ class Kafka(Sink):
         with self._reaching():
             self._topics = Topics(self._kafka, self._config, self._new_topic)
             self._topics.require_position(self._position)
-        self.limits = Limits(MOST_MESSAGES)
 
     def close(self) -> None:
         self._producer = self._topics = None
@@ -107,6 +105,8 @@ class Kafka(Sink):
         code, errors = error.code(), self._kafka.KafkaError
         if code in {errors._FENCED, errors.PRODUCER_FENCED, errors.INVALID_PRODUCER_EPOCH}:
             return SinkFenced(f"another process publishes for relay {self._relay} into {self}")
+        if code == errors._INVALID_ARG:
+            return NotifyConfigError("Kafka", error.str(), "Correct config= or the URL")
         if code == errors._UNSUPPORTED_FEATURE:
             return NotifyConfigError(
                 "Kafka",
@@ -151,11 +151,10 @@ class Kafka(Sink):
         if not is_valid(topic) or topic == self._position:
             return f"{topic[:300]!r} cannot be the name of a topic of this relay"
         with self._reaching():
-            known = self._topics.get(topic)
-        if isinstance(known, str):
-            return known
+            most = self._topics.limit(topic)
+        if isinstance(most, str):
+            return most
         size = size_of(message)
-        most = known.message_bytes
         return None if size <= most else f"it has {size} bytes, and topic {topic} takes {most}"
 
     def publish(self, messages: Sequence[Message], place: str) -> None:
@@ -175,7 +174,7 @@ class Kafka(Sink):
         concerns the rows of all, each of them."""
         if not message.row or "/" in message.row:
             return [{}]
-        return [{"partition": n} for n in range(self._topics.partitions_now(message.subject))]
+        return [{"partition": n} for n in range(self._topics.partitions(message.subject))]
 
     def _produce(self, *message: Any, **more: Any) -> None:
         while True:

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import NotifyConfigError
 from .sink import SINK_SECONDS, Message, SinkUnavailable
 
-__all__ = ["Topic", "Topics", "is_valid", "size_of"]
+__all__ = ["Topics", "is_valid", "size_of"]
 
 MESSAGE_BYTES = 1_048_588
 """``max.message.bytes`` of a topic, unless it is configured otherwise."""
 FRAME_BYTES = 150
 """The most bytes that Kafka adds to a message that is sent alone, beside those of its headers."""
-
-
-class Topic(NamedTuple):
-    """A topic.
-
-    :ivar partitions: how many it has.
-    :ivar message_bytes: the most bytes of a message.
-    """
-
-    partitions: int
-    message_bytes: int
 
 
 def is_valid(name: str) -> bool:
@@ -47,7 +37,7 @@ def size_of(message: Message) -> int:
 class Topics:
     """Looks topics up, once each, and creates those that are not there.
 
-    All methods raise ``KafkaException`` if the broker cannot be reached.
+    All methods raise ``KafkaException``, or :class:`SinkUnavailable`, if the broker cannot be reached.
 
     :param kafka: the module ``confluent_kafka``.
     :param config: of the client.
@@ -56,25 +46,34 @@ class Topics:
 
     def __init__(self, kafka: Any, config: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         self._kafka, self._config, self._new = kafka, config, new
-        self._admin = kafka.admin.AdminClient(config)
-        self._found: dict[str, Topic | str] = {}
+        self._errors: deque[Any] = deque(maxlen=2)
+        self._admin = kafka.admin.AdminClient({**config, "error_cb": self._errors.append})
+        self._found: dict[str, int | str] = {}
         self._counts = self._count()
 
     def _count(self) -> dict[str, int]:
         """Return how many partitions each topic of the cluster has."""
-        metadata = self._admin.list_topics(timeout=SINK_SECONDS)
+        try:
+            metadata = self._admin.list_topics(timeout=SINK_SECONDS)
+        except self._kafka.KafkaException as failure:
+            self._admin.poll(0)  # calls the callback, whose error says more than this one
+            down = self._kafka.KafkaError._ALL_BROKERS_DOWN
+            errors = [error for error in self._errors if error.code() != down]
+            raise SinkUnavailable(f"Kafka: {(errors or failure.args)[-1].str()}") from failure
         return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
 
-    def get(self, name: str) -> Topic | str:
-        """Return a topic, or why it cannot exist."""
+    def limit(self, name: str) -> int | str:
+        """Return the most bytes of a message in a topic, or why the topic cannot exist."""
         found = self._found.get(name)
         if found is None:
-            refused = None if name in self._counts else self._create(name, **self._new)
-            found = self._found[name] = refused or self._topic(name)
+            found = None if name in self._counts else self._create(name, **self._new)
+            if found is None:
+                found = int(self._configured(name).get("max.message.bytes", MESSAGE_BYTES))
+            self._found[name] = found
         return found
 
-    def partitions_now(self, name: str) -> int:
-        """Return how many partitions a topic has, though some may have been added lately."""
+    def partitions(self, name: str) -> int:
+        """Return how many partitions a topic has now."""
         return self._count()[name]
 
     def require_position(self, name: str) -> None:
@@ -99,10 +98,6 @@ class Topics:
                 f"it keeps the relay's place, and has {self._counts[name]} partitions and cleanup.policy={policy}, which may remove it",
                 "It needs one partition and cleanup.policy=compact",
             )
-
-    def _topic(self, name: str) -> Topic:
-        size = self._configured(name).get("max.message.bytes")
-        return Topic(self._counts[name], int(size or MESSAGE_BYTES))
 
     def _create(self, name: str, *arguments: Any, **more: Any) -> str | None:
         """Create a topic, and return why it cannot exist."""

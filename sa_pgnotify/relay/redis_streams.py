@@ -147,7 +147,12 @@ class RedisStreams(Sink):
             "socket_connect_timeout": SINK_SECONDS,
             "retry": Retry(NoBackoff(), 0),
         }
-        return self._redis.Redis.from_url(self._server, **{**defaults, **self._options})
+        try:
+            return self._redis.Redis.from_url(self._server, **{**defaults, **self._options})
+        except (ValueError, TypeError) as error:
+            raise NotifyConfigError(
+                "RedisStreams", str(error), "Correct the URL or the options"
+            ) from error
 
     def _configured(self, name: str) -> str | None:
         """Return a setting of the server; None if it does not show it, as hosted ones do."""

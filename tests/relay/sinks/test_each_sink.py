@@ -8,7 +8,9 @@ import pytest
 from statements import run
 from waiting import wait_until
 
+from sa_pgnotify import NotifyConfigError
 from sa_pgnotify.relay import Guarantee, Message, SinkFenced, SinkUnavailable
+from sa_pgnotify.relay.sinks import sink_of
 
 EXACT = ["jetstream", "kafka", "redis"]
 
@@ -181,3 +183,20 @@ def test_what_the_broker_does_not_take_is_parked(engine, broker, name, relay):
     details = [gap["detail"] for gap in gaps(broker, name)]
     assert len(details) == 3
     assert all(f"the change {name}-" in detail for detail in details)
+
+
+WRONG = {
+    "kafka://127.0.0.1:1": (SinkUnavailable, "refused"),
+    "kafka://127.0.0.1:1?no.such.setting=1": (NotifyConfigError, "no.such.setting"),
+    "redis://127.0.0.1:1": (SinkUnavailable, "refused"),
+    "redis://127.0.0.1:1/x?db=y": (NotifyConfigError, "db"),
+    "sftp://127.0.0.1": (NotifyConfigError, "sftp"),
+}
+
+
+@pytest.mark.parametrize("url", WRONG)
+def test_what_is_wrong_is_named_at_the_start(url):
+    """A broker that is not there, and an address that cannot be one, are reported with the cause."""
+    kind, named = WRONG[url]
+    with pytest.raises(kind, match=named):
+        sink_of(url, "shop").connect("shop")
