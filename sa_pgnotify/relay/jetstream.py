@@ -121,10 +121,22 @@ class JetStream(Sink):
             if error.err_code != STREAM_NOT_FOUND:
                 raise
             subjects = self._subjects or (f"{relay}.>",)
-            wanted = new_stream(self.stream, subjects, self._replicas, self._client.version)
-            info = self._client.api(f"STREAM.CREATE.{self.stream}", wanted)
+            info = self._create(subjects)
         config: dict[str, Any] = info["config"]
         return config
+
+    def _create(self, subjects: Sequence[str]) -> dict[str, Any]:
+        wanted = new_stream(self.stream, subjects, self._replicas, self._client.version)
+        try:
+            return self._client.api(f"STREAM.CREATE.{self.stream}", wanted)
+        except NatsRefused as error:
+            if not error.is_final:
+                raise
+            raise NotifyConfigError(
+                str(self),
+                f"it cannot be created with the subjects {', '.join(subjects)}: {error}",
+                "Create it as it should be, or give JetStream(subjects=..., replicas=...)",
+            ) from error
 
     def close(self) -> None:
         self._client.close()

@@ -30,11 +30,13 @@ class NatsRefused(SinkUnavailable):
     """JetStream answered with an error.
 
     :ivar err_code: the number of the error.
+    :ivar is_final: whether the same request will always be refused.
     """
 
     def __init__(self, error: Mapping[str, Any]) -> None:
         super().__init__(f"JetStream answered: {error.get('description', error)}")
         self.err_code = int(error.get("err_code", 0))
+        self.is_final = 400 <= int(error.get("code", 500)) < 500
 
 
 class NatsClient:

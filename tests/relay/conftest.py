@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from brokers import Nats, nats_server
 from durables import model_of
+from relays import Running
 from sqlalchemy import Engine
 
 from sa_pgnotify.relay import JetStream, Relay
@@ -34,40 +34,10 @@ def _item(engine: Engine) -> Any:
     return model_of(engine)
 
 
-class Running:
-    """A relay in a thread.
-
-    :ivar states: the states that it has reported.
-    """
-
-    def __init__(self, relay: Relay, states: list[Any]) -> None:
-        self.relay, self.states = relay, states
-        self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self.relay.run()
-        except BaseException as error:
-            self.error = error
-
-    def stop(self) -> None:
-        self.relay.stop()
-        self.join()
-
-    def join(self) -> BaseException | None:
-        """Wait for its end, and return the error that ended it."""
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-        return self.error
-
-    def has_been(self, state: str) -> bool:
-        return any(change.state == state for change in self.states)
-
-
 @pytest.fixture
-def relaying(engine: Engine, nats: Nats, stream: str, Item: Any) -> Iterator[Callable[..., Running]]:
+def relaying(
+    engine: Engine, nats: Nats, stream: str, Item: Any
+) -> Iterator[Callable[..., Running]]:
     """What runs a relay of items into the test's stream, until the end of the test."""
     running: list[Running] = []
 

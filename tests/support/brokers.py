@@ -135,7 +135,9 @@ class Nats:
                 message = await taken.next_msg(timeout=5)
                 headers = dict(message.headers or {})
                 body = json.loads(message.data)
-                found.append(Stored(message.metadata.sequence.stream, message.subject, headers, body))
+                found.append(
+                    Stored(message.metadata.sequence.stream, message.subject, headers, body)
+                )
             await taken.unsubscribe()
             return found
 

@@ -1,0 +1,242 @@
+"""Check that a relay delivers into your broker what it promises: write, kill, and compare.
+
+::
+
+    from sa_pgnotify.testing import ClusterCheck
+
+    check = ClusterCheck("postgresql+psycopg2:///scratch", to="nats://a,b,c", stream="CHECK", read=read, seconds=60)
+    check.run().raise_if_wrong()
+
+The writers are those of :class:`~sa_pgnotify.testing.DeliveryCheck`. Several processes relay under
+one name. They are killed at random, often between the broker's confirmation and the commit of the
+position; the server's processes for them are ended; and zombies are made: a process is stopped, its
+sessions are ended, another one takes over and publishes, and then the stopped one goes on. Your own
+disturbances, such as the death of a broker, come between these. In the end the stream must have each
+committed change once, in the order of each row, and transactions whole.
+
+Pass a database that nothing else uses, and a stream that does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from sqlalchemy import URL, NullPool, create_engine, make_url
+
+from ..delivery.check import Report
+from ..delivery.readers import GAP, Seen
+from ..delivery.writers import END, JOURNAL, METADATA, SCHEMA, Load, Writer, Written, insert_rows
+from .relays import RelayProcess, RelayRows
+
+__all__ = ["ClusterCheck"]
+
+APPLICATION = "sa_pgnotify relay {}"
+WORKS = 5.0
+"""Seconds that a relay may take to begin to work."""
+
+
+@dataclass
+class ClusterCheck:
+    """A check of a relay, which :meth:`run` carries out.
+
+    :ivar url: where the writers connect, as a superuser or a role that may end the relays' sessions.
+    :ivar to: the URL of the broker; ``stream`` that of the stream, which the relay creates.
+    :ivar read: returns the bodies of all messages that the stream has, in their order: JSON.
+    :ivar relay_url: where the relays connect, if that is through a proxy.
+    :ivar seconds: how long to write.
+    :ivar at_least_once: whether a change may come more than once; then the first counts.
+    :ivar processes: how many relays run under one name.
+    :ivar zombies: whether processes are stopped, to go on when another one has taken over.
+    :ivar slowness: the most seconds between confirmation and commit, chosen at random.
+    :ivar disturbances: functions that are called at random, by their names in the report.
+    :ivar every: the mean number of seconds between two disturbances.
+    :ivar patience: seconds that the last change may take to arrive.
+
+    The others are as of a :class:`~sa_pgnotify.testing.DeliveryCheck`.
+    """
+
+    url: str | URL
+    to: str
+    stream: str
+    read: Callable[[], Sequence[bytes]]
+    relay_url: str | URL | None = None
+    seconds: float = 10.0
+    at_least_once: bool = False
+    processes: int = 2
+    zombies: bool = True
+    slowness: float = 0.05
+    writers: int = 6
+    hot_rows: int = 50
+    longest: float = 2.0
+    seed: int = 0
+    batch_size: int = 20
+    terminate: bool = True
+    disturbances: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    every: float = 0.5
+    patience: float = 60.0
+
+    _job: ClassVar[type[RelayRows]] = RelayRows
+
+    @property
+    def name(self) -> str:
+        """The name of the relay."""
+        return self.stream.lower()
+
+    def run(self) -> Report:
+        """Write, disturb and compare.
+
+        :raises Exception: what one of ``disturbances`` raised, or the driver if the database cannot
+            be used.
+        """
+        self._engine = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        self._made: Counter[str] = Counter()
+        self._chance = random.Random(self.seed)  # noqa: S311 (no secret)
+        self._drop()
+        self._query(f"CREATE SCHEMA {SCHEMA}")
+        METADATA.create_all(self._engine)
+        try:
+            with ExitStack() as stack:
+                relays = [
+                    stack.enter_context(RelayProcess(self._relay(number)))
+                    for number in range(self.processes)
+                ]
+                self._disturbed(relays)
+                self._query(insert_rows([-1], END))
+                seen = self._wait_for_the_end()
+            return self._report(seen)
+        finally:
+            self._drop()
+            self._engine.dispose()
+
+    def _relay(self, number: int) -> RelayRows:
+        url = make_url(self.relay_url or self.url).render_as_string(hide_password=False)
+        application = APPLICATION.format(number)
+        return self._job(
+            url, self.name, self.to, self.stream, application, self.batch_size, self.slowness
+        )
+
+    def _query(self, statement: str) -> list[Any]:
+        with self._engine.connect() as connection:
+            result = connection.exec_driver_sql(statement)
+            return list(result) if result.returns_rows else []
+
+    def _drop(self) -> None:
+        self._query(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+
+    # -- disturbing --------------------------------------------------------------------------------
+
+    def _disturbed(self, relays: list[RelayProcess]) -> None:
+        """Write, and disturb the relays meanwhile."""
+        chance, stop = self._chance, threading.Event()
+        chosen: dict[str, Callable[[], object]] = dict(self.disturbances)
+        chosen["kill"] = lambda: self._kill(relays)
+        if self.terminate:
+            chosen["terminate"] = lambda: self._terminate(self._worker())
+        if self.zombies and len(relays) > 1:
+            chosen["zombie"] = lambda: self._zombie(relays)
+        prepared = "SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'max_prepared_transactions'"
+        prepares = self._query(prepared)[0][0] >= self.writers
+        load = Load(self.writers, self.hot_rows, self.longest, self.seed, prepares=prepares)
+        with ThreadPoolExecutor(self.writers) as pool:
+            writing = [
+                pool.submit(Writer(load, number, stop).run, self._engine)
+                for number in range(self.writers)
+            ]
+            try:
+                until, order = time.monotonic() + self.seconds, list[str]()
+                while (left := until - time.monotonic()) > 0:
+                    time.sleep(min(left, chance.expovariate(1 / self.every)))
+                    order = order or chance.sample(sorted(chosen), len(chosen))
+                    name = order.pop()
+                    chosen[name]()
+                    self._made[name] += 1
+            finally:
+                stop.set()
+        for written in writing:
+            written.result()
+
+    def _kill(self, relays: list[RelayProcess]) -> None:
+        relays[self._worker()].kill()
+
+    def _terminate(self, number: int) -> int:
+        """End the sessions of a relay, and return how many it had."""
+        return len(
+            self._query(
+                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
+                f"WHERE datname = pg_catalog.current_database() AND application_name = '{APPLICATION.format(number)}'"
+            )
+        )
+
+    def _zombie(self, relays: list[RelayProcess]) -> None:
+        """Stop the relay that works, and let it go on when another one works."""
+        working = self._worker()
+        relays[working].stop()
+        try:
+            self._terminate(working)
+            self._worker(working)
+            time.sleep(0.3)  # the other one publishes
+        finally:
+            relays[working].go_on()
+
+    def _worker(self, but: int | None = None) -> int:
+        """Wait until a relay works, a little longer, and return its number.
+
+        :param but: the number of one that does not count.
+        """
+        until = time.monotonic() + WORKS
+        while (working := self._working()) in {None, but} and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(self.every * self._chance.random())
+        return working or 0
+
+    def _working(self) -> int | None:
+        """Return the number of the relay that holds the claim to work."""
+        names = [APPLICATION.format(number) for number in range(self.processes)]
+        found = self._query(
+            "SELECT a.application_name FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid "
+            f"JOIN {SCHEMA}.sa_pgnotify_consumers AS c ON c.name = '{self.name}' AND c.relation = '' "
+            "AND (l.classid::bigint << 32) + l.objid::bigint = c.lock "
+            "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
+        )
+        return next((names.index(name) for (name,) in found if name in names), None)
+
+    # -- comparing ---------------------------------------------------------------------------------
+
+    def _wait_for_the_end(self) -> list[Seen]:
+        until = time.monotonic() + self.patience
+        while True:
+            seen = [_seen(json.loads(body)) for body in self.read()]
+            if any(one.change.token == END for one in seen) or time.monotonic() > until:
+                return seen
+            time.sleep(0.2)
+
+    def _report(self, seen: list[Seen]) -> Report:
+        journal = (
+            f"SELECT transaction_id, operation, row, token FROM {JOURNAL.fullname} ORDER BY number"
+        )
+        written = [Written(*row) for row in self._query(journal)]
+        gaps = [f"{self.name}: {one.change.token}" for one in seen if one.change.operation == GAP]
+        changes = [one for one in seen if one.change.operation != GAP]
+        if self.at_least_once:
+            changes = list({one.change: one for one in reversed(changes)}.values())[::-1]
+        report = Report.of(written, {self.name: [changes]}, gaps)
+        report.disturbances = self._made
+        return report
+
+
+def _seen(body: dict[str, Any]) -> Seen:
+    """Return the change of a message."""
+    if body["event"] == "gap":
+        return Seen(Written(0, GAP, 0, str(body)))
+    values = body["old"] if body["event"] == "deleted" else body["new"]
+    operation = {"inserted": "I", "updated": "U", "deleted": "D"}[body["event"]]
+    return Seen(Written(body["transaction_id"], operation, body["identity"][0], values["token"]))
