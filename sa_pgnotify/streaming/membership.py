@@ -72,8 +72,8 @@ class Membership:
 
     def check(self) -> None:
         """Raise what has ended the heartbeats, if anything has."""
-        if self._task is not None and self._task.done():
-            self._task.result()
+        if self._task is not None:
+            self._client.check(self._task)
 
     def settle(self) -> None:
         """Give away now, between two batches, what others should have."""

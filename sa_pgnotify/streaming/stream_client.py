@@ -10,14 +10,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..relay.jetstream import JetStream
 from ..relay.nats_client import NatsClient
-from ..relay.sink import SINK_SECONDS
+from ..relay.sink import SINK_SECONDS, SinkUnavailable
 
 __all__ = ["BUCKET", "Blocking", "StreamClient", "StreamState"]
 
 T = TypeVar("T")
 BUCKET = "sa_pgnotify_groups"
 """The key-value bucket of all groups."""
-WRONG_LAST_SEQUENCE = 10071
 Blocking = Callable[[Callable[[], Any]], Any]
 """Calls a function that blocks: in this thread, or in another one while a greenlet waits for it."""
 
@@ -75,6 +74,19 @@ class StreamClient(NatsClient):
     def close(self) -> None:
         self._blocking(super().close)
 
+    def check(self, work: Future[None]) -> None:
+        """Raise what has ended a coroutine of :meth:`spawn`, if anything has.
+
+        :raises SinkUnavailable: if it was an error of the connection or of JetStream.
+        """
+        if not work.done() or work.cancelled():
+            return
+        error = work.exception()
+        if isinstance(error, (self._nats.errors.Error, OSError, TimeoutError)):
+            raise SinkUnavailable(f"NATS cannot be reached: {error}") from error
+        if error is not None:
+            raise error
+
     def state(self) -> StreamState:
         """Return what the stream holds.
 
@@ -110,11 +122,8 @@ class StreamClient(NatsClient):
 
     async def replace(self, bucket: Any, key: str, value: bytes, revision: int) -> bool:
         """Replace a document, and return whether it was still of that revision."""
-        errors = self._nats.js.errors
         try:
             await bucket.update(key, value, last=revision)
-        except errors.APIError as error:
-            if error.err_code != WRONG_LAST_SEQUENCE:
-                raise
+        except self._nats.js.errors.KeyWrongLastSequenceError:
             return False
         return True

@@ -17,7 +17,6 @@ from sa_pgnotify.relay.nats_client import NatsClient
 from sa_pgnotify.relay.sink import Message
 from sa_pgnotify.streaming import StreamConsumer
 
-
 HANDLED = MetaData()
 DONE = Table(
     "done",
@@ -52,11 +51,11 @@ def record(session: Any, change: Any) -> None:
     session.execute(insert(DONE), {"id": change.identity[0], "n": change.new["n"], "relay": ""})
 
 
-def envelope(id: int, n: int, xid: int, event: str = "updated", **more: Any) -> dict[str, Any]:
-    values = {"id": id, "n": n}
+def envelope(row: int, n: int, xid: int, event: str = "updated", **more: Any) -> dict[str, Any]:
+    values = {"id": row, "n": n}
     sides = {"inserted": ("new",), "updated": ("old", "new"), "deleted": ("old",)}[event]
     found = {
-        "version": 1, "event": event, "entity": "Item", "table": "items", "identity": [id],
+        "version": 1, "event": event, "entity": "Item", "table": "items", "identity": [row],
         "transaction_id": xid, "occurred_at": "2026-01-01T00:00:00+00:00", "backend_pid": 1,
         "context": {}, "position": None, "key": None, **dict.fromkeys(sides, values),
     }  # fmt: skip
@@ -82,10 +81,10 @@ class Published:
     def transaction(self, ids: Iterable[int], **more: Any) -> None:
         """Publish a transaction that changes rows."""
         xid, messages = next(self._xids), []
-        for id in ids:
+        for row in ids:
             n = next(self._ns)
-            self.rows.setdefault(id, []).append(n)
-            messages.append(self.message(f"items.{id}", envelope(id, n, xid, **more)))
+            self.rows.setdefault(row, []).append(n)
+            messages.append(self.message(f"items.{row}", envelope(row, n, xid, **more)))
         self.publish(messages)
 
     def message(self, subject: str, body: Any) -> Message:
@@ -144,6 +143,6 @@ def done(engine: Engine) -> dict[int, list[int]]:
     """What was handled, by row, in its order."""
     found: dict[int, list[int]] = {}
     with engine.connect() as connection:
-        for id, n in connection.execute(select(DONE.c.id, DONE.c.n).order_by(DONE.c.number)):
-            found.setdefault(id, []).append(n)
+        for row, n in connection.execute(select(DONE.c.id, DONE.c.n).order_by(DONE.c.number)):
+            found.setdefault(row, []).append(n)
     return found
