@@ -10,7 +10,7 @@ import pytest
 from brokers import Nats, nats_server
 from sqlalchemy import Engine, MetaData
 from sqlalchemy.orm import sessionmaker
-from streams import HANDLED, Member, Published, item_of, record
+from streams import HANDLED, Member, MemberProgram, Published, item_of, record
 
 from sa_pgnotify.relay import JetStream
 from sa_pgnotify.streaming import StreamConsumer
@@ -67,3 +67,18 @@ def member(nats: Nats, stream: str, sessions: Any, Item: Any) -> Iterator[Callab
     yield start
     for one in members:
         one.stop()
+
+
+@pytest.fixture
+def program(nats: Nats, stream: str, sessions: Any, engine: Engine) -> Iterator[Callable[..., Any]]:
+    """What starts members in processes of their own, which wait within their first batch."""
+    programs: list[MemberProgram] = []
+
+    def start(wrong: str = "") -> MemberProgram:
+        url = engine.url.render_as_string(hide_password=False)
+        programs.append(MemberProgram(nats.url, stream, url, wrong))
+        return programs[-1]
+
+    yield start
+    for one in programs:
+        one.kill()

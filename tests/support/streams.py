@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from brokers import Nats
-from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, insert, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import (
+    Column,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    insert,
+    select,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from sa_pgnotify import NotifyOnChange, NotifySpec
+from sa_pgnotify.events.json_encoder import text_of
+from sa_pgnotify.relay import JetStream
 from sa_pgnotify.relay.messages import KEY
 from sa_pgnotify.relay.nats_client import NatsClient
 from sa_pgnotify.relay.sink import Message
@@ -88,8 +104,6 @@ class Published:
         self.publish(messages)
 
     def message(self, subject: str, body: Any) -> Message:
-        from sa_pgnotify.events.json_encoder import text_of
-
         key = f"{self.relay}-{next(self._ns)}"
         return Message(f"{self.relay}.{subject}", text_of(body).encode(), key, headers={KEY: key})
 
@@ -139,6 +153,71 @@ class Member:
         return len(self.consumer._started()._adopted or ()) if self.consumer._worker else 0
 
 
+class MemberProgram:
+    """A member in a process of its own. Within its first batch it prints a line, and waits for one."""
+
+    def __init__(self, url: str, stream: str, database: str, wrong: str = "") -> None:
+        given = json.dumps([url, stream, database, wrong])
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, given],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+
+    def wait_within(self) -> None:
+        """Wait until it is within its first batch."""
+        self.read("within")
+
+    def read(self, wanted: str) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if wanted in line:
+                return
+        raise AssertionError(f"{wanted} did not come")
+
+    def go_on(self) -> None:
+        """Let it finish the batch."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        with self._process:
+            self._process.kill()
+
+
+def main(url: str, stream: str, database: str, wrong: str) -> None:
+    waited = False
+
+    def handler(session: Any, change: Any) -> None:
+        nonlocal waited
+        record(session, change)
+        if not waited:
+            waited = True
+            session.flush()
+            print("within", flush=True)
+            sys.stdin.readline()
+
+    if wrong:
+        import wrong_members
+
+        getattr(wrong_members, wrong)()
+    StreamConsumer(
+        JetStream(url, stream),
+        "billing",
+        item_of(MetaData()),
+        session_factory=sessionmaker(create_engine(database)),
+        start="beginning",
+        lease=1.0,
+        on_state=lambda change: print(change, flush=True),
+    ).run(handler)
+
+
 def done(engine: Engine) -> dict[int, list[int]]:
     """What was handled, by row, in its order."""
     found: dict[int, list[int]] = {}
@@ -146,3 +225,7 @@ def done(engine: Engine) -> dict[int, list[int]]:
         for row, n in connection.execute(select(DONE.c.id, DONE.c.n).order_by(DONE.c.number)):
             found.setdefault(row, []).append(n)
     return found
+
+
+if __name__ == "__main__":
+    main(*json.loads(sys.argv[1]))
