@@ -16,9 +16,15 @@ import logging
 import random
 import signal
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from sa_pgnotify.testing.delivery.writers import EFFECTS, JOURNAL
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 STREAM = "CHECK"
@@ -55,6 +61,21 @@ def settled(cluster: Any) -> None:
         if now != last:
             last, since = now, time.monotonic()
         time.sleep(0.5)
+
+
+def progress(engine: Any, cluster: Any, begun: float, every: float) -> None:
+    """Print how far everything is, for ever."""
+    counts = (
+        f"SELECT (SELECT count(*) FROM {JOURNAL.fullname}), "
+        f"(SELECT coalesce(sum(json_array_length(seen::json)), 0) FROM {EFFECTS.fullname})"
+    )
+    while True:
+        time.sleep(every)
+        with suppress(DBAPIError), engine.connect() as connection:
+            ((committed, handled),) = connection.exec_driver_sql(counts)
+            stored = cluster.api(f"STREAM.INFO.{STREAM}").get("state", {}).get("messages")
+            at = f"{time.monotonic() - begun:4.0f} s"
+            print(f"{at}: {committed} committed, {stored} published, {handled} handled", flush=True)
 
 
 def main() -> int:
@@ -95,6 +116,8 @@ def main() -> int:
             return bodies(cluster.urls)
 
         begun = time.monotonic()
+        watching = (server.engine, cluster, begun, 15.0)
+        threading.Thread(target=progress, args=watching, daemon=True).start()
         report = ClusterCheck(
             server.url,
             cluster.url,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from ..relay.jetstream import JetStream
@@ -44,6 +45,7 @@ class StreamClient(NatsClient):
         super().__init__(stream._client._servers, stream._client._options)
         self.stream = stream.stream
         self._blocking = blocking
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def is_connected(self) -> bool:
@@ -64,7 +66,16 @@ class StreamClient(NatsClient):
     def spawn(self, work: Coroutine[Any, Any, None]) -> Future[None]:
         """Run a coroutine in the client's loop, and do not wait for it."""
         assert self._loop is not None, "not connected"
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        return asyncio.run_coroutine_threadsafe(self._tracked(work), self._loop)
+
+    async def _tracked(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await work
+        finally:
+            self._tasks.discard(task)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         run = super()._run
@@ -72,7 +83,20 @@ class StreamClient(NatsClient):
         return result
 
     def close(self) -> None:
-        self._blocking(super().close)
+        self._blocking(self._close)
+
+    def _close(self) -> None:
+        if self._loop is not None:
+            with suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._end_tasks(), self._loop).result(1.0)
+        super().close()
+
+    async def _end_tasks(self) -> None:
+        """End what :meth:`spawn` has begun, before the loop ends."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def check(self, work: Future[None]) -> None:
         """Raise what has ended a coroutine of :meth:`spawn`, if anything has.
