@@ -36,6 +36,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, NullPool, create_engine, make_url
+from sqlalchemy.exc import DBAPIError
 
 from ..delivery.check import Report
 from ..delivery.readers import GAP, Seen
@@ -251,7 +252,10 @@ class ClusterCheck:
             f"AND application_name = ANY(ARRAY{[*map(MEMBER.format, range(self.members))]}) AND state = 'idle in transaction'"
         )
         while not stop.wait(0.05):
-            found = [int(name.rpartition(" ")[2]) for (name,) in self._query(within)]
+            try:
+                found = [int(name.rpartition(" ")[2]) for (name,) in self._query(within)]
+            except DBAPIError:  # a disturbance has ended the server
+                continue
             if not found:
                 continue
             member = members[chance.choice(found)]
