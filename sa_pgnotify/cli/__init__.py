@@ -17,6 +17,7 @@ from .consumers import consumers, prune
 from .demo import demo
 from .doctor import doctor
 from .errors import Program
+from .relay import relay
 from .sql import sql
 from .version import Version
 from .watch import watch
@@ -44,5 +45,5 @@ def main(version: Version = False) -> None:
     """
 
 
-for command in (demo, watch, check, sql, doctor, consumers, backfill, prune):
+for command in (demo, watch, check, sql, doctor, consumers, backfill, relay, prune):
     app.command()(command)

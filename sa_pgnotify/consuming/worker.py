@@ -8,7 +8,7 @@ or in a greenlet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import Engine
@@ -23,7 +23,7 @@ from ..subscription.link import Link
 from .batch import OpenBatch
 from .failures import FailurePolicy, OnError
 from .follower import Follower, Resume
-from .positions import ConsumerKey
+from .positions import ConsumerKey, ConsumerTable
 from .transaction import Transactions
 from .upkeep import Upkeep, settings_of
 
@@ -103,6 +103,16 @@ class Worker:
     def _connect(self, *, strict: bool) -> None:
         self.link.connect(lambda connection: self._upkeep.connected(connection, strict=strict))
         self.states.report(State.CONNECTED if strict else State.RECONNECTED)
+
+    @property
+    def table(self) -> ConsumerTable:
+        """The consumer's rows in the table of consumers."""
+        return self._follower.table
+
+    def execute(self, sql: str) -> Iterable[Any]:
+        """Run SQL on the connection, which must be there."""
+        assert self.link.connection is not None
+        return self.link.connection.execute(sql)
 
     # -- giving out batches ------------------------------------------------------------------------
 

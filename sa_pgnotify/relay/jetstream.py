@@ -29,8 +29,9 @@ RELAY, PLACE = "Sa-Pgnotify-Relay", "Sa-Pgnotify-Place"
 """The headers of the last message of each publication: the relay's name, and its place."""
 MOST_MESSAGES = 1000
 """How many messages an atomic batch may have, unless the server is configured otherwise."""
-PLACE_BYTES = 8192
-"""What is left free in a message for the place and the headers of the batch."""
+PLACE_BYTES = 32768
+"""What is left free in a message for the place, which names the relay's tables, and for the headers of
+the batch. A cluster takes 65,535 bytes of headers."""
 SUBJECT_BYTES = 2048
 """The longest subject; the server takes a line of 4096 bytes for subject and reply together."""
 MOST_FOREIGN = 100
@@ -83,6 +84,7 @@ class JetStream(Sink):
         self._is_atomic = True
         self._last = self._own = 0  # the stream's last message, and the last one of this relay
         self._taken: tuple[str, ...] = ()
+        self._takes_all = False
         self._valid = re.compile("")
         self._relay = ""
 
@@ -99,6 +101,7 @@ class JetStream(Sink):
         config = self._config(relay)
         self._is_atomic = check_stream(self.stream, config, client.version)
         self._taken = tuple(config.get("subjects") or ())
+        self._takes_all = f"{relay}.>" in self._taken or ">" in self._taken
         self.guarantee = Guarantee.EXACTLY_ONCE if self._is_atomic else Guarantee.AT_LEAST_ONCE
         if not self._is_atomic:
             window = config.get("duplicate_window", 0) / 1e9
@@ -171,7 +174,7 @@ class JetStream(Sink):
         subject = message.subject
         if not self._valid.fullmatch(subject) or len(subject.encode()) > SUBJECT_BYTES:
             return f"{subject[:200]!r} is not a subject below {self._relay}. (at most {SUBJECT_BYTES} bytes, without blanks, * and >)"
-        if not takes(self._taken, subject):
+        if not self._takes_all and not takes(self._taken, subject):
             return f"{self} does not take the subject {subject!r}, but {', '.join(self._taken)}"
         return super().refusal(message)
 

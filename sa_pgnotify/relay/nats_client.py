@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import threading
 from base64 import b64decode
 from collections.abc import Coroutine, Mapping, Sequence
@@ -22,8 +21,9 @@ from .sink import SINK_SECONDS, Message, SinkUnavailable
 __all__ = ["NatsClient", "NatsRefused"]
 
 T = TypeVar("T")
-NO_JETSTREAM = (10039, 10035)
+NO_JETSTREAM = (10039, 10076)
 """JetStream is not enabled for the account, or not enabled."""
+ENABLE = "Start nats-server with -js, or enable JetStream for the account"
 
 
 class NatsRefused(SinkUnavailable):
@@ -74,24 +74,17 @@ class NatsClient:
         self._connection = self._run(self._connect())
 
     async def _connect(self) -> Any:
-        failed: Exception | None = None
-        for server in random.sample(self._servers, len(self._servers)):
-            try:
-                # The relay reconnects, because it must find out first what was stored.
-                return await self._nats.connect(
-                    [server],
-                    **{
-                        "allow_reconnect": False,
-                        "connect_timeout": max(1.0, 0.8 * SINK_SECONDS / len(self._servers)),
-                        "error_cb": _ignore,
-                        "name": "sa_pgnotify",
-                        **self._options,
-                    },
-                )
-            except Exception as error:
-                failed = error
-        assert failed is not None
-        raise failed
+        options = {
+            # The relay reconnects itself, because it must find out first what was stored.
+            "allow_reconnect": False,
+            "max_reconnect_attempts": 1,
+            "reconnect_time_wait": 0.1,
+            "connect_timeout": max(1.0, SINK_SECONDS / 3 / len(self._servers)),
+            "error_cb": _ignore,
+            "name": "sa_pgnotify",
+            **self._options,
+        }
+        return await asyncio.wait_for(self._nats.connect(self._servers, **options), SINK_SECONDS)
 
     def close(self) -> None:
         """Disconnect, and end the thread."""
@@ -138,10 +131,12 @@ class NatsClient:
             return _answer(await self._request(f"$JS.API.{what}", sent))
         except NatsRefused as error:
             if error.err_code in NO_JETSTREAM:
-                raise _no_jetstream(str(error)) from None
+                raise NotifyConfigError(
+                    "JetStream", f"the server has none: {error}", ENABLE
+                ) from None
             raise
-        except self._nats.errors.NoRespondersError:
-            raise _no_jetstream("nobody answers") from None
+        except self._nats.errors.NoRespondersError:  # also while a cluster has no leader
+            raise SinkUnavailable("the server has no JetStream: nobody answers", ENABLE) from None
 
     def last_message(self, stream: str, subject: str) -> tuple[int, dict[str, str]]:
         """Return number and headers of the last message below a subject."""
@@ -222,14 +217,6 @@ def _answer(data: bytes) -> dict[str, Any]:
     if "error" in answer:
         raise NatsRefused(answer["error"])
     return answer
-
-
-def _no_jetstream(why: str) -> NotifyConfigError:
-    return NotifyConfigError(
-        "JetStream",
-        f"this server has no JetStream: {why}",
-        "Start nats-server with -js, or enable JetStream for the account",
-    )
 
 
 async def _ignore(error: Exception) -> None:

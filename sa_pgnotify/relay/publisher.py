@@ -9,10 +9,11 @@ relay has come (:mod:`sa_pgnotify.relay.place`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
 
 from ..consuming.batch import OpenBatch
 from ..consuming.consumer import ChangeBatch
@@ -26,7 +27,7 @@ from ..states import State
 from ..subscription.backoff import Backoff
 from .messages import Messages, Refused
 from .place import Place, newest_of, record
-from .resuming import resume
+from .resuming import refuse_other_sink, resume
 from .sink import Sink, SinkUnavailable
 
 __all__ = ["Publisher"]
@@ -77,12 +78,16 @@ class Publisher:
         self._place, lost = resume(self._sink, execute, table, log)
         return lost
 
-    def run(self, worker: Worker) -> None:
-        """Publish what ``worker`` gives out, until it is stopped."""
+    def run(self, worker: Worker, is_stopped: Callable[[], bool]) -> None:
+        """Publish what ``worker`` gives out, until it is stopped.
+
+        :param is_stopped: whether it should not begin.
+        """
         self._worker = worker
         try:
             worker.begin()
-            while self._try():
+            refuse_other_sink(self._sink, worker.execute, worker.table)
+            while not is_stopped() and self._try():
                 pass
         finally:
             worker.stop()
@@ -101,7 +106,9 @@ class Publisher:
         except SinkUnavailable as error:
             self._retry(error)
         except DBAPIError as error:
-            if not (error.connection_invalidated or isinstance(error, OperationalError)):
+            if not (
+                error.connection_invalidated or isinstance(error, OperationalError | InternalError)
+            ):
                 raise
             worker.link.lost(error)
         return True

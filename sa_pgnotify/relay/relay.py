@@ -12,6 +12,7 @@ from ..consuming.admin import lag_of
 from ..consuming.interface import BaseConsumer, Source, Start
 from ..consuming.parked import Parked, parked_of
 from ..consuming.positions import Lag
+from ..consuming.worker import Worker
 from ..drivers.waiting import ThreadWaiting
 from ..errors import NotifyConfigError
 from ..events.cloud_events import CloudEvents
@@ -97,6 +98,7 @@ class Relay(BaseConsumer[Any]):
             )
         self._session_factory = lambda: Session(engine)
         self._sink = to
+        self._is_stopped = False
         messages = Messages(name, to, subject or to.default_subject, format)
         self._publisher = Publisher(name, to, messages)
 
@@ -111,7 +113,15 @@ class Relay(BaseConsumer[Any]):
         :raises ListenUnavailable: if the database cannot be reached at the start, and as
             :meth:`Consumer.start`; TriggersMissing as well.
         """
-        self._publisher.check()
+        try:
+            self._publisher.check()
+            if not self._is_stopped:
+                self._publisher.run(self._worker_for_sink(), lambda: self._is_stopped)
+        finally:
+            self._is_stopped = False
+
+    def _worker_for_sink(self) -> Worker:
+        """Return a worker whose batches the sink takes."""
         options = self._options
         limit = self._sink.limits.messages - _most_events_of_one_change(self._entities)
         self._options = options | {
@@ -119,10 +129,15 @@ class Relay(BaseConsumer[Any]):
             "resume": self._publisher.resume,
         }
         try:
-            worker = self._make_worker(ThreadWaiting)
+            return self._make_worker(ThreadWaiting)
         finally:
             self._options = options
-        self._publisher.run(worker)
+
+    def stop(self) -> None:
+        """End :meth:`run` after what is being published. Safe from any thread, and from a signal
+        handler."""
+        self._is_stopped = True
+        super().stop()
 
     @property
     def published(self) -> int:

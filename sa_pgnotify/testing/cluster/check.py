@@ -69,7 +69,7 @@ class ClusterCheck:
     :ivar to: the URL of the broker; ``stream`` that of the stream, which the relay creates.
     :ivar read: returns the bodies of all messages that the stream has, in their order: JSON.
     :ivar relay_url: where the relays connect, if that is through a proxy.
-    :ivar seconds: how long to write.
+    :ivar seconds: how long to write; longer, if each disturbance has not been made once by then.
     :ivar at_least_once: whether a change may come more than once; then the first counts.
     :ivar processes: how many relays run under one name.
     :ivar zombies: whether processes are stopped, to go on when another one has taken over.
@@ -201,8 +201,8 @@ class ClusterCheck:
                     self._wait_for_members()
                     writing.append(pool.submit(self._disturb_members, members, stop))
                 until, order = time.monotonic() + self.seconds, list[str]()
-                while (left := until - time.monotonic()) > 0:
-                    time.sleep(min(left, chance.expovariate(1 / self.every)))
+                while (left := until - time.monotonic()) > 0 or len(self._made) < len(chosen):
+                    time.sleep(min(max(left, 0.1), chance.expovariate(1 / self.every)))
                     order = order or chance.sample(sorted(chosen), len(chosen))
                     name = order.pop()
                     chosen[name]()
