@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
@@ -84,7 +84,8 @@ class HandlerDatabase:
         try:
             known = self.transact(self.places.load)
         except DBAPIError:  # there may be no table
-            self.transact(self.places.create_tables)
+            with suppress(DBAPIError):  # another member creates it at the same time
+                self.transact(self.places.create_tables)
             known = self.transact(self.places.load)
         if not known:
             try:

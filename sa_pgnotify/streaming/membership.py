@@ -22,8 +22,9 @@ __all__ = ["Membership"]
 
 BEATS = 5
 """How many heartbeats a lease lasts."""
-ATTEMPTS = 10
-"""How often a heartbeat tries to replace the document, which others replace as well."""
+ATTEMPTS, LONGEST_RETRY = 30, 0.1
+"""How often a heartbeat tries to replace the document, which others replace as well; and the most
+seconds between two attempts."""
 
 
 class Membership:
@@ -137,7 +138,8 @@ class Membership:
             group = change(group)
             if await self._client.replace(self._bucket, self._key, group.to_json(), revision):
                 break
-            await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 (no secret)
+            longest = min(LONGEST_RETRY, 0.005 * 2 ** min(attempt, 10))
+            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 (no secret)
         else:
             return  # the next heartbeat tries again
         held = group.held_by(self._member)

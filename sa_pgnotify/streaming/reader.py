@@ -29,6 +29,8 @@ SECONDS = 1_000_000_000
 """In nanoseconds, in which JetStream counts."""
 EXPIRES, HEARTBEAT = 30, 1
 """Seconds that a request lasts, and between the server's heartbeats meanwhile."""
+ENDED = ("408", "409 Batch Completed", "409 Message Size Exceeds MaxBytes")
+"""How the server says that a request has ended, and the consumer is still there."""
 SILENCE = 5.0
 """Seconds without a message or heartbeat after which the consumer counts as lost."""
 
@@ -117,9 +119,9 @@ class Reader:
             if self._open == 0 and len(self._buffer) <= FETCHED and name == self._name:
                 await self._request()
 
-        self._inbox = inbox
+        self._inbox, self._number = inbox, 0
         self._subscription = await connection.subscribe(
-            inbox, cb=received, pending_msgs_limit=-1, pending_bytes_limit=-1
+            f"{inbox}.*", cb=received, pending_msgs_limit=-1, pending_bytes_limit=-1
         )
         config = {
             "name": name,
@@ -139,7 +141,7 @@ class Reader:
         self._is_asked = False
         if self._open or not self._client.is_connected:
             return
-        self._open = FETCHED
+        self._open, self._number = FETCHED, self._number + 1
         wanted = {
             "batch": FETCHED,
             "max_bytes": max(FETCHED_BYTES, 2 * self._client.max_payload),
@@ -148,8 +150,13 @@ class Reader:
         }
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._client.stream}.{self._name}"
         await self._client.connection.publish(
-            subject, json.dumps(wanted).encode(), reply=self._inbox
+            subject, json.dumps(wanted).encode(), reply=self._reply
         )
+
+    @property
+    def _reply(self) -> str:
+        """Where the answers to the present request go."""
+        return f"{self._inbox}.{self._number}"
 
     def _receive(self, name: str, message: Any) -> None:
         if name != self._name:
@@ -160,16 +167,17 @@ class Reader:
         if message.reply.startswith("$JS.ACK."):
             sequence, count, pending = _numbers(message.reply)
             if count != self._count + 1:
-                self._lost = "messages of the consumer are missing"
+                self._lost = self._lost or "messages of the consumer are missing"
             if self._lost:
                 return
             self._count, self._open, self._came = count, self._open - 1, self._heard
             self._buffer.append(Received(sequence, message.subject, message.data, headers, pending))
-        elif status == "408" or (status == "409" and "Max" in headers.get("Description", "")):
-            self._open = 0  # the request has ended
+        elif (said := f"{status} {headers.get('Description', '')}").startswith(ENDED):
+            if message.subject == self._reply:  # and not of a request before
+                self._open = 0
             return
         elif status != "100":
-            self._lost = f"{status} {headers.get('Description', '')}"
+            self._lost = self._lost or said
         self._arrived()
 
     async def _close(self, name: str, subscription: Any) -> None:
