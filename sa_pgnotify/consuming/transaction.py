@@ -18,7 +18,7 @@ from .follower import Follower
 from .position_lock import LOCKED_SECONDS
 from .positions import ConsumerKey
 
-__all__ = ["Transactions"]
+__all__ = ["Transactions", "refuse_ended"]
 
 
 class Transactions:
@@ -156,7 +156,7 @@ class Transactions:
         :raises PgNotifyError: if the transaction was ended within the block.
         """
         try:
-            _refuse_ended(work)
+            refuse_ended(work)
             work.sync.flush()
             run = execute_on(work.sync.connection())
             table = self._follower.table
@@ -198,7 +198,12 @@ class Transactions:
         work.sync.close()
 
 
-def _refuse_ended(work: OpenBatch) -> None:
+def refuse_ended(work: Any) -> None:
+    """Refuse to commit a batch whose transaction was ended within its block.
+
+    :param work: what holds the batch's ``sync`` session, and the ``transaction`` that it began with.
+    :raises PgNotifyError: if it was.
+    """
     now = work.sync.get_transaction()
     if now is not work.transaction:
         raise PgNotifyError(

@@ -32,6 +32,17 @@ ARROWS = {
         "drivers",
         "protocol",
     },
+    "streaming": {
+        "relay",
+        "consuming",
+        "scanning",
+        "subscription",
+        "events",
+        "marking",
+        "log",
+        "drivers",
+        "protocol",
+    },
     "diagnosis": set(
         ALL := [
             "protocol",
@@ -45,6 +56,7 @@ ARROWS = {
             "scanning",
             "consuming",
             "relay",
+            "streaming",
             "live",
         ]
     ),

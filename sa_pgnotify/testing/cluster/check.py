@@ -1,4 +1,5 @@
-"""Check that a relay delivers into your broker what it promises: write, kill, and compare.
+"""Check that a relay delivers into your broker what it promises, and that the members of a stream
+consumer handle it once: write, kill, and compare.
 
 ::
 
@@ -13,6 +14,10 @@ position; the server's processes for them are ended; and zombies are made: a pro
 sessions are ended, another one takes over and publishes, and then the stopped one goes on. Your own
 disturbances, such as the death of a broker, come between these. In the end the stream must have each
 committed change once, in the order of each row, and transactions whole.
+
+With ``members``, that many processes handle the stream (:class:`sa_pgnotify.streaming.StreamConsumer`)
+and write down what they were given. They are killed and stopped as well, and must agree with the
+stream in the end.
 
 Pass a database that nothing else uses, and a stream that does not exist.
 """
@@ -31,15 +36,27 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, NullPool, create_engine, make_url
+from sqlalchemy.exc import DBAPIError
 
 from ..delivery.check import Report
 from ..delivery.readers import GAP, Seen
-from ..delivery.writers import END, JOURNAL, METADATA, SCHEMA, Load, Writer, Written, insert_rows
-from .relays import RelayProcess, RelayRows
+from ..delivery.writers import (
+    EFFECTS,
+    END,
+    JOURNAL,
+    METADATA,
+    SCHEMA,
+    Load,
+    Writer,
+    Written,
+    insert_rows,
+)
+from .members import MEMBERS, MemberRows, handled
+from .relays import ClusterProcess, RelayRows
 
 __all__ = ["ClusterCheck"]
 
-APPLICATION = "sa_pgnotify relay {}"
+APPLICATION, MEMBER = "sa_pgnotify relay {}", "sa_pgnotify member {}"
 WORKS = 5.0
 """Seconds that a relay may take to begin to work."""
 
@@ -57,6 +74,11 @@ class ClusterCheck:
     :ivar processes: how many relays run under one name.
     :ivar zombies: whether processes are stopped, to go on when another one has taken over.
     :ivar slowness: the most seconds between confirmation and commit, chosen at random.
+    :ivar members: how many processes handle the stream.
+    :ivar partitions: how many partitions they divide; ``lease`` in seconds, see
+        :class:`~sa_pgnotify.streaming.StreamConsumer`.
+    :ivar handling: the most seconds that a member takes for a batch, chosen at random, so that it is
+        often within one when it is killed.
     :ivar disturbances: functions that are called at random, by their names in the report.
     :ivar every: the mean number of seconds between two disturbances.
     :ivar patience: seconds that may pass without a new message, until the last change has arrived.
@@ -80,11 +102,16 @@ class ClusterCheck:
     seed: int = 0
     batch_size: int = 20
     terminate: bool = True
+    members: int = 0
+    partitions: int = 8
+    lease: float = 1.0
+    handling: float = 0.3
     disturbances: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     every: float = 0.5
     patience: float = 60.0
 
     _job: ClassVar[type[RelayRows]] = RelayRows
+    _member: ClassVar[type[MemberRows]] = MemberRows
 
     @property
     def name(self) -> str:
@@ -106,13 +133,19 @@ class ClusterCheck:
         try:
             with ExitStack() as stack:
                 relays = [
-                    stack.enter_context(RelayProcess(self._relay(number)))
+                    stack.enter_context(ClusterProcess(self._relay(number)))
                     for number in range(self.processes)
                 ]
-                self._disturbed(relays)
+                members = [
+                    stack.enter_context(ClusterProcess(self._member_job(number)))
+                    for number in range(self.members)
+                ]
+                self._disturbed(relays, members)
                 self._query(insert_rows([-1], END))
                 self._wait_for_the_end()
-            return self._report(self._seen())  # with what a relay has published after the end
+                streams = self._handled() if members else []
+            # with what a relay has published after the end
+            return self._report(self._seen(), streams)
         finally:
             self._drop()
             self._engine.dispose()
@@ -122,6 +155,20 @@ class ClusterCheck:
         application = APPLICATION.format(number)
         return self._job(
             url, self.name, self.to, self.stream, application, self.batch_size, self.slowness
+        )
+
+    def _member_job(self, number: int) -> MemberRows:
+        url = make_url(self.relay_url or self.url).render_as_string(hide_password=False)
+        application = MEMBER.format(number)
+        return self._member(
+            url,
+            self.to,
+            self.stream,
+            application,
+            self.batch_size,
+            self.handling,
+            self.partitions,
+            self.lease,
         )
 
     def _query(self, statement: str) -> list[Any]:
@@ -134,8 +181,8 @@ class ClusterCheck:
 
     # -- disturbing --------------------------------------------------------------------------------
 
-    def _disturbed(self, relays: list[RelayProcess]) -> None:
-        """Write, and disturb the relays meanwhile."""
+    def _disturbed(self, relays: list[ClusterProcess], members: list[ClusterProcess]) -> None:
+        """Write, and disturb the relays and the members meanwhile."""
         chance, stop = self._chance, threading.Event()
         chosen: dict[str, Callable[[], object]] = dict(self.disturbances)
         chosen["kill"] = lambda: self._kill(relays)
@@ -146,12 +193,15 @@ class ClusterCheck:
         prepared = "SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'max_prepared_transactions'"
         prepares = self._query(prepared)[0][0] >= self.writers
         load = Load(self.writers, self.hot_rows, self.longest, self.seed, prepares=prepares)
-        with ThreadPoolExecutor(self.writers) as pool:
+        with ThreadPoolExecutor(self.writers + 1) as pool:
             writing = [
                 pool.submit(Writer(load, number, stop).run, self._engine)
                 for number in range(self.writers)
             ]
             try:
+                if members:
+                    self._wait_for_members()
+                    writing.append(pool.submit(self._disturb_members, members, stop))
                 until, order = time.monotonic() + self.seconds, list[str]()
                 while (left := until - time.monotonic()) > 0 or len(self._made) < len(chosen):
                     time.sleep(min(max(left, 0.1), chance.expovariate(1 / self.every)))
@@ -164,19 +214,20 @@ class ClusterCheck:
         for written in writing:
             written.result()
 
-    def _kill(self, relays: list[RelayProcess]) -> None:
+    def _kill(self, relays: list[ClusterProcess]) -> None:
         relays[self._worker()].kill()
 
     def _terminate(self, number: int) -> int:
-        """End the sessions of a relay, and return how many it had."""
+        """End the sessions of a relay, and those of the members; return how many they had."""
+        names = [APPLICATION.format(number), *map(MEMBER.format, range(self.members))]
         return len(
             self._query(
                 "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
-                f"WHERE datname = pg_catalog.current_database() AND application_name = '{APPLICATION.format(number)}'"
+                f"WHERE datname = pg_catalog.current_database() AND application_name = ANY(ARRAY{names})"
             )
         )
 
-    def _zombie(self, relays: list[RelayProcess]) -> None:
+    def _zombie(self, relays: list[ClusterProcess]) -> None:
         """Stop the relay that works, and let it go on when another one works."""
         working = self._worker()
         relays[working].stop()
@@ -186,6 +237,39 @@ class ClusterCheck:
             time.sleep(0.3)  # the other one publishes
         finally:
             relays[working].go_on()
+
+    def _wait_for_members(self) -> None:
+        """Wait until a member has handled something."""
+        until = time.monotonic() + self.patience
+        while not self._query(f"SELECT FROM {EFFECTS.fullname} LIMIT 1"):
+            if time.monotonic() > until:
+                return
+            time.sleep(0.05)
+
+    def _disturb_members(self, members: list[ClusterProcess], stop: threading.Event) -> None:
+        """Kill a member within a batch, or stop it there until the others have its partitions."""
+        chance = random.Random(f"{self.seed} members")  # noqa: S311 (no secret)
+        within = (
+            "SELECT application_name FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() "
+            f"AND application_name = ANY(ARRAY{[*map(MEMBER.format, range(self.members))]}) AND state = 'idle in transaction'"
+        )
+        while not stop.wait(0.05):
+            try:
+                found = [int(name.rpartition(" ")[2]) for (name,) in self._query(within)]
+            except DBAPIError:  # a disturbance has ended the server
+                continue
+            if not found:
+                continue
+            member = members[chance.choice(found)]
+            if self.zombies and chance.random() < 0.6:
+                member.stop()
+                stop.wait(2.5 * self.lease)
+                member.go_on()
+                self._made["zombie member"] += 1
+            else:
+                member.kill()
+                self._made["kill of a member"] += 1
+            stop.wait(self.lease * chance.uniform(0.5, 2.0))
 
     def _worker(self, but: int | None = None) -> int:
         """Wait until a relay works, a little longer, and return its number.
@@ -224,7 +308,18 @@ class ClusterCheck:
                 until, count = time.monotonic() + self.patience, len(seen)
             time.sleep(0.2)
 
-    def _report(self, seen: list[Seen]) -> Report:
+    def _handled(self) -> list[list[Seen]]:
+        """Wait for the members, and return what they have handled in each partition."""
+        until = time.monotonic() + self.patience
+        effects = f"SELECT seen FROM {EFFECTS.fullname} WHERE name = '{MEMBERS}' ORDER BY number"
+        while True:
+            streams = handled((text for (text,) in self._query(effects)), self.partitions)
+            ((written,),) = self._query(f"SELECT count(*) FROM {JOURNAL.fullname}")
+            if sum(map(len, streams)) >= written or time.monotonic() > until:
+                return streams
+            time.sleep(0.2)
+
+    def _report(self, seen: list[Seen], streams: list[list[Seen]]) -> Report:
         journal = (
             f"SELECT transaction_id, operation, row, token FROM {JOURNAL.fullname} ORDER BY number"
         )
@@ -233,7 +328,12 @@ class ClusterCheck:
         changes = [one for one in seen if one.change.operation != GAP]
         if self.at_least_once:
             changes = list({one.change: one for one in reversed(changes)}.values())[::-1]
-        report = Report.of(written, {self.name: [changes]}, gaps)
+        readers: dict[str, Sequence[Sequence[Seen]]] = {self.name: [changes]}
+        if streams:
+            readers[MEMBERS] = [[s for s in part if s.change.operation != GAP] for part in streams]
+            found = [s.change.token for part in streams for s in part if s.change.operation == GAP]
+            gaps += [f"{MEMBERS}: {token}" for token in found]
+        report = Report.of(written, readers, gaps)
         report.disturbances = self._made
         return report
 

@@ -21,7 +21,7 @@ from ..delivery.readers import HEARTBEAT
 from ..delivery.supervised import KillableProcess
 from ..delivery.writers import ROWS
 
-__all__ = ["RelayProcess", "RelayRows"]
+__all__ = ["ClusterProcess", "RelayRows"]
 
 logger = logging.getLogger("sa_pgnotify.testing")
 
@@ -74,8 +74,8 @@ class RelayRows:
             yield
 
 
-class RelayProcess(KillableProcess):
-    """A relay in a process of its own."""
+class ClusterProcess(KillableProcess):
+    """A relay, or a member of a stream consumer, in a process of its own."""
 
     def stop(self) -> None:
         """Let it sleep, without its noticing."""
