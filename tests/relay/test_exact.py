@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from relays import Running
+from relays import Died, Mortal, Running
 from sqlalchemy import text
 from statements import run
 from waiting import wait_until
@@ -37,21 +37,6 @@ def test_relays_are_killed_and_replaced(url, nats, stream):
 def test_a_wrong_relay_is_found_out(url, nats, stream):
     """The check misses changes if a relay stores its position before it publishes."""
     assert check(url, nats, stream, StoresFirstCheck, seconds=12.0).run().missing
-
-
-class Died(BaseException):
-    """Stands for the death of the process."""
-
-
-class Mortal(JetStream):
-    """Dies once it has published, or, with ``before``, when it would."""
-
-    before = False
-
-    def publish(self, messages, place):
-        if not self.before:
-            super().publish(messages, place)
-        raise Died
 
 
 RIGHT = ("items.1", "items.2")
