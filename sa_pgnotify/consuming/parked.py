@@ -15,7 +15,7 @@ from ..sql import Execute, execute_on, literal
 from .log_access import connected, log_names_of
 from .positions import ConsumerKey, ConsumerTable
 
-__all__ = ["Parked", "park", "parked_of"]
+__all__ = ["Parked", "is_parked", "park", "parked_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,13 @@ def park(
         f"INSERT INTO {table.names.parked} (name, part, parts, relation, pid, header, rows, error, failures) VALUES "
         f"({literal(key.name)}, {key.part}, {key.parts}, {change}, {literal(error)}, {failures})"
     )
+
+
+def is_parked(execute: Execute, table: ConsumerTable, row: LogRow | RowPage, index: int) -> bool:
+    """Return whether a change is parked already, see :func:`park`."""
+    change = f"relation = {literal(row.relation)} AND header = {literal(row.header)} AND rows = {literal(row.text.split(RS)[index])}"
+    sql = f"SELECT 1 FROM {table.names.parked} WHERE {table.key.every} AND {change} LIMIT 1"
+    return bool(list(execute(sql)))
 
 
 def parked_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> list[Parked]:

@@ -48,7 +48,7 @@ class NatsClient:
 
     def __init__(self, servers: str | Sequence[str], options: Mapping[str, Any]) -> None:
         try:
-            import nats
+            import nats.errors
         except ImportError as error:
             raise ImportError("JetStream needs nats-py: pip install 'sa_pgnotify[nats]'") from error
         self._nats = nats

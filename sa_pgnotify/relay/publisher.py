@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
 
 from ..consuming.batch import OpenBatch
 from ..consuming.consumer import ChangeBatch
-from ..consuming.parked import park
+from ..consuming.parked import is_parked, park
 from ..consuming.positions import ConsumerTable
 from ..consuming.worker import Worker
 from ..errors import NotifyConfigError
@@ -111,6 +111,8 @@ class Publisher:
             ):
                 raise
             worker.link.lost(error)
+        except worker.link.errors as error:  # of the driver, on the listening connection
+            worker.link.lost(error)
         return True
 
     def _retry(self, error: SinkUnavailable) -> None:
@@ -128,22 +130,21 @@ class Publisher:
     def _publish(self, work: OpenBatch) -> None:
         messages, refused = self._messages.of(work)
         place = self._place.next(work.after, newest_of(work.chunks))
-        table = self._table
         batch: ChangeBatch[Any] = ChangeBatch(self._worker, work)
         with batch as session:
-            self._sink.publish(messages, str(place))
-            run = execute_on(session.connection())
             for one in refused:
-                self._park(run, table, one)
-            record(run, table, place)
+                self._park(one)
+            self._sink.publish(messages, str(place))
+            record(execute_on(session.connection()), self._table, place)
         self._place = place
         self.published += len(messages)
 
-    def _park(self, run: Execute, table: ConsumerTable, refused: Refused) -> None:
+    def _park(self, refused: Refused) -> None:
+        """Park a change before its ``Gap`` is published, in a transaction of its own: that of the batch
+        may be lost when the ``Gap`` is there already."""
         chunk, number, why = refused
-        change = chunk.events[number]
-        self._worker.states.report(
-            State.CHANGE_FAILED, f"park: {change!r} cannot be published: {why}"
-        )
         index = chunk.first + (number if chunk.divisible else 0)
-        park(run, table, chunk.row, index, why, 1)
+        if not is_parked(self._worker.execute, self._table, chunk.row, index):
+            said = f"park: {chunk.events[number]!r} cannot be published: {why}"
+            self._worker.states.report(State.CHANGE_FAILED, said)
+            park(self._worker.execute, self._table, chunk.row, index, why, 1)

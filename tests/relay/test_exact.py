@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from relays import Running
+from relays import Died, Mortal, Running
 from sqlalchemy import text
 from statements import run
 from waiting import wait_until
@@ -37,21 +37,6 @@ def test_relays_are_killed_and_replaced(url, nats, stream):
 def test_a_wrong_relay_is_found_out(url, nats, stream):
     """The check misses changes if a relay stores its position before it publishes."""
     assert check(url, nats, stream, StoresFirstCheck, seconds=12.0).run().missing
-
-
-class Died(BaseException):
-    """Stands for the death of the process."""
-
-
-class Mortal(JetStream):
-    """Dies once it has published, or, with ``before``, when it would."""
-
-    before = False
-
-    def publish(self, messages, place):
-        if not self.before:
-            super().publish(messages, place)
-        raise Died
 
 
 RIGHT = ("items.1", "items.2")
@@ -89,3 +74,23 @@ def test_a_relay_dies_while_a_window_changes(engine, nats, stream, Item, way):
         wait_until(lambda: last.lag().events == 0)
     found = [message.subject.removeprefix(f"{name}.") for message in nats.messages(stream)]
     assert sorted(found) == sorted(expected)
+
+
+def test_what_is_parked_is_kept_over_a_death(engine, nats, stream, Item):
+    """A change whose Gap is published is parked, once, although the process dies before it stores its
+    position."""
+    name = stream.lower()
+    run(engine, "INSERT INTO items (id, n) VALUES (1, 1)")
+
+    def relay(kind):
+        return Relay(
+            engine, name, Item, to=kind(nats.url, stream), start="beginning", subject="elsewhere"
+        )
+
+    with pytest.raises(Died):
+        relay(Mortal).run()
+    last = relay(JetStream)
+    with Running(last):
+        wait_until(lambda: last.lag().events == 0)
+    assert [message.subject for message in nats.messages(stream)] == [f"{name}.gap"]
+    assert len(last.parked()) == 1

@@ -277,3 +277,17 @@ def test_commits_that_the_server_has_lost_are_a_gap(engine, nats, stream, relayi
     wait_until(lambda: nats.count(stream) == 3)
     gap = nats.messages(stream)[-1]
     assert gap.subject == f"{stream.lower()}.gap" and gap.body["reason"] == "lost_position"
+
+
+def test_messages_that_the_broker_has_lost_are_published_again(engine, nats, stream, relaying):
+    """If the stream has lost its last messages, as an R1 stream may when the power fails, the relay
+    goes on from what the stream still has."""
+    relay = relaying()
+    for number in (1, 2):
+        insert(engine, number)
+        wait_until(lambda: nats.count(stream) == number and relay.relay.lag().events == 0)
+    relay.stop()
+    nats.api(f"STREAM.MSG.DELETE.{stream}", seq=2)
+    relaying()
+    wait_until(lambda: nats.count(stream) == 2)
+    assert [(m.seq, m.body["identity"]) for m in nats.messages(stream)] == [(1, [1]), (3, [2])]

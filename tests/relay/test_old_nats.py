@@ -7,7 +7,7 @@ import time
 
 import pytest
 from brokers import nats_server, old_nats
-from relays import Running
+from relays import Died, Mortal, Running
 from statements import run
 from waiting import wait_until
 
@@ -15,18 +15,6 @@ from sa_pgnotify.relay import Guarantee, JetStream, Relay
 
 OLD = old_nats()
 pytestmark = pytest.mark.skipif(OLD is None, reason="there is no NATS server below 2.12")
-
-
-class Died(BaseException):
-    """Stands for the death of the process."""
-
-
-class Mortal(JetStream):
-    """Dies once it has published."""
-
-    def publish(self, messages, place):
-        super().publish(messages, place)
-        raise Died
 
 
 @pytest.fixture(scope="module")

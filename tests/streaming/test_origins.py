@@ -58,6 +58,7 @@ def test_two_databases_feed_one_stream(engine, nats, sessions):
             connection.execute(text(f"DROP DATABASE {other} WITH (FORCE)"))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 def test_in_an_event_loop(nats, stream, published, engine, sessions, Item, driver):
     """The asyncio consumer handles each change once, parks what fails, and stops."""

@@ -1,11 +1,27 @@
-"""Relays in threads of the tests."""
+"""Relays in threads of the tests, and sinks that end them."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any, Self
 
-from sa_pgnotify.relay import Relay
+from sa_pgnotify.relay import JetStream, Message, Relay
+
+
+class Died(BaseException):
+    """Stands for the death of the process."""
+
+
+class Mortal(JetStream):
+    """Dies once it has published, or, with ``before``, when it would."""
+
+    before = False
+
+    def publish(self, messages: Sequence[Message], place: str) -> None:
+        if not self.before:
+            super().publish(messages, place)
+        raise Died
 
 
 class Running:
