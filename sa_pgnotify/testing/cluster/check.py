@@ -142,13 +142,10 @@ class ClusterCheck:
                 ]
                 self._disturbed(relays, members)
                 self._query(insert_rows([-1], END))
-<<<<<<< HEAD
-                seen = self._wait_for_the_end()
-                return self._report(seen, self._handled() if members else [])
-=======
                 self._wait_for_the_end()
-            return self._report(self._seen())  # with what a relay has published after the end
->>>>>>> relay
+                streams = self._handled() if members else []
+            seen = self._seen()  # with what a relay has published after the end
+            return self._report(seen, streams)
         finally:
             self._drop()
             self._engine.dispose()
@@ -206,7 +203,7 @@ class ClusterCheck:
                     self._wait_for_members()
                     writing.append(pool.submit(self._disturb_members, members, stop))
                 until, order = time.monotonic() + self.seconds, list[str]()
-                while (left := until - time.monotonic()) > 0 or len(self._made) < len(chosen):
+                while (left := until - time.monotonic()) > 0 or chosen.keys() - self._made.keys():
                     time.sleep(min(max(left, 0.1), chance.expovariate(1 / self.every)))
                     order = order or chance.sample(sorted(chosen), len(chosen))
                     name = order.pop()
