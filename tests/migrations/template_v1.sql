@@ -15,6 +15,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -36,12 +39,11 @@ BEGIN
     IF message IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
-        FROM (SELECT r.id, r.status FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, r.status FROM sa_new_rows AS r) AS new_row
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
+    SELECT r.id, r.status INTO new_row FROM sa_new_rows AS r;
+    SELECT r.id, r.status INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 3 <> 0) THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e', mask0, E'\x1f', new_row.id, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END);
     ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
@@ -49,8 +51,8 @@ BEGIN
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.status FROM sa_new_rows AS r) AS new_row USING (position)
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
-    END IF;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(old_row.id), E'\x1e') INTO message
       FROM sa_old_rows AS old_row;
@@ -132,7 +134,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 657e1365b44b88745870aeb50bed96866a430ed5c3ef93ed893bcfdc77c02608;
+-- sha256 of the statement 1211812e2d54b69a4fed15c1c715652df83efe4b3b3270b46383d2e0a8c0df44;
 
 -- template version 1: all families
 body := $function$
@@ -151,6 +153,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -172,12 +177,11 @@ BEGIN
     IF message IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other", "a_expression"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, E'\x1f', new2, E'\x1f', new3, E'\x1f', new4, E'\x1f', new5, E'\x1f', new6, E'\x1f', new7, E'\x1f', new8, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new9 IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new10 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END, CASE WHEN mask0 & 4 <> 0 THEN pg_catalog.concat(E'\x1f', old2) END, CASE WHEN mask0 & 8 <> 0 THEN pg_catalog.concat(E'\x1f', old3) END, CASE WHEN mask0 & 16 <> 0 THEN pg_catalog.concat(E'\x1f', old4) END, CASE WHEN mask0 & 32 <> 0 THEN pg_catalog.concat(E'\x1f', old5) END, CASE WHEN mask0 & 64 <> 0 THEN pg_catalog.concat(E'\x1f', old6) END, CASE WHEN mask0 & 128 <> 0 THEN pg_catalog.concat(E'\x1f', old7) END, CASE WHEN mask0 & 256 <> 0 THEN pg_catalog.concat(E'\x1f', old8) END, CASE WHEN mask0 & 512 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old9 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, CASE WHEN mask0 & 1024 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old10 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO message
-      FROM (SELECT (CASE WHEN old_row.a_uuid IS DISTINCT FROM new_row.a_uuid THEN 1 ELSE 0 END + CASE WHEN old_row.a_integer IS DISTINCT FROM new_row.a_integer THEN 2 ELSE 0 END + CASE WHEN old_row.a_boolean IS DISTINCT FROM new_row.a_boolean THEN 4 ELSE 0 END + CASE WHEN old_row.a_datetime IS DISTINCT FROM new_row.a_datetime THEN 8 ELSE 0 END + CASE WHEN ROW(old_row.a_numeric)::record *<> ROW(new_row.a_numeric)::record THEN 16 ELSE 0 END + CASE WHEN ROW(old_row.a_float)::record *<> ROW(new_row.a_float)::record THEN 32 ELSE 0 END + CASE WHEN ROW(old_row.a_interval)::record *<> ROW(new_row.a_interval)::record THEN 64 ELSE 0 END + CASE WHEN old_row.a_bytes IS DISTINCT FROM new_row.a_bytes THEN 128 ELSE 0 END + CASE WHEN ROW(old_row.a_json)::record *<> ROW(new_row.a_json)::record THEN 256 ELSE 0 END + CASE WHEN old_row.a_text COLLATE "C" IS DISTINCT FROM new_row.a_text COLLATE "C" THEN 512 ELSE 0 END + CASE WHEN ROW(old_row.a_other)::record *<> ROW(new_row.a_other)::record THEN 1024 ELSE 0 END + CASE WHEN ROW(old_row.a_expression)::record *<> ROW(new_row.a_expression)::record THEN 2048 ELSE 0 END)::bigint AS mask0, new_row.a_uuid AS new0, old_row.a_uuid AS old0, new_row.a_integer AS new1, old_row.a_integer AS old1, new_row.a_boolean AS new2, old_row.a_boolean AS old2, new_row.a_datetime AS new3, old_row.a_datetime AS old3, new_row.a_numeric AS new4, old_row.a_numeric AS old4, new_row.a_float AS new5, old_row.a_float AS old5, new_row.a_interval AS new6, old_row.a_interval AS old6, new_row.a_bytes AS new7, old_row.a_bytes AS old7, new_row.a_json AS new8, old_row.a_json AS old8, new_row.a_text AS new9, old_row.a_text AS old9, new_row.a_other AS new10, old_row.a_other AS old10
-        FROM (SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression FROM sa_new_rows AS r) AS new_row
-        OFFSET 0) AS pairs
-      WHERE mask0 & 4095 <> 0;
+    SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression INTO new_row FROM sa_new_rows AS r;
+    SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.a_uuid IS DISTINCT FROM new_row.a_uuid THEN 1 ELSE 0 END + CASE WHEN old_row.a_integer IS DISTINCT FROM new_row.a_integer THEN 2 ELSE 0 END + CASE WHEN old_row.a_boolean IS DISTINCT FROM new_row.a_boolean THEN 4 ELSE 0 END + CASE WHEN old_row.a_datetime IS DISTINCT FROM new_row.a_datetime THEN 8 ELSE 0 END + CASE WHEN ROW(old_row.a_numeric)::record *<> ROW(new_row.a_numeric)::record THEN 16 ELSE 0 END + CASE WHEN ROW(old_row.a_float)::record *<> ROW(new_row.a_float)::record THEN 32 ELSE 0 END + CASE WHEN ROW(old_row.a_interval)::record *<> ROW(new_row.a_interval)::record THEN 64 ELSE 0 END + CASE WHEN old_row.a_bytes IS DISTINCT FROM new_row.a_bytes THEN 128 ELSE 0 END + CASE WHEN ROW(old_row.a_json)::record *<> ROW(new_row.a_json)::record THEN 256 ELSE 0 END + CASE WHEN old_row.a_text COLLATE "C" IS DISTINCT FROM new_row.a_text COLLATE "C" THEN 512 ELSE 0 END + CASE WHEN ROW(old_row.a_other)::record *<> ROW(new_row.a_other)::record THEN 1024 ELSE 0 END + CASE WHEN ROW(old_row.a_expression)::record *<> ROW(new_row.a_expression)::record THEN 2048 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 4095 <> 0) THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other", "a_expression"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e', mask0, E'\x1f', new_row.a_uuid, E'\x1f', new_row.a_integer, E'\x1f', new_row.a_boolean, E'\x1f', new_row.a_datetime, E'\x1f', new_row.a_numeric, E'\x1f', new_row.a_float, E'\x1f', new_row.a_interval, E'\x1f', new_row.a_bytes, E'\x1f', new_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_uuid) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_integer) END, CASE WHEN mask0 & 4 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_boolean) END, CASE WHEN mask0 & 8 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_datetime) END, CASE WHEN mask0 & 16 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_numeric) END, CASE WHEN mask0 & 32 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_float) END, CASE WHEN mask0 & 64 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_interval) END, CASE WHEN mask0 & 128 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_bytes) END, CASE WHEN mask0 & 256 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_json) END, CASE WHEN mask0 & 512 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, CASE WHEN mask0 & 1024 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) END);
     ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other", "a_expression"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1, new2, new3, new4, new5, new6, new7, new8, new9, new10) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1, new2, new3, new4, new5, new6, new7, new8, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new9 IS DISTINCT FROM NULL THEN E'\x1b0' END), coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new10 IS DISTINCT FROM NULL THEN E'\x1b0' END)), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END, CASE WHEN mask0 & 4 <> 0 THEN pg_catalog.concat(E'\x1f', old2) END, CASE WHEN mask0 & 8 <> 0 THEN pg_catalog.concat(E'\x1f', old3) END, CASE WHEN mask0 & 16 <> 0 THEN pg_catalog.concat(E'\x1f', old4) END, CASE WHEN mask0 & 32 <> 0 THEN pg_catalog.concat(E'\x1f', old5) END, CASE WHEN mask0 & 64 <> 0 THEN pg_catalog.concat(E'\x1f', old6) END, CASE WHEN mask0 & 128 <> 0 THEN pg_catalog.concat(E'\x1f', old7) END, CASE WHEN mask0 & 256 <> 0 THEN pg_catalog.concat(E'\x1f', old8) END, CASE WHEN mask0 & 512 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old9 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, CASE WHEN mask0 & 1024 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old10 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, E'\x1f', new2, E'\x1f', new3, E'\x1f', new4, E'\x1f', new5, E'\x1f', new6, E'\x1f', new7, E'\x1f', new8, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new9 IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new10 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END, CASE WHEN mask0 & 4 <> 0 THEN pg_catalog.concat(E'\x1f', old2) END, CASE WHEN mask0 & 8 <> 0 THEN pg_catalog.concat(E'\x1f', old3) END, CASE WHEN mask0 & 16 <> 0 THEN pg_catalog.concat(E'\x1f', old4) END, CASE WHEN mask0 & 32 <> 0 THEN pg_catalog.concat(E'\x1f', old5) END, CASE WHEN mask0 & 64 <> 0 THEN pg_catalog.concat(E'\x1f', old6) END, CASE WHEN mask0 & 128 <> 0 THEN pg_catalog.concat(E'\x1f', old7) END, CASE WHEN mask0 & 256 <> 0 THEN pg_catalog.concat(E'\x1f', old8) END, CASE WHEN mask0 & 512 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old9 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, CASE WHEN mask0 & 1024 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old10 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) END, E'\x1e') INTO message
       FROM (SELECT (CASE WHEN old_row.a_uuid IS DISTINCT FROM new_row.a_uuid THEN 1 ELSE 0 END + CASE WHEN old_row.a_integer IS DISTINCT FROM new_row.a_integer THEN 2 ELSE 0 END + CASE WHEN old_row.a_boolean IS DISTINCT FROM new_row.a_boolean THEN 4 ELSE 0 END + CASE WHEN old_row.a_datetime IS DISTINCT FROM new_row.a_datetime THEN 8 ELSE 0 END + CASE WHEN ROW(old_row.a_numeric)::record *<> ROW(new_row.a_numeric)::record THEN 16 ELSE 0 END + CASE WHEN ROW(old_row.a_float)::record *<> ROW(new_row.a_float)::record THEN 32 ELSE 0 END + CASE WHEN ROW(old_row.a_interval)::record *<> ROW(new_row.a_interval)::record THEN 64 ELSE 0 END + CASE WHEN old_row.a_bytes IS DISTINCT FROM new_row.a_bytes THEN 128 ELSE 0 END + CASE WHEN ROW(old_row.a_json)::record *<> ROW(new_row.a_json)::record THEN 256 ELSE 0 END + CASE WHEN old_row.a_text COLLATE "C" IS DISTINCT FROM new_row.a_text COLLATE "C" THEN 512 ELSE 0 END + CASE WHEN ROW(old_row.a_other)::record *<> ROW(new_row.a_other)::record THEN 1024 ELSE 0 END + CASE WHEN ROW(old_row.a_expression)::record *<> ROW(new_row.a_expression)::record THEN 2048 ELSE 0 END)::bigint AS mask0, new_row.a_uuid AS new0, old_row.a_uuid AS old0, new_row.a_integer AS new1, old_row.a_integer AS old1, new_row.a_boolean AS new2, old_row.a_boolean AS old2, new_row.a_datetime AS new3, old_row.a_datetime AS old3, new_row.a_numeric AS new4, old_row.a_numeric AS old4, new_row.a_float AS new5, old_row.a_float AS old5, new_row.a_interval AS new6, old_row.a_interval AS old6, new_row.a_bytes AS new7, old_row.a_bytes AS old7, new_row.a_json AS new8, old_row.a_json AS old8, new_row.a_text AS new9, old_row.a_text AS old9, new_row.a_other AS new10, old_row.a_other AS old10
@@ -185,8 +189,8 @@ BEGIN
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression FROM sa_new_rows AS r) AS new_row USING (position)
         OFFSET 0) AS pairs
       WHERE mask0 & 4095 <> 0;
-    END IF;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.a_uuid, old_row.a_integer, old_row.a_boolean, old_row.a_datetime, old_row.a_numeric, old_row.a_float, old_row.a_interval, old_row.a_bytes, old_row.a_json, old_row.a_text, old_row.a_other) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.a_uuid, old_row.a_integer, old_row.a_boolean, old_row.a_datetime, old_row.a_numeric, old_row.a_float, old_row.a_interval, old_row.a_bytes, old_row.a_json, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.a_uuid, E'\x1f', old_row.a_integer, E'\x1f', old_row.a_boolean, E'\x1f', old_row.a_datetime, E'\x1f', old_row.a_numeric, E'\x1f', old_row.a_float, E'\x1f', old_row.a_interval, E'\x1f', old_row.a_bytes, E'\x1f', old_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message
       FROM sa_old_rows AS old_row;
@@ -268,7 +272,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement b46214a1a69dcb6ea5d86b5bfd73259a6e3f0c373851d407ff5e730754c59dbe;
+-- sha256 of the statement 957f6fc790b9c7dae6e93ebfce581240400773bade90532933557f0987cc1f94;
 
 -- template version 1: every option, awkward names
 body := $function$
@@ -287,6 +291,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -302,13 +309,12 @@ BEGIN
   END IF;
   IF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END), E'\x1e') INTO message
-      FROM (SELECT (CASE WHEN old_row."a	b" IS DISTINCT FROM new_row."a	b" THEN 1 ELSE 0 END + CASE WHEN ROW(old_row."$$")::record *<> ROW(new_row."$$")::record THEN 2 ELSE 0 END + CASE WHEN old_row."%(c)s" COLLATE "C" IS DISTINCT FROM new_row."%(c)s" COLLATE "C" THEN 4 ELSE 0 END)::bigint AS mask0, new_row."a	b" AS new0, old_row."a	b" AS old0, new_row."$$" AS new1, old_row."$$" AS old1
-        FROM (SELECT r."a	b", r."%(c)s", r."$$" FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r."a	b", r."%(c)s", r."$$" FROM sa_new_rows AS r) AS new_row
-        WHERE CASE WHEN @the condition@ THEN true ELSE false END
-        OFFSET 0) AS pairs
-      WHERE mask0 & 4 <> 0;
+    SELECT r."a	b", r."%(c)s", r."$$" INTO new_row FROM sa_new_rows AS r;
+    SELECT r."a	b", r."%(c)s", r."$$" INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row."a	b" IS DISTINCT FROM new_row."a	b" THEN 1 ELSE 0 END + CASE WHEN ROW(old_row."$$")::record *<> ROW(new_row."$$")::record THEN 2 ELSE 0 END + CASE WHEN old_row."%(c)s" COLLATE "C" IS DISTINCT FROM new_row."%(c)s" COLLATE "C" THEN 4 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 4 <> 0) THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}\x1f', sa.context, E'\x1e', mask0, E'\x1f', new_row."a	b", E'\x1f', new_row."$$", CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row."a	b") END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old_row."$$") END);
     ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) END, E'\x1e') INTO message
       FROM (SELECT (CASE WHEN old_row."a	b" IS DISTINCT FROM new_row."a	b" THEN 1 ELSE 0 END + CASE WHEN ROW(old_row."$$")::record *<> ROW(new_row."$$")::record THEN 2 ELSE 0 END + CASE WHEN old_row."%(c)s" COLLATE "C" IS DISTINCT FROM new_row."%(c)s" COLLATE "C" THEN 4 ELSE 0 END)::bigint AS mask0, new_row."a	b" AS new0, old_row."a	b" AS old0, new_row."$$" AS new1, old_row."$$" AS old1
@@ -317,8 +323,8 @@ BEGIN
         WHERE CASE WHEN @the condition@ THEN true ELSE false END
         OFFSET 0) AS pairs
       WHERE mask0 & 4 <> 0;
-    END IF;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a\\tb", "$$"], "carried": 2, "key": 1, "types": "in"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row."a	b", old_row."$$") = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row."a	b", old_row."$$") ELSE pg_catalog.concat(old_row."a	b", E'\x1f', old_row."$$") END, E'\x1e') INTO message
       FROM sa_old_rows AS old_row LEFT JOIN sa_old_rows AS new_row ON false
@@ -471,7 +477,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement de068e4c4a6a89ab608bdbae349818634a65896b9942d9dd2aebebd5299c323c;
+-- sha256 of the statement 17ffbf472f59de2ecf4e471be3c700b8fce5aa327a4d9e27c63e076988886009;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -602,6 +608,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -623,12 +632,11 @@ BEGIN
     IF message IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO message
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
-        FROM (SELECT r.id, r.kind FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, r.kind FROM sa_new_rows AS r) AS new_row
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
+    SELECT r.id, r.kind INTO new_row FROM sa_new_rows AS r;
+    SELECT r.id, r.kind INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 3 <> 0) THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e', mask0, E'\x1f', new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END);
     ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END)), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) END, E'\x1e') INTO message
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
@@ -636,8 +644,8 @@ BEGIN
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.kind FROM sa_new_rows AS r) AS new_row USING (position)
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
-    END IF;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message
       FROM sa_old_rows AS old_row;
@@ -719,7 +727,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 3586c0de1cf4df94c3dc1cdd31ebb72404fed39e253647ffe937c17bb16df207;
+-- sha256 of the statement d4ea07a92e503c3a21196699f824aa8a433525e247264c9d26601a87f11c4f3f;
 
 -- template version 1: discriminator of another table
 body := $function$
@@ -738,6 +746,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -755,12 +766,11 @@ BEGIN
   END IF;
   IF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', looked_up, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.note COLLATE "C" IS DISTINCT FROM new_row.note COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, @the class of new_row@ AS looked_up
-        FROM (SELECT r.id, r.note FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, r.note FROM sa_new_rows AS r) AS new_row
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
+    SELECT r.id, r.note INTO new_row FROM sa_new_rows AS r;
+    SELECT r.id, r.note INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.note COLLATE "C" IS DISTINCT FROM new_row.note COLLATE "C" THEN 2 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 3 <> 0) THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context, E'\x1e', mask0, E'\x1f', new_row.id, E'\x1f', @the class of new_row@, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END);
     ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, looked_up) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, looked_up), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', looked_up, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.note COLLATE "C" IS DISTINCT FROM new_row.note COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, @the class of new_row@ AS looked_up
@@ -768,8 +778,8 @@ BEGIN
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.note FROM sa_new_rows AS r) AS new_row USING (position)
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
-    END IF;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eT\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context, E'\x1e');
   END IF;
@@ -919,7 +929,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 4b0568de7a0de69b865b32fbcef0ec963ff1caa1d1245ef308b2e0d2b0171812;
+-- sha256 of the statement 115d27028657d9683a0dfff0ee4d136c76aa9b57b99d2f01e0b4a3e81115cfcf;
 
 -- template version 1: computed
 body := $function$
@@ -938,6 +948,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -960,13 +973,12 @@ BEGIN
     IF message IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END), E'\x1e') INTO message
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.twice IS DISTINCT FROM new_row.twice THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.twice AS new1, old_row.twice AS old1
-        FROM (SELECT r.id, @the value of r.twice@ AS twice FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, @the value of r.twice@ AS twice FROM sa_new_rows AS r) AS new_row
-        WHERE CASE WHEN @the condition@ THEN true ELSE false END
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
+    SELECT r.id, @the value of r.twice@ AS twice INTO new_row FROM sa_new_rows AS r;
+    SELECT r.id, @the value of r.twice@ AS twice INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.twice IS DISTINCT FROM new_row.twice THEN 2 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 3 <> 0) THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e', mask0, E'\x1f', new_row.id, E'\x1f', new_row.twice, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.twice) END);
     ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) END, E'\x1e') INTO message
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.twice IS DISTINCT FROM new_row.twice THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.twice AS new1, old_row.twice AS old1
@@ -975,8 +987,8 @@ BEGIN
         WHERE CASE WHEN @the condition@ THEN true ELSE false END
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
-    END IF;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.twice) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, old_row.twice) ELSE pg_catalog.concat(old_row.id, E'\x1f', old_row.twice) END, E'\x1e') INTO message
       FROM (SELECT r.id, @the value of r.twice@ AS twice FROM sa_old_rows AS r) AS old_row LEFT JOIN sa_old_rows AS new_row ON false
@@ -1140,7 +1152,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 807e73bf6ae29427309a875cb7597bb8234ea218d8316f6b35b7908dbf47cd3a;
+-- sha256 of the statement 9e7a1047f92571a820a6278d737d47505c9ea4fa9e435044ba66031dc23d8df0;
 
 -- template version 1: durable
 body := $function$
@@ -1169,6 +1181,9 @@ DECLARE
   asleep boolean;
   problem text;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -1187,12 +1202,12 @@ BEGIN
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
-        FROM (SELECT r.id, r.status FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, r.status FROM sa_new_rows AS r) AS new_row
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
+    SELECT r.id, r.status INTO new_row FROM sa_new_rows AS r;
+    SELECT r.id, r.status INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 3 <> 0) THEN RETURN NULL; END IF;
+    message := pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context);
+    rows := pg_catalog.concat(mask0, E'\x1f', new_row.id, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END);
     ELSE
     SELECT pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
@@ -1200,8 +1215,8 @@ BEGIN
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.status FROM sa_new_rows AS r) AS new_row USING (position)
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
-    END IF;
     IF rows IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
     SELECT pg_catalog.concat(E'D\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(old_row.id), E'\x1e') INTO message, rows
       FROM sa_old_rows AS old_row;
@@ -1410,7 +1425,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement ef30430d99a8b42c013e4f495ab2f14e2efa7433043d0f886bfb0ab617166787;
+-- sha256 of the statement 7228c5f94a9ccd286b61140c4284be96ed40cb884118d02ae7d47a417dcaefb1;
 
 -- template version 1: durable, the log elsewhere, a condition
 body := $function$
@@ -1439,6 +1454,9 @@ DECLARE
   asleep boolean;
   problem text;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -1458,13 +1476,13 @@ BEGIN
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO message, rows
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN ROW(old_row.kind)::record *<> ROW(new_row.kind)::record THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
-        FROM (SELECT r.id, r.kind FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, r.kind FROM sa_new_rows AS r) AS new_row
-        WHERE CASE WHEN @the condition@ THEN true ELSE false END
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
+    SELECT r.id, r.kind INTO new_row FROM sa_new_rows AS r;
+    SELECT r.id, r.kind INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN ROW(old_row.kind)::record *<> ROW(new_row.kind)::record THEN 2 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 3 <> 0) THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context);
+    rows := pg_catalog.concat(mask0, E'\x1f', new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END);
     ELSE
     SELECT pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END)), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) END, E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN ROW(old_row.kind)::record *<> ROW(new_row.kind)::record THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
@@ -1473,8 +1491,8 @@ BEGIN
         WHERE CASE WHEN @the condition@ THEN true ELSE false END
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
-    END IF;
     IF rows IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
     SELECT pg_catalog.concat(E'D\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
       FROM sa_old_rows AS old_row LEFT JOIN sa_old_rows AS new_row ON false
@@ -1740,7 +1758,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 8e16a59ec18ee8f3f7d802f17aa9e3c26b759a3ca3db1e9b8d72f3ae1bdfe00b;
+-- sha256 of the statement 4542e7d95dc85f4154a415bb5503a5caf38fc9f49f3558ce86ed88ef282739e7;
 
 -- template version 1: for each row
 body := $function$
@@ -2427,5 +2445,5 @@ EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUB
 -- sha256 of the statement 1b778046036beb2e03192296fabaab8cfeefe355724f226f204ff6c34c7c310c;
 
 -- template version 1: more columns than a SELECT takes
--- sha256 of the function fd25f61e13e7befb27366816d68fbbfdf9474c7acaab95fb8df2a8ed9db82c1a
--- sha256 of the statement 082c85075cd9440c0a86e09e477dbaabe42bc04935c0f4e22bc2cf9f7b7ba275;
+-- sha256 of the function 9a61847316ec49b22f37ddf6081e9321ba8761c2580b5944faa3f68b75e5a7d6
+-- sha256 of the statement bc17d84c20911f926833570699ba1b7cc3993447ce6601207ede8237e5f976ff;

@@ -60,9 +60,9 @@ class FunctionV1:
             f"  {'ELSIF' if index else 'IF'} TG_OP = '{operation.upper()}' THEN\n{branches[operation]}\n"
             for index, operation in enumerate(self.marking.operations)
         )
-        declared, marked = ("", "")
-        if self._is_for_each_row:
-            declared, marked = self._each_row.declared, OF_MARKED_TABLE
+        by_row = self._is_for_each_row or "update" in self.marking.operations
+        declared = self._each_row.declared if by_row else ""
+        marked = OF_MARKED_TABLE if self._is_for_each_row else ""
         if self.marking.durable:
             relation = marked + relation_of(self.table, with_channel=False)
             return log_body(relation, CONTEXT, chosen, self.log, declared)
@@ -79,7 +79,7 @@ class FunctionV1:
 
     @cached_property
     def _each_row(self) -> EachRow:
-        return EachRow(self._rows)
+        return EachRow(self._rows, is_collected=not self._is_for_each_row)
 
     @property
     def row_alias(self) -> str:
@@ -162,13 +162,13 @@ class FunctionV1:
     def _update(self) -> str:
         """Return the branch that pairs old and new rows.
 
-        A statement that changed one row, the most usual one, has a query of its own without the
-        numbering of rows, which would cost it more than the UPDATE itself.
+        The message of a statement that changed one row, the most usual one, is composed without
+        that query, which would cost it more than the UPDATE itself.
         """
-        one, many = (gather_pairs(self._rows, one=one) for one in (True, False))
-        return self._or_return(
+        many = self._or_return(gather_pairs(self._rows))
+        return (
             "    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN\n"
-            f"{one}\n    ELSE\n{many}\n    END IF;",
+            f"{self._each_row.update}\n    ELSE\n{many}\n    END IF;"
         )
 
     def _or_return(self, select: str) -> str:
