@@ -38,7 +38,7 @@ BEGIN
       FROM sa_new_rows AS new_row;
     IF message IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.id, r.status INTO new_row FROM sa_new_rows AS r;
     SELECT r.id, r.status INTO old_row FROM sa_old_rows AS r;
     mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint;
@@ -134,7 +134,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 1211812e2d54b69a4fed15c1c715652df83efe4b3b3270b46383d2e0a8c0df44;
+-- sha256 of the statement 83b7a1222d61973b852b2a5a29898fa949a788fbfa955116c2f1eb7742c2cee1;
 
 -- template version 1: all families
 body := $function$
@@ -176,7 +176,7 @@ BEGIN
       FROM sa_new_rows AS new_row;
     IF message IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression INTO new_row FROM sa_new_rows AS r;
     SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression INTO old_row FROM sa_old_rows AS r;
     mask0 := (CASE WHEN old_row.a_uuid IS DISTINCT FROM new_row.a_uuid THEN 1 ELSE 0 END + CASE WHEN old_row.a_integer IS DISTINCT FROM new_row.a_integer THEN 2 ELSE 0 END + CASE WHEN old_row.a_boolean IS DISTINCT FROM new_row.a_boolean THEN 4 ELSE 0 END + CASE WHEN old_row.a_datetime IS DISTINCT FROM new_row.a_datetime THEN 8 ELSE 0 END + CASE WHEN ROW(old_row.a_numeric)::record *<> ROW(new_row.a_numeric)::record THEN 16 ELSE 0 END + CASE WHEN ROW(old_row.a_float)::record *<> ROW(new_row.a_float)::record THEN 32 ELSE 0 END + CASE WHEN ROW(old_row.a_interval)::record *<> ROW(new_row.a_interval)::record THEN 64 ELSE 0 END + CASE WHEN old_row.a_bytes IS DISTINCT FROM new_row.a_bytes THEN 128 ELSE 0 END + CASE WHEN ROW(old_row.a_json)::record *<> ROW(new_row.a_json)::record THEN 256 ELSE 0 END + CASE WHEN old_row.a_text COLLATE "C" IS DISTINCT FROM new_row.a_text COLLATE "C" THEN 512 ELSE 0 END + CASE WHEN ROW(old_row.a_other)::record *<> ROW(new_row.a_other)::record THEN 1024 ELSE 0 END + CASE WHEN ROW(old_row.a_expression)::record *<> ROW(new_row.a_expression)::record THEN 2048 ELSE 0 END)::bigint;
@@ -272,7 +272,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 957f6fc790b9c7dae6e93ebfce581240400773bade90532933557f0987cc1f94;
+-- sha256 of the statement 96c0780e7aaed7f821a252e54cd0e8b3264f067e1cde050cfe5dd81bc638afc2;
 
 -- template version 1: every option, awkward names
 body := $function$
@@ -308,7 +308,7 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r."a	b", r."%(c)s", r."$$" INTO new_row FROM sa_new_rows AS r;
     SELECT r."a	b", r."%(c)s", r."$$" INTO old_row FROM sa_old_rows AS r;
     mask0 := (CASE WHEN old_row."a	b" IS DISTINCT FROM new_row."a	b" THEN 1 ELSE 0 END + CASE WHEN ROW(old_row."$$")::record *<> ROW(new_row."$$")::record THEN 2 ELSE 0 END + CASE WHEN old_row."%(c)s" COLLATE "C" IS DISTINCT FROM new_row."%(c)s" COLLATE "C" THEN 4 ELSE 0 END)::bigint;
@@ -477,7 +477,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 17ffbf472f59de2ecf4e471be3c700b8fce5aa327a4d9e27c63e076988886009;
+-- sha256 of the statement 6475ce54d225d7915de16dd8c43df5c7c5d1f121191f8242b2ee461edfc19069;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -631,7 +631,7 @@ BEGIN
       FROM sa_new_rows AS new_row;
     IF message IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.id, r.kind INTO new_row FROM sa_new_rows AS r;
     SELECT r.id, r.kind INTO old_row FROM sa_old_rows AS r;
     mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint;
@@ -727,7 +727,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement d4ea07a92e503c3a21196699f824aa8a433525e247264c9d26601a87f11c4f3f;
+-- sha256 of the statement 6d2408748e445dd6d1c870a1ee3139b87ef98d920287f76ec4374c1c8dea005c;
 
 -- template version 1: discriminator of another table
 body := $function$
@@ -765,7 +765,7 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.id, r.note INTO new_row FROM sa_new_rows AS r;
     SELECT r.id, r.note INTO old_row FROM sa_old_rows AS r;
     mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.note COLLATE "C" IS DISTINCT FROM new_row.note COLLATE "C" THEN 2 ELSE 0 END)::bigint;
@@ -929,7 +929,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 115d27028657d9683a0dfff0ee4d136c76aa9b57b99d2f01e0b4a3e81115cfcf;
+-- sha256 of the statement 508ee7a080cc1ebd44ddb90b00c197ad58801982dc9c93798f2f3497ea918ff2;
 
 -- template version 1: computed
 body := $function$
@@ -972,7 +972,7 @@ BEGIN
       WHERE @the condition@;
     IF message IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.id, @the value of r.twice@ AS twice INTO new_row FROM sa_new_rows AS r;
     SELECT r.id, @the value of r.twice@ AS twice INTO old_row FROM sa_old_rows AS r;
     mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.twice IS DISTINCT FROM new_row.twice THEN 2 ELSE 0 END)::bigint;
@@ -1152,7 +1152,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 9e7a1047f92571a820a6278d737d47505c9ea4fa9e435044ba66031dc23d8df0;
+-- sha256 of the statement 5a26ec21a49c7646eec5fd9535145f59c5e89bd9ef1492753ffa0d4b31d05fc1;
 
 -- template version 1: durable
 body := $function$
@@ -1201,7 +1201,7 @@ BEGIN
       FROM sa_new_rows AS new_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.id, r.status INTO new_row FROM sa_new_rows AS r;
     SELECT r.id, r.status INTO old_row FROM sa_old_rows AS r;
     mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint;
@@ -1425,7 +1425,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 7228c5f94a9ccd286b61140c4284be96ed40cb884118d02ae7d47a417dcaefb1;
+-- sha256 of the statement 42aa92381daef25c920bee840295022690f3c4e043105cf9f469cb4194bbfa80;
 
 -- template version 1: durable, the log elsewhere, a condition
 body := $function$
@@ -1475,7 +1475,7 @@ BEGIN
       WHERE @the condition@;
     IF rows IS NULL THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.id, r.kind INTO new_row FROM sa_new_rows AS r;
     SELECT r.id, r.kind INTO old_row FROM sa_old_rows AS r;
     mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN ROW(old_row.kind)::record *<> ROW(new_row.kind)::record THEN 2 ELSE 0 END)::bigint;
@@ -1758,7 +1758,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 4542e7d95dc85f4154a415bb5503a5caf38fc9f49f3558ce86ed88ef282739e7;
+-- sha256 of the statement 673073f587ac1b7882e397e4e1fd4b1dcc09c96115d3be2f8efe0da72524553b;
 
 -- template version 1: for each row
 body := $function$
@@ -2445,5 +2445,5 @@ EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUB
 -- sha256 of the statement 1b778046036beb2e03192296fabaab8cfeefe355724f226f204ff6c34c7c310c;
 
 -- template version 1: more columns than a SELECT takes
--- sha256 of the function 9a61847316ec49b22f37ddf6081e9321ba8761c2580b5944faa3f68b75e5a7d6
--- sha256 of the statement bc17d84c20911f926833570699ba1b7cc3993447ce6601207ede8237e5f976ff;
+-- sha256 of the function 23c3318b1e3553b4f886ba25433c9f644bc56edec83f263d3c9beefc48993b52
+-- sha256 of the statement d24a9603ae2c02eba8d41bbb0b9b1c2e934a2dd0116b54becff85d2ae91913e2;

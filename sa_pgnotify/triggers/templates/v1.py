@@ -163,11 +163,12 @@ class FunctionV1:
         """Return the branch that pairs old and new rows.
 
         The message of a statement that changed one row, the most usual one, is composed without
-        that query, which would cost it more than the UPDATE itself.
+        that query, which would cost it more than the UPDATE itself. (Of no row, both records are
+        NULL, and nothing has changed.)
         """
         many = self._or_return(gather_pairs(self._rows))
         return (
-            "    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN\n"
+            "    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN\n"
             f"{self._each_row.update}\n    ELSE\n{many}\n    END IF;"
         )
 
