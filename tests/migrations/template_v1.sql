@@ -34,9 +34,15 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e', new_row.id);
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(new_row.id), E'\x1e') INTO message
       FROM sa_new_rows AS new_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.id, r.status INTO new_row FROM sa_new_rows AS r;
@@ -54,9 +60,15 @@ BEGIN
     IF message IS NULL THEN RETURN NULL; END IF;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r.id INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e', old_row.id);
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(old_row.id), E'\x1e') INTO message
       FROM sa_old_rows AS old_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eT\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e');
   END IF;
@@ -134,7 +146,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 83b7a1222d61973b852b2a5a29898fa949a788fbfa955116c2f1eb7742c2cee1;
+-- sha256 of the statement e416a558489ab25fdd02895b1e12e979e2e851f827ed6be33b892fb39942720b;
 
 -- template version 1: all families
 body := $function$
@@ -172,9 +184,15 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.a_uuid, r.a_integer, r.a_boolean, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e', new_row.a_uuid, E'\x1f', new_row.a_integer, E'\x1f', new_row.a_boolean, E'\x1f', new_row.a_datetime, E'\x1f', new_row.a_numeric, E'\x1f', new_row.a_float, E'\x1f', new_row.a_interval, E'\x1f', new_row.a_bytes, E'\x1f', new_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.a_uuid, new_row.a_integer, new_row.a_boolean, new_row.a_datetime, new_row.a_numeric, new_row.a_float, new_row.a_interval, new_row.a_bytes, new_row.a_json, new_row.a_text, new_row.a_other) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.a_uuid, new_row.a_integer, new_row.a_boolean, new_row.a_datetime, new_row.a_numeric, new_row.a_float, new_row.a_interval, new_row.a_bytes, new_row.a_json, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.a_uuid, E'\x1f', new_row.a_integer, E'\x1f', new_row.a_boolean, E'\x1f', new_row.a_datetime, E'\x1f', new_row.a_numeric, E'\x1f', new_row.a_float, E'\x1f', new_row.a_interval, E'\x1f', new_row.a_bytes, E'\x1f', new_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message
       FROM sa_new_rows AS new_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression INTO new_row FROM sa_new_rows AS r;
@@ -192,9 +210,15 @@ BEGIN
     IF message IS NULL THEN RETURN NULL; END IF;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r.a_uuid, r.a_integer, r.a_boolean, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e', old_row.a_uuid, E'\x1f', old_row.a_integer, E'\x1f', old_row.a_boolean, E'\x1f', old_row.a_datetime, E'\x1f', old_row.a_numeric, E'\x1f', old_row.a_float, E'\x1f', old_row.a_interval, E'\x1f', old_row.a_bytes, E'\x1f', old_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.a_uuid, old_row.a_integer, old_row.a_boolean, old_row.a_datetime, old_row.a_numeric, old_row.a_float, old_row.a_interval, old_row.a_bytes, old_row.a_json, old_row.a_text, old_row.a_other) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.a_uuid, old_row.a_integer, old_row.a_boolean, old_row.a_datetime, old_row.a_numeric, old_row.a_float, old_row.a_interval, old_row.a_bytes, old_row.a_json, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.a_uuid, E'\x1f', old_row.a_integer, E'\x1f', old_row.a_boolean, E'\x1f', old_row.a_datetime, E'\x1f', old_row.a_numeric, E'\x1f', old_row.a_float, E'\x1f', old_row.a_interval, E'\x1f', old_row.a_bytes, E'\x1f', old_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message
       FROM sa_old_rows AS old_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eT\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e');
   END IF;
@@ -272,7 +296,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 96c0780e7aaed7f821a252e54cd0e8b3264f067e1cde050cfe5dd81bc638afc2;
+-- sha256 of the statement e141a894f5eeb11efadb048494d08c6ad60cf75c45df8acb4d920504b49ba516;
 
 -- template version 1: every option, awkward names
 body := $function$
@@ -326,10 +350,18 @@ BEGIN
     IF message IS NULL THEN RETURN NULL; END IF;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r."a	b", r."%(c)s", r."$$" INTO new_row FROM sa_old_rows AS r WHERE false;
+    SELECT r."a	b", r."%(c)s", r."$$" INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a\\tb", "$$"], "carried": 2, "key": 1, "types": "in"}\x1f', sa.context, E'\x1e', old_row."a	b", E'\x1f', old_row."$$");
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a\\tb", "$$"], "carried": 2, "key": 1, "types": "in"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row."a	b", old_row."$$") = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row."a	b", old_row."$$") ELSE pg_catalog.concat(old_row."a	b", E'\x1f', old_row."$$") END, E'\x1e') INTO message
       FROM sa_old_rows AS old_row LEFT JOIN sa_old_rows AS new_row ON false
       WHERE @the condition@;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   END IF;
   -- PostgreSQL looks whether the writer may call pg_notify() before it evaluates an expression with it, whatever the operands.
   EXIT WHEN pg_catalog.octet_length(message) < 7900 OR message IS NULL AND pg_catalog.pg_notify(relation, message) IS NULL;
@@ -477,7 +509,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 6475ce54d225d7915de16dd8c43df5c7c5d1f121191f8242b2ee461edfc19069;
+-- sha256 of the statement f677bad5397da323deef78ee4e27e21a40e09039eaefb3aeac560ea711601bf2;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -496,6 +528,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -511,9 +546,15 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.a, r.b INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a", "b"], "carried": 2, "key": 2, "types": "dt"}\x1f', sa.context, E'\x1e', new_row.a, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.b COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.b IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a", "b"], "carried": 2, "key": 2, "types": "dt"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.a, new_row.b) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.a, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.b COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.b IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.a, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.b COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.b IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message
       FROM sa_new_rows AS new_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   END IF;
   -- PostgreSQL looks whether the writer may call pg_notify() before it evaluates an expression with it, whatever the operands.
   EXIT WHEN pg_catalog.octet_length(message) < 7900 OR message IS NULL AND pg_catalog.pg_notify(relation, message) IS NULL;
@@ -589,7 +630,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 3ab89efa3009bf71b095cc6901bb7719ae5963adc69de46e685f6c11db36bab2;
+-- sha256 of the statement e786e9df6a90d59413b028651f44cd7d3e99d7e59b58d2844b549953922aea80;
 
 -- template version 1: discriminator
 body := $function$
@@ -627,9 +668,15 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id, r.kind INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e', new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message
       FROM sa_new_rows AS new_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.id, r.kind INTO new_row FROM sa_new_rows AS r;
@@ -647,9 +694,15 @@ BEGIN
     IF message IS NULL THEN RETURN NULL; END IF;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r.id, r.kind INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e', old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message
       FROM sa_old_rows AS old_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eT\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e');
   END IF;
@@ -727,7 +780,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 6d2408748e445dd6d1c870a1ee3139b87ef98d920287f76ec4374c1c8dea005c;
+-- sha256 of the statement bb50f2af237bbaf2fc2898077a39a77fb0519324c24de625f1e4f52995134c64;
 
 -- template version 1: discriminator of another table
 body := $function$
@@ -967,10 +1020,18 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id, @the value of r.twice@ AS twice INTO old_row FROM sa_new_rows AS r WHERE false;
+    SELECT r.id, @the value of r.twice@ AS twice INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e', new_row.id, E'\x1f', new_row.twice);
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.twice) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, new_row.twice) ELSE pg_catalog.concat(new_row.id, E'\x1f', new_row.twice) END, E'\x1e') INTO message
       FROM (SELECT r.id, @the value of r.twice@ AS twice FROM sa_new_rows AS r) AS new_row LEFT JOIN sa_new_rows AS old_row ON false
       WHERE @the condition@;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.id, @the value of r.twice@ AS twice INTO new_row FROM sa_new_rows AS r;
@@ -990,10 +1051,18 @@ BEGIN
     IF message IS NULL THEN RETURN NULL; END IF;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r.id, @the value of r.twice@ AS twice INTO new_row FROM sa_old_rows AS r WHERE false;
+    SELECT r.id, @the value of r.twice@ AS twice INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e', old_row.id, E'\x1f', old_row.twice);
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.twice) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, old_row.twice) ELSE pg_catalog.concat(old_row.id, E'\x1f', old_row.twice) END, E'\x1e') INTO message
       FROM (SELECT r.id, @the value of r.twice@ AS twice FROM sa_old_rows AS r) AS old_row LEFT JOIN sa_old_rows AS new_row ON false
       WHERE @the condition@;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eT\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e');
   END IF;
@@ -1152,7 +1221,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 5a26ec21a49c7646eec5fd9535145f59c5e89bd9ef1492753ffa0d4b31d05fc1;
+-- sha256 of the statement c142ab3a2fbc039ff6c143297e10f40435617c44f9f1e75fc58d70c573249d0c;
 
 -- template version 1: durable
 body := $function$
@@ -1197,9 +1266,16 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat(E'I\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context);
+    rows := pg_catalog.concat(new_row.id);
+    ELSE
     SELECT pg_catalog.concat(E'I\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(new_row.id), E'\x1e') INTO message, rows
       FROM sa_new_rows AS new_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.id, r.status INTO new_row FROM sa_new_rows AS r;
@@ -1218,9 +1294,16 @@ BEGIN
     IF rows IS NULL THEN RETURN NULL; END IF;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r.id INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat(E'D\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context);
+    rows := pg_catalog.concat(old_row.id);
+    ELSE
     SELECT pg_catalog.concat(E'D\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(old_row.id), E'\x1e') INTO message, rows
       FROM sa_old_rows AS old_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat(E'T\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context);
     rows := '';
@@ -1425,7 +1508,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 42aa92381daef25c920bee840295022690f3c4e043105cf9f469cb4194bbfa80;
+-- sha256 of the statement 1c517774ad60416b812f974d9105232b1966eeecdd402051611da4b3909f591d;
 
 -- template version 1: durable, the log elsewhere, a condition
 body := $function$
@@ -1470,10 +1553,19 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id, r.kind INTO old_row FROM sa_new_rows AS r WHERE false;
+    SELECT r.id, r.kind INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat(E'I\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context);
+    rows := pg_catalog.concat(new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat(E'I\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
       FROM sa_new_rows AS new_row LEFT JOIN sa_new_rows AS old_row ON false
       WHERE @the condition@;
     IF rows IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'UPDATE' THEN
     IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
     SELECT r.id, r.kind INTO new_row FROM sa_new_rows AS r;
@@ -1494,10 +1586,19 @@ BEGIN
     IF rows IS NULL THEN RETURN NULL; END IF;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r.id, r.kind INTO new_row FROM sa_old_rows AS r WHERE false;
+    SELECT r.id, r.kind INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat(E'D\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context);
+    rows := pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat(E'D\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
       FROM sa_old_rows AS old_row LEFT JOIN sa_old_rows AS new_row ON false
       WHERE @the condition@;
     IF rows IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat(E'T\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context);
     rows := '';
@@ -1758,7 +1859,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 673073f587ac1b7882e397e4e1fd4b1dcc09c96115d3be2f8efe0da72524553b;
+-- sha256 of the statement 88937f5d6f6663f959e874ac94a4ca7b98c1fd9e5dc34dbfe2bddd3321300778;
 
 -- template version 1: for each row
 body := $function$
@@ -2142,8 +2243,8 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
-    SELECT r.id, @the value of r.twice@ AS twice INTO new_row FROM (SELECT new.*) AS r;
-    SELECT r.id, @the value of r.twice@ AS twice INTO old_row FROM (SELECT old.*) AS r WHERE false;
+    SELECT r.id INTO new_row FROM (SELECT new.*) AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
     message := pg_catalog.concat(E'I\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context);
     rows := pg_catalog.concat(new_row.id, E'\x1f', @the class of new_row@);
   ELSIF TG_OP = 'UPDATE' THEN
@@ -2154,8 +2255,8 @@ BEGIN
     message := pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context);
     rows := pg_catalog.concat(mask0, E'\x1f', new_row.id, E'\x1f', @the class of new_row@, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END);
   ELSIF TG_OP = 'DELETE' THEN
-    SELECT r.id, @the value of r.twice@ AS twice INTO new_row FROM (SELECT new.*) AS r WHERE false;
-    SELECT r.id, @the value of r.twice@ AS twice INTO old_row FROM (SELECT old.*) AS r;
+    SELECT r.id INTO old_row FROM (SELECT old.*) AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
     message := pg_catalog.concat(E'D\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context);
     rows := pg_catalog.concat(old_row.id, E'\x1f', @the class of old_row@);
   ELSIF TG_OP = 'TRUNCATE' THEN
@@ -2442,8 +2543,8 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 1b778046036beb2e03192296fabaab8cfeefe355724f226f204ff6c34c7c310c;
+-- sha256 of the statement 34a4548631175f9ce152c6ea40d6b639a7f764c666f7a74c6789fa7d4d179e29;
 
 -- template version 1: more columns than a SELECT takes
--- sha256 of the function 23c3318b1e3553b4f886ba25433c9f644bc56edec83f263d3c9beefc48993b52
--- sha256 of the statement d24a9603ae2c02eba8d41bbb0b9b1c2e934a2dd0116b54becff85d2ae91913e2;
+-- sha256 of the function ef081564e957ac7d9d5c6e7f7c630ee102f1fb515f4766732b08b1a07eb439d2
+-- sha256 of the statement 1ad6c4b1903b50739986a692a62613a20398ae360d5be22a9e3aa4105f2f46a5;

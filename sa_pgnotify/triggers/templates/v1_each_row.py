@@ -76,7 +76,7 @@ class EachRow:
         carried = self.sql.carried
         fields = [c.text(c.of(row)) for c in carried] + self.sql.looked_up(row)
         return "\n".join([
-            *self._read(present=(row,)),
+            *self._read_single(row),
             *self._condition(),
             self.sql.write(operation, pieces(fields)),
         ])  # fmt: skip
@@ -101,19 +101,36 @@ class EachRow:
             for c in self.sql.carried
         ]
         return "\n".join([
-            *self._read(present=(NEW_ROW, OLD_ROW)),
+            *self._read_pair(),
             *(f"    {mask} := {sql};" for mask, sql in zip(masks, self.sql.masks(OLD_ROW, NEW_ROW))),
             f"    IF NOT ({' OR '.join(self.sql.watched_bits(bits))}) THEN RETURN NULL; END IF;",
             *self._condition(),
             self.sql.write("UPDATE", pieces(fields) + tail),
         ])  # fmt: skip
 
-    def _read(self, present: tuple[str, ...]) -> list[str]:
-        """Return the statements that read the rows into variables, if that is needed."""
+    def _read_single(self, row: str) -> list[str]:
+        """Return the statements that read the row of an INSERT or DELETE into a variable, if that is
+        needed, and return if there is none."""
+        if not self._is_read:
+            return []
+        (_, record, table), (absent, *_) = _ROWS if row == NEW_ROW else _ROWS[::-1]
+        conditional = bool(self.sql.condition)
+        source = table if self.is_collected else f"(SELECT {record}.*)"
+        columns = self.sql.columns if conditional else self.sql.carried
+        select = (
+            f"    SELECT {self.sql.reading(columns)} INTO {{}} FROM {source} AS {self.sql.alias}"
+        )
+        return [
+            *([f"{select.format(absent)} WHERE false;"] if conditional else []),
+            f"{select.format(row)};",
+            "    IF NOT FOUND THEN RETURN NULL; END IF;",
+        ]
+
+    def _read_pair(self) -> list[str]:
+        """Return the statements that read the rows of an UPDATE into variables, if that is needed."""
         return [
             f"    SELECT {self.sql.read} INTO {row}"
-            f" FROM {table if self.is_collected else f'(SELECT {record}.*)'} AS {self.sql.alias}"
-            f"{'' if row in present else ' WHERE false'};"
+            f" FROM {table if self.is_collected else f'(SELECT {record}.*)'} AS {self.sql.alias};"
             for row, record, table in _ROWS
             if self._is_read
         ]
