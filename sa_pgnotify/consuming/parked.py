@@ -15,7 +15,7 @@ from ..sql import Execute, execute_on, literal
 from .log_access import connected, log_names_of
 from .positions import ConsumerKey, ConsumerTable
 
-__all__ = ["Parked", "park", "parked_of"]
+__all__ = ["Parked", "park", "parked_in", "parked_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,18 @@ def park(
 def parked_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> list[Parked]:
     """Return what a consumer has parked, the oldest first."""
     with connected(bind) as connection:
-        names = log_names_of(bind, entities)
-        sql = f"SELECT id, pid, header, rows, error, failures, parked_at FROM {names.parked} WHERE {key.every} ORDER BY id"
-        found = []
-        for number, pid, header, row, error, failures, parked_at in execute_on(connection)(sql):
-            relation, operation, xid = _origin(header, row, pid)
-            found.append(Parked(number, relation, operation, row, xid, error, failures, parked_at))
-        return found
+        table = ConsumerTable(log_names_of(bind, entities), key)
+        return parked_in(execute_on(connection), table)
+
+
+def parked_in(execute: Execute, table: ConsumerTable) -> list[Parked]:
+    """Return what a consumer has parked, the oldest first."""
+    sql = f"SELECT id, pid, header, rows, error, failures, parked_at FROM {table.names.parked} WHERE {table.key.every} ORDER BY id"
+    found = []
+    for number, pid, header, row, error, failures, parked_at in execute(sql):
+        relation, operation, xid = _origin(header, row, pid)
+        found.append(Parked(number, relation, operation, row, xid, error, failures, parked_at))
+    return found
 
 
 def _origin(header: str, row: str, pid: int) -> tuple[str, str, int]:
