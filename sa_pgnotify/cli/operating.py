@@ -11,7 +11,8 @@ from rich.text import Text
 from ..consuming.admin import forget_in, move_to
 from ..consuming.by_name import parts_of
 from ..consuming.log_access import connected as transaction
-from ..consuming.parked import Parked, parked_in
+from ..consuming.parked import Parked, ParkedTable
+from ..consuming.parked import retry as retry_of
 from ..errors import UnreadableData
 from ..log.snapshots import Position
 from ..protocol.wire import US
@@ -111,6 +112,9 @@ def forget(
 
 def parked(
     name: Name,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Have the consumer give them out again.")
+    ] = False,
     schema: Log = None,
     url: Url = None,
     json: Json = False,
@@ -118,20 +122,25 @@ def parked(
 ) -> None:
     """List the changes that a consumer has parked.
 
+    With --retry the consumer gives them out again: at its next heartbeat, or when its program runs
+    again. The command waits for the batch that is being processed.
+
     \b
-    Example:
+    Examples:
       sa-pgnotify parked billing --url postgresql:///shop
+      sa-pgnotify parked billing --retry
     """
     with connected(url, "parked") as engine, transaction(engine) as connection:
-        found = [
-            change
-            for part in parts_of(connection, name, schema)
-            for change in parked_in(execute_on(connection), part)
-        ]
+        execute = execute_on(connection)
+        parts = parts_of(connection, name, schema)
+        count = sum(retry_of(execute, part) for part in parts) if retry else 0
+        found = [change for part in parts for change in ParkedTable(part).all(execute)]
     if json:
         print_records(found)
     else:
         _print(found)
+    if retry:
+        say(f"{name!r} will give out {count} of them again")
 
 
 def _print(found: Iterable[Parked]) -> None:
@@ -145,8 +154,14 @@ def _print(found: Iterable[Parked]) -> None:
                 (f"{change.id}", "bold"),
                 printable(
                     f"  {change.parked_at.astimezone():%Y-%m-%d %H:%M:%S}  {change.operation or '?'} {change.relation} "
-                    f"({identity})  failed {change.failures} times: {change.error}"
+                    f"({identity})  {_why(change)}"
                 ),
             )
         )
     say(f"{count} parked change{'s' * (count != 1)}")
+
+
+def _why(change: Parked) -> str:
+    if not change.failures:
+        return change.error  # which it waits for
+    return f"failed {change.failures} times: {change.error}"

@@ -54,12 +54,15 @@ class Worker:
         heartbeat: float,
         on_error: OnError | None,
         on_state: OnState | None,
+        park_key: bool = False,
     ) -> None:
         self.key = key
         self._states = states = States(f"consumer {key}", engine, on_state)
         self._batch_size = batch_size
         self.link = link = Link(engine, waiting, heartbeat, states)
-        self._follower = follower = Follower(link, key, settings_of(entities), start, states)
+        self._follower = follower = Follower(
+            link, key, settings_of(entities), start, states, park_key=park_key
+        )
         self._upkeep = Upkeep(link, follower, entities, heartbeat, states)
         policy = FailurePolicy(engine, on_error, states)
         self.transactions = Transactions(link, key, follower, policy, make_session, batch_size)
@@ -150,7 +153,7 @@ class Worker:
                     follower.fill(connection, self._batch_size)
         if follower.works:
             follower.scan(connection, self._batch_size)
-        if follower.works and follower.chunks:
+        if follower.works and (follower.chunks or follower.retries.due):
             return self.transactions.open()
         due = follower.due_in if follower.works else TAKE_OVER_SECONDS
         self.link.waiting.wait(connection, min(self._upkeep.due_in, due))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from commands import refused
+from consumers import Running, until
 from statements import run
 
 from sa_pgnotify import Consumer, Position, consumers
@@ -54,6 +55,26 @@ def test_seek_and_back(shop, engine):
     assert unknown == "there is no consumer 'search'. There is 'billing'"
     assert shop.run("forget", "billing").stdout == "'billing' is forgotten, in 2 parts\n"
     assert consumers(engine) == []
+
+
+def test_parked_and_retried(shop, engine):
+    """``parked`` shows what failed and why, and with ``--retry`` a consumer gives it out again."""
+    shop.create(engine)
+
+    def fail(session, change):
+        raise LookupError("no rate")
+
+    with shop.models() as models:
+        with Running(Consumer(engine, "billing", models.Payment, on_error=lambda *_: "park"), fail):
+            run(engine, "INSERT INTO payments VALUES (7)")
+            until(lambda: consumers(engine)[0].parked == 1)
+        shown = shop.run("parked", "billing").stdout
+        assert shown.endswith("I public.payments (7)  failed 1 times: LookupError: no rate\n")
+        done = shop.run("parked", "billing", "--retry", "--json")
+        assert json.loads(done.stdout)["operation"] == "I"
+        assert done.stderr == "'billing' will give out 1 of them again\n"
+        with Running(Consumer(engine, "billing", models.Payment), lambda *_: None):
+            until(lambda: consumers(engine)[0].parked == 0)
 
 
 def test_a_name_in_two_logs(shop, engine):
