@@ -154,11 +154,13 @@ class ParkedTable:
         )
         return [ParkedChange(*row)._replace(rows=rows_from_json(row[-1])) for row in rows]
 
-    def held(self, execute: Execute) -> HeldRows:
-        """Return the rows of all changes that stay parked."""
-        rows = execute(
-            f"SELECT DISTINCT about FROM {self._name} WHERE {self._key.every} AND NOT retry"
-        )
+    def held(self, execute: Execute, *, marked: bool = True) -> HeldRows:
+        """Return the rows of all parked changes.
+
+        :param marked: whether to count those that are to be given out again.
+        """
+        every = self._key.every if marked else f"{self._key.every} AND NOT retry"
+        rows = execute(f"SELECT DISTINCT about FROM {self._name} WHERE {every}")
         return HeldRows(rows_from_json(about) for (about,) in rows)
 
     def leave(self, execute: Execute, ids: Iterable[int]) -> None:

@@ -79,7 +79,11 @@ class Retries:
             parked.remove(execute, [change.id for change in rows])
             return []
         changes = takewhile(lambda change: not change.was_read, marked)
-        return [self._chunk(connection, change, stored) for change in changes]
+        chunks = [self._chunk(connection, change, stored) for change in changes]
+        unread = [chunk.parked for chunk in chunks if _is_empty(chunk)]
+        if unread:  # changes of classes that this version does not read
+            parked.leave(execute, filter(None, unread))
+        return [chunk for chunk in chunks if not _is_empty(chunk)]
 
     def _in_order(
         self, execute: Execute, parked: ParkedTable, marked: list[ParkedChange]
@@ -87,16 +91,16 @@ class Retries:
         """Return the changes of ``marked`` that can be given out now, and let the others stay
         parked: of tables that this version does not read, and, to keep the order, those behind a
         change that has failed again."""
-        held = parked.held(execute) if self._keeps_order else HeldRows(())
+        held = parked.held(execute, marked=False) if self._keeps_order else HeldRows(())
         possible: list[ParkedChange] = []
         stay: list[int] = []
         for change in marked:
-            if held.has(change.rows):
-                held.add(change.rows)
-            elif self._can_be_given(change):
+            if not held.has(change.rows) and self._can_be_given(change):
                 possible.append(change)
                 continue
             stay.append(change.id)
+            if self._keeps_order:
+                held.add(change.rows)
         if stay:
             parked.leave(execute, stay)
         return possible
@@ -129,3 +133,7 @@ class Retries:
     ) -> Chunk:
         chunk = self._ahead.decode(connection, change.as_logged(stored.position))
         return replace(chunk, parked=change.id)
+
+
+def _is_empty(chunk: Chunk) -> bool:
+    return all(event is None for event in chunk.events)

@@ -6,11 +6,20 @@ import threading
 
 import pytest
 from consumers import Running, done, until
+from durables import model_of
 from sqlalchemy import text
 from statements import run
 
 from sa_pgnotify import Consumer as BlockingConsumer
-from sa_pgnotify import Deleted, Existing, Inserted, PgNotifyError, Truncated, Updated, consumers
+from sa_pgnotify import (
+    Deleted,
+    Existing,
+    Inserted,
+    PgNotifyError,
+    Truncated,
+    Updated,
+    consumers,
+)
 
 
 class Work:
@@ -194,6 +203,27 @@ def test_rows_of_a_snapshot_are_read_again(engine, Consumer):
         running.consumer.retry_parked()
         until(lambda: copy == {1: 7, 2: 0})
         until(lambda: consumers(engine)[0].parked == 0)
+
+
+def test_what_a_version_does_not_read_stays_parked(engine, Item):
+    """A parked change of an entity that this version does not read stays parked, and holds up
+    nothing; a version that reads it gives it out."""
+    first = model_of(engine, more=["others"])
+    both, one = [mapper.class_ for mapper in first.registry.mappers], [first]
+    work = Work(1)
+    with Running(BlockingConsumer(engine, "c", *both, on_error=park, park_key=True), work):
+        run(engine, "INSERT INTO others VALUES (1, 0)")
+        until(lambda: consumers(engine)[0].parked == 1)
+    work.broken.clear()
+    with Running(BlockingConsumer(engine, "c", *one, park_key=True), work) as running:
+        assert running.consumer.retry_parked() == 1
+        run(engine, "INSERT INTO items VALUES (2, 0)")
+        until(lambda: work.kinds(2))
+        assert consumers(engine)[0].parked == 1
+    with Running(BlockingConsumer(engine, "c", *both, park_key=True), work) as running:
+        running.consumer.retry_parked()
+        until(lambda: consumers(engine)[0].parked == 0)
+    assert work.kinds(1)[-1] == "Inserted"
 
 
 def test_retry_of_nothing(engine, Item):
