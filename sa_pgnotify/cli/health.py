@@ -27,8 +27,8 @@ def health(
 
     It connects, and checks that the server is the primary, that triggers fire, and that no consumer
     is further behind than it may be. With TARGET the triggers must be those that the models ask for.
-    It sends nothing and waits for no lock, so it can be a readiness probe. The exit status is 1 if
-    something is wrong, and 2 if it cannot connect.
+    It sends nothing, and waits for a lock for a second at most, so it can be a readiness probe. The
+    exit status is 1 if something is wrong, and 2 if it cannot connect.
 
     \b
     Example:

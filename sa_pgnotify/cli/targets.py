@@ -32,9 +32,7 @@ TargetName = Annotated[str, typer.Argument(metavar="TARGET", help=_HELP)]
 TargetNames = Annotated[list[str], typer.Argument(metavar="TARGET...", help=_HELP)]
 OptionalTargetNames = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[TARGET]...", help="Where the models are; default: what the database has."
-    ),
+    typer.Argument(metavar="TARGET", help="Where the models are; default: what the database has."),
 ]
 
 

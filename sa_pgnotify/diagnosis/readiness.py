@@ -1,7 +1,7 @@
 """Whether a program can rely on its database now: the check behind a readiness probe.
 
 A probe asks every few seconds, so this reads the catalog and the positions once, sends no
-notification, and does not wait for a lock.
+notification, and waits for a lock for a second at most.
 """
 
 from __future__ import annotations
