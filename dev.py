@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 COMMANDS = {
     "demo": (["-e", ".[demo]"], [["sa-pgnotify", "demo"]]),
+    "demo-cluster": (["-e", ".[demo-cluster]"], [["python", "examples/cluster/demo.py"]]),
     "test": (["--group", "test", "-e", "."], [["python", "-m", "pytest"]]),
     "lint": (
         ["--group", "lint", "--group", "docs", "--group", "test", "-e", "."],

@@ -24,6 +24,7 @@ from .grants import grants
 from .health import health
 from .metrics import metrics
 from .operating import forget, parked, seek
+from .relay import relay
 from .sql import sql
 from .version import Version
 from .watch import watch
@@ -65,6 +66,7 @@ for command in (
     seek,
     backfill,
     forget,
+    relay,
     prune,
 ):
     app.command()(command)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +16,7 @@ from ..listening.interface import BaseListener
 from .console import say, write_exactly
 from .engine import Url, connected
 from .errors import CommandError, Debug
+from .signals import stopped_by_signals
 
 __all__ = ["Serve", "metrics", "served"]
 
@@ -48,11 +48,9 @@ def metrics(serve: Serve = None, url: Url = None, debug: Debug = False) -> None:
 
             write_exactly(generate_latest(registry).decode())
             return
-        with served(serve, engine):
-            ended = threading.Event()
-            signal.signal(signal.SIGTERM, lambda *_: ended.set())
-            with suppress(KeyboardInterrupt):
-                ended.wait()
+        ended = threading.Event()
+        with served(serve, engine), stopped_by_signals(ended.set):
+            ended.wait()
 
 
 @contextmanager

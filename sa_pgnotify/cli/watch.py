@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Annotated, Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated
 
 import typer
 from sqlalchemy import Engine
@@ -33,6 +32,7 @@ from .event_text import print_event
 from .log_output import logs_on_stderr
 from .metrics import Serve, served
 from .records import Json
+from .signals import stopped_by_signals
 from .targets import Target, of_metadata, target
 
 __all__ = ["watch"]
@@ -86,7 +86,7 @@ def _listed(names: list[str]) -> str:
 
 def _follow(listener: Listener, what: str, write: Callable[[Event], None]) -> None:
     counts: Counter[str] = Counter()
-    with _stopped_by_signals(listener), listener:
+    with stopped_by_signals(listener.stop), listener:
         began = time.monotonic()
         say(f"watching {what}; Ctrl-C ends it")
         _stop_at_end_of_pipe(listener)
@@ -136,25 +136,6 @@ def _json_writer() -> Callable[[Event], None]:
         sys.stdout.flush()
 
     return write
-
-
-@contextmanager
-def _stopped_by_signals(listener: Listener) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the loop between two events; a second one ends the program as
-    usual."""
-
-    def stop(number: int, _: Any) -> None:
-        signal.signal(number, former[signal.Signals(number)])
-        listener.stop()
-
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in former:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _stop_at_end_of_pipe(listener: Listener) -> None:

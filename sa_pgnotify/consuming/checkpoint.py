@@ -57,7 +57,7 @@ class Checkpoint:
         stored = self.table.load(connection.execute)
         if stored is None:
             raise self.table.forgotten()
-        self._retries.due = stored.is_retrying
+        self._retries.note(stored)
         return stored
 
     def load(self, connection: ListenConnection, *, recreated: bool = False) -> None:

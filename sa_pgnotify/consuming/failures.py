@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Literal
 
 from sqlalchemy import Engine
@@ -22,7 +23,6 @@ from ..sql import Execute, execute_on
 from ..states import State, States
 from .batch import OpenBatch
 from .chunks import Chunk
-from .held_rows import rows_of
 from .parked import ParkedTable, Reason
 from .positions import ConsumerTable
 
@@ -38,6 +38,9 @@ OnError = Callable[[Exception, Change | Gap, int], Verdict]
 
 ChangeKey = tuple[int, int]
 """What identifies a change, see :meth:`sa_pgnotify.consuming.chunks.Chunk.key`."""
+
+
+NOTHING: Mapping[ChangeKey, Reason] = MappingProxyType({})
 
 
 class FailurePolicy:
@@ -108,7 +111,7 @@ class FailurePolicy:
             return None
         if verdict == "retry":
             return min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(failures - 1, 20))
-        why = Reason(f"{type(error).__name__}: {error}", failures, rows_of(change))
+        why = Reason(f"{type(error).__name__}: {error}", failures, change)
         self._excluded[key] = why if verdict == "park" else None
         return 0.0
 
@@ -127,7 +130,7 @@ class FailurePolicy:
         if not self.one_by_one:
             self._excluded.clear()
 
-    def exclude(self, chunk: Chunk, waiting: Mapping[ChangeKey, Reason]) -> Chunk:
+    def exclude(self, chunk: Chunk, waiting: Mapping[ChangeKey, Reason] = NOTHING) -> Chunk:
         """Return a chunk without the changes that are skipped, parked, or waiting."""
         if not self._excluded and not waiting:
             return chunk

@@ -102,7 +102,7 @@ class BaseConsumer(Generic[E_co]):
         heartbeat: float,
         on_error: OnError | None,
         on_state: OnState | None,
-        park_key: bool,
+        park_key: bool = False,
     ) -> None:
         kind = type(self).__name__
         self._key = _checked_key(kind, name, partition)

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 
+from ..errors import PgNotifyError
+from ..events.changes import Change
+from ..events.kinds import Gap
 from ..log.reader import LogRow
 from ..log.snapshots import Position
 from ..protocol.wire import EXISTING, RS, US, logged_rows
 from ..scanning.row_page import RowPage
 from ..sql import Execute, execute_on, literal
-from .held_rows import HeldRows, Rows, rows_from_json, rows_to_json
+from .held_rows import HeldRows, Rows, rows_from_json, rows_of, rows_to_json
 from .log_access import connected, log_names_of
 from .positions import ConsumerKey, ConsumerTable
 
@@ -53,12 +56,11 @@ class Reason(NamedTuple):
     """Why a change is parked.
 
     :ivar error: the last exception, as text; ``failures`` how often the change has failed.
-    :ivar rows: what the change is about.
     """
 
     error: str
     failures: int
-    rows: Rows
+    change: Change | Gap
 
 
 class ParkedChange(NamedTuple):
@@ -119,7 +121,7 @@ class ParkedTable:
         key = self._key
         row_id, row_part = row.change_key(index)
         # A row that was read is read again, so its later changes need not wait.
-        about = () if isinstance(row, RowPage) else why.rows
+        about = () if isinstance(row, RowPage) else rows_of(why.change)
         change = f"{literal(row.relation)}, {row.pid}, {literal(row.header)}, {literal(row.text.split(RS)[index])}"
         execute(
             f"INSERT INTO {self._name} (name, part, parts, relation, pid, header, rows, error, failures, row_id, row_part, about) "
@@ -127,10 +129,26 @@ class ParkedTable:
             f"{row_id}, {row_part}, {literal(rows_to_json(about))})"
         )
 
+    def has(self, execute: Execute, row: LogRow | RowPage, index: int) -> bool:
+        """Return whether a change is parked, see :meth:`add`."""
+        row_id, row_part = row.change_key(index)
+        change = f"row_id = {row_id} AND row_part = {row_part}"
+        sql = f"SELECT 1 FROM {self._name} WHERE {self._key.every} AND {change} LIMIT 1"
+        return bool(list(execute(sql)))
+
     # -- retrying ----------------------------------------------------------------------------------
 
     def mark(self, execute: Execute) -> int:
-        """Let all that is parked be given out again, and return how many changes these are."""
+        """Let all that is parked be given out again, and return how many changes these are.
+
+        :raises PgNotifyError: if a relay has parked it, whose messages are in the order of the log.
+        """
+        relay = f"SELECT 1 FROM {self._consumers} WHERE {self._key.condition} AND sink IS NOT NULL"
+        if list(execute(relay)):
+            raise PgNotifyError(
+                f"{self._key} is a relay, which cannot publish a parked change later",
+                "Delete its row from sa_pgnotify_parked when it has been dealt with",
+            )
         marked = f"UPDATE {self._name} SET retry = true WHERE {self._key.every} RETURNING 1"
         ((count,),) = execute(
             f"WITH marked AS ({marked}) SELECT pg_catalog.count(*)::int FROM marked"

@@ -30,13 +30,20 @@ class Retries:
     """What one consumer gives out again.
 
     :param keeps_order: whether later changes of a row wait behind a parked one (``park_key``).
+    :param is_possible: whether changes may come again at all; those of a relay may not.
     :ivar due: whether there may be something to give out again, as far as is known.
     """
 
-    def __init__(self, ahead: ReadAhead, *, keeps_order: bool) -> None:
+    def __init__(self, ahead: ReadAhead, *, keeps_order: bool, is_possible: bool) -> None:
         self._ahead = ahead
         self._keeps_order = keeps_order
+        self._is_possible = is_possible
         self.due = False
+
+    def note(self, stored: StoredPosition) -> bool:
+        """Note what is stored, and return whether something is to be given out again."""
+        self.due = self._is_possible and stored.is_retrying
+        return self.due
 
     def waiting(
         self, execute: Execute, table: ConsumerTable, chunks: Iterable[Chunk]
@@ -49,7 +56,9 @@ class Retries:
         for chunk in chunks:
             for number, event in enumerate(chunk.events):
                 if isinstance(event, Change) and held.has(rows := rows_of(event)):
-                    found[chunk.key(number)] = Reason("waits for a change of the same row", 0, rows)
+                    found[chunk.key(number)] = Reason(
+                        "waits for a change of the same row", 0, event
+                    )
                     held.add(rows)
         return found
 

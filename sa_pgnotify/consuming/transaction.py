@@ -20,7 +20,7 @@ from .parked import Reason
 from .position_lock import LOCKED_SECONDS
 from .positions import ConsumerKey, StoredPosition
 
-__all__ = ["Transactions"]
+__all__ = ["Transactions", "refuse_ended"]
 
 
 class Transactions:
@@ -99,8 +99,7 @@ class Transactions:
         """
         follower = self._follower
         size = 1 if self._policy.one_by_one else self._batch_size
-        follower.retries.due = stored.is_retrying
-        if not stored.is_retrying:
+        if not follower.retries.note(stored):
             return follower.cut(size)
         assert self._link.connection is not None
         return follower.retries.take(self._link.connection, run, follower.table, stored, size)
@@ -183,7 +182,7 @@ class Transactions:
         :raises PgNotifyError: if the transaction was ended within the block.
         """
         try:
-            _refuse_ended(work)
+            refuse_ended(work)
             work.sync.flush()
             run = execute_on(work.sync.connection())
             table = self._follower.table
@@ -225,7 +224,12 @@ class Transactions:
         work.sync.close()
 
 
-def _refuse_ended(work: OpenBatch) -> None:
+def refuse_ended(work: Any) -> None:
+    """Refuse to commit a batch whose transaction was ended within its block.
+
+    :param work: what holds the batch's ``sync`` session, and the ``transaction`` that it began with.
+    :raises PgNotifyError: if it was.
+    """
     now = work.sync.get_transaction()
     if now is not work.transaction:
         raise PgNotifyError(

@@ -284,6 +284,7 @@ def _state_columns() -> list[Column[Any]]:
     lost = "how many lost changes it has reported: a value of the sequence of that name"
     lock = "the key of the advisory lock of the process that works"
     retrying = "whether some of its parked changes are to be given out again"
+    sink = "of a relay: what it has published last, and into what"
     return [
         Column("lost", BigInteger, nullable=False, comment=lost),
         Column("lock", BigInteger, nullable=False, comment=lock),
@@ -291,6 +292,7 @@ def _state_columns() -> list[Column[Any]]:
         Column("failures", Integer, nullable=False, server_default="0"),
         Column("retrying", Boolean, nullable=False, server_default="false", comment=retrying),
         Column("moved_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("sink", Text, comment=sink),
     ]
 
 

@@ -22,6 +22,7 @@ from .condition import condition_sql
 __all__ = [
     "OPERATIONS",
     "OPTIONS",
+    "ForEach",
     "Operation",
     "Option",
     "checked_list",
@@ -30,6 +31,7 @@ __all__ = [
 
 Operation = Literal["insert", "update", "delete", "truncate"]
 OPERATIONS: tuple[Operation, ...] = ("insert", "update", "delete", "truncate")
+ForEach = Literal["statement", "row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,14 @@ def _durable(value: Any, subject: str) -> Any:
     return value
 
 
+def _for_each(value: Any, subject: str) -> Any:
+    if value not in ("statement", "row"):
+        raise NotifyConfigError(
+            subject, f"for_each={value!r} is not possible", 'Write "statement" or "row"'
+        )
+    return value
+
+
 def refuse_channel_of_durable(durable: bool, channel: str | None, subject: str) -> None:
     """Refuse a channel for durable changes.
 
@@ -284,5 +294,6 @@ OPTIONS: tuple[Option, ...] = (
     ConditionOption("condition", _function, field="when"),
     Option("channel", _channel),
     Option("durable", _durable, default=False),
+    Option("for_each", _for_each, default="statement"),
 )
 """All options, in the order in which migrations write them."""

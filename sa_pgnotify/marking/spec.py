@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Table
 
-from .options import OPERATIONS, OPTIONS, Operation, refuse_channel_of_durable
+from .options import OPERATIONS, OPTIONS, ForEach, Operation, refuse_channel_of_durable
 
 __all__ = ["OPERATIONS", "Lookup", "Marking", "NotifySpec", "mark", "marking_of"]
 
@@ -40,6 +40,9 @@ class NotifySpec:
     :param durable: whether changes are written into the change log. A
         :class:`~sa_pgnotify.Consumer` reads them there, including those that were made while it did
         not run, and a Listener does too, so that it misses none across a lost connection.
+    :param for_each: ``"statement"`` or ``"row"``, as in CREATE TRIGGER: whether the triggers run
+        once for each statement, or for each row that it changes, which costs less if most
+        statements change one row or two. The events are the same.
     :raises NotifyConfigError: if the declaration cannot work on any table.
     """
 
@@ -49,6 +52,7 @@ class NotifySpec:
     when: Callable[[Any, Any], ColumnElement[bool]] | None = None
     channel: str | None = None
     durable: bool = False
+    for_each: ForEach = "statement"
 
     def __post_init__(self) -> None:
         for option in OPTIONS:
@@ -88,6 +92,7 @@ class Marking:
         without inheritance.
     :ivar durable: whether changes go into the change log; ``log_schema`` is its schema as declared,
         or None.
+    :ivar for_each: ``"statement"`` or ``"row"``.
     :ivar unmapped: the columns that no marked class of the table maps, which neither travel nor are
         compared.
     """
@@ -100,6 +105,7 @@ class Marking:
     key: tuple[str, ...]
     discriminator: str | Lookup | None = None
     durable: bool = False
+    for_each: str = "statement"
     log_schema: str | None = None
     unmapped: tuple[str, ...] = ()
 

@@ -17,7 +17,7 @@ from typing import Any
 from ..sql import Execute, literal, quote
 from ..triggers.catalog import Installed, installed
 from ..triggers.function_comment import parameters_in, read_comment
-from ..triggers.names import TRIGGER_NAMES, TRIGGERS
+from ..triggers.names import TRIGGERS
 from ..triggers.trigger_set import TriggerSet
 
 __all__ = ["VERIFY_SECONDS", "State", "TriggerWatch", "states_of"]
@@ -95,7 +95,7 @@ class TriggerWatch:
             now = states.get(triggers)
             if now == before:
                 continue
-            if why := _difference(before, now, triggers.marking.operations):
+            if why := _difference(before, now, triggers.trigger_names.values()):
                 altered.append(f"{triggers.qualified_table}: {why}")
             else:
                 replaced.append((triggers, known, now))
@@ -131,15 +131,17 @@ def states_of(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, 
     }
 
 
-def _difference(before: State | None, now: State | None, operations: Iterable[str]) -> str:
+def _difference(before: State | None, now: State | None, names: Iterable[str]) -> str:
     """Return which change of the table loses events; empty if nothing or only the function has
-    changed."""
+    changed.
+
+    :param names: of the triggers.
+    """
     if before is None or now is None:
         return "the table is gone" if now is None else "the table exists again"
     if before.table != now.table:
         return "it is another table, or was renamed, moved, attached to a partitioned table or detached"
-    for operation in operations:
-        name = TRIGGER_NAMES[operation]
+    for name in names:
         was, is_ = before.triggers.get(name), now.triggers.get(name)
         if (was and was[:4]) != (is_ and is_[:4]):  # without the function's version
             return (

@@ -26,6 +26,7 @@ class Ending:
         self.has_come = False
         self._browsers: set[Browser] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._watches = False
 
     def add(self, browser: Browser) -> None:
         self._browsers.add(browser)
@@ -35,11 +36,10 @@ class Ending:
 
     def watch(self) -> None:
         """Start to watch the signals, if this is the main thread. It is called for each stream."""
-        if self._loop is not None:
-            return
         self._loop = asyncio.get_running_loop()
-        if threading.current_thread() is not threading.main_thread():
+        if self._watches or threading.current_thread() is not threading.main_thread():
             return
+        self._watches = True
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             before = signal.getsignal(number)
             if not callable(before):  # the signal kills the process, or is ignored

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 __all__ = ["Message"]
 
+RETRY = {"rows": 2_000, "failed": 30_000}
+"""The milliseconds after which a browser connects again when the stream has ended. A query that has
+failed is likely to fail again."""
 PIECE = 64 * 1024
 """The most characters that are given to the server at once, because it holds in memory what a
 browser does not read."""
@@ -29,7 +32,8 @@ class Message:
     def as_event(self) -> Iterator[str]:
         """Yield the message as a server-sent event, in pieces."""
         name = f"id: {self.id}\n" if self.id else ""
-        head = f"{name}event: {self.event}\ndata: "
+        retry = f"retry: {RETRY[self.event]}\n" if self.event in RETRY else ""
+        head = f"{name}{retry}event: {self.event}\ndata: "
         if len(self.data) <= PIECE:
             yield f"{head}{self.data}\n\n"
             return

@@ -22,7 +22,7 @@ from sa_pgnotify.cli.log_output import logs_on_stderr
 
 COMMANDS = (
     *("demo", "watch", "check", "sql", "grants", "doctor", "health", "metrics"),
-    *("consumers", "parked", "seek", "backfill", "forget", "prune"),
+    *("consumers", "parked", "seek", "backfill", "forget", "relay", "prune"),
 )
 
 

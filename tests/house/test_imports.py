@@ -22,6 +22,27 @@ ARROWS = {
     "web": {"live", "subscription", "listening", "events", "marking", "log", "drivers", "protocol"},
     "scanning": {"events", "marking", "log", "drivers", "protocol"},
     "consuming": {"scanning", "subscription", "events", "marking", "log", "drivers", "protocol"},
+    "relay": {
+        "consuming",
+        "scanning",
+        "subscription",
+        "events",
+        "marking",
+        "log",
+        "drivers",
+        "protocol",
+    },
+    "streaming": {
+        "relay",
+        "consuming",
+        "scanning",
+        "subscription",
+        "events",
+        "marking",
+        "log",
+        "drivers",
+        "protocol",
+    },
     "diagnosis": set(
         ALL := [
             "protocol",
@@ -34,6 +55,8 @@ ARROWS = {
             "listening",
             "scanning",
             "consuming",
+            "relay",
+            "streaming",
             "live",
         ]
     ),

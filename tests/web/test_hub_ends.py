@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import re
@@ -15,6 +16,9 @@ from hub_tables import add, models
 from kinds import address
 from programs import EXAMPLES, ROOT, SUPPORT, Program
 from sessions import sessions_end
+
+from sa_pgnotify.web.browser import Browser
+from sa_pgnotify.web.ending import Ending
 
 SERVERS = {
     "uvicorn": ["-m", "uvicorn", "hub_programs:app", "--port", "0"],
@@ -72,6 +76,30 @@ def complaints(program) -> list[str]:
         if re.search(r"Traceback|Error|Exception|Warning|never retrieved|destroyed|exceeded|ERROR", line)
         and not re.search(OF_SERVERS, line)
     ]  # fmt: skip
+
+
+def test_signals_end_the_streams_of_a_later_loop():
+    """A program that runs several event loops, one after the other, ends the streams of the one
+    that runs."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    ending = Ending()
+
+    async def first() -> None:
+        ending.watch()
+
+    async def second() -> None:
+        ending.watch()
+        browser = Browser(None, None)
+        ending.add(browser)
+        signal.raise_signal(signal.SIGTERM)
+        await browser._ready.wait()
+
+    try:
+        asyncio.run(first())
+        asyncio.run(asyncio.wait_for(second(), SECONDS))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ending.has_come
 
 
 @pytest.mark.sample(3)

@@ -41,16 +41,22 @@ def failed(stream) -> None:
 
 def test_no_triggers(url, engine, caplog):
     """Without the triggers no change would be sent, so the stream fails, and the log names the
-    table and the fix. After the fix the page works."""
+    table and the fix; the browser is asked not to come back at once. After the fix the page
+    works."""
     base = models()
     with Site(url, select(base.Note)) as site:
         with site.browse() as stream:
-            failed(stream)
+            event = stream.next()
+            assert (event.name, event.data) == ("failed", {})
+            assert "retry: 30000" in event.lines  # a browser would log an error each second
+            assert stream.next() is None
         assert "create_all" in caplog.text
         base.metadata.create_all(engine)
         add(engine, "a", 1)
         with site.browse() as stream:
-            assert set(stream.rows()) == {"[1]"}
+            event = stream.next()
+            assert [key for key, _ in event.data] == ["[1]"]
+            assert "retry: 2000" in event.lines
         wait_until(lambda: site.is_empty)
 
 

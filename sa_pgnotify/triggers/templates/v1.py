@@ -28,8 +28,9 @@ from ...marking.spec import Lookup, Marking
 from ...protocol.settings import FIXED_SETTINGS
 from ...sql import quote
 from ..column_sql import FAMILIES, TriggerColumn, escaped
+from .v1_each_row import OF_MARKED_TABLE, EachRow
 from .v1_log import LogSql, log_body
-from .v1_names import CONTEXT, RELATION_OF_LOG
+from .v1_names import CONTEXT, relation_of
 from .v1_pairs import gather_pairs
 from .v1_rows import CLASS_MARK, CONDITION_MARK, RowSql, joined
 from .v1_send import send_body
@@ -43,32 +44,42 @@ class FunctionV1:
     percent signs or colons in it as placeholders.
 
     :ivar columns: those of the table, in its order.
+    :ivar table: its name when the triggers are made.
     """
 
     marking: Marking
     columns: tuple[TriggerColumn, ...]
+    table: str
 
     @property
     def body(self) -> str:
         """The function's source, byte for byte what ``pg_proc.prosrc`` holds once the marks are
         replaced."""
-        branches = {
-            "insert": self._single("INSERT", "sa_new_rows", NEW_ROW, OLD_ROW),
-            "update": self._update(),
-            "delete": self._single("DELETE", "sa_old_rows", OLD_ROW, NEW_ROW),
-            "truncate": f"    message := {self._rows.header('TRUNCATE')};\n    rows := '';",
-        }
+        branches = self._each_row.branches if self._is_for_each_row else self._branches
         chosen = "".join(
             f"  {'ELSIF' if index else 'IF'} TG_OP = '{operation.upper()}' THEN\n{branches[operation]}\n"
             for index, operation in enumerate(self.marking.operations)
         )
+        declared, marked = ("", "")
+        if self._is_for_each_row:
+            declared, marked = self._each_row.declared, OF_MARKED_TABLE
         if self.marking.durable:
-            return log_body(RELATION_OF_LOG, CONTEXT, chosen, self.log)
-        return send_body(self.marking.channel, chosen)
+            relation = marked + relation_of(self.table, with_channel=False)
+            return log_body(relation, CONTEXT, chosen, self.log, declared)
+        relation = relation_of(self.table, with_channel=self.marking.channel is None)
+        return send_body(self.marking.channel, marked, relation + CONTEXT, chosen, declared)
 
     @cached_property
     def _rows(self) -> RowSql:
         return RowSql(self.marking, self.columns)
+
+    @property
+    def _is_for_each_row(self) -> bool:
+        return self.marking.for_each == "row"
+
+    @cached_property
+    def _each_row(self) -> EachRow:
+        return EachRow(self._rows)
 
     @property
     def row_alias(self) -> str:
@@ -103,10 +114,7 @@ class FunctionV1:
     @property
     def settings(self) -> dict[str, str | None]:
         """The function's own settings, so that the writer's session cannot change an event; None:
-        the value that the installing role has.
-
-        ``client_min_messages`` keeps our warnings in the server's log: sent to a client whose
-        encoding lacks a character, they would make the write fail.
+        the value that the installing role has. Each costs time in each call.
         """
         # A condition may make a text of any column.
         written = self._rows.carried if self.marking.condition is None else self.columns
@@ -114,12 +122,12 @@ class FunctionV1:
         fixed: dict[str, str | None] = {
             name: value for name, value in FIXED_SETTINGS.items() if name in needed
         }
-        if "update" in self.marking.operations:
+        if "update" in self.marking.operations and not self._is_for_each_row:
             # The planner estimates the pairs as the square of the rows, and would compile for that.
             fixed["jit"] = "off"
         if self.expressions:
             fixed["standard_conforming_strings"] = "on"
-        return fixed | {"client_min_messages": "error", "search_path": "pg_catalog, pg_temp"}
+        return fixed | {"search_path": "pg_catalog, pg_temp"}
 
     @property
     def is_definer(self) -> bool:
@@ -127,7 +135,16 @@ class FunctionV1:
         table in which the class is looked up."""
         return self.marking.durable or isinstance(self.marking.discriminator, Lookup)
 
-    # -- the branches ------------------------------------------------------------------------------
+    # -- the branches, for each statement ----------------------------------------------------------
+
+    @property
+    def _branches(self) -> dict[str, str]:
+        return {
+            "insert": self._single("INSERT", "sa_new_rows", NEW_ROW, OLD_ROW),
+            "update": self._update(),
+            "delete": self._single("DELETE", "sa_old_rows", OLD_ROW, NEW_ROW),
+            "truncate": self._rows.write("TRUNCATE", []),
+        }
 
     def _single(self, operation: str, rows: str, row: str, absent: str) -> str:
         """Return the branch of an operation that knows one row of each change."""
@@ -140,7 +157,7 @@ class FunctionV1:
         fields = [c.text(c.of(row)) for c in carried] + looked_up
         values = [] if looked_up else [c.of(row) for c in carried]
         text = joined(fields, null_if_null=values)
-        return _or_return(self._rows.gather(operation, source, text))
+        return self._or_return(self._rows.gather(operation, source, text))
 
     def _update(self) -> str:
         """Return the branch that pairs old and new rows.
@@ -149,14 +166,13 @@ class FunctionV1:
         numbering of rows, which would cost it more than the UPDATE itself.
         """
         one, many = (gather_pairs(self._rows, one=one) for one in (True, False))
-        return _or_return(
+        return self._or_return(
             "    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN\n"
             f"{one}\n    ELSE\n{many}\n    END IF;",
         )
 
-
-def _or_return(select: str) -> str:
-    return f"{select}\n    IF rows IS NULL THEN RETURN NULL; END IF;"
+    def _or_return(self, select: str) -> str:
+        return f"{select}\n    IF {self._rows.none} THEN RETURN NULL; END IF;"
 
 
 def _looked_up(lookup: Lookup, row: str) -> str:

@@ -74,16 +74,11 @@ def _narrow(sql: RowSql, *, one: bool) -> _Pairs:
     olds = [
         ("{} & {} <> 0".format(*bits[c.name]), c.text(f"old{i}")) for i, c in enumerate(sql.carried)
     ]
-    watched = _watched(sql)
-    differ = [
-        f"{mask} & {sum(bit for name, (of, bit) in bits.items() if of == mask and name in watched)} <> 0"
-        for mask in sorted({mask for mask, _ in bits.values()})
-    ]
     condition = _condition(sql)
     where = f"\n        WHERE {condition}" if condition else ""
     source = (
         f"(SELECT {', '.join(outputs)}\n        FROM {_joined_rows(sql, '', '', one=one)}{where}\n        OFFSET 0) AS pairs"
-        f"\n      WHERE {' OR '.join(differ)}"
+        f"\n      WHERE {' OR '.join(sql.watched_bits(bits))}"
     )
     return _Pairs(source, fields, olds, nullable)
 
@@ -93,8 +88,7 @@ def _wide(sql: RowSql, *, one: bool) -> _Pairs:
     rows, and compared where the result is used."""
     whole = unused("whole", sql.columns)
     old, new = f"({OLD_ROW}.{whole})", f"({NEW_ROW}.{whole})"
-    watched = _watched(sql)
-    differ = [c.differs(old, new) for c in sql.compared if c.name in watched]
+    differ = [c.differs(old, new) for c in sql.compared if c.name in sql.watched]
     where = " AND ".join(part for part in (f"({' OR '.join(differ)})", _condition(sql)) if part)
     fields = [
         *sql.masks(old, new),
@@ -104,11 +98,6 @@ def _wide(sql: RowSql, *, one: bool) -> _Pairs:
     olds = [(c.differs(old, new), c.text(c.of(old))) for c in sql.carried]
     pairs = _joined_rows(sql, f"{sql.alias} AS {whole}, ", " OFFSET 0", one=one)
     return _Pairs(f"{pairs}\n      WHERE {where}", fields, olds, [])
-
-
-def _watched(sql: RowSql) -> tuple[str, ...]:
-    """Return the names of the columns a change of which is published."""
-    return sql.marking.update_of or tuple(c.name for c in sql.columns)
 
 
 def _condition(sql: RowSql) -> str:
