@@ -30,6 +30,7 @@ from .console import say
 from .engine import Url, connected
 from .errors import CommandError, Debug, keep_secret
 from .log_output import json_logs, logs_on_stderr
+from .metrics import Serve, served
 from .signals import stopped_by_signals
 from .targets import Target, TargetName, target
 
@@ -82,6 +83,7 @@ def relay(
     source: Source = None,
     every: Every = 10.0,
     json: Json = False,
+    serve: Serve = None,
     debug: Debug = False,
 ) -> None:
     """Publish changes into a message broker, until Ctrl-C.
@@ -111,7 +113,7 @@ def relay(
         )
         what = ", ".join(entity or sorted(models.entities))
         write({"message": f"relaying {what} into {sink} as {made.name!r}; Ctrl-C ends it"})
-        with stopped_by_signals(made.stop), _progress(made, every, write):
+        with stopped_by_signals(made.stop), served(serve, engine), _progress(made, every, write):
             made.run()
         write({"message": f"stopped, {made.published:,} messages published"})
 

@@ -30,6 +30,8 @@ from .errors import CommandError, Debug
 from .event_json import json_line
 from .event_text import print_event
 from .log_output import logs_on_stderr
+from .metrics import Serve, served
+from .records import Json
 from .signals import stopped_by_signals
 from .targets import Target, of_metadata, target
 
@@ -51,7 +53,8 @@ def watch(
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this class or table; may be given more than once."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    json: Json = False,
+    serve: Serve = None,
     debug: Debug = False,
 ) -> None:
     """Print changes as they happen, until Ctrl-C.
@@ -71,7 +74,9 @@ def watch(
         chosen = models or _of_database(engine)
         sources = chosen.only(entity or ())
         write = _json_writer() if json else _line_writer()
-        _follow(Listener(engine, *sources), _listed(entity or sorted(chosen.entities)), write)
+        listener = Listener(engine, *sources)
+        with served(serve, engine, listener):
+            _follow(listener, _listed(entity or sorted(chosen.entities)), write)
 
 
 def _listed(names: list[str]) -> str:

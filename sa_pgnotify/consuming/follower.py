@@ -29,6 +29,7 @@ from .position_lock import PositionLock
 from .positions import ConsumerKey, ConsumerTable, StoredPosition
 from .pruning import Pruning
 from .read_ahead import ReadAhead
+from .retries import Retries
 from .standby import Standby
 
 __all__ = ["Follower", "Resume"]
@@ -44,6 +45,8 @@ class Follower:
 
     :param start: where to begin reading if the name, or a table under it, is new.
     :param resume: see :data:`Resume`.
+    :param park_key: whether later changes of a row wait behind a parked one.
+    :ivar retries: what is given out again.
     """
 
     def __init__(
@@ -54,11 +57,14 @@ class Follower:
         start: str | Position,
         states: States,
         resume: Resume | None = None,
+        *,
+        park_key: bool = False,
     ) -> None:
         self._link = link
         self._resume = resume
         self._ahead = ReadAhead(link, key, EventStream(states))
-        self._checkpoint = Checkpoint(key, start, self._ahead)
+        self.retries = Retries(self._ahead, keeps_order=park_key, is_possible=resume is None)
+        self._checkpoint = Checkpoint(key, start, self._ahead, self.retries)
         self._lock = PositionLock(states)
         self._arrangement = Arrangement(self._checkpoint, self._ahead, self._lock, link)
         self._standby = Standby(states)

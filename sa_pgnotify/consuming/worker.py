@@ -56,13 +56,16 @@ class Worker:
         on_error: OnError | None,
         on_state: OnState | None,
         resume: Resume | None = None,
+        park_key: bool = False,
     ) -> None:
         self.key = key
         self.states = states = States(f"consumer {key}", engine, on_state)
         self._batch_size = batch_size
         self.link = link = Link(engine, waiting, heartbeat, states)
         settings = settings_of(entities)
-        self._follower = follower = Follower(link, key, settings, start, states, resume)
+        self._follower = follower = Follower(
+            link, key, settings, start, states, resume, park_key=park_key
+        )
         self._upkeep = Upkeep(link, follower, entities, heartbeat, states)
         policy = FailurePolicy(engine, on_error, states)
         self.transactions = Transactions(link, key, follower, policy, make_session, batch_size)
@@ -163,7 +166,7 @@ class Worker:
                     follower.fill(connection, self._batch_size)
         if follower.works:
             follower.scan(connection, self._batch_size)
-        if follower.works and follower.chunks:
+        if follower.works and (follower.chunks or follower.retries.due):
             return self.transactions.open()
         due = follower.due_in if follower.works else TAKE_OVER_SECONDS
         self.link.waiting.wait(connection, min(self._upkeep.due_in, due))

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
 
 from ..consuming.batch import OpenBatch
 from ..consuming.consumer import ChangeBatch
-from ..consuming.parked import is_parked, park
+from ..consuming.parked import ParkedTable, Reason
 from ..consuming.positions import ConsumerTable
 from ..consuming.worker import Worker
 from ..errors import NotifyConfigError
@@ -146,7 +146,8 @@ class Publisher:
         may be lost when the ``Gap`` is there already."""
         chunk, number, why = refused
         index = chunk.first + (number if chunk.divisible else 0)
-        if not is_parked(self._worker.execute, self._table, chunk.row, index):
-            said = f"park: {chunk.events[number]!r} cannot be published: {why}"
+        parked, change = ParkedTable(self._table), chunk.events[number]
+        if change is not None and not parked.has(self._worker.execute, chunk.row, index):
+            said = f"park: {change!r} cannot be published: {why}"
             self._worker.states.report(State.CHANGE_FAILED, said)
-            park(self._worker.execute, self._table, chunk.row, index, why, 1)
+            parked.add(self._worker.execute, chunk.row, index, Reason(why, 1, change))

@@ -65,7 +65,7 @@ class StreamFailures(FailurePolicy):
         """Store those changes of a batch that are parked."""
         for item in work.chunks:
             excluded = self._excluded.get(item.key(0))
-            if excluded is not None and excluded.is_parked:
+            if excluded is not None:
                 message = item.message
                 subject = "" if message is None else message.subject
                 body = "" if message is None else message.body.decode()
