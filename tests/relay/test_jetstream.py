@@ -118,6 +118,7 @@ def test_a_truncate_has_a_template_and_a_place(engine, nats, stream, relaying):
         ({"allow_atomic": False}, "atomic batches"),
         ({"no_ack": True, "allow_atomic": False}, "no_ack"),
         ({"subjects": ["elsewhere.{0}.>"]}, "does not take"),
+        ({"subject": "a b.{id}"}, "is not a subject"),
     ],
 )
 def test_a_stream_that_cannot_hold_the_promise_is_refused(nats, stream, relaying, config, problem):
@@ -125,8 +126,9 @@ def test_a_stream_that_cannot_hold_the_promise_is_refused(nats, stream, relaying
     Gap, is refused with what to change."""
     if "subjects" in config:
         config = {"subjects": [s.format(stream) for s in config["subjects"]]}
+    options = {name: config.pop(name) for name in ("subject",) if name in config}
     nats.create(stream, **config)
-    error = relaying().join()
+    error = relaying(**options).join()
     assert isinstance(error, NotifyConfigError) and problem in str(error)
     assert error.fix
 
