@@ -16,7 +16,6 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     FromClause,
-    Select,
     Table,
     func,
     inspect,
@@ -274,9 +273,7 @@ def _template(live: LiveStatement) -> LiveStatement | None:
     return template if is_clear and not any(element is None for element in elements) else None
 
 
-def _multiplexed(
-    template: LiveStatement, where: Conditions, queries: Sequence[Query]
-) -> Select[Any]:
+def _multiplexed(template: LiveStatement, where: Conditions, queries: Sequence[Query]) -> Any:
     """Return a SELECT of the rows of all queries, each row after the number of its query.
 
     Numbers begin with 1.

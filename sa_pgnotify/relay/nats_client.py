@@ -51,7 +51,7 @@ class NatsClient:
             import nats.errors
         except ImportError as error:
             raise ImportError("JetStream needs nats-py: pip install 'sa_pgnotify[nats]'") from error
-        self._nats = nats
+        self._nats: Any = nats
         self._servers = _split(servers)
         self._options = options
         self._connection: Any = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic, NamedTuple, cast
 
 from ..consuming.interface import Consumed
 from ..events.changes import E_co
@@ -72,8 +72,7 @@ class BaseStreamBatch(Generic[E_co]):
         self._work = work
 
     def __iter__(self) -> Iterator[Consumed[E_co]]:
-        events: Iterator[Any] = (item.events[0] for item in self._given)
-        return events
+        return cast("Iterator[Consumed[E_co]]", (item.events[0] for item in self._given))
 
     def __len__(self) -> int:
         return sum(1 for _ in self._given)
