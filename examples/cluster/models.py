@@ -6,7 +6,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sa_pgnotify import NotifyOnChange, NotifySpec
 
-
 SHOPS = ("paris", "lima")
 
 

@@ -167,10 +167,9 @@ def _progress(made: Relay, every: float, write: Write) -> Iterator[None]:
         before, at = 0, time.monotonic()
         while not ended.wait(every):
             with suppress(SQLAlchemyError):  # the database is away, which the relay reports
-                now, lag = time.monotonic(), made.lag()
-                published, rate = made.published, (made.published - before) / (now - at)
+                now, published = time.monotonic(), made.published
+                write(_said(published, (published - before) / (now - at), made.lag()))
                 before, at = published, now
-                write(_said(published, rate, lag))
 
     thread = threading.Thread(target=run, name="sa_pgnotify progress", daemon=True)
     thread.start()

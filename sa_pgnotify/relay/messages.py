@@ -15,9 +15,11 @@ stores at once:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 from uuid import uuid4
+
+from sqlalchemy import Table
 
 from ..consuming.batch import OpenBatch
 from ..consuming.chunks import Chunk
@@ -26,7 +28,7 @@ from ..events.cloud_events import CloudEvents
 from ..events.kinds import Gap
 from ..log.reader import LogRow
 from .sink import Message, Sink
-from .subjects import Subject, id_of, root_of, subject_function
+from .subjects import Subject, id_of, root_of, samples, subject_function
 
 __all__ = ["KEY", "PART", "TRANSACTION", "Format", "Messages", "Refused"]
 
@@ -62,6 +64,13 @@ class Messages:
         )
         self._rows: dict[object, str] = {}
         self.gap_subject = f"{relay}.gap"
+
+    def refused_subject(self, entities: Iterable[tuple[Any, Table]]) -> str | None:
+        """Return why the sink would not take what is published of ``entities``, as far as that is known
+        beforehand; None if it would."""
+        subjects = [self.gap_subject, *samples(self._subject, entities)]
+        whys = (self._sink.refusal(Message(subject, b"{}", "")) for subject in subjects)
+        return next(filter(None, whys), None)
 
     def of(self, batch: OpenBatch) -> tuple[list[Message], list[Refused]]:
         """Return the messages of a batch, and the changes for which a ``Gap`` stands among them."""
@@ -114,7 +123,7 @@ class Messages:
     def _row(self, change: Change) -> str:
         table = self._rows.get(change.entity)
         if table is None:
-            table = self._rows[change.entity] = root_of(change).name
+            table = self._rows[change.entity] = root_of(change.entity, change.table).name
         return table if change.identity is None else f"{table}/{id_of(change)}"
 
 

@@ -9,10 +9,10 @@ relay has come (:mod:`sa_pgnotify.relay.place`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from sqlalchemy import Table
 from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
 
 from ..consuming.batch import OpenBatch
@@ -21,7 +21,6 @@ from ..consuming.parked import ParkedTable, Reason
 from ..consuming.positions import ConsumerTable
 from ..consuming.worker import Worker
 from ..errors import NotifyConfigError
-from ..events.kinds import Gap
 from ..sql import Execute, execute_on
 from ..states import State
 from ..subscription.backoff import Backoff
@@ -36,13 +35,17 @@ __all__ = ["Publisher"]
 class Publisher:
     """Publishes for one relay.
 
+    :param entities: the classes and Tables whose changes are published, each with its table.
     :ivar published: how many messages were published, and stored as such.
     """
 
-    def __init__(self, relay: str, sink: Sink, messages: Messages) -> None:
+    def __init__(
+        self, relay: str, sink: Sink, messages: Messages, entities: Iterable[tuple[Any, Table]]
+    ) -> None:
         self._relay = relay
         self._sink = sink
         self._messages = messages
+        self._entities = tuple(entities)
         self._backoff = Backoff()
         self._worker: Worker
         self._place: Place
@@ -53,7 +56,7 @@ class Publisher:
         """Connect to the broker, and disconnect again.
 
         :raises SinkUnavailable: if it cannot be reached.
-        :raises NotifyConfigError: if it cannot hold the promise, or does not take a ``Gap``.
+        :raises NotifyConfigError: if it cannot hold the promise, or would not take the messages.
         """
         try:
             self._connect()
@@ -62,12 +65,11 @@ class Publisher:
 
     def _connect(self) -> None:
         self._sink.connect(self._relay)
-        now = datetime.now(UTC)
-        if why := self._sink.refusal(self._messages.gap(Gap("lost_position", now))):
+        if why := self._messages.refused_subject(self._entities):
             raise NotifyConfigError(
                 self._relay,
-                f"{self._sink} does not take the subject {self._messages.gap_subject!r}, on which a Gap is published: {why}",
-                "Allow it there, or give the relay a name that fits",
+                f"{self._sink} would not take its messages: {why}",
+                f"Change subject=, or what it takes. A Gap is published as {self._messages.gap_subject!r}",
             )
 
     def resume(self, execute: Execute, table: ConsumerTable, log: str) -> str | None:

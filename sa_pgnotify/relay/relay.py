@@ -100,7 +100,7 @@ class Relay(BaseConsumer[Any]):
         self._sink = to
         self._is_stopped = False
         messages = Messages(name, to, subject or to.default_subject, format)
-        self._publisher = Publisher(name, to, messages)
+        self._publisher = Publisher(name, to, messages, _named(sources))
 
     def run(self) -> None:
         """Publish until :meth:`stop`, in this thread.
@@ -157,6 +157,14 @@ class Relay(BaseConsumer[Any]):
     def parked(self) -> list[Parked]:
         """Return the changes that could not be published, the oldest first."""
         return parked_of(self._engine, self._key, self._entities)
+
+
+def _named(sources: tuple[Any, ...]) -> list[tuple[Any, Table]]:
+    """Return the classes that sources name, and the Tables without one, each with its table."""
+    found: list[tuple[Any, Table]] = []
+    for table, interest in expand(sources).tables.items():
+        found += [(class_, table) for class_ in interest.classes] or [(table, table)]
+    return found
 
 
 def _most_events_of_one_change(entities: tuple[Any, ...]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from string import Formatter
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -13,7 +13,7 @@ from sqlalchemy import Table, inspect
 from ..errors import NotifyConfigError
 from ..events.changes import Change
 
-__all__ = ["Subject", "id_of", "root_of", "subject_function"]
+__all__ = ["Subject", "id_of", "root_of", "samples", "subject_function", "token"]
 
 Subject: TypeAlias = str | Callable[[Change], str]
 """A template, or a function that returns the subject of a change."""
@@ -21,6 +21,7 @@ Subject: TypeAlias = str | Callable[[Change], str]
 FIELDS = ("relay", "schema", "table", "entity", "event", "id")
 TRUNCATED = "%"
 """Stands for the identity of a TRUNCATE, which has none. No identity is written like this."""
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def subject_function(relay: str, subject: Subject) -> Callable[[Change], str]:
@@ -61,22 +62,26 @@ class _Template:
         return f"{before}{id_of(change)}{after}" if after is not None else before
 
     def _parts(self, change: Change, kind: tuple[object, ...]) -> tuple[str, str | None]:
-        table = root_of(change)
-        name = getattr(change.entity, "__name__", table.name)
         before, mark, after = self._template.replace("{id}", "\0").partition("\0")
-        values = {
-            "relay": self._relay,
-            "schema": token(table.schema or "public"),
-            "table": token(table.name),
-            "entity": token(name),
-            "event": change._kind,
-        }
+        values = self._values(root_of(change.entity, change.table), change.entity, change._kind)
         parts = before.format(**values), after.format(**values) if mark else None
         self._known[kind] = parts
         return parts
 
+    def sample(self, entity: Any, table: Table) -> str:
+        """Return the subject of an insert into a class or Table."""
+        return self._template.format(
+            **self._values(root_of(entity, table), entity, "inserted"), id="1"
+        )
 
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+    def _values(self, table: Table, entity: Any, event: str) -> dict[str, str]:
+        return {
+            "relay": self._relay,
+            "schema": token(table.schema or "public"),
+            "table": token(table.name),
+            "entity": token(getattr(entity, "__name__", table.name)),
+            "event": event,
+        }
 
 
 def token(text: str) -> str:
@@ -94,12 +99,25 @@ def id_of(change: Change) -> str:
     return token(texts[0]) if len(texts) == 1 else ",".join(map(token, texts))
 
 
-def root_of(change: Change) -> Table:
-    """Return the table that all rows of the entity have a part in: with joined inheritance, the
-    changes of one row may come from several tables."""
-    mapper: Any = inspect(change.entity, raiseerr=False)
-    base: Any = getattr(mapper, "base_mapper", None)
-    return change.table if base is None else base.local_table
+def root_of(entity: Any, table: Table) -> Table:
+    """Return the table that all rows of a class or Table have a part in: with joined inheritance, the
+    changes of one row may come from several tables.
+
+    :param table: the one that a change comes from, which is returned if there is no other.
+    """
+    base: Any = getattr(inspect(entity, raiseerr=False), "base_mapper", None)
+    root: Any = None if base is None else base.local_table
+    return root if isinstance(root, Table) else table
+
+
+def samples(subject: Callable[[Change], str], entities: Iterable[tuple[Any, Table]]) -> list[str]:
+    """Return subjects that a template may give; none of a function.
+
+    :param entities: classes and Tables, each with its table.
+    """
+    if not isinstance(subject, _Template):
+        return []
+    return [subject.sample(entity, table) for entity, table in entities]
 
 
 def _refused(template: str, why: str) -> NotifyConfigError:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import NotifyConfigError
 from ..events.changes import Change
+from ..events.envelope_reader import Layouts
 from ..events.kinds import Gap
 from ..marking.sources import expand
 from ..relay.messages import KEY
@@ -34,6 +35,7 @@ class EventReader:
                 f"cannot consume {', '.join(sorted(wanted.channels)) or 'nothing'}",
                 "Give mapped classes, Tables, a MetaData or a declarative base",
             )
+        self._layouts: Layouts = {}
         self._wanted = {table.fullname: (table, of) for table, of in wanted.tables.items()}
 
     def read(self, message: Received) -> Change | Gap | None:
@@ -52,7 +54,8 @@ class EventReader:
             if found is None:
                 return None
             table, interest = found
-            change = Change.from_dict(data, table.metadata)
+            data["position"] = None  # in the log of a database that need not be reachable from here
+            change = Change._read(data, table.metadata, self._layouts)
         except (ValueError, TypeError, KeyError, SQLAlchemyError) as error:
             what = f"message {message.sequence} on {message.subject} cannot be read: {error}"
             return Gap("undecodable", datetime.now(UTC), " ".join(what.split()))

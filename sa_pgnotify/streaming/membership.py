@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -34,7 +35,6 @@ class Membership:
     :param lease: seconds of silence after which a member loses its partitions.
     :param changed: called when the leases have changed.
     :ivar held: the partitions that this member holds, with their epochs, as far as it knows.
-    :ivar is_busy: whether it works on a batch, and so gives away no partition.
     :ivar owes: whether another member should have a partition of it, as soon as it is not busy.
     :ivar members: how many members there are.
     """
@@ -59,7 +59,11 @@ class Membership:
         self._bucket: Any = None
         self.held: Mapping[int, int] = {}
         self.members = 0
-        self.is_busy = self.owes = False
+        self.owes = False
+        self._hands = (
+            threading.Lock()
+        )  # of a batch that is in work, or while partitions are given away
+        self._is_busy = False
 
     def join(self) -> None:
         """Join the group, and send heartbeats from now on.
@@ -76,9 +80,20 @@ class Membership:
         if self._task is not None:
             self._client.check(self._task)
 
+    def keep(self) -> None:
+        """Give away no partition until :meth:`settle` or :meth:`let_go`, because a batch is in work."""
+        self._client.blocking(self._hands.acquire)
+        self._is_busy = True
+
+    def let_go(self) -> None:
+        """End what :meth:`keep` began, if it did."""
+        if self._is_busy:
+            self._is_busy = False
+            self._hands.release()
+
     def settle(self) -> None:
         """Give away now, between two batches, what others should have."""
-        self.is_busy = False
+        self.let_go()
         if self.owes:
             self._client.run(self._beat())
 
@@ -113,11 +128,15 @@ class Membership:
             await self._beat()
 
     async def _beat(self) -> None:
-        await self._replace(self._next)
+        gives = self._hands.acquire(blocking=False)
+        try:
+            await self._replace(lambda group: self._next(group, self._member if gives else ""))
+        finally:
+            if gives:
+                self._hands.release()
 
-    def _next(self, group: Group) -> Group:
-        group = group.without(self._silent(group)).beaten(self._member)
-        return group.shared("" if self.is_busy else self._member)
+    def _next(self, group: Group, giver: str) -> Group:
+        return group.without(self._silent(group)).beaten(self._member).shared(giver)
 
     async def _leave(self) -> None:
         await self._replace(lambda group: group.without({self._member}).shared())

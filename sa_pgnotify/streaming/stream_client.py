@@ -38,13 +38,13 @@ class StreamState(NamedTuple):
 class StreamClient(NatsClient):
     """A client for one stream.
 
-    :param blocking: see :data:`Blocking`.
+    :ivar blocking: see :data:`Blocking`.
     """
 
     def __init__(self, stream: JetStream, blocking: Blocking) -> None:
         super().__init__(stream._client._servers, stream._client._options)
         self.stream = stream.stream
-        self._blocking = blocking
+        self.blocking = blocking
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -79,11 +79,11 @@ class StreamClient(NatsClient):
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         run = super()._run
-        result: T = self._blocking(lambda: run(work))
+        result: T = self.blocking(lambda: run(work))
         return result
 
     def close(self) -> None:
-        self._blocking(self._close)
+        self.blocking(self._close)
 
     def _close(self) -> None:
         if self._loop is not None:

@@ -259,7 +259,12 @@ class Worker:
         """Begin the transaction of a batch; return None if nothing in it is given out."""
         adopted = self._adopted or {}
         held = {part: adopted[part] for part in assembly.not_beyond(cut.until)}
-        self._membership.is_busy = True
+        self._membership.keep()
+        if (
+            self._membership.held != adopted
+        ):  # given away in the meantime, so the next look begins anew
+            self._membership.let_go()
+            return None
         session = self._database.make_session()
         sync = getattr(session, "sync_session", session)
         try:
@@ -271,7 +276,7 @@ class Worker:
             work = OpenWork(session, Cut(items, cut.until), held)
         except BaseException:
             sync.close()
-            self._membership.is_busy = False
+            self._membership.let_go()
             raise
         self._work = work
         self._backoff.settled()
@@ -369,4 +374,4 @@ class Worker:
             with suppress(DBAPIError):  # the connection is broken
                 work.sync.close()
         self._forget()
-        self._membership.is_busy = False
+        self._membership.let_go()

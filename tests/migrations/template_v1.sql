@@ -15,6 +15,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -31,17 +34,22 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e', new_row.id);
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(new_row.id), E'\x1e') INTO message
       FROM sa_new_rows AS new_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
-        FROM (SELECT r.id, r.status FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, r.status FROM sa_new_rows AS r) AS new_row
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id, r.status INTO new_row FROM sa_new_rows AS r;
+    SELECT r.id, r.status INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 3 <> 0) THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e', mask0, E'\x1f', new_row.id, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END);
     ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
@@ -49,12 +57,18 @@ BEGIN
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.status FROM sa_new_rows AS r) AS new_row USING (position)
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
-    END IF;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r.id INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e', old_row.id);
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(old_row.id), E'\x1e') INTO message
       FROM sa_old_rows AS old_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eT\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context, E'\x1e');
   END IF;
@@ -132,7 +146,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 657e1365b44b88745870aeb50bed96866a430ed5c3ef93ed893bcfdc77c02608;
+-- sha256 of the statement e416a558489ab25fdd02895b1e12e979e2e851f827ed6be33b892fb39942720b;
 
 -- template version 1: all families
 body := $function$
@@ -151,6 +165,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -167,17 +184,22 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.a_uuid, r.a_integer, r.a_boolean, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e', new_row.a_uuid, E'\x1f', new_row.a_integer, E'\x1f', new_row.a_boolean, E'\x1f', new_row.a_datetime, E'\x1f', new_row.a_numeric, E'\x1f', new_row.a_float, E'\x1f', new_row.a_interval, E'\x1f', new_row.a_bytes, E'\x1f', new_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.a_uuid, new_row.a_integer, new_row.a_boolean, new_row.a_datetime, new_row.a_numeric, new_row.a_float, new_row.a_interval, new_row.a_bytes, new_row.a_json, new_row.a_text, new_row.a_other) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.a_uuid, new_row.a_integer, new_row.a_boolean, new_row.a_datetime, new_row.a_numeric, new_row.a_float, new_row.a_interval, new_row.a_bytes, new_row.a_json, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.a_uuid, E'\x1f', new_row.a_integer, E'\x1f', new_row.a_boolean, E'\x1f', new_row.a_datetime, E'\x1f', new_row.a_numeric, E'\x1f', new_row.a_float, E'\x1f', new_row.a_interval, E'\x1f', new_row.a_bytes, E'\x1f', new_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message
       FROM sa_new_rows AS new_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other", "a_expression"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, E'\x1f', new2, E'\x1f', new3, E'\x1f', new4, E'\x1f', new5, E'\x1f', new6, E'\x1f', new7, E'\x1f', new8, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new9 IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new10 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END, CASE WHEN mask0 & 4 <> 0 THEN pg_catalog.concat(E'\x1f', old2) END, CASE WHEN mask0 & 8 <> 0 THEN pg_catalog.concat(E'\x1f', old3) END, CASE WHEN mask0 & 16 <> 0 THEN pg_catalog.concat(E'\x1f', old4) END, CASE WHEN mask0 & 32 <> 0 THEN pg_catalog.concat(E'\x1f', old5) END, CASE WHEN mask0 & 64 <> 0 THEN pg_catalog.concat(E'\x1f', old6) END, CASE WHEN mask0 & 128 <> 0 THEN pg_catalog.concat(E'\x1f', old7) END, CASE WHEN mask0 & 256 <> 0 THEN pg_catalog.concat(E'\x1f', old8) END, CASE WHEN mask0 & 512 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old9 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, CASE WHEN mask0 & 1024 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old10 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO message
-      FROM (SELECT (CASE WHEN old_row.a_uuid IS DISTINCT FROM new_row.a_uuid THEN 1 ELSE 0 END + CASE WHEN old_row.a_integer IS DISTINCT FROM new_row.a_integer THEN 2 ELSE 0 END + CASE WHEN old_row.a_boolean IS DISTINCT FROM new_row.a_boolean THEN 4 ELSE 0 END + CASE WHEN old_row.a_datetime IS DISTINCT FROM new_row.a_datetime THEN 8 ELSE 0 END + CASE WHEN ROW(old_row.a_numeric)::record *<> ROW(new_row.a_numeric)::record THEN 16 ELSE 0 END + CASE WHEN ROW(old_row.a_float)::record *<> ROW(new_row.a_float)::record THEN 32 ELSE 0 END + CASE WHEN ROW(old_row.a_interval)::record *<> ROW(new_row.a_interval)::record THEN 64 ELSE 0 END + CASE WHEN old_row.a_bytes IS DISTINCT FROM new_row.a_bytes THEN 128 ELSE 0 END + CASE WHEN ROW(old_row.a_json)::record *<> ROW(new_row.a_json)::record THEN 256 ELSE 0 END + CASE WHEN old_row.a_text COLLATE "C" IS DISTINCT FROM new_row.a_text COLLATE "C" THEN 512 ELSE 0 END + CASE WHEN ROW(old_row.a_other)::record *<> ROW(new_row.a_other)::record THEN 1024 ELSE 0 END + CASE WHEN ROW(old_row.a_expression)::record *<> ROW(new_row.a_expression)::record THEN 2048 ELSE 0 END)::bigint AS mask0, new_row.a_uuid AS new0, old_row.a_uuid AS old0, new_row.a_integer AS new1, old_row.a_integer AS old1, new_row.a_boolean AS new2, old_row.a_boolean AS old2, new_row.a_datetime AS new3, old_row.a_datetime AS old3, new_row.a_numeric AS new4, old_row.a_numeric AS old4, new_row.a_float AS new5, old_row.a_float AS old5, new_row.a_interval AS new6, old_row.a_interval AS old6, new_row.a_bytes AS new7, old_row.a_bytes AS old7, new_row.a_json AS new8, old_row.a_json AS old8, new_row.a_text AS new9, old_row.a_text AS old9, new_row.a_other AS new10, old_row.a_other AS old10
-        FROM (SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression FROM sa_new_rows AS r) AS new_row
-        OFFSET 0) AS pairs
-      WHERE mask0 & 4095 <> 0;
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression INTO new_row FROM sa_new_rows AS r;
+    SELECT r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.a_uuid IS DISTINCT FROM new_row.a_uuid THEN 1 ELSE 0 END + CASE WHEN old_row.a_integer IS DISTINCT FROM new_row.a_integer THEN 2 ELSE 0 END + CASE WHEN old_row.a_boolean IS DISTINCT FROM new_row.a_boolean THEN 4 ELSE 0 END + CASE WHEN old_row.a_datetime IS DISTINCT FROM new_row.a_datetime THEN 8 ELSE 0 END + CASE WHEN ROW(old_row.a_numeric)::record *<> ROW(new_row.a_numeric)::record THEN 16 ELSE 0 END + CASE WHEN ROW(old_row.a_float)::record *<> ROW(new_row.a_float)::record THEN 32 ELSE 0 END + CASE WHEN ROW(old_row.a_interval)::record *<> ROW(new_row.a_interval)::record THEN 64 ELSE 0 END + CASE WHEN old_row.a_bytes IS DISTINCT FROM new_row.a_bytes THEN 128 ELSE 0 END + CASE WHEN ROW(old_row.a_json)::record *<> ROW(new_row.a_json)::record THEN 256 ELSE 0 END + CASE WHEN old_row.a_text COLLATE "C" IS DISTINCT FROM new_row.a_text COLLATE "C" THEN 512 ELSE 0 END + CASE WHEN ROW(old_row.a_other)::record *<> ROW(new_row.a_other)::record THEN 1024 ELSE 0 END + CASE WHEN ROW(old_row.a_expression)::record *<> ROW(new_row.a_expression)::record THEN 2048 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 4095 <> 0) THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other", "a_expression"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e', mask0, E'\x1f', new_row.a_uuid, E'\x1f', new_row.a_integer, E'\x1f', new_row.a_boolean, E'\x1f', new_row.a_datetime, E'\x1f', new_row.a_numeric, E'\x1f', new_row.a_float, E'\x1f', new_row.a_interval, E'\x1f', new_row.a_bytes, E'\x1f', new_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_uuid) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_integer) END, CASE WHEN mask0 & 4 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_boolean) END, CASE WHEN mask0 & 8 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_datetime) END, CASE WHEN mask0 & 16 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_numeric) END, CASE WHEN mask0 & 32 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_float) END, CASE WHEN mask0 & 64 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_interval) END, CASE WHEN mask0 & 128 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_bytes) END, CASE WHEN mask0 & 256 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.a_json) END, CASE WHEN mask0 & 512 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, CASE WHEN mask0 & 1024 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) END);
     ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other", "a_expression"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1, new2, new3, new4, new5, new6, new7, new8, new9, new10) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1, new2, new3, new4, new5, new6, new7, new8, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new9 IS DISTINCT FROM NULL THEN E'\x1b0' END), coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new10 IS DISTINCT FROM NULL THEN E'\x1b0' END)), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END, CASE WHEN mask0 & 4 <> 0 THEN pg_catalog.concat(E'\x1f', old2) END, CASE WHEN mask0 & 8 <> 0 THEN pg_catalog.concat(E'\x1f', old3) END, CASE WHEN mask0 & 16 <> 0 THEN pg_catalog.concat(E'\x1f', old4) END, CASE WHEN mask0 & 32 <> 0 THEN pg_catalog.concat(E'\x1f', old5) END, CASE WHEN mask0 & 64 <> 0 THEN pg_catalog.concat(E'\x1f', old6) END, CASE WHEN mask0 & 128 <> 0 THEN pg_catalog.concat(E'\x1f', old7) END, CASE WHEN mask0 & 256 <> 0 THEN pg_catalog.concat(E'\x1f', old8) END, CASE WHEN mask0 & 512 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old9 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, CASE WHEN mask0 & 1024 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old10 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, E'\x1f', new2, E'\x1f', new3, E'\x1f', new4, E'\x1f', new5, E'\x1f', new6, E'\x1f', new7, E'\x1f', new8, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new9 IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new10 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END, CASE WHEN mask0 & 4 <> 0 THEN pg_catalog.concat(E'\x1f', old2) END, CASE WHEN mask0 & 8 <> 0 THEN pg_catalog.concat(E'\x1f', old3) END, CASE WHEN mask0 & 16 <> 0 THEN pg_catalog.concat(E'\x1f', old4) END, CASE WHEN mask0 & 32 <> 0 THEN pg_catalog.concat(E'\x1f', old5) END, CASE WHEN mask0 & 64 <> 0 THEN pg_catalog.concat(E'\x1f', old6) END, CASE WHEN mask0 & 128 <> 0 THEN pg_catalog.concat(E'\x1f', old7) END, CASE WHEN mask0 & 256 <> 0 THEN pg_catalog.concat(E'\x1f', old8) END, CASE WHEN mask0 & 512 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old9 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old9 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, CASE WHEN mask0 & 1024 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old10) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old10 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) END, E'\x1e') INTO message
       FROM (SELECT (CASE WHEN old_row.a_uuid IS DISTINCT FROM new_row.a_uuid THEN 1 ELSE 0 END + CASE WHEN old_row.a_integer IS DISTINCT FROM new_row.a_integer THEN 2 ELSE 0 END + CASE WHEN old_row.a_boolean IS DISTINCT FROM new_row.a_boolean THEN 4 ELSE 0 END + CASE WHEN old_row.a_datetime IS DISTINCT FROM new_row.a_datetime THEN 8 ELSE 0 END + CASE WHEN ROW(old_row.a_numeric)::record *<> ROW(new_row.a_numeric)::record THEN 16 ELSE 0 END + CASE WHEN ROW(old_row.a_float)::record *<> ROW(new_row.a_float)::record THEN 32 ELSE 0 END + CASE WHEN ROW(old_row.a_interval)::record *<> ROW(new_row.a_interval)::record THEN 64 ELSE 0 END + CASE WHEN old_row.a_bytes IS DISTINCT FROM new_row.a_bytes THEN 128 ELSE 0 END + CASE WHEN ROW(old_row.a_json)::record *<> ROW(new_row.a_json)::record THEN 256 ELSE 0 END + CASE WHEN old_row.a_text COLLATE "C" IS DISTINCT FROM new_row.a_text COLLATE "C" THEN 512 ELSE 0 END + CASE WHEN ROW(old_row.a_other)::record *<> ROW(new_row.a_other)::record THEN 1024 ELSE 0 END + CASE WHEN ROW(old_row.a_expression)::record *<> ROW(new_row.a_expression)::record THEN 2048 ELSE 0 END)::bigint AS mask0, new_row.a_uuid AS new0, old_row.a_uuid AS old0, new_row.a_integer AS new1, old_row.a_integer AS old1, new_row.a_boolean AS new2, old_row.a_boolean AS old2, new_row.a_datetime AS new3, old_row.a_datetime AS old3, new_row.a_numeric AS new4, old_row.a_numeric AS old4, new_row.a_float AS new5, old_row.a_float AS old5, new_row.a_interval AS new6, old_row.a_interval AS old6, new_row.a_bytes AS new7, old_row.a_bytes AS old7, new_row.a_json AS new8, old_row.a_json AS old8, new_row.a_text AS new9, old_row.a_text AS old9, new_row.a_other AS new10, old_row.a_other AS old10
@@ -185,12 +207,18 @@ BEGIN
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.a_integer, r.a_boolean, r.a_uuid, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other, r.a_expression FROM sa_new_rows AS r) AS new_row USING (position)
         OFFSET 0) AS pairs
       WHERE mask0 & 4095 <> 0;
-    END IF;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r.a_uuid, r.a_integer, r.a_boolean, r.a_datetime, r.a_numeric, r.a_float, r.a_interval, r.a_bytes, r.a_json, r.a_text, r.a_other INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e', old_row.a_uuid, E'\x1f', old_row.a_integer, E'\x1f', old_row.a_boolean, E'\x1f', old_row.a_datetime, E'\x1f', old_row.a_numeric, E'\x1f', old_row.a_float, E'\x1f', old_row.a_interval, E'\x1f', old_row.a_bytes, E'\x1f', old_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.a_uuid, old_row.a_integer, old_row.a_boolean, old_row.a_datetime, old_row.a_numeric, old_row.a_float, old_row.a_interval, old_row.a_bytes, old_row.a_json, old_row.a_text, old_row.a_other) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.a_uuid, old_row.a_integer, old_row.a_boolean, old_row.a_datetime, old_row.a_numeric, old_row.a_float, old_row.a_interval, old_row.a_bytes, old_row.a_json, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.a_uuid, E'\x1f', old_row.a_integer, E'\x1f', old_row.a_boolean, E'\x1f', old_row.a_datetime, E'\x1f', old_row.a_numeric, E'\x1f', old_row.a_float, E'\x1f', old_row.a_interval, E'\x1f', old_row.a_bytes, E'\x1f', old_row.a_json, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.a_text COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_text IS DISTINCT FROM NULL THEN E'\x1b0' END), E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.a_other) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.a_other IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message
       FROM sa_old_rows AS old_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eT\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a_uuid", "a_integer", "a_boolean", "a_datetime", "a_numeric", "a_float", "a_interval", "a_bytes", "a_json", "a_text", "a_other"], "carried": 11, "key": 1, "types": "uibdnfvyjto"}\x1f', sa.context, E'\x1e');
   END IF;
@@ -268,7 +296,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement b46214a1a69dcb6ea5d86b5bfd73259a6e3f0c373851d407ff5e730754c59dbe;
+-- sha256 of the statement e141a894f5eeb11efadb048494d08c6ad60cf75c45df8acb4d920504b49ba516;
 
 -- template version 1: every option, awkward names
 body := $function$
@@ -287,6 +315,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -301,14 +332,13 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END), E'\x1e') INTO message
-      FROM (SELECT (CASE WHEN old_row."a	b" IS DISTINCT FROM new_row."a	b" THEN 1 ELSE 0 END + CASE WHEN ROW(old_row."$$")::record *<> ROW(new_row."$$")::record THEN 2 ELSE 0 END + CASE WHEN old_row."%(c)s" COLLATE "C" IS DISTINCT FROM new_row."%(c)s" COLLATE "C" THEN 4 ELSE 0 END)::bigint AS mask0, new_row."a	b" AS new0, old_row."a	b" AS old0, new_row."$$" AS new1, old_row."$$" AS old1
-        FROM (SELECT r."a	b", r."%(c)s", r."$$" FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r."a	b", r."%(c)s", r."$$" FROM sa_new_rows AS r) AS new_row
-        WHERE CASE WHEN @the condition@ THEN true ELSE false END
-        OFFSET 0) AS pairs
-      WHERE mask0 & 4 <> 0;
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r."a	b", r."%(c)s", r."$$" INTO new_row FROM sa_new_rows AS r;
+    SELECT r."a	b", r."%(c)s", r."$$" INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row."a	b" IS DISTINCT FROM new_row."a	b" THEN 1 ELSE 0 END + CASE WHEN ROW(old_row."$$")::record *<> ROW(new_row."$$")::record THEN 2 ELSE 0 END + CASE WHEN old_row."%(c)s" COLLATE "C" IS DISTINCT FROM new_row."%(c)s" COLLATE "C" THEN 4 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 4 <> 0) THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}\x1f', sa.context, E'\x1e', mask0, E'\x1f', new_row."a	b", E'\x1f', new_row."$$", CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row."a	b") END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old_row."$$") END);
     ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a\\tb", "$$", "%(c)s"], "carried": 2, "key": 1, "types": "in"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) END, E'\x1e') INTO message
       FROM (SELECT (CASE WHEN old_row."a	b" IS DISTINCT FROM new_row."a	b" THEN 1 ELSE 0 END + CASE WHEN ROW(old_row."$$")::record *<> ROW(new_row."$$")::record THEN 2 ELSE 0 END + CASE WHEN old_row."%(c)s" COLLATE "C" IS DISTINCT FROM new_row."%(c)s" COLLATE "C" THEN 4 ELSE 0 END)::bigint AS mask0, new_row."a	b" AS new0, old_row."a	b" AS old0, new_row."$$" AS new1, old_row."$$" AS old1
@@ -317,13 +347,21 @@ BEGIN
         WHERE CASE WHEN @the condition@ THEN true ELSE false END
         OFFSET 0) AS pairs
       WHERE mask0 & 4 <> 0;
-    END IF;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r."a	b", r."%(c)s", r."$$" INTO new_row FROM sa_old_rows AS r WHERE false;
+    SELECT r."a	b", r."%(c)s", r."$$" INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a\\tb", "$$"], "carried": 2, "key": 1, "types": "in"}\x1f', sa.context, E'\x1e', old_row."a	b", E'\x1f', old_row."$$");
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a\\tb", "$$"], "carried": 2, "key": 1, "types": "in"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row."a	b", old_row."$$") = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row."a	b", old_row."$$") ELSE pg_catalog.concat(old_row."a	b", E'\x1f', old_row."$$") END, E'\x1e') INTO message
       FROM sa_old_rows AS old_row LEFT JOIN sa_old_rows AS new_row ON false
       WHERE @the condition@;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   END IF;
   -- PostgreSQL looks whether the writer may call pg_notify() before it evaluates an expression with it, whatever the operands.
   EXIT WHEN pg_catalog.octet_length(message) < 7900 OR message IS NULL AND pg_catalog.pg_notify(relation, message) IS NULL;
@@ -471,7 +509,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement de068e4c4a6a89ab608bdbae349818634a65896b9942d9dd2aebebd5299c323c;
+-- sha256 of the statement f677bad5397da323deef78ee4e27e21a40e09039eaefb3aeac560ea711601bf2;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -490,6 +528,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -505,9 +546,15 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.a, r.b INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a", "b"], "carried": 2, "key": 2, "types": "dt"}\x1f', sa.context, E'\x1e', new_row.a, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.b COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.b IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["a", "b"], "carried": 2, "key": 2, "types": "dt"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.a, new_row.b) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.a, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.b COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.b IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.a, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.b COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.b IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message
       FROM sa_new_rows AS new_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   END IF;
   -- PostgreSQL looks whether the writer may call pg_notify() before it evaluates an expression with it, whatever the operands.
   EXIT WHEN pg_catalog.octet_length(message) < 7900 OR message IS NULL AND pg_catalog.pg_notify(relation, message) IS NULL;
@@ -583,7 +630,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 3ab89efa3009bf71b095cc6901bb7719ae5963adc69de46e685f6c11db36bab2;
+-- sha256 of the statement e786e9df6a90d59413b028651f44cd7d3e99d7e59b58d2844b549953922aea80;
 
 -- template version 1: discriminator
 body := $function$
@@ -602,6 +649,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -618,17 +668,22 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id, r.kind INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e', new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message
       FROM sa_new_rows AS new_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO message
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
-        FROM (SELECT r.id, r.kind FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, r.kind FROM sa_new_rows AS r) AS new_row
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id, r.kind INTO new_row FROM sa_new_rows AS r;
+    SELECT r.id, r.kind INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 3 <> 0) THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e', mask0, E'\x1f', new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END);
     ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END)), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(new1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old1 COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) END, E'\x1e') INTO message
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.kind COLLATE "C" IS DISTINCT FROM new_row.kind COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
@@ -636,12 +691,18 @@ BEGIN
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.kind FROM sa_new_rows AS r) AS new_row USING (position)
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
-    END IF;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r.id, r.kind INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e', old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(old_row.kind COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message
       FROM sa_old_rows AS old_row;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eT\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "it", "discriminator": 1}\x1f', sa.context, E'\x1e');
   END IF;
@@ -719,7 +780,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 3586c0de1cf4df94c3dc1cdd31ebb72404fed39e253647ffe937c17bb16df207;
+-- sha256 of the statement bb50f2af237bbaf2fc2898077a39a77fb0519324c24de625f1e4f52995134c64;
 
 -- template version 1: discriminator of another table
 body := $function$
@@ -738,6 +799,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -754,13 +818,12 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', looked_up, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.note COLLATE "C" IS DISTINCT FROM new_row.note COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, @the class of new_row@ AS looked_up
-        FROM (SELECT r.id, r.note FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, r.note FROM sa_new_rows AS r) AS new_row
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id, r.note INTO new_row FROM sa_new_rows AS r;
+    SELECT r.id, r.note INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.note COLLATE "C" IS DISTINCT FROM new_row.note COLLATE "C" THEN 2 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 3 <> 0) THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context, E'\x1e', mask0, E'\x1f', new_row.id, E'\x1f', @the class of new_row@, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END);
     ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "note"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, looked_up) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, looked_up), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', looked_up, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.note COLLATE "C" IS DISTINCT FROM new_row.note COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, @the class of new_row@ AS looked_up
@@ -768,8 +831,8 @@ BEGIN
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.note FROM sa_new_rows AS r) AS new_row USING (position)
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
-    END IF;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eT\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context, E'\x1e');
   END IF;
@@ -919,7 +982,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 4b0568de7a0de69b865b32fbcef0ec963ff1caa1d1245ef308b2e0d2b0171812;
+-- sha256 of the statement 508ee7a080cc1ebd44ddb90b00c197ad58801982dc9c93798f2f3497ea918ff2;
 
 -- template version 1: computed
 body := $function$
@@ -938,6 +1001,9 @@ DECLARE
   stop int;
   part int;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -954,19 +1020,26 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id, @the value of r.twice@ AS twice INTO old_row FROM sa_new_rows AS r WHERE false;
+    SELECT r.id, @the value of r.twice@ AS twice INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e', new_row.id, E'\x1f', new_row.twice);
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eI\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.twice) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, new_row.twice) ELSE pg_catalog.concat(new_row.id, E'\x1f', new_row.twice) END, E'\x1e') INTO message
       FROM (SELECT r.id, @the value of r.twice@ AS twice FROM sa_new_rows AS r) AS new_row LEFT JOIN sa_new_rows AS old_row ON false
       WHERE @the condition@;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END), E'\x1e') INTO message
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.twice IS DISTINCT FROM new_row.twice THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.twice AS new1, old_row.twice AS old1
-        FROM (SELECT r.id, @the value of r.twice@ AS twice FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, @the value of r.twice@ AS twice FROM sa_new_rows AS r) AS new_row
-        WHERE CASE WHEN @the condition@ THEN true ELSE false END
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id, @the value of r.twice@ AS twice INTO new_row FROM sa_new_rows AS r;
+    SELECT r.id, @the value of r.twice@ AS twice INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.twice IS DISTINCT FROM new_row.twice THEN 2 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 3 <> 0) THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e', mask0, E'\x1f', new_row.id, E'\x1f', new_row.twice, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.twice) END);
     ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eU\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, new1), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', new1, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', old1) END) END, E'\x1e') INTO message
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.twice IS DISTINCT FROM new_row.twice THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.twice AS new1, old_row.twice AS old1
@@ -975,13 +1048,21 @@ BEGIN
         WHERE CASE WHEN @the condition@ THEN true ELSE false END
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
-    END IF;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r.id, @the value of r.twice@ AS twice INTO new_row FROM sa_old_rows AS r WHERE false;
+    SELECT r.id, @the value of r.twice@ AS twice INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e', old_row.id, E'\x1f', old_row.twice);
+    ELSE
     SELECT pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eD\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e') || pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.twice) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, old_row.twice) ELSE pg_catalog.concat(old_row.id, E'\x1f', old_row.twice) END, E'\x1e') INTO message
       FROM (SELECT r.id, @the value of r.twice@ AS twice FROM sa_old_rows AS r) AS old_row LEFT JOIN sa_old_rows AS new_row ON false
       WHERE @the condition@;
     IF message IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat('sa1 ', (pg_catalog.random() * 1000000000::float8)::bigint, E' 0 1\x1eT\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 2, "key": 1, "types": "ii"}\x1f', sa.context, E'\x1e');
   END IF;
@@ -1140,7 +1221,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 807e73bf6ae29427309a875cb7597bb8234ea218d8316f6b35b7908dbf47cd3a;
+-- sha256 of the statement c142ab3a2fbc039ff6c143297e10f40435617c44f9f1e75fc58d70c573249d0c;
 
 -- template version 1: durable
 body := $function$
@@ -1169,6 +1250,9 @@ DECLARE
   asleep boolean;
   problem text;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -1182,17 +1266,24 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat(E'I\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context);
+    rows := pg_catalog.concat(new_row.id);
+    ELSE
     SELECT pg_catalog.concat(E'I\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(new_row.id), E'\x1e') INTO message, rows
       FROM sa_new_rows AS new_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END), E'\x1e') INTO message, rows
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
-        FROM (SELECT r.id, r.status FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, r.status FROM sa_new_rows AS r) AS new_row
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id, r.status INTO new_row FROM sa_new_rows AS r;
+    SELECT r.id, r.status INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 3 <> 0) THEN RETURN NULL; END IF;
+    message := pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context);
+    rows := pg_catalog.concat(mask0, E'\x1f', new_row.id, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END);
     ELSE
     SELECT pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "status"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END) END, E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN old_row.status COLLATE "C" IS DISTINCT FROM new_row.status COLLATE "C" THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0
@@ -1200,12 +1291,19 @@ BEGIN
         FULL JOIN (SELECT pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS position, r.id, r.status FROM sa_new_rows AS r) AS new_row USING (position)
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
-    END IF;
     IF rows IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r.id INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    message := pg_catalog.concat(E'D\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context);
+    rows := pg_catalog.concat(old_row.id);
+    ELSE
     SELECT pg_catalog.concat(E'D\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(old_row.id), E'\x1e') INTO message, rows
       FROM sa_old_rows AS old_row;
     IF rows IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat(E'T\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i"}\x1f', sa.context);
     rows := '';
@@ -1410,7 +1508,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement ef30430d99a8b42c013e4f495ab2f14e2efa7433043d0f886bfb0ab617166787;
+-- sha256 of the statement 1c517774ad60416b812f974d9105232b1966eeecdd402051611da4b3909f591d;
 
 -- template version 1: durable, the log elsewhere, a condition
 body := $function$
@@ -1439,6 +1537,9 @@ DECLARE
   asleep boolean;
   problem text;
   again boolean;
+  new_row record;
+  old_row record;
+  mask0 bigint;
 BEGIN
   LOOP
   BEGIN
@@ -1452,19 +1553,28 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id, r.kind INTO old_row FROM sa_new_rows AS r WHERE false;
+    SELECT r.id, r.kind INTO new_row FROM sa_new_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat(E'I\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context);
+    rows := pg_catalog.concat(new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat(E'I\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new_row.id, new_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', new_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
       FROM sa_new_rows AS new_row LEFT JOIN sa_new_rows AS old_row ON false
       WHERE @the condition@;
     IF rows IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'UPDATE' THEN
-    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN
-    SELECT pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context), pg_catalog.string_agg(pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END), E'\x1e') INTO message, rows
-      FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN ROW(old_row.kind)::record *<> ROW(new_row.kind)::record THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
-        FROM (SELECT r.id, r.kind FROM sa_old_rows AS r) AS old_row
-        CROSS JOIN (SELECT r.id, r.kind FROM sa_new_rows AS r) AS new_row
-        WHERE CASE WHEN @the condition@ THEN true ELSE false END
-        OFFSET 0) AS pairs
-      WHERE mask0 & 3 <> 0;
+    IF NOT EXISTS (SELECT FROM sa_new_rows OFFSET 1) THEN
+    SELECT r.id, r.kind INTO new_row FROM sa_new_rows AS r;
+    SELECT r.id, r.kind INTO old_row FROM sa_old_rows AS r;
+    mask0 := (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN ROW(old_row.kind)::record *<> ROW(new_row.kind)::record THEN 2 ELSE 0 END)::bigint;
+    IF NOT (mask0 & 3 <> 0) THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context);
+    rows := pg_catalog.concat(mask0, E'\x1f', new_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END);
     ELSE
     SELECT pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(new0, new1) = 0 THEN pg_catalog.concat(pg_catalog.concat_ws(E'\x1f', mask0, new0, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END)), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) ELSE pg_catalog.concat(mask0, E'\x1f', new0, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(new1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN new1 IS DISTINCT FROM NULL THEN E'\x1b0' END), CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old0) END, CASE WHEN mask0 & 2 <> 0 THEN pg_catalog.concat(E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old1) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old1 IS DISTINCT FROM NULL THEN E'\x1b0' END)) END) END, E'\x1e') INTO message, rows
       FROM (SELECT (CASE WHEN old_row.id IS DISTINCT FROM new_row.id THEN 1 ELSE 0 END + CASE WHEN ROW(old_row.kind)::record *<> ROW(new_row.kind)::record THEN 2 ELSE 0 END)::bigint AS mask0, new_row.id AS new0, old_row.id AS old0, new_row.kind AS new1, old_row.kind AS old1
@@ -1473,13 +1583,22 @@ BEGIN
         WHERE CASE WHEN @the condition@ THEN true ELSE false END
         OFFSET 0) AS pairs
       WHERE mask0 & 3 <> 0;
-    END IF;
     IF rows IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT FROM sa_old_rows OFFSET 1) THEN
+    SELECT r.id, r.kind INTO new_row FROM sa_old_rows AS r WHERE false;
+    SELECT r.id, r.kind INTO old_row FROM sa_old_rows AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    IF (@the condition@) IS NOT TRUE THEN RETURN NULL; END IF;
+    message := pg_catalog.concat(E'D\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context);
+    rows := pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END));
+    ELSE
     SELECT pg_catalog.concat(E'D\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context), pg_catalog.string_agg(CASE WHEN pg_catalog.num_nulls(old_row.id, old_row.kind) = 0 THEN pg_catalog.concat_ws(E'\x1f', old_row.id, coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) ELSE pg_catalog.concat(old_row.id, E'\x1f', coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.concat(old_row.kind) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN old_row.kind IS DISTINCT FROM NULL THEN E'\x1b0' END)) END, E'\x1e') INTO message, rows
       FROM sa_old_rows AS old_row LEFT JOIN sa_old_rows AS new_row ON false
       WHERE @the condition@;
     IF rows IS NULL THEN RETURN NULL; END IF;
+    END IF;
   ELSIF TG_OP = 'TRUNCATE' THEN
     message := pg_catalog.concat(E'T\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "kind"], "carried": 2, "key": 1, "types": "io"}\x1f', sa.context);
     rows := '';
@@ -1740,7 +1859,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 8e16a59ec18ee8f3f7d802f17aa9e3c26b759a3ca3db1e9b8d72f3ae1bdfe00b;
+-- sha256 of the statement 88937f5d6f6663f959e874ac94a4ca7b98c1fd9e5dc34dbfe2bddd3321300778;
 
 -- template version 1: for each row
 body := $function$
@@ -2124,8 +2243,8 @@ BEGIN
     context := coalesce(nullif(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.current_setting('sa_pgnotify.context', true) COLLATE "C", E'\x1b', E'\x1b1'), E'\x1e', E'\x1b2'), E'\x1f', E'\x1b3'), ''), CASE WHEN pg_catalog.current_setting('sa_pgnotify.context', true) IS DISTINCT FROM NULL THEN E'\x1b0' END);
   END IF;
   IF TG_OP = 'INSERT' THEN
-    SELECT r.id, @the value of r.twice@ AS twice INTO new_row FROM (SELECT new.*) AS r;
-    SELECT r.id, @the value of r.twice@ AS twice INTO old_row FROM (SELECT old.*) AS r WHERE false;
+    SELECT r.id INTO new_row FROM (SELECT new.*) AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
     message := pg_catalog.concat(E'I\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context);
     rows := pg_catalog.concat(new_row.id, E'\x1f', @the class of new_row@);
   ELSIF TG_OP = 'UPDATE' THEN
@@ -2136,8 +2255,8 @@ BEGIN
     message := pg_catalog.concat(E'U\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id", "twice"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context);
     rows := pg_catalog.concat(mask0, E'\x1f', new_row.id, E'\x1f', @the class of new_row@, CASE WHEN mask0 & 1 <> 0 THEN pg_catalog.concat(E'\x1f', old_row.id) END);
   ELSIF TG_OP = 'DELETE' THEN
-    SELECT r.id, @the value of r.twice@ AS twice INTO new_row FROM (SELECT new.*) AS r WHERE false;
-    SELECT r.id, @the value of r.twice@ AS twice INTO old_row FROM (SELECT old.*) AS r;
+    SELECT r.id INTO old_row FROM (SELECT old.*) AS r;
+    IF NOT FOUND THEN RETURN NULL; END IF;
     message := pg_catalog.concat(E'D\x1f', sa.relation, E'\x1f', pg_catalog.pg_current_xact_id(), E'\x1f', (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint, E'\x1f{"columns": ["id"], "carried": 1, "key": 1, "types": "i", "discriminator": 1}\x1f', sa.context);
     rows := pg_catalog.concat(old_row.id, E'\x1f', @the class of old_row@);
   ELSIF TG_OP = 'TRUNCATE' THEN
@@ -2424,8 +2543,8 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 1b778046036beb2e03192296fabaab8cfeefe355724f226f204ff6c34c7c310c;
+-- sha256 of the statement 34a4548631175f9ce152c6ea40d6b639a7f764c666f7a74c6789fa7d4d179e29;
 
 -- template version 1: more columns than a SELECT takes
--- sha256 of the function fd25f61e13e7befb27366816d68fbbfdf9474c7acaab95fb8df2a8ed9db82c1a
--- sha256 of the statement 082c85075cd9440c0a86e09e477dbaabe42bc04935c0f4e22bc2cf9f7b7ba275;
+-- sha256 of the function ef081564e957ac7d9d5c6e7f7c630ee102f1fb515f4766732b08b1a07eb439d2
+-- sha256 of the statement 1ad6c4b1903b50739986a692a62613a20398ae360d5be22a9e3aa4105f2f46a5;

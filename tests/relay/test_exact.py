@@ -84,7 +84,12 @@ def test_what_is_parked_is_kept_over_a_death(engine, nats, stream, Item):
 
     def relay(kind):
         return Relay(
-            engine, name, Item, to=kind(nats.url, stream), start="beginning", subject="elsewhere"
+            engine,
+            name,
+            Item,
+            to=kind(nats.url, stream),
+            start="beginning",
+            subject=lambda change: "elsewhere",
         )
 
     with pytest.raises(Died):

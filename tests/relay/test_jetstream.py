@@ -128,6 +128,7 @@ def test_a_truncate_has_a_template_and_a_place(engine, nats, stream, relaying):
         ({"allow_atomic": False}, "atomic batches"),
         ({"no_ack": True, "allow_atomic": False}, "no_ack"),
         ({"subjects": ["elsewhere.{0}.>"]}, "does not take"),
+        ({"subject": "a b.{id}"}, "is not a subject"),
     ],
 )
 def test_a_stream_that_cannot_hold_the_promise_is_refused(nats, stream, relaying, config, problem):
@@ -135,8 +136,9 @@ def test_a_stream_that_cannot_hold_the_promise_is_refused(nats, stream, relaying
     Gap, is refused with what to change."""
     if "subjects" in config:
         config = {"subjects": [s.format(stream) for s in config["subjects"]]}
+    options = {name: config.pop(name) for name in ("subject",) if name in config}
     nats.create(stream, **config)
-    error = relaying().join()
+    error = relaying(**options).join()
     assert isinstance(error, NotifyConfigError) and problem in str(error)
     assert error.fix
 
@@ -287,3 +289,17 @@ def test_commits_that_the_server_has_lost_are_a_gap(engine, nats, stream, relayi
     wait_until(lambda: nats.count(stream) == 3)
     gap = nats.messages(stream)[-1]
     assert gap.subject == f"{stream.lower()}.gap" and gap.body["reason"] == "lost_position"
+
+
+def test_messages_that_the_broker_has_lost_are_published_again(engine, nats, stream, relaying):
+    """If the stream has lost its last messages, as an R1 stream may when the power fails, the relay
+    goes on from what the stream still has."""
+    relay = relaying()
+    for number in (1, 2):
+        insert(engine, number)
+        wait_until(lambda: nats.count(stream) == number and relay.relay.lag().events == 0)
+    relay.stop()
+    nats.api(f"STREAM.MSG.DELETE.{stream}", seq=2)
+    relaying()
+    wait_until(lambda: nats.count(stream) == 2)
+    assert [(m.seq, m.body["identity"]) for m in nats.messages(stream)] == [(1, [1]), (3, [2])]

@@ -23,6 +23,7 @@ def check(url, nats, stream, kind=ClusterCheck, **options):
     return kind(url, nats.url, name, read, **{**few, **own})
 
 
+@pytest.mark.thorough
 def test_members_are_killed_and_replaced(url, nats, stream):
     """Relays and members are killed, lose their sessions and wake as zombies: what the members have
     handled is what was committed, each change once, in order, in whole transactions."""

@@ -144,8 +144,8 @@ class ClusterCheck:
                 self._query(insert_rows([-1], END))
                 self._wait_for_the_end()
                 streams = self._handled() if members else []
-            # with what a relay has published after the end
-            return self._report(self._seen(), streams)
+            seen = self._seen()  # with what a relay has published after the end
+            return self._report(seen, streams)
         finally:
             self._drop()
             self._engine.dispose()
@@ -203,7 +203,7 @@ class ClusterCheck:
                     self._wait_for_members()
                     writing.append(pool.submit(self._disturb_members, members, stop))
                 until, order = time.monotonic() + self.seconds, list[str]()
-                while (left := until - time.monotonic()) > 0 or len(self._made) < len(chosen):
+                while (left := until - time.monotonic()) > 0 or chosen.keys() - self._made.keys():
                     time.sleep(min(max(left, 0.1), chance.expovariate(1 / self.every)))
                     order = order or chance.sample(sorted(chosen), len(chosen))
                     name = order.pop()

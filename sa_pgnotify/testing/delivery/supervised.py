@@ -37,6 +37,7 @@ class Task(Protocol):
 
     def consume(self, keep: Callable[[Any], bool]) -> Iterator[None]:
         """Work, and yield after each failure."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

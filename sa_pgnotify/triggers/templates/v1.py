@@ -60,9 +60,8 @@ class FunctionV1:
             f"  {'ELSIF' if index else 'IF'} TG_OP = '{operation.upper()}' THEN\n{branches[operation]}\n"
             for index, operation in enumerate(self.marking.operations)
         )
-        declared, marked = ("", "")
-        if self._is_for_each_row:
-            declared, marked = self._each_row.declared, OF_MARKED_TABLE
+        declared = self._each_row.declared
+        marked = OF_MARKED_TABLE if self._is_for_each_row else ""
         if self.marking.durable:
             relation = marked + relation_of(self.table, with_channel=False)
             return log_body(relation, CONTEXT, chosen, self.log, declared)
@@ -79,7 +78,7 @@ class FunctionV1:
 
     @cached_property
     def _each_row(self) -> EachRow:
-        return EachRow(self._rows)
+        return EachRow(self._rows, is_collected=not self._is_for_each_row)
 
     @property
     def row_alias(self) -> str:
@@ -139,15 +138,25 @@ class FunctionV1:
 
     @property
     def _branches(self) -> dict[str, str]:
-        return {
-            "insert": self._single("INSERT", "sa_new_rows", NEW_ROW, OLD_ROW),
-            "update": self._update(),
-            "delete": self._single("DELETE", "sa_old_rows", OLD_ROW, NEW_ROW),
-            "truncate": self._rows.write("TRUNCATE", []),
+        """The statements of each operation.
+
+        The message of a statement that changed one row, the most usual one, is composed without a
+        query over the transition tables, which would cost it more than the write itself.
+        """
+        one = self._each_row.branches
+        many = {
+            "insert": ("sa_new_rows", self._single("INSERT", "sa_new_rows", NEW_ROW, OLD_ROW)),
+            "update": ("sa_new_rows", gather_pairs(self._rows)),
+            "delete": ("sa_old_rows", self._single("DELETE", "sa_old_rows", OLD_ROW, NEW_ROW)),
+        }
+        return {"truncate": one["truncate"]} | {
+            operation: f"    IF NOT EXISTS (SELECT FROM {rows} OFFSET 1) THEN\n{one[operation]}\n    ELSE\n"
+            f"{gather}\n    IF {self._rows.none} THEN RETURN NULL; END IF;\n    END IF;"
+            for operation, (rows, gather) in many.items()
         }
 
     def _single(self, operation: str, rows: str, row: str, absent: str) -> str:
-        """Return the branch of an operation that knows one row of each change."""
+        """Return the query of an operation that knows one row of each change."""
         source = f"{self._rows.source(rows)} AS {row}"
         if self._rows.condition:
             # The absent row: NULLs of the right types, without asking for a privilege on the table.
@@ -156,23 +165,7 @@ class FunctionV1:
         looked_up = self._rows.looked_up(row)
         fields = [c.text(c.of(row)) for c in carried] + looked_up
         values = [] if looked_up else [c.of(row) for c in carried]
-        text = joined(fields, null_if_null=values)
-        return self._or_return(self._rows.gather(operation, source, text))
-
-    def _update(self) -> str:
-        """Return the branch that pairs old and new rows.
-
-        A statement that changed one row, the most usual one, has a query of its own without the
-        numbering of rows, which would cost it more than the UPDATE itself.
-        """
-        one, many = (gather_pairs(self._rows, one=one) for one in (True, False))
-        return self._or_return(
-            "    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN\n"
-            f"{one}\n    ELSE\n{many}\n    END IF;",
-        )
-
-    def _or_return(self, select: str) -> str:
-        return f"{select}\n    IF {self._rows.none} THEN RETURN NULL; END IF;"
+        return self._rows.gather(operation, source, joined(fields, null_if_null=values))
 
 
 def _looked_up(lookup: Lookup, row: str) -> str:

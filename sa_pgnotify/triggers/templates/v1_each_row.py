@@ -1,8 +1,10 @@
-"""The statements of template version 1 that write the message of one row, in a FOR EACH ROW trigger.
+"""The statements of template version 1 that write the message of one row: of a FOR EACH ROW trigger,
+or of a statement that updated one row.
 
-They are the expressions of the statement triggers over PL/pgSQL's records OLD and NEW in place of
-transition tables, without a query, which would cost more than writing the row itself. Where a row of
-a transition table would be absent, PostgreSQL gives a record of NULLs of the right types.
+They are the expressions of the queries over PL/pgSQL's records in place of transition tables. A
+query that composes a message has so many expressions to prepare that it costs more than writing the
+row itself. Where a row of a transition table would be absent, PostgreSQL gives a record of NULLs of
+the right types.
 """
 
 from __future__ import annotations
@@ -27,18 +29,25 @@ OF_MARKED_TABLE = """\
 """Names the marked table in TG_TABLE_SCHEMA and TG_TABLE_NAME, which are variables like others."""
 
 
+_ROWS = ((NEW_ROW, "new", "sa_new_rows"), (OLD_ROW, "old", "sa_old_rows"))
+
+
 @dataclass(frozen=True)
 class EachRow:
-    """The branches of the operations in the function of one table."""
+    """The branches of the operations in the function of one table.
+
+    :ivar is_collected: whether the rows are in transition tables, and not in OLD and NEW.
+    """
 
     sql: RowSql
+    is_collected: bool = False
 
     @property
     def declared(self) -> str:
         """The declarations of the variables."""
         rows = "".join(
-            f"  {row} record;\n" if self._is_computed else f"  {row} ALIAS FOR {record};\n"
-            for row, record in ((NEW_ROW, "new"), (OLD_ROW, "old"))
+            f"  {row} record;\n" if self._is_read else f"  {row} ALIAS FOR {record};\n"
+            for row, record, _ in _ROWS
         )
         return rows + "".join(f"  {mask} bigint;\n" for mask in self._masks)
 
@@ -48,15 +57,16 @@ class EachRow:
         row is not published."""
         return {
             "insert": self._single("INSERT", NEW_ROW),
-            "update": self._update(),
+            "update": self.update,
             "delete": self._single("DELETE", OLD_ROW),
             "truncate": self.sql.write("TRUNCATE", []),
         }
 
     @property
-    def _is_computed(self) -> bool:
-        """Whether columns are computed when they are read, and so are NULL in OLD and NEW."""
-        return any(c.virtual for c in self.sql.columns)
+    def _is_read(self) -> bool:
+        """Whether the rows are read into variables: from transition tables, or because columns that
+        are computed when they are read are NULL in OLD and NEW."""
+        return self.is_collected or any(c.virtual for c in self.sql.columns)
 
     @property
     def _masks(self) -> list[str]:
@@ -66,12 +76,14 @@ class EachRow:
         carried = self.sql.carried
         fields = [c.text(c.of(row)) for c in carried] + self.sql.looked_up(row)
         return "\n".join([
-            *self._computed(present=(row,)),
+            *self._read_single(row),
             *self._condition(),
             self.sql.write(operation, pieces(fields)),
         ])  # fmt: skip
 
-    def _update(self) -> str:
+    @property
+    def update(self) -> str:
+        """The statements of an UPDATE."""
         masks = self._masks
         bits = {
             c.name: (masks[i // MASK_BITS], 1 << i % MASK_BITS)
@@ -89,21 +101,38 @@ class EachRow:
             for c in self.sql.carried
         ]
         return "\n".join([
-            *self._computed(present=(NEW_ROW, OLD_ROW)),
+            *self._read_pair(),
             *(f"    {mask} := {sql};" for mask, sql in zip(masks, self.sql.masks(OLD_ROW, NEW_ROW))),
             f"    IF NOT ({' OR '.join(self.sql.watched_bits(bits))}) THEN RETURN NULL; END IF;",
             *self._condition(),
             self.sql.write("UPDATE", pieces(fields) + tail),
         ])  # fmt: skip
 
-    def _computed(self, present: tuple[str, ...]) -> list[str]:
-        """Return the statements that read the rows with the columns that PostgreSQL computes."""
-        if not self._is_computed:
+    def _read_single(self, row: str) -> list[str]:
+        """Return the statements that read the row of an INSERT or DELETE into a variable, if that is
+        needed, and return if there is none."""
+        if not self._is_read:
             return []
-        read, alias = self.sql.read, self.sql.alias
+        (_, record, table), (absent, *_) = _ROWS if row == NEW_ROW else _ROWS[::-1]
+        conditional = bool(self.sql.condition)
+        source = table if self.is_collected else f"(SELECT {record}.*)"
+        columns = self.sql.columns if conditional else self.sql.carried
+        select = (
+            f"    SELECT {self.sql.reading(columns)} INTO {{}} FROM {source} AS {self.sql.alias}"
+        )
         return [
-            f"    SELECT {read} INTO {row} FROM (SELECT {record}.*) AS {alias}{'' if row in present else ' WHERE false'};"
-            for row, record in ((NEW_ROW, "new"), (OLD_ROW, "old"))
+            *([f"{select.format(absent)} WHERE false;"] if conditional else []),
+            f"{select.format(row)};",
+            "    IF NOT FOUND THEN RETURN NULL; END IF;",
+        ]
+
+    def _read_pair(self) -> list[str]:
+        """Return the statements that read the rows of an UPDATE into variables, if that is needed."""
+        return [
+            f"    SELECT {self.sql.read} INTO {row}"
+            f" FROM {table if self.is_collected else f'(SELECT {record}.*)'} AS {self.sql.alias};"
+            for row, record, table in _ROWS
+            if self._is_read
         ]
 
     def _condition(self) -> list[str]:

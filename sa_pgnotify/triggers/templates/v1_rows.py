@@ -151,7 +151,11 @@ class RowSql:
     @property
     def read(self) -> str:
         """A SELECT list that reads all columns from a row of a transition table."""
-        return ", ".join(c.read(self.alias) for c in self.columns)
+        return self.reading(self.columns)
+
+    def reading(self, columns: Iterable[TriggerColumn]) -> str:
+        """Return a SELECT list that reads columns from a row of a transition table."""
+        return ", ".join(c.read(self.alias) for c in columns)
 
     def looked_up(self, row: str) -> list[str]:
         """Return the field for the class of a row, if that is looked up in another table."""
