@@ -11,8 +11,11 @@ from sqlalchemy.orm import Session
 from statements import rows, run
 from waiting import wait_until
 
-from sa_pgnotify import CloudEvents, Consumer, NotifyConfigError, change_context
+from sa_pgnotify import CloudEvents, Consumer, NotifyConfigError, PgNotifyError, change_context
+from sa_pgnotify.consuming.by_name import parts_of
+from sa_pgnotify.consuming.parked import retry
 from sa_pgnotify.relay import JetStream, Relay, SinkUnavailable
+from sa_pgnotify.sql import execute_on
 
 
 def insert(engine, *ids):
@@ -65,7 +68,8 @@ def test_a_large_transaction_is_divided_and_marked(engine, nats, stream, relayin
 
 def test_what_cannot_be_published_is_parked_in_place(engine, nats, stream, relaying):
     """A change that is too large, has no valid subject, or fails in the program's function is parked;
-    a Gap with its key stands in its place, and the changes around it arrive."""
+    a Gap with its key stands in its place, and the changes around it arrive. It cannot be retried,
+    because it would come in another place."""
     name = stream.lower()
     nats.create(stream, max_msg_size=4096)
 
@@ -96,6 +100,12 @@ def test_what_cannot_be_published_is_parked_in_place(engine, nats, stream, relay
         ("I", 1),
         ("T", 1),
     ]
+    stored = "SELECT 1 FROM sa_pgnotify_consumers WHERE sink IS NOT NULL"
+    wait_until(lambda: rows(engine, stored))
+    with engine.begin() as connection:
+        (part,) = parts_of(connection, relay.relay.name)
+        with pytest.raises(PgNotifyError, match="is a relay, which cannot publish"):
+            retry(execute_on(connection), part)
 
 
 def test_a_truncate_has_a_template_and_a_place(engine, nats, stream, relaying):
