@@ -11,6 +11,7 @@ It needs the extra ``demo-cluster``, starts everything in a temporary folder, an
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -163,6 +164,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=36.0, help="how long to disturb")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped
     with ExitStack() as stack:
         temporary = tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True)
         folder = Path(stack.enter_context(temporary))
