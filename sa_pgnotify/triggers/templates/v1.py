@@ -1,10 +1,11 @@
 """The trigger functions of template version 1: what they read, and what they send.
 
 The trigger runs inside the user's write: whatever the names, types, sizes and number of rows, that
-write must not fail, and should cost little more. So there is one statement-level trigger for each
-operation, which reads the statement's transition tables in one set-based query, in static SQL
-(dynamic SQL costs seven times as much a row), with exception blocks that turn an error into a
-*failed* message; the listener turns that into a ``Gap``.
+write must not fail, and should cost little more. So there is one trigger for each operation. For
+each statement, it reads the statement's transition tables in one set-based query; one row, the most
+usual number, is composed without a query, as in a trigger for each row. The SQL is static (dynamic
+SQL costs seven times as much a row), with exception blocks that turn an error into a *failed*
+message; the listener turns that into a ``Gap``.
 
 A function's ``search_path`` holds nothing but ``pg_catalog``, so that a role that may create
 operators and functions elsewhere cannot have them run. Names in other schemas are qualified; where
