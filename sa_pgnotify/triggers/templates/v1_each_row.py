@@ -117,12 +117,10 @@ class EachRow:
         conditional = bool(self.sql.condition)
         source = table if self.is_collected else f"(SELECT {record}.*)"
         columns = self.sql.columns if conditional else self.sql.carried
-        select = (
-            f"    SELECT {self.sql.reading(columns)} INTO {{}} FROM {source} AS {self.sql.alias}"
-        )
+        select, source = f"    SELECT {self.sql.reading(columns)}", f"{source} AS {self.sql.alias}"
         return [
-            *([f"{select.format(absent)} WHERE false;"] if conditional else []),
-            f"{select.format(row)};",
+            *([f"{select} INTO {absent} FROM {source} WHERE false;"] if conditional else []),
+            f"{select} INTO {row} FROM {source};",
             "    IF NOT FOUND THEN RETURN NULL; END IF;",
         ]
 

@@ -1,7 +1,5 @@
 """Each broker in turn, and relays of notes into it."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
