@@ -10,8 +10,17 @@ import pickle
 from collections.abc import Hashable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from functools import lru_cache
 from hashlib import blake2b
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +31,19 @@ __all__ = ["frozen_row", "hashable", "mark_of"]
 
 _PLAIN = frozenset({str, int, bytes, datetime, date, time, timedelta, UUID, type(None)})
 """Types whose values are equal in Python only if they are the same in PostgreSQL."""
-_BY_TEXT = frozenset({bool, float, Decimal})
+_BY_TEXT = frozenset(
+    {
+        bool,
+        float,
+        Decimal,
+        IPv4Address,
+        IPv4Interface,
+        IPv4Network,
+        IPv6Address,
+        IPv6Interface,
+        IPv6Network,
+    }
+)
 
 
 def frozen_row(row: Any) -> tuple[Hashable, ...]:
@@ -36,6 +57,8 @@ def _frozen(value: Any) -> Hashable:
         return value  # type: ignore[no-any-return]
     if kind in _BY_TEXT:
         return kind, repr(value)
+    if isinstance(value, Enum) and value.name is not None:
+        return kind, value.name
     if isinstance(value, list | tuple):
         return kind, tuple([_frozen(item) for item in value])
     if isinstance(value, dict):

@@ -80,7 +80,7 @@ def complaints(program) -> list[str]:
 
 def test_signals_end_the_streams_of_a_later_loop():
     """A program that runs several event loops, one after the other, ends the streams of the one
-    that runs."""
+    that runs, also if a server sets its own handlers for each."""
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     ending = Ending()
 
@@ -96,6 +96,9 @@ def test_signals_end_the_streams_of_a_later_loop():
 
     try:
         asyncio.run(first())
+        asyncio.run(asyncio.wait_for(second(), SECONDS))
+        ending.has_come = False
+        signal.signal(signal.SIGTERM, lambda *_: None)  # as uvicorn does when it begins again
         asyncio.run(asyncio.wait_for(second(), SECONDS))
     finally:
         signal.signal(signal.SIGTERM, before)
