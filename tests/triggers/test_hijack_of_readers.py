@@ -273,7 +273,10 @@ def beside(engine):
 
 @pytest.mark.parametrize(
     "kinds",
-    [["psycopg2", "asyncpg"], pytest.param(["psycopg"], marks=pytest.mark.thorough)],
+    [
+        ["asyncpg"],
+        *(pytest.param([k], marks=pytest.mark.thorough) for k in ("psycopg2", "psycopg")),
+    ],
     ids=lambda kinds: kinds[-1],
 )
 def test_nothing_of_a_reader_is_looked_up_in_public(beside, kinds):

@@ -111,7 +111,7 @@ def test_two_failures_of_one_transaction_are_two_gaps(engine):
 
 
 @pytest.mark.sample(4)
-@pytest.mark.sample(4)
+@pytest.mark.sample(12)
 @pytest.mark.parametrize(
     "name",
     [

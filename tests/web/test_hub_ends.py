@@ -29,7 +29,9 @@ SERVERS = {
     "gunicorn, 2 workers": ["-m", "gunicorn", "hub_programs:app", "--bind", "127.0.0.1:0", "-k", "uvicorn_worker.UvicornWorker", "--no-control-socket", "--workers", "2"],
 }  # fmt: skip
 NEEDS = {"hypercorn": "hypercorn", "gunicorn": "uvicorn_worker", "litestar": "litestar"}
-OF_SERVERS = r"unclosed <socket|tracemalloc|INFO. Error while closing socket"
+OF_SERVERS = (
+    r"unclosed <socket|tracemalloc|INFO. Error while closing socket|advanced_alchemy.*Deprecation"
+)
 """Warnings that servers print with ``python -X dev`` whatever the program does."""
 SECONDS = 1.0
 """The longest time in which all streams must end."""
