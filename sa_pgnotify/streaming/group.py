@@ -12,6 +12,7 @@ Everything here decides and nothing waits.
 from __future__ import annotations
 
 import json
+import secrets
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -59,8 +60,13 @@ class Group:
         }
 
     def beaten(self, member: str) -> Group:
-        """Return the group after a heartbeat of a member, which joins with its first one."""
-        return replace(self, beats={**self.beats, member: self.beats.get(member, 0) + 1})
+        """Return the group after a heartbeat of a member, which joins with its first one.
+
+        It joins with a number of its own: a member that wakes, and joins again with the number that
+        others have seen long ago, would be silent to them and be removed again, for ever.
+        """
+        beat = self.beats[member] + 1 if member in self.beats else secrets.randbits(48)
+        return replace(self, beats={**self.beats, member: beat})
 
     def without(self, members: Collection[str]) -> Group:
         """Return the group after members have left. Their partitions belong to nobody."""

@@ -18,6 +18,7 @@ NOT_RUN = 30
 """How many blocks say why they are not run."""
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("page", HERE, ids=[page.stem for page in HERE])
 def test_page(page, url, engine, tmp_path, monkeypatch):
     """The blocks of the page run one after the other, and print what it says."""

@@ -271,6 +271,7 @@ def beside(engine):
     return engine
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "kinds",
     [
