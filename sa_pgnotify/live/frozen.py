@@ -6,6 +6,7 @@ a numeric column they differ. Lists cannot be hashed, although they can be keys.
 
 from __future__ import annotations
 
+import ipaddress
 import pickle
 from collections.abc import Hashable
 from datetime import date, datetime, time, timedelta
@@ -13,14 +14,6 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from hashlib import blake2b
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-)
 from typing import Any
 from uuid import UUID
 
@@ -31,19 +24,12 @@ __all__ = ["frozen_row", "hashable", "mark_of"]
 
 _PLAIN = frozenset({str, int, bytes, datetime, date, time, timedelta, UUID, type(None)})
 """Types whose values are equal in Python only if they are the same in PostgreSQL."""
-_BY_TEXT = frozenset(
-    {
-        bool,
-        float,
-        Decimal,
-        IPv4Address,
-        IPv4Interface,
-        IPv4Network,
-        IPv6Address,
-        IPv6Interface,
-        IPv6Network,
-    }
+_ADDRESSES = frozenset(
+    getattr(ipaddress, f"IPv{version}{what}")
+    for version in (4, 6)
+    for what in ("Address", "Interface", "Network")
 )
+_BY_TEXT = frozenset({bool, float, Decimal}) | _ADDRESSES
 
 
 def frozen_row(row: Any) -> tuple[Hashable, ...]:

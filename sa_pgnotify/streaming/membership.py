@@ -60,9 +60,8 @@ class Membership:
         self.held: Mapping[int, int] = {}
         self.members = 0
         self.owes = False
-        self._hands = (
-            threading.Lock()
-        )  # of a batch that is in work, or while partitions are given away
+        # held while a batch is in work, and while partitions are given away
+        self._hands = threading.Lock()
         self._is_busy = False
 
     def join(self) -> None:
