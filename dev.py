@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 COMMANDS = {
     "demo": (["-e", ".[demo]"], [["sa-pgnotify", "demo"]]),
+    "demo-cluster": (["-e", ".[demo-cluster]"], [["python", "examples/cluster/demo.py"]]),
     "test": (["--group", "test", "-e", "."], [["python", "-m", "pytest"]]),
     "lint": (
         ["--group", "lint", "--group", "docs", "--group", "test", "-e", "."],
@@ -30,6 +31,7 @@ COMMANDS = {
     "serve-docs": (["--group", "docs", "-e", "."], [["mkdocs", "serve", "--livereload"]]),
     "bench": (["--group", "bench", "-e", "."], [["python", "benchmarks/run.py"]]),
     "bench-compare": (["--group", "bench", "-e", "."], [["python", "benchmarks/compare.py"]]),
+    "release": (["build>=1.2", "twine>=6.1"], [["python", "release.py"]]),
     "matrix": (["--group", "dev", "-e", "."], [["nox"]]),
 }
 OLDEST = ["sqlalchemy==2.0.44", "alembic==1.13.0"]

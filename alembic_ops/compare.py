@@ -32,7 +32,7 @@ from sa_pgnotify.sql import catalog_name, execute_on
 from sa_pgnotify.triggers.catalog import Function, Installed, functions, installed
 from sa_pgnotify.triggers.drift import compare
 from sa_pgnotify.triggers.function_comment import parameters_in
-from sa_pgnotify.triggers.names import FUNCTION_PREFIX, TRIGGER_NAMES
+from sa_pgnotify.triggers.names import ALL_TRIGGER_NAMES, FUNCTION_PREFIX
 from sa_pgnotify.triggers.trigger_set import TriggerSet, trigger_set
 
 from .beside import keep_captures, keep_functions_and_triggers, keep_used_logs
@@ -115,7 +115,7 @@ def _schema(context: AutogenContext, name: str | None) -> str | None:
 def _stray(function: Function) -> tuple[bool, bool]:
     """Return a key that sorts the functions of a table, the one with the usual names first."""
     return (
-        function.trigger not in TRIGGER_NAMES.values(),
+        function.trigger not in ALL_TRIGGER_NAMES,
         function.name != f"{FUNCTION_PREFIX}{function.table}",
     )
 

@@ -99,6 +99,7 @@ class CreateNotifyTriggersOp(NotifyTriggersOp):
             (dict of table, schema, column, key).
         :param durable: whether changes go into the change log, whose tables must exist;
             ``log_schema`` is its schema.
+        :param for_each: ``"statement"`` (by default) or ``"row"``: what the triggers run for.
         :param virtual: list of the columns that PostgreSQL may compute when they are read
             (GENERATED ALWAYS AS ... VIRTUAL).
         :param function: the function's name, if it is not the one that goes with the table's.

@@ -41,7 +41,9 @@ class Target:
 def targets(sheets: dict[str, Sheet]) -> list[Target]:
     """Return the targets for which the run has figures, or in which this package failed."""
     return [
-        target for find in (_bulk, _latency, _throughput, _rows, _ahead) for target in find(sheets)
+        target
+        for find in (_bulk, _one_row, _latency, _throughput, _rows, _ahead)
+        for target in find(sheets)
     ]
 
 
@@ -146,6 +148,21 @@ def _bulk(sheets: dict[str, Sheet]) -> Iterator[Target]:
     for what, task, contestant, measure, against, bound, at_most in wanted:
         if (found := _ratio(sheets, task, contestant, measure, against)) is not None:
             yield Target(what, found, bound, at_most)
+
+
+def _one_row(sheets: dict[str, Sheet]) -> Iterator[Target]:
+    """Return how many times as long a statement of one row takes as with a row trigger by hand."""
+    for contestant, what, hand, bound in (
+        ("identity", "identity", "hand_key", 1 / 0.6),
+        ("values", "all values", "hand_row", 1 / 0.6),
+        ("row_identity", 'identity, for_each="row"', "hand_key", 1 / 0.9),
+        ("row_values", 'all values, for_each="row"', "hand_row", 1 / 0.9),
+    ):
+        found = _ratio(sheets, "statements", contestant, "one INSERT of 5,000", hand)
+        if found is not None:
+            yield Target(
+                f"INSERT of one row, {what}, against the row trigger by hand", found, bound
+            )
 
 
 def _latency(sheets: dict[str, Sheet]) -> Iterator[Target]:

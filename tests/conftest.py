@@ -31,6 +31,9 @@ from sqlalchemy.ext.declarative import AbstractConcreteBase
 from sqlalchemy.orm import clear_mappers
 from statements import run
 
+from sa_pgnotify.marking import resolution
+from sa_pgnotify.marking.options import OPTIONS, Option
+
 __all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
 
 GIVEN = "SA_PGNOTIFY_TEST_URL"
@@ -38,6 +41,15 @@ UNDISTURBED = (
     "undisturbed: of a module that gets a server of its own where all workers share one, because snapshots and transaction ids belong to "
     "the whole server, and transactions in other databases hold up what may be removed from the log"
 )
+
+
+class Fixed(Option):
+    """An option that has its default whatever is declared."""
+
+    __slots__ = ()
+
+    def resolve(self, value: Any, attributes: Any, subject: str) -> Any:
+        return self.default
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -175,6 +187,18 @@ def kind(request: pytest.FixtureRequest) -> Iterator[Kind]:
     kind = Kind(request.param)
     yield kind
     kind.close()
+
+
+@pytest.fixture(params=["statement", "row"])
+def for_each(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each form of triggers in turn: all tables that the test marks have it, whatever their
+    NotifySpec says."""
+    form: str = request.param
+    *others, declared = OPTIONS
+    assert declared.name == "for_each"
+    chosen = Fixed(declared.name, declared.check, form)
+    monkeypatch.setattr(resolution, "OPTIONS", (*others, chosen))
+    return form
 
 
 @pytest.fixture(name="Listener")

@@ -1,4 +1,5 @@
-"""sa_pgnotify, by its public API: ``identity``, ``values``, ``durable`` or ``durable_values``."""
+"""sa_pgnotify, by its public API: ``identity``, ``values``, ``durable`` or ``durable_values``; the same
+behind ``row_`` with triggers for each row."""
 
 from __future__ import annotations
 
@@ -26,9 +27,10 @@ from sa_pgnotify import (
 
 from .protocol import Table, Tally, serve
 
-MODE = sys.argv[1]
+FOR_EACH: Any = "row" if sys.argv[1].startswith("row_") else "statement"
+MODE = sys.argv[1].removeprefix("row_")
 VALUES, DURABLE = MODE.endswith("values"), MODE.startswith("durable")
-SPEC = NotifySpec(values="all" if VALUES else (), durable=DURABLE)
+SPEC = NotifySpec(values="all" if VALUES else (), durable=DURABLE, for_each=FOR_EACH)
 BATCH = 10_000
 TYPES = {"bigint": BigInteger, "integer": Integer, "text": Text, "jsonb": JSONB}
 TYPES |= {"numeric(10,2)": Numeric(10, 2), "timestamptz": DateTime(timezone=True)}

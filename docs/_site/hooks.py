@@ -10,7 +10,13 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("README.md", "CHANGELOG.md", "benchmarks/README.md", "examples/migrations/README.md")
+PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "benchmarks/README.md",
+    "examples/migrations/README.md",
+)
 PICTURES = ("examples/live_orders/screenshot.png", "benchmarks/plots/*.svg")
 PROGRAMS = (
     "examples/*.py",
@@ -39,7 +45,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         markdown = markdown.replace("](docs/", "](")
         return re.sub(r"(\]\((?!http)[\w./-]+)\.py\)", r"\1.md)", markdown)
     return re.sub(
-        r"\]\(\.\./((?:examples|benchmarks)/[\w./-]+?|README|CHANGELOG)\.(?:py|md)([#)])",
+        r"\]\(\.\./((?:examples|benchmarks)/[\w./-]+?|README|CHANGELOG|SECURITY)\.(?:py|md)([#)])",
         r"](\1.md\2",
         markdown,
     )

@@ -5,11 +5,14 @@ It needs the extra ``cli``. It may import every folder but ``testing``; no folde
 
 from __future__ import annotations
 
+import sys
+
 try:
     import typer
 except ImportError as error:
     # the script is installed with the package, but its libraries only with the extra
-    raise SystemExit("sa-pgnotify needs the extra cli: pip install 'sa_pgnotify[cli]'") from error
+    sys.stderr.write("sa-pgnotify needs the extra cli: pip install 'sa_pgnotify[cli]'\n")
+    raise SystemExit(2) from error
 
 from .backfill import backfill
 from .capture import capture
@@ -18,6 +21,11 @@ from .consumers import consumers, prune
 from .demo import demo
 from .doctor import doctor
 from .errors import Program
+from .grants import grants
+from .health import health
+from .metrics import metrics
+from .operating import forget, parked, seek
+from .relay import relay
 from .sql import sql
 from .version import Version
 from .watch import watch
@@ -41,9 +49,26 @@ def main(version: Version = False) -> None:
     models, as package.module:Base.
 
     \b
-    Exit status: 0 success; 1 check or doctor found something; 2 an error.
+    Exit status: 0 success; 1 something was found; 2 an error.
     """
 
 
-for command in (demo, watch, check, sql, doctor, capture, consumers, backfill, prune):
+for command in (
+    demo,
+    watch,
+    check,
+    sql,
+    grants,
+    doctor,
+    health,
+    metrics,
+    capture,
+    consumers,
+    parked,
+    seek,
+    backfill,
+    forget,
+    relay,
+    prune,
+):
     app.command()(command)

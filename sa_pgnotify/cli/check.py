@@ -10,6 +10,7 @@ from ..triggers.drift import check as drifts_of
 from .console import output, printable
 from .engine import Url, connected
 from .errors import Debug
+from .records import Json, print_records
 from .targets import Target, TargetNames, target
 
 __all__ = ["check"]
@@ -23,7 +24,7 @@ STYLES = {
 }
 
 
-def check(names: TargetNames, url: Url = None, debug: Debug = False) -> None:
+def check(names: TargetNames, url: Url = None, json: Json = False, debug: Debug = False) -> None:
     """List triggers that differ from what the models declare.
 
     There is a line for each difference, with the fix: missing, outdated, disabled, conflicting or
@@ -42,7 +43,9 @@ def check(names: TargetNames, url: Url = None, debug: Debug = False) -> None:
         )
     console = output()
     drifts = [drift for drift in drifts if _concerns(drift, models)]
-    for drift in drifts:
+    if json:
+        print_records(drifts)
+    for drift in drifts if not json else ():
         console.print(
             Text.assemble(
                 (drift.kind, STYLES[drift.kind]), printable(str(drift).removeprefix(drift.kind))
@@ -50,6 +53,8 @@ def check(names: TargetNames, url: Url = None, debug: Debug = False) -> None:
         )
     if drifts:
         raise typer.Exit(1)
+    if json:
+        return
     count = len({(id(one.metadata), table) for one in models for table in one.tables})
     console.print(
         f"{', '.join(names)}: the triggers of {count} table{'s' * (count != 1)} match the models",

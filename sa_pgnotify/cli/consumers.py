@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
+import typer
 from rich import box
 from rich.table import Table as Grid
 
 from ..consuming.admin import prune as prune_log
+from ..consuming.overview import ConsumerStatus
 from ..consuming.overview import consumers as all_consumers
 from ..consuming.positions import Lag
-from .console import output, printable, progress
+from ..diagnosis.readiness import LagLimits
+from .console import output, printable, progress, say
 from .engine import Url, connected
 from .errors import Debug
+from .limits import MaxAge, MaxLag
+from .records import Json, print_records
 from .targets import TargetName, target
 
 __all__ = ["consumers", "prune"]
 
 
-def consumers(url: Url = None, debug: Debug = False) -> None:
+def consumers(
+    max_lag: MaxLag = None,
+    max_age: MaxAge = None,
+    url: Url = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """List the consumers, and how far each is behind.
 
     The list covers all change logs of the database. "behind" counts the changes that a consumer
     has not finished; "oldest" is the time since the oldest of them was made. Below is how far a
-    snapshot or backfill has come, if one is unfinished.
+    snapshot or backfill has come, if one is unfinished. With --max-lag or --max-age, the exit status
+    is 1 if a consumer exceeds it.
 
     \b
-    Example:
+    Examples:
       sa-pgnotify consumers --url postgresql:///shop
+      sa-pgnotify consumers --max-lag 10000 --max-age 5m
     """
     with connected(url, "consumers") as engine, progress("reading the log"):
         found = all_consumers(engine)
+    if json:
+        print_records(found)
+    else:
+        _print(found)
+    limits = LagLimits(max_lag, max_age)
+    late = [finding for c in found if (finding := limits.exceeded(c)) is not None]
+    for finding in late:
+        say(f"{finding.text} {finding.fix}")
+    if late:
+        raise typer.Exit(1)
+
+
+def _print(found: list[ConsumerStatus]) -> None:
     console = output()
     if not found:
         console.print("no consumers")

@@ -12,13 +12,14 @@ from ..diagnosis.findings import Finding
 from .console import output, printable, progress, say
 from .engine import Url, connected
 from .errors import Debug
+from .records import Json, print_records
 
 __all__ = ["doctor"]
 
 STYLES = {"good": "green", "note": "cyan", "warning": "bold yellow", "problem": "bold red"}
 
 
-def doctor(url: Url = None, debug: Debug = False) -> None:
+def doctor(url: Url = None, json: Json = False, debug: Debug = False) -> None:
     """Find what prevents changes from being delivered.
 
     It examines the connection (poolers, standby, versions), privileges, the notification queue and
@@ -32,9 +33,12 @@ def doctor(url: Url = None, debug: Debug = False) -> None:
     """
     with connected(url, "doctor") as engine, progress("examining"):
         findings = diagnose(engine)
-    console = output()
-    for finding in findings:
-        _print(console, finding)
+    if json:
+        print_records(findings)
+    else:
+        console = output()
+        for finding in findings:
+            _print(console, finding)
     problems, warnings = (
         sum(finding.severity == severity for finding in findings)
         for severity in ("problem", "warning")

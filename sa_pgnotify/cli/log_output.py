@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ..triggers.drift import Drift
 from .console import say
@@ -27,6 +28,30 @@ def logs_on_stderr(*, drifts: bool = True) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+@contextmanager
+def json_logs(write: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """Give everything that the library logs to ``write``: ``level`` and ``message``."""
+    handler = _Writing(write)
+    logger = logging.getLogger("sa_pgnotify")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _Writing(logging.Handler):
+    def __init__(self, write: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__(logging.INFO)
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write({"level": record.levelname.lower(), "message": shown(record.getMessage())})
 
 
 class _Printing(logging.Handler):

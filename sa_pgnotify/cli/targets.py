@@ -25,11 +25,15 @@ from ..marking.sources import Wanted, expand
 from ..marking.spec import marking_of
 from .errors import CommandError
 
-__all__ = ["Target", "TargetName", "TargetNames", "of_metadata", "target"]
+__all__ = ["OptionalTargetNames", "Target", "TargetName", "TargetNames", "of_metadata", "target"]
 
 _HELP = "Where the models are: package.module:Base, a MetaData, or one class."
 TargetName = Annotated[str, typer.Argument(metavar="TARGET", help=_HELP)]
 TargetNames = Annotated[list[str], typer.Argument(metavar="TARGET...", help=_HELP)]
+OptionalTargetNames = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TARGET", help="Where the models are; default: what the database has."),
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Annotated, Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated
 
 import typer
 from sqlalchemy import Engine
@@ -31,6 +30,9 @@ from .errors import CommandError, Debug
 from .event_json import json_line
 from .event_text import print_event
 from .log_output import logs_on_stderr
+from .metrics import Serve, served
+from .records import Json
+from .signals import stopped_by_signals
 from .targets import Target, of_metadata, target
 
 __all__ = ["watch"]
@@ -51,7 +53,8 @@ def watch(
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this class or table; may be given more than once."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    json: Json = False,
+    serve: Serve = None,
     debug: Debug = False,
 ) -> None:
     """Print changes as they happen, until Ctrl-C.
@@ -71,7 +74,9 @@ def watch(
         chosen = models or _of_database(engine)
         sources = chosen.only(entity or ())
         write = _json_writer() if json else _line_writer()
-        _follow(Listener(engine, *sources), _listed(entity or sorted(chosen.entities)), write)
+        listener = Listener(engine, *sources)
+        with served(serve, engine, listener):
+            _follow(listener, _listed(entity or sorted(chosen.entities)), write)
 
 
 def _listed(names: list[str]) -> str:
@@ -81,7 +86,7 @@ def _listed(names: list[str]) -> str:
 
 def _follow(listener: Listener, what: str, write: Callable[[Event], None]) -> None:
     counts: Counter[str] = Counter()
-    with _stopped_by_signals(listener), listener:
+    with stopped_by_signals(listener.stop), listener:
         began = time.monotonic()
         say(f"watching {what}; Ctrl-C ends it")
         _stop_at_end_of_pipe(listener)
@@ -131,25 +136,6 @@ def _json_writer() -> Callable[[Event], None]:
         sys.stdout.flush()
 
     return write
-
-
-@contextmanager
-def _stopped_by_signals(listener: Listener) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the loop between two events; a second one ends the program as
-    usual."""
-
-    def stop(number: int, _: Any) -> None:
-        signal.signal(number, former[signal.Signals(number)])
-        listener.stop()
-
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in former:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _stop_at_end_of_pipe(listener: Listener) -> None:

@@ -22,7 +22,7 @@ from .log_access import connected, log_names_of, log_of, names_for, relation_nam
 from .places import without
 from .positions import ConsumerKey, ConsumerTable, Lag, StoredPosition
 
-__all__ = ["forget", "lag_of", "prune", "seek"]
+__all__ = ["forget", "forget_in", "lag_of", "move_to", "prune", "seek"]
 
 
 def lag_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> Lag:
@@ -44,24 +44,33 @@ def lag_of(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...]) -> Lag:
 def seek(bind: Engine, key: ConsumerKey, entities: tuple[Any, ...], place: str | Position) -> None:
     """Move a consumer, with all tables that have a place under its name."""
     with connected(bind) as connection:
-        execute, names = execute_on(connection), log_names_of(bind, entities)
-        table = ConsumerTable(names, key)
-        if table.lock(execute) is None:
-            raise table.unknown()
-        stored = replace(table.load_known(execute), origin=origin_of(execute, names))
-        at = resolve(execute, names, place)
-        if not at.tables:
-            at = replace(at, tables=together(stored.known))
-        at = replace(at, scans=_scans_after_seek(at, stored))
-        # A table that was not read together with the change begins where the window of the change
-        # did, so that none of its changes is missed.
-        keep = {
-            name: Position(at.last, tables=((name, None),))
-            for name in stored.known
-            if name not in at.names
-        }
-        table.arrange(execute, stored, at, keep=keep)
-        table.move(execute, at, origin=stored.origin)
+        names = log_names_of(bind, entities)
+        move_to(execute_on(connection), ConsumerTable(names, key), place)
+
+
+def move_to(execute: Execute, table: ConsumerTable, place: str | Position) -> Position:
+    """Move a consumer, and return the position where it was.
+
+    :raises PgNotifyError: if the consumer is not known in the database.
+    """
+    if table.lock(execute) is None:
+        raise table.unknown()
+    found = table.load_known(execute)
+    stored = replace(found, origin=origin_of(execute, table.names))
+    at = resolve(execute, table.names, place)
+    if not at.tables:
+        at = replace(at, tables=together(stored.known))
+    at = replace(at, scans=_scans_after_seek(at, stored))
+    # A table that was not read together with the change begins where the window of the change
+    # did, so that none of its changes is missed.
+    keep = {
+        name: Position(at.last, tables=((name, None),))
+        for name in stored.known
+        if name not in at.names
+    }
+    table.arrange(execute, stored, at, keep=keep)
+    table.move(execute, at, origin=stored.origin)
+    return found.position
 
 
 def _scans_after_seek(at: Position, stored: StoredPosition) -> tuple[Scan, ...]:
@@ -92,24 +101,30 @@ def forget(bind: Engine | Connection, metadata: MetaData, name: str, *entities: 
     :raises PgNotifyError: if one of ``entities`` has no place under the name.
     """
     with connected(bind) as connection:
-        execute, names = execute_on(connection), names_for(bind, log_of(metadata))
-        if not entities:
-            rows = execute(
-                f"DELETE FROM {names.consumers} WHERE name = {literal(name)} RETURNING relation"
-            )
-            return sum(not relation for (relation,) in rows)
-        stored = _lock_parts(execute, names, name)
-        known = {relation for one in stored.values() for relation in one.known}
-        wanted = _relations(execute, connection, known, entities)
-        for relation, called in wanted.items():
-            if relation not in known:
-                listed = ", ".join(sorted(known)) or "no table"
-                raise PgNotifyError(
-                    f"{called} has no place under the name {name!r}, which knows {listed}"
-                )
-        return sum(
-            _forget_tables(execute, table, one, wanted.keys()) for table, one in stored.items()
+        names = names_for(bind, log_of(metadata))
+        return forget_in(connection, names, name, entities)
+
+
+def forget_in(
+    connection: Connection, names: LogNames, name: str, entities: Collection[Any] = ()
+) -> int:
+    """Forget a consumer in the log ``names``, or some of its tables, see :func:`forget`."""
+    execute = execute_on(connection)
+    if not entities:
+        rows = execute(
+            f"DELETE FROM {names.consumers} WHERE name = {literal(name)} RETURNING relation"
         )
+        return sum(not relation for (relation,) in rows)
+    stored = _lock_parts(execute, names, name)
+    known = {relation for one in stored.values() for relation in one.known}
+    wanted = _relations(execute, connection, known, entities)
+    for relation, called in wanted.items():
+        if relation not in known:
+            listed = ", ".join(sorted(known)) or "no table"
+            raise PgNotifyError(
+                f"{called} has no place under the name {name!r}, which knows {listed}"
+            )
+    return sum(_forget_tables(execute, table, one, wanted.keys()) for table, one in stored.items())
 
 
 def _lock_parts(

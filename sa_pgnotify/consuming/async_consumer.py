@@ -21,7 +21,7 @@ from .admin import lag_of, seek
 from .backfill import backfill
 from .failures import OnError
 from .interface import BaseBatch, BaseConsumer, Consumed, ConsumerOptions, Place, Source, Start
-from .parked import Parked, parked_of
+from .parked import Parked, parked_of, retry_parked
 from .positions import Lag
 from .worker import Worker
 
@@ -100,10 +100,11 @@ class AsyncConsumer(BaseConsumer[E_co]):
         session_factory: Callable[[], AsyncSession] | None = None,
         on_error: OnError | None = None,
         on_state: OnState | None = None,
+        park_key: bool = False,
     ) -> None:
         blocking = asyncio_engine(engine, "AsyncConsumer", "Consumer")
         super().__init__(blocking, name, entities, partition, batch_size=batch_size, start=start, heartbeat=heartbeat,
-            on_error=on_error, on_state=on_state,
+            on_error=on_error, on_state=on_state, park_key=park_key,
         )  # fmt: skip
         if session_factory is None:
             from sqlalchemy.ext.asyncio import AsyncSession
@@ -186,3 +187,12 @@ class AsyncConsumer(BaseConsumer[E_co]):
     async def parked(self) -> list[Parked]:
         """See :meth:`Consumer.parked`."""
         return await greenlet_spawn(parked_of, self._engine, self._key, self._entities)
+
+    async def retry_parked(self) -> int:
+        """See :meth:`Consumer.retry_parked`."""
+        if self._worker is not None:
+            self._worker.transactions.refuse_within_block(asyncio.current_task(), "retry_parked")
+        count = await greenlet_spawn(retry_parked, self._engine, self._key, self._entities)
+        if self._worker is not None:
+            self._worker.check_soon()
+        return count

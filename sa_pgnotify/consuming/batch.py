@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from time import monotonic
 from typing import Any
@@ -14,6 +14,7 @@ from ..events.kinds import Gap
 from ..log.snapshots import Position
 from ..sql import sqlstate_of
 from .chunks import Chunk
+from .parked import Reason
 
 __all__ = ["OpenBatch"]
 
@@ -30,6 +31,7 @@ class OpenBatch:
     :ivar pid: the process id of the session's server process.
     :ivar patience: seconds after which PostgreSQL ends the session within a transaction; 0.0 if it
         does not.
+    :ivar waiting: why changes of the batch are parked that are not given out, by their keys.
     :ivar owner: the thread or task that is within the batch's block.
     """
 
@@ -40,6 +42,7 @@ class OpenBatch:
         reached: Position,
         pid: int = 0,
         patience: float = 0.0,
+        waiting: Mapping[tuple[int, int], Reason] | None = None,
     ) -> None:
         self.session = session
         self.sync: Any = getattr(session, "sync_session", session)
@@ -48,6 +51,7 @@ class OpenBatch:
         self.reached = reached
         self.pid = pid
         self.patience = patience
+        self.waiting = waiting or {}
         self.begun = monotonic()
         self.owner: object = None
 
@@ -60,6 +64,11 @@ class OpenBatch:
     def is_empty(self) -> bool:
         """Whether the batch gives out no change."""
         return all(event is None for chunk in self.chunks for event in chunk.events)
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether the batch gives out parked changes again, and does not move the position."""
+        return self.chunks[0].parked is not None
 
     @property
     def after(self) -> Position:

@@ -19,6 +19,7 @@ from ..log.tail import LOST_TO_RESTORE
 from ..sql import Execute
 from .positions import ConsumerKey, ConsumerTable, StoredPosition
 from .read_ahead import ReadAhead
+from .retries import Retries
 
 __all__ = ["SNAPSHOT", "Checkpoint"]
 
@@ -34,10 +35,13 @@ class Checkpoint:
     :ivar position: the stored position as far as is known; None before it is loaded.
     """
 
-    def __init__(self, key: ConsumerKey, start: str | Position, ahead: ReadAhead) -> None:
+    def __init__(
+        self, key: ConsumerKey, start: str | Position, ahead: ReadAhead, retries: Retries
+    ) -> None:
         self._key = key
         self._start = start
         self._ahead = ahead
+        self._retries = retries
         self.table: ConsumerTable
         self.position: Position | None = None
 
@@ -53,6 +57,7 @@ class Checkpoint:
         stored = self.table.load(connection.execute)
         if stored is None:
             raise self.table.forgotten()
+        self._retries.note(stored)
         return stored
 
     def load(self, connection: ListenConnection, *, recreated: bool = False) -> None:

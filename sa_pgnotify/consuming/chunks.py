@@ -36,6 +36,8 @@ class Chunk:
     :ivar frees: the tables whose places are freed when the chunk is passed.
     :ivar lost: how many changes are known to be missing in the log once the chunk is passed; None
         if as many as before.
+    :ivar parked: the number of a parked change that is given out again; None for changes that are
+        read from the log.
     """
 
     row: LogRow | RowPage
@@ -44,6 +46,7 @@ class Chunk:
     until: int
     frees: tuple[str, ...] = ()
     lost: int | None = None
+    parked: int | None = None
 
     @property
     def after(self) -> Position:

@@ -19,7 +19,7 @@ from .admin import lag_of, seek
 from .backfill import backfill
 from .failures import OnError
 from .interface import BaseBatch, BaseConsumer, Consumed, ConsumerOptions, Place, Source, Start
-from .parked import Parked, parked_of
+from .parked import Parked, parked_of, retry_parked
 from .positions import Lag
 
 __all__ = ["ChangeBatch", "Consumer"]
@@ -88,6 +88,9 @@ class Consumer(BaseConsumer[E_co]):
         ``sa_pgnotify_parked``). By default the error is raised.
     :param on_state: called with each :class:`~sa_pgnotify.StateChange`, as for a
         :class:`~sa_pgnotify.Listener`.
+    :param park_key: keep the order of each row when a change is parked: later changes of the same
+        row are parked as well, without being given out, until :meth:`retry_parked` gives them out
+        in order. This costs a query for each batch.
     :raises NotifyConfigError: if an argument cannot work, or an entity is not durable.
     """
 
@@ -125,10 +128,11 @@ class Consumer(BaseConsumer[E_co]):
         session_factory: Callable[[], Session] | None = None,
         on_error: OnError | None = None,
         on_state: OnState | None = None,
+        park_key: bool = False,
     ) -> None:
         blocking = blocking_engine(engine, "Consumer", "AsyncConsumer")
         super().__init__(blocking, name, entities, partition, batch_size=batch_size, start=start, heartbeat=heartbeat,
-            on_error=on_error, on_state=on_state,
+            on_error=on_error, on_state=on_state, park_key=park_key,
         )  # fmt: skip
         self._session_factory = session_factory or (lambda: Session(engine))
 
@@ -226,3 +230,22 @@ class Consumer(BaseConsumer[E_co]):
     def parked(self) -> list[Parked]:
         """Return what ``on_error`` has parked, the oldest first."""
         return parked_of(self._engine, self._key, self._entities)
+
+    def retry_parked(self) -> int:
+        """Give out what ``on_error`` has parked, in batches of its own, before the changes that
+        come next; and return how many changes these are.
+
+        A change leaves the table when its batch is committed. If it fails again, ``on_error``
+        decides again. A row that a snapshot or backfill had read is read again. This may be called
+        in any process: a consumer that works in another one begins at its heartbeat. It waits for a
+        batch of this name that is being processed.
+
+        :raises PgNotifyError: if the consumer is not known in the database, or if this is called
+            within a batch's block.
+        """
+        if self._worker is not None:
+            self._worker.transactions.refuse_within_block(threading.get_ident(), "retry_parked")
+        count = retry_parked(self._engine, self._key, self._entities)
+        if self._worker is not None:
+            self._worker.check_soon()
+        return count

@@ -8,9 +8,10 @@ another process may make the next attempt.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Literal
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -22,7 +23,7 @@ from ..sql import Execute, execute_on
 from ..states import State, States
 from .batch import OpenBatch
 from .chunks import Chunk
-from .parked import park
+from .parked import ParkedTable, Reason
 from .positions import ConsumerTable
 
 __all__ = ["FailurePolicy", "OnError", "Verdict"]
@@ -39,15 +40,7 @@ ChangeKey = tuple[int, int]
 """What identifies a change, see :meth:`sa_pgnotify.consuming.chunks.Chunk.key`."""
 
 
-class _Excluded(NamedTuple):
-    """A change that is skipped or parked.
-
-    :ivar error: the last exception, as text; ``failures`` how often the change has failed.
-    """
-
-    is_parked: bool
-    error: str
-    failures: int
+NOTHING: Mapping[ChangeKey, Reason] = MappingProxyType({})
 
 
 class FailurePolicy:
@@ -62,7 +55,7 @@ class FailurePolicy:
         self._on_error = on_error
         self._states = states
         self.one_by_one = 0
-        self._excluded: dict[ChangeKey, _Excluded] = {}
+        self._excluded: dict[ChangeKey, Reason | None] = {}  # None: it is skipped
 
     def failed(self, table: ConsumerTable, batch: OpenBatch, error: BaseException) -> float | None:
         """Decide what happens after a batch has failed and was rolled back.
@@ -118,9 +111,8 @@ class FailurePolicy:
             return None
         if verdict == "retry":
             return min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(failures - 1, 20))
-        self._excluded[key] = _Excluded(
-            verdict == "park", f"{type(error).__name__}: {error}", failures
-        )
+        why = Reason(f"{type(error).__name__}: {error}", failures, change)
+        self._excluded[key] = why if verdict == "park" else None
         return 0.0
 
     def _count(self, table: ConsumerTable, change: ChangeKey) -> int:
@@ -138,23 +130,34 @@ class FailurePolicy:
         if not self.one_by_one:
             self._excluded.clear()
 
-    def exclude(self, chunk: Chunk) -> Chunk:
-        """Return a chunk without the changes that are skipped or parked."""
-        if not self._excluded:
+    def exclude(self, chunk: Chunk, waiting: Mapping[ChangeKey, Reason] = NOTHING) -> Chunk:
+        """Return a chunk without the changes that are skipped, parked, or waiting."""
+        if not self._excluded and not waiting:
             return chunk
         events = [
-            None if chunk.key(number) in self._excluded else event
+            None if (key := chunk.key(number)) in self._excluded or key in waiting else event
             for number, event in enumerate(chunk.events)
         ]
         return replace(chunk, events=events)
 
     def park(self, execute: Execute, table: ConsumerTable, batch: OpenBatch) -> None:
-        """Store those changes of a batch that are parked.
+        """Store those changes of a batch that are parked, and remove those that were given out
+        again.
 
         :param execute: runs SQL in the batch's transaction.
         """
-        for chunk in batch.chunks if self._excluded else ():
+        parked = ParkedTable(table)
+        reasons = {**batch.waiting, **self._excluded}
+        done: list[int] = []
+        for chunk in batch.chunks if reasons or batch.is_retry else ():
             for index in range(chunk.first, chunk.until):
-                excluded = self._excluded.get(chunk.key(index - chunk.first))
-                if excluded is not None and excluded.is_parked:
-                    park(execute, table, chunk.row, index, excluded.error, excluded.failures)
+                why = reasons.get(chunk.key(index - chunk.first))
+                if chunk.parked is None:
+                    if why is not None:
+                        parked.add(execute, chunk.row, index, why)
+                elif why is None:
+                    done.append(chunk.parked)
+                else:
+                    parked.fail(execute, chunk.parked, why)
+        if done:
+            parked.remove(execute, done)

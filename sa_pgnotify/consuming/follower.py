@@ -11,7 +11,7 @@ It is written as if it blocked, as :mod:`sa_pgnotify.listening.receiver` is.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..drivers import ListenConnection
 from ..events.decoding import TableDecoder
@@ -29,15 +29,24 @@ from .position_lock import PositionLock
 from .positions import ConsumerKey, ConsumerTable, StoredPosition
 from .pruning import Pruning
 from .read_ahead import ReadAhead
+from .retries import Retries
 from .standby import Standby
 
-__all__ = ["Follower"]
+__all__ = ["Follower", "Resume"]
+
+Resume = Callable[[Execute, ConsumerTable, str], str | None]
+"""Called with the connection, the consumer's rows and the log's origin, when this process is the one
+that works from now on, before it loads the position, which it may move. Returns why changes are
+missing; None if none are."""
 
 
 class Follower:
     """Follows the log for one consumer.
 
     :param start: where to begin reading if the name, or a table under it, is new.
+    :param resume: see :data:`Resume`.
+    :param park_key: whether later changes of a row wait behind a parked one.
+    :ivar retries: what is given out again.
     """
 
     def __init__(
@@ -47,10 +56,15 @@ class Follower:
         settings: LogSettings,
         start: str | Position,
         states: States,
+        resume: Resume | None = None,
+        *,
+        park_key: bool = False,
     ) -> None:
         self._link = link
+        self._resume = resume
         self._ahead = ReadAhead(link, key, EventStream(states))
-        self._checkpoint = Checkpoint(key, start, self._ahead)
+        self.retries = Retries(self._ahead, keeps_order=park_key, is_possible=resume is None)
+        self._checkpoint = Checkpoint(key, start, self._ahead, self.retries)
         self._lock = PositionLock(states)
         self._arrangement = Arrangement(self._checkpoint, self._ahead, self._lock, link)
         self._standby = Standby(states)
@@ -128,7 +142,11 @@ class Follower:
         checkpoint, wanted = self._checkpoint, self._ahead.sources
         read = () if checkpoint.position is None else checkpoint.position.names
         if self._standby.take_over(connection.execute, self.table, read, wanted):
+            resume = self._resume or _nothing
+            why = resume(connection.execute, self.table, self.origin)
             checkpoint.load(connection)
+            if why is not None:
+                self._ahead.add_gap(why)
             self._arrangement.recheck()
             self._standby.begin()
         return self.works
@@ -185,3 +203,7 @@ class Follower:
         """
         self._lock.give_up(pid)
         self._ahead.give_back(chunks)
+
+
+def _nothing(execute: Execute, table: ConsumerTable, origin: str) -> None:
+    return

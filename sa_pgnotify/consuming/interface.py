@@ -44,6 +44,7 @@ class ConsumerOptions(TypedDict, total=False):
     heartbeat: float
     on_error: OnError | None
     on_state: OnState | None
+    park_key: bool
 
 
 MOST_PARTS = 1000
@@ -101,6 +102,7 @@ class BaseConsumer(Generic[E_co]):
         heartbeat: float,
         on_error: OnError | None,
         on_state: OnState | None,
+        park_key: bool = False,
     ) -> None:
         kind = type(self).__name__
         self._key = _checked_key(kind, name, partition)
@@ -117,7 +119,8 @@ class BaseConsumer(Generic[E_co]):
         self._engine = engine
         self._entities = entities
         self._options: dict[str, Any] = {
-            "batch_size": batch_size, "start": start, "heartbeat": heartbeat, "on_error": on_error, "on_state": on_state
+            "batch_size": batch_size, "start": start, "heartbeat": heartbeat, "on_error": on_error, "on_state": on_state,
+            "park_key": park_key,
         }  # fmt: skip
         self._worker: Worker | None = None
 

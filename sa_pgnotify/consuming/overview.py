@@ -8,12 +8,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from ..log.tables import LogNames
-from ..sql import Execute, execute_on
+from ..log.tables import CONSUMERS, LogNames
+from ..sql import Execute, execute_on, literal
 from .log_access import connected
 from .positions import ConsumerKey, ConsumerTable, Lag
 
-__all__ = ["ConsumerStatus", "consumers"]
+__all__ = ["ConsumerStatus", "consumers", "logs_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,19 @@ def consumers(bind: Engine | Connection) -> list[ConsumerStatus]:
     """Return all consumers that the database knows, in all its change logs, by name."""
     with connected(bind) as connection:
         execute = execute_on(connection)
-        schemas = "SELECT n.nspname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-        found = [
-            LogNames(schema)
-            for (schema,) in execute(
-                f"{schemas} WHERE c.relname = 'sa_pgnotify_consumers' AND c.relkind = 'r'"
-            )
-        ]
         return sorted(
-            (consumer for names in found for consumer in _of_log(execute, names)),
+            (consumer for names in logs_of(execute) for consumer in _of_log(execute, names)),
             key=lambda consumer: (consumer.log, consumer.name, consumer.partition),
         )
+
+
+def logs_of(execute: Execute) -> list[LogNames]:
+    """Return all change logs of the database, by schema."""
+    schemas = "SELECT n.nspname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+    found = execute(
+        f"{schemas} WHERE c.relname = {literal(CONSUMERS)} AND c.relkind = 'r' ORDER BY 1"
+    )
+    return [LogNames(schema) for (schema,) in found]
 
 
 def _of_log(execute: Execute, names: LogNames) -> Iterator[ConsumerStatus]:

@@ -78,6 +78,7 @@ class StoredPosition:
     :ivar pid: the process id of the session that ran the query.
     :ivar patience: seconds after which PostgreSQL ends that session within a transaction; 0.0 if it
         does not.
+    :ivar is_retrying: whether parked changes should be given out again.
     :ivar apart: the places of the tables that are not read from ``position``.
     :ivar origins: the log that each of these places belongs to.
     """
@@ -90,6 +91,7 @@ class StoredPosition:
     failures: int = 0
     pid: int = 0
     patience: float = 0.0
+    is_retrying: bool = False
     apart: Mapping[str, Position] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -353,7 +355,7 @@ _PATIENCE = ", ".join(
 )
 _COLUMNS = (
     "relation, origin, last, target, tx_end, row_id, row_part, relations, among, scans, lost, lock, failing, failures, "
-    f"pg_catalog.pg_backend_pid(), coalesce(least({_PATIENCE}), 0)::float8"
+    f"pg_catalog.pg_backend_pid(), coalesce(least({_PATIENCE}), 0)::float8, retrying"
 )
 _UNREAD_CHANGES = f"1 + pg_catalog.octet_length(rows) - pg_catalog.octet_length(pg_catalog.replace(rows, {literal(RS)}, ''))"
 _MADE = f"CASE WHEN header LIKE '_' || {literal(US)} || '%' THEN pg_catalog.split_part(header, {literal(US)}, 4)::bigint END"

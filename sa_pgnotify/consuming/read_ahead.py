@@ -155,7 +155,7 @@ class ReadAhead:
         while ready < size and not self._link.stopping and time.monotonic() < until:
             if not self._rows and not (may_read() and self._read_page(connection)):
                 break
-            chunk = self._decode(connection, self._rows.popleft())
+            chunk = self.decode(connection, self._rows.popleft())
             if self.chunks or any(event is not None for event in chunk.events):
                 self.chunks.append(chunk)
                 ready += len(chunk.events)
@@ -188,7 +188,7 @@ class ReadAhead:
                 self._read_captured(connection, seen, scan, size)
                 return
             self._take(self.tail.read(connection.execute, execute_on(seen.connection)))
-            changes = [self._decode(connection, row) for row in self._rows]
+            changes = [self.decode(connection, row) for row in self._rows]
             self._rows.clear()
             chunks = scanner.only_started(seen, self.position, changes)
             self.chunks.extend(
@@ -214,7 +214,7 @@ class ReadAhead:
         if page is not None and not covers(connection.execute, self.tail.names, COVER_SECONDS):
             page = None
         self._take(self.tail.read(connection.execute, connection.execute))
-        changes = [self._decode(connection, row) for row in self._rows]
+        changes = [self.decode(connection, row) for row in self._rows]
         self._rows.clear()
         parts = None
         if page is not None and self.position.target is None:
@@ -231,7 +231,8 @@ class ReadAhead:
             if chunk is found[-1] or any(event is not None for event in chunk.events)
         )
 
-    def _decode(self, connection: ListenConnection, row: LogRow) -> Chunk:
+    def decode(self, connection: ListenConnection, row: LogRow) -> Chunk:
+        """Return the changes of a row, decoded by the tables' columns as they are now."""
         stream = self._stream
         items = stream.logged([row], self.sources)
         if stream.outdated:

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, String, and_, or_
+from sqlalchemy import literal as value_of
 from sqlalchemy.exc import DBAPIError
 
 from ..events.decoding import TableDecoder
@@ -24,6 +25,7 @@ from ..scanning.entity_rows import EntityRows, root_table
 from ..scanning.page_reader import Seen, events_of, read_page
 from ..scanning.row_page import RowPage
 from ..scanning.started import Key, only_started
+from ..scanning.where import where_to_json
 from ..sql import execute_on, sqlstate_of
 from .captured_page import divided
 from .chunks import Chunk, part_of
@@ -101,6 +103,21 @@ class Scanner:
                 Scan(entity.relation, starts=True, estimate=entity.estimate(at))
                 for entity in entities
             )
+
+    def again(self, relation: str, identities: Iterable[Sequence[str]]) -> Scan:
+        """Return a scan of the rows with these identities.
+
+        :param relation: the root table of an entity, by its name in messages.
+        :param identities: PostgreSQL's texts of each.
+        """
+        with self.snapshot() as seen:
+            entity = self._entity(seen.connection, relation)
+            rows = [
+                and_(*(column == value_of(text, String) for column, text in zip(entity.key, texts)))
+                for texts in identities
+            ]
+            where = where_to_json(seen.connection, or_(*rows), entity.tables, relation)
+        return Scan(relation, starts=False, where=where, estimate=len(rows))
 
     def pending(self, position: Position) -> Scan | None:
         """Return the scan to go on with, None if there is none."""

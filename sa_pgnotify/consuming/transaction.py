@@ -10,15 +10,17 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import NotifyConfigError, PgNotifyError
-from ..sql import execute_on
+from ..sql import Execute, execute_on
 from ..subscription.link import Link
 from .batch import OpenBatch
+from .chunks import Chunk
 from .failures import FailurePolicy
 from .follower import Follower
+from .parked import Reason
 from .position_lock import LOCKED_SECONDS
-from .positions import ConsumerKey
+from .positions import ConsumerKey, StoredPosition
 
-__all__ = ["Transactions"]
+__all__ = ["Transactions", "refuse_ended"]
 
 
 class Transactions:
@@ -72,9 +74,14 @@ class Transactions:
                 sync.close()
                 follower.go_to(self._link.connection, stored)
                 return None
-            taken = follower.cut(1 if self._policy.one_by_one else self._batch_size)
-            chunks = [self._policy.exclude(chunk) for chunk in taken]
-            work = OpenBatch(session, chunks, stored.position, stored.pid, stored.patience)
+            taken = self._take(run, stored)
+            if not taken:
+                sync.commit()
+                sync.close()
+                return None
+            waiting = self._waiting(run, taken)
+            chunks = [self._policy.exclude(chunk, waiting) for chunk in taken]
+            work = OpenBatch(session, chunks, stored.position, stored.pid, stored.patience, waiting)
         except BaseException:
             sync.close()
             raise
@@ -83,6 +90,25 @@ class Transactions:
             self.commit(work)
             return None
         return work
+
+    def _take(self, run: Execute, stored: StoredPosition) -> list[Chunk]:
+        """Return the changes of the next batch: parked ones that should be given out again, or
+        those of the log.
+
+        :returns: nothing if there are none, or if the position should be read again.
+        """
+        follower = self._follower
+        size = 1 if self._policy.one_by_one else self._batch_size
+        if not follower.retries.note(stored):
+            return follower.cut(size)
+        assert self._link.connection is not None
+        return follower.retries.take(self._link.connection, run, follower.table, stored, size)
+
+    def _waiting(self, run: Execute, taken: list[Chunk]) -> dict[tuple[int, int], Reason]:
+        """Return the changes that have to wait behind parked ones."""
+        if taken[0].parked is not None:  # these have waited
+            return {}
+        return self._follower.retries.waiting(run, self._follower.table, taken)
 
     def _refuse_forgotten(self, run: Callable[[str], Any]) -> None:
         if self._follower.table.load(run) is None:
@@ -156,7 +182,7 @@ class Transactions:
         :raises PgNotifyError: if the transaction was ended within the block.
         """
         try:
-            _refuse_ended(work)
+            refuse_ended(work)
             work.sync.flush()
             run = execute_on(work.sync.connection())
             table = self._follower.table
@@ -194,11 +220,16 @@ class Transactions:
         if self._work is None:
             return  # it has been rolled back already
         self._work = None
-        self._follower.give_back(work.chunks, work.pid)
+        self._follower.give_back(() if work.is_retry else work.chunks, work.pid)
         work.sync.close()
 
 
-def _refuse_ended(work: OpenBatch) -> None:
+def refuse_ended(work: Any) -> None:
+    """Refuse to commit a batch whose transaction was ended within its block.
+
+    :param work: what holds the batch's ``sync`` session, and the ``transaction`` that it began with.
+    :raises PgNotifyError: if it was.
+    """
     now = work.sync.get_transaction()
     if now is not work.transaction:
         raise PgNotifyError(

@@ -8,7 +8,7 @@ or in a greenlet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import Engine
@@ -22,8 +22,8 @@ from ..states import OnState, State, States
 from ..subscription.link import Link
 from .batch import OpenBatch
 from .failures import FailurePolicy, OnError
-from .follower import Follower
-from .positions import ConsumerKey
+from .follower import Follower, Resume
+from .positions import ConsumerKey, ConsumerTable
 from .transaction import Transactions
 from .upkeep import Upkeep, settings_of
 
@@ -39,6 +39,7 @@ class Worker:
     :param engine: of an AsyncEngine, its ``sync_engine``.
     :param make_session: creates the program's session, or its AsyncSession, on the database of
         ``engine``.
+    :param resume: see :data:`~sa_pgnotify.consuming.follower.Resume`.
     """
 
     def __init__(
@@ -54,12 +55,17 @@ class Worker:
         heartbeat: float,
         on_error: OnError | None,
         on_state: OnState | None,
+        resume: Resume | None = None,
+        park_key: bool = False,
     ) -> None:
         self.key = key
-        self._states = states = States(f"consumer {key}", engine, on_state)
+        self.states = states = States(f"consumer {key}", engine, on_state)
         self._batch_size = batch_size
         self.link = link = Link(engine, waiting, heartbeat, states)
-        self._follower = follower = Follower(link, key, settings_of(entities), start, states)
+        settings = settings_of(entities)
+        self._follower = follower = Follower(
+            link, key, settings, start, states, resume, park_key=park_key
+        )
         self._upkeep = Upkeep(link, follower, entities, heartbeat, states)
         policy = FailurePolicy(engine, on_error, states)
         self.transactions = Transactions(link, key, follower, policy, make_session, batch_size)
@@ -99,7 +105,17 @@ class Worker:
 
     def _connect(self, *, strict: bool) -> None:
         self.link.connect(lambda connection: self._upkeep.connected(connection, strict=strict))
-        self._states.report(State.CONNECTED if strict else State.RECONNECTED)
+        self.states.report(State.CONNECTED if strict else State.RECONNECTED)
+
+    @property
+    def table(self) -> ConsumerTable:
+        """The consumer's rows in the table of consumers."""
+        return self._follower.table
+
+    def execute(self, sql: str) -> Iterable[Any]:
+        """Run SQL on the connection, which must be there."""
+        assert self.link.connection is not None
+        return self.link.connection.execute(sql)
 
     # -- giving out batches ------------------------------------------------------------------------
 
@@ -150,7 +166,7 @@ class Worker:
                     follower.fill(connection, self._batch_size)
         if follower.works:
             follower.scan(connection, self._batch_size)
-        if follower.works and follower.chunks:
+        if follower.works and (follower.chunks or follower.retries.due):
             return self.transactions.open()
         due = follower.due_in if follower.works else TAKE_OVER_SECONDS
         self.link.waiting.wait(connection, min(self._upkeep.due_in, due))

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
-from ..consuming.overview import ConsumerStatus, consumers
+from ..consuming.overview import ConsumerStatus, consumers, logs_of
 from ..log.retention import LATE_SECONDS, state
-from ..log.tables import LogNames
-from ..sql import execute_on, literal
+from ..sql import execute_on
 from .findings import Finding
 
 __all__ = ["change_log"]
@@ -25,12 +24,8 @@ def change_log(connection: Connection) -> Iterator[Finding]:
 
 def _logs(connection: Connection) -> Iterator[Finding]:
     execute = execute_on(connection)
-    sql = (
-        "SELECT n.nspname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-        f" WHERE c.relname = {literal('sa_pgnotify_consumers')} AND c.relkind = 'r'"
-    )
-    for (schema,) in list(execute(sql)):
-        log = state(execute, LogNames(schema))
+    for names in logs_of(execute):
+        log = state(execute, names)
         text = f"{str(log)[:1].upper()}{str(log)[1:]}."
         is_late = log.hindmost is None or log.holder is not None or log.seconds > LATE_SECONDS
         yield Finding("warning" if log.is_held_up else "note" if is_late else "good", "log", text)
@@ -48,7 +43,9 @@ def _consumer(consumer: ConsumerStatus) -> Finding:
         return Finding("warning", "consumers", text, fix)
     if consumer.parked:
         text = f"{text} {consumer.parked} of its changes are parked."
-        fix = "Consumer.parked() lists them; delete their rows from sa_pgnotify_parked when they have been dealt with."
+        fix = (
+            f"sa-pgnotify parked {consumer.name} lists them; with --retry they are given out again."
+        )
         return Finding("warning", "consumers", text, fix)
     if consumer.lag.seconds > LATE_SECONDS:
         fix = "Run it, or start more partitions. If it will not come back, forget() it."

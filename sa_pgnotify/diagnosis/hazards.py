@@ -58,18 +58,22 @@ def _foreign_children(execute: Execute, installation: Installation) -> Iterator[
             yield Finding("problem", "triggers", text, DETACH)
 
 
-def _tables(installation: Installation) -> tuple[list[str], str]:
-    """Return the names of the marked tables, and SQL for a VALUES list of their places and OIDs."""
-    names = sorted(installation.sets)
+def _tables(installation: Installation, for_each: str) -> tuple[list[str], str]:
+    """Return the names of the tables whose triggers run for each statement, or for each row, and
+    SQL for a VALUES list of their places and OIDs."""
+    sets = installation.sets
+    names = sorted(name for name in sets if sets[name].marking.for_each == for_each)
     places = (
-        f"({n}, pg_catalog.to_regclass({literal(installation.sets[name].qualified_table)})::oid)"
+        f"({n}, pg_catalog.to_regclass({literal(sets[name].qualified_table)})::oid)"
         for n, name in enumerate(names)
     )
     return names, ", ".join(places)
 
 
 def _merge(execute: Execute, installation: Installation) -> Iterator[Finding]:
-    names, places = _tables(installation)
+    names, places = _tables(installation, "statement")
+    if not names:
+        return
     since = f"pg_catalog.current_setting('server_version_num')::int >= {MERGE_SINCE}"
     sql = f"SELECT w.place FROM (VALUES {places}) AS w (place, oid) JOIN pg_catalog.pg_class AS c ON c.oid = w.oid"
     partitioned = [
@@ -78,20 +82,39 @@ def _merge(execute: Execute, installation: Installation) -> Iterator[Finding]:
     ]
     if partitioned:
         text = f"Partitioned: {', '.join(partitioned)}. If a MERGE moves rows to another partition, their events may be missing."
-        fix = "Move such rows by UPDATE, or give each MERGE all three actions: WHEN MATCHED AND false THEN DELETE, and the like."
+        fix = (
+            "Move such rows by UPDATE, or give each MERGE all three actions: WHEN MATCHED AND false THEN DELETE, and the like."
+            ' Or declare NotifySpec(for_each="row").'
+        )
         yield Finding("note", "order", text, fix)
 
 
-_SORTS_FIRST = " OR ".join(
-    f"((t.tgtype::int & {bit}) = {bit} AND t.tgname < {literal(TRIGGER_NAMES[operation])}::name)"
-    for operation, bit in (("insert", 4), ("delete", 8), ("update", 16))
-)
+def _sorts_first(for_each: str) -> str:
+    return " OR ".join(
+        f"((t.tgtype::int & {bit}) = {bit} AND t.tgname < {literal(TRIGGER_NAMES[for_each][operation])}::name)"
+        for operation, bit in (("insert", 4), ("delete", 8), ("update", 16))
+    )
+
+
+_RUNS_FIRST = {
+    "statement": f"((t.tgtype::int & 1) = 1 OR (r.oid = w.oid AND ({_sorts_first('statement')})))",
+    "row": f"((t.tgtype::int & 1) = 1 AND ({_sorts_first('row')}))",
+}
 
 
 def _order(execute: Execute, installation: Installation) -> Iterator[Finding]:
     """Report triggers of the application that run after the rows were written and before those of
-    sa_pgnotify. (tgtype has the bits 1 for FOR EACH ROW, 2 for BEFORE, 64 for INSTEAD OF.)"""
-    names, places = _tables(installation)
+    sa_pgnotify."""
+    for for_each in _RUNS_FIRST:
+        names, places = _tables(installation, for_each)
+        if names:
+            yield from _running_first(execute, for_each, names, places)
+
+
+def _running_first(
+    execute: Execute, for_each: str, names: list[str], places: str
+) -> Iterator[Finding]:
+    """(tgtype has the bits 1 for FOR EACH ROW, 2 for BEFORE, 64 for INSTEAD OF.)"""
     sql = f"""
 SELECT w.place, t.tgname::text, (t.tgtype::int & 1)::int FROM (VALUES {places}) AS w (place, oid)
 CROSS JOIN LATERAL (
@@ -101,7 +124,7 @@ CROSS JOIN LATERAL (
 JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = r.oid
 WHERE NOT t.tgisinternal AND t.tgparentid = 0::oid AND t.tgenabled IN ('O', 'A') AND t.tgname NOT IN ({TRIGGERS})
   AND NOT (t.tgdeferrable AND t.tginitdeferred) AND (t.tgtype::int & 66) = 0
-  AND ((t.tgtype::int & 1) = 1 OR (r.oid = w.oid AND ({_SORTS_FIRST})))
+  AND {_RUNS_FIRST[for_each]}
 GROUP BY 1, 2, 3 ORDER BY 1, 2
 """
     for place, trigger, each_row in list(execute(sql)):
@@ -120,7 +143,10 @@ GROUP BY 1, 2, 3 ORDER BY 1, 2
 
 
 def _temporary_files(execute: Execute, installation: Installation) -> Iterator[Finding]:
-    if not any(collecting_kinds(wanted.marking.triggered) for wanted in installation.sets.values()):
+    if not any(
+        collecting_kinds(wanted.marking.triggered, wanted.marking.for_each)
+        for wanted in installation.sets.values()
+    ):
         return
     sql = """
 SELECT 'this role', pg_catalog.current_setting('temp_file_limit')

@@ -41,7 +41,7 @@ def _publishing(_: Execute, installation: Installation) -> Iterator[Finding]:
         yield Finding("good", "triggers", f"Installed and enabled on {', '.join(names)}.")
 
 
-def _silent(_: Execute, installation: Installation) -> Iterator[Finding]:
+def silent(_: Execute, installation: Installation) -> Iterator[Finding]:
     """Report the tables whose changes are not published, or only as gaps."""
     for name in sorted(installation.sets):
         if lacking := installation.found[name].lacks(installation.sets[name]):
@@ -66,7 +66,7 @@ def _silent_trigger(installation: Installation, name: str, trigger: str) -> Find
     return Finding("problem", "triggers", text, fix)
 
 
-def _damaged(_: Execute, installation: Installation) -> Iterator[Finding]:
+def damaged(_: Execute, installation: Installation) -> Iterator[Finding]:
     for name, function in sorted(installation.damaged.items()):
         text = f"The function {function.name} of {name} does not say what it was made from, or was made by a newer sa_pgnotify."
         fix = "Install that version, or run metadata.create_all(engine), or the migration, again."
@@ -94,8 +94,8 @@ def _unused(_: Execute, installation: Installation) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Execute, Installation], Iterator[Finding]], ...] = (
     _nothing,
     _publishing,
-    _silent,
-    _damaged,
+    silent,
+    damaged,
     _hidden,
     hazards,
     _unused,

@@ -21,7 +21,7 @@ from ..sql import unscoped
 from . import session_objects
 from .entity_layout import EntityLayout
 from .envelope import change_dict
-from .envelope_reader import read_change
+from .envelope_reader import Layouts, read_change
 from .json_encoder import text_of
 from .shown_values import shown
 
@@ -224,7 +224,11 @@ class Change(Generic[E_co]):
             do not have the table, class, attributes or key that it names. Nothing is executed; a
             value of a ``TypeDecorator`` is read by its ``process_result_value()``.
         """
-        kind, message, layout, identity = read_change(data, metadata)
+        return Change._read(data, metadata, None)
+
+    @staticmethod
+    def _read(data: Any, metadata: MetaData | type[Any], known: Layouts | None) -> Change[Any]:
+        kind, message, layout, identity = read_change(data, metadata, known)
         return _BY_KIND[kind](message, layout, 0, identity)
 
     def __copy__(self) -> Self:

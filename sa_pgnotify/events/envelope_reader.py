@@ -13,6 +13,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
+from sqlalchemy import Table
 from sqlalchemy.types import TypeEngine
 
 from ..errors import UndecodableValue, UnreadableData
@@ -25,7 +26,7 @@ from .model_lookup import ModelSource, column_layout, entity_named
 from .stored_message import StoredMessage
 from .values import PartlyRead, Values
 
-__all__ = ["ReadChange", "read_change", "read_gap", "read_notification"]
+__all__ = ["Layouts", "ReadChange", "read_change", "read_gap", "read_notification"]
 
 _SIDES = {
     "inserted": ("new",),
@@ -50,16 +51,28 @@ class ReadChange(NamedTuple):
     identity: tuple[Any, ...] | None
 
 
-def read_change(data: Any, models: ModelSource) -> ReadChange:
+Layouts = dict[tuple[str, str], tuple[Table, EntityLayout]]
+"""Tables and layouts that were found, by the names of table and entity."""
+
+
+def read_change(data: Any, models: ModelSource, known: Layouts | None = None) -> ReadChange:
     """Return what the envelope of a change holds.
+
+    :param known: remembers what was found, for a reader of many envelopes.
 
     :raises UnreadableData: if it is not one that this version reads, or if the models do not have
         what it names.
     """
     members = _Members(data)
     kind = members.kind()
-    table, mapper = entity_named(members.take("table", str), members.take("entity", str), models)
-    layout = column_layout(table, mapper)
+    names = members.take("table", str), members.take("entity", str)
+    found = None if known is None else known.get(names)
+    if found is None:
+        table, mapper = entity_named(*names, models)
+        found = table, column_layout(table, mapper)
+        if known is not None:
+            known[names] = found
+    table, layout = found
     values = _ValueReader(members, layout)
     identity = None if kind == "truncated" else values.identity("identity")
     sides = {side: {layout: [values.row(side)]} for side in _SIDES[kind]}

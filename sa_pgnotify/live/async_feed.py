@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import Engine, Table
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 __all__ = ["AsyncFeed", "async_feed_of"]
-
-
-class _Bell(AsyncListener[Any]):
-    """Says that a log has something new; the evaluation reads it."""
-
-    _passes_on_logs = False
 
 
 class AsyncFeed:
@@ -67,7 +61,9 @@ class AsyncFeed:
     async def _listen(self, tables: list[Table]) -> None:
         new = [table for table in tables if table not in self._tables]
         if self._listener is None:
-            self._listener = await _Bell(self._engine, *new).start()
+            listener = AsyncListener(self._engine, *new)
+            listener._passes_on_logs = False  # the evaluation reads them
+            self._listener = await listener.start()
         elif new:
             await self._listener.subscribe(*new)
         self._tables.update(new)

@@ -88,7 +88,6 @@ class Evaluator:
         """
         group = self._groups.get(query.group_key)
         if group is not None:
-            query.live.classify_as(group.live)
             query.live, query.tables = group.live, group.tables
             return
         with connection.begin():
@@ -124,6 +123,7 @@ class Evaluator:
             except QueryFailed as failed:
                 group.remove(query)
                 if not failed.queries:
+                    query.own_analysis()  # so that it is run alone, whichever shape is made for it
                     return False
                 raise failed.error from None
             except BaseException:
@@ -204,7 +204,7 @@ class Evaluator:
                     for query in failed.queries:
                         query.outlet.fail(failed.error)
                         self.remove(query)
-                    return True
+                    return not self.is_empty
             self._last = seen
         return False
 

@@ -78,12 +78,6 @@ def delay_after(error: Exception, backoff: Backoff, states: States) -> float:
     return delay
 
 
-class _Bell(Listener[Any]):
-    """Says that a log has something new; the evaluation reads it."""
-
-    _passes_on_logs = False
-
-
 class Feed:
     """Evaluates the queries of one engine in a thread, which runs while there are queries."""
 
@@ -139,7 +133,9 @@ class Feed:
     def _listen(self, tables: list[Table]) -> None:
         new = [table for table in tables if table not in self._tables]
         if self._listener is None:
-            self._listener = _Bell(self._engine, *new).start()
+            listener = Listener(self._engine, *new)
+            listener._passes_on_logs = False  # the evaluation reads them
+            self._listener = listener.start()
         elif new:
             self._listener.subscribe(*new)
         self._tables.update(new)

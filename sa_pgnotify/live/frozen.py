@@ -6,10 +6,12 @@ a numeric column they differ. Lists cannot be hashed, although they can be keys.
 
 from __future__ import annotations
 
+import ipaddress
 import pickle
 from collections.abc import Hashable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -22,7 +24,12 @@ __all__ = ["frozen_row", "hashable", "mark_of"]
 
 _PLAIN = frozenset({str, int, bytes, datetime, date, time, timedelta, UUID, type(None)})
 """Types whose values are equal in Python only if they are the same in PostgreSQL."""
-_BY_TEXT = frozenset({bool, float, Decimal})
+_ADDRESSES = frozenset(
+    getattr(ipaddress, f"IPv{version}{what}")
+    for version in (4, 6)
+    for what in ("Address", "Interface", "Network")
+)
+_BY_TEXT = frozenset({bool, float, Decimal}) | _ADDRESSES
 
 
 def frozen_row(row: Any) -> tuple[Hashable, ...]:
@@ -36,6 +43,8 @@ def _frozen(value: Any) -> Hashable:
         return value  # type: ignore[no-any-return]
     if kind in _BY_TEXT:
         return kind, repr(value)
+    if isinstance(value, Enum) and value.name is not None:
+        return kind, value.name
     if isinstance(value, list | tuple):
         return kind, tuple([_frozen(item) for item in value])
     if isinstance(value, dict):

@@ -68,8 +68,8 @@ class Query:
         fits = all(is_exact(p.effective_value, p.type) for p in self.bound)
         self.live = live
         if not fits:
-            self.live = self.own_live
-        self.shape_key: Hashable = live.shape if fits else id(self)
+            self.own_analysis()
+        self.shape_key: Hashable = live.shape if fits else object()
         self.group_key: Hashable = (self.shape_key, old, rows, refresh, seen_by)
         self._refresh = refresh
         self._old = old
@@ -80,9 +80,11 @@ class Query:
         """Whether :attr:`live` has the parameters of this query."""
         return self.parameters == self.live.values
 
-    @property
-    def own_live(self) -> LiveStatement:
-        """The analysis of this statement. Making it takes milliseconds, and 10 kB of memory."""
+    def own_analysis(self) -> LiveStatement:
+        """Return the analysis of this statement, and use it from then on.
+
+        Making it takes milliseconds, and 10 kB of memory.
+        """
         if not self.is_own:
             own = LiveStatement(self.statement, self.subject)
             own.classify_as(self.live)

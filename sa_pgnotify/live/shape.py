@@ -16,7 +16,6 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     FromClause,
-    Select,
     Table,
     func,
     inspect,
@@ -169,10 +168,7 @@ class Shape:
     ) -> Found:
         is_own = len(queries) == 1 and all(query.is_own for query in queries.values())
         if is_own or self._template is None or self._has_failed:
-            return {
-                values: self._alone(session, query, where(query.own_live))
-                for values, query in queries.items()
-            }
+            return {values: self._alone(session, query, where) for values, query in queries.items()}
         try:
             every = list(queries.values())
             statement = _multiplexed(self._template, where(self._template), every)
@@ -187,9 +183,12 @@ class Shape:
             raise QueryFailed([], error) from error
         return rows
 
-    def _alone(self, session: Session, query: Query, where: Conditions) -> dict[Hashable, Any]:
+    def _alone(
+        self, session: Session, query: Query, where: Callable[[LiveStatement], Conditions]
+    ) -> dict[Hashable, Any]:
         try:
-            found = _all(session, query.own_live.loading(*where))
+            live = query.own_analysis()
+            found = _all(session, live.loading(*where(live)))
             return {key: row for _, key, row in self._keyed(found, numbered=False)}
         except Exception as error:
             if is_transient(error):
@@ -274,9 +273,7 @@ def _template(live: LiveStatement) -> LiveStatement | None:
     return template if is_clear and not any(element is None for element in elements) else None
 
 
-def _multiplexed(
-    template: LiveStatement, where: Conditions, queries: Sequence[Query]
-) -> Select[Any]:
+def _multiplexed(template: LiveStatement, where: Conditions, queries: Sequence[Query]) -> Any:
     """Return a SELECT of the rows of all queries, each row after the number of its query.
 
     Numbers begin with 1.

@@ -32,7 +32,7 @@ from ..marking.spec import marking_of
 from .compiled import Compiled, compiled
 from .frozen import frozen_row, hashable
 
-__all__ = ["KEY", "Leaf", "LiveStatement", "root_of", "shape_of", "values_of"]
+__all__ = ["KEY", "Leaf", "LiveStatement", "refuse_others", "root_of", "shape_of", "values_of"]
 
 KEY = "sa_pgnotify_key_"
 """The prefix of the names of the key's columns."""
@@ -82,7 +82,7 @@ class LiveStatement:
         :param subject: the name that error messages begin with.
         :raises NotifyConfigError: if it is not a SELECT that can be followed.
         """
-        _refuse_others(statement, subject)
+        refuse_others(statement, subject)
         self.statement = statement
         self.compiled = compiled(statement)
         core: Any = self.compiled.core
@@ -113,6 +113,7 @@ class LiveStatement:
         :param sets: whether it calls a function that returns a set of rows.
         :param is_unclear: whether SQL text calls an aggregate or window function somewhere.
         """
+        self.leaves, self.key = (), None
         self._classified = {"aggregates": aggregates, "sets": sets, "is_unclear": is_unclear}
         core: Any = self.compiled.core
         if sets or core._distinct:
@@ -254,7 +255,7 @@ def _leaves(source: Any, *, inner: bool) -> Iterator[Leaf | None]:
     yield Leaf(plain, source, tuple(columns[name] for name in names), inner) if names else None
 
 
-def _refuse_others(statement: Any, subject: str) -> None:
+def refuse_others(statement: Any, subject: str) -> None:
     """Refuse what is not a SELECT that can be followed.
 
     :raises NotifyConfigError: if it is not a SELECT, or has a ``schema_translate_map`` of its own.

@@ -21,6 +21,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Identity,
@@ -299,16 +300,24 @@ def _position_columns() -> list[Column[Any]]:
 def _state_columns() -> list[Column[Any]]:
     lost = "how many lost changes it has reported: a value of the sequence of that name"
     lock = "the key of the advisory lock of the process that works"
+    retrying = "whether some of its parked changes are to be given out again"
+    sink = "of a relay: what it has published last, and into what"
     return [
         Column("lost", BigInteger, nullable=False, comment=lost),
         Column("lock", BigInteger, nullable=False, comment=lock),
         Column("failing", Text, comment="the change that failed, and is tried again"),
         Column("failures", Integer, nullable=False, server_default="0"),
+        Column("retrying", Boolean, nullable=False, server_default="false", comment=retrying),
         Column("moved_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("sink", Text, comment=sink),
     ]
 
 
 def _parked(metadata: MetaData, schema: str | None) -> Table:
+    row_id = "the row of the log that the change was read from"
+    row_part = "the number of the change in that row"
+    about = "JSON: the rows that the change is about, whose later changes may have to wait"
+    retry = "whether it is to be given out again"
     return _table(
         metadata,
         schema,
@@ -323,6 +332,10 @@ def _parked(metadata: MetaData, schema: str | None) -> Table:
         Column("rows", Text, nullable=False),
         Column("error", Text, nullable=False),
         Column("failures", Integer, nullable=False),
+        Column("row_id", BigInteger, nullable=False, comment=row_id),
+        Column("row_part", Integer, nullable=False, comment=row_part),
+        Column("about", Text, nullable=False, comment=about),
+        Column("retry", Boolean, nullable=False, server_default="false", comment=retry),
         Column("parked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     )
 

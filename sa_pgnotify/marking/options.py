@@ -23,6 +23,7 @@ __all__ = [
     "OPERATIONS",
     "OPTIONS",
     "CaptureBy",
+    "ForEach",
     "Operation",
     "Option",
     "checked_list",
@@ -32,6 +33,7 @@ __all__ = [
 Operation = Literal["insert", "update", "delete", "truncate"]
 CaptureBy = Literal["triggers", "wal"]
 OPERATIONS: tuple[Operation, ...] = ("insert", "update", "delete", "truncate")
+ForEach = Literal["statement", "row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +276,14 @@ def _capture(value: Any, subject: str) -> Any:
     return value
 
 
+def _for_each(value: Any, subject: str) -> Any:
+    if value not in ("statement", "row"):
+        raise NotifyConfigError(
+            subject, f"for_each={value!r} is not possible", 'Write "statement" or "row"'
+        )
+    return value
+
+
 def refuse_contradictions(options: Mapping[str, Any], subject: str) -> None:
     """Refuse options that exclude each other.
 
@@ -294,6 +304,12 @@ def refuse_contradictions(options: Mapping[str, Any], subject: str) -> None:
             'capture="wal" appends changes to the change log, and durable is False',
             'Write NotifySpec(durable=True, capture="wal")',
         )
+    if options["for_each"] != "statement":
+        raise NotifyConfigError(
+            subject,
+            'for_each says how often triggers run, and capture="wal" has none',
+            f"Leave out for_each={options['for_each']!r}",
+        )
     if options.get("when", options.get("condition")) is not None:
         raise NotifyConfigError(
             subject,
@@ -311,5 +327,6 @@ OPTIONS: tuple[Option, ...] = (
     Option("channel", _channel),
     Option("durable", _durable, default=False),
     Option("capture", _capture, default="triggers"),
+    Option("for_each", _for_each, default="statement"),
 )
 """All options, in the order in which migrations write them."""

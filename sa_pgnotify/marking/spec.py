@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Table
 
-from .options import OPERATIONS, OPTIONS, CaptureBy, Operation, refuse_contradictions
+from .options import OPERATIONS, OPTIONS, CaptureBy, ForEach, Operation, refuse_contradictions
 
 __all__ = ["OPERATIONS", "Lookup", "Marking", "NotifySpec", "mark", "marking_of"]
 
@@ -44,6 +44,9 @@ class NotifySpec:
         makes them, or, with ``"wal"``, a :class:`~sa_pgnotify.Capture`, which reads PostgreSQL's
         write-ahead log. Then a write costs nothing more, ``when`` cannot be used, and a process has
         to run the capture.
+    :param for_each: ``"statement"`` or ``"row"``, as in CREATE TRIGGER: whether the triggers run
+        once for each statement, or for each row that it changes, which costs less if most
+        statements change one row or two. The events are the same.
     :raises NotifyConfigError: if the declaration cannot work on any table.
     """
 
@@ -54,6 +57,7 @@ class NotifySpec:
     channel: str | None = None
     durable: bool = False
     capture: CaptureBy = "triggers"
+    for_each: ForEach = "statement"
 
     def __post_init__(self) -> None:
         for option in OPTIONS:
@@ -94,6 +98,7 @@ class Marking:
     :ivar durable: whether changes go into the change log; ``log_schema`` is its schema as declared,
         or None.
     :ivar capture: what writes them there, see :class:`NotifySpec`.
+    :ivar for_each: ``"statement"`` or ``"row"``.
     :ivar unmapped: the columns that no marked class of the table maps, which neither travel nor are
         compared.
     """
@@ -107,6 +112,7 @@ class Marking:
     discriminator: str | Lookup | None = None
     durable: bool = False
     capture: str = "triggers"
+    for_each: str = "statement"
     log_schema: str | None = None
     unmapped: tuple[str, ...] = ()
 

@@ -39,6 +39,7 @@ __all__ = [
     "EXISTING",
     "MASK_BITS",
     "RS",
+    "US",
     "Header",
     "Malformed",
     "MessageReader",

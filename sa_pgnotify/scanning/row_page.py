@@ -94,8 +94,9 @@ class RowPage:
 
     @property
     def header(self) -> str:
-        """What the table of parked changes has in place of a message's header."""
-        return US.join((EXISTING, self.relation))
+        """What the table of parked changes has in place of a message's header. One more field says
+        that there are no rows, but a gap in place of them."""
+        return US.join((EXISTING, self.relation, *(() if self.rows else ("",))))
 
     @property
     def text(self) -> str:

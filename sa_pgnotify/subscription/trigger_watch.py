@@ -18,7 +18,7 @@ from ..sql import Execute, literal, quote
 from ..triggers.captured import captured, slot_fault, slots_of
 from ..triggers.catalog import Installed, installed
 from ..triggers.function_comment import parameters_in, read_comment
-from ..triggers.names import TRIGGER_NAMES, TRIGGERS
+from ..triggers.names import TRIGGERS
 from ..triggers.trigger_set import TriggerSet
 
 __all__ = ["VERIFY_SECONDS", "State", "TriggerWatch", "states_of"]
@@ -99,7 +99,7 @@ class TriggerWatch:
             now = states.get(triggers)
             if now == before:
                 continue
-            if why := _difference(before, now, triggers.marking.triggered):
+            if why := _difference(before, now, triggers.trigger_names.values()):
                 altered.append(f"{triggers.qualified_table}: {why}")
             else:
                 replaced.append((triggers, known, now))
@@ -140,9 +140,12 @@ def states_of(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, 
     return states
 
 
-def _difference(before: State | None, now: State | None, operations: Iterable[str]) -> str:
+def _difference(before: State | None, now: State | None, names: Iterable[str]) -> str:
     """Return which change of the table loses events; empty if nothing or only the function has
-    changed."""
+    changed.
+
+    :param names: of the triggers.
+    """
     if before is None or now is None:
         return "the table is gone" if now is None else "the table exists again"
     if before.table != now.table:
@@ -151,8 +154,7 @@ def _difference(before: State | None, now: State | None, operations: Iterable[st
         return (
             "its publication, its REPLICA IDENTITY or its replication slot was altered or dropped"
         )
-    for operation in operations:
-        name = TRIGGER_NAMES[operation]
+    for name in names:
         was, is_ = before.triggers.get(name), now.triggers.get(name)
         if (was and was[:4]) != (is_ and is_[:4]):  # without the function's version
             return (

@@ -2,12 +2,22 @@
 
 :class:`CapturedChanges` and :class:`AsyncCapturedChanges` capture events, also in tests that are
 rolled back. In pytest, the fixture ``capture_changes`` of :mod:`sa_pgnotify.testing.plugin` makes
-them. :class:`DeliveryCheck` writes changes, disturbs their delivery, and compares.
+them. :class:`DeliveryCheck` writes changes, disturbs their delivery, and compares;
+:class:`ClusterCheck` does so with a relay and a broker.
 """
 
 from .capture.capture import AsyncCapturedChanges, CapturedChanges
+from .cluster.check import ClusterCheck
 from .delivery.check import DeliveryCheck, Report
 from .delivery.readers import Seen
 from .delivery.writers import Written
 
-__all__ = ["AsyncCapturedChanges", "CapturedChanges", "DeliveryCheck", "Report", "Seen", "Written"]
+__all__ = [
+    "AsyncCapturedChanges",
+    "CapturedChanges",
+    "ClusterCheck",
+    "DeliveryCheck",
+    "Report",
+    "Seen",
+    "Written",
+]

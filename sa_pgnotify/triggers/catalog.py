@@ -22,7 +22,7 @@ from ..sql import Execute, literal, quote
 from .captured import Captured, captured
 from .function_comment import read_comment
 from .install_steps import BASE_TYPE, VIRTUAL
-from .names import COMMENT_PREFIX, FUNCTION_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPE, TRIGGERS
+from .names import ALL_TRIGGER_NAMES, COMMENT_PREFIX, FUNCTION_PREFIX, TRIGGER_SHAPE, TRIGGERS
 from .trigger_set import TriggerSet, trigger_set
 
 __all__ = ["Function", "Installed", "functions", "installed", "marked_sets"]
@@ -32,7 +32,7 @@ __all__ = ["Function", "Installed", "functions", "installed", "marked_sets"]
 class Trigger:
     """One of the triggers of this library.
 
-    :ivar shape: one of ``TRIGGER_SHAPES``, unless the trigger was altered by hand.
+    :ivar shape: one of those in ``TRIGGER_SHAPES``, unless the trigger was altered by hand.
     :ivar enabled: pg_trigger.tgenabled: O(rigin), A(lways), R(eplica) or D(isabled).
     """
 
@@ -236,7 +236,7 @@ def functions(execute: Execute) -> list[Function]:
         Function(schema, name, read_comment(comment), *trigger)
         for schema, name, comment, *trigger in execute(_FUNCTIONS)
     )
-    found = [f for f in rows if f.comment is not None or f.trigger in TRIGGER_NAMES.values()]
+    found = [f for f in rows if f.comment is not None or f.trigger in ALL_TRIGGER_NAMES]
     return [_of_captured_table(execute, f) if f.is_of_captured_table else f for f in found]
 
 

@@ -15,11 +15,11 @@ from ..marking.spec import marking_of
 from ..sql import Execute, execute_on, literal, quote, schema_translation
 from .captured import capture_faults, slot_fault, slots_of
 from .catalog import Installed, functions, installed, marked_sets
+from .children import HEIRS_HINT, collecting_kinds, foreign_children, heirs, kinds_with_heirs
 from .children import HINT as DETACH
-from .children import collecting_kinds, foreign_children
 from .function_comment import read_comment
 from .log_trust import log_faults
-from .names import FUNCTION_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPES
+from .names import FUNCTION_PREFIX, TRIGGER_SHAPES
 from .rights import lacking_rights
 from .trigger_set import TriggerSet
 
@@ -126,21 +126,17 @@ def _trigger_drifts(
     wanted: TriggerSet, found: Installed, table_name: str, fix: str
 ) -> Iterator[Drift]:
     """Yield what is wrong with each trigger."""
-    for operation, name in TRIGGER_NAMES.items():
+    shapes = TRIGGER_SHAPES[wanted.marking.for_each]
+    for operation, name in wanted.trigger_names.items():
         trigger, object_ = found.triggers.get(name), f"trigger {name}"
-        if operation not in wanted.marking.triggered:
-            if trigger is not None:
-                yield Drift("left over", table_name, object_, fix)
-        elif trigger is None:
+        if trigger is None:
             yield Drift("missing", table_name, object_, fix)
-        elif (
-            trigger.shape != TRIGGER_SHAPES[operation] or trigger.function_oid != found.function_oid
-        ):
+        elif trigger.shape != shapes[operation] or trigger.function_oid != found.function_oid:
             yield Drift("outdated", table_name, object_, fix)
         elif not trigger.fires:
-            enable = f"ALTER TABLE {wanted.qualified_table} ENABLE TRIGGER {name}."
+            enable = f"ALTER TABLE {wanted.qualified_table} ENABLE TRIGGER {quote(name)}."
             yield Drift("disabled", table_name, object_, enable)
-    for name in found.triggers.keys() - TRIGGER_NAMES.values():
+    for name in sorted(found.triggers.keys() - wanted.trigger_names.values()):
         yield Drift("left over", table_name, f"trigger {name}", fix)
 
 
@@ -194,6 +190,7 @@ def check(bind: Engine | Connection, metadata: MetaData | Sequence[MetaData]) ->
         drifts += _idle_slots(execute, every, schema_of)
     drifts += _log_drifts(execute, names, found)
     drifts += _foreign_children(execute, names)
+    drifts += _heirs(execute, names)
     default: str = bind.execute(text("SELECT pg_catalog.current_schema()")).scalar() or "public"
     known = {(wanted.schema or default, wanted.function_name) for _, wanted in marked}
     tables = {
@@ -293,12 +290,32 @@ def _foreign_children(execute: Execute, names: dict[TriggerSet, str]) -> Iterato
             )
 
 
+def _heirs(execute: Execute, names: dict[TriggerSet, str]) -> Iterator[Drift]:
+    """Yield the tables that inherit from tables whose triggers run for each row."""
+    asked = [
+        (s, kinds)
+        for s in names
+        if (kinds := kinds_with_heirs(s.marking.triggered, s.marking.for_each))
+    ]
+    found = heirs(execute, ((literal(s.qualified_table), kinds) for s, kinds in asked))
+    for place, children in found.items():
+        table = names[asked[place][0]]
+        for schema, name in children:
+            object_ = f"the table {quote(schema)}.{quote(name)} below the triggers"
+            fix = f"What UPDATE and DELETE of {table} change in it is not published. {HEIRS_HINT}"
+            yield Drift("conflicting", table, object_, fix)
+
+
 def foreign_children_of(
     execute: Execute, sets: Iterable[TriggerSet]
 ) -> dict[TriggerSet, list[tuple[str, str]]]:
     """Return the foreign tables below the tables of ``sets`` that make writes fail, by schema and
     name."""
-    asked = [(s, kinds) for s in sets if (kinds := collecting_kinds(s.marking.triggered))]
+    asked = [
+        (s, kinds)
+        for s in sets
+        if (kinds := collecting_kinds(s.marking.triggered, s.marking.for_each))
+    ]
     found = foreign_children(execute, ((literal(s.qualified_table), kinds) for s, kinds in asked))
     return {asked[place][0]: children for place, children in found.items()}
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import NotifyConfigError
@@ -42,7 +44,14 @@ def read_comment(comment: str | None) -> dict[str, Any] | None:
     Of a comment that names a newer template version, only the version is returned. None means that
     the comment is damaged, or was not written by this library.
     """
-    if comment is None or not comment.startswith(COMMENT_PREFIX):
+    content = None if comment is None else _content(comment)
+    return None if content is None else dict(content)
+
+
+@lru_cache(maxsize=1000)
+def _content(comment: str) -> Mapping[str, Any] | None:
+    # A start reads each comment several times, and a reconnect once more.
+    if not comment.startswith(COMMENT_PREFIX):
         return None
     with suppress(ValueError, TypeError, KeyError, AttributeError, NotifyConfigError):
         content = json.loads(comment[len(COMMENT_PREFIX) :])
@@ -50,7 +59,7 @@ def read_comment(comment: str | None) -> dict[str, Any] | None:
             return {"version": content["version"]}
         table, parameters = content.get("table", ""), parameters_in(content)
         from_parameters(table, **check_arguments(table, **parameters))
-        return dict(content)
+        return MappingProxyType(content)
     return None
 
 

@@ -21,13 +21,18 @@ from ..log.tables import PREFIX as LOG
 from ..log.tables import LogNames
 from ..marking.condition import NEW_ROW, OLD_ROW
 from ..protocol.wire import MOVED
-from ..sql import dollar_quoted, literal
+from ..sql import dollar_quoted, literal, quote
 from . import install_steps as step
-from .children import REFUSE_FOREIGN_CHILDREN, collecting_kinds
+from .children import (
+    REFUSE_FOREIGN_CHILDREN,
+    REFUSE_HEIRS,
+    collecting_kinds,
+    kinds_with_heirs,
+)
 from .code_owners import CODE_OWNERS, OWNER_TO_BE
 from .column_sql import oids_of
 from .log_trust import DO_LOG_WORK, REFUSE_UNTRUSTED_LOG
-from .names import COMMENT_PREFIX, FUNCTION_PREFIX, TRIGGER_NAMES, TRIGGER_SHAPES, TRIGGERS
+from .names import ALL_TRIGGER_NAMES, COMMENT_PREFIX, FUNCTION_PREFIX, TRIGGER_SHAPES, TRIGGERS
 from .names import TRIGGER_SHAPE as SHAPE
 from .rights import REFUSE_LACKING_RIGHTS
 from .templates.v1_log import LogSql
@@ -74,8 +79,7 @@ class InstallStatements:
         """One statement that removes the triggers, if the table exists, and the function, if no
         other table uses it."""
         drops = [
-            f"IF {_exists(trigger)} THEN {_drop_trigger(operation)} END IF;"
-            for operation, trigger in TRIGGER_NAMES.items()
+            f"IF {_exists(name)} THEN {_drop_trigger(name)} END IF;" for name in ALL_TRIGGER_NAMES
         ]
         return self._do(
             [],
@@ -204,11 +208,14 @@ class InstallStatements:
             steps.insert(0, DO_LOG_WORK.format(function="existing", schema=step.LOG_NAMESPACE))
         # The triggers that are dropped come first, because that takes the stronger lock: to want it
         # later, while writers wait for the weaker one, is a deadlock.
-        for operation in sorted(TRIGGER_NAMES, key=marking.triggered.__contains__):
-            wanted = operation in marking.triggered
-            steps += (
-                _have_trigger(operation, enabled=enabled) if wanted else _lack_trigger(operation)
-            )
+        wanted = self.triggers.trigger_names
+        steps += (
+            f"IF {_exists(name)} THEN\n  {_drop_trigger(name)}\nEND IF;"
+            for name in ALL_TRIGGER_NAMES
+            if name not in wanted.values()
+        )
+        for operation, name in wanted.items():
+            steps += _have_trigger(marking.for_each, operation, name, enabled=enabled)
         steps += [step.KEPT, self._publish] if marking.capture == "wal" else [step.UNPUBLISH]
         given = "NULL" if marking.channel is None else literal(marking.channel)
         channel = step.BELL if marking.durable else step.CHANNEL.format(given=given)
@@ -233,10 +240,8 @@ class InstallStatements:
         triggers = self.triggers
         uses = literal(f" WHERE false AND ({' OR '.join(triggers.template.uses)})")
         query = f"pg_catalog.concat('SELECT 1', {self._both_rows}, {uses})"
-        table, kinds = (
-            literal(triggers.qualified_table),
-            collecting_kinds(triggers.marking.triggered),
-        )
+        table = literal(triggers.qualified_table)
+        form = triggers.marking.triggered, triggers.marking.for_each
         checks = [self._fill(s) for s in (step.NO_TABLE, step.NOT_OURS, step.NOT_TRUSTED)]
         if triggers.marking.capture == "wal":
             carried = _array(c.name for c in triggers.template.carried)
@@ -250,8 +255,10 @@ class InstallStatements:
                     table=table, function="existing", schema=step.LOG_NAMESPACE
                 ),
             ]
-        if kinds:
+        if kinds := collecting_kinds(*form):
             checks.append(REFUSE_FOREIGN_CHILDREN.format(table="target", kinds=kinds))
+        if kinds := kinds_with_heirs(*form):
+            checks.append(REFUSE_HEIRS.format(table="target", kinds=kinds))
         columns = _array(c.name for c in triggers.columns)
         return [
             *checks,
@@ -294,43 +301,41 @@ class InstallStatements:
         )
 
 
-def create_trigger(operation: str, name: str | None = None) -> str:
-    """Return a step that makes the trigger of an operation.
+_TRANSITION_TABLES = {
+    "insert": " REFERENCING NEW TABLE AS sa_new_rows",
+    "update": " REFERENCING OLD TABLE AS sa_old_rows NEW TABLE AS sa_new_rows",
+    "delete": " REFERENCING OLD TABLE AS sa_old_rows",
+    "truncate": "",
+}
 
-    :param name: the trigger's name, if it is not the usual one.
-    """
-    referencing = {
-        "insert": " REFERENCING NEW TABLE AS sa_new_rows",
-        "update": " REFERENCING OLD TABLE AS sa_old_rows NEW TABLE AS sa_new_rows",
-        "delete": " REFERENCING OLD TABLE AS sa_old_rows",
-        "truncate": "",
-    }[operation]
+
+def create_trigger(for_each: str, operation: str, name: str) -> str:
+    """Return a step that makes the trigger of an operation."""
+    if operation == "truncate":
+        for_each = "statement"
+    referencing = _TRANSITION_TABLES[operation] if for_each == "statement" else ""
     return (
-        f"EXECUTE pg_catalog.concat('CREATE OR REPLACE TRIGGER {name or TRIGGER_NAMES[operation]} AFTER {operation.upper()} ON ', "
-        f"target, '{referencing} FOR EACH STATEMENT EXECUTE FUNCTION ', procedure, '()');"
+        f"EXECUTE pg_catalog.concat('CREATE OR REPLACE TRIGGER {quote(name)} AFTER {operation.upper()} ON ', "
+        f"target, '{referencing} FOR EACH {for_each.upper()} EXECUTE FUNCTION ', procedure, '()');"
     )
 
 
-def _have_trigger(operation: str, *, enabled: bool) -> list[str]:
+def _have_trigger(for_each: str, operation: str, name: str, *, enabled: bool) -> list[str]:
     """Return the steps that make a trigger unless it is there as it should be."""
-    trigger, shape = TRIGGER_NAMES[operation], literal(TRIGGER_SHAPES[operation])
-    exists = _exists(trigger, f" AND tgfoid = existing AND {SHAPE} = {shape}")
-    steps = [f"IF NOT {exists} THEN\n  {create_trigger(operation)}\nEND IF;"]
+    shape = literal(TRIGGER_SHAPES[for_each][operation])
+    exists = _exists(name, f" AND tgfoid = existing AND {SHAPE} = {shape}")
+    steps = [f"IF NOT {exists} THEN\n  {create_trigger(for_each, operation, name)}\nEND IF;"]
     if enabled:
-        silent = _exists(trigger, " AND tgenabled NOT IN ('O', 'A')")
-        enable = f"EXECUTE pg_catalog.concat('ALTER TABLE ', target, ' ENABLE TRIGGER {trigger}');"
+        silent = _exists(name, " AND tgenabled NOT IN ('O', 'A')")
+        enable = (
+            f"EXECUTE pg_catalog.concat('ALTER TABLE ', target, ' ENABLE TRIGGER {quote(name)}');"
+        )
         steps.append(f"IF {silent} THEN\n  {enable}\nEND IF;")
     return steps
 
 
-def _lack_trigger(operation: str) -> list[str]:
-    """Return the steps that drop a trigger if it is there."""
-    exists = _exists(TRIGGER_NAMES[operation])
-    return [f"IF {exists} THEN\n  {_drop_trigger(operation)}\nEND IF;"]
-
-
-def _drop_trigger(operation: str) -> str:
-    return f"EXECUTE pg_catalog.concat('DROP TRIGGER IF EXISTS {TRIGGER_NAMES[operation]} ON ', target);"
+def _drop_trigger(name: str) -> str:
+    return f"EXECUTE pg_catalog.concat('DROP TRIGGER IF EXISTS {quote(name)} ON ', target);"
 
 
 def _exists(trigger: str, condition: str = "") -> str:

@@ -17,7 +17,7 @@ from ..marking.spec import mark
 from ..sql import execute_on
 from .catalog import Function, Installed, functions, installed
 from .function_comment import parameters_in
-from .names import TRIGGER_NAMES
+from .names import ALL_TRIGGER_NAMES
 from .trigger_set import TriggerSet
 
 __all__ = ["Installation", "read_installation"]
@@ -43,7 +43,7 @@ class Installation:
     def silent(self, name: str) -> list[str]:
         """Return the triggers of a table that do not fire, or do not exist."""
         there = self.found[name].triggers
-        wanted = [TRIGGER_NAMES[operation] for operation in self.sets[name].marking.triggered]
+        wanted = self.sets[name].trigger_names.values()
         return [trigger for trigger in wanted if trigger not in there or not there[trigger].fires]
 
     def is_captured(self, name: str) -> bool:
@@ -68,14 +68,9 @@ class Installation:
         return metadata
 
     def _mark(self, table: Table) -> None:
-        marking, silent = self.sets[table.fullname].marking, self.silent(table.fullname)
-        mark(
-            table,
-            replace(
-                marking,
-                operations=tuple(o for o in marking.operations if TRIGGER_NAMES[o] not in silent),
-            ),
-        )
+        triggers, silent = self.sets[table.fullname], self.silent(table.fullname)
+        firing = tuple(o for o, name in triggers.trigger_names.items() if name not in silent)
+        mark(table, replace(triggers.marking, operations=firing))
 
 
 def read_installation(connection: Connection) -> Installation:
@@ -93,7 +88,7 @@ def read_installation(connection: Connection) -> Installation:
         parameters = parameters_in(function.comment or {})
         if "columns" not in parameters:
             damaged[name] = function
-        elif function.trigger in TRIGGER_NAMES.values() or function.is_of_captured_table:
+        elif function.trigger in ALL_TRIGGER_NAMES or function.is_of_captured_table:
             made = TriggerSet.from_parameters(function.table, schema, **parameters)
             sets[name] = (
                 made

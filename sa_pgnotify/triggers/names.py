@@ -1,7 +1,7 @@
 """What triggers and trigger functions are called, and how ``pg_trigger`` describes the triggers.
 
-Functions are found by their prefix, and triggers by these four names, so that nothing of the same
-schema that belongs to somebody else is ever replaced or dropped.
+Functions are found by their prefix, and triggers by these names, so that nothing of the same schema
+that belongs to somebody else is ever replaced or dropped.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 from ..sql import literal
 
 __all__ = [
+    "ALL_TRIGGER_NAMES",
     "COMMENT_PREFIX",
     "FUNCTION_PREFIX",
     "TRIGGERS",
@@ -28,23 +29,41 @@ COMMENT_PREFIX = "sa_pgnotify "
 NAME_BYTES = 63
 """The longest name that PostgreSQL takes."""
 
-TRIGGER_NAMES = {
+_OF_STATEMENTS = {
     operation: f"sa_pgnotify_{operation}"
     for operation in ("insert", "update", "delete", "truncate")
 }
-TRIGGERS = ", ".join(literal(name) for name in TRIGGER_NAMES.values())
+TRIGGER_NAMES = {
+    "statement": _OF_STATEMENTS,
+    "row": {
+        operation: name if operation == "truncate" else f"!{name}"
+        for operation, name in _OF_STATEMENTS.items()
+    },
+}
+"""The names of the triggers by operation, for each value of ``for_each``.
+
+PostgreSQL fires the triggers of a row in the order of their names, and "!" sorts before all that an
+application is likely to use. So an event is sent before the application's own triggers change
+something else. TRUNCATE has no rows, so its trigger is the same one."""
+ALL_TRIGGER_NAMES = tuple(
+    dict.fromkeys(name for names in TRIGGER_NAMES.values() for name in names.values())
+)
+TRIGGERS = ", ".join(map(literal, ALL_TRIGGER_NAMES))
 """The names of the triggers as a list of SQL literals."""
 
 TRIGGER_SHAPE = "pg_catalog.concat(tgtype, ' ', tgoldtable, ' ', tgnewtable, ' ', tgqual IS NULL)"
 """SQL for the columns of ``pg_trigger`` that CREATE TRIGGER fills."""
 TRIGGER_SHAPES = {
-    "insert": "4  sa_new_rows t",
-    "update": "16 sa_old_rows sa_new_rows t",
-    "delete": "8 sa_old_rows  t",
-    "truncate": "32   t",
+    "statement": {
+        "insert": "4  sa_new_rows t",
+        "update": "16 sa_old_rows sa_new_rows t",
+        "delete": "8 sa_old_rows  t",
+        "truncate": "32   t",
+    },
+    "row": {"insert": "5   t", "update": "17   t", "delete": "9   t", "truncate": "32   t"},
 }
-"""The :data:`TRIGGER_SHAPE` of each trigger: the bit of the operation (AFTER and FOR EACH STATEMENT
-have none), the transition tables, and no WHEN."""
+"""The :data:`TRIGGER_SHAPE` of each trigger: the bits of the operation and of FOR EACH ROW (AFTER and
+FOR EACH STATEMENT have none), the transition tables, and no WHEN."""
 
 
 def function_name(table: str, given: str | None = None) -> str:

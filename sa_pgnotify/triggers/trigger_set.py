@@ -21,7 +21,7 @@ from ..marking.spec import Lookup, Marking
 from ..sql import catalog_name, literal, quote, quote_always
 from .column_sql import TriggerColumn, as_in_database, trigger_column
 from .function_comment import write_comment
-from .names import function_name
+from .names import TRIGGER_NAMES, function_name
 from .parameters import check_arguments, from_parameters, to_parameters
 from .templates import NEWEST, TEMPLATES
 from .templates.v1 import FunctionV1
@@ -142,6 +142,12 @@ class TriggerSet:
         name = quote(self.table)
         return name if self.schema is None else f"{quote(self.schema)}.{name}"
 
+    @property
+    def trigger_names(self) -> dict[str, str]:
+        """The names of the triggers, by the operations that are published."""
+        names = TRIGGER_NAMES[self.marking.for_each]
+        return {operation: names[operation] for operation in self.marking.triggered}
+
     # -- the function ----------------------------------------------------------------------------
 
     def as_in_database(self, types: Mapping[str, int], virtual: Iterable[str]) -> TriggerSet:
@@ -161,7 +167,7 @@ class TriggerSet:
     @cached_property
     def template(self) -> FunctionV1:
         """The template's version of the function."""
-        return TEMPLATES[self.version](self.marking, self.columns)
+        return TEMPLATES[self.version](self.marking, self.columns, self.table)
 
     @cached_property
     def body(self) -> str:

@@ -26,7 +26,7 @@ class Ending:
         self.has_come = False
         self._browsers: set[Browser] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._watches = False
+        self._handlers: dict[int, Any] = {}
 
     def add(self, browser: Browser) -> None:
         self._browsers.add(browser)
@@ -37,13 +37,14 @@ class Ending:
     def watch(self) -> None:
         """Start to watch the signals, if this is the main thread. It is called for each stream."""
         self._loop = asyncio.get_running_loop()
-        if self._watches or threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
             return
-        self._watches = True
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             before = signal.getsignal(number)
             if not callable(before):  # the signal kills the process, or is ignored
                 continue
+            if before is self._handlers.get(number):
+                continue  # a server that begins again has not set its own
 
             def handler(number: int, frame: Any, before: Any = before) -> None:
                 assert self._loop is not None
@@ -52,6 +53,7 @@ class Ending:
                 before(number, frame)
 
             signal.signal(number, handler)
+            self._handlers[number] = handler
 
     def end(self) -> None:
         """Let all streams end."""

@@ -23,7 +23,7 @@ from ..live.async_feed import async_feed_of
 from ..live.interface import new_query
 from ..live.query import Query
 from ..live.row_security import RowSecurity
-from ..live.statement import LiveStatement, shape_of, values_of
+from ..live.statement import LiveStatement, refuse_others, shape_of, values_of
 from ..subscription.engines import asyncio_engine
 from .browser import Browser
 from .channel import Channel, Ended
@@ -195,6 +195,7 @@ class Hub:
 
     def _page(self, statement: Select[Any], as_: Any) -> _Page:
         """Return what a browser follows; browsers that see the same rows share it."""
+        refuse_others(statement, "Hub")  # options of the execution are no part of the shape
         seen_by: tuple[RowSecurity, str] | None = None
         given: Select[Any] | None = None
         criterion: ColumnElement[bool] | None = None

@@ -20,7 +20,10 @@ from sa_pgnotify.cli import app
 from sa_pgnotify.cli.demo import tour
 from sa_pgnotify.cli.log_output import logs_on_stderr
 
-COMMANDS = ("demo", "watch", "check", "sql", "doctor", "capture", "consumers", "backfill", "prune")
+COMMANDS = (
+    *("demo", "watch", "check", "sql", "grants", "doctor", "capture", "health", "metrics"),
+    *("consumers", "parked", "seek", "backfill", "forget", "relay", "prune"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -59,7 +62,7 @@ def test_without_its_libraries_it_says_which_extra():
     code = "import sys; sys.modules['typer'] = None; import sa_pgnotify.cli"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (
-        1,
+        2,
         "sa-pgnotify needs the extra cli: pip install 'sa_pgnotify[cli]'\n",
     )
 

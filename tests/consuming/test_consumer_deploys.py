@@ -77,6 +77,7 @@ def done(engine: sa.Engine) -> set[str]:
     return {what for (what,) in rows(engine, "SELECT what FROM done")}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("before", "after"),
     [

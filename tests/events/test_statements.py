@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from orders import order_class
 from receiving import kinds_and_identities, received, take, until_end
-from sqlalchemy import ForeignKey, String, event
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, Text, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from statements import run
 
@@ -15,7 +15,9 @@ from sa_pgnotify import (
     Listener,
     NotifyOnChange,
     NotifySpec,
+    Truncated,
     Updated,
+    notify_on_change,
 )
 
 ALL = NotifySpec(values="all")
@@ -52,6 +54,7 @@ KINDS = {
 }
 
 
+@pytest.mark.usefixtures("for_each")
 @pytest.mark.parametrize("case", KINDS)
 def test_statements_of_several_kinds(engine, case):
     """Whatever statement makes a change, there is one event, and it says what happened to the
@@ -73,6 +76,8 @@ def test_copy(engine):
         assert kinds_and_identities(take(listener, 1000)) == [(Inserted, i) for i in range(1, 1001)]
 
 
+@pytest.mark.usefixtures("for_each")
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("action", "expected"), [("CASCADE", (Deleted, 7)), ("SET NULL", (Updated, 7))]
 )
@@ -121,6 +126,73 @@ def test_partitions(engine):
     assert set(kinds_and_identities(events[3:])) == {(Deleted, 150), (Deleted, 101)}
 
 
+def test_partitions_for_each_row(engine):
+    """A trigger for each row also sees what is written to a partition itself. A row that moves to
+    another partition comes as PostgreSQL writes it, deleted and inserted; all under the name of the
+    marked table, which may have been renamed, and may have a partitioned table above and below."""
+    spec = NotifySpec(values="all", for_each="row")
+    Order = order_class(engine, spec, postgresql_partition_by="RANGE (id)")
+    run(
+        engine,
+        "CREATE TABLE low (status text, id int NOT NULL) PARTITION BY RANGE (id)",
+        "ALTER TABLE orders ATTACH PARTITION low FOR VALUES FROM (0) TO (100)",
+        "CREATE TABLE lowest PARTITION OF low FOR VALUES FROM (0) TO (50)",
+        "CREATE TABLE high PARTITION OF orders FOR VALUES FROM (100) TO (200)",
+        "CREATE TABLE above (id int NOT NULL, status text) PARTITION BY RANGE (id)",
+        "ALTER TABLE above ATTACH PARTITION orders FOR VALUES FROM (0) TO (1000)",
+    )
+    statements = [
+        "INSERT INTO lowest VALUES ('a', 1)",
+        "INSERT INTO above VALUES (101, 'b')",
+        "UPDATE low SET status = 'c'",
+        "UPDATE orders SET id = 150 WHERE id = 1",
+        "DELETE FROM high",
+    ]
+    events = received(engine, Order, *statements)
+    assert kinds_and_identities(events[:5]) == [(Inserted, 1), (Inserted, 101), (Updated, 1), (Deleted, 1), (Inserted, 150)]  # fmt: skip
+    assert (events[2].old["status"], events[4].new["status"]) == ("a", "c")
+    assert set(kinds_and_identities(events[5:])) == {(Deleted, 150), (Deleted, 101)}
+    assert {event.entity for event in events} == {Order}
+    run(engine, 'ALTER TABLE orders RENAME TO "Sales"')
+    metadata = MetaData()
+    sales = Table(
+        "Sales", metadata, Column("id", Integer, primary_key=True), Column("status", Text)
+    )
+    notify_on_change(sales, spec)
+    metadata.create_all(engine)
+    assert kinds_and_identities(received(engine, sales, "INSERT INTO lowest VALUES ('a', 7)")) == [
+        (Inserted, 7)
+    ]
+
+
+def test_a_partition_that_is_marked_below_a_marked_table(engine):
+    """Each has its own events, if one has triggers for each statement and the other for each row: of
+    what is written to the partition itself the partition's, TRUNCATE included."""
+    metadata = MetaData()
+    columns = Column("id", Integer, primary_key=True, autoincrement=False)
+    whole = Table("whole", metadata, columns, postgresql_partition_by="RANGE (id)")
+    part = Table("part", metadata, columns._copy())
+    notify_on_change(whole)
+    notify_on_change(part, NotifySpec(for_each="row"))
+    run(
+        engine,
+        "CREATE TABLE whole (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+        "CREATE TABLE part PARTITION OF whole FOR VALUES FROM (0) TO (100)",
+    )
+    metadata.create_all(engine)
+    direct = received(engine, metadata, "INSERT INTO part VALUES (1)", "TRUNCATE part")
+    assert [(type(event), event.entity) for event in direct] == [
+        (Inserted, part),
+        (Truncated, part),
+    ]
+    through = received(engine, metadata, "INSERT INTO whole VALUES (2)")
+    assert {(type(event), event.entity) for event in through} == {
+        (Inserted, part),
+        (Inserted, whole),
+    }
+
+
+@pytest.mark.usefixtures("for_each")
 def test_swapped_keys(engine):
     """Two rows that swap their keys are two updates, each with its own previous identity and its
     own values."""
@@ -148,6 +220,7 @@ def test_swapped_keys(engine):
     }
 
 
+@pytest.mark.usefixtures("for_each")
 def test_previous_identity_of_a_composite_key(engine):
     """A change to one column of a composite key gives the whole previous identity; an update that
     leaves the key gives None."""

@@ -23,6 +23,27 @@ ARROWS = {
     "web": {"live", "subscription", "listening", "events", "marking", "log", "drivers", "protocol"},
     "scanning": {"events", "marking", "log", "drivers", "protocol"},
     "consuming": {"scanning", "subscription", "events", "marking", "log", "drivers", "protocol"},
+    "relay": {
+        "consuming",
+        "scanning",
+        "subscription",
+        "events",
+        "marking",
+        "log",
+        "drivers",
+        "protocol",
+    },
+    "streaming": {
+        "relay",
+        "consuming",
+        "scanning",
+        "subscription",
+        "events",
+        "marking",
+        "log",
+        "drivers",
+        "protocol",
+    },
     "diagnosis": set(
         ALL := [
             "protocol",
@@ -36,6 +57,8 @@ ARROWS = {
             "listening",
             "scanning",
             "consuming",
+            "relay",
+            "streaming",
             "live",
         ]
     ),

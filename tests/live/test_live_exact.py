@@ -10,6 +10,7 @@ from live_turmoil import follow
 SEEDS = 2
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("durable", [(True,) * 3, (False,) * 3, (True, False, True)], ids=str)
 def test_the_copy_is_the_result(engine, seed, durable):

@@ -187,6 +187,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_with_other_results(engine, shop, name):
     """Functions that depend on time, random numbers or tables are refused by name, and are run

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from logs import SLOTS, TABLES, end_of_log, received_from_log, until_end_of_log
 from sqlalchemy.exc import DBAPIError
 from statements import rows, run
-from writes import ALL_EVENTS, WRITES, durable_orders, gist
+from writes import ALL_EVENTS, LOUD, WRITES, durable_orders, gist
 
 from sa_pgnotify import (
     Listener,
@@ -203,7 +203,7 @@ def test_the_servers_log_has_a_warning(engine, url):
     durable_orders(engine)
     run(
         engine,
-        "ALTER FUNCTION sa_pgnotify_orders() RESET client_min_messages",
+        LOUD,
         f"DROP TABLE {', '.join(TABLES)}",
     )
     connection = psycopg2.connect(

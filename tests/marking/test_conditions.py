@@ -43,6 +43,8 @@ CONDITIONS = {
 }
 
 
+@pytest.mark.usefixtures("for_each")
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("when", "expected"), CONDITIONS.values(), ids=CONDITIONS.keys())
 def test_when(engine, when, expected):
     """Changes are published if the condition is true, and not if it is false or NULL. The absent

@@ -77,6 +77,7 @@ def lives(*classes: type) -> list[tuple]:
     return there + [(Deleted, entity, identity) for _, entity, identity in reversed(there)]
 
 
+@pytest.mark.usefixtures("for_each")
 def test_joined_entity_is_one_event_of_its_own_class(engine, Base):
     """With joined tables, three levels deep, one entity inserted or deleted is one event, of the
     class that it is."""
@@ -180,6 +181,7 @@ def test_child_opts_out(engine, Base):
         ) == lives(Person, None, Manager, Chief)
 
 
+@pytest.mark.usefixtures("for_each")
 def test_update_of_attributes_in_several_joined_tables(engine, Base):
     """update_of and values may name attributes of all the tables of a child; each table publishes
     its own."""

@@ -169,6 +169,7 @@ OPTIONS = {
         {"condition": "new_row.status != 'a\tb% :c'"},
     ),
     "channel": (NotifySpec(channel="Shop's"), {"channel": "Shop's"}),
+    "for_each": (NotifySpec(for_each="row"), {"for_each": "row"}),
 }
 
 

@@ -53,6 +53,18 @@ FROZEN: dict[str, dict[str, Any]] = {
         "table": "orders", "schema": "shop", "columns": {"id": "integer", "kind": "other"}, "key": ["id"], "values": "all",
         "condition": "new_row.id > 4", "durable": True, "log_schema": "Audit",
     },
+    "for each row": {
+        "table": "orders", "schema": None, "columns": {"id": "integer", "status": "text"}, "key": ["id"], "for_each": "row",
+    },
+    "for each row, all families": {
+        "table": "t", "schema": None, "columns": {f"a_{family}": family for family in FAMILIES}, "key": ["a_uuid"], "values": "all",
+        "for_each": "row", "update_of": ["a_text"], "condition": "new_row.a_integer > 4", "channel": CHANNEL,
+    },
+    "for each row, computed, durable, discriminator of another table": {
+        "table": "rush", "schema": None, "columns": {"id": "integer", "twice": "integer"}, "key": ["id"], "virtual": ["twice"],
+        "discriminator": {"table": "orders", "schema": "shop", "column": "kind", "key": {"id": "order_id"}}, "durable": True,
+        "for_each": "row",
+    },
     "more columns than a SELECT takes": {
         "table": "t", "schema": None, "columns": {f"c{i}": "integer" for i in range(800)}, "key": ["c0"], "values": "all",
     },

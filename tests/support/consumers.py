@@ -70,6 +70,9 @@ class BlockingConsumer:
     def parked(self) -> Any:
         return self._kind.wait(self._consumer.parked())
 
+    def retry_parked(self) -> int:
+        return self._kind.wait(self._consumer.retry_parked())
+
 
 class BlockingBatch:
     def __init__(self, kind: Kind, batch: Any) -> None:

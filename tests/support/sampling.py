@@ -22,9 +22,11 @@ from kinds import NAMES
 T = TypeVar("T")
 MARKERS = (
     "kinds(count): of the kinds of listener, take one (1), one that blocks and one of asyncio (2, the default), or one of each driver (3)",
-    "sample(n): take one n-th of the sets of parameters",
+    "sample(n): take one n-th of the sets of parameters; without it half of four or more",
     "thorough: take it with --thorough only",
 )
+MANY = 4
+"""The number of cases from which on half of them are enough in the default run."""
 _whole = False
 """Whether tests run with all their parameters and at their full size."""
 FAMILIES = {
@@ -85,13 +87,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _sampled(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
-    """Of a test that is marked ``sample(n)`` yield one n-th of its cases, and at least one."""
+    """Of a test that is marked ``sample(n)`` yield one n-th of its cases, and at least one; of one
+    that is not marked, half of them if there are :data:`MANY`."""
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         cases[item.nodeid.partition("[")[0]].append(item)
     for alike in cases.values():
         sample = alike[0].get_closest_marker("sample")
-        yield from _spread(alike, -(-len(alike) // sample.args[0])) if sample else alike
+        n = sample.args[0] if sample else 2 if len(alike) >= MANY else 1
+        yield from alike if n == 1 else _spread(alike, -(-len(alike) // n))
 
 
 def _spread(cases: list[pytest.Item], count: int) -> Iterator[pytest.Item]:

@@ -19,6 +19,11 @@ WRITES = [
 ]
 ALL_EVENTS = [(Inserted, (1,)), (Updated, (1,)), (Deleted, (1,))]
 """The events of :data:`WRITES`, as :func:`gist` gives them."""
+LOUD = (
+    "DO $$ BEGIN EXECUTE replace(pg_get_functiondef('sa_pgnotify_orders'::regproc), "
+    "$q$'client_min_messages', 'error'$q$, $q$'client_min_messages', 'warning'$q$); END $$"
+)
+"""Lets the function's warnings reach the client."""
 
 
 def orders(engine: sa.Engine, spec: NotifySpec = ALL) -> Any:

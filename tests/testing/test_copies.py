@@ -27,6 +27,7 @@ def passed(report: Report) -> None:
     assert report.copied > 500
 
 
+@pytest.mark.thorough
 def test_sessions_are_ended(url):
     """Each copy is in the end what the table is, and each change fits what was there before it."""
     passed(check(url, every=0.2, batch_size=40).run())

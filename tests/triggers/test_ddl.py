@@ -60,6 +60,24 @@ def test_create_all_and_drop_all(engine, existing):
     metadata.drop_all(engine)  # nothing is there, and that is no error
 
 
+def test_create_all_changes_the_form(engine):
+    """From statements to rows and back, each time the triggers of the other form are gone, and the
+    events are the same; drop_all leaves nothing of either."""
+    forms = [marked_tables(NotifySpec(for_each=form)) for form in ("statement", "row", "statement", "row")]  # fmt: skip
+    for metadata, other in zip(forms, [*forms[1:], forms[0]]):
+        metadata.create_all(engine)
+        assert check(engine, metadata) == []
+        assert {drift.kind for drift in check(engine, other)} == {
+            "outdated",
+            "missing",
+            "left over",
+        }
+        assert len(objects(engine)) == len(ALL_OBJECTS)
+        assert [type(e) for e in received(engine, metadata, INSERT)] == [Inserted]
+    forms[0].drop_all(engine)
+    assert objects(engine) == set()
+
+
 def test_create_all_of_some_tables(engine):
     """create_all(tables=...) and drop_all(tables=...) act on those tables only."""
     metadata = marked_tables(NotifySpec(), "orders", "other")

@@ -73,6 +73,8 @@ def pages(engine: Engine, base: Any, table: str, form: str, declared: str, *, du
     return type(f"Page_{table}", (NotifyOnChange, base), body)
 
 
+@pytest.mark.usefixtures("for_each")
+@pytest.mark.sample(2)
 @pytest.mark.kinds(1)
 @pytest.mark.parametrize("form", ["STORED", "VIRTUAL"])
 def test_generated_columns(engine, url, kind, form):

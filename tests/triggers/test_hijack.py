@@ -148,7 +148,8 @@ def sprung(engine, schema):
     return rows(engine, f"SELECT is_called FROM {schema}.sprung") != [(False,)]
 
 
-@pytest.mark.sample(4)
+@pytest.mark.usefixtures("for_each")
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("path", ["public", "traps, pg_catalog, public"])
 def test_nothing_of_another_schema_is_run(engine, durable, path):

@@ -18,6 +18,7 @@ from writes import WRITES, orders, orders_left, reasons
 from sa_pgnotify import Gap, Inserted, Listener, NotifySpec, Updated, change_context
 
 
+@pytest.mark.usefixtures("for_each")
 @pytest.mark.parametrize(
     "when", [None, lambda old, new: func.coalesce(new.amount, old.amount, 0) >= 0]
 )
@@ -37,6 +38,8 @@ def test_writer_with_no_right_but_to_write(engine, stranger, when):
     assert [event.identity for event in events] == [(1,), (1,)]
 
 
+@pytest.mark.usefixtures("for_each")
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("below", ["joined", "single"])
 @pytest.mark.parametrize("restricted", [False, True], ids=["owner", "stranger"])
 def test_writer_of_a_child_that_may_not_read_the_parent(engine, stranger, below, restricted):
@@ -63,6 +66,7 @@ def test_writer_of_a_child_that_may_not_read_the_parent(engine, stranger, below,
     )
 
 
+@pytest.mark.usefixtures("for_each")
 def test_writer_that_may_not_notify(engine, stranger):
     """If an administrator has revoked NOTIFY's function from everybody, writes succeed, though
     nothing can be published."""
@@ -76,6 +80,7 @@ def test_writer_that_may_not_notify(engine, stranger):
     assert orders_left(engine) == [(1, "b")]
 
 
+@pytest.mark.usefixtures("for_each")
 def test_writer_that_may_not_look_whether_somebody_listens(engine, stranger):
     """Where an administrator took the advisory locks' functions from everybody, writes go on, and
     the listeners hear of it."""
@@ -91,6 +96,8 @@ def test_writer_that_may_not_look_whether_somebody_listens(engine, stranger):
     assert orders_left(engine) == [(1, "b")]
 
 
+@pytest.mark.usefixtures("for_each")
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "when",
     [None, lambda old, new: func.coalesce(new.amount, old.amount) + 1 > 0],

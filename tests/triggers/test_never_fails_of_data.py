@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import psycopg2
 import pytest
+from logs import end_of_log, until_end_of_log
 from receiving import received, take, until_end
 from sqlalchemy import Integer as SQLInteger
 from sqlalchemy import (
@@ -22,9 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from statements import rows, run
-from writes import ALL, WRITES, orders, orders_left, reasons
+from writes import ALL, LOUD, WRITES, orders, orders_left, reasons
 
-from sa_pgnotify import Gap, Inserted, Listener, NotifyOnChange, NotifySpec, Updated
+from sa_pgnotify import Deleted, Gap, Inserted, Listener, NotifyOnChange, NotifySpec, Updated
 
 
 def test_a_statement_of_more_than_a_gigabyte(engine):
@@ -62,6 +63,8 @@ CONDITIONS = {
 }
 
 
+@pytest.mark.usefixtures("for_each")
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_a_condition_that_fails(engine, condition):
     """If the database cannot evaluate a `when`, the write succeeds, and a Gap comes in the place of
@@ -88,6 +91,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.usefixtures("for_each")
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("spec", [NotifySpec(), ALL], ids=["identity", "all"])
@@ -114,6 +118,34 @@ def test_columns_changed_by_hand(engine, change, spec, same_session):
         assert isinstance(event, Gap) or event.identity in {(1,), (2,)}
 
 
+@pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
+def test_a_column_retyped_between_two_writes_of_a_session(engine, durable):
+    """PL/pgSQL keeps its expressions over OLD and NEW for the types of a session's first call, and
+    would fail in all later ones: the trigger has it make new ones, and no change is lost."""
+    spec = NotifySpec(values="all", durable=durable, for_each="row")
+    Order = orders(engine, spec)
+    with engine.connect() as writer, end_of_log(engine) as end:
+        with Listener(engine, Order, "end_of_test", end) as listener:
+            for step in (
+                WRITES[0],
+                "ALTER TABLE orders ALTER amount TYPE bigint",
+                WRITES[1],
+                WRITES[2],
+            ):
+                writer.exec_driver_sql(step)
+                writer.commit()
+            events = (
+                until_end_of_log(engine, listener, end) if durable else until_end(engine, listener)
+            )
+    assert [type(event) for event in events if not isinstance(event, Gap)] == [
+        Inserted,
+        Updated,
+        Deleted,
+    ]
+    assert "undecodable" not in reasons(events)
+
+
+@pytest.mark.usefixtures("for_each")
 def test_a_row_over_the_limit_of_a_notification(engine):
     """A key, a condition's text and values over 8,000 bytes do not stop a write."""
 
@@ -140,7 +172,8 @@ def test_a_row_over_the_limit_of_a_notification(engine):
     assert [event.identity for event in events] == [(1, "é" * 100_000)] * 2
 
 
-@pytest.mark.sample(2)
+@pytest.mark.usefixtures("for_each")
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("encoded", ["LATIN1", "SQL_ASCII", "EUC_JP", "WIN1252"], indirect=True)
 @pytest.mark.parametrize("length", [1, 5000])
 def test_databases_of_other_encodings(encoded, length):
@@ -160,6 +193,7 @@ def test_databases_of_other_encodings(encoded, length):
     assert events[1].old["status"] == letter * length
 
 
+@pytest.mark.usefixtures("for_each")
 @pytest.mark.parametrize("encoded", ["SQL_ASCII"], indirect=True)
 @pytest.mark.parametrize("length", [1, 9000])
 def test_bytes_that_are_no_text(encoded, length):
@@ -179,6 +213,7 @@ def test_bytes_that_are_no_text(encoded, length):
     assert rows(encoded, "SELECT count(*) FROM orders") == [(2,)]
 
 
+@pytest.mark.usefixtures("for_each")
 @pytest.mark.parametrize(
     "column", [String(collation="loose"), String(50, collation="loose")], ids=["text", "varchar"]
 )
@@ -268,7 +303,7 @@ def test_the_servers_log_has_a_warning_of_a_failure(engine, url):
     """When the trigger fails, a warning names the table and says that the write is not affected. It
     goes to the server's log; here the function lets the client have it as well."""
     orders(engine, NotifySpec(when=CONDITIONS["division by zero"]))
-    run(engine, "ALTER FUNCTION sa_pgnotify_orders() RESET client_min_messages")
+    run(engine, LOUD)
     connection = psycopg2.connect(
         url.set(drivername="postgresql").render_as_string(hide_password=False)
     )

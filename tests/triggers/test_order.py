@@ -27,7 +27,14 @@ from sa_pgnotify.diagnosis.doctor import diagnose
 KINDS = pytest.mark.parametrize("durable", [False, True])
 
 
-def table_of(engine, name: str = "node", *, durable: bool, partitioned: bool = False) -> sa.Table:
+def table_of(
+    engine,
+    name: str = "node",
+    *,
+    durable: bool,
+    partitioned: bool = False,
+    for_each: str = "statement",
+) -> sa.Table:
     """A table with an ``id``, a ``region`` and a value ``v``, all of which travel."""
     options = {"postgresql_partition_by": "LIST (region)"} if partitioned else {}
     table = sa.Table(
@@ -38,7 +45,7 @@ def table_of(engine, name: str = "node", *, durable: bool, partitioned: bool = F
         sa.Column("v", sa.Integer, server_default="0"),
         **options,
     )
-    notify_on_change(table, NotifySpec(values="all", durable=durable))
+    notify_on_change(table, NotifySpec(values="all", durable=durable, for_each=for_each))
     table.metadata.create_all(engine)
     return table
 
@@ -92,6 +99,28 @@ def test_what_a_trigger_of_the_application_writes(engine, durable, kind):
 
 
 @KINDS
+@pytest.mark.parametrize("kind", TRIGGERS)
+def test_triggers_for_each_row_run_first(engine, durable, kind):
+    """Whatever trigger of the application writes to the same table, the events are in the order of
+    the changes, and doctor has nothing to say; unless the trigger's name sorts even before ours."""
+    table = table_of(engine, durable=durable, for_each="row")
+    run(
+        engine,
+        f"CREATE FUNCTION sets() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {UPDATE}; RETURN NULL; END$$",
+        TRIGGERS[kind][0],
+    )
+    events = seen(delivered(engine, table, durable, "INSERT INTO node VALUES (1)"))
+    assert events == [(Inserted, 0), (Updated, 1)]
+    assert not [f for f in diagnose(engine) if f.subject == "order"]
+    if kind == "of each row":
+        run(engine, 'ALTER TRIGGER t ON node RENAME TO " first"')
+        events = seen(delivered(engine, table, durable, "INSERT INTO node VALUES (2)"))
+        assert events == [(Updated, 1), (Inserted, 0)]
+        (note,) = [f for f in diagnose(engine) if f.subject == "order"]
+        assert "The FOR EACH ROW trigger  first of node runs before" in note.text
+
+
+@KINDS
 def test_a_before_trigger_that_sets_new(engine, durable):
     """The event has the values that a BEFORE trigger sets, and there is no other event."""
     table = table_of(engine, durable=durable)
@@ -104,6 +133,13 @@ def test_a_before_trigger_that_sets_new(engine, durable):
     assert not [f for f in diagnose(engine) if f.subject == "order"]
 
 
+REGIONS = (
+    "CREATE TABLE node_eu PARTITION OF node FOR VALUES IN ('eu')",
+    "CREATE TABLE node_us PARTITION OF node FOR VALUES IN ('us')",
+    "INSERT INTO node SELECT i, 'eu', i FROM generate_series(1, 4) AS i",
+)
+
+
 @KINDS
 def test_a_merge_that_moves_rows(engine, durable):
     """For rows that a MERGE moves to another partition, the events depend on the actions that it
@@ -113,14 +149,7 @@ def test_a_merge_that_moves_rows(engine, durable):
         if connection.dialect.server_version_info < (15,):
             pytest.skip("MERGE came with PostgreSQL 15")
     table = table_of(engine, durable=durable, partitioned=True)
-    run(
-        engine,
-        *(
-            f"CREATE TABLE node_{region} PARTITION OF node FOR VALUES IN ('{region}')"
-            for region in ("eu", "us")
-        ),
-        "INSERT INTO node SELECT i, 'eu', i FROM generate_series(1, 4) AS i",
-    )
+    run(engine, *REGIONS)
     merge = "MERGE INTO node USING (VALUES ({}, 'us')) AS s (id, region) ON node.id = s.id"
     moves = "WHEN MATCHED THEN UPDATE SET region = s.region"
     inserts = "WHEN NOT MATCHED AND false THEN INSERT VALUES (s.id, s.region, 0)"
@@ -138,6 +167,23 @@ def test_a_merge_that_moves_rows(engine, durable):
     assert note.fix.startswith(
         "Move such rows by UPDATE, or give each MERGE all three actions: WHEN MATCHED AND false THEN DELETE"
     )
+
+
+@KINDS
+def test_a_merge_that_moves_rows_for_each_row(engine, durable):
+    """A trigger for each row sees both halves of the move, whatever actions the MERGE has."""
+    table = table_of(engine, durable=durable, partitioned=True, for_each="row")
+    run(engine, *REGIONS)
+    merge = (
+        "MERGE INTO node USING (VALUES (2, 'us')) AS s (id, region) ON node.id = s.id"
+        " WHEN MATCHED THEN UPDATE SET region = s.region"
+    )
+    events = delivered(engine, table, durable, merge)
+    assert [(type(event), event.identity) for event in events] == [
+        (Deleted, (2, "eu")),
+        (Inserted, (2, "us")),
+    ]
+    assert not [f for f in diagnose(engine) if f.subject == "order"]
 
 
 def test_concurrent_durable_transactions(engine):

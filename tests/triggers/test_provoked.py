@@ -111,7 +111,7 @@ def test_two_failures_of_one_transaction_are_two_gaps(engine):
 
 
 @pytest.mark.sample(4)
-@pytest.mark.sample(4)
+@pytest.mark.sample(12)
 @pytest.mark.parametrize(
     "name",
     [
@@ -297,7 +297,7 @@ def test_a_lock_table_with_little_room(crowded, durable):
                     assert "out of shared memory" in str(error)
             give_back(attacker, 1)
         assert 9 in done["plain"]
-        assert done["orders"] == done["plain"]
+        assert {*done["plain"]} <= {*done["orders"]}
 
 
 def test_a_condition_whose_assertion_fails(engine):

@@ -10,7 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, Session, mapped_column
 
 from sa_pgnotify import (
+    AsyncConsumer,
     AsyncListener,
+    Change,
+    Consumer,
     Deleted,
     Drift,
     Event,
@@ -20,6 +23,7 @@ from sa_pgnotify import (
     Notification,
     NotifyOnChange,
     NotifySpec,
+    Parked,
     Stats,
     Truncated,
     Updated,
@@ -27,6 +31,8 @@ from sa_pgnotify import (
     check,
     notify_on_change,
 )
+from sa_pgnotify.consuming.failures import Verdict
+from sa_pgnotify.diagnosis import Finding, LagLimits, Metrics, grants, readiness
 
 
 class Base(DeclarativeBase):
@@ -111,3 +117,26 @@ async def listens_in_a_loop(engine: AsyncEngine) -> None:
     async with AsyncSession(engine) as session, change_context(session, {"user": "ann"}):
         await session.flush()
         assert_type(listener.stats, Stats)
+
+
+def park(error: Exception, change: Change[Order] | Gap, failures: int) -> Verdict:
+    """What decides about a change that fails."""
+    return "retry" if failures < 3 else "park"
+
+
+def operates(engine: Engine) -> None:
+    """What an operator reads and does, from Python."""
+    consumer = Consumer(engine, "billing", Order, on_error=park, park_key=True)
+    assert_type(consumer.retry_parked(), int)
+    assert_type(consumer.parked(), list[Parked])
+    assert_type(readiness(engine, [Base.metadata], LagLimits(seconds=60.0)), list[Finding])
+    with engine.connect() as connection:
+        for part in grants(connection, "billing", ("consume",)):
+            assert_type(part.statements, tuple[str, ...])
+    Metrics(engine, Listener(engine, Order))
+
+
+async def operates_in_a_loop(engine: AsyncEngine) -> None:
+    """The same in an event loop."""
+    consumer = AsyncConsumer(engine, "billing", Order, on_error=park, park_key=True)
+    assert_type(await consumer.retry_parked(), int)

@@ -71,8 +71,10 @@ class _Catching(TriggerSet):
     def install(self) -> str:
         statements = InstallStatements(self)
         triggers = [
-            create_trigger(operation, f"sa_pgnotify_caught_{operation}")
-            for operation in self.marking.operations
+            create_trigger(
+                self.marking.for_each, operation, name.replace("pgnotify", "pgnotify_caught")
+            )
+            for operation, name in self.trigger_names.items()
         ]
         return statements.run([*statements.create_function, *triggers])
 

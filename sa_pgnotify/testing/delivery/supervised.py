@@ -16,18 +16,28 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...consuming.consumer import ChangeBatch, Consumer
 
-__all__ = ["Job", "KillableProcess", "SupervisedThread", "run_job"]
+__all__ = ["Job", "KillableProcess", "SupervisedThread", "Task", "run_job"]
 
 logger = logging.getLogger("sa_pgnotify.testing")
 PAUSE = 0.1
 """Seconds between the failure of a consumer and the next one."""
+
+
+class Task(Protocol):
+    """A dataclass that a process of its own works on."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def consume(self, keep: Callable[[Any], bool]) -> Iterator[None]:
+        """Work, and yield after each failure."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -111,9 +121,9 @@ class SupervisedThread:
 
 
 class KillableProcess:
-    """A consumer in a process of its own, which is killed and started again."""
+    """A consumer, or a relay, in a process of its own, which is killed and started again."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Task) -> None:
         self._job = job
         self._process: subprocess.Popen[str]
 
@@ -141,7 +151,7 @@ class KillableProcess:
         self.__enter__()
 
 
-def run_job(job: Callable[..., Job]) -> None:
+def run_job(job: Callable[..., Task]) -> None:
     """Consume until this process is killed, or its parent is gone."""
     logging.getLogger("sa_pgnotify").addHandler(logging.NullHandler())
     given: dict[str, Any] = json.loads(sys.stdin.readline())

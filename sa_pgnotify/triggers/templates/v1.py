@@ -1,10 +1,11 @@
 """The trigger functions of template version 1: what they read, and what they send.
 
 The trigger runs inside the user's write: whatever the names, types, sizes and number of rows, that
-write must not fail, and should cost little more. So there is one statement-level trigger for each
-operation, which reads the statement's transition tables in one set-based query, in static SQL
-(dynamic SQL costs seven times as much a row), with exception blocks that turn an error into a
-*failed* message; the listener turns that into a ``Gap``.
+write must not fail, and should cost little more. So there is one trigger for each operation. For
+each statement, it reads the statement's transition tables in one set-based query; one row, the most
+usual number, is composed without a query, as in a trigger for each row. The SQL is static (dynamic
+SQL costs seven times as much a row), with exception blocks that turn an error into a *failed*
+message; the listener turns that into a ``Gap``.
 
 A function's ``search_path`` holds nothing but ``pg_catalog``, so that a role that may create
 operators and functions elsewhere cannot have them run. Names in other schemas are qualified; where
@@ -28,8 +29,9 @@ from ...marking.spec import Lookup, Marking
 from ...protocol.settings import FIXED_SETTINGS
 from ...sql import quote
 from ..column_sql import FAMILIES, TriggerColumn, escaped
+from .v1_each_row import OF_MARKED_TABLE, EachRow
 from .v1_log import LogSql, log_body
-from .v1_names import CONTEXT, RELATION_OF_LOG
+from .v1_names import CONTEXT, relation_of
 from .v1_pairs import gather_pairs
 from .v1_rows import CLASS_MARK, CONDITION_MARK, RowSql, joined
 from .v1_send import send_body
@@ -47,10 +49,12 @@ class FunctionV1:
     percent signs or colons in it as placeholders.
 
     :ivar columns: those of the table, in its order.
+    :ivar table: its name when the triggers are made.
     """
 
     marking: Marking
     columns: tuple[TriggerColumn, ...]
+    table: str
 
     @property
     def body(self) -> str:
@@ -58,19 +62,18 @@ class FunctionV1:
         replaced."""
         if self.marking.capture == "wal":
             return _NOT_CALLED
-        branches = {
-            "insert": self._single("INSERT", "sa_new_rows", NEW_ROW, OLD_ROW),
-            "update": self._update(),
-            "delete": self._single("DELETE", "sa_old_rows", OLD_ROW, NEW_ROW),
-            "truncate": f"    message := {self._rows.header('TRUNCATE')};\n    rows := '';",
-        }
+        branches = self._each_row.branches if self._is_for_each_row else self._branches
         chosen = "".join(
             f"  {'ELSIF' if index else 'IF'} TG_OP = '{operation.upper()}' THEN\n{branches[operation]}\n"
             for index, operation in enumerate(self.marking.operations)
         )
+        declared = self._each_row.declared
+        marked = OF_MARKED_TABLE if self._is_for_each_row else ""
         if self.marking.durable:
-            return log_body(RELATION_OF_LOG, CONTEXT, chosen, self.log)
-        return send_body(self.marking.channel, chosen)
+            relation = marked + relation_of(self.table, with_channel=False)
+            return log_body(relation, CONTEXT, chosen, self.log, declared)
+        relation = relation_of(self.table, with_channel=self.marking.channel is None)
+        return send_body(self.marking.channel, marked, relation + CONTEXT, chosen, declared)
 
     @property
     def carried(self) -> tuple[TriggerColumn, ...]:
@@ -80,6 +83,14 @@ class FunctionV1:
     @cached_property
     def _rows(self) -> RowSql:
         return RowSql(self.marking, self.columns)
+
+    @property
+    def _is_for_each_row(self) -> bool:
+        return self.marking.for_each == "row"
+
+    @cached_property
+    def _each_row(self) -> EachRow:
+        return EachRow(self._rows, is_collected=not self._is_for_each_row)
 
     @property
     def row_alias(self) -> str:
@@ -114,10 +125,7 @@ class FunctionV1:
     @property
     def settings(self) -> dict[str, str | None]:
         """The function's own settings, so that the writer's session cannot change an event; None:
-        the value that the installing role has.
-
-        ``client_min_messages`` keeps our warnings in the server's log: sent to a client whose
-        encoding lacks a character, they would make the write fail.
+        the value that the installing role has. Each costs time in each call.
         """
         # A condition may make a text of any column.
         if self.marking.capture == "wal":
@@ -127,12 +135,12 @@ class FunctionV1:
         fixed: dict[str, str | None] = {
             name: value for name, value in FIXED_SETTINGS.items() if name in needed
         }
-        if "update" in self.marking.triggered:
+        if "update" in self.marking.triggered and not self._is_for_each_row:
             # The planner estimates the pairs as the square of the rows, and would compile for that.
             fixed["jit"] = "off"
         if self.expressions:
             fixed["standard_conforming_strings"] = "on"
-        return fixed | {"client_min_messages": "error", "search_path": "pg_catalog, pg_temp"}
+        return fixed | {"search_path": "pg_catalog, pg_temp"}
 
     @property
     def is_definer(self) -> bool:
@@ -143,10 +151,29 @@ class FunctionV1:
             self.marking.durable or isinstance(self.marking.discriminator, Lookup)
         )
 
-    # -- the branches ------------------------------------------------------------------------------
+    # -- the branches, for each statement ----------------------------------------------------------
+
+    @property
+    def _branches(self) -> dict[str, str]:
+        """The statements of each operation.
+
+        The message of a statement that changed one row, the most usual one, is composed without a
+        query over the transition tables, which would cost it more than the write itself.
+        """
+        one = self._each_row.branches
+        many = {
+            "insert": ("sa_new_rows", self._single("INSERT", "sa_new_rows", NEW_ROW, OLD_ROW)),
+            "update": ("sa_new_rows", gather_pairs(self._rows)),
+            "delete": ("sa_old_rows", self._single("DELETE", "sa_old_rows", OLD_ROW, NEW_ROW)),
+        }
+        return {"truncate": one["truncate"]} | {
+            operation: f"    IF NOT EXISTS (SELECT FROM {rows} OFFSET 1) THEN\n{one[operation]}\n    ELSE\n"
+            f"{gather}\n    IF {self._rows.none} THEN RETURN NULL; END IF;\n    END IF;"
+            for operation, (rows, gather) in many.items()
+        }
 
     def _single(self, operation: str, rows: str, row: str, absent: str) -> str:
-        """Return the branch of an operation that knows one row of each change."""
+        """Return the query of an operation that knows one row of each change."""
         source = f"{self._rows.source(rows)} AS {row}"
         if self._rows.condition:
             # The absent row: NULLs of the right types, without asking for a privilege on the table.
@@ -155,24 +182,7 @@ class FunctionV1:
         looked_up = self._rows.looked_up(row)
         fields = [c.text(c.of(row)) for c in carried] + looked_up
         values = [] if looked_up else [c.of(row) for c in carried]
-        text = joined(fields, null_if_null=values)
-        return _or_return(self._rows.gather(operation, source, text))
-
-    def _update(self) -> str:
-        """Return the branch that pairs old and new rows.
-
-        A statement that changed one row, the most usual one, has a query of its own without the
-        numbering of rows, which would cost it more than the UPDATE itself.
-        """
-        one, many = (gather_pairs(self._rows, one=one) for one in (True, False))
-        return _or_return(
-            "    IF (SELECT count(*) FROM (SELECT FROM sa_new_rows LIMIT 2) AS _) = 1 THEN\n"
-            f"{one}\n    ELSE\n{many}\n    END IF;",
-        )
-
-
-def _or_return(select: str) -> str:
-    return f"{select}\n    IF rows IS NULL THEN RETURN NULL; END IF;"
+        return self._rows.gather(operation, source, joined(fields, null_if_null=values))
 
 
 def _looked_up(lookup: Lookup, row: str) -> str:

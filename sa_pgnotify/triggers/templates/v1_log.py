@@ -24,6 +24,7 @@ import hashlib
 from ...log.tables import SLOT_BITS, SLOTS, LogNames
 from ...protocol.doorbell import DOORBELL_OFF, bell_channel, doorbell_key, lost_key
 from ...sql import literal
+from .v1_names import RETRY, TABLE, warning
 
 __all__ = ["LogSql", "log_body"]
 
@@ -80,12 +81,13 @@ class LogSql:
         return [] if self._is_known else [names.head, names.sequence, names.lost, *names.slots]
 
 
-def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
+def log_body(relation: str, context: str, chosen: str, log: LogSql, declared: str) -> str:
     """Return the function's source.
 
     :param relation: the statements that set the variable of that name; ``context`` likewise;
         ``chosen`` those that compose the message, up to their END IF.
     :param log: the names of the log's tables.
+    :param declared: the declarations of the variables in ``chosen``.
     """
     oid = f"{log.literal(log.names.head)}::regclass::oid::bigint"
     columns = "id, xid, pid, relation, header, rows"
@@ -95,6 +97,9 @@ def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
         relation=relation,
         context=context,
         chosen=chosen,
+        declared=declared,
+        retry=RETRY,
+        **_warnings(),
         sequence=log.literal(log.names.sequence),
         lost=log.literal(log.names.lost),
         lock=_in_slot(
@@ -118,6 +123,31 @@ def log_body(relation: str, context: str, chosen: str, log: LogSql) -> str:
         off=literal(DOORBELL_OFF),
         room=ROOM,
     )
+
+
+def _warnings() -> dict[str, str]:
+    """Return the blocks that write a warning to the server's log."""
+    could_not = f"pg_catalog.concat('sa_pgnotify could not log a change of ', {TABLE})"
+    return {
+        "not_composed": warning(
+            message=could_not,
+            detail="message",
+            hint="'Your write is not affected. Compare tables and triggers with check().'",
+            indent=" " * 6,
+        ),
+        "not_written": warning(
+            message=could_not,
+            detail="problem",
+            hint="'Your write is not affected. See who locks the change log, and what rights the function''s owner has.'",
+            indent=" " * 6,
+        ),
+        "not_rung": warning(
+            message="'sa_pgnotify could not wake the readers of the change log'",
+            detail="SQLSTATE || ' ' || SQLERRM",
+            hint="'Your write is not affected. They find it at their heartbeat.'",
+            indent=" " * 4,
+        ),
+    }
 
 
 def _in_slot(log: LogSql, statement: str, indent: str) -> str:
@@ -157,7 +187,9 @@ DECLARE
   written boolean;
   asleep boolean;
   problem text;
-BEGIN
+  again boolean;
+{declared}BEGIN
+  LOOP
   BEGIN
 {relation}{context}{chosen}  END IF;
     IF pg_catalog.octet_length(rows) > {piece_bytes} OR pg_catalog.getdatabaseencoding() = 'SQL_ASCII' THEN
@@ -180,8 +212,9 @@ BEGIN
     asleep := CASE WHEN pg_catalog.pg_try_advisory_lock(key) THEN NOT pg_catalog.pg_advisory_unlock(key) ELSE true END;
     -- ON CONFLICT takes a lock of its own for each row: see whether the lock table has room for one.
     ready := ready AND bytes IS NULL AND pg_catalog.pg_try_advisory_lock({room}, pid) AND pg_catalog.pg_advisory_unlock({room}, pid);
+    EXIT;
   EXCEPTION WHEN OTHERS OR assert_failure THEN
-    ready := false;
+{retry}    ready := false;
     -- The user's write goes on. With a full lock table, a notification would make its COMMIT fail: readers look at their heartbeat.
     asleep := SQLSTATE <> '53200';
     IF composed IS NULL THEN
@@ -192,12 +225,12 @@ BEGIN
       problem := SQLERRM;
       BEGIN
         IF pg_catalog.getdatabaseencoding() <> 'SQL_ASCII' THEN message := message || pg_catalog.left(problem, 500); END IF;
-        RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
-          DETAIL = message, HINT = 'Your write is not affected. Compare tables and triggers with check().';
       EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
       END;
-    END IF;
+{not_composed}    END IF;
+    EXIT;
   END;
+  END LOOP;
   IF ready THEN
 {insert_all}
     written := FOUND;
@@ -246,12 +279,7 @@ BEGIN
       END;
     END LOOP;
     IF written IS NOT TRUE THEN
-      BEGIN
-        RAISE WARNING USING MESSAGE = pg_catalog.concat('sa_pgnotify could not log a change of ', TG_TABLE_SCHEMA, '.', TG_TABLE_NAME),
-          DETAIL = problem, HINT = 'Your write is not affected. See who locks the change log, and what rights the function''s owner has.';
-      EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
-      END;
-      -- Readers see the number, and by the lock whether this transaction has ended. The lock comes first.
+{not_written}      -- Readers see the number, and by the lock whether this transaction has ended. The lock comes first.
       BEGIN
         PERFORM pg_catalog.pg_try_advisory_xact_lock_shared({lost_key});
       EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
@@ -267,12 +295,7 @@ BEGIN
     IF pg_catalog.current_setting({off}, true) = 'off' THEN RETURN NULL; END IF;
     PERFORM pg_catalog.pg_notify({channel}, CASE WHEN written THEN 'sa1 ring' ELSE 'sa1 lost' END);
   EXCEPTION WHEN OTHERS OR assert_failure THEN
-    BEGIN
-      RAISE WARNING USING MESSAGE = 'sa_pgnotify could not wake the readers of the change log',
-        DETAIL = SQLSTATE || ' ' || SQLERRM, HINT = 'Your write is not affected. They find it at their heartbeat.';
-    EXCEPTION WHEN OTHERS OR assert_failure THEN NULL;
-    END;
-  END;
+{not_rung}  END;
   RETURN NULL;
 END
 """

@@ -36,23 +36,20 @@ class _Pairs:
     nullable: list[str]
 
 
-def gather_pairs(sql: RowSql, *, one: bool) -> str:
-    """Return the query that writes the message of an UPDATE.
-
-    :param one: whether the statement changed one row, so that rows need not be numbered.
-    """
-    pairs = _wide(sql, one=one) if 2 * len(sql.carried) > WIDEST_SELECT else _narrow(sql, one=one)
+def gather_pairs(sql: RowSql) -> str:
+    """Return the query that writes the message of an UPDATE."""
+    pairs = _wide(sql) if 2 * len(sql.carried) > WIDEST_SELECT else _narrow(sql)
     # The old values of the columns that changed stand at the end of the row, so that the others
     # cost nothing.
     tail = [
         f"CASE WHEN {differs} THEN pg_catalog.concat(E'\\x1f', {old}) END"
         for differs, old in pairs.olds
     ]
-    row = joined(pairs.fields, tail, null_if_null=() if one else pairs.nullable)
+    row = joined(pairs.fields, tail, null_if_null=pairs.nullable)
     return sql.gather("UPDATE", pairs.source, row)
 
 
-def _narrow(sql: RowSql, *, one: bool) -> _Pairs:
+def _narrow(sql: RowSql) -> _Pairs:
     """Return the pairs of a table whose values fit in a SELECT list.
 
     Each column is compared once, in the inner SELECT; OFFSET 0 keeps the planner from doing it
@@ -74,27 +71,21 @@ def _narrow(sql: RowSql, *, one: bool) -> _Pairs:
     olds = [
         ("{} & {} <> 0".format(*bits[c.name]), c.text(f"old{i}")) for i, c in enumerate(sql.carried)
     ]
-    watched = _watched(sql)
-    differ = [
-        f"{mask} & {sum(bit for name, (of, bit) in bits.items() if of == mask and name in watched)} <> 0"
-        for mask in sorted({mask for mask, _ in bits.values()})
-    ]
     condition = _condition(sql)
     where = f"\n        WHERE {condition}" if condition else ""
     source = (
-        f"(SELECT {', '.join(outputs)}\n        FROM {_joined_rows(sql, '', '', one=one)}{where}\n        OFFSET 0) AS pairs"
-        f"\n      WHERE {' OR '.join(differ)}"
+        f"(SELECT {', '.join(outputs)}\n        FROM {_joined_rows(sql, '', '')}{where}\n        OFFSET 0) AS pairs"
+        f"\n      WHERE {' OR '.join(sql.watched_bits(bits))}"
     )
     return _Pairs(source, fields, olds, nullable)
 
 
-def _wide(sql: RowSql, *, one: bool) -> _Pairs:
+def _wide(sql: RowSql) -> _Pairs:
     """Return the pairs of a table whose values no SELECT list can hold: they are read out of whole
     rows, and compared where the result is used."""
     whole = unused("whole", sql.columns)
     old, new = f"({OLD_ROW}.{whole})", f"({NEW_ROW}.{whole})"
-    watched = _watched(sql)
-    differ = [c.differs(old, new) for c in sql.compared if c.name in watched]
+    differ = [c.differs(old, new) for c in sql.compared if c.name in sql.watched]
     where = " AND ".join(part for part in (f"({' OR '.join(differ)})", _condition(sql)) if part)
     fields = [
         *sql.masks(old, new),
@@ -102,13 +93,8 @@ def _wide(sql: RowSql, *, one: bool) -> _Pairs:
         *sql.looked_up(NEW_ROW),
     ]
     olds = [(c.differs(old, new), c.text(c.of(old))) for c in sql.carried]
-    pairs = _joined_rows(sql, f"{sql.alias} AS {whole}, ", " OFFSET 0", one=one)
+    pairs = _joined_rows(sql, f"{sql.alias} AS {whole}, ", " OFFSET 0")
     return _Pairs(f"{pairs}\n      WHERE {where}", fields, olds, [])
-
-
-def _watched(sql: RowSql) -> tuple[str, ...]:
-    """Return the names of the columns a change of which is published."""
-    return sql.marking.update_of or tuple(c.name for c in sql.columns)
 
 
 def _condition(sql: RowSql) -> str:
@@ -117,7 +103,7 @@ def _condition(sql: RowSql) -> str:
     return f"CASE WHEN {sql.condition} THEN true ELSE false END" if sql.condition else ""
 
 
-def _joined_rows(sql: RowSql, more: str, end: str, *, one: bool) -> str:
+def _joined_rows(sql: RowSql, more: str, end: str) -> str:
     """Return the join of old and new rows.
 
     It is a FULL one, although every row has its partner, because a FULL join is never done by
@@ -127,11 +113,9 @@ def _joined_rows(sql: RowSql, more: str, end: str, *, one: bool) -> str:
     :param more: what each side selects beside its columns; ``end`` what ends its SELECT.
     """
     position = unused("position", sql.columns)
-    if not one:
-        more = f"pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS {position}, {more}"
+    more = f"pg_catalog.row_number() OVER (ROWS UNBOUNDED PRECEDING) AS {position}, {more}"
     old_side, new_side = (
         f"(SELECT {more}{sql.read} FROM {rows} AS {sql.alias}{end}) AS {row}"
         for rows, row in (("sa_old_rows", OLD_ROW), ("sa_new_rows", NEW_ROW))
     )
-    join = f"CROSS JOIN {new_side}" if one else f"FULL JOIN {new_side} USING ({position})"
-    return f"{old_side}\n        {join}"
+    return f"{old_side}\n        FULL JOIN {new_side} USING ({position})"

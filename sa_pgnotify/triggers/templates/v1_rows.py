@@ -7,17 +7,26 @@ fields stand between separators, and NULL, the empty text and the separators the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from ...marking.spec import Lookup, Marking
-from ...protocol.wire import MASK_BITS
-from ...sql import literal
+from ...protocol.wire import MASK_BITS, RS, US
 from ..column_sql import TriggerColumn, type_codes
 
-__all__ = ["CLASS_MARK", "CONDITION_MARK", "MICROSECONDS", "RowSql", "joined", "unused"]
+__all__ = [
+    "CLASS_MARK",
+    "CONDITION_MARK",
+    "MICROSECONDS",
+    "RANDOM",
+    "RowSql",
+    "concat",
+    "joined",
+    "pieces",
+    "unused",
+]
 
 FUNCTION_ARGUMENTS = 100
 """As many as PostgreSQL passes to a function."""
@@ -26,6 +35,9 @@ CLASS_MARK = "@the class of {row}@"
 MICROSECONDS = (
     "(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000::float8)::bigint"
 )
+RANDOM = "(pg_catalog.random() * 1000000000::float8)::bigint"
+"""With the microseconds it distinguishes one message from another: a clock may be set back, and the
+seed of random numbers be set again."""
 
 
 @dataclass(frozen=True)
@@ -81,26 +93,57 @@ class RowSql:
             )
         return json.dumps(shape, ensure_ascii=False)
 
-    def header(self, operation: str) -> str:
-        """Return SQL for the header of a message."""
-        return joined(
-            [
-                f"'{operation[0]}'",
-                "sa.relation",  # with the block's label, since a column may have that name
-                "pg_catalog.pg_current_xact_id()",
-                MICROSECONDS,
-                literal(self.shape(operation)),
-                "sa.context",
-            ]
-        )
+    def _header(self, operation: str) -> list[str]:
+        """Return SQL for the pieces of the header of a message."""
+        return [
+            _constant(f"{operation[0]}{US}"),
+            "sa.relation",  # with the block's label, since a column may have that name
+            _constant(US),
+            "pg_catalog.pg_current_xact_id()",
+            _constant(US),
+            MICROSECONDS,
+            _constant(f"{US}{self.shape(operation)}{US}"),
+            "sa.context",
+        ]
+
+    def _beginning(self, operation: str) -> list[str]:
+        """Return SQL for what a notification holds before the rows, if one is enough."""
+        _, *header = self._header(operation)
+        return [
+            "'sa1 '",
+            RANDOM,
+            _constant(f" 0 1{RS}{operation[0]}{US}"),
+            *header,
+            _constant(RS),
+        ]
+
+    def write(self, operation: str, row: list[str]) -> str:
+        """Return the statements that write a message of one row, or of none.
+
+        :param row: SQL for the pieces of its text.
+        """
+        if self.marking.durable:
+            rows = concat(row) if row else "''"
+            return f"    message := {concat(self._header(operation))};\n    rows := {rows};"
+        return f"    message := {concat([*self._beginning(operation), *row])};"
 
     def gather(self, operation: str, source: str, row: str) -> str:
-        """Return the query that writes the header into ``message``, and the rows of ``source`` into
-        ``rows``, NULL if there are none.
+        """Return the statements that write a message of the rows of ``source``, and return if there
+        are none.
 
         :param row: SQL for the text of one row.
         """
-        return f"    SELECT {self.header(operation)}, pg_catalog.string_agg({row}, E'\\x1e') INTO message, rows\n      FROM {source};"
+        rows = f"pg_catalog.string_agg({row}, E'\\x1e')"
+        if self.marking.durable:
+            select, into = f"{concat(self._header(operation))}, {rows}", "message, rows"
+        else:
+            select, into = f"{concat(self._beginning(operation))} || {rows}", "message"
+        return f"    SELECT {select} INTO {into}\n      FROM {source};"
+
+    @property
+    def none(self) -> str:
+        """SQL for whether there were no rows."""
+        return f"{'rows' if self.marking.durable else 'message'} IS NULL"
 
     def source(self, rows: str) -> str:
         """Return the transition table ``rows`` with the virtual generated columns computed, which
@@ -112,12 +155,31 @@ class RowSql:
     @property
     def read(self) -> str:
         """A SELECT list that reads all columns from a row of a transition table."""
-        return ", ".join(c.read(self.alias) for c in self.columns)
+        return self.reading(self.columns)
+
+    def reading(self, columns: Iterable[TriggerColumn]) -> str:
+        """Return a SELECT list that reads columns from a row of a transition table."""
+        return ", ".join(c.read(self.alias) for c in columns)
 
     def looked_up(self, row: str) -> list[str]:
         """Return the field for the class of a row, if that is looked up in another table."""
         is_looked_up = isinstance(self.marking.discriminator, Lookup)
         return [CLASS_MARK.format(row=row)] if is_looked_up else []
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The names of the columns a change of which is published."""
+        return self.marking.update_of or tuple(c.name for c in self.columns)
+
+    def watched_bits(self, bits: Mapping[str, tuple[str, int]]) -> list[str]:
+        """Return SQL conditions, one for each mask, that it has a bit of a watched column.
+
+        :param bits: of each column, its mask and its bit in it.
+        """
+        return [
+            f"{mask} & {sum(bit for name, (of, bit) in bits.items() if of == mask and name in self.watched)} <> 0"
+            for mask in sorted({mask for mask, _ in bits.values()})
+        ]
 
     def masks(self, old: str, new: str) -> list[str]:
         """Return SQL for the numbers whose bits say which columns differ in two rows."""
@@ -141,20 +203,33 @@ def joined(fields: list[str], tail: Iterable[str] = (), *, null_if_null: Iterabl
         of the time.
     """
     tail, tested = list(tail), ", ".join(null_if_null)
-    pieces = [piece for field in fields for piece in ("E'\\x1f'", field)][1:] + tail
+    every = concat(pieces(fields) + tail)
+    if not tested or not 1 < len(fields) < FUNCTION_ARGUMENTS:
+        return every
+    quick = f"pg_catalog.concat_ws(E'\\x1f', {', '.join(fields)})"
+    return f"CASE WHEN pg_catalog.num_nulls({tested}) = 0 THEN {concat([quick, *tail]) if tail else quick} ELSE {every} END"
+
+
+def pieces(fields: list[str]) -> list[str]:
+    """Return the fields of a row with the separators between them."""
+    return [piece for field in fields for piece in (_constant(US), field)][1:]
+
+
+def concat(pieces: list[str]) -> str:
+    """Return SQL that puts any number of pieces into one text."""
     while len(pieces) > FUNCTION_ARGUMENTS:
         pieces = [
-            _concat(pieces[i : i + FUNCTION_ARGUMENTS])
+            concat(pieces[i : i + FUNCTION_ARGUMENTS])
             for i in range(0, len(pieces), FUNCTION_ARGUMENTS)
         ]
-    if not tested or not 1 < len(fields) < FUNCTION_ARGUMENTS:
-        return _concat(pieces)
-    quick = f"pg_catalog.concat_ws(E'\\x1f', {', '.join(fields)})"
-    return f"CASE WHEN pg_catalog.num_nulls({tested}) = 0 THEN {_concat([quick, *tail]) if tail else quick} ELSE {_concat(pieces)} END"
-
-
-def _concat(pieces: list[str]) -> str:
     return f"pg_catalog.concat({', '.join(pieces)})"
+
+
+def _constant(text: str) -> str:
+    """Return a literal in which the separators are written as escapes."""
+    for character, escape in (("\\", "\\\\"), ("'", "''"), (US, r"\x1f"), (RS, r"\x1e")):
+        text = text.replace(character, escape)
+    return f"E'{text}'"
 
 
 def unused(name: str, columns: Iterable[TriggerColumn]) -> str:

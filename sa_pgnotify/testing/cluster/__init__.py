@@ -1,0 +1,1 @@
+"""The check of a relay: see :class:`sa_pgnotify.testing.ClusterCheck`."""
