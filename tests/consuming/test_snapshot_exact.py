@@ -139,7 +139,7 @@ def follow(engine: Engine, table: Table, seed: int) -> tuple[Copy, Any]:
     return copy, {(row.area, row.number): row._asdict() for row in rows}
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("seed", range(12))
 def test_the_copy_is_the_table(engine, table, seed):
     """For each of many histories."""

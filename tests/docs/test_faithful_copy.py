@@ -72,6 +72,7 @@ def target(request: Any, tmp_path: Path, url: Any, admin: Any) -> Any:
     run(admin, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.mark.thorough
 def test_copy_through_kills(url, engine, target):
     """Rows that are there, and all that changes while the program is killed, at whichever moment:
     in the end both tables are equal."""

@@ -140,6 +140,7 @@ def test_page_shows_what_it_missed(url, engine, tables, proxy, open_page):
             finish(again)
 
 
+@pytest.mark.thorough
 def test_many_browsers_of_two_processes(url, engine, tables, open_page):
     """With two worker processes, writers, and connections that are cut, every page is at the end
     what a SELECT of its user gives, and no byte of another user's row was sent to anybody."""

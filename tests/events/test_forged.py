@@ -300,6 +300,7 @@ def test_a_discriminator_looked_up_that_this_program_does_not_know(engine, Liste
     assert (gap.reason, updated.entity, updated.identity) == ("undecodable", Child, (2,))
 
 
+@pytest.mark.thorough
 def test_a_forged_message_of_many_rows(engine, Listener):
     """A payload full of rows that cannot be read costs no time that grows with its square, and the
     readable row among them is delivered."""

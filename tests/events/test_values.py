@@ -180,7 +180,7 @@ NEEDED = (
 
 
 @pytest.mark.usefixtures("for_each")
-@pytest.mark.sample(4)
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("durable", [False, True], ids=["ephemeral", "durable"])
 @pytest.mark.parametrize("group", GROUPS)
 def test_values_equal_a_select(engine, url, kind, group, durable):

@@ -25,7 +25,7 @@ from sa_pgnotify import (
 from sa_pgnotify.drivers import connect
 from sa_pgnotify.subscription.backoff import LONGEST_DELAY, Backoff
 
-pytestmark = pytest.mark.kinds(3)
+pytestmark = pytest.mark.kinds(2)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from sa_pgnotify import (
     Notification,
 )
 
-pytestmark = pytest.mark.kinds(3)
+pytestmark = pytest.mark.kinds(2)
 
 
 @pytest.fixture(autouse=True)

@@ -56,6 +56,7 @@ def finish(program) -> None:
     assert "sa_pgnotify" not in log, log
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("options", [(), ("--preload",)], ids=["forked first", "preloaded"])
 def test_gunicorn(url, engine, tmp_path, options):
     """The program of the page: each of two workers listens, gets every event, and ends with its
@@ -113,6 +114,7 @@ def test_gunicorn_with_a_listener_from_before_the_fork(url, engine, tmp_path):
     sessions_end(engine)
 
 
+@pytest.mark.thorough
 def test_uvicorn_with_workers(url, engine, tmp_path):
     """Each of two workers listens in its lifespan, and both end with their server."""
     (tmp_path / "app.py").write_text(f"""

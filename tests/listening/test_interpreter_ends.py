@@ -56,8 +56,8 @@ ENDS = {
 }
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(("code", "status"), ENDS.values(), ids=ENDS.keys())
 def test_end(url, engine, code, status, driver):
     """However a program ends that has not stopped its listener, it does so at once, with its own

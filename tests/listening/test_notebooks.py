@@ -104,6 +104,7 @@ engine = create_engine({address(url)!r})
     sessions_end(engine)
 
 
+@pytest.mark.thorough
 def test_notebook_with_asyncio(url, engine, notebook):
     """AsyncListener works in the notebook's own loop, through cells that are run again, without a
     task or session left."""

@@ -152,7 +152,7 @@ STATEMENTS = {
 }
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_statements_of_the_orm(family, engine, name):
     """Each way in which the ORM builds the elements of a row."""

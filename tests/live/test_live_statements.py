@@ -75,7 +75,7 @@ KEYS = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", KEYS)
 def test_keys_of_each_type(engine, name):
     """Rows can be looked up and leave by keys of any type that PostgreSQL can index."""
@@ -294,7 +294,7 @@ FORMS = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_of_statements(engine, tables, form):
     """Every form of a select() is followed, however it is evaluated."""

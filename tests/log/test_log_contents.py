@@ -61,8 +61,7 @@ def test_a_statement_over_the_limit(engine, monkeypatch):
     assert "exceed 100000 bytes" in events[1].detail
 
 
-@pytest.mark.sample(3)
-@pytest.mark.sample(4)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("length", [1, 3489, 3490, 3491, 3492, 6990, 7001, 20_000, 300_000])
 @pytest.mark.parametrize(
     "letter",

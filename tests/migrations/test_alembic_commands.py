@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -94,6 +95,7 @@ def test_without_import(engine, url, tmp_path):
     assert not sa.inspect(engine).has_table("orders")
 
 
+@pytest.mark.thorough
 def test_two_processes(engine, url, tmp_path):
     """Programs that upgrade at once, and share a database, both succeed: one installs after the
     other."""

@@ -265,7 +265,7 @@ STATES = {
 }
 
 
-@pytest.mark.sample(10)
+@pytest.mark.sample(18)
 @pytest.mark.parametrize("after", STATES)
 @pytest.mark.parametrize("before", STATES)
 def test_every_pair_of_states(database, before, after):

@@ -47,6 +47,7 @@ def events(source: TableDecoder, shape: object, row: str, operation: str = "I") 
     return list(Message(source, Rows(header, row, 1), 0.0).events())
 
 
+@pytest.mark.thorough
 def test_forged_shapes_are_not_hoarded():
     """Shapes, classes and masks are remembered for speed; a million different forged ones must not
     fill the memory."""

@@ -125,7 +125,7 @@ def lives_with(engine: sa.Engine, name: str, schema: str | None, channel: str | 
         )
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_names_of_tables_and_columns(engine, name):
     """A table and its columns may have any name that PostgreSQL takes: they are created, publish
@@ -133,7 +133,7 @@ def test_names_of_tables_and_columns(engine, name):
     lives_with(engine, name, None, None)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("pg_")], ids=ascii)
 def test_names_of_schemas_and_channels(engine, name):
     """So may its schema and its channel."""

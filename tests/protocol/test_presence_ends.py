@@ -221,6 +221,7 @@ def finish(engine: sa.Engine, name: str, how: str = "COMMIT") -> None:
         connection.exec_driver_sql(f"{how} PREPARED '{name}'")
 
 
+@pytest.mark.sample(2)
 def test_prepared_transactions_are_followed_over_a_crash(two_phase_server, Listener):
     """Each transaction that was prepared while nobody listened is followed to its end, whether it
     is prepared after the listener has found it, before, or before a crash of the server; one that

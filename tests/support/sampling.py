@@ -21,12 +21,12 @@ from kinds import NAMES
 
 T = TypeVar("T")
 MARKERS = (
-    "kinds(count): of the kinds of listener, take one (1), one that blocks and one of asyncio (2, the default), or one of each driver (3)",
-    "sample(n): take one n-th of the sets of parameters; without it half of four or more",
+    "kinds(count): of the kinds of listener, take one (1, the default), one that blocks and one of asyncio (2), or one of each driver (3)",
+    "sample(n): take one n-th of the sets of parameters; without it half of three or more, and a third of nine or more",
     "thorough: take it with --thorough only",
 )
-MANY = 4
-"""The number of cases from which on half of them are enough in the default run."""
+MANY, VERY_MANY = 3, 9
+"""The numbers of cases from which on half of them, and a third, are enough in the default run."""
 _whole = False
 """Whether tests run with all their parameters and at their full size."""
 FAMILIES = {
@@ -88,13 +88,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _sampled(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
     """Of a test that is marked ``sample(n)`` yield one n-th of its cases, and at least one; of one
-    that is not marked, half of them if there are :data:`MANY`."""
+    that is not marked, half of them if there are :data:`MANY`, and a third if :data:`VERY_MANY`."""
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         cases[item.nodeid.partition("[")[0]].append(item)
     for alike in cases.values():
         sample = alike[0].get_closest_marker("sample")
-        n = sample.args[0] if sample else 2 if len(alike) >= MANY else 1
+        n = sample.args[0] if sample else 1 + (len(alike) >= MANY) + (len(alike) >= VERY_MANY)
         yield from alike if n == 1 else _spread(alike, -(-len(alike) // n))
 
 
@@ -129,7 +129,7 @@ def _of_each_kind(items: Iterator[pytest.Item]) -> Iterator[pytest.Item]:
             yield item
     for test, by_kind in alike.items():
         marker = next(iter(by_kind.values())).get_closest_marker("kinds")
-        for family in FAMILIES[marker.args[0] if marker else 2]:
+        for family in FAMILIES[marker.args[0] if marker else 1]:
             there = [kind for kind in family if kind in by_kind]
             if there:
                 yield by_kind[there[_turn(test, len(there))]]

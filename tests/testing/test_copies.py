@@ -33,6 +33,7 @@ def test_sessions_are_ended(url):
     passed(check(url, every=0.2, batch_size=40).run())
 
 
+@pytest.mark.thorough
 def test_processes_are_killed(url):
     """The place of a snapshot is committed with the work, so a process that dies anywhere takes
     nothing with it, and the next one goes on."""

@@ -42,6 +42,7 @@ def passed(check: DeliveryCheck, *made: str) -> Report:
     return report
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 def test_sessions_are_ended(url, driver):
     """A consumer whose sessions are ended anywhere, whose handler fails, and a listener beside it,
@@ -83,6 +84,7 @@ def test_listeners_alone(url, proxy):
     passed(check, "cut", "terminate")
 
 
+@pytest.mark.thorough
 def test_processes_are_killed(url):
     """Of two processes under one name, one works; killed anywhere, it has done its work once, and
     the other takes over."""
@@ -104,6 +106,7 @@ def test_two_names_each_get_all(url):
     )
 
 
+@pytest.mark.thorough
 def test_a_name_in_two_parts(url):
     """Each change reaches one of the parts, in the order of its row."""
     passed(DeliveryCheck(url, seconds=SECONDS, parts=2), "terminate")

@@ -110,8 +110,7 @@ def test_two_failures_of_one_transaction_are_two_gaps(engine):
     assert len({event.payload for event in failed}) == 2
 
 
-@pytest.mark.sample(4)
-@pytest.mark.sample(12)
+@pytest.mark.sample(20)
 @pytest.mark.parametrize(
     "name",
     [

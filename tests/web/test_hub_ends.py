@@ -107,7 +107,7 @@ def test_signals_end_the_streams_of_a_later_loop():
     assert ending.has_come
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize(
     "server, framework",
@@ -211,6 +211,7 @@ def test_hypercorn(url, engine, framework):
     sessions_end(engine)
 
 
+@pytest.mark.thorough
 def test_end_beside_a_browser_that_does_not_read(url, engine):
     """uvicorn waits for a browser that does not read until ``--timeout-graceful-shutdown`` has
     passed; the streams of others end at once."""
