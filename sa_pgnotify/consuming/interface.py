@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypedDict
 
 from sqlalchemy import Engine, MetaData, Table
 
+from ..arguments import refuse_not_callable, refuse_not_positive
 from ..drivers.waiting import Waiting
 from ..errors import NotifyConfigError, PgNotifyError
 from ..events.changes import Deleted, E_co, Existing, Inserted, Truncated, Updated
@@ -106,9 +107,11 @@ class BaseConsumer(Generic[E_co]):
     ) -> None:
         kind = type(self).__name__
         self._key = _checked_key(kind, name, partition)
-        _refuse_not_callable(kind, on_error=on_error, on_state=on_state)
-        if type(batch_size) is not int or batch_size < 1 or heartbeat <= 0:
-            raise NotifyConfigError(kind, "batch_size and heartbeat must be greater than zero")
+        refuse_not_callable(kind, "on_error", on_error, "(error, change, failures)")
+        refuse_not_callable(kind, "on_state", on_state, "a StateChange")
+        refuse_not_positive(kind, batch_size=batch_size, heartbeat=heartbeat)
+        if type(batch_size) is not int:
+            raise NotifyConfigError(kind, f"batch_size={batch_size!r} is not a whole number")
         if start not in ("now", "beginning", SNAPSHOT):
             raise NotifyConfigError(
                 kind,
@@ -183,16 +186,3 @@ def _checked_key(kind: str, name: str, partition: tuple[int, int]) -> ConsumerKe
             f"Write (i, n), with i from 0 to n - 1, and n at most {MOST_PARTS}",
         )
     return ConsumerKey(name, part, parts)
-
-
-def _refuse_not_callable(kind: str, *, on_error: object, on_state: object) -> None:
-    if on_state is not None and not callable(on_state):
-        raise NotifyConfigError(
-            kind, f"on_state={on_state!r} cannot be called", "Give a function of a StateChange"
-        )
-    if on_error is not None and not callable(on_error):
-        raise NotifyConfigError(
-            kind,
-            f"on_error={on_error!r} cannot be called",
-            "Give a function of (error, change, failures)",
-        )

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypedDict
 
 from sqlalchemy import Engine, MetaData, Table
 
+from ..arguments import refuse_not_callable, refuse_not_positive
 from ..drivers.waiting import Waiting
 from ..errors import NotifyConfigError, PgNotifyError
 from ..events.changes import E_co
@@ -81,12 +82,8 @@ class BaseListener(Generic[E_co]):
         on_state: OnState | None,
     ) -> None:
         name = type(self).__name__
-        if buffer_size < 1 or heartbeat <= 0:
-            raise NotifyConfigError(name, "buffer_size and heartbeat must be greater than zero")
-        if on_state is not None and not callable(on_state):
-            raise NotifyConfigError(
-                name, f"on_state={on_state!r} cannot be called", "Give a function of a StateChange"
-            )
+        refuse_not_positive(name, buffer_size=buffer_size, heartbeat=heartbeat)
+        refuse_not_callable(name, "on_state", on_state, "a StateChange")
         _check(sources)
         self._engine = engine
         self._sources = list(sources)

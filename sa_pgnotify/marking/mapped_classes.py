@@ -74,7 +74,9 @@ def spec_of(class_: type) -> NotifySpec | None:
             spec = class_.__notify__
             if not isinstance(spec, NotifySpec | None):
                 raise NotifyConfigError(
-                    class_.__name__, f"__notify__ is {spec!r}", "It must be a NotifySpec or None"
+                    class_.__name__,
+                    f"__notify__ is {spec!r}",
+                    "Write __notify__ = NotifySpec(...), with these options, or None",
                 )
             return spec
     return None

@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from ..drivers import ListenConnection, connect, errors_of
 from ..drivers.waiting import Waiting
 from ..errors import ListenUnavailable
+from ..sql import sqlstate_of
 from ..states import State, States
 from .backoff import Backoff
 from .probe import PROBE_SECONDS, greet, probe
@@ -79,7 +80,9 @@ class Link:
         except self.errors as error:
             if isinstance(error, ListenUnavailable):
                 raise
-            raise ListenUnavailable("connection", str(error).strip()) from error
+            lacks_right = sqlstate_of(error) == "42501"
+            fix = "sa-pgnotify grants ROLE MODELS prints what a role needs" if lacks_right else ""
+            raise ListenUnavailable("connection", str(error).strip(), fix) from error
 
     def connect(self, prepare: Callable[[ListenConnection], None]) -> ListenConnection:
         """Open a connection, prove that notifications arrive on it, prepare it, and use it.

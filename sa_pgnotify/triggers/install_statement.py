@@ -242,7 +242,10 @@ class InstallStatements:
         query = f"pg_catalog.concat('SELECT 1', {self._both_rows}, {uses})"
         table = literal(triggers.qualified_table)
         form = triggers.marking.triggered, triggers.marking.for_each
-        checks = [self._fill(s) for s in (step.NO_TABLE, step.NOT_OURS, step.NOT_TRUSTED)]
+        checks = [
+            self._fill(s)
+            for s in (step.NO_TABLE, step.NOT_ALLOWED, step.NOT_OURS, step.NOT_TRUSTED)
+        ]
         if triggers.marking.capture == "wal":
             carried = _array(c.name for c in triggers.template.carried)
             checks += [self._fill(s) for s in (step.NO_LOG, step.NO_LOGICAL_WAL, step.NO_KEY)]

@@ -334,8 +334,8 @@ def test_arguments_that_cannot_work(engine, kind, Item):
         (("", Item), {}, "not a consumer.s name"),
         (("a\0b", Item), {}, "not a consumer.s name"),
         (("c", Item), {"partition": (2, 2)}, "is not a part"),
-        (("c", Item), {"batch_size": 0}, "greater than zero"),
-        (("c", Item), {"heartbeat": 0}, "greater than zero"),
+        (("c", Item), {"batch_size": 0}, "not a number above zero"),
+        (("c", Item), {"heartbeat": "5"}, "not a number above zero"),
         (("c", Item), {"start": "end"}, "not a place to begin at"),
         (("c",), {}, "nothing to consume"),
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent.parent / "sa_pgnotify"
-ROOT = {"errors", "states", "sql", "caching"}
+ROOT = {"arguments", "errors", "states", "sql", "caching"}
 ARROWS = {
     "protocol": set(),
     "drivers": set(),

@@ -146,7 +146,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement b711e6c48edad75af9937a9cb661f5a29584fd5c677d2e4a5a2cbf7ac1349792;
+-- sha256 of the statement b10a8622d228fc7761e1b2bc36753b427ccd4b860f01cd3a3e0812b5bf2ca3e5;
 
 -- template version 1: all families
 body := $function$
@@ -296,7 +296,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement b7ee617f2de2e09bfa960176c5493a43870590d219114a748e191729a267844b;
+-- sha256 of the statement bc24e5713ba9487e04543637f2b33476dad5413531619a92359322dc3864344e;
 
 -- template version 1: every option, awkward names
 body := $function$
@@ -509,7 +509,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement ca032cc9d47a6cfe3aea03e45dd4c1f5c243d61451a0c413aeaa6786583467af;
+-- sha256 of the statement 8429a6453fffa73484168d35cf1521ab6c3f28e1d0b2c43d3d0f5544e5fb5018;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -630,7 +630,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement cb7a87d596453fd1407ba5a2bf62253157482586e1d8c52d275c541e85102c7e;
+-- sha256 of the statement 81721ef5df83beed3768ee9387ccddb1f4fdb5b76ea68b4d0e392b4da210551f;
 
 -- template version 1: discriminator
 body := $function$
@@ -780,7 +780,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement f5f265dfe3cdd41fea6a8012b4015d8768d1ae4243c32ed34606ebe72ba8c171;
+-- sha256 of the statement e3291515b881eecc86be6f469677aebd11d8c1c2bb7ab6c2e2f3b5b1d787cb09;
 
 -- template version 1: discriminator of another table
 body := $function$
@@ -982,7 +982,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement f5f411c4f8f993e235ad33da43dfc32c5948ce505eb5cdbc00ffe0d208820447;
+-- sha256 of the statement 6567245f5ffbb32826c5bf063474b51d1e8240025eb2f99616877100cb06fcc6;
 
 -- template version 1: computed
 body := $function$
@@ -1221,7 +1221,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 215d9dc836a8e377d902f8f739fbb9319d9ab86bc65e156000997cbd091275da;
+-- sha256 of the statement 9fbc7162d6664d001490b6a383f87465e19b503dc59bcf998f2297c9ea78ead4;
 
 -- template version 1: durable
 body := $function$
@@ -1508,7 +1508,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement e1a00a401f54cb2a616c943dd669a1a6591478f4d8f2ae65e9832f66ca01a846;
+-- sha256 of the statement 9fa868039cc69186a64f3a357be043a920a3b423cd0294de3e0c8d489266dce0;
 
 -- template version 1: durable, the log elsewhere, a condition
 body := $function$
@@ -1859,7 +1859,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 1edc31e40c8b77a92e3f2a58ca6e8cff2fb437b953167f72805149ddd33eb0ff;
+-- sha256 of the statement 12028805dafb44252e0a527ec93846bedb81ed8f0dfbff326727885a2e151df2;
 
 -- template version 1: for each row
 body := $function$
@@ -1988,7 +1988,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement ccf67f523abfa6f6f8b1ec022930d3f9f845777cbb1db62148a60a5b354cba04;
+-- sha256 of the statement e5848e66adf41b98d0c6c117961163ddf99223c85b61bc5323f1630465c94ea0;
 
 -- template version 1: for each row, all families
 body := $function$
@@ -2191,7 +2191,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 74b05d058d8d500a9ceca3634c93adb66c5bdcabe10ba1ff1ed427c6589638b3;
+-- sha256 of the statement a17f32930bc1b6c59814c5f67d5b0c96b12b58139f235b60489e6ce5fce91101;
 
 -- template version 1: for each row, computed, durable, discriminator of another table
 body := $function$
@@ -2543,8 +2543,8 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 2a0dc3453cc7d9273b0ec9f7087dcaf698ece0c7f0fd54898f0ef98cacdb395f;
+-- sha256 of the statement fe20222310b0ee4c1816640fc7afb0998e6c9486c6714bcdbcacb8ca4346a0c8;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function ef081564e957ac7d9d5c6e7f7c630ee102f1fb515f4766732b08b1a07eb439d2
--- sha256 of the statement 5d0c1c77ff1cbf48eecab8fdb4b6c98463e59686724736700544cfb9dc7fc628;
+-- sha256 of the statement 53bee0b935d86484c080f407b1e26b9f5f184c08fee037210129bdeab1b00261;
