@@ -62,6 +62,7 @@ class Follower:
     ) -> None:
         self._link = link
         self._resume = resume
+        self._loaded_from: str | None = None  # the log whose position was loaded
         self._ahead = ReadAhead(link, key, EventStream(states))
         self.retries = Retries(self._ahead, keeps_order=park_key, is_possible=resume is None)
         self._checkpoint = Checkpoint(key, start, self._ahead, self.retries)
@@ -114,11 +115,11 @@ class Follower:
         """Follow the log on a new connection, and stand by."""
         self._standby.stop()
         execute, tail = connection.execute, self.tail
-        before = tail.origin
         tail.use_connection(execute)
         tail.reader.note_newest(execute)  # fails here if the role may not read the log
-        recreated = before is not None and before != tail.origin
+        recreated = self._loaded_from not in (None, tail.origin)
         self._checkpoint.load(connection, recreated=recreated)
+        self._loaded_from = tail.origin
         self._standby.reconnected(execute)
 
     def register(self, connection: ListenConnection) -> None:

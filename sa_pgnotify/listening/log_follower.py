@@ -47,23 +47,25 @@ class LogFollower:
         return bool(self._tails)
 
     def subscribed(self, connection: ListenConnection, *, anew: bool) -> None:
-        """Follow the logs of the stream's routes. Reading goes on where it was, if it was followed.
+        """Follow the logs of the stream's routes. Reading goes on where it was, if it was followed,
+        also if the connection is lost within this and another one is tried.
 
         :param anew: whether ``connection`` is a new one.
         """
-        known, self._tails = self._tails, {}
+        known, tails = self._tails, dict[LogNames, Tail]()
         for route in self._stream.routes.values():
             if route.log is None:
                 continue
-            tail = self._tails[route.log] = known.get(route.log) or Tail(route.log, ())
+            tail = tails[route.log] = known.get(route.log) or Tail(route.log, ())
             tail.reader.relations = tuple(route.sources)
             if not anew and route.log in known:
                 tail.verify(connection.execute)
                 tail.wake()  # the tables may be other ones
             elif (lost := tail.connected(connection.execute)) is not None:
                 self._read.append(self._stream.lost_position(lost))
-        for log in known.keys() - self._tails.keys() if not anew else ():
+        for log in known.keys() - tails.keys() if not anew else ():
             known[log].leave(connection.execute)
+        self._tails = tails
 
     def verify(self, connection: ListenConnection) -> None:
         """Check that each log is still the one that was followed.

@@ -162,11 +162,11 @@ class Receiver:
         :param strict: whether to refuse tables without enabled triggers.
         """
         asked = time.time()
-        missing = altered = ""
+        missing = ""
 
         def prepare(connection: ListenConnection) -> None:
-            nonlocal missing, altered
-            missing, altered = self.sources.begin(connection, strict=strict)
+            nonlocal missing
+            missing = self.sources.begin(connection, strict=strict)
             self.notifications.connected()
 
         connection = self.link.connect(prepare)
@@ -174,6 +174,7 @@ class Receiver:
             text = f"listening on {len(self.stream.routes)} channels"
             self._states.report(State.CONNECTED, text)
         self.link.backoff.settled()
+        altered = self.sources.take_altered()
         gaps = self.continuity.connected(asked, missing or altered, silent=bool(missing))
         self._intake.deliver(connection, gaps)
 

@@ -51,6 +51,7 @@ class SourceList:
         self._logs = logs
         self._states = states
         self._verified_at = 0.0
+        self._altered = ""  # how triggers were, and not reported yet
 
     @property
     def presence(self) -> Presence:
@@ -62,16 +63,25 @@ class SourceList:
         with self._link.deadline(connection):
             self.presence.look(connection.execute, time.monotonic())
 
-    def begin(self, connection: ListenConnection, *, strict: bool) -> tuple[str, str]:
+    def begin(self, connection: ListenConnection, *, strict: bool) -> str:
         """Listen on a new connection.
 
-        :returns: descriptions of what is missing, and of how triggers were altered since the
-            previous connection.
+        :returns: a description of what is missing; empty if nothing is.
         """
-        with self._link.deadline(connection):
-            altered = self.subscription.altered(connection)
+        self._note_altered(connection)
         self.subscription.renew()
-        return self.listen(connection, self.sources, strict=strict, anew=True), altered
+        return self.listen(connection, self.sources, strict=strict, anew=True)
+
+    def _note_altered(self, connection: ListenConnection) -> None:
+        with self._link.deadline(connection):
+            now = self.subscription.altered(connection)
+        self._altered = "; ".join(dict.fromkeys(filter(None, (self._altered, now))))
+
+    def take_altered(self) -> str:
+        """Return how triggers were altered, once it can be reported: a connection that is lost
+        before must not take it along."""
+        altered, self._altered = self._altered, ""
+        return altered
 
     def listen(
         self, connection: ListenConnection, sources: list[Any], *, strict: bool, anew: bool = False
@@ -103,15 +113,15 @@ class SourceList:
     def verify(self, connection: ListenConnection) -> bool:
         """Listen again, with a Gap, if the triggers were altered. Return whether they were not."""
         self._stream.moved = False
-        with self._link.deadline(connection):
-            altered = self.subscription.altered(connection)
+        self._note_altered(connection)
         self._verified_at = time.monotonic()
-        if not altered:
+        if not self._altered:
             return True
-        self._states.report(State.TRIGGERS_MOVED, f"{altered}: listening anew")
+        self._states.report(State.TRIGGERS_MOVED, f"{self._altered}: listening anew")
         self._continuity.lost()
         asked = time.time()
         missing = self.listen(connection, self.sources, strict=False)
+        altered = self.take_altered()
         gaps = self._continuity.connected(asked, missing or altered, silent=bool(missing))
         self._intake.deliver(connection, gaps)
         return False

@@ -159,6 +159,7 @@ class LogReader:
     def __init__(
         self, names: LogNames, relations: Iterable[str] | None, position: Position
     ) -> None:
+        self._names = names
         self._log = names.rows
         self._removed = f"(SELECT removed FROM {names.head} WHERE id = 0)"
         self._witnesses = Witnesses(names)
@@ -193,10 +194,12 @@ class LogReader:
         self._origin = 0  # of the row that was read last
 
     def begin(self, execute: Execute, position: Position) -> None:
-        """Read on from a position that has nothing to do with what was read before."""
-        self._witnesses.forget()
+        """Read on from a position that has nothing to do with what was read before; or go on as
+        before if ``execute`` raises."""
+        witnesses = Witnesses(self._names)
+        witnesses.note_newest(execute)
+        self._witnesses = witnesses
         self.go_to(position)
-        self.note_newest(execute)
 
     def note_newest(self, execute: Execute) -> None:
         """Find out up to which transaction id positions stay valid after a crash of the server, see

@@ -70,19 +70,24 @@ class Tail:
     def connected(self, execute: Execute) -> str | None:
         """Follow the log on a new connection, from the same position; the first time, from now.
 
+        If the connection is lost on the way, the next one finds what this one would have: nothing
+        moves before all is known.
+
         :returns: why the position was lost; None if it was not.
         """
-        before = self._origin
-        self.use_connection(execute)
-        if before == self._origin and self.reader.resume(execute):
+        before, origin = self._origin, origin_of(execute, self.names)
+        if before == origin and self.reader.resume(execute):
+            self._doorbell = Doorbell()  # the locks have gone with the connection
             self.losses.wake()
             return None
-        self._forget_losses()
-        self.losses.start(self.losses.before(execute))
+        seen = self.losses.before(execute)
         self.reader.begin(execute, current_position(execute))
+        self._doorbell, self._origin = Doorbell(), origin
+        self._forget_losses()
+        self.losses.start(seen)
         if before is None:
             return None
-        return LOST_TO_CRASH if before == self._origin else LOST_TO_RESTORE
+        return LOST_TO_CRASH if before == origin else LOST_TO_RESTORE
 
     def use_connection(self, execute: Execute) -> None:
         """Use a new connection; the caller goes to a position that it has stored."""

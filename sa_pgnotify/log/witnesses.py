@@ -44,10 +44,6 @@ class Witnesses:
     def __init__(self, names: LogNames) -> None:
         self._log = names.rows
         self._head = names.head
-        self.forget()
-
-    def forget(self) -> None:
-        """Forget all rows, because reading goes on from an unrelated position."""
         self._newest: _Witness | None = None
         self._recent: deque[_Witness] = deque(maxlen=RECENT)
         self._removed = 0  # the greatest transaction id that the log had removed then
