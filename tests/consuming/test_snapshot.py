@@ -11,6 +11,7 @@ import pytest
 from consumers import consumer_of
 from copying import Copy, copied, table_of
 from durables import model_of
+from sampling import size
 from sqlalchemy import NullPool, create_engine, event
 from statements import rows, run
 
@@ -117,7 +118,7 @@ def test_more_changes_than_a_page_of_the_log(engine, Item):
     def many() -> None:
         run(
             engine,
-            "DO 'BEGIN FOR i IN 1..1500 LOOP UPDATE items SET n = i WHERE id = 1 + i % 20; END LOOP; END'",
+            f"DO 'BEGIN FOR i IN 1..{size(1500, 1100)} LOOP UPDATE items SET n = i WHERE id = 1 + i % 20; END LOOP; END'",
         )
 
     with Consumer(engine, "c", Item, start="snapshot", batch_size=7) as consumer:

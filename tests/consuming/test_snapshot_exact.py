@@ -147,7 +147,7 @@ def test_the_copy_is_the_table(engine, table, seed):
     assert copy == rows
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("seed", range(12))
 def test_the_copy_is_a_captured_table(engine, captured_table, seed):
     """For each of many histories of a table whose changes the log has later than a snapshot of the
@@ -206,6 +206,7 @@ def every_change(monkeypatch):
     monkeypatch.setattr(scanner, "only_started", lambda execute, order, place, events: list(events))
 
 
+@pytest.mark.thorough
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("wrong", [read_committed, moved_rows_as_they_are, every_change])
 def test_a_wrong_reader_is_found(engine, table, monkeypatch, wrong):

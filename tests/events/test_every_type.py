@@ -16,8 +16,8 @@ from statements import run
 from sa_pgnotify import Deleted, Inserted, Updated
 
 
+@pytest.mark.sample(8)
 @pytest.mark.usefixtures("for_each")
-@pytest.mark.sample(4)
 @pytest.mark.kinds(3)
 @pytest.mark.parametrize("declared", [None, sa.Text()], ids=["its own type", "text"])
 def test_every_type(engine, url, kind, declared):

@@ -134,7 +134,7 @@ def test_expire_makes_no_flush_fail(engine, version):
     Base = models(version)
     Base.metadata.create_all(engine)
     found = {}
-    for pending, others in part(itertools.product(PENDING, OTHERS), 3, VERSIONS.index(version)):
+    for pending, others in part(itertools.product(PENDING, OTHERS), 6, VERSIONS.index(version)):
         without, behind = (
             flushed(engine, Base, pending, others, expires=expires) for expires in (False, True)
         )

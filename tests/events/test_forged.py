@@ -11,6 +11,7 @@ import pytest
 from forgery import RS, SHAPE, US, message, send, until_real
 from orders import ALL, order_class
 from receiving import take
+from sampling import size
 from sqlalchemy import Enum, ForeignKey, Integer
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from statements import run
@@ -316,28 +317,32 @@ def test_a_forged_message_of_many_rows(engine, Listener):
     assert any(isinstance(event, Gap) for event in events)
 
 
+MANY = size(3000, 600)
+"""Forgeries."""
+
+
 def test_a_flood_of_forgeries(engine, Listener):
     """Thousands of different forgeries do not keep a real change from arriving, and each is
     counted; those that wait are one Gap, however small the buffer is."""
     Order = order_class(engine, ALL)
     with Listener(engine, Order, buffer_size=2) as listener:
-        send(engine, *(f"forged {i}" for i in range(3000)))
-        wait_until(lambda: listener.stats.gaps == 3000)
+        send(engine, *(f"forged {i}" for i in range(MANY)))
+        wait_until(lambda: listener.stats.gaps == MANY)
         assert listener.stats.buffered <= 2  # one may be at hand
         events = until_real(engine, listener)
         assert {getattr(event, "reason", None) for event in events} == {"undecodable"}
         assert len(events) <= 2
         assert (listener.stats.gaps, listener.stats.buffered, listener.stats.delivered) == (
-            3000,
+            MANY,
             0,
             len(events) + 1,
         )
     with Listener(engine, Order) as listener:
-        send(engine, *(message(shape=SHAPE | {"columns": ["x", f"y{i}"]}) for i in range(3000)))
+        send(engine, *(message(shape=SHAPE | {"columns": ["x", f"y{i}"]}) for i in range(MANY)))
         events = until_real(engine, listener, 4712)
         assert {getattr(event, "reason", None) for event in events} == {"undecodable"}
         assert (listener.stats.gaps, listener.stats.buffered, listener.stats.delivered) == (
-            3000,
+            MANY,
             0,
             len(events) + 1,
         )

@@ -17,7 +17,7 @@ from test_random_values import RANDOM, ROW
 pytestmark = pytest.mark.kinds(3)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("declared", [None, sa.Text()], ids=["its own type", "text"])
 def test_every_type_there_and_back(engine, url, kind, declared):
     """A table with a column of each built-in type: insert, update and delete come back from JSON

@@ -227,6 +227,7 @@ REAL = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.kinds(1)
 def test_models_that_declare_other_types(engine, url, kind):
     """Models of common types over columns of other types: what SELECT reads is read, what it does

@@ -65,8 +65,8 @@ RANDOM: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
 ROW = st.fixed_dictionaries({name: st.none() | strategy for name, (_, strategy) in RANDOM.items()})
 
 
+@pytest.mark.sample(4)
 @pytest.mark.usefixtures("for_each")
-@pytest.mark.sample(2)
 def test_random_values_equal_a_select(engine, url, kind):
     """Random values of all sorts in one wide row come through insert, update and delete as a SELECT
     gives them."""

@@ -310,7 +310,7 @@ def test_many_listeners_in_one_loop(engine):
 # -- Twisted ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("how", ["all", "one"])
 @pytest.mark.parametrize("name", ["default", "select", "asyncio"])
 def test_reactor(url, engine, name, how):

@@ -48,6 +48,7 @@ def every_leaf_is_looked_up(monkeypatch):
     monkeypatch.setattr(statement.LiveStatement, "looked_up", property(lambda self: self.leaves))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "broken",
     [

@@ -89,6 +89,7 @@ def test_many_rows_are_few_rows_of_the_log(engine):
     assert len([1 for header, _ in logged(engine) if header.startswith("I")]) < 100
 
 
+@pytest.mark.thorough
 def test_a_wide_table(engine):
     """A table of as many columns as PostgreSQL takes in a SELECT is logged whole."""
     metadata = sa.MetaData()

@@ -95,6 +95,7 @@ def test_the_running_consumer_warns(engine, caplog):
     assert len([record for record in caplog.records if "holds up" in record.getMessage()]) == 1
 
 
+@pytest.mark.thorough
 def test_sizes_stay_bounded(engine, monkeypatch):
     """Under steady writing and consuming neither the slots nor the table of consumers grow."""
     monkeypatch.setattr(v1_log, "SLOT_BITS", 4)

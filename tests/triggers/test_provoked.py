@@ -12,6 +12,7 @@ from hierarchies import family
 from logs import end_of_log, until_end_of_log
 from orders import order_class
 from receiving import received, take, until_end
+from sampling import part
 from servers import Server, data_folder
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
@@ -53,7 +54,7 @@ def test_functions_that_may_not_be_called(engine, stranger, durable):
             f"ALTER FUNCTION sa_pgnotify_orders() OWNER TO {stranger}",
         )
     silent, lost = [], "SELECT is_called, last_value FROM sa_pgnotify_log_lost_seq"
-    for number, name in enumerate(functions(engine)):
+    for number, name in enumerate(part(functions(engine), 2)):
         overloads = [f for (f,) in rows(engine, f"SELECT oid::regprocedure::text FROM pg_proc WHERE proname = '{name}' AND prokind IN ('f', 'a') "
                                                 "AND pronamespace = 'pg_catalog'::regnamespace")]  # fmt: skip
         before = rows(engine, lost) if durable else []

@@ -140,6 +140,7 @@ def test_end(url, engine, server, framework, number):
     sessions_end(engine)
 
 
+@pytest.mark.thorough
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("framework", ["starlette", "fastapi", "litestar"])
 def test_end_with_websockets(url, engine, framework):
