@@ -14,6 +14,7 @@ from kinds import driver_url
 from receiving import take
 from servers import Server, data_folder
 from statements import rows, run
+from waiting import wait_until
 
 from sa_pgnotify import (
     Capture,
@@ -116,6 +117,42 @@ def test_one_works_and_others_stand_by(engine):
         capture.stop()
         thread.join()
     assert numbers_in_log(engine) == [0, 1, 2]
+
+
+def test_in_a_thread(engine, caplog):
+    """Two programs capture in a thread each: the second one takes over when the block of the first one
+    ends. A failure is logged at once and raised when the block ends, unless that fails itself."""
+    Item = model_of(engine, **WAL)
+    with Capture(engine, Item.metadata) as second:
+        with Capture(engine, Item.metadata):
+            run(engine, "INSERT INTO items VALUES (1, 0)")
+            until_captured(engine)
+        with pytest.raises(NotifyConfigError, match="it runs already"), second:
+            pass
+        with Capture(engine, Item.metadata) as third:
+            second.stop()
+            run(engine, "INSERT INTO items VALUES (2, 0)")
+            until_captured(engine)
+    with third, Listener(engine, Item) as listener:  # once more
+        run(engine, "INSERT INTO items VALUES (3, 0)")
+        assert take(listener, 1)[0].identity == (3,)
+    assert numbers_in_log(engine) == [1, 2, 3]
+
+    def break_it() -> None:
+        caplog.clear()
+        run(engine, "CREATE TABLE strange (id int)")
+        run(engine, "ALTER PUBLICATION sa_pgnotify_public ADD TABLE strange")
+        run(engine, "INSERT INTO strange VALUES (1)")
+        wait_until(lambda: "the capture has ended" in caplog.text)
+
+    with pytest.raises(NotifyConfigError, match="strange.*would be lost"), third:
+        break_it()
+    with pytest.raises(NotifyConfigError, match="strange"), third:
+        raise AssertionError("it was refused before")
+    run(engine, "ALTER PUBLICATION sa_pgnotify_public DROP TABLE strange", "DROP TABLE strange")
+    with pytest.raises(KeyError), third:
+        break_it()
+        raise KeyError
 
 
 def test_sessions_are_ended(engine):
