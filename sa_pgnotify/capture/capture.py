@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import NotifyConfigError
+from ..log.capture_state import IDLE_BYTES, capture_lock
 from ..log.captures import Slot
 from ..log.origin import origin_of
 from ..log.tables import LogNames
@@ -42,8 +43,6 @@ STANDBY = 1.0
 """Seconds between two attempts of a capture that stands by."""
 RETRY, LONGEST_RETRY = 0.1, 5.0
 """Seconds before a capture connects again; doubled by each failure."""
-IDLE_BYTES = 1 << 20
-"""By how much the write-ahead log grows, without anything to capture, before the slot follows."""
 UNDEFINED_OBJECT = "42704"
 
 
@@ -189,7 +188,7 @@ class Capture:
         while not self._stopping.is_set():
             with connection.begin():
                 self._oid = head_oid_of(connection, self._tables.names)
-                key = f"pg_catalog.hashtextextended('sa_pgnotify capture', {self._oid}::bigint)"
+                key = capture_lock(str(self._oid))
                 ((got,),) = execute_on(connection)(
                     f"SELECT pg_catalog.pg_try_advisory_lock({key})::int"
                 )
