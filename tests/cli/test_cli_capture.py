@@ -81,9 +81,10 @@ def test_capture(tmp_path, engine, url):
     assert figures("sa_pgnotify_capture_behind_seconds", LOG) > 0
 
 
-def test_write_ahead_log_that_is_kept():
+def test_write_ahead_log_that_is_kept(monkeypatch):
     """doctor warns at a quarter of max_slot_wal_keep_size, and says when the slot is about to be lost and
     when it is; a slot that does not follow a failover and one that a time-out may take are named."""
+    monkeypatch.setattr("sa_pgnotify.diagnosis.capture.TAKES_OVER", 0.0)
     with data_folder() as data, Server(data) as server:
         engine = sa.create_engine(server.url, poolclass=sa.NullPool)
         Item = model_of(engine, capture="wal")
