@@ -404,6 +404,33 @@ def test_transactions_are_those_of_the_writers(engine):
     assert all(part.begins and part.ends for part in found if part.transaction_id != ids[2])
 
 
+def test_ends_of_transactions(engine):
+    """A consumer knows where a writer's transaction begins and ends, also where one is longer than a
+    batch, and where a page of the log ends, though the log has all in one transaction."""
+    Item = model_of(engine, **WAL)
+    Capture(engine, Item.metadata).create_slot()
+    with Consumer(engine, "c", Item, batch_size=7) as consumer:
+        run(engine, "INSERT INTO items SELECT i, 0 FROM generate_series(-24, -5) AS i")
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO items SELECT i, 0 FROM generate_series(-4, 0) AS i"
+            )
+            loop = "FOR i IN 1 .. 1100 LOOP INSERT INTO items VALUES (i, 0); COMMIT; END LOOP"
+            connection.exec_driver_sql(f"DO $$ BEGIN {loop}; END $$")
+        parts: list[Any] = []
+        with capturing(engine, Item.metadata):
+            until_captured(engine)
+            for batch in consumer:
+                with batch:
+                    parts += batch.transactions()
+                if parts[-1].changes[-1].identity == (1100,):
+                    break
+    edges = [(len(part.changes), part.begins, part.ends) for part in parts]
+    assert edges[:3] == [(7, True, False), (7, False, False), (6, False, True)]
+    assert edges[3] == (5, True, True)
+    assert edges[4:] == [(1, True, True)] * 1100
+
+
 def test_captured_changes_in_tests(engine):
     """CapturedChanges waits for the capture, and within a transaction that is rolled back it needs
     none."""
