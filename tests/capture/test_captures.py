@@ -313,6 +313,7 @@ class TestRefused:
         [
             ({"capture": "wal"}, "durable is False"),
             ({"capture": "WAL", "durable": True}, 'Write "triggers" or "wal"'),
+            ({"capture": "wal", "durable": True, "for_each": "row"}, "Leave out for_each='row'"),
             ({"capture": "wal", "durable": True, "when": lambda old, new: new.a == 1}, "Filter"),
         ],
     )
