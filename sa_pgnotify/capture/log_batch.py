@@ -8,7 +8,7 @@ transaction commits only after all that it has captured can be seen.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -16,11 +16,12 @@ from sqlalchemy import Connection
 
 from ..log.captures import Slot
 from ..log.snapshots import Snapshot
-from ..sql import Execute, execute_on
+from ..sql import execute_on
 from .composing import Composer, LogEntry
 from .log_writer import LogWriter, Progress
-from .pgoutput import Begin, Commit
+from .pgoutput import Begin, Commit, RowChange
 from .tables import CapturedTables
+from .whole_transactions import Plain
 
 __all__ = ["LogBatch"]
 
@@ -46,6 +47,7 @@ class LogBatch:
         self._tables = tables
         self._flushed = flushed
         self._composer = composer
+        self._run = execute_on(connection)
         self._transaction: Any = None
         self._entries: list[LogEntry] = []
         self._size = 0
@@ -59,47 +61,55 @@ class LogBatch:
         """Whether there is anything for the log."""
         return bool(self._relations)
 
-    @property
-    def _execute(self) -> Execute:
+    def _execute(self, sql: str) -> Iterable[Any]:
         if self._transaction is None:
-            self._transaction = self._connection.begin()
-            execute = execute_on(self._connection)
-            # what is confirmed must not be lost in a crash
-            execute(
-                "SELECT pg_catalog.set_config('synchronous_commit', 'on', true)"
-                " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'"
-            )
-        return execute_on(self._connection)
+            self._begin()
+        return self._run(sql)
 
-    def add(self, message: Any) -> None:
+    def _begin(self) -> None:
+        self._transaction = self._connection.begin()
+        # what is confirmed must not be lost in a crash
+        self._run(
+            "SELECT pg_catalog.set_config('synchronous_commit', 'on', true)"
+            " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'"
+        )
+
+    def add(self, message: Plain) -> None:
         """Take one message of whole transactions."""
-        if isinstance(message, Begin):
+        kind, composer = type(message), self._composer
+        if kind is RowChange:
+            composer.add(message)  # type: ignore[arg-type]
+        elif isinstance(message, Begin):
             # it was captured, and not confirmed
             self._skips = message.commit_lsn < self._flushed
             xid = self._tables.full_xid(self._execute, message.xid)
-            self._composer.begin(message, xid)
+            composer.begin(message, xid)
             if not self._skips:
                 self._xids.append(xid)
+            return
         elif isinstance(message, Commit):
-            self._take(self._composer.end())
+            composer.end()
             if not self._skips:
                 self.done = message.end_lsn
         else:
-            self._take(self._composer.add(message))
+            composer.add(message)
+        if composer.done:
+            self._take(composer.done)
 
-    def _take(self, entries: Iterator[LogEntry]) -> None:
-        for entry in entries:
-            if self._skips:
-                continue
-            self._entries.append(entry)
-            self._relations.add(entry.relation)
-            self._size += len(entry.header) + len(entry.rows)
-            if self._size > CHUNK_BYTES:
-                self._write()
+    def _take(self, entries: list[LogEntry]) -> None:
+        if not self._skips:
+            self._entries += entries
+            for relation, header, rows in entries:
+                self._relations.add(relation)
+                self._size += len(header) + len(rows)
+        entries.clear()
+        if self._size > CHUNK_BYTES:
+            self._write()
 
     def _write(self) -> None:
         if self._entries:
-            _ = self._execute
+            if self._transaction is None:
+                self._begin()
             self._writer.append(self._connection, self._entries)
             self._entries, self._size = [], 0
 

@@ -470,3 +470,24 @@ def test_a_table_without_a_key_can_be_written_to(engine):
     run(
         engine, "INSERT INTO keyless VALUES (1)", "UPDATE keyless SET id = 2", "DELETE FROM keyless"
     )
+
+
+def test_numbers_that_are_taken(engine):
+    """Rows of the log that have the next numbers, as after a restore without its sequence, are left as
+    they are, and the changes come behind them; any text can be a value."""
+    Item = model_of(engine, **WAL)
+    run(
+        engine,
+        "CREATE TABLE words (word text PRIMARY KEY)",
+        "INSERT INTO sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) SELECT i, 3, 1, 'x', 'x', 'x' FROM generate_series(2, 40) AS i",
+    )
+    table = sa.Table("words", Item.metadata, sa.Column("word", sa.Text, primary_key=True))
+    notify_on_change(table, NotifySpec(durable=True, values="all", **WAL))
+    Item.metadata.create_all(engine)
+    words = ["", "\x1b\x1b0;", "\x1b", "a\x1eb\x1f", "\\", "{1,2}", "'\n"]
+    with capturing(engine, Item.metadata), Listener(engine, table) as listener:
+        for word in words:
+            with engine.begin() as connection:
+                connection.execute(table.insert(), {"word": word})
+        assert [event.new["word"] for event in take(listener, len(words))] == words
+    assert rows(engine, "SELECT min(id) > 40 FROM sa_pgnotify_log_0 WHERE xid > 3") == [(True,)]
