@@ -66,6 +66,7 @@ CONTESTANTS = (
     Contestant("values", '**sa_pgnotify**, `values="all"`, each read and typed', ("ours", "values"), carries="values"),
     Contestant("durable", "**sa_pgnotify, durable**, identity", ("ours", "durable")),
     Contestant("durable_values", '**sa_pgnotify, durable**, `values="all"`', ("ours", "durable_values"), carries="values"),
+    Contestant("captured", '**sa_pgnotify, captured from the WAL**, `values="all"`', ("ours", "captured_values"), carries="values"),
     Contestant("row_identity", '**sa_pgnotify**, `for_each="row"`, identity', ("ours", "row_identity")),
     Contestant("row_values", '**sa_pgnotify**, `for_each="row"`, `values="all"`', ("ours", "row_values"), carries="values"),
     Contestant("hand_key", "by hand: row trigger, key; psycopg2 loop", ("by_hand", "key")),
