@@ -208,7 +208,13 @@ class Capture:
     def _work(self, connection: Connection) -> None:
         slot, progress, writer = self._prepare(connection)
         with connection.begin():
-            streams = can_stream(self._engine, execute_on(connection))
+            execute = execute_on(connection)
+            streams = can_stream(self._engine, execute)
+            # what is confirmed must not be lost in a crash
+            execute(
+                "SELECT pg_catalog.set_config('synchronous_commit', 'on', false)"
+                " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'"
+            )
         reader = (
             SlotStream(self._engine, slot, progress.flushed)
             if streams

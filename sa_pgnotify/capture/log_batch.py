@@ -62,17 +62,12 @@ class LogBatch:
         return bool(self._relations)
 
     def _execute(self, sql: str) -> Iterable[Any]:
-        if self._transaction is None:
-            self._begin()
+        self._begin()
         return self._run(sql)
 
     def _begin(self) -> None:
-        self._transaction = self._connection.begin()
-        # what is confirmed must not be lost in a crash
-        self._run(
-            "SELECT pg_catalog.set_config('synchronous_commit', 'on', true)"
-            " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'"
-        )
+        if self._transaction is None:
+            self._transaction = self._connection.begin()
 
     def add(self, message: Plain) -> None:
         """Take one message of whole transactions."""
@@ -108,25 +103,23 @@ class LogBatch:
 
     def _write(self) -> None:
         if self._entries:
-            if self._transaction is None:
-                self._begin()
+            self._begin()
             self._writer.append(self._connection, self._entries)
             self._entries, self._size = [], 0
 
     def commit(self, slot: Slot, at: Progress) -> None:
         """Append what is left, and commit, once readers who see the rows can see what they are about."""
         self._write()
-        execute = self._execute
+        execute, text = self._execute, self._writer.snapshot if self._relations else ""
         while True:
-            ((text,),) = execute("SELECT pg_catalog.pg_current_snapshot()::text")
-            snapshot = Snapshot.parse(text)
-            if all(map(snapshot.has_ended, self._xids)):
+            if not text:
+                ((text,),) = execute("SELECT pg_catalog.pg_current_snapshot()::text")
+            if all(map(Snapshot.parse(text).has_ended, self._xids)):
                 break
             # It has committed: this is a matter of a moment, unless it waits for a standby.
             time.sleep(NOT_VISIBLE)
-        self._writer.store(execute, slot, at)
-        if self._relations:
-            self._writer.ring(execute, sorted(self._relations))
+            text = ""
+        self._writer.store(execute, slot, at, sorted(self._relations))
         self._transaction.commit()
         self._transaction = None
 

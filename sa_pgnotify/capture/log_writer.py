@@ -9,6 +9,7 @@ there without a hole and without a duplicate.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -48,12 +49,15 @@ class LogWriter:
     """Writes into one log.
 
     :param oid: of the log's head.
+    :ivar snapshot: what was visible when rows were appended last, as PostgreSQL writes it.
     """
 
     def __init__(self, names: LogNames, oid: int) -> None:
         self._names = names
         self._sequence = literal(names.sequence)
         self._oid = str(oid)
+        self._taken = 0  # the greatest number that had a row at the beginning
+        self.snapshot = ""
         each = ", ".join(
             f"pg_catalog.unnest((pg_catalog.string_to_array(CAST(:{name} AS text), CAST(:separator AS text)))[2:])"
             for name in LogEntry._fields
@@ -69,6 +73,8 @@ class LogWriter:
 
     def load(self, execute: Execute, slot: Slot) -> Progress | None:
         """Return how far the slot was captured; None if it never was."""
+        ids = ", ".join(f"(SELECT pg_catalog.max(id) FROM {slot})" for slot in self._names.slots)
+        ((self._taken,),) = execute(f"SELECT coalesce(greatest({ids}), 0)")
         sql = (
             f"SELECT origin, flushed FROM {self._names.captures} WHERE slot = {literal(slot.name)}"
         )
@@ -76,13 +82,26 @@ class LogWriter:
             return Progress(origin, flushed)
         return None
 
-    def store(self, execute: Execute, slot: Slot, at: Progress) -> None:
-        """Store how far the slot was captured."""
-        execute(
+    def store(
+        self, execute: Execute, slot: Slot, at: Progress, relations: Iterable[str] = ()
+    ) -> None:
+        """Store how far the slot was captured, and wake the readers of ``relations`` that sleep when
+        the transaction commits. It must have its id already, if there are any."""
+        stored = (
             f"INSERT INTO {self._names.captures} (slot, origin, flushed) VALUES ({literal(slot.name)}, {literal(at.origin)}, {at.flushed})"
             " ON CONFLICT (slot) DO UPDATE SET origin = excluded.origin, flushed = excluded.flushed,"
             " moved_at = pg_catalog.clock_timestamp()"
         )
+        if names := ", ".join(map(literal, relations)):
+            key = doorbell_key("relation", self._oid)
+            stored = (
+                f"WITH stored AS ({stored}) SELECT pg_catalog.pg_notify({bell_channel(self._oid)}, 'sa1 ring')"
+                " FROM (SELECT pg_catalog.bool_or("
+                f"CASE WHEN pg_catalog.pg_try_advisory_lock({key}) THEN NOT pg_catalog.pg_advisory_unlock({key}) ELSE true END) AS asleep"
+                f" FROM pg_catalog.unnest(ARRAY[{names}]::text[]) AS relation) AS bell"
+                f" WHERE asleep AND pg_catalog.current_setting('{DOORBELL_OFF}', true) IS DISTINCT FROM 'off'"
+            )
+        execute(stored)
 
     def append(self, connection: Connection, entries: Sequence[LogEntry]) -> None:
         """Append rows, in their order.
@@ -103,10 +122,10 @@ class LogWriter:
     def _numbers(self, connection: Connection, wanted: int, skipped: int) -> list[int]:
         """Return the next numbers of the log, without the first ``skipped``."""
         sql = (
-            "SELECT pg_catalog.string_agg(number::text, ',') FROM (SELECT"
+            "SELECT pg_catalog.string_agg(number::text, ','), pg_catalog.pg_current_snapshot()::text FROM (SELECT"
             f" pg_catalog.nextval({self._sequence}) FROM pg_catalog.generate_series(1, {wanted + skipped})) AS new (number)"
         )
-        ((numbers,),) = execute_on(connection)(sql)
+        ((numbers, self.snapshot),) = execute_on(connection)(sql)
         return sorted(map(int, numbers.split(",")))[skipped:]
 
     def _insert_all(
@@ -120,27 +139,17 @@ class LogWriter:
             while end < len(numbered) and _slot_of(numbered[end][0]) == slot:
                 end += 1
             part = numbered[start:end]
-            try:  # ON CONFLICT would cost the server half as much again
-                with connection.begin_nested():
+            # ON CONFLICT would cost the server half as much again
+            is_free = part[0][0] > self._taken
+            try:
+                with nullcontext() if is_free else connection.begin_nested():
                     connection.execute(self._insert[slot], _parameters(part))
             except IntegrityError as error:
-                if sqlstate_of(error.orig) != UNIQUE_VIOLATION:
+                if is_free or sqlstate_of(error.orig) != UNIQUE_VIOLATION:
                     raise
                 return [entry for _, entry in numbered[start:]]
             start = end
         return []
-
-    def ring(self, execute: Execute, relations: Iterable[str]) -> None:
-        """Wake the readers of these tables that sleep, when the transaction commits. It must have its
-        id already."""
-        names = ", ".join(map(literal, relations))
-        key = doorbell_key("relation", self._oid)
-        execute(
-            f"SELECT pg_catalog.pg_notify({bell_channel(self._oid)}, 'sa1 ring') FROM (SELECT pg_catalog.bool_or("
-            f"CASE WHEN pg_catalog.pg_try_advisory_lock({key}) THEN NOT pg_catalog.pg_advisory_unlock({key}) ELSE true END) AS asleep"
-            f" FROM pg_catalog.unnest(ARRAY[{names}]::text[]) AS relation) AS bell"
-            f" WHERE asleep AND pg_catalog.current_setting('{DOORBELL_OFF}', true) IS DISTINCT FROM 'off'"
-        )
 
     def note_loss(self, execute: Execute) -> None:
         """Have each reader of the log report a ``Gap``, because changes are missing."""
