@@ -21,8 +21,6 @@ from contestants import Contestant
 from environments import Failed
 
 HERE = Path(__file__).parent
-QUIET = 1.0
-"""Seconds without an event after which it stops waiting for more."""
 
 
 class Driven:

@@ -35,6 +35,8 @@ CONTEXT_PREFIX = "sa_pgnotify.context"
 empty."""
 _ESC, _RS, _US = b"\x1b", b"\x1e", b"\x1f"
 _OPERATIONS = {"I": "insert", "U": "update", "D": "delete", "T": "truncate"}
+MOST_PLANS = 1000
+"""How many combinations of changed columns are remembered for a table."""
 _NOT_IDENTIFIED = (
     "55000 the old row was not written: the REPLICA IDENTITY of the table or of a partition "
     "is not FULL. Run metadata.create_all(engine)"
@@ -91,6 +93,7 @@ class _RowWriter:
         self._compared = [places[c.name] for c in self.layout.compared]
         self._carried = self._compared[: len(self.layout.carried)]
         watched = marking.update_of or tuple(c.name for c in columns)
+        self._plans: dict[tuple[bool, ...], tuple[list[bytes], list[int]]] = {}
         self._watched = [c.name in watched for c in self.layout.compared]
         self._key_is_enough = all(
             c.name in marking.key or relation.columns[places[c.name]].is_key
@@ -113,24 +116,30 @@ class _RowWriter:
         old, new = change.old, change.new
         if old is None or new is None or not change.is_whole:
             raise _Unreadable(_NOT_IDENTIFIED)
-        changed = [new[p] is not UNCHANGED and new[p] != old[p] for p in self._compared]
-        if not any(map(bool.__and__, changed, self._watched)):
+        changed = tuple([new[p] is not UNCHANGED and new[p] != old[p] for p in self._compared])
+        plan = self._plans.get(changed)
+        if plan is None:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            plan = self._plans[changed] = self._plan(changed)
+        masks, before = plan
+        if not masks:
             return None
+        after = [old[p] if new[p] is UNCHANGED else new[p] for p in self._carried]
+        return _joined([*masks, *after, *[old[p] for p in before]])
+
+    def _plan(self, changed: tuple[bool, ...]) -> tuple[list[bytes], list[int]]:
+        """Return the masks of an update that has changed these columns, none if it is not published,
+        and the places of the old values."""
+        if not any(map(bool.__and__, changed, self._watched)):
+            return [], []
         masks = [
-            str(
-                sum(
-                    1 << bit
-                    for bit, is_set in enumerate(changed[start : start + MASK_BITS])
-                    if is_set
-                )
-            )
+            str(sum(1 << bit for bit, is_set in enumerate(part) if is_set)).encode()
             for start in range(0, len(changed), MASK_BITS)
+            if (part := changed[start : start + MASK_BITS])
         ]
-        carried = self._carried
-        values: Values = [text.encode() for text in masks]
-        values += [old[p] if new[p] is UNCHANGED else new[p] for p in carried]
-        values += [old[p] for p, is_changed in zip(carried, changed, strict=False) if is_changed]
-        return _joined(values)
+        carried = zip(self._carried, changed, strict=False)
+        return masks, [place for place, is_changed in carried if is_changed]
 
 
 def _joined(values: Values) -> bytes:

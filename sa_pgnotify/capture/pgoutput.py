@@ -204,9 +204,8 @@ class _Reader:
 
     def take(self, struct: Struct) -> tuple[Any, ...]:
         """Return several values at once."""
-        at = self._at
-        self._at = at + struct.size
-        return struct.unpack_from(self._data, at)
+        self._at += struct.size
+        return struct.unpack_from(self._data, self._at - struct.size)
 
     def _number(self, struct: Struct) -> int:
         (value,) = self.take(struct)
