@@ -479,7 +479,7 @@ def test_numbers_that_are_taken(engine):
     run(
         engine,
         "CREATE TABLE words (word text PRIMARY KEY)",
-        "INSERT INTO sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) SELECT i, 3, 1, 'x', 'x', 'x' FROM generate_series(2, 40) AS i",
+        "INSERT INTO sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) SELECT i, 3, 1, 'x', 'x', 'x' FROM generate_series(1, 40) AS i",
     )
     table = sa.Table("words", Item.metadata, sa.Column("word", sa.Text, primary_key=True))
     notify_on_change(table, NotifySpec(durable=True, values="all", **WAL))
