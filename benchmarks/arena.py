@@ -154,6 +154,9 @@ class Arena:
     def clear(self) -> None:
         self.writers.close()
         for name in (*(f"benchmark_{name}" for name in self.names), TEMPLATE):
+            # a database cannot be dropped while its replication slot is read
+            active = f"pg_replication_slots WHERE database = '{name}'"
+            self._admin(f"SELECT pg_terminate_backend(active_pid, 5000) FROM {active}")
             self._admin(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _admin(self, sql: str) -> None:

@@ -93,7 +93,7 @@ def measure(engine: sa.Engine, rounds: int, seconds: float) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for writers in (4, 8, 16):
             ratios: dict[str, list[float]] = {"logged": [], "items": []}
-            late = 0.0
+            late, read = 0.0, 0.0
             for turn in range(rounds):
                 connection.exec_driver_sql("TRUNCATE plain, logged, items")
                 base = write(dsn, "plain", writers, seconds)
@@ -101,11 +101,13 @@ def measure(engine: sa.Engine, rounds: int, seconds: float) -> None:
                     found.append(write(dsn, name, writers, seconds) / base)
                 start = time.monotonic()
                 covers(execute_on(connection), LogNames(), 600)
-                late = max(late, time.monotonic() - start)
+                waited = time.monotonic() - start
+                late = max(late, waited)
+                read = max(read, ratios["items"][-1] * base * seconds / (seconds + waited))
             shown: dict[str, Any] = {name: sorted(r)[len(r) // 2] for name, r in ratios.items()}
             print(
                 f"{writers} writers: triggers {shown['logged']:.2f}, captured {shown['items']:.2f} of no events;"
-                f" the capture was {late:.1f} s behind at the end",
+                f" the capture read up to {read:,.0f}/s, and was {late:.1f} s behind at the end",
                 flush=True,
             )
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from sa_pgnotify.testing.delivery.writers import EFFECTS, JOURNAL
+from sa_pgnotify.testing.delivery.tables import EFFECTS, JOURNAL
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 STREAM = "CHECK"

@@ -39,6 +39,7 @@ class Contestant:
     :ivar python: the Python that the package needs, if it is not the suite's.
     :ivar carries: ``keys`` or ``values`` of what changed; only contestants that carry the same do
         the same work.
+    :ivar quiet: seconds without an event after which no more will come.
     :ivar slow: it needs so long for each event that tasks give it fewer.
     """
 
@@ -49,6 +50,7 @@ class Contestant:
     needs: tuple[str, ...] = ()
     python: str = ""
     carries: str = "keys"
+    quiet: float = 1.0
     slow: bool = False
 
     @property
@@ -66,6 +68,8 @@ CONTESTANTS = (
     Contestant("values", '**sa_pgnotify**, `values="all"`, each read and typed', ("ours", "values"), carries="values"),
     Contestant("durable", "**sa_pgnotify, durable**, identity", ("ours", "durable")),
     Contestant("durable_values", '**sa_pgnotify, durable**, `values="all"`', ("ours", "durable_values"), carries="values"),
+    Contestant("captured", '**sa_pgnotify, captured from the WAL**, `values="all"`', ("ours", "captured_values"), carries="values",
+               quiet=10.0),
     Contestant("row_identity", '**sa_pgnotify**, `for_each="row"`, identity', ("ours", "row_identity")),
     Contestant("row_values", '**sa_pgnotify**, `for_each="row"`, `values="all"`', ("ours", "row_values"), carries="values"),
     Contestant("hand_key", "by hand: row trigger, key; psycopg2 loop", ("by_hand", "key")),

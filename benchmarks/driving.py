@@ -21,8 +21,6 @@ from contestants import Contestant
 from environments import Failed
 
 HERE = Path(__file__).parent
-QUIET = 1.0
-"""Seconds without an event after which it stops waiting for more."""
 
 
 class Driven:
@@ -107,9 +105,10 @@ class Driven:
     def expect(self, count: int) -> None:
         self.ask("expect", within=10, count=count)
 
-    def wait(self, seconds: float, quiet: float = QUIET, enough: int = 1 << 40) -> dict[str, Any]:
+    def wait(self, seconds: float, quiet: float = 0.0, enough: int = 1 << 40) -> dict[str, Any]:
         """Return what it received since :meth:`expect`: all, or enough, or what came before a
         silence."""
+        quiet = quiet or self.contestant.quiet
         return self.ask("wait", within=seconds + 20, seconds=seconds, quiet=quiet, enough=enough)
 
     def close(self) -> None:

@@ -37,7 +37,11 @@ SNAPSHOTS = {
     "batch_size": 50,
     "patience": 120.0,
 }
-SHAPES = ({"names": ("one", "two")}, {"names": ("divided",), "parts": 2})
+SHAPES = (
+    {"names": ("one", "two")},
+    {"names": ("divided",), "parts": 2},
+    {"captures": 2, "copies": 1, "patience": 120.0},
+)
 
 
 @contextmanager

@@ -37,7 +37,8 @@ def running(given: str | None) -> Iterator[URL]:
             url = make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
             admin = connect(url)
             admin.autocommit = True
-            admin.cursor().execute(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}")
+            for setting in (f"max_connections = {CONNECTIONS}", "wal_level = logical"):
+                admin.cursor().execute(f"ALTER SYSTEM SET {setting}")
             admin.close()
             pg_ctl(
                 ["-w", "-m", "fast", "-l", str(data / "log"), "restart"],
@@ -100,7 +101,14 @@ def described(url: URL) -> dict[str, str]:
             cursor.execute(f"SHOW {name}")
             return str(cursor.fetchone()[0])
 
-        names = ("server_version", "work_mem", "fsync", "synchronous_commit", "shared_buffers")
+        names = (
+            "server_version",
+            "work_mem",
+            "wal_level",
+            "fsync",
+            "synchronous_commit",
+            "shared_buffers",
+        )
         settings = {name: show(name) for name in names}
     connection.close()
     return {

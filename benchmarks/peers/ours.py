@@ -1,11 +1,14 @@
 """sa_pgnotify, by its public API: ``identity``, ``values``, ``durable`` or ``durable_values``; the same
-behind ``row_`` with triggers for each row."""
+behind ``row_`` with triggers for each row; ``captured_values`` without triggers, beside a process that
+captures."""
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 from sa_pgnotify import (
+    Capture,
     Change,
     ChangeLog,
     Consumer,
@@ -24,13 +28,19 @@ from sa_pgnotify import (
     forget,
     prune,
 )
+from sa_pgnotify.log.captures import covers
+from sa_pgnotify.log.tables import LogNames
+from sa_pgnotify.sql import execute_on
 
-from .protocol import Table, Tally, serve
+from .protocol import PATIENCE, Table, Tally, serve
 
 FOR_EACH: Any = "row" if sys.argv[1].startswith("row_") else "statement"
 MODE = sys.argv[1].removeprefix("row_")
-VALUES, DURABLE = MODE.endswith("values"), MODE.startswith("durable")
+VALUES, CAPTURED = MODE.endswith("values"), MODE.startswith("captured")
+DURABLE = CAPTURED or MODE.startswith("durable")
 SPEC = NotifySpec(values="all" if VALUES else (), durable=DURABLE, for_each=FOR_EACH)
+if CAPTURED:  # but for the TRUNCATE between the measurements
+    SPEC = replace(SPEC, capture="wal", operations=("insert", "update", "delete"))
 BATCH = 10_000
 TYPES = {"bigint": BigInteger, "integer": Integer, "text": Text, "jsonb": JSONB}
 TYPES |= {"numeric(10,2)": Numeric(10, 2), "timestamptz": DateTime(timezone=True)}
@@ -58,11 +68,24 @@ def models(tables: list[Table]) -> list[type]:
 
 def install(tables: list[Table]) -> None:
     models(tables)
-    Base.metadata.create_all(create_engine("postgresql+psycopg2://"))
+    engine = create_engine("postgresql+psycopg2://")
+    Base.metadata.create_all(engine)
+    if CAPTURED:
+        Capture(engine, Base.metadata).create_slot()
+
+
+def capture(tables: list[Table]) -> None:
+    models(tables)
+    Capture(create_engine("postgresql+psycopg2://"), Base.metadata).run()
 
 
 def listen(tables: list[Table], options: dict[str, Any], tally: Tally) -> None:
     engine, entities = create_engine("postgresql+psycopg2://"), models(tables)
+    if CAPTURED:
+        spawn = multiprocessing.get_context("spawn")
+        spawn.Process(target=capture, args=(tables,), daemon=True).start()
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            covers(execute_on(connection), LogNames(), PATIENCE)  # it works
     (consume if DURABLE else hear)(engine, entities, options, tally)
 
 

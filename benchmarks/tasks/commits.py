@@ -78,7 +78,7 @@ def rounds_of(
 
 def listened(arena: Arena, sheet: Sheet) -> None:
     names = [name for name in arena.names if name != "hand_typed"]
-    rounds_of(arena, sheet, names, ("on", "off"), (1, 4, 16), listen=True)
+    rounds_of(arena, sheet, names, ("on", "off"), (1, 4, 8, 16), listen=True)
 
 
 def unheard(arena: Arena, sheet: Sheet) -> None:

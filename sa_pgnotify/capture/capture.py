@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from types import TracebackType
+from typing import Self
 
 from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.exc import DBAPIError
 
-from ..errors import ListenUnavailable, NotifyConfigError
-from ..log.captures import Slot, find_slot
+from ..errors import NotifyConfigError
+from ..log.capture_state import IDLE_BYTES, capture_lock
+from ..log.captures import Slot
 from ..log.origin import origin_of
-from ..log.snapshots import Snapshot
 from ..log.tables import LogNames
-from ..sql import Execute, execute_on, literal, sqlstate_of
-from .composing import Composer, LogEntry
+from ..sql import execute_on, sqlstate_of
+from .composing import Composer
+from .log_batch import LogBatch
 from .log_writer import LogWriter, Progress, head_oid
-from .pgoutput import Begin, Commit
+from .slot_care import known_slot, slot_of
 from .slot_reader import SlotReader, SlotUnreadable
 from .slot_stream import SlotStream, can_stream
 from .tables import CapturedTables
@@ -42,13 +43,7 @@ STANDBY = 1.0
 """Seconds between two attempts of a capture that stands by."""
 RETRY, LONGEST_RETRY = 0.1, 5.0
 """Seconds before a capture connects again; doubled by each failure."""
-CHUNK_BYTES = 8 << 20
-"""How much of a long transaction is held in memory."""
-IDLE_BYTES = 1 << 20
-"""By how much the write-ahead log grows, without anything to capture, before the slot follows."""
 UNDEFINED_OBJECT = "42704"
-NOT_VISIBLE = 0.001
-"""Seconds between two looks whether a transaction that was captured can be seen."""
 
 
 class Capture:
@@ -57,6 +52,9 @@ class Capture:
     ::
 
         Capture(engine, Base.metadata).run()          # until stop(); one process works, others stand by
+
+        with Capture(engine, Base.metadata):          # the same in a thread of this process
+            ...
 
     The first capture of a log makes its replication slot: what was committed before is not
     captured. Its role needs the REPLICATION attribute, and the right to write the log.
@@ -80,6 +78,8 @@ class Capture:
         self._stopping = threading.Event()
         self._is_stuck = False
         self._oid = 0
+        self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
 
     # -- the program's side ------------------------------------------------------------------------
 
@@ -111,10 +111,62 @@ class Capture:
 
     def create_slot(self) -> None:
         """Make the replication slot now, if there is none, so that changes are kept from here on
-        before a capture runs."""
+        before a capture runs.
+
+        :raises PgNotifyError: see :meth:`run`.
+        """
         with self._log_connection() as connection:
-            if self._lead(connection, wait=False):
-                self._prepare(connection)
+            while not self._stopping.is_set():
+                if self._lead(connection, wait=False):
+                    self._prepare(connection)
+                    with connection.begin():  # the session may take a moment to end
+                        execute_on(connection)("SELECT pg_catalog.pg_advisory_unlock_all()")
+                    return
+                with connection.begin():
+                    execute = execute_on(connection)
+                    self._tables.read(execute)
+                    if known_slot(execute, self._tables.names).exists:
+                        return
+                self._stopping.wait(LONGEST_POLL)
+
+    def __enter__(self) -> Self:
+        """Capture in a thread until the block ends. What can be refused at once is raised here.
+
+        :raises PgNotifyError: see :meth:`run`.
+        """
+        if self._thread is not None:
+            raise NotifyConfigError(
+                "Capture", "it runs already", "Make another one, which stands by"
+            )
+        self._stopping.clear()
+        self.create_slot()
+        self._failure = None
+        self._thread = threading.Thread(
+            target=self._run_in_thread, name="sa_pgnotify capture", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the thread, and raise what it has failed with, unless the block has failed itself."""
+        assert self._thread is not None
+        self.stop()
+        self._thread.join()
+        self._thread = None
+        if self._failure is not None and error is None:
+            raise self._failure
+
+    def _run_in_thread(self) -> None:
+        try:
+            self.run()
+        except Exception as error:
+            logger.exception("the capture has ended; changes wait in the write-ahead log")
+            self._failure = error
 
     # -- one at a time -----------------------------------------------------------------------------
 
@@ -136,7 +188,7 @@ class Capture:
         while not self._stopping.is_set():
             with connection.begin():
                 self._oid = head_oid_of(connection, self._tables.names)
-                key = f"pg_catalog.hashtextextended('sa_pgnotify capture', {self._oid}::bigint)"
+                key = capture_lock(str(self._oid))
                 ((got,),) = execute_on(connection)(
                     f"SELECT pg_catalog.pg_try_advisory_lock({key})::int"
                 )
@@ -146,58 +198,23 @@ class Capture:
         return False
 
     def _prepare(self, connection: Connection) -> tuple[Slot, Progress, LogWriter]:
-        """Return the slot, made if necessary, and how far it was captured. A slot that was lost or made
-        anew is reported to the readers of the log."""
-        names = self._tables.names
-        writer = LogWriter(names, self._oid)
-        with connection.begin():
-            execute = execute_on(connection)
-            self._tables.read(execute)
-            slot = _slot(execute, names)
-            progress = writer.load(execute, slot)
-            # Of what was written while there was no publication, the slot says nothing.
-            origin = f"{origin_of(execute, names)}:{slot.publication_oid}"
-        kept = (
-            progress is not None
-            and slot.exists
-            and not slot.is_lost
-            and progress.origin == origin
-            and slot.confirmed is not None
-            and slot.confirmed <= progress.flushed
-            and not self._is_stuck
-        )
+        writer = LogWriter(self._tables.names, self._oid)
+        slot, progress = slot_of(connection, self._tables, writer, anew=self._is_stuck)
         self._is_stuck = False
-        if kept:
-            assert progress is not None
-            return slot, progress, writer
-        if slot.exists:
-            with connection.begin():
-                execute_on(connection)(
-                    f"SELECT pg_catalog.pg_drop_replication_slot({literal(slot.name)})"
-                )
-        with connection.begin():
-            ((made_at,),) = execute_on(connection)(
-                "SELECT (lsn - '0/0'::pg_lsn)::bigint FROM pg_catalog.pg_create_logical_replication_slot("
-                f"{literal(slot.name)}, 'pgoutput')"
-            )
-        made = Progress(origin, made_at)
-        with connection.begin():
-            execute = execute_on(connection)
-            writer.store(execute, slot, made)
-            if progress is not None:
-                logger.error(
-                    "the replication slot %s was lost, and changes with it: readers get a Gap",
-                    slot.name,
-                )
-                writer.note_loss(execute)
-        return slot, made, writer
+        return slot, progress, writer
 
     # -- capturing ---------------------------------------------------------------------------------
 
     def _work(self, connection: Connection) -> None:
         slot, progress, writer = self._prepare(connection)
         with connection.begin():
-            streams = can_stream(self._engine, execute_on(connection))
+            execute = execute_on(connection)
+            streams = can_stream(self._engine, execute)
+            # what is confirmed must not be lost in a crash
+            execute(
+                "SELECT pg_catalog.set_config('synchronous_commit', 'on', false)"
+                " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'"
+            )
         reader = (
             SlotStream(self._engine, slot, progress.flushed)
             if streams
@@ -226,7 +243,7 @@ class Capture:
         at: Progress,
     ) -> Progress:
         """Capture what there is, and return how far that is."""
-        batch = _Batch(connection, writer, self._tables, composer, at.flushed)
+        batch = LogBatch(connection, writer, self._tables, composer, at.flushed)
         try:
             for message in self._read(reader):
                 batch.add(message)
@@ -253,104 +270,6 @@ class Capture:
             raise
 
 
-class _Batch:
-    """Transactions that are appended to the log in one transaction."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        writer: LogWriter,
-        tables: CapturedTables,
-        composer: Composer,
-        flushed: int,
-    ) -> None:
-        self._connection = connection
-        self._writer = writer
-        self._tables = tables
-        self._flushed = flushed
-        self._composer = composer
-        self._transaction: Any = None
-        self._entries: list[LogEntry] = []
-        self._size = 0
-        self._relations: set[str] = set()
-        self._xids: list[int] = []
-        self._skips = False
-        self.done = flushed
-
-    @property
-    def has_written(self) -> bool:
-        """Whether there is anything for the log."""
-        return bool(self._relations)
-
-    @property
-    def _execute(self) -> Execute:
-        if self._transaction is None:
-            self._transaction = self._connection.begin()
-            execute = execute_on(self._connection)
-            # what is confirmed must not be lost in a crash
-            execute(
-                "SELECT pg_catalog.set_config('synchronous_commit', 'on', true)"
-                " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'"
-            )
-        return execute_on(self._connection)
-
-    def add(self, message: Any) -> None:
-        """Take one message of whole transactions."""
-        if isinstance(message, Begin):
-            # it was captured, and not confirmed
-            self._skips = message.commit_lsn < self._flushed
-            xid = self._tables.full_xid(self._execute, message.xid)
-            self._composer.begin(message, xid)
-            if not self._skips:
-                self._xids.append(xid)
-        elif isinstance(message, Commit):
-            self._take(self._composer.end())
-            if not self._skips:
-                self.done = message.end_lsn
-        else:
-            self._take(self._composer.add(message))
-
-    def _take(self, entries: Iterator[LogEntry]) -> None:
-        for entry in entries:
-            if self._skips:
-                continue
-            self._entries.append(entry)
-            self._relations.add(entry.relation)
-            self._size += len(entry.header) + len(entry.rows)
-            if self._size > CHUNK_BYTES:
-                self._write()
-
-    def _write(self) -> None:
-        if self._entries:
-            _ = self._execute
-            self._writer.append(self._connection, self._entries)
-            self._entries, self._size = [], 0
-
-    def commit(self, slot: Slot, at: Progress) -> None:
-        """Append what is left, and commit, once readers who see the rows can see what they are about."""
-        self._write()
-        execute = self._execute
-        while True:
-            ((text,),) = execute("SELECT pg_catalog.pg_current_snapshot()::text")
-            snapshot = Snapshot.parse(text)
-            if all(map(snapshot.has_ended, self._xids)):
-                break
-            # It has committed: this is a matter of a moment, unless it waits for a standby.
-            time.sleep(NOT_VISIBLE)
-        self._writer.store(execute, slot, at)
-        if self._relations:
-            self._writer.ring(execute, sorted(self._relations))
-        self._transaction.commit()
-        self._transaction = None
-
-    def abandon(self) -> None:
-        """Roll back."""
-        if self._transaction is not None:
-            with suppress(Exception):
-                self._transaction.rollback()
-            self._transaction = None
-
-
 def head_oid_of(connection: Connection, names: LogNames) -> int:
     """Return the OID of the log's head.
 
@@ -358,28 +277,6 @@ def head_oid_of(connection: Connection, names: LogNames) -> int:
     """
     origin_of(execute_on(connection), names)
     return head_oid(connection, names)
-
-
-def _slot(execute: Execute, names: LogNames) -> Slot:
-    """Return the slot, which need not exist.
-
-    :raises ListenUnavailable: if the server or the database is not made for it.
-    """
-    slot = find_slot(execute, names)
-    assert slot is not None  # there is a log
-    if slot.wal_level != "logical":
-        raise ListenUnavailable(
-            "log",
-            f"wal_level is {slot.wal_level}, and without logical the write-ahead log cannot be decoded",
-            "Run ALTER SYSTEM SET wal_level = logical and restart the server",
-        )
-    if slot.publication_oid is None:
-        raise ListenUnavailable(
-            "log",
-            f"the publication {slot.publication} does not exist",
-            "Run metadata.create_all(engine), or the migration",
-        )
-    return slot
 
 
 def _state_of(error: DBAPIError | SlotUnreadable) -> str:

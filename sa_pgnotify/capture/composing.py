@@ -7,9 +7,9 @@ the same, field by field: see :mod:`sa_pgnotify.protocol.wire`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
 from ..errors import UnreadableData
 from ..protocol.wire import MASK_BITS, escaped_field
@@ -35,6 +35,8 @@ CONTEXT_PREFIX = "sa_pgnotify.context"
 empty."""
 _ESC, _RS, _US = b"\x1b", b"\x1e", b"\x1f"
 _OPERATIONS = {"I": "insert", "U": "update", "D": "delete", "T": "truncate"}
+MOST_PLANS = 1000
+"""How many combinations of changed columns are remembered for a table."""
 _NOT_IDENTIFIED = (
     "55000 the old row was not written: the REPLICA IDENTITY of the table or of a partition "
     "is not FULL. Run metadata.create_all(engine)"
@@ -83,12 +85,15 @@ class _RowWriter:
         if marking.values != "all":
             marking = replace(marking, values=tuple(v for v in marking.values if v in places))
         self.operations = marking.operations
-        self.shapes: dict[str, str] = {}
+        self.around: dict[
+            str, tuple[str, str]
+        ] = {}  # what stands around the transaction in a header
         self.relation = table.relation
         self.layout = RowSql(marking, columns)
         self._compared = [places[c.name] for c in self.layout.compared]
         self._carried = self._compared[: len(self.layout.carried)]
         watched = marking.update_of or tuple(c.name for c in columns)
+        self._plans: dict[tuple[bool, ...], tuple[list[bytes], list[int]]] = {}
         self._watched = [c.name in watched for c in self.layout.compared]
         self._key_is_enough = all(
             c.name in marking.key or relation.columns[places[c.name]].is_key
@@ -111,33 +116,41 @@ class _RowWriter:
         old, new = change.old, change.new
         if old is None or new is None or not change.is_whole:
             raise _Unreadable(_NOT_IDENTIFIED)
-        changed = [new[p] is not UNCHANGED and new[p] != old[p] for p in self._compared]
-        if not any(map(bool.__and__, changed, self._watched)):
+        changed = tuple([new[p] is not UNCHANGED and new[p] != old[p] for p in self._compared])
+        plan = self._plans.get(changed)
+        if plan is None:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            plan = self._plans[changed] = self._plan(changed)
+        masks, before = plan
+        if not masks:
             return None
+        after = [old[p] if new[p] is UNCHANGED else new[p] for p in self._carried]
+        return _joined([*masks, *after, *[old[p] for p in before]])
+
+    def _plan(self, changed: tuple[bool, ...]) -> tuple[list[bytes], list[int]]:
+        """Return the masks of an update that has changed these columns, none if it is not published,
+        and the places of the old values."""
+        if not any(map(bool.__and__, changed, self._watched)):
+            return [], []
         masks = [
-            str(
-                sum(
-                    1 << bit
-                    for bit, is_set in enumerate(changed[start : start + MASK_BITS])
-                    if is_set
-                )
-            )
+            str(sum(1 << bit for bit, is_set in enumerate(part) if is_set)).encode()
             for start in range(0, len(changed), MASK_BITS)
+            if (part := changed[start : start + MASK_BITS])
         ]
-        carried = self._carried
-        values: Values = [text.encode() for text in masks]
-        values += [old[p] if new[p] is UNCHANGED else new[p] for p in carried]
-        values += [old[p] for p, is_changed in zip(carried, changed, strict=False) if is_changed]
-        return _joined(values)
+        carried = zip(self._carried, changed, strict=False)
+        return masks, [place for place, is_changed in carried if is_changed]
 
 
 def _joined(values: Values) -> bytes:
     """Return values as the fields of one row."""
-    given = [value for value in values if not isinstance(value, Unchanged)]
-    if all(given):
-        row = _US.join(cast(list[bytes], given))
-        if row.count(_US) == len(given) - 1 and _ESC not in row and _RS not in row:
+    try:
+        row = _US.join(values)  # type: ignore[arg-type]  # mostly all are texts
+        if all(values) and row.count(_US) == len(values) - 1 and not (_ESC in row or _RS in row):
             return row
+    except TypeError:
+        pass  # NULL, or a value that was not sent
+    given = [value for value in values if not isinstance(value, Unchanged)]
     return _US.join(
         escaped_field(None if value is None else value.decode()).encode() for value in given
     )
@@ -166,14 +179,17 @@ class Composer:
     The server says of each old row whether it is whole, but of a partition's as if it were the
     root's. So the partitions whose REPLICA IDENTITY is not FULL are remembered: as long as there are
     any, no old row of their root is trusted.
+
+    :ivar done: the rows of the log that are complete, which the caller takes from there.
     """
 
     def __init__(self, known: Known) -> None:
+        self.done: list[LogEntry] = []
         self._known = known
         self._partial: dict[int, int] = {}  # partition: its root
         self._writers: dict[int, _RowWriter | None] = {}
         self._context = ""
-        self._transaction = (0, 0)
+        self._transaction = ""
         self._run: tuple[_RowWriter, str] | None = None
         self._rows: list[bytes] = []
         self._size = 0
@@ -183,23 +199,23 @@ class Composer:
 
         :param xid: its id with the epoch.
         """
-        self._context, self._transaction = "", (xid, begin.microseconds)
+        self._context, self._transaction = "", f"{xid}\x1f{begin.microseconds}"
 
-    def add(self, message: Relation | RowChange | Truncation | Emitted) -> Iterator[LogEntry]:
-        """Yield the rows of the log that a message completes."""
+    def add(self, message: Relation | RowChange | Truncation | Emitted) -> None:
+        """Take a message; the rows of the log that it completes are appended to :attr:`done`."""
         if isinstance(message, RowChange):
-            yield from self._row(message)
+            self._row(message)
         elif isinstance(message, Relation):
-            yield from self.end()
+            self.end()
             self._describe(message)
         elif isinstance(message, Truncation):
-            yield from self.end()
+            self.end()
             for oid in message.oids:
                 writer = self._writers.get(oid)
                 if writer is not None and "truncate" in writer.operations:
-                    yield self._entry(writer, "T", "")
+                    self.done.append(self._entry(writer, "T", ""))
         elif message.prefix == CONTEXT_PREFIX and message.is_transactional:
-            yield from self.end()
+            self.end()
             self._context = message.content.decode()
 
     def _describe(self, relation: Relation) -> None:
@@ -210,53 +226,52 @@ class Composer:
         if table is None and relation.replica_identity != "f":
             self._partial[relation.oid] = self._known.root_of(relation.oid)
 
-    def _row(self, change: RowChange) -> Iterator[LogEntry]:
+    def _row(self, change: RowChange) -> None:
         if change.oid not in self._writers:
             raise UnreadableData("pgoutput", f"a change of the unknown table {change.oid}")
-        writer = self._writers[change.oid]
-        if writer is None or _OPERATIONS[change.operation] not in writer.operations:
+        writer, operation = self._writers[change.oid], change.operation
+        if writer is None or _OPERATIONS[operation] not in writer.operations:
             return
-        if self._run != (run := (writer, change.operation)):
-            yield from self.end()
+        if self._run != (run := (writer, operation)):
+            self.end()
             self._run = run
         try:
-            if change.old is not None and {0, change.oid} & {*self._partial.values()}:
+            if self._partial and change.old and {0, change.oid} & {*self._partial.values()}:
                 raise _Unreadable(_NOT_IDENTIFIED)
             row = writer.write(change)
             if row is not None and len(row) > LONGEST_STATEMENT:
                 raise _Unreadable(f"54000 a row of {len(row)} bytes is longer than the log takes")
         except (_Unreadable, UnicodeDecodeError) as why:
-            yield from self.end()
+            self.end()
             reason = why if isinstance(why, _Unreadable) else f"22021 {why}"
-            yield LogEntry(writer.relation, f"failed {reason}", "")
+            self.done.append(LogEntry(writer.relation, f"failed {reason}", ""))
             return
         if row is None:
             return
         self._rows.append(row)
         self._size += len(row) + 1
         if self._size > PIECE_BYTES:
-            yield from self.end()
+            self.end()
 
-    def end(self) -> Iterator[LogEntry]:
-        """Yield what is left, at the end of a transaction."""
+    def end(self) -> None:
+        """Append what is left, at the end of a transaction."""
         if self._rows:
             assert self._run is not None
             writer, operation = self._run
             try:
-                text = _RS.join(self._rows).decode()
-                entry = self._entry(writer, operation, text)
+                entry = self._entry(writer, operation, _RS.join(self._rows).decode())
             except UnicodeDecodeError as why:
                 entry = LogEntry(writer.relation, f"failed 22021 {why}", "")
             self._rows, self._size = [], 0
-            yield entry
+            self.done.append(entry)
         self._run = None
 
     def _entry(self, writer: _RowWriter, operation: str, rows: str) -> LogEntry:
-        xid, microseconds = self._transaction
-        shape = writer.shapes.get(operation)
-        if shape is None:
+        around = writer.around.get(operation)
+        if around is None:
             shape = writer.layout.shape(_OPERATIONS[operation].upper())
-            writer.shapes[operation] = shape
-        fields = [operation, writer.relation, str(xid), str(microseconds), shape]
-        header = "\x1f".join([*fields, escaped_field(self._context) if self._context else ""])
-        return LogEntry(writer.relation, header, rows)
+            around = f"{operation}\x1f{writer.relation}\x1f", f"\x1f{shape}\x1f"
+            writer.around[operation] = around
+        before, after = around
+        context = escaped_field(self._context) if self._context else ""
+        return LogEntry(writer.relation, f"{before}{self._transaction}{after}{context}", rows)

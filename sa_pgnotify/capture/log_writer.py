@@ -9,22 +9,27 @@ there without a hole and without a duplicate.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
 
 from ..errors import PgNotifyError
 from ..log.captures import Slot
 from ..log.reader import CAPTURED
 from ..log.tables import SLOT_BITS, SLOTS, LogNames
 from ..protocol.doorbell import DOORBELL_OFF, bell_channel, doorbell_key, lost_key
-from ..sql import Execute, execute_on, literal
+from ..protocol.wire import ESC
+from ..sql import Execute, execute_on, literal, sqlstate_of
 from .composing import LogEntry
 
 __all__ = ["LogWriter", "Progress"]
 
 MOST_TRIES = 20
+UNIQUE_VIOLATION = "23505"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +49,32 @@ class LogWriter:
     """Writes into one log.
 
     :param oid: of the log's head.
+    :ivar snapshot: what was visible when rows were appended last, as PostgreSQL writes it.
     """
 
     def __init__(self, names: LogNames, oid: int) -> None:
         self._names = names
         self._sequence = literal(names.sequence)
         self._oid = str(oid)
+        self._taken = 0  # the greatest number that had a row at the beginning
+        self.snapshot = ""
+        each = ", ".join(
+            f"pg_catalog.unnest((pg_catalog.string_to_array(CAST(:{name} AS text), CAST(:separator AS text)))[2:])"
+            for name in LogEntry._fields
+        )
         self._insert = [
             text(
                 f"INSERT INTO {slot} (id, xid, pid, relation, header, rows)"
                 f" SELECT id, pg_catalog.pg_current_xact_id()::text::bigint, {CAPTURED}, relation, header, rows"
-                " FROM ROWS FROM (pg_catalog.unnest(CAST(:ids AS bigint[])),"
-                " pg_catalog.unnest(CAST(:relations AS text[])), pg_catalog.unnest(CAST(:headers AS text[])),"
-                " pg_catalog.unnest(CAST(:rows AS text[]))) AS new (id, relation, header, rows)"
-                " ON CONFLICT DO NOTHING"
+                f" FROM ROWS FROM (pg_catalog.unnest(CAST(:ids AS bigint[])), {each}) AS new (id, relation, header, rows)"
             )
             for slot in names.slots
         ]
 
     def load(self, execute: Execute, slot: Slot) -> Progress | None:
         """Return how far the slot was captured; None if it never was."""
+        ids = ", ".join(f"(SELECT pg_catalog.max(id) FROM {slot})" for slot in self._names.slots)
+        ((self._taken,),) = execute(f"SELECT coalesce(greatest({ids}), 0)")
         sql = (
             f"SELECT origin, flushed FROM {self._names.captures} WHERE slot = {literal(slot.name)}"
         )
@@ -71,13 +82,26 @@ class LogWriter:
             return Progress(origin, flushed)
         return None
 
-    def store(self, execute: Execute, slot: Slot, at: Progress) -> None:
-        """Store how far the slot was captured."""
-        execute(
+    def store(
+        self, execute: Execute, slot: Slot, at: Progress, relations: Iterable[str] = ()
+    ) -> None:
+        """Store how far the slot was captured, and wake the readers of ``relations`` that sleep when
+        the transaction commits. It must have its id already, if there are any."""
+        stored = (
             f"INSERT INTO {self._names.captures} (slot, origin, flushed) VALUES ({literal(slot.name)}, {literal(at.origin)}, {at.flushed})"
             " ON CONFLICT (slot) DO UPDATE SET origin = excluded.origin, flushed = excluded.flushed,"
             " moved_at = pg_catalog.clock_timestamp()"
         )
+        if names := ", ".join(map(literal, relations)):
+            key = doorbell_key("relation", self._oid)
+            stored = (
+                f"WITH stored AS ({stored}) SELECT pg_catalog.pg_notify({bell_channel(self._oid)}, 'sa1 ring')"
+                " FROM (SELECT pg_catalog.bool_or("
+                f"CASE WHEN pg_catalog.pg_try_advisory_lock({key}) THEN NOT pg_catalog.pg_advisory_unlock({key}) ELSE true END) AS asleep"
+                f" FROM pg_catalog.unnest(ARRAY[{names}]::text[]) AS relation) AS bell"
+                f" WHERE asleep AND pg_catalog.current_setting('{DOORBELL_OFF}', true) IS DISTINCT FROM 'off'"
+            )
+        execute(stored)
 
     def append(self, connection: Connection, entries: Sequence[LogEntry]) -> None:
         """Append rows, in their order.
@@ -95,12 +119,14 @@ class LogWriter:
             f"Set its sequence {self._names.sequence} behind the greatest id of its rows",
         )
 
-    def _numbers(self, connection: Connection, count: int, skipped: int) -> list[int]:
+    def _numbers(self, connection: Connection, wanted: int, skipped: int) -> list[int]:
         """Return the next numbers of the log, without the first ``skipped``."""
-        sql = text(
-            f"SELECT pg_catalog.nextval({self._sequence}) FROM pg_catalog.generate_series(1, :count)"
+        sql = (
+            "SELECT pg_catalog.string_agg(number::text, ','), pg_catalog.pg_current_snapshot()::text FROM (SELECT"
+            f" pg_catalog.nextval({self._sequence}) FROM pg_catalog.generate_series(1, {wanted + skipped})) AS new (number)"
         )
-        return sorted(connection.scalars(sql, {"count": count + skipped}))[skipped:]
+        ((numbers, self.snapshot),) = execute_on(connection)(sql)
+        return sorted(map(int, numbers.split(",")))[skipped:]
 
     def _insert_all(
         self, connection: Connection, numbered: list[tuple[int, LogEntry]]
@@ -113,34 +139,17 @@ class LogWriter:
             while end < len(numbered) and _slot_of(numbered[end][0]) == slot:
                 end += 1
             part = numbered[start:end]
-            savepoint = connection.begin_nested()
-            done = connection.execute(
-                self._insert[slot],
-                {
-                    "ids": [number for number, _ in part],
-                    "relations": [entry.relation for _, entry in part],
-                    "headers": [entry.header for _, entry in part],
-                    "rows": [entry.rows for _, entry in part],
-                },
-            )
-            if done.rowcount != len(part):
-                savepoint.rollback()
+            # ON CONFLICT would cost the server half as much again
+            is_free = part[0][0] > self._taken
+            try:
+                with nullcontext() if is_free else connection.begin_nested():
+                    connection.execute(self._insert[slot], _parameters(part))
+            except IntegrityError as error:
+                if is_free or sqlstate_of(error.orig) != UNIQUE_VIOLATION:
+                    raise
                 return [entry for _, entry in numbered[start:]]
-            savepoint.commit()
             start = end
         return []
-
-    def ring(self, execute: Execute, relations: Iterable[str]) -> None:
-        """Wake the readers of these tables that sleep, when the transaction commits. It must have its
-        id already."""
-        names = ", ".join(map(literal, relations))
-        key = doorbell_key("relation", self._oid)
-        execute(
-            f"SELECT pg_catalog.pg_notify({bell_channel(self._oid)}, 'sa1 ring') FROM (SELECT pg_catalog.bool_or("
-            f"CASE WHEN pg_catalog.pg_try_advisory_lock({key}) THEN NOT pg_catalog.pg_advisory_unlock({key}) ELSE true END) AS asleep"
-            f" FROM pg_catalog.unnest(ARRAY[{names}]::text[]) AS relation) AS bell"
-            f" WHERE asleep AND pg_catalog.current_setting('{DOORBELL_OFF}', true) IS DISTINCT FROM 'off'"
-        )
 
     def note_loss(self, execute: Execute) -> None:
         """Have each reader of the log report a ``Gap``, because changes are missing."""
@@ -148,6 +157,21 @@ class LogWriter:
         execute(f"SELECT pg_catalog.pg_advisory_xact_lock_shared({lost_key(self._oid)})")
         execute(f"SELECT pg_catalog.nextval({literal(self._names.lost)})")
         execute(f"SELECT pg_catalog.pg_notify({bell_channel(self._oid)}, 'sa1 lost')")
+
+
+def _parameters(part: Sequence[tuple[int, LogEntry]]) -> dict[str, str]:
+    """Return rows as parameters, each of which is one text, because drivers take longer for a list."""
+    columns = list(zip(*(entry for _, entry in part), strict=True))
+    numbers = count()
+    while True:
+        # no text of the log has two ESC together, unless it is the name of a table
+        separator = f"{ESC}{ESC}{next(numbers)};"
+        texts = [separator + separator.join(column) for column in columns]
+        if all(t.count(separator) == len(part) for t in texts):
+            break
+    ids = ",".join(str(number) for number, _ in part)
+    named = dict(zip(LogEntry._fields, texts, strict=True))
+    return {"ids": f"{{{ids}}}", "separator": separator, **named}
 
 
 def _slot_of(number: int) -> int:

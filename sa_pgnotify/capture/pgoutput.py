@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct, error
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import UnreadableData
 
@@ -107,8 +107,7 @@ class Relation:
     columns: tuple[RelationColumn, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RowChange:
+class RowChange(NamedTuple):
     """An inserted, updated or deleted row.
 
     :ivar operation: one of I, U and D.
@@ -190,7 +189,8 @@ Message = (
 )
 
 _INT8, _INT16, _INT32, _INT64 = (Struct(f"!{code}") for code in "BHIQ")
-_SIGNED = Struct("!q")
+_BEGIN, _COMMIT, _STREAM_COMMIT = Struct("!QqI"), Struct("!xQQq"), Struct("!IxQQq")
+_ROW = Struct("!Ic")
 
 
 class _Reader:
@@ -202,29 +202,29 @@ class _Reader:
         self._data = data
         self._at = start
 
-    def _take(self, struct: Struct) -> int:
-        (value,) = struct.unpack_from(self._data, self._at)
+    def take(self, struct: Struct) -> tuple[Any, ...]:
+        """Return several values at once."""
         self._at += struct.size
+        return struct.unpack_from(self._data, self._at - struct.size)
+
+    def _number(self, struct: Struct) -> int:
+        (value,) = self.take(struct)
         return int(value)
 
     def int8(self) -> int:
-        return self._take(_INT8)
+        return self._number(_INT8)
 
     def int16(self) -> int:
-        return self._take(_INT16)
+        return self._number(_INT16)
 
     def int32(self) -> int:
-        return self._take(_INT32)
+        return self._number(_INT32)
 
     def int64(self) -> int:
-        return self._take(_INT64)
+        return self._number(_INT64)
 
-    def moment(self) -> int:
-        """Return a time as microseconds since 1970."""
-        return self._take(_SIGNED) + EPOCH
-
-    def letter(self) -> str:
-        return chr(self.int8())
+    def letter(self) -> bytes:
+        return self.bytes(1)
 
     def text(self) -> str:
         end = self._data.index(0, self._at)
@@ -275,37 +275,40 @@ class Decoder:
 
         :raises UnreadableData: if it is of an unknown kind, or damaged.
         """
-        read = _KINDS.get(data[:1])
+        kind = data[:1]
+        read = _KINDS.get(kind)
         if read is None:
             raise UnreadableData(
                 "pgoutput",
-                f"a message of the kind {data[:1]!r}",
+                f"a message of the kind {kind!r}",
                 "The capture knows protocol versions 1 to 4 without two_phase; make the slot by it",
             )
         reader = _Reader(data, 1)
         try:
-            xid = reader.int32() if self._is_streaming and data[:1] in b"RYIUDTM" else 0
+            xid = reader.int32() if self._is_streaming and kind in b"RYIUDTM" else 0
             message = read(reader, xid)
         except (error, ValueError, IndexError) as why:
             raise UnreadableData(
-                "pgoutput", f"a message of the kind {data[:1]!r} is damaged: {why}"
+                "pgoutput", f"a message of the kind {kind!r} is damaged: {why}"
             ) from why
-        if isinstance(message, StreamStart | StreamStop):
-            self._is_streaming = isinstance(message, StreamStart)
+        if kind in b"SE":
+            self._is_streaming = kind == b"S"
         return message
 
 
 def _begin(reader: _Reader, _: int) -> Begin:
-    return Begin(reader.int64(), reader.moment(), reader.int32())
+    lsn, moment, xid = reader.take(_BEGIN)
+    return Begin(lsn, moment + EPOCH, xid)
 
 
 def _commit(reader: _Reader, _: int) -> Commit:
-    reader.int8()
-    return Commit(reader.int64(), reader.int64(), reader.moment())
+    lsn, end, moment = reader.take(_COMMIT)
+    return Commit(lsn, end, moment + EPOCH)
 
 
 def _relation(reader: _Reader, xid: int) -> Relation:
-    oid, schema, name, identity = reader.int32(), reader.text(), reader.text(), reader.letter()
+    oid, schema, name = reader.int32(), reader.text(), reader.text()
+    identity = reader.letter().decode()
     columns = []
     for _ in range(reader.int16()):
         is_key, column, type_oid, _modifier = (
@@ -323,25 +326,25 @@ def _ignored(_: _Reader, __: int) -> None:
 
 
 def _insert(reader: _Reader, xid: int) -> RowChange:
-    oid = reader.int32()
-    _expect(reader.letter(), "N")
+    oid, kind = reader.take(_ROW)
+    _expect(kind, b"N")
     return RowChange(xid, "I", oid, None, reader.row())
 
 
 def _update(reader: _Reader, xid: int) -> RowChange:
-    oid, kind = reader.int32(), reader.letter()
-    old, is_whole = None, kind == "O"
-    if kind != "N":
-        _expect(kind, "KO")
+    oid, kind = reader.take(_ROW)
+    old = None
+    if kind != b"N":
+        _expect(kind, b"KO")
         old = reader.row()
-        _expect(reader.letter(), "N")
-    return RowChange(xid, "U", oid, old, reader.row(), is_whole)
+        _expect(reader.letter(), b"N")
+    return RowChange(xid, "U", oid, old, reader.row(), kind == b"O")
 
 
 def _delete(reader: _Reader, xid: int) -> RowChange:
-    oid, kind = reader.int32(), reader.letter()
-    _expect(kind, "KO")
-    return RowChange(xid, "D", oid, reader.row(), None, kind == "O")
+    oid, kind = reader.take(_ROW)
+    _expect(kind, b"KO")
+    return RowChange(xid, "D", oid, reader.row(), None, kind == b"O")
 
 
 def _truncate(reader: _Reader, xid: int) -> Truncation:
@@ -364,16 +367,15 @@ def _stream_stop(_: _Reader, __: int) -> StreamStop:
 
 
 def _stream_commit(reader: _Reader, _: int) -> StreamCommit:
-    xid = reader.int32()
-    reader.int8()
-    return StreamCommit(xid, reader.int64(), reader.int64(), reader.moment())
+    xid, lsn, end, moment = reader.take(_STREAM_COMMIT)
+    return StreamCommit(xid, lsn, end, moment + EPOCH)
 
 
 def _stream_abort(reader: _Reader, _: int) -> StreamAbort:
     return StreamAbort(reader.int32(), reader.int32())
 
 
-def _expect(found: str, wanted: str) -> None:
+def _expect(found: bytes, wanted: bytes) -> None:
     if found not in wanted:
         raise ValueError(f"{found!r} in place of {wanted!r}")
 

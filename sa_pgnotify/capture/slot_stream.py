@@ -90,9 +90,10 @@ class SlotStream:
         :raises SlotUnreadable: if the slot or the connection is gone.
         """
         count, is_open = 0, False
+        read, add = self._cursor.read_message, self._transactions.add
         try:
             while True:
-                message = self._cursor.read_message()
+                message = read()
                 if message is None:
                     if not is_open:
                         self.reached = max(self.reached, self._cursor.wal_end)
@@ -101,12 +102,13 @@ class SlotStream:
                         raise SlotUnreadable(ConnectionError("the server sends no more"))
                     continue
                 count += 1
-                for found in self._transactions.add(message.payload):
-                    if isinstance(found, Begin):
+                for found in add(message.payload):
+                    kind = type(found)
+                    if kind is Begin:
                         is_open = True
-                    elif isinstance(found, Commit):
+                    elif kind is Commit:
                         is_open = False
-                        self.reached = max(self.reached, found.end_lsn)
+                        self.reached = max(self.reached, found.end_lsn)  # type: ignore[union-attr]
                     yield found
                 if count >= BATCH and not is_open:
                     return

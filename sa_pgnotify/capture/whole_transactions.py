@@ -7,7 +7,7 @@ savepoint, and other transactions come in between. Its messages are kept in a fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from tempfile import SpooledTemporaryFile
 from typing import IO
@@ -30,6 +30,7 @@ __all__ = ["Plain", "WholeTransactions"]
 
 Plain = Begin | Commit | Relation | RowChange | Truncation | Emitted
 """What a transaction consists of: it begins with a ``Begin`` and ends with a ``Commit``."""
+_MOSTLY = frozenset((Begin, Commit, RowChange))
 IN_MEMORY = 8 << 20
 """Bytes of an open transaction that are kept in memory."""
 _LENGTH = Struct("!I")
@@ -60,13 +61,17 @@ class WholeTransactions:
         self._open: dict[int, _Streamed] = {}
         self._block: _Streamed | None = None
 
-    def add(self, data: bytes) -> Iterator[Plain]:
-        """Yield what one message adds to whole transactions: mostly itself; nothing as long as its
+    def add(self, data: bytes) -> Iterable[Plain]:
+        """Return what one message adds to whole transactions: mostly itself; nothing as long as its
         transaction is open; all of that when it commits.
 
         :raises UnreadableData: see :meth:`Decoder.decode`.
         """
         message = self._decoder.decode(data)
+        if message is None:
+            return ()
+        if type(message) in _MOSTLY and self._block is None:
+            return (message,)  # type: ignore[return-value]  # as its type is one of these
         if isinstance(message, StreamStart):
             if message.xid not in self._open:
                 self._open[message.xid] = _Streamed()
@@ -76,11 +81,12 @@ class WholeTransactions:
         elif isinstance(message, StreamAbort):
             self._abort(message)
         elif isinstance(message, StreamCommit):
-            yield from self._commit(message)
-        elif self._block is not None and not _stands_alone(message):
+            return self._commit(message)
+        elif self._block is None or _stands_alone(message):
+            return (message,)
+        else:
             self._block.add(data)
-        elif message is not None:
-            yield message
+        return ()
 
     def close(self) -> None:
         """Forget the transactions that are open."""
@@ -112,5 +118,5 @@ class WholeTransactions:
 
 
 def _stands_alone(message: object) -> bool:
-    """Return whether a message belongs to no transaction, or matters to none."""
-    return message is None or (isinstance(message, Emitted) and not message.is_transactional)
+    """Return whether a message belongs to no transaction."""
+    return isinstance(message, Emitted) and not message.is_transactional

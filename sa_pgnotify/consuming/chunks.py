@@ -54,6 +54,11 @@ class Chunk:
         return self.row.after_change(self.until - 1)
 
     @property
+    def begins(self) -> bool:
+        """Whether a transaction begins with the chunk, although that of the log does not."""
+        return self.row.begins and not self.first
+
+    @property
     def ends(self) -> bool:
         """Whether the chunk is the end of its transaction."""
         row = self.row
@@ -121,13 +126,13 @@ def transactions(chunks: Sequence[Chunk], reached: Position) -> Iterator[Transac
     """
     start = 0
     for place, chunk in enumerate(chunks, 1):
-        following = chunks[place].row if place < len(chunks) else None
-        if following is not None and following.tx_end == chunk.row.tx_end and not following.begins:
+        following = chunks[place] if place < len(chunks) else None
+        if following and following.row.tx_end == chunk.row.tx_end and not following.begins:
             continue
         changes = tuple(
             event for part in chunks[start:place] for event in part.events if event is not None
         )
-        begins = start > 0 or chunk.row.tx_end != reached.tx_end or chunks[0].row.begins
+        begins = start > 0 or chunk.row.tx_end != reached.tx_end or chunks[0].begins
         if changes:
             yield TransactionPart(chunk.row.origin or chunk.row.xid, changes, begins, chunk.ends)
         start = place

@@ -1,4 +1,4 @@
-"""Figures of listeners, consumers and change logs in the words of Prometheus.
+"""Figures of listeners, consumers, captures and change logs in the words of Prometheus.
 
 It needs the extra ``metrics``, which adds the Prometheus client. The figures are read when they are
 scraped, so they cost nothing in between::
@@ -16,8 +16,9 @@ from sqlalchemy import Connection, Engine
 from ..consuming.overview import ConsumerStatus, consumers, logs_of
 from ..errors import PgNotifyError
 from ..listening.interface import BaseListener
+from ..log.capture_state import CaptureState, captured_logs, captures
 from ..log.retention import state
-from ..sql import execute_on
+from ..sql import Execute, execute_on
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
@@ -58,7 +59,11 @@ class Metrics:
                 ) as connection,
                 connection.begin(),
             ):
-                yield from [*_consuming(consumers(connection)), *_database(connection)]
+                yield from [
+                    *_consuming(consumers(connection)),
+                    *_capturing(execute_on(connection)),
+                    *_database(connection),
+                ]
 
 
 def registry_of(metrics: Metrics) -> CollectorRegistry:
@@ -123,6 +128,33 @@ def _consuming(found: list[ConsumerStatus]) -> Iterator[Metric]:
             part, parts = consumer.partition
             gauge.add_metric([consumer.log, consumer.name, str(part), str(parts)], value(consumer))
         yield gauge
+
+
+_OF_CAPTURES: tuple[tuple[str, str, Callable[[CaptureState], float]], ...] = (
+    ("works", "1 if a capture of the log works, else 0", lambda c: c.works),
+    ("behind_seconds", "since it captured last, if there is more", lambda c: c.seconds),
+    ("retained_bytes", "the write-ahead log that its slot keeps", lambda c: c.slot.retained),
+)
+_SLOT_STATES = ("reserved", "extended", "unreserved", "lost", "missing")
+
+
+def _capturing(execute: Execute) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    ((is_standby,),) = execute("SELECT pg_catalog.pg_is_in_recovery()::int")
+    found = [] if is_standby else captures(execute, captured_logs(execute))
+    for name, what, value in _OF_CAPTURES:
+        gauge = GaugeMetricFamily(f"{PREFIX}_capture_{name}", what, labels=["log"])
+        for capture in found:
+            gauge.add_metric([capture.log], float(value(capture)))
+        yield gauge
+    what = "1 for the wal_status that the capture's replication slot has, or missing; else 0"
+    gauge = GaugeMetricFamily(f"{PREFIX}_capture_slot", what, labels=["log", "status"])
+    for capture in found:
+        for status in _SLOT_STATES:
+            is_so = status == (capture.slot.wal_status or "missing")
+            gauge.add_metric([capture.log, status], float(is_so))
+    yield gauge
 
 
 def _database(connection: Connection) -> Iterator[Metric]:

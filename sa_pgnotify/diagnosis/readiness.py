@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, MetaData
 
 from ..consuming.overview import ConsumerStatus, consumers
-from ..sql import execute_on
+from ..log.capture_state import captured_logs
+from ..log.tables import LogNames
+from ..sql import execute_on, schema_translation
+from ..triggers.catalog import marked_sets
 from ..triggers.drift import check
 from ..triggers.installation import read_installation
+from .capture import uncaptured
 from .findings import Finding
 from .triggers import damaged, silent
 
@@ -78,6 +82,7 @@ def readiness(
             )
             return [Finding("problem", "server", text, fix)]
         findings = [*(_differing(connection, wanted) if wanted else _silent(connection))]
+        findings += uncaptured(execute, _captured(connection, wanted))
         if limits is not None and limits.are_set:
             found = (limits.exceeded(consumer) for consumer in consumers(connection))
             findings += [finding for finding in found if finding is not None]
@@ -96,3 +101,12 @@ def _silent(connection: Connection) -> Iterator[Finding]:
     execute = execute_on(connection)
     yield from silent(execute, installation)
     yield from damaged(execute, installation)
+
+
+def _captured(connection: Connection, wanted: list[MetaData]) -> Iterable[LogNames]:
+    """Return the logs that captures fill, those of ``wanted`` or all."""
+    if not wanted:
+        return captured_logs(execute_on(connection))
+    schema_of = schema_translation(connection)
+    every = [s for m in wanted for s in marked_sets(m.tables.values(), schema_of).values()]
+    return {LogNames(s.marking.log_schema) for s in every if s.marking.capture == "wal"}

@@ -344,12 +344,13 @@ class LogReader:
                     continue
                 if start.row_part > text.count(RS):
                     self._finished = True  # the next page need not return it
+                    self._origin = _origin(xid, pid, header)
                     continue
                 skipped = start.row_part
                 text = text.split(RS, skipped)[skipped]  # noqa: PLW2901
             note(row_id, xid, pid, header)
             origin = _origin(xid, pid, header)
-            begins = origin not in (xid, self._origin)
+            begins = origin not in (xid, self._origin) and not skipped
             if begins and rows and rows[-1].tx_end == tx_end:
                 rows[-1] = rows[-1]._replace(ends=True)
             self._origin = origin
@@ -360,6 +361,11 @@ class LogReader:
             if rows:
                 rows[-1] = rows[-1]._replace(closing=self.position)
         elif rows:
+            last = rows[-1]
+            if len(rows) > 1 and last.origin != last.xid and last.row_id != last.tx_end:
+                # the next page shows whether its transaction ends with it
+                del rows[-1]
+                self._origin = rows[-1].origin
             self.position, self._finished = rows[-1].after, True
         return rows
 

@@ -8,8 +8,9 @@ them. :class:`DeliveryCheck` writes changes, disturbs their delivery, and compar
 
 from .capture.capture import AsyncCapturedChanges, CapturedChanges
 from .cluster.check import ClusterCheck
-from .delivery.check import DeliveryCheck, Report
+from .delivery.check import DeliveryCheck
 from .delivery.readers import Seen
+from .delivery.report import Report
 from .delivery.writers import Written
 
 __all__ = [

@@ -14,6 +14,7 @@ from kinds import driver_url
 from receiving import take
 from servers import Server, data_folder
 from statements import rows, run
+from waiting import wait_until
 
 from sa_pgnotify import (
     Capture,
@@ -116,6 +117,42 @@ def test_one_works_and_others_stand_by(engine):
         capture.stop()
         thread.join()
     assert numbers_in_log(engine) == [0, 1, 2]
+
+
+def test_in_a_thread(engine, caplog):
+    """Two programs capture in a thread each: the second one takes over when the block of the first one
+    ends. A failure is logged at once and raised when the block ends, unless that fails itself."""
+    Item = model_of(engine, **WAL)
+    with Capture(engine, Item.metadata) as second:
+        with Capture(engine, Item.metadata):
+            run(engine, "INSERT INTO items VALUES (1, 0)")
+            until_captured(engine)
+        with pytest.raises(NotifyConfigError, match="it runs already"), second:
+            pass
+        with Capture(engine, Item.metadata) as third:
+            second.stop()
+            run(engine, "INSERT INTO items VALUES (2, 0)")
+            until_captured(engine)
+    with third, Listener(engine, Item) as listener:  # once more
+        run(engine, "INSERT INTO items VALUES (3, 0)")
+        assert take(listener, 1)[0].identity == (3,)
+    assert numbers_in_log(engine) == [1, 2, 3]
+
+    def break_it() -> None:
+        caplog.clear()
+        run(engine, "CREATE TABLE strange (id int)")
+        run(engine, "ALTER PUBLICATION sa_pgnotify_public ADD TABLE strange")
+        run(engine, "INSERT INTO strange VALUES (1)")
+        wait_until(lambda: "the capture has ended" in caplog.text)
+
+    with pytest.raises(NotifyConfigError, match="strange.*would be lost"), third:
+        break_it()
+    with pytest.raises(NotifyConfigError, match="strange"), third:
+        raise AssertionError("it was refused before")
+    run(engine, "ALTER PUBLICATION sa_pgnotify_public DROP TABLE strange", "DROP TABLE strange")
+    with pytest.raises(KeyError), third:
+        break_it()
+        raise KeyError
 
 
 def test_sessions_are_ended(engine):
@@ -276,6 +313,7 @@ class TestRefused:
         [
             ({"capture": "wal"}, "durable is False"),
             ({"capture": "WAL", "durable": True}, 'Write "triggers" or "wal"'),
+            ({"capture": "wal", "durable": True, "for_each": "row"}, "Leave out for_each='row'"),
             ({"capture": "wal", "durable": True, "when": lambda old, new: new.a == 1}, "Filter"),
         ],
     )
@@ -367,6 +405,33 @@ def test_transactions_are_those_of_the_writers(engine):
     assert all(part.begins and part.ends for part in found if part.transaction_id != ids[2])
 
 
+def test_ends_of_transactions(engine):
+    """A consumer knows where a writer's transaction begins and ends, also where one is longer than a
+    batch, and where a page of the log ends, though the log has all in one transaction."""
+    Item = model_of(engine, **WAL)
+    Capture(engine, Item.metadata).create_slot()
+    with Consumer(engine, "c", Item, batch_size=7) as consumer:
+        run(engine, "INSERT INTO items SELECT i, 0 FROM generate_series(-24, -5) AS i")
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO items SELECT i, 0 FROM generate_series(-4, 0) AS i"
+            )
+            loop = "FOR i IN 1 .. 1100 LOOP INSERT INTO items VALUES (i, 0); COMMIT; END LOOP"
+            connection.exec_driver_sql(f"DO $$ BEGIN {loop}; END $$")
+        parts: list[Any] = []
+        with capturing(engine, Item.metadata):
+            until_captured(engine)
+            for batch in consumer:
+                with batch:
+                    parts += batch.transactions()
+                if parts[-1].changes[-1].identity == (1100,):
+                    break
+    edges = [(len(part.changes), part.begins, part.ends) for part in parts]
+    assert edges[:3] == [(7, True, False), (7, False, False), (6, False, True)]
+    assert edges[3] == (5, True, True)
+    assert edges[4:] == [(1, True, True)] * 1100
+
+
 def test_captured_changes_in_tests(engine):
     """CapturedChanges waits for the capture, and within a transaction that is rolled back it needs
     none."""
@@ -405,3 +470,24 @@ def test_a_table_without_a_key_can_be_written_to(engine):
     run(
         engine, "INSERT INTO keyless VALUES (1)", "UPDATE keyless SET id = 2", "DELETE FROM keyless"
     )
+
+
+def test_numbers_that_are_taken(engine):
+    """Rows of the log that have the next numbers, as after a restore without its sequence, are left as
+    they are, and the changes come behind them; any text can be a value."""
+    Item = model_of(engine, **WAL)
+    run(
+        engine,
+        "CREATE TABLE words (word text PRIMARY KEY)",
+        "INSERT INTO sa_pgnotify_log_0 (id, xid, pid, relation, header, rows) SELECT i, 3, 1, 'x', 'x', 'x' FROM generate_series(1, 40) AS i",
+    )
+    table = sa.Table("words", Item.metadata, sa.Column("word", sa.Text, primary_key=True))
+    notify_on_change(table, NotifySpec(durable=True, values="all", **WAL))
+    Item.metadata.create_all(engine)
+    words = ["", "\x1b\x1b0;", "\x1b", "a\x1eb\x1f", "\\", "{1,2}", "'\n"]
+    with capturing(engine, Item.metadata), Listener(engine, table) as listener:
+        for word in words:
+            with engine.begin() as connection:
+                connection.execute(table.insert(), {"word": word})
+        assert [event.new["word"] for event in take(listener, len(words))] == words
+    assert rows(engine, "SELECT min(id) > 40 FROM sa_pgnotify_log_0 WHERE xid > 3") == [(True,)]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,33 +17,12 @@ from sa_pgnotify.sql import execute_on
 SECONDS = 30
 
 
-@contextmanager
-def capturing(
-    engine: sa.Engine, metadata: Any, reader: sa.Engine | None = None
-) -> Iterator[Capture]:
-    """A capture that runs in a thread, and whose slot exists; what it raised is raised.
+def capturing(engine: sa.Engine, metadata: Any, reader: sa.Engine | None = None) -> Capture:
+    """A capture that runs in a thread as long as the block; what it raised is raised there.
 
     :param reader: the capture's own engine, if that is another one.
     """
-    capture = Capture(reader or engine, metadata)
-    capture.create_slot()
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            capture.run()
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield capture
-    finally:
-        capture.stop()
-        thread.join()
-    if errors:
-        raise errors[0]
+    return Capture(reader or engine, metadata)
 
 
 def until_captured(engine: sa.Engine, names: LogNames | None = None) -> None:

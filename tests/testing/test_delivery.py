@@ -12,6 +12,7 @@ from kinds import driver_url
 from proxy import Proxy
 from servers import Server, data_folder
 from sqlalchemy import inspect
+from statements import rows
 
 import sa_pgnotify.log.tail
 from sa_pgnotify.log.reader import LogReader, LogRow
@@ -132,10 +133,34 @@ def test_the_server_crashes(server):
         passed(check, "crash")
 
 
-def test_nothing_is_left(engine):
-    """A check leaves no table behind in a database that it was run on."""
-    DeliveryCheck(engine.url, seconds=0.2).run()
+def test_captures_are_killed(server):
+    """Tables that are captured from the write-ahead log, by one of two processes: these are killed, as
+    a consumer's is, sessions are ended and the server crashes. Each change comes once, in whole
+    transactions, also into a copy that begins with a snapshot."""
+
+    def crash() -> None:
+        server.down("immediate")
+        server.up()
+
+    check = DeliveryCheck(
+        server.url,
+        seconds=3 * SECONDS,
+        processes=1,
+        listeners=1,
+        copies=1,
+        captures=2,
+        disturbances={"crash": crash},
+    )
+    passed(check, "crash", "kill", "terminate")
+
+
+@pytest.mark.parametrize("captures", [0, 1])
+def test_nothing_is_left(engine, captures):
+    """A check leaves neither table nor slot behind in a database that it was run on."""
+    DeliveryCheck(engine.url, seconds=0.2, captures=captures).run()
     assert "sa_pgnotify_delivery" not in inspect(engine).get_schema_names()
+    for left in ("pg_publication", "pg_replication_slots WHERE database = current_database()"):
+        assert rows(engine, f"SELECT 1 FROM {left}") == []
 
 
 # -- readers that are wrong ------------------------------------------------------------------------

@@ -40,17 +40,8 @@ from sqlalchemy.exc import DBAPIError
 
 from ..delivery.check import Report
 from ..delivery.readers import GAP, Seen
-from ..delivery.writers import (
-    EFFECTS,
-    END,
-    JOURNAL,
-    METADATA,
-    SCHEMA,
-    Load,
-    Writer,
-    Written,
-    insert_rows,
-)
+from ..delivery.tables import EFFECTS, JOURNAL, METADATA, SCHEMA
+from ..delivery.writers import END, Load, Writer, Written, insert_rows
 from .members import MEMBERS, MemberRows, handled
 from .relays import ClusterProcess, RelayRows
 

@@ -21,7 +21,8 @@ from ...streaming.batch import StreamMessage
 from ...streaming.group import partition_of
 from ...streaming.stream_consumer import StreamBatch, StreamConsumer
 from ..delivery.readers import GAP, Seen
-from ..delivery.writers import EFFECTS, ROWS, SCHEMA, Written
+from ..delivery.tables import EFFECTS, ROWS, SCHEMA
+from ..delivery.writers import Written
 
 __all__ = ["MEMBERS", "MemberRows", "handled"]
 

@@ -19,7 +19,7 @@ from ...relay.sink import Message, Sink
 from ...relay.sinks import sink_of
 from ..delivery.readers import HEARTBEAT
 from ..delivery.supervised import KillableProcess
-from ..delivery.writers import ROWS
+from ..delivery.tables import ROWS
 
 __all__ = ["ClusterProcess", "RelayRows"]
 

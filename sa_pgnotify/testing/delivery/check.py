@@ -29,162 +29,27 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import count, groupby
+from itertools import count
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
+from ...capture.capture import Capture
+from ...capture.slot_stream import APPLICATION as STREAM
 from ...consuming.chunks import part_of
+from .capturing import CaptureRows
 from .copies import Copying, MakeCopy
 from .readers import APPLICATION, GAP, LEAVE, ConsumeRows, Listening, Seen
+from .report import Report
 from .supervised import KillableProcess, SupervisedThread
-from .writers import (
-    EFFECTS,
-    END,
-    JOURNAL,
-    METADATA,
-    SCHEMA,
-    Load,
-    Writer,
-    Written,
-    insert_rows,
-)
+from .tables import CAPTURED, EFFECTS, JOURNAL, METADATA, SCHEMA
+from .writers import END, Load, Writer, Written, insert_rows
 
 __all__ = ["DeliveryCheck", "Report", "Seen", "Written"]
-
-
-@dataclass
-class Report:
-    """The result of a check. Each finding is a line of text that begins with the reader's name.
-
-    :ivar committed: how many changes were committed.
-    :ivar transactions: in how many transactions they were.
-    :ivar delivered: how many changes were delivered, by the name of the reader.
-    :ivar missing: changes that were committed and not delivered.
-    :ivar doubled: changes that were delivered more than once.
-    :ivar made_up: changes that were delivered and not committed.
-    :ivar out_of_order: changes that were delivered after a later change of the same row.
-    :ivar torn: transactions that came in several pieces, or in another order than their own, or
-        whose beginning or end was reported at the wrong change.
-    :ivar gaps: each :class:`~sa_pgnotify.Gap` that a reader received; a durable entity needs none.
-    :ivar misfits: events that did not fit into a copy: a row that was there already, or one that was
-        not as it was before the change.
-    :ivar differences: rows in which a copy differs from the table in the end.
-    :ivar copied: how many changes were committed to the table that is copied.
-    :ivar disturbances: how often each disturbance was made.
-    """
-
-    committed: int = 0
-    transactions: int = 0
-    delivered: dict[str, int] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
-    made_up: list[str] = field(default_factory=list)
-    out_of_order: list[str] = field(default_factory=list)
-    torn: list[str] = field(default_factory=list)
-    gaps: list[str] = field(default_factory=list)
-    misfits: list[str] = field(default_factory=list)
-    differences: list[str] = field(default_factory=list)
-    copied: int = 0
-    disturbances: Counter[str] = field(default_factory=Counter)
-
-    _FINDINGS = (
-        "missing",
-        "doubled",
-        "made_up",
-        "out_of_order",
-        "torn",
-        "gaps",
-        "misfits",
-        "differences",
-    )
-
-    @classmethod
-    def of(
-        cls,
-        written: Sequence[Written],
-        readers: Mapping[str, Sequence[Sequence[Seen]]],
-        gaps: Iterable[str] = (),
-    ) -> Report:
-        """Compare what was written with what each reader has seen.
-
-        :param written: the committed changes in their order.
-        :param readers: by name, one stream for each part of the reader.
-        """
-        report = cls(
-            len(written), len({change.transaction_id for change in written}), gaps=list(gaps)
-        )
-        for name, streams in readers.items():
-            report._judge(name, written, streams)
-        return report
-
-    def _judge(
-        self, name: str, written: Sequence[Written], streams: Sequence[Sequence[Seen]]
-    ) -> None:
-        places = {change: place for place, change in enumerate(written)}
-        times = Counter(seen.change for stream in streams for seen in stream)
-        self.delivered[name] = times.total()
-        self.missing += [f"{name}: {change}" for change in written if change not in times]
-        self.doubled += [
-            f"{name}: {change} {number} times" for change, number in times.items() if number > 1
-        ]
-        self.made_up += [f"{name}: {change}" for change in times if change not in places]
-        for stream in streams:
-            known = [seen for seen in stream if seen.change in places]
-            newest: dict[int, int] = {}
-            for change, _, _ in known:
-                if places[change] < newest.setdefault(change.row, places[change]):
-                    self.out_of_order.append(
-                        f"{name}: {change} after {written[newest[change.row]]}"
-                    )
-                newest[change.row] = max(newest[change.row], places[change])
-            over: set[int] = set()
-            for transaction, run in groupby(known, key=lambda seen: seen.change.transaction_id):
-                whole = list(run)
-                order = [places[seen.change] for seen in whole]
-                edges = [(seen.begins, seen.ends) for seen in whole if seen.begins is not None]
-                right = [(i == 0, i == len(whole) - 1) for i in range(len(edges))]
-                if transaction in over or order != sorted(order) or edges != right:
-                    self.torn.append(f"{name}: transaction {transaction}: {whole}")
-                over.add(transaction)
-
-    @property
-    def is_right(self) -> bool:
-        """Whether nothing was found."""
-        return not any(getattr(self, kind) for kind in self._FINDINGS)
-
-    def raise_if_wrong(self) -> None:
-        """Raise an error that shows the report, if anything was found.
-
-        :raises AssertionError: if :attr:`is_right` is false.
-        """
-        if not self.is_right:
-            raise AssertionError(str(self))
-
-    def __str__(self) -> str:
-        delivered = ", ".join(f"{number} to {name}" for name, number in self.delivered.items())
-        made = (
-            ", ".join(f"{number} {kind}" for kind, number in sorted(self.disturbances.items()))
-            or "none"
-        )
-        lines = [
-            f"committed: {self.committed} changes in {self.transactions} transactions",
-            f"delivered: {delivered}",
-            f"disturbances: {made}",
-        ]
-        if self.copied:
-            lines.insert(2, f"changes of the table that is copied: {self.copied}")
-        for kind in self._FINDINGS:
-            found = getattr(self, kind)
-            lines += [
-                f"{kind.replace('_', ' ')}: {len(found)}",
-                *(f"  {line}" for line in found[:3]),
-            ]
-        return "\n".join(lines)
 
 
 @dataclass
@@ -207,6 +72,8 @@ class DeliveryCheck:
     :ivar copies: how many consumers begin with a snapshot, and keep a copy of a table whose rows
         change their keys and which is truncated now and then. If there are ``processes``, each is
         one that is killed at random.
+    :ivar captures: how many processes capture the tables from the write-ahead log, which have no
+        triggers then; they are killed at random. The server needs ``wal_level = logical``.
     :ivar batch_size: the batch size of the consumers.
     :ivar terminate: whether the readers' sessions are ended at random.
     :ivar disturbances: functions that are called at random, by their names in the report. Each
@@ -229,6 +96,7 @@ class DeliveryCheck:
     parts: int = 1
     listeners: int = 0
     copies: int = 0
+    captures: int = 0
     batch_size: int = 20
     terminate: bool = True
     disturbances: Mapping[str, Callable[[], object]] = field(default_factory=dict)
@@ -247,16 +115,26 @@ class DeliveryCheck:
         self._made: Counter[str] = Counter()
         self._drop()
         self._query(f"CREATE SCHEMA {SCHEMA}")
-        METADATA.create_all(self._engine)
+        if self.captures:
+            CAPTURED.create_all(self._engine)
+            Capture(self._engine, CAPTURED).create_slot()
+        else:
+            METADATA.create_all(self._engine)
         try:
             with ExitStack() as stack:
+                url, captured = self._reader_url, self.captures > 0
+                capturing = [
+                    stack.enter_context(KillableProcess(CaptureRows(url)))
+                    for _ in range(self.captures)
+                ]
                 listeners = [
-                    stack.enter_context(Listening(self._reader_url)) for _ in range(self.listeners)
+                    stack.enter_context(Listening(url, captured=captured))
+                    for _ in range(self.listeners)
                 ]
                 keys = [(name, part) for name in self.names for part in range(self.parts)]
                 copying = self._copying()
                 jobs = [
-                    ConsumeRows(self._reader_url, name, part, self.parts, self.batch_size)
+                    ConsumeRows(url, name, part, self.parts, self.batch_size, captured)
                     for name, part in keys
                 ]
                 for job in jobs:
@@ -269,7 +147,7 @@ class DeliveryCheck:
                 ]
                 copiers = self._copiers(stack, copying)
                 with copying:
-                    self._disturbed([*killable, *copiers])
+                    self._disturbed([*capturing, *killable, *copiers])
                 self._write_the_end()
                 self._wait_for_the_end(len(jobs), listeners)
                 return self._report(listeners, copying)
@@ -287,7 +165,8 @@ class DeliveryCheck:
 
     def _copiers(self, stack: ExitStack, copying: Copying) -> list[KillableProcess]:
         """Let the copies be kept; return the processes that do it."""
-        jobs = [self._copy(self._reader_url, name, 0, 1, self.batch_size) for name in copying.names]
+        url, captured = self._reader_url, self.captures > 0
+        jobs = [self._copy(url, name, 0, 1, self.batch_size, captured) for name in copying.names]
         if not self.processes:
             for job in jobs:
                 stack.enter_context(SupervisedThread(job, LEAVE))
@@ -304,6 +183,7 @@ class DeliveryCheck:
             return list(result) if result.returns_rows else []
 
     def _drop(self) -> None:
+        CAPTURED.drop_all(self._engine)
         self._query(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
 
     def _disturbed(self, killable: list[KillableProcess]) -> None:
@@ -346,7 +226,7 @@ class DeliveryCheck:
         self._query(
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM (SELECT pid FROM pg_catalog.pg_stat_activity "
             "WHERE datname = pg_catalog.current_database() "
-            f"AND application_name = '{APPLICATION}' ORDER BY pg_catalog.random() LIMIT 1) AS one"
+            f"AND application_name IN ('{APPLICATION}', '{STREAM}') ORDER BY pg_catalog.random() LIMIT 1) AS one"
         )
 
     def _write_the_end(self) -> None:

@@ -24,35 +24,40 @@ from sqlalchemy.orm import Session
 from ...consuming.consumer import ChangeBatch, Consumer
 from ...events.changes import Change, Deleted, Existing, Inserted, Truncated, Updated
 from ...events.kinds import Gap
-from ...marking.marker import notify_on_change
 from ...marking.spec import NotifySpec
 from .readers import HEARTBEAT, DisturbedJob, HandlerFailed
-from .writers import METADATA, SCHEMA
+from .tables import METADATA, SCHEMA, in_both, read_from
 
 __all__ = ["Copying", "MakeCopy"]
 
-COPIED = Table(
-    "copied_row",
-    METADATA,
-    Column("area", Text, primary_key=True),
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("token", Text),
+COPIED = in_both(
+    Table(
+        "copied_row",
+        METADATA,
+        Column("area", Text, primary_key=True),
+        Column("number", BigInteger, primary_key=True, autoincrement=False),
+        Column("token", Text),
+    ),
+    NotifySpec(values="all", durable=True),
 )
-notify_on_change(COPIED, NotifySpec(values="all", durable=True))
-COPY = Table(
-    "copy",
-    METADATA,
-    Column("name", Text, primary_key=True),
-    Column("area", Text, primary_key=True),
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("token", Text),
+COPY = in_both(
+    Table(
+        "copy",
+        METADATA,
+        Column("name", Text, primary_key=True),
+        Column("area", Text, primary_key=True),
+        Column("number", BigInteger, primary_key=True, autoincrement=False),
+        Column("token", Text),
+    )
 )
-MISFITS = Table(
-    "misfit",
-    METADATA,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    Column("name", Text),
-    Column("what", Text),
+MISFITS = in_both(
+    Table(
+        "misfit",
+        METADATA,
+        Column("id", BigInteger, Identity(), primary_key=True),
+        Column("name", Text),
+        Column("what", Text),
+    )
 )
 AREAS = ("a", "A", "b", "B", "ä", "_", "a b", "aa", "%", "z")
 PAUSE = 0.02
@@ -156,7 +161,7 @@ class MakeCopy(DisturbedJob):
         return Consumer(
             engine,
             self.name,
-            COPIED,
+            read_from(COPIED, captured=self.captured),
             batch_size=self.batch_size,
             start="snapshot",
             heartbeat=HEARTBEAT,

@@ -19,7 +19,8 @@ from ...events.changes import Change, Deleted, Inserted, Updated
 from ...events.kinds import Gap, Notification
 from ...listening.listener import Listener
 from .supervised import Job
-from .writers import EFFECTS, END, ROWS, Written
+from .tables import EFFECTS, ROWS, read_from
+from .writers import END, Written
 
 __all__ = [
     "APPLICATION",
@@ -31,6 +32,7 @@ __all__ = [
     "HandlerFailed",
     "Listening",
     "Seen",
+    "engine_for",
 ]
 
 APPLICATION = "sa_pgnotify delivery"
@@ -65,7 +67,7 @@ def _seen(event: Change | Gap | Notification) -> Written:
     return Written(event.transaction_id, operation, event.identity[0], values["token"])
 
 
-def _engine_for(url: str) -> Engine:
+def engine_for(url: str) -> Engine:
     return create_engine(url, connect_args={"application_name": APPLICATION})
 
 
@@ -75,15 +77,18 @@ class HandlerFailed(Exception):
 
 @dataclass(frozen=True)
 class DisturbedJob(Job):
-    """Work of a consumer of the check: its sessions are ended, and its handler fails now and
-    then."""
+    """Work of a consumer of the check: its sessions are ended, and its handler fails now and then.
+
+    :ivar captured: whether the tables are captured from the write-ahead log.
+    """
 
     RETRIED = (DBAPIError, PgNotifyError, HandlerFailed)
 
     batch_size: int
+    captured: bool = False
 
     def engine(self) -> Engine:
-        return _engine_for(self.url)
+        return engine_for(self.url)
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class ConsumeRows(DisturbedJob):
         return Consumer(
             engine,
             self.name,
-            ROWS,
+            read_from(ROWS, captured=self.captured),
             batch_size=self.batch_size,
             partition=(self.part, self.parts),
             start="beginning",
@@ -129,11 +134,12 @@ class Listening:
     :ivar ended: set when the last change of all has come.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, captured: bool) -> None:
         self.seen: list[Seen] = []
         self.ended = threading.Event()
-        self._engine = _engine_for(url)
-        self._listener = Listener(self._engine, ROWS, heartbeat=HEARTBEAT, buffer_size=500)
+        self._engine = engine_for(url)
+        rows = read_from(ROWS, captured=captured)
+        self._listener = Listener(self._engine, rows, heartbeat=HEARTBEAT, buffer_size=500)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""The tables of a :class:`sa_pgnotify.testing.DeliveryCheck`, and the writers that change them.
+"""The writers of a :class:`sa_pgnotify.testing.DeliveryCheck`.
 
 The answer to a COMMIT may be lost, and then a writer does not know whether its changes were
 committed. So each transaction records what it does in a plain table, under the locks of the rows
@@ -15,60 +15,15 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Engine, Identity, Integer, MetaData, Table, Text
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from ...marking.marker import notify_on_change
-from ...marking.spec import NotifySpec
+from .tables import JOURNAL, ROWS, SCHEMA
 
-__all__ = [
-    "EFFECTS",
-    "END",
-    "JOURNAL",
-    "METADATA",
-    "ROWS",
-    "SCHEMA",
-    "Load",
-    "Writer",
-    "Written",
-    "insert_rows",
-]
+__all__ = ["END", "Load", "Writer", "Written", "insert_rows"]
 
-SCHEMA = "sa_pgnotify_delivery"
 END = "end"
 """The token of the last change of all."""
-
-METADATA = MetaData(schema=SCHEMA)
-ROWS = Table(
-    "changed_row",
-    METADATA,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("token", Text),
-)
-notify_on_change(ROWS, NotifySpec(values=("token",), durable=True))
-JOURNAL = Table(
-    "journal",
-    METADATA,
-    Column(
-        "number",
-        BigInteger,
-        Identity(),
-        primary_key=True,
-        comment="drawn under the lock of the row",
-    ),
-    Column("transaction_id", BigInteger),
-    Column("operation", Text),
-    Column("row", BigInteger),
-    Column("token", Text),
-)
-EFFECTS = Table(
-    "effect",
-    METADATA,
-    Column("number", BigInteger, Identity(), primary_key=True),
-    Column("name", Text),
-    Column("part", Integer),
-    Column("seen", Text, comment="JSON: what one batch has brought"),
-)
 
 
 class Written(NamedTuple):
