@@ -1,5 +1,8 @@
 """The command line, ``sa-pgnotify``: one module for each command, and what they share.
 
+A module is imported when its command is run, because a readiness probe starts the program every few
+seconds.
+
 It needs the extra ``cli``. It may import every folder but ``testing``; no folder imports it.
 """
 
@@ -14,32 +17,12 @@ except ImportError as error:
     sys.stderr.write("sa-pgnotify needs the extra cli: pip install 'sa_pgnotify[cli]'\n")
     raise SystemExit(2) from error
 
-from .backfill import backfill
-from .capture import capture
-from .check import check
-from .consumers import consumers, prune
-from .demo import demo
-from .doctor import doctor
-from .errors import Program
-from .grants import grants
-from .health import health
-from .metrics import metrics
-from .operating import forget, parked, seek
-from .relay import relay
-from .shell import shell
-from .sql import sql
+from .commands import COMMANDS, SETTINGS, Program
 from .version import Version
-from .watch import watch
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    cls=Program,
-    no_args_is_help=True,
-    rich_markup_mode=None,  # plain help reads the same on a screen, in a pipe and in a log
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = typer.Typer(cls=Program, no_args_is_help=True, **SETTINGS)
 
 
 @app.callback()
@@ -54,24 +37,9 @@ def main(version: Version = False) -> None:
     """
 
 
-app.command()(demo)
-# what follows the command is its own: sa-pgnotify shell psql -c "SELECT 1"
-app.command(context_settings={"allow_interspersed_args": False})(shell)
-for command in (
-    watch,
-    check,
-    sql,
-    grants,
-    doctor,
-    health,
-    metrics,
-    capture,
-    consumers,
-    parked,
-    seek,
-    backfill,
-    forget,
-    relay,
-    prune,
-):
-    app.command()(command)
+def _not_imported() -> None:
+    """Stand for a command until it is run."""
+
+
+for name, (_, summary) in COMMANDS.items():
+    app.command(name, help=summary)(_not_imported)

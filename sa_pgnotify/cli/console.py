@@ -7,11 +7,21 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
-__all__ = ["errors", "forget_output", "output", "printable", "progress", "say", "write_exactly"]
+__all__ = [
+    "errors",
+    "forget_output",
+    "line",
+    "output",
+    "printable",
+    "progress",
+    "say",
+    "write_exactly",
+]
 
 UNBROKEN = 10_000
 """The width of anything that is not a terminal, because programs read whole lines."""
@@ -28,6 +38,8 @@ def errors() -> Console:
 
 
 def _console(file: TextIO) -> Console:
+    from rich.console import Console  # which help and completion do not need
+
     # Names of tables and values must be printed as they are: rich would read [red] as a style, and
     # :Package: as an emoji.
     return Console(
@@ -62,16 +74,30 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def line(text: str, style: str, file: TextIO | None = None) -> None:
+    """Print one line, in ``style`` on a terminal.
+
+    A pipe needs no rich, and a probe is in a hurry.
+
+    :param file: by default stdout.
+    """
+    to = file or sys.stdout
+    if to.isatty():
+        _console(to).print(printable(text), style=style)
+    else:
+        to.write(printable(text) + "\n")
+        to.flush()
+
+
 def say(text: str) -> None:
     """Print one line to stderr, so that the output in a file or a pipe stays clean."""
-    errors().print(printable(text), style="dim")
+    line(text, "dim", sys.stderr)
 
 
 @contextmanager
 def progress(doing: str) -> Iterator[None]:
     """Show on a terminal that work is in progress; print nothing elsewhere."""
-    console = errors()
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield
         return
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -80,7 +106,7 @@ def progress(doing: str) -> Iterator[None]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
-        console=console,
+        console=errors(),
         transient=True,
     ) as bar:
         bar.add_task(doing, total=None)

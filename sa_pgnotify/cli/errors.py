@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from .console import errors, forget_output
 
-__all__ = ["CommandError", "Debug", "Program", "keep_secret", "shown"]
+__all__ = ["CommandError", "Debug", "ReportingGroup", "keep_secret", "shown"]
 
 STATUS = 2
 """The exit status of an error; 1 means that something was found."""
@@ -54,8 +54,8 @@ Debug = Annotated[
 ]
 
 
-class Program(TyperGroup):
-    """The group of all commands, which reports their errors."""
+class ReportingGroup(TyperGroup):
+    """A group of commands that reports their errors."""
 
     def invoke(self, ctx: Any) -> Any:
         _secrets.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ..diagnosis.readiness import LagLimits, readiness
-from .console import output, printable
+from .console import line
 from .engine import Url, connected
 from .errors import Debug
 from .limits import MaxAge, MaxLag
@@ -41,9 +41,8 @@ def health(
         print_records(findings)
     else:
         for finding in findings:
-            line = f"{finding.subject}: {finding.text} {finding.fix}".strip()
-            output().print(printable(line), style="bold red")
+            line(f"{finding.subject}: {finding.text} {finding.fix}".strip(), "bold red")
         if not findings:
-            output().print("ready", style="green")
+            line("ready", "green")
     if findings:
         raise typer.Exit(1)

@@ -84,16 +84,17 @@ class Upkeep:
 
     @property
     def due_in(self) -> float:
-        """Seconds until the next check."""
-        return self._due - time.monotonic()
+        """Seconds until :meth:`run` has something to do."""
+        return self._due - time.monotonic() if self._subscription.comparison.is_done else 0.0
 
     def check_soon(self) -> None:
         """Check at the next turn, because the stored position was moved."""
         self._due = 0.0
 
     def run(self, connection: ListenConnection) -> None:
-        """Run the check if it is due."""
-        if self.due_in <= 0:
+        """Run the check if it is due, and continue to compare the triggers' functions."""
+        self._subscription.comparison.run()
+        if self._due <= time.monotonic():
             self._check(connection)
 
     def receive(self, connection: ListenConnection) -> None:

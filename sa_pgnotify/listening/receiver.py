@@ -198,7 +198,8 @@ class Receiver:
         if direct is None:
             return False
         direct.worthwhile = (
-            self.notifications.few
+            seconds > 0
+            and self.notifications.few
             and connection.lendable
             and not self.logs.follows
             and not self.sources.presence.is_in_doubt

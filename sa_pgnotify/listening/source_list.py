@@ -129,11 +129,15 @@ class SourceList:
     @property
     def due_in(self) -> float:
         """Seconds until :meth:`run` has something to do."""
+        if not self.subscription.comparison.is_done:
+            return 0.0
         if not self._stream.moved:
             return inf
         return max(0.0, self._verified_at + VERIFY_SECONDS - time.monotonic())
 
     def run(self, connection: ListenConnection) -> None:
         """Verify the triggers if a notification has reported that some were dropped or moved."""
-        if self.due_in <= 0:
+        if not self.subscription.comparison.is_done:
+            self.subscription.comparison.run()
+        elif self.due_in <= 0:
             self.verify(connection)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 from sqlalchemy import Dialect, Engine, Table
 
@@ -57,7 +58,8 @@ class Inspection:
 def inspect(
     connection: ListenConnection, engine: Engine, tables: Iterable[Table], states: States
 ) -> Inspection:
-    """Compare what is installed for ``tables`` with their markings, and report what differs.
+    """Compare what is installed for ``tables`` with their markings, and report what differs, except
+    in the contents of functions.
 
     :raises ListenUnavailable: if their change log is not to be trusted.
     """
@@ -67,7 +69,7 @@ def inspect(
     found = installed(connection.execute, sets.values())
     silent: dict[str, list[Drift]] = {}
     for table, triggers in sets.items():
-        for drift in compare(triggers, found.get(triggers), table.fullname):
+        for drift in compare(triggers, found.get(triggers), table.fullname, contents=False):
             if drift.kind in SILENT:
                 silent.setdefault(table.fullname, []).append(drift)
             else:
@@ -117,12 +119,13 @@ def build_routes(
     """
     routes: dict[str, Route] = {}
     readers = _readers(inspection.installed, connection)
+    channel_of = cache(lambda log: Tail.channel(connection.execute, log))  # one query for each log
     for table, triggers in inspection.sets.items():
         if (there := inspection.installed.get(triggers)) is None:
             _keep(routes, known, table)
             continue
         log = there.log
-        channel = there.channel if log is None else Tail.channel(connection.execute, log)
+        channel = there.channel if log is None else channel_of(log)
         route = routes.setdefault(channel, Route({}, plain=channel in wanted.channels, log=log))
         if there.relation in route.sources:
             raise NotifyConfigError(

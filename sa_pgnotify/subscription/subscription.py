@@ -10,6 +10,7 @@ from ..events.stream import Route
 from ..marking.sources import Wanted
 from ..protocol.presence import Presence
 from ..states import States
+from .late_comparison import LateComparison
 from .subscribe import apply, build_routes, inspect
 from .trigger_watch import TriggerWatch
 
@@ -23,12 +24,14 @@ class Subscription:
     :ivar presence: shows the connection to writers, and follows those of their transactions that
         did not see it.
     :ivar watch: the state of the triggers when they were last inspected.
+    :ivar comparison: of the triggers' functions with the models, which its owner continues.
     """
 
     def __init__(self, engine: Engine, states: States) -> None:
         self.routes: dict[str, Route] = {}
         self.presence = Presence()
         self.watch = TriggerWatch()
+        self.comparison = LateComparison(states)
         self._engine = engine
         self._states = states
 
@@ -56,4 +59,9 @@ class Subscription:
         apply(connection, routes, self.presence)
         self.watch.rely_on(found.states, found.installed, found.sets.values())
         self.routes = routes
+        self.comparison.begin(
+            (triggers, there, table.fullname)
+            for table, triggers in found.sets.items()
+            if (there := found.installed.get(triggers)) is not None
+        )
         return found.missing

@@ -58,8 +58,7 @@ class Installed:
         has the function's name; ``has_its_name`` whether it has that name.
     :ivar source: the function's source, or None if there is no such function; ``settings`` its SET
         clauses, ``comment`` its comment, ``is_definer`` whether it runs with its owner's rights.
-    :ivar columns: the names of the table's columns.
-    :ivar types: column name to type OID, domains replaced by the type under them.
+    :ivar types: by the name of each column of the table, the OID of its type; domains replaced by the type under them.
     :ivar virtual: names of the columns that PostgreSQL computes when they are read, each with its
         expression as SQL.
     :ivar owner: OID of the role that owns the function; ``stranger`` the role's name, if it is
@@ -78,7 +77,6 @@ class Installed:
     comment: str | None
     settings: dict[str, str]
     triggers: dict[str, Trigger]
-    columns: frozenset[str]
     types: dict[str, int]
     virtual: dict[str, str]
     near_log: str | None
@@ -89,41 +87,43 @@ class Installed:
     def lacks(self, wanted: TriggerSet) -> list[str]:
         """Return the names of the columns that the triggers would need and the table does not
         have."""
-        return [c.name for c in wanted.columns if c.name not in self.columns]
+        return [c.name for c in wanted.columns if c.name not in self.types]
 
     def fitted(self, wanted: TriggerSet) -> TriggerSet:
         """Return ``wanted`` for the types that the columns have in the database."""
         return wanted.as_in_database(self.types, self.virtual)
 
 
+# Each expression is evaluated for hundreds of tables when a listener starts, so names are looked up
+# once, and what Python can take apart is sent as it is.
 _INSTALLED = f"""
-SELECT w.place, f.oid::bigint, (f.oid = pg_catalog.to_regprocedure(w.function)::oid)::int, f.prosecdef::int, f.prosrc,
-  pg_catalog.obj_description(f.oid, 'pg_proc'),
-  (SELECT pg_catalog.json_object_agg(pg_catalog.lower(pg_catalog.split_part(c, '=', 1)),
-       pg_catalog.substr(c, pg_catalog.strpos(c, '=') + 1))::text
-     FROM pg_catalog.unnest(f.proconfig) AS c),
-  r.name, {DEFAULT_CHANNEL.format(name="r.name")},
-  (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text
-     FROM pg_catalog.pg_trigger AS t
-     WHERE t.tgrelid = c.oid AND t.tgparentid = 0::oid AND NOT t.tgisinternal AND (t.tgname IN ({TRIGGERS}) OR t.tgfoid = f.oid)),
-  a.columns, a.types, a.virtual, (SELECT m.nspname FROM pg_catalog.pg_class AS l
+SELECT c.place, f.oid::bigint, (f.oid = c.named)::int, f.prosecdef::int, f.prosrc, d.description,
+  pg_catalog.array_to_json(f.proconfig)::text, c.name, {DEFAULT_CHANNEL.format(name="c.name")}, t.found, a.types, a.virtual,
+  (SELECT m.nspname FROM pg_catalog.pg_class AS l
     JOIN pg_catalog.pg_namespace AS m ON m.oid = l.relnamespace WHERE l.oid = pg_catalog.to_regclass({literal(LOG)})::oid),
-  f.proowner::bigint, (SELECT s.rolname FROM pg_catalog.pg_roles AS s WHERE s.oid = f.proowner AND s.oid <> c.relowner AND NOT s.rolsuper)
-FROM (SELECT * FROM pg_catalog.json_to_recordset({{wanted}}::json) AS w (place int, schema text, "table" text, function text)
-  WHERE schema IS NULL OR pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace(schema)::oid, 'USAGE') OFFSET 0) AS w
-JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w."table")::oid
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-CROSS JOIN LATERAL (SELECT {RELATION.format(schema="n.nspname", table="c.relname")} AS name) AS r
-CROSS JOIN LATERAL (SELECT pg_catalog.json_agg(a.attname)::text AS columns,
-     pg_catalog.json_object_agg(a.attname, {BASE_TYPE})::text AS types,
+  f.proowner::bigint, s.rolname
+FROM (SELECT w.place, w.named, c.oid, c.relowner, {RELATION.format(schema="n.nspname", table="c.relname")} AS name
+  FROM (SELECT place, pg_catalog.to_regclass("table")::oid AS oid, pg_catalog.to_regprocedure(function)::oid AS named
+    FROM (SELECT * FROM pg_catalog.json_to_recordset({{wanted}}::json) AS w (place int, schema text, "table" text, function text)
+      WHERE schema IS NULL OR pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace(schema)::oid, 'USAGE') OFFSET 0) AS w
+    OFFSET 0) AS w
+  JOIN pg_catalog.pg_class AS c ON c.oid = w.oid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace OFFSET 0) AS c
+CROSS JOIN LATERAL (SELECT pg_catalog.json_object_agg(a.attname, {BASE_TYPE})::text AS types,
      (pg_catalog.json_object_agg(a.attname, {VIRTUAL}) FILTER (WHERE a.attgenerated = 'v'))::text AS virtual
    FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
-     LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+     LEFT JOIN pg_catalog.pg_attrdef AS d ON a.attgenerated = 'v' AND d.adrelid = a.attrelid AND d.adnum = a.attnum
    WHERE a.attrelid = c.oid AND a.attnum > 0::int2 AND NOT a.attisdropped) AS a
-LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = coalesce(
+CROSS JOIN LATERAL (SELECT coalesce(
   (SELECT t.tgfoid FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname IN ({TRIGGERS})
-     ORDER BY t.tgfoid = pg_catalog.to_regprocedure(w.function)::oid DESC NULLS LAST, t.tgname LIMIT 1),
-  pg_catalog.to_regprocedure(w.function)::oid)
+     ORDER BY t.tgfoid = c.named DESC NULLS LAST, t.tgname LIMIT 1), c.named) AS oid OFFSET 0) AS g
+LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = g.oid
+CROSS JOIN LATERAL (SELECT
+    pg_catalog.json_agg(pg_catalog.json_build_array(t.tgname, t.tgfoid::bigint, {TRIGGER_SHAPE}, t.tgenabled))::text AS found
+  FROM pg_catalog.pg_trigger AS t
+  WHERE t.tgrelid = c.oid AND t.tgparentid = 0::oid AND NOT t.tgisinternal AND (t.tgname IN ({TRIGGERS}) OR t.tgfoid = f.oid)) AS t
+LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = f.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass::oid AND d.objsubid = 0
+LEFT JOIN pg_catalog.pg_roles AS s ON s.oid = f.proowner AND s.oid <> c.relowner AND NOT s.rolsuper
 ORDER BY 1
 """
 
@@ -158,7 +158,6 @@ def _installed(
     relation: str,
     channel: str,
     triggers: str | None,
-    columns: str | None,
     types: str | None,
     virtual: str | None,
     near_log: str | None,
@@ -177,15 +176,21 @@ def _installed(
         is_definer=bool(definer),
         source=source,
         comment=comment,
-        settings=json.loads(settings or "{}"),
+        settings=_settings(settings),
         triggers={trigger.name: trigger for trigger in found},
-        columns=frozenset(json.loads(columns or "[]")),
         types=json.loads(types or "{}"),
         virtual=json.loads(virtual or "{}"),
         near_log=near_log,
         owner=owner,
         stranger=stranger,
     )
+
+
+def _settings(clauses: str | None) -> dict[str, str]:
+    """Return the SET clauses of a function, as ``proconfig`` has them, by their names in lower
+    case."""
+    parts = (clause.partition("=") for clause in json.loads(clauses or "[]"))
+    return {name.lower(): value for name, _, value in parts}
 
 
 @dataclass(frozen=True, slots=True)

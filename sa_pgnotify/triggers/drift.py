@@ -63,13 +63,19 @@ def triggers_missing(drifts: Mapping[str, Sequence[Drift]]) -> TriggersMissing:
     return TriggersMissing(tuple(drifts), "; ".join(drift.problem for drift in every), fix)
 
 
-def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> list[Drift]:
+FIX = "Run metadata.create_all(engine), or the migration that installs the triggers."
+
+
+def compare(
+    wanted: TriggerSet, found: Installed | None, table_name: str, *, contents: bool = True
+) -> list[Drift]:
     """Return how the triggers that are installed for a table differ from its marking.
 
     :param found: None if the table does not exist.
     :param table_name: the table's name in the differences.
+    :param contents: whether to do what :func:`compare_contents` does, too.
     """
-    fix = "Run metadata.create_all(engine), or the migration that installs the triggers."
+    fix = FIX
     if found is None:  # or in a schema that this role may not use, where it sees no table
         if wanted.schema is not None:
             fix += f" If it is there, GRANT USAGE ON SCHEMA {quote(wanted.schema)} TO this role."
@@ -78,10 +84,9 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
     if lacking := found.lacks(wanted):
         add = "Add it, by a migration; the triggers follow it."
         drifts += [Drift("outdated", table_name, f"column {name}", add) for name in lacking]
-        # create_all leaves such a table alone
-        columns = ", ".join(f"column {name}" for name in lacking)
-        fix = f"First add {columns}, which the table lacks, by a migration; the triggers follow it."
-    wanted = found.fitted(wanted)
+        fix = _fix(lacking)
+    if contents:
+        drifts += compare_contents(wanted, found, table_name)
     drifts += _function_drifts(wanted, found, table_name, fix)
     drifts += _trigger_drifts(wanted, found, table_name, fix)
     if found.captured is not None:
@@ -90,6 +95,26 @@ def compare(wanted: TriggerSet, found: Installed | None, table_name: str) -> lis
             for kind, object_ in capture_faults(wanted, found.captured)
         )
     return drifts
+
+
+def compare_contents(wanted: TriggerSet, found: Installed, table_name: str) -> list[Drift]:
+    """Return the difference of the function's contents, if there is one. It takes far longer to
+    find than all others, because what the function should contain has to be written."""
+    if found.source is None or not found.has_its_name:
+        return []
+    if _is_as_wanted(found.fitted(wanted), found):
+        return []
+    fix = _fix(found.lacks(wanted))
+    return [Drift("outdated", table_name, f"function {wanted.function_name}", fix)]
+
+
+def _fix(lacking: Sequence[str]) -> str:
+    """Return how to fix the triggers of a table that lacks these columns."""
+    if not lacking:
+        return FIX
+    # create_all leaves such a table alone
+    columns = ", ".join(f"column {name}" for name in lacking)
+    return f"First add {columns}, which the table lacks, by a migration; the triggers follow it."
 
 
 def slot_drifts(execute: Execute, names: Mapping[TriggerSet, str]) -> list[Drift]:
@@ -107,11 +132,11 @@ def slot_drifts(execute: Execute, names: Mapping[TriggerSet, str]) -> list[Drift
 def _function_drifts(
     wanted: TriggerSet, found: Installed, table_name: str, fix: str
 ) -> Iterator[Drift]:
-    """Yield what is wrong with the function."""
+    """Yield what is wrong with the function, beside its contents."""
     function = f"function {wanted.function_name}"
     if found.source is None:
         yield Drift("missing", table_name, function, fix)
-    elif not found.has_its_name or not _is_as_wanted(wanted, found):
+    elif not found.has_its_name:
         yield Drift("outdated", table_name, function, fix)
     if found.stranger is not None:
         yield Drift(

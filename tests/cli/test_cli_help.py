@@ -16,6 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from sa_pgnotify.cli import app
+from sa_pgnotify.cli.commands import COMMANDS as SUMMARIES
 from sa_pgnotify.cli.demo import tour
 from sa_pgnotify.cli.log_output import logs_on_stderr
 
@@ -33,6 +34,7 @@ def test_help_has_an_example_and_fits_the_screen(command):
     assert re.search(r"\n  Examples?:\n    .*sa-pgnotify " + command, shown)
     assert max(map(len, shown.splitlines())) <= 80
     assert "\x1b" not in shown
+    assert shown.split("\n\n")[1].strip().splitlines()[0] == SUMMARIES[command][1]
     (line,) = [
         line
         for line in CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout.splitlines()

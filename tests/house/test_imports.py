@@ -1,6 +1,7 @@
 """The package's inner order: imports point one way, and the core needs SQLAlchemy only."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent.parent / "sa_pgnotify"
-ROOT = {"arguments", "errors", "states", "sql", "caching"}
+ROOT = {"arguments", "errors", "states", "sql", "caching", "lazy_exports"}
 ARROWS = {
     "protocol": set(),
     "drivers": set(),
@@ -183,12 +184,72 @@ def test_each_form_of_an_import_is_seen(code):
     assert waiting_imports("from .time import sleep\nfrom . import queue") == set()
 
 
-def test_importing_needs_only_sqlalchemy():
-    """Importing the package loads no driver and no Alembic, and needs no greenlet: they are extras."""
-    code = "import sys; sys.modules['greenlet'] = None; import sa_pgnotify; print(*sorted({'psycopg2', 'psycopg', 'asyncpg', 'msgspec', 'alembic', 'rich', 'typer'} & set(sys.modules)))"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        == ""
+PROGRAMS = {
+    "sa_pgnotify": set(),
+    "sa_pgnotify.cli": {"typer"},
+    "sa_pgnotify.cli.health": {"typer"},
+    "alembic_ops": {"alembic"},
+}
+"""What may be imported, and the extras' libraries that it may bring."""
+EXTRAS = {"psycopg2", "psycopg", "asyncpg", "msgspec", "alembic", "rich", "typer", "nats"}
+
+
+def brought(module: str) -> set[str]:
+    """The modules that importing a module of the package brings, beside those of SQLAlchemy."""
+    code = (
+        "import sys; sys.modules['greenlet'] = None; import sqlalchemy.orm; before = {*sys.modules}; "
+        f"import {module}; print(*{{*sys.modules}} - before)"
     )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {*done.stdout.split()}
+
+
+@pytest.mark.parametrize("module", PROGRAMS)
+def test_importing_needs_only_sqlalchemy(module):
+    """Importing the package loads no driver and no Alembic, and needs no greenlet: they are extras."""
+    assert brought(module) & EXTRAS == PROGRAMS[module]
+
+
+def test_importing_is_cheap():
+    """A program that imports the package pays for nothing that it does not use: neither for the
+    package's own modules, nor for the dialect, nor for anything else that SQLAlchemy has not imported."""
+    new = brought("sa_pgnotify")
+    assert {name for name in new if not name.startswith("sa_pgnotify")} == set()
+    assert {name.removeprefix("sa_pgnotify.") for name in new} == {
+        *("sa_pgnotify", "lazy_exports", "triggers", "triggers.hooks")
+    }
+
+
+def test_the_command_line_imports_the_command_that_runs():
+    """Help needs no command's module, and a readiness probe, which starts every few seconds, only
+    its own and what it checks."""
+    folders = {name.split(".")[1] for name in brought("sa_pgnotify.cli") if "pgnotify." in name}
+    assert folders == {"cli", "drivers", "errors", "lazy_exports", "triggers"}
+    probe = brought("sa_pgnotify.cli.health")
+    others = {f"sa_pgnotify.{folder}" for folder in ("listening", "live", "relay", "capture")}
+    assert probe & {*others, "sa_pgnotify.cli.watch", "sa_pgnotify.diagnosis.doctor"} == set()
+
+
+@pytest.mark.parametrize("package", ["sa_pgnotify", "sa_pgnotify.diagnosis"])
+def test_lazy_names_are_those_that_a_type_checker_sees(package):
+    """Each public name is found where the type checker finds it, and ``dir()`` and ``import *``
+    show all."""
+    module = importlib.import_module(package)
+    tree = ast.parse(Path(module.__file__).read_text())
+    typed = {
+        f".{node.module}": {alias.name for alias in node.names}
+        for node in for_types_only(tree)
+        if isinstance(node, ast.ImportFrom)
+    }
+    assert {f".{place}": {*names} for place, names in module._PLACES.items()} == typed
+    assert set().union(*typed.values()) <= {*module.__all__}
+    assert not set().union(*typed.values()) & {
+        path.stem for path in Path(module.__file__).parent.iterdir()
+    }
+    assert {*module.__all__} <= {*dir(module)}
+    for place, names in typed.items():
+        for name in names:
+            home = importlib.import_module(place, package)
+            assert getattr(module, name) is getattr(home, name)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        module.nothing  # noqa: B018
