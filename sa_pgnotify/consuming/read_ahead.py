@@ -24,7 +24,7 @@ from ..log.snapshots import Position
 from ..log.tables import LogNames
 from ..log.tail import Tail
 from ..scanning.page_reader import Seen
-from ..sql import execute_on
+from ..sql import Execute, execute_on
 from ..subscription.link import Link
 from ..subscription.subscribe import read_again
 from .captured_page import go_on_after, place_between
@@ -164,10 +164,12 @@ class ReadAhead:
         """Read the next page, and return whether there was one."""
         if self.scan is not None or self.tail.due_in > 0:
             return False
-        self._take(self.tail.read(connection.execute))
+        self._read(connection)
         return bool(self._rows)
 
-    def _take(self, rows: list[LogRow]) -> None:
+    def _read(self, connection: ListenConnection, snapshot: Execute | None = None) -> None:
+        rows = self.tail.read(connection.execute, snapshot)
+        self.tail.settle(connection.execute)  # the batch may take long
         if (why := self.tail.take_loss()) is not None:
             at = rows[0].before if rows else self.position
             self.add_gap(why, at, lost=self.tail.losses.seen)
@@ -187,7 +189,7 @@ class ReadAhead:
             if scanner.is_captured(scan):
                 self._read_captured(connection, seen, scan, size)
                 return
-            self._take(self.tail.read(connection.execute, execute_on(seen.connection)))
+            self._read(connection, execute_on(seen.connection))
             changes = [self.decode(connection, row) for row in self._rows]
             self._rows.clear()
             chunks = scanner.only_started(seen, self.position, changes)
@@ -213,7 +215,7 @@ class ReadAhead:
             page = scanner.read(seen, scan, start, self._number(), size)
         if page is not None and not covers(connection.execute, self.tail.names, COVER_SECONDS):
             page = None
-        self._take(self.tail.read(connection.execute, connection.execute))
+        self._read(connection, connection.execute)
         changes = [self.decode(connection, row) for row in self._rows]
         self._rows.clear()
         parts = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -19,6 +18,7 @@ from sqlalchemy.util import await_only
 
 from ..drivers import ListenConnection
 from .wakeup import Wakeup, readable
+from .watchdog import Watchdog
 
 __all__ = ["LoopWaiting", "ThreadWaiting", "Waiting"]
 
@@ -74,6 +74,7 @@ class ThreadWaiting(Waiting):
 
     def __init__(self) -> None:
         self._wakeup = Wakeup()
+        self._watchdog = Watchdog()
 
     def wait(
         self,
@@ -96,16 +97,10 @@ class ThreadWaiting(Waiting):
     def wake(self) -> None:
         self._wakeup.set()
 
-    @contextmanager
-    def deadline(self, connection: ListenConnection, seconds: float) -> Iterator[None]:
-        timer = threading.Timer(seconds, connection.interrupt)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
+    def deadline(
+        self, connection: ListenConnection, seconds: float
+    ) -> AbstractContextManager[None]:
+        return self._watchdog.watch(seconds, connection.interrupt)
 
     def call(self, function: Callable[[], object]) -> None:
         function()
@@ -114,6 +109,7 @@ class ThreadWaiting(Waiting):
         """Do nothing: a driver that blocks while it connects cannot be reached."""
 
     def close(self) -> None:
+        self._watchdog.close()
         self._wakeup.close()
 
 

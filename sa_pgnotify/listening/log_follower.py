@@ -102,6 +102,10 @@ class LogFollower:
         while self._read and self._intake.has_room(self._read[0]):
             self._intake.deliver(connection, [self._read[0]])
             self._read.popleft()
+        for tail in self._tails.values():
+            if tail.has_woken:
+                with self._link.deadline(connection):
+                    tail.settle(connection.execute)
 
     def _read_page(self, connection: ListenConnection, tail: Tail) -> None:
         place = tail.reader.position

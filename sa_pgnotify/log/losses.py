@@ -72,22 +72,31 @@ class Losses:
 
     def value(self, execute: Execute) -> int | None:
         """Return the sequence's value; None if it cannot be read."""
+        ((found,),) = execute(f"SELECT {self.sign}")
+        return self._value(found)
+
+    @property
+    def sign(self) -> str:
+        """SQL for a text, from which :meth:`check` sees whether there may be a loss. It may be
+        computed by the statement that reads the log: a sequence moves at once, so it shows all
+        losses of transactions that committed before the statement's snapshot."""
         known = f"pg_catalog.to_regclass({self._sequence})"
-        ((exists, may, value),) = execute(
-            f"SELECT ({known} IS NOT NULL)::int, pg_catalog.has_sequence_privilege({known}, 'SELECT, USAGE')::int, "
-            f"CASE WHEN pg_catalog.has_sequence_privilege({known}, 'SELECT, USAGE') "
-            f"THEN coalesce(pg_catalog.pg_sequence_last_value({known}), 0) END"
-        )
+        may = f"pg_catalog.has_sequence_privilege({known}, 'SELECT, USAGE')"
+        value = f"CASE WHEN {may} THEN coalesce(pg_catalog.pg_sequence_last_value({known}), 0) END"
+        return f"pg_catalog.concat({known}::oid, ' ', {may}::int, ' ', {value})"
+
+    def _value(self, sign: str) -> int | None:
+        exists, may, value = sign.split(" ")
         effect = f"changes that a trigger could not log go unnoticed: the sequence {self._name}"
         if not exists:
             self.problem = f"{effect} does not exist. Run metadata.create_all(engine) with new tables of the log, or the migration"
-        elif not may:
+        elif may != "1":
             self.problem = (
                 f"{effect} may not be read by this role. Run GRANT SELECT ON SEQUENCE {self._name}"
             )
         else:
             self.problem = None
-        return None if value is None else int(value)
+        return int(value) if value else None
 
     def before(self, execute: Execute) -> int:
         """Return the value of :attr:`seen` for a reader that begins now. It is one less than the
@@ -108,13 +117,14 @@ class Losses:
         ((held,),) = execute(f"SELECT (NOT {free})::int")
         return bool(held)
 
-    def check(self, execute: Execute, now: float) -> str | None:
+    def check(self, execute: Execute, now: float, sign: str | None = None) -> str | None:
         """Find out whether changes are missing.
 
+        :param sign: the value of :attr:`sign`, if it was read with the log.
         :returns: the loss to report now, as text; None if there is none.
         """
         self.due = inf
-        value = self.value(execute)
+        value = self.value(execute) if sign is None else self._value(sign)
         if value is None:
             return None
         if self.seen < 0 or value < self._reported:

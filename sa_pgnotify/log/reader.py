@@ -121,6 +121,7 @@ class _NewRow(NamedTuple):
 
     snapshot: str
     removed: int | None
+    beside: str | None
     row_id: int | None = None
     xid: int = 0
     pid: int = 0
@@ -152,6 +153,7 @@ class LogReader:
     :ivar position: everything before it was returned.
     :ivar snapshot: the newest snapshot that was read; before the first reading, that of the
         position.
+    :ivar found_beside: the text that :meth:`read` was asked for; None if it was not computed.
     :ivar lost: the greatest transaction id among the changes that the log has removed, if one of
         them may not have been read; else None.
     """
@@ -188,6 +190,7 @@ class LogReader:
         )
         self.snapshot = Snapshot.parse(position.target or position.last)
         self.lost: int | None = None
+        self.found_beside: str | None = None
         self._window: _Window | None = None
         self._finished = False
         self._origin = 0  # of the row that was read last
@@ -240,13 +243,15 @@ class LogReader:
         if removed is not None and removed >= self.position.oldest:
             self.lost = removed
 
-    def read(self, execute: Execute) -> list[LogRow]:
+    def read(self, execute: Execute, beside: str = "NULL") -> list[LogRow]:
         """Return the next rows, at most a page.
 
         :param execute: runs one statement and returns its rows; each statement sees what was
             committed before it.
+        :param beside: SQL for a text that a statement that looks for something new computes, too.
         :returns: nothing if there is nothing new; then :attr:`snapshot` was taken just now.
         """
+        self.found_beside = None
         while self.position.target is not None:
             window = self._window = self._window or self._reopen(
                 execute, Snapshot.parse(self.position.target)
@@ -267,16 +272,17 @@ class LogReader:
             )
             if rows:
                 return rows
-        return self._open(execute)
+        return self._open(execute, beside)
 
-    def _open(self, execute: Execute) -> list[LogRow]:
+    def _open(self, execute: Execute, beside: str) -> list[LogRow]:
         """Open the window from the last snapshot to now. Most windows are small, so the same query
         reads all of it."""
         found = [
             _NewRow(*row)
             for row in execute(
-                f"SELECT now.snapshot, now.removed, l.id, l.xid, l.pid, l.relation, l.header, l.rows FROM (SELECT "
-                f"pg_catalog.pg_current_snapshot()::text AS snapshot, {self._removed} AS removed) AS now LEFT JOIN LATERAL "
+                f"SELECT now.snapshot, now.removed, now.beside, l.id, l.xid, l.pid, l.relation, l.header, l.rows FROM (SELECT "
+                f"pg_catalog.pg_current_snapshot()::text AS snapshot, {self._removed} AS removed, "
+                f"{beside} AS beside OFFSET 0) AS now LEFT JOIN LATERAL "
                 f"(SELECT id, xid, pid, relation, header, "
                 f"CASE WHEN pg_catalog.sum(pg_catalog.octet_length(rows)) OVER () <= {PAGE_BYTES} THEN rows END AS rows "
                 f"FROM (SELECT * FROM {self._log} AS l WHERE {self.position.unread} AND {HERE} LIMIT {PAGE + 1}) AS l) "
@@ -286,12 +292,13 @@ class LogReader:
         first = found[0]
         self.snapshot = target = Snapshot.parse(first.snapshot)
         self._note_removed(first.removed)
+        self.found_beside = first.beside
         if first.row_id is None:
             self._close(target)
             return []
         self.position = replace(self.position, target=str(target))
         if len(found) > PAGE or first.text is None:
-            return self.read(execute)
+            return self.read(execute)  # the losses are checked after the page
         return self._rows(_in_order(found), target, closes=True)
 
     def _reopen(self, execute: Execute, target: Snapshot) -> _Window:

@@ -109,12 +109,18 @@ class Snapshot:
     @property
     def not_seen(self) -> str:
         """An SQL condition that a transaction id is not visible in this snapshot."""
-        return f"(xid >= {self.xmax} OR xid = ANY ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
+        later = f"xid >= {self.xmax}"
+        if not self.running:  # as usual, and then it takes half the time to plan
+            return later
+        return f"({later} OR xid = ANY ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
 
     @property
     def seen(self) -> str:
         """An SQL condition that a transaction id is visible in this snapshot."""
-        return f"(xid < {self.xmax} AND xid <> ALL ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
+        earlier = f"xid < {self.xmax}"
+        if not self.running:
+            return earlier
+        return f"({earlier} AND xid <> ALL ('{{{','.join(map(str, self.running))}}}'::bigint[]))"
 
     def until(self, xid: int) -> Snapshot:
         """Return the same snapshot, as if no transaction from ``xid`` on had ended.

@@ -42,6 +42,7 @@ class Tail:
     :param relations: see :class:`~sa_pgnotify.log.reader.LogReader`.
     :ivar reader: reads the log, and holds the position.
     :ivar losses: finds changes that are missing in the log.
+    :ivar has_woken: whether there is something to do for :meth:`settle`.
     """
 
     def __init__(self, names: LogNames, relations: Iterable[str] | None) -> None:
@@ -51,6 +52,7 @@ class Tail:
         self._origin: str | None = None
         self._doorbell = Doorbell()
         self._locked: tuple[str, ...] = ()  # the tables whose locks show that the reader sleeps
+        self.has_woken = False
         self._reported_removed = -1
         self._missing: str | None = None
 
@@ -87,6 +89,7 @@ class Tail:
     def use_connection(self, execute: Execute) -> None:
         """Use a new connection; the caller goes to a position that it has stored."""
         self._doorbell = Doorbell()  # the locks have gone with the connection
+        self.has_woken = False
         self._origin = origin_of(execute, self.names)
 
     def go_to(self, position: Position, seen: int) -> None:
@@ -118,8 +121,8 @@ class Tail:
     def leave(self, execute: Execute) -> None:
         """Stop following, on a connection that stays open, so that no writer rings for this
         reader."""
-        if self._doorbell.shown:
-            self._unlock(execute, self._locked)
+        self.has_woken = self.has_woken or self._doorbell.shown
+        self.settle(execute)
         self._doorbell = Doorbell()
 
     # -- sleeping ----------------------------------------------------------------------------------
@@ -173,23 +176,33 @@ class Tail:
     # -- reading -----------------------------------------------------------------------------------
 
     def read(self, execute: Execute, snapshot: Execute | None = None) -> list[LogRow]:
-        """Return the next page; nothing if there is nothing new.
+        """Return the next page; nothing if there is nothing new. Call :meth:`settle` soon.
 
         :param snapshot: runs SQL in a transaction whose snapshot is the one to read up to; the
             reader does not sleep then.
         """
+        self.settle(execute)
         if snapshot is None:
             self._prepare_to_sleep(execute)
-        reader, bell = self.reader, self._doorbell
-        rows = reader.read(snapshot or execute)
+        reader, bell, began = self.reader, self._doorbell, monotonic()
+        rows = reader.read(execute, self.losses.sign) if snapshot is None else reader.read(snapshot)
         # A change that could not be logged may be older than these rows, while its notification is
         # still on its way.
         if rows or self.losses.due <= monotonic():
-            self._missing = self.losses.check(execute, monotonic()) or self._missing
-        more = reader.position.target is not None
-        if bell.looked(reader.snapshot.xmin, monotonic(), found=bool(rows), more=more):
-            self._unlock(execute, self._locked)
+            missing = self.losses.check(execute, monotonic(), reader.found_beside)
+            self._missing = missing or self._missing
+        more, now = reader.position.target is not None, monotonic()
+        xmin, took = reader.snapshot.xmin, now - began
+        if bell.looked(xmin, now, found=len(rows), more=more, took=took):
+            self.has_woken = True
         return rows
+
+    def settle(self, execute: Execute) -> None:
+        """If the reader has woken, have writers see that it is awake, so that they do not ring. The
+        changes that it was woken for need not wait for this."""
+        if self.has_woken:
+            self.has_woken = False
+            self._unlock(execute, self._locked)
 
     def take_loss(self) -> str | None:
         """Return why changes are missing before the page that :meth:`read` returned last, once for

@@ -27,9 +27,13 @@ __all__ = ["Doorbell"]
 LINGER = 0.02
 """Seconds that a reader keeps looking after the last change, before it shows that it sleeps. Under load
 it never gets there."""
-LOOK = 0.005
-"""Seconds between two looks of a reader that is awake, unless there is already more than it reads at
-once. Looking and storing the position cost the same for one change as for hundreds."""
+SOON, LOOK = 0.001, 0.005
+"""The fewest and the most seconds between two looks of a reader that is awake, unless there is already
+more than it reads at once. Few changes are given out soon; if there are many, or none for some time,
+it looks seldom, because looking and storing the position cost the same for one change as for
+hundreds."""
+FEW = 20
+"""Rows of the log, of a look that is followed by another one soon."""
 LONGEST_DOZE = 1.0
 """Seconds. Each doze lasts a quarter of the time that it has dozed already, so that it notices a long
 transaction at most that much late."""
@@ -79,21 +83,29 @@ class Doorbell:
         """
         self.shown, self._shown_at, self._unsure_below, self._refused = True, now, next_id, 0
 
-    def looked(self, xmin: int, now: float, *, found: bool, more: bool = False) -> bool:
+    def looked(
+        self, xmin: int, now: float, *, found: int, more: bool = False, took: float = 0.0
+    ) -> bool:
         """Note that the reader has looked.
 
         :param xmin: all transactions with lower ids had ended at the snapshot of the look.
-        :param found: whether there was something new.
+        :param found: how many rows were new.
         :param more: whether there is more that was not read.
+        :param took: seconds that the look took. The next one is at least as far away, so that a
+            server that is slow is not asked all the time.
         :returns: whether to take back that the reader sleeps.
         """
         if found:
-            self._quiet_since, self.due, self._refused = inf, 0.0 if more else now + LOOK, 0
+            pause = min(LOOK, max(SOON, took)) if found <= FEW else LOOK
+            self._quiet_since, self.due, self._refused = inf, 0.0 if more else now + pause, 0
             awoken, self.shown = self.shown, False
             return awoken
         self._quiet_since = min(self._quiet_since, now)
         if not self.shown:
-            self.due = now + min(LONGEST_DOZE, LOOK * 2 ** min(self._refused, 10))
+            if self._refused:
+                self.due = now + min(LONGEST_DOZE, LOOK * 2 ** min(self._refused, 10))
+            else:
+                self.due = now + min(LOOK, max(SOON, took, now - self._quiet_since))
             return False
         sure = xmin >= self._unsure_below
         self.due = inf if sure else now + min(LONGEST_DOZE, max(LOOK, (now - self._shown_at) / 4))

@@ -18,7 +18,7 @@ from statements import run
 from sa_pgnotify import Listener
 from sa_pgnotify.log.tables import LogNames
 from sa_pgnotify.log.tail import Tail
-from sa_pgnotify.protocol.doorbell import LINGER, Doorbell
+from sa_pgnotify.protocol.doorbell import FEW, LINGER, LOOK, SOON, Doorbell
 
 LATER = 2 * LINGER
 
@@ -283,15 +283,15 @@ def test_the_model_finds_what_is_wrong(model):
 
 def test_look_does_as_the_model_does():
     """A reader takes the lock, then asks for the next id, then reads; and gives the lock back when
-    it has found something."""
+    it has given out what it has found."""
     ran: list[str] = []
     found: list[tuple[object, ...]] = []
 
     def execute(sql):
-        if "lost_seq" in sql:
-            return [(1, 1, 0)]
         ran.append(next(word for word in ("unlock", "lock_shared", "age", "rows") if word in sql))
-        return {"age": [(7,)], "rows": found or [("7:7:", None, None)]}.get(ran[-1], [(None,)])
+        return {"age": [(7,)], "rows": found or [("7:7:", None, "1 1 0", None)]}.get(
+            ran[-1], [(None,)]
+        )
 
     tail = Tail(LogNames(), ["t"])
     tail._origin = "system:1:2:3:4:5"
@@ -301,9 +301,29 @@ def test_look_does_as_the_model_does():
     tail.read(execute)
     assert (ran, tail.asleep) == (["lock_shared", "age", "rows"], True)
     ran.clear()
-    found.append(("8:8:", None, 1, 7, 1, "t", "", ""))
+    found.append(("8:8:", None, "1 1 0", 1, 7, 1, "t", "", ""))
     tail.read(execute)
-    assert [*ran, tail.asleep] == ["rows", "unlock", False]
+    assert (ran, tail.asleep) == (["rows"], False)  # given out before anything else is asked
+    tail.settle(execute)
+    tail.settle(execute)
+    assert ran == ["rows", "unlock"]
+
+
+def test_a_reader_looks_soon_where_that_is_cheap():
+    """Changes that come one by one are given out at once. A reader that finds many looks seldom, one
+    that finds none less and less, and no reader asks a slow server all the time."""
+    bell = Doorbell()
+    pauses = {}
+    for found, took in ((1, 0.0), (FEW, 0.0), (FEW + 1, 0.0), (1, 0.003), (1, 9.0)):
+        bell.looked(7, 100.0, found=found, took=took)
+        pauses[found, took] = round(bell.due - 100.0, 6)
+    assert [*pauses.values()] == [SOON, SOON, LOOK, 0.003, LOOK]
+    now, looks = 100.0, 0
+    while not bell.wants_to_sleep(now):
+        bell.looked(7, now, found=0)
+        assert SOON <= round(bell.due - now, 6) <= LOOK
+        now, looks = bell.due, looks + 1
+    assert looks < 10
 
 
 def sleeps(engine) -> None:
