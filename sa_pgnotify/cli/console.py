@@ -81,12 +81,12 @@ def line(text: str, style: str, file: TextIO | None = None) -> None:
 
     :param file: by default stdout.
     """
-    file = sys.stdout if file is None else file
-    if file.isatty():
-        _console(file).print(printable(text), style=style)
+    to = file or sys.stdout
+    if to.isatty():
+        _console(to).print(printable(text), style=style)
     else:
-        file.write(printable(text) + "\n")
-        file.flush()
+        to.write(printable(text) + "\n")
+        to.flush()
 
 
 def say(text: str) -> None:

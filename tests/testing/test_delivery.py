@@ -143,7 +143,7 @@ class NumberReader(LogReader):
 
     condition, order = "id > {at.row_id}", "id"
 
-    def read(self, execute: Any) -> list[LogRow]:
+    def read(self, execute: Any, beside: str = "NULL") -> list[LogRow]:
         wanted = (
             f"{self.condition.format(at=self.position)} AND {self.position.within(ordered=False)}"
         )
