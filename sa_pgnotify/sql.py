@@ -34,6 +34,11 @@ __all__ = [
 # the functions set.
 RENDERING = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
 RENDERING._backslash_escapes = False
+# PL/pgSQL's own: it reads row.begin as a row and a statement. SQLAlchemy quotes the words of SQL.
+RENDERING.identifier_preparer.reserved_words = {
+    *RENDERING.identifier_preparer.reserved_words,
+    *("begin", "by", "declare", "execute", "foreach", "if", "loop", "strict", "while"),
+}
 _FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 

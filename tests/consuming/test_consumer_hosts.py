@@ -214,7 +214,7 @@ def test_much_that_is_of_others(engine, Item, monkeypatch):
 
 
 PROGRAM = """
-import sys
+import sys, time
 from sqlalchemy import NullPool, create_engine
 sys.path.insert(0, sys.argv[2])
 from durables import model_of
@@ -229,6 +229,7 @@ with Consumer(engine, "c", Item, batch_size=2) as consumer:
             for change in batch:
                 record(session, change)
             print(*[change.identity[0] for change in batch])
+            time.sleep(float(sys.argv[3]))
 """
 
 
@@ -237,9 +238,9 @@ def test_processes_that_are_killed(engine, url, Item, tmp_path):
     takes over, and nothing is done twice."""
     (tmp_path / "consume.py").write_text(PROGRAM)
     arguments = (tmp_path / "consume.py", address(url), SUPPORT)
-    with Program(*arguments) as first:
+    with Program(*arguments, "60") as first:  # seconds, so that it is killed within its block
         first.wait_for("ready")
-        with Program(*arguments) as second:
+        with Program(*arguments, "0") as second:
             second.wait_for("ready")
             insert(engine, *range(6))
             first.wait_for("0")

@@ -194,6 +194,8 @@ identifiers = st.text(
 
 @given(names=st.lists(identifiers, min_size=4, max_size=4, unique=True))
 @example(names=["\\", "'", "%", '"'])
+@example(names=["if", "while", "begin", "loop"])
+@example(names=["strict", "declare", "execute", "foreach"])
 def test_any_identifier(engine, names):
     """Whatever the names of table, key and columns are, inserts, updates and deletes have the right
     values."""
