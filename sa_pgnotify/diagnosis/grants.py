@@ -48,6 +48,7 @@ def grants(
     ((default,),) = execute("SELECT pg_catalog.current_schema()::text")
     names: dict[str, str] = {}
     logs: set[LogNames] = set()
+    captured: set[LogNames] = set()
     for f in functions(execute):
         if f.table is None or f.table_schema is None:
             continue
@@ -55,8 +56,10 @@ def grants(
         if tables is None or called in tables:
             names[f"{quote(f.table_schema)}.{quote(f.table)}"] = quote(f.table_schema)
             if f.comment is not None and f.comment.get("durable"):
-                logs.add(LogNames(f.comment.get("log_schema") or default))
-    found = _Statements(role, names, sorted(logs, key=lambda log: str(log.schema)))
+                logs.add(log := LogNames(f.comment.get("log_schema") or default))
+                if f.comment.get("capture") == "wal":
+                    captured.add(log)
+    found = _Statements(role, names, sorted(logs, key=lambda log: str(log.schema)), captured)
     return [part for purpose in purposes for part in found.of(purpose) if part.statements]
 
 
@@ -64,12 +67,13 @@ def grants(
 class _Statements:
     """
     :ivar tables: the names of the marked tables as SQL, each with its schema; ``logs`` those that
-        they write to.
+        they write to, ``captured`` those of them that captures fill.
     """
 
     role: str
     tables: dict[str, str]
     logs: list[LogNames]
+    captured: set[LogNames]
 
     def of(self, purpose: str) -> Iterator[Grants]:
         if purpose == "write":
@@ -107,7 +111,8 @@ class _Statements:
 
     def _reading(self) -> Iterator[str]:
         for log in self.logs:
-            yield self._grant("SELECT", (log.head, *log.slots))
+            captures = (log.captures,) if log in self.captured else ()
+            yield self._grant("SELECT", (log.head, *log.slots, *captures))
             yield self._grant("SELECT", (log.lost,), "SEQUENCE ")
 
     def _each(self, privileges: str, part: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from servers import Server, data_folder
 from statements import run
 
 from sa_pgnotify import Capture
-from sa_pgnotify.diagnosis import Metrics, diagnose, readiness
+from sa_pgnotify.diagnosis import Metrics, diagnose, grants, readiness
 from sa_pgnotify.diagnosis.metrics import registry_of
 
 MODELS = """
@@ -58,6 +58,9 @@ def test_capture(tmp_path, engine, url):
             assert process.stdout.readline() == "capturing captured_models:metadata\n"
             until_captured(engine)
             assert [severity for severity, _ in findings(engine)] == ["good"]
+            with engine.connect() as connection:
+                given = [s for g in grants(connection, "reader", ["consume"]) for s in g.statements]
+            assert any("SELECT" in s and "sa_pgnotify_captures" in s for s in given)
             assert readiness(engine) == readiness(engine, [scope["metadata"]]) == []
             figures = registry_of(Metrics(engine)).get_sample_value
             assert figures("sa_pgnotify_capture_works", LOG) == 1
