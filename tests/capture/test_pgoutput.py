@@ -46,7 +46,7 @@ def messages(engine: sa.Engine, version: int, *, memory: str = "64MB") -> list[b
         "'messages', 'true', 'publication_names', 'p')"
     )
     # only what is on the disk is decoded, and a commit that has written nothing does not wait for it
-    run(engine, "SET LOCAL synchronous_commit = on", "COMMENT ON TABLE t IS ''")
+    run(engine, "SET LOCAL synchronous_commit = on", "COMMENT ON TABLE t IS 'written anew'")
     with engine.connect() as connection:
         connection.exec_driver_sql(f"SET logical_decoding_work_mem = '{memory}'")
         return [bytes(data) for (data,) in connection.exec_driver_sql(sql)]
