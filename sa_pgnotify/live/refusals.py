@@ -145,19 +145,35 @@ def check_row_security(
 
     The current role must already be that role.
 
-    :raises NotifyConfigError: if a table has row-level security that PostgreSQL does not apply to
-        the role, so that each user would see all rows.
+    :raises NotifyConfigError: if PostgreSQL applies no row-level security to the role, or not that
+        of each table that has some, so that each user would see all rows.
     """
     if query.seen_by is None or not query.tables:
         return
-    for (name,) in execute(
-        f"SELECT t::text FROM pg_catalog.unnest(ARRAY[{_regclasses(query.tables, schema_of)}]) AS t "
-        "JOIN pg_catalog.pg_class AS c ON c.oid = t WHERE c.relrowsecurity AND NOT pg_catalog.row_security_active(c.oid)"
+    role, secured = query.seen_by[0].role, False
+    for name, is_on, is_active, has_policy in execute(
+        "SELECT t::text, c.relrowsecurity::int, pg_catalog.row_security_active(c.oid)::int, "
+        "(EXISTS (SELECT FROM pg_catalog.pg_policy AS p WHERE p.polrelid = c.oid))::int "
+        f"FROM pg_catalog.unnest(ARRAY[{_regclasses(query.tables, schema_of)}]) AS t JOIN pg_catalog.pg_class AS c ON c.oid = t"
     ):
+        enable = f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"
+        if has_policy and not is_on:
+            raise NotifyConfigError(
+                query.subject, f"{name} has policies, and its row-level security is off", enable
+            )
+        if is_on and not is_active:
+            raise NotifyConfigError(
+                query.subject,
+                f"the row-level security of {name} is not applied to the role {role}",
+                "Use a role that does not own the table, is not a superuser and has no BYPASSRLS",
+            )
+        secured |= bool(is_active)
+    if not secured:
+        names = ", ".join(sorted(table.name for table in query.tables))
         raise NotifyConfigError(
             query.subject,
-            f"the row-level security of {name} is not applied to the role {query.seen_by[0].role}",
-            "Use a role that does not own the table, is not a superuser and has no BYPASSRLS",
+            f"no table of it has row-level security ({names}), so each user would see all rows",
+            "ALTER TABLE ... ENABLE ROW LEVEL SECURITY and CREATE POLICY; for rows that everybody may see, use a Hub without RowSecurity",
         )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from ..errors import NotifyConfigError
+
 __all__ = ["RowSecurity"]
 
 
@@ -15,6 +17,7 @@ class RowSecurity:
 
     ::
 
+        ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
         CREATE POLICY own ON orders FOR SELECT TO web_user
             USING (owner_id = current_setting('app.user_id')::int);
         GRANT SELECT ON orders TO web_user;
@@ -27,10 +30,23 @@ class RowSecurity:
         superuser and does not have ``BYPASSRLS``. The role of the program must be a member of it.
     :param setting: the name of the setting that the policies read with ``current_setting()``, with
         a prefix, such as ``app.user_id``.
+    :raises NotifyConfigError: if the setting has no prefix, or one of the two is not a text.
     """
 
     role: str
     setting: str
+
+    def __post_init__(self) -> None:
+        for name in ("role", "setting"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value:
+                raise NotifyConfigError("RowSecurity", f"{name}={value!r} is not a name")
+        if "." not in self.setting:
+            raise NotifyConfigError(
+                "RowSecurity",
+                f"setting={self.setting!r} has no prefix, without which PostgreSQL takes no setting of a program",
+                f"Write app.{self.setting} here and in the policies",
+            )
 
     def apply(self, connection: Connection, as_: str) -> None:
         """Set the role and the user, until the end of the transaction or the next call.

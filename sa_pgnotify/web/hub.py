@@ -18,6 +18,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..arguments import refuse_not_callable
 from ..errors import NotifyConfigError
 from ..live.async_feed import async_feed_of
 from ..live.interface import new_query
@@ -106,6 +107,12 @@ class Hub:
     ) -> None:
         asyncio_engine(engine, "Hub", "a Hub of an AsyncEngine")
         self._engine = engine
+        refuse_not_callable(
+            "Hub",
+            "authorize",
+            None if isinstance(authorize, RowSecurity) else authorize,
+            "the user, or a RowSecurity",
+        )
         self._authorize = authorize
         self._encode = encode
         self._heartbeat = heartbeat

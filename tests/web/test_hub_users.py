@@ -234,6 +234,8 @@ def test_policy_reads_an_unmarked_table(sited, engine, stranger, caplog):
     "forgotten, said",
     [
         ("REVOKE SELECT ON notes FROM {role}", "permission denied for table notes"),
+        ("ALTER TABLE notes DISABLE ROW LEVEL SECURITY", "notes has policies, and its row-level security is off"),
+        ("DROP POLICY seen ON notes; ALTER TABLE notes DISABLE ROW LEVEL SECURITY", "no table of it has row-level security (notes)"),
         ("ALTER TABLE notes OWNER TO {role}", "the row-level security of notes is not applied to the role"),
         ("ALTER ROLE {role} BYPASSRLS", "the row-level security of notes is not applied to the role"),
         ("ALTER ROLE {role} SUPERUSER", "the row-level security of notes is not applied to the role"),
