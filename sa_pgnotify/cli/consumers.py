@@ -10,6 +10,7 @@ from ..consuming.admin import prune as prune_log
 from ..consuming.overview import ConsumerStatus
 from ..consuming.overview import consumers as all_consumers
 from ..consuming.positions import Lag
+from ..diagnosis.consumers import lost
 from ..diagnosis.readiness import LagLimits
 from .console import output, printable, progress, say
 from .engine import Url, connected
@@ -69,7 +70,7 @@ def _print(found: list[ConsumerStatus]) -> None:
     for c in found:
         part, parts = c.partition
         moved = f"{c.moved_at.astimezone():%Y-%m-%d %H:%M:%S}"
-        late = "bold yellow" if c.failures or c.parked else None
+        late = "bold yellow" if c.failures or c.parked or c.has_lost else None
         grid.add_row(
             printable(c.name),
             f"{part} of {parts}",
@@ -82,6 +83,8 @@ def _print(found: list[ConsumerStatus]) -> None:
         )
     console.print(grid)
     for c in found:
+        if c.has_lost:
+            console.print(printable(lost(c).text), style="bold red")
         if read := _rows_read(c.lag):
             part, parts = c.partition
             called = c.name if parts == 1 else f"{c.name} ({part} of {parts})"
@@ -103,9 +106,10 @@ def _rows_read(lag: Lag) -> str:
 def prune(name: TargetName, url: Url = None, debug: Debug = False) -> None:
     """Empty the change log as far as possible.
 
-    This removes what every consumer has passed, and what exceeds the log's limits. Consumers do it
-    by themselves, so use this when none is running. It does not wait: what is in use at this
-    moment stays.
+    This removes what every consumer has passed, and what exceeds the log's limits (max_age and
+    max_size of the ChangeLog in these models), even if a consumer has not read it: that is named
+    below. Consumers do the same by themselves, so use this when none is running. It does not wait:
+    what is in use at this moment stays.
 
     \b
     Example:
@@ -113,5 +117,11 @@ def prune(name: TargetName, url: Url = None, debug: Debug = False) -> None:
     """
     models = target(name)
     with connected(url, "prune") as engine, progress("emptying the change log"):
+        before = {c.name for c in all_consumers(engine) if c.has_lost}
         state = prune_log(engine, models.metadata)
+        losers = [c for c in all_consumers(engine) if c.has_lost and c.name not in before]
     output().print(printable(str(state)))
+    for consumer in losers:
+        output().print(printable(lost(consumer).text), style="bold red")
+    if losers:
+        raise typer.Exit(1)

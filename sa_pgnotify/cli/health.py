@@ -8,7 +8,7 @@ from ..diagnosis.readiness import LagLimits, readiness
 from .console import line
 from .engine import Url, connected
 from .errors import Debug
-from .limits import MaxAge, MaxLag
+from .limits import Consumers, MaxAge, MaxLag
 from .records import Json, print_records
 from .targets import OptionalTargetNames, target
 
@@ -19,14 +19,16 @@ def health(
     names: OptionalTargetNames = None,
     max_lag: MaxLag = None,
     max_age: MaxAge = None,
+    consumer: Consumers = None,
     url: Url = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Check whether changes are published and consumed now.
 
-    It connects, and checks that the server is the primary, that triggers fire, and that no consumer
-    is further behind than it may be. With TARGET the triggers must be those that the models ask for.
+    It connects, and checks that the server is the primary, that triggers fire, and, with --max-lag or
+    --max-age, that no consumer of the database, or of those named, is further behind or has lost
+    changes. With TARGET the triggers must be those that the models ask for.
     It sends nothing, and waits for a lock for a second at most, so it can be a readiness probe. The
     exit status is 1 if something is wrong, and 2 if it cannot connect.
 
@@ -36,7 +38,9 @@ def health(
     """
     models = {id(one.metadata): one.metadata for one in map(target, names or ())}
     with connected(url, "health") as engine:
-        findings = readiness(engine, models.values(), LagLimits(max_lag, max_age))
+        findings = readiness(
+            engine, models.values(), LagLimits(max_lag, max_age, frozenset(consumer or ()))
+        )
     if json:
         print_records(findings)
     else:

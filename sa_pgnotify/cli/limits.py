@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["MaxAge", "MaxLag"]
+__all__ = ["Consumers", "MaxAge", "MaxLag"]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -38,5 +38,13 @@ MaxAge = Annotated[
         metavar="TIME",
         parser=_seconds,
         help="Fail if a change has waited longer: 90s, 5m, 2h.",
+    ),
+]
+Consumers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--consumer",
+        metavar="NAME",
+        help="Look at this consumer only; may be given more than once.",
     ),
 ]

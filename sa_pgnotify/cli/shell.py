@@ -29,14 +29,15 @@ def shell(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the server's data, made if it does not exist.")
     ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin with an empty database.")] = False,
     debug: Debug = False,
 ) -> None:
     """Try things out on a bundled PostgreSQL server.
 
     It runs COMMAND, in which psql and programs find the server and its database shop at
     postgresql+psycopg2:///shop, without further settings. Commands in several terminals share the
-    server, which ends with the last of them; the data stays for the next time. The exit status is
-    that of COMMAND.
+    server, which ends with the last of them; the data stays for the next time. DATABASE_URL is set,
+    unless it is set already. The exit status is that of COMMAND.
 
     \b
     Examples:
@@ -48,8 +49,10 @@ def shell(
     server = start("shell", _private(data or _common_folder()))
     with server:
         url = url_of(server)
-        _have_database(url)
-        environment = os.environ | _environment(url)
+        _have_database(url, fresh=fresh)
+        # a URL that the user has set wins: it may name another driver
+        address = {"DATABASE_URL": f"postgresql+psycopg2:///{DATABASE}"}
+        environment = address | os.environ | _environment(url)
         if command is None:
             where = ", ".join(f"{name}={environment[name]}" for name in ("PGHOST", "PGUSER"))
             errors().print(f"PostgreSQL runs for as long as this shell ({where}). exit ends it.")
@@ -90,9 +93,11 @@ def _private(folder: Path) -> Path:
     return folder / "data"
 
 
-def _have_database(url: URL) -> None:
+def _have_database(url: URL, *, fresh: bool) -> None:
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
+        if fresh:
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
         there = connection.exec_driver_sql(
             "SELECT count(*) FROM pg_catalog.pg_database WHERE datname = %s", (DATABASE,)
         ).scalar_one()
@@ -109,7 +114,6 @@ def _environment(url: URL) -> dict[str, str]:
         "PGUSER": url.username,
         "PGPASSWORD": url.password,
         "PGDATABASE": DATABASE,
-        "DATABASE_URL": f"postgresql+psycopg2:///{DATABASE}",
         "PATH": os.pathsep.join((os.environ.get("PATH", os.defpath), str(programs("shell")))),
     }
     return {name: str(value) for name, value in place.items() if value}

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from ..log.origin import origin_of
 from ..log.tables import CONSUMERS, LogNames
 from ..sql import Execute, execute_on, literal
 from .log_access import connected
@@ -30,6 +31,8 @@ class ConsumerStatus:
     :ivar left_behind: the tables that have a place under this name but are not read by the version
         that works: how far each is behind, by its schema and name. The log keeps the changes of
         such a table until a version reads them, or until the table is passed to :func:`forget`.
+    :ivar has_lost: whether changes that it has not read are gone, because they exceeded the log's
+        limits, or because the log was restored. When it runs, it gets ``Gap("lost_position")``.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ConsumerStatus:
     parked: int
     log: str
     left_behind: Mapping[str, Lag] = field(default_factory=dict)
+    has_lost: bool = False
 
 
 def consumers(bind: Engine | Connection) -> list[ConsumerStatus]:
@@ -66,9 +70,15 @@ def _of_log(execute: Execute, names: LogNames) -> Iterator[ConsumerStatus]:
     rows = execute(
         f"SELECT name, part, parts, moved_at, failures, {parked} FROM {names.consumers} AS c WHERE relation = ''"
     )
-    for name, part, parts, moved_at, failures, count in list(rows):
+    found = list(rows)
+    if not found:
+        return
+    origin = origin_of(execute, names)
+    ((removed,),) = execute(f"SELECT coalesce(max(removed), 0) FROM {names.head} WHERE id = 0")
+    for name, part, parts, moved_at, failures, count in found:
         table = ConsumerTable(names, ConsumerKey(name, part, parts))
         stored = table.load_known(execute)
+        has_lost = stored.origin != origin or removed >= stored.position.oldest
         left_behind = {relation: table.lag(execute, at) for relation, at in stored.apart.items()}
         yield ConsumerStatus(
             name,
@@ -79,4 +89,5 @@ def _of_log(execute: Execute, names: LogNames) -> Iterator[ConsumerStatus]:
             count,
             names.head,
             left_behind,
+            has_lost,
         )

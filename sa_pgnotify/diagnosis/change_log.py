@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from ..consuming.overview import ConsumerStatus, consumers, logs_of
 from ..log.retention import LATE_SECONDS, state
 from ..sql import execute_on
+from .consumers import lost, name_of
 from .findings import Finding
 
 __all__ = ["change_log"]
@@ -32,8 +33,9 @@ def _logs(connection: Connection) -> Iterator[Finding]:
 
 
 def _consumer(consumer: ConsumerStatus) -> Finding:
-    part, parts = consumer.partition
-    name = repr(consumer.name) if parts == 1 else f"{consumer.name!r}, part {part} of {parts},"
+    name = name_of(consumer)
+    if consumer.has_lost:
+        return lost(consumer)
     if not consumer.lag.events and not consumer.parked:
         return Finding("good", "consumers", f"{name} has finished all changes.")
     text = f"{name} is {consumer.lag.events} changes behind; the oldest is from {consumer.lag.seconds:.0f} s ago."
@@ -48,7 +50,7 @@ def _consumer(consumer: ConsumerStatus) -> Finding:
         )
         return Finding("warning", "consumers", text, fix)
     if consumer.lag.seconds > LATE_SECONDS:
-        fix = "Run it, or start more partitions. If it will not come back, forget() it."
+        fix = "Run it, or start more partitions. If it will not come back: sa-pgnotify forget."
         return Finding("warning", "consumers", text, fix)
     return Finding("good", "consumers", text)
 

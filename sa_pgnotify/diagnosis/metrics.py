@@ -113,6 +113,7 @@ _OF_CONSUMERS: tuple[tuple[str, str, Callable[[ConsumerStatus], float]], ...] = 
     ),
     ("failures", "how often the change that it has reached has failed", lambda c: c.failures),
     ("parked", "changes that are parked under its name", lambda c: c.parked),
+    ("has_lost", "1 if changes that it has not read are gone, else 0", lambda c: c.has_lost),
     ("rows_done", "rows that its snapshots and backfills have read", lambda c: c.lag.rows_done),
     ("rows_estimate", "rows that these have in all, estimated", lambda c: c.lag.rows_estimate),
 )

@@ -19,6 +19,7 @@ from ..triggers.catalog import marked_sets
 from ..triggers.drift import check
 from ..triggers.installation import read_installation
 from .capture import uncaptured
+from .consumers import lost, name_of
 from .findings import Finding
 from .triggers import damaged, silent
 
@@ -33,10 +34,12 @@ class LagLimits:
 
     :ivar changes: the most changes that it has not finished; None for no limit.
     :ivar seconds: the greatest age of the oldest of them; None for no limit.
+    :ivar names: of the consumers that are looked at; empty for all of the database.
     """
 
     changes: int | None = None
     seconds: float | None = None
+    names: frozenset[str] = frozenset()
 
     @property
     def are_set(self) -> bool:
@@ -50,9 +53,7 @@ class LagLimits:
         too_old = self.seconds is not None and lag.seconds > self.seconds
         if not too_many and not too_old:
             return None
-        part, parts = consumer.partition
-        name = repr(consumer.name) if parts == 1 else f"{consumer.name!r}, part {part} of {parts},"
-        text = f"{name} is {lag.events} changes behind; the oldest is from {lag.seconds:.0f} s ago."
+        text = f"{name_of(consumer)} is {lag.events} changes behind; the oldest is from {lag.seconds:.0f} s ago."
         fix = "See whether its program runs, and its log. More partitions read faster."
         return Finding("problem", "consumers", text, fix)
 
@@ -84,8 +85,11 @@ def readiness(
         findings = [*(_differing(connection, wanted) if wanted else _silent(connection))]
         findings += uncaptured(execute, _captured(connection, wanted))
         if limits is not None and limits.are_set:
-            found = (limits.exceeded(consumer) for consumer in consumers(connection))
-            findings += [finding for finding in found if finding is not None]
+            for consumer in consumers(connection):
+                if limits.names and consumer.name not in limits.names:
+                    continue
+                found = lost(consumer) if consumer.has_lost else limits.exceeded(consumer)
+                findings += [] if found is None else [found]
     return findings
 
 

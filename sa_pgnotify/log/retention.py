@@ -148,7 +148,7 @@ class LogState:
             return f"{text}; its hindmost consumer is {self.hindmost!r}"
         return (
             f"{text}: the consumer {self.hindmost!r} has not moved for {self.seconds:.0f} s, and holds up the removal. "
-            "Run it, or forget() it"
+            f"Run it, or, if it will not come back, sa-pgnotify forget {self.hindmost}"
         )
 
 

@@ -80,7 +80,8 @@ END IF;"""
 NOT_ALLOWED = """IF NOT (pg_catalog.has_table_privilege(target, 'TRIGGER') AND pg_catalog.has_any_column_privilege(target, 'SELECT')) THEN
   RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
     MESSAGE = pg_catalog.format('sa_pgnotify: the role %I may not make triggers of %s', current_user, {table}),
-    HINT = pg_catalog.format('Run this as the owner of the table, or GRANT SELECT, TRIGGER ON %s TO %I.', target::regclass, current_user);
+    HINT = pg_catalog.format('Run this as the owner of the table, or GRANT SELECT, TRIGGER ON %s TO %I, and CREATE ON its schema.',
+      target::regclass, current_user);
 END IF;"""
 
 # After ALTER TABLE ... RENAME, the triggers of the renamed table still run the function that has the

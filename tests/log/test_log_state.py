@@ -49,7 +49,7 @@ def test_the_state_names_a_dead_consumer(engine):
     )
     assert state.seconds >= 3600
     assert "the consumer 'dead' has not moved for 36" in str(state)
-    assert "forget() it" in str(state)
+    assert "sa-pgnotify forget" in str(state)
 
 
 def test_the_state_says_that_nobody_consumes(engine):

@@ -146,7 +146,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement b10a8622d228fc7761e1b2bc36753b427ccd4b860f01cd3a3e0812b5bf2ca3e5;
+-- sha256 of the statement e8084cc1cc14521d26219d8aab2b91f814cf95b3b60d8b6302c4a6b89f618227;
 
 -- template version 1: all families
 body := $function$
@@ -296,7 +296,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement bc24e5713ba9487e04543637f2b33476dad5413531619a92359322dc3864344e;
+-- sha256 of the statement e22e829436fd9f4519b1d1bd97b1ed60e1e2cbb354ac639233bc6e74e151376e;
 
 -- template version 1: every option, awkward names
 body := $function$
@@ -509,7 +509,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 8429a6453fffa73484168d35cf1521ab6c3f28e1d0b2c43d3d0f5544e5fb5018;
+-- sha256 of the statement 0ca9b335f8655b4210d200c9a7a1dd5115df2dbc9aa0adc14a8562db8c77ca33;
 
 -- template version 1: hashed name, key of two, one operation
 body := $function$
@@ -630,7 +630,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 81721ef5df83beed3768ee9387ccddb1f4fdb5b76ea68b4d0e392b4da210551f;
+-- sha256 of the statement 8e6bb12f6f812d9e6324b31a956e03e559ce725b6859764a1ac760a765d75e0a;
 
 -- template version 1: discriminator
 body := $function$
@@ -780,7 +780,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement e3291515b881eecc86be6f469677aebd11d8c1c2bb7ab6c2e2f3b5b1d787cb09;
+-- sha256 of the statement 204a93b10cd7f754a264fceda36b80f0ff731b0bba398a34415d81ac95dfc896;
 
 -- template version 1: discriminator of another table
 body := $function$
@@ -982,7 +982,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 6567245f5ffbb32826c5bf063474b51d1e8240025eb2f99616877100cb06fcc6;
+-- sha256 of the statement 82c96f6f16446959a05e58d95933eb8739896173c421471d9d97fb8889aedd57;
 
 -- template version 1: computed
 body := $function$
@@ -1221,7 +1221,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement 9fbc7162d6664d001490b6a383f87465e19b503dc59bcf998f2297c9ea78ead4;
+-- sha256 of the statement ae904379687d9d9ca7bf245aae78ef4b08af9d17c191077bcdc04ada08b23c41;
 
 -- template version 1: durable
 body := $function$
@@ -1508,7 +1508,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 9fa868039cc69186a64f3a357be043a920a3b423cd0294de3e0c8d489266dce0;
+-- sha256 of the statement b23d7866581857fb31e1d84cda1079a5523cfc3230f512bc64b317c902f32da5;
 
 -- template version 1: durable, the log elsewhere, a condition
 body := $function$
@@ -1859,7 +1859,7 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement 12028805dafb44252e0a527ec93846bedb81ed8f0dfbff326727885a2e151df2;
+-- sha256 of the statement 9df70df704f0fcea34e1403a5d5a3410126b59de4dc4b8b4103e63f2c6127ec6;
 
 -- template version 1: for each row
 body := $function$
@@ -1988,7 +1988,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement e5848e66adf41b98d0c6c117961163ddf99223c85b61bc5323f1630465c94ea0;
+-- sha256 of the statement 3d56aab5b74c83d5133ba6d8bd0beb5c9d001b8e4f455e7c114f53a8fd43df75;
 
 -- template version 1: for each row, all families
 body := $function$
@@ -2191,7 +2191,7 @@ IF resolved <> '{}' THEN
   comment := pg_catalog.concat(pg_catalog.left(comment, -1), ', "resolved": ', resolved, '}');
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
--- sha256 of the statement a17f32930bc1b6c59814c5f67d5b0c96b12b58139f235b60489e6ce5fce91101;
+-- sha256 of the statement 8e6e89c0c8586e36a042ca366da7987ffab65d35330c1cd1fc24c8977b4f076f;
 
 -- template version 1: for each row, computed, durable, discriminator of another table
 body := $function$
@@ -2543,8 +2543,8 @@ IF resolved <> '{}' THEN
 END IF;
 EXECUTE pg_catalog.concat('COMMENT ON FUNCTION ', procedure, '() IS ', pg_catalog.quote_literal(comment));
 EXECUTE pg_catalog.concat('REVOKE EXECUTE ON FUNCTION ', procedure, '() FROM PUBLIC');
--- sha256 of the statement fe20222310b0ee4c1816640fc7afb0998e6c9486c6714bcdbcacb8ca4346a0c8;
+-- sha256 of the statement 5f617fbe462d5c91b664293dcf3f80e336f6e9856ae9ae492d1959c27ac135aa;
 
 -- template version 1: more columns than a SELECT takes
 -- sha256 of the function ef081564e957ac7d9d5c6e7f7c630ee102f1fb515f4766732b08b1a07eb439d2
--- sha256 of the statement 53bee0b935d86484c080f407b1e26b9f5f184c08fee037210129bdeab1b00261;
+-- sha256 of the statement ea58d8abd9803f287cc9e8c9944b8017f5706bd2f4d5f0c3da54ba138e99bd07;
