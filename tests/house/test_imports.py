@@ -38,6 +38,7 @@ ARROWS = {
         "consuming",
         "scanning",
         "subscription",
+        "triggers",
         "events",
         "marking",
         "log",
