@@ -149,12 +149,13 @@ class JetStream(Sink):
         try:
             self._client.api(f"STREAM.CREATE.{self.stream}", wanted)
         except NatsRefused as error:
-            if not error.is_final:
+            if error.is_temporary:
                 raise
             raise NotifyConfigError(
                 str(self),
                 f"it cannot be created with the subjects {', '.join(subjects)}: {error}",
-                "Create it as it should be, or give JetStream(subjects=..., replicas=...)",
+                f"Give JetStream(subjects=..., replicas=...) that the server takes, such as subjects=['{self._relay}.>'], or create "
+                "the stream yourself. Subjects of one stream may not overlap with those of another",
             ) from error
 
     def close(self) -> None:

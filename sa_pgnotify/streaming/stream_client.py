@@ -110,7 +110,7 @@ class StreamClient(NatsClient):
             return
         error = work.exception()
         if isinstance(error, (self._nats.errors.Error, OSError, TimeoutError)):
-            raise SinkUnavailable(f"NATS cannot be reached: {error}") from error
+            raise SinkUnavailable(self._denied or f"NATS cannot be reached: {error}") from error
         if error is not None:
             raise error
 
