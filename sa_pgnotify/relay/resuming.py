@@ -78,7 +78,7 @@ def check_known(sink: Sink, execute: Execute, table: ConsumerTable, log: str) ->
         raise NotifyConfigError(
             table.key.name,
             f"this database is a copy of {original!r} on the same server, whose relay of this name publishes into {sink}",
-            f"Give its relay another name: {_forget(table)}, and start the relay under it",
+            f"Give its relay another name: {_forget(table)}, and start the relay under it; or drop {original!r}, if this one replaces it",
         )
     return known
 

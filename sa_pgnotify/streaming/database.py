@@ -109,11 +109,12 @@ class HandlerDatabase:
             names = [table_name(connection, table) for table in self.places.tables]
             faults = table_faults(execute_on(connection), names)
             if faults:
+                what = "; ".join(fault.what for fault in faults)
+                fixes = " ".join(dict.fromkeys(fault.fix for fault in faults))
                 raise NotifyConfigError(
                     self._name,
-                    f"its tables are not to be trusted: {'; '.join(fault.what for fault in faults)}. {faults[0].effect}",
-                    " ".join(dict.fromkeys(fault.fix for fault in faults))
-                    + " Or give it schema=... with a schema of your own",
+                    f"its tables are not to be trusted: {what}. Code there would run with the rights of {faults[0].role}",
+                    f"{fixes} Or give it schema=... with a schema of your own",
                 )
         return self.places.load(connection)
 
