@@ -143,9 +143,10 @@ class NatsClient:
 
         :raises NotifyConfigError: if the server has no JetStream.
         """
-        return self._run(self._api(what, body))
+        return self._run(self.call_api(what, body))
 
-    async def _api(self, what: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def call_api(self, what: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Call JetStream's API, in the loop of the client; see :meth:`api`."""
         sent = b"" if body is None else json.dumps(body).encode()
         try:
             return _answer(await self._request(f"$JS.API.{what}", sent))

@@ -141,7 +141,7 @@ class Reader:
         }
         stream = self._client.stream
         body = {"stream_name": stream, "config": config, "action": "create"}
-        await self._client._api(f"CONSUMER.CREATE.{stream}.{name}", body)
+        await self._client.call_api(f"CONSUMER.CREATE.{stream}.{name}", body)
         await self._request()
 
     async def _request(self) -> None:
@@ -192,7 +192,7 @@ class Reader:
     async def _close(self, name: str, subscription: Any) -> None:
         await subscription.unsubscribe()
         with suppress(NatsRefused):
-            await self._client._api(f"CONSUMER.DELETE.{self._client.stream}.{name}", None)
+            await self._client.call_api(f"CONSUMER.DELETE.{self._client.stream}.{name}", None)
 
 
 def _numbers(reply: str) -> tuple[int, int, int, int]:
