@@ -142,8 +142,8 @@ class UndecodableValue(PgNotifyError):
         self, subject: str, attribute: str, column: str, text: str | None, error: Exception
     ) -> None:
         super().__init__(
-            f"{subject}.{attribute} cannot be decoded: its column {column!r} holds {_short(repr(text), 80)}, and reading it raised "
-            f"{type(error).__name__}: {_short(str(error), 200)}",
+            f"{subject}.{attribute} cannot be decoded: its column {column!r} holds {printable(repr(text), 80)}, and reading it raised "
+            f"{type(error).__name__}: {printable(str(error), 200)}",
             "Compare the column's type with the model's; the event's other values can be read",
         )
         self.subject = subject
@@ -164,7 +164,25 @@ class UnreadableData(PgNotifyError, ValueError):
         self.subject = subject
 
 
-def _short(text: str, length: int) -> str:
-    """Return a text on one line, cut to so many characters."""
+def printable(text: str, length: int = 500) -> str:
+    """Return a text on one line, cut to so many characters, that every database, broker and terminal
+    takes: what cannot be printed, such as NUL or half of a surrogate pair, is escaped.
+
+    >>> printable("a\\n b\\0")
+    'a b\\\\x00'
+    """
     line = " ".join(text[: 2 * length].split())
+    if not line.isprintable():
+        line = "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode() for c in line[:length]
+        )
     return line if len(line) <= length else f"{line[: length - 3]}..."
+
+
+def described(error: BaseException, length: int = 500) -> str:
+    """Return an exception as text that can be stored and published, see :func:`printable`."""
+    try:
+        text = str(error)
+    except Exception as failed:  # the program's own __str__
+        text = f"its text cannot be had: {type(failed).__name__}"
+    return printable(f"{type(error).__name__}: {text}", length)

@@ -11,7 +11,7 @@ from ..sql import Execute, literal
 from .snapshots import Position, beginning
 from .tables import LogNames
 
-__all__ = ["current_position", "origin_of", "resolve"]
+__all__ = ["copied_from", "current_position", "database_and_log", "origin_of", "resolve"]
 
 
 def origin_of(execute: Execute, names: LogNames) -> str:
@@ -35,6 +35,33 @@ def origin_of(execute: Execute, names: LogNames) -> str:
             "Run metadata.create_all(engine), or the migration",
         )
     return str(origin)
+
+
+def database_and_log(execute: Execute, origin: str) -> str:
+    """Return the identity of the log with the OID of the database, which a copy of the database on the
+    same server does not share."""
+    found = execute(
+        "SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
+    )
+    ((oid,),) = found
+    return f"{origin}:{oid}"
+
+
+def copied_from(execute: Execute, recorded: str, log: str) -> str | None:
+    """Return the name of the database that this one is a copy of, if that is still on the same server.
+
+    :param recorded: what :func:`database_and_log` returned when it was recorded in the database;
+        ``log`` what it returns now.
+    """
+    (server, _, rest), here = recorded.partition(":"), log.partition(":")[0]
+    oid = rest.rpartition(":")[2]
+    if recorded == log or server != here or not oid.isdecimal():
+        return None
+    mine = "datname <> pg_catalog.current_database()"
+    found = execute(
+        f"SELECT datname::text FROM pg_catalog.pg_database WHERE {mine} AND oid::bigint = {int(oid)}"
+    )
+    return next((str(name) for (name,) in found), None)
 
 
 def current_position(execute: Execute) -> Position:

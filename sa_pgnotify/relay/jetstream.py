@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import NotifyConfigError
+from .messages import KEY
 from .nats_client import NatsClient, NatsRefused
 from .sink import Guarantee, Limits, Message, Sink, SinkFenced, SinkUnavailable
 from .stream_config import check_stream, new_stream, takes
@@ -29,9 +30,9 @@ RELAY, PLACE = "Sa-Pgnotify-Relay", "Sa-Pgnotify-Place"
 """The headers of the last message of each publication: the relay's name, and its place."""
 MOST_MESSAGES = 1000
 """How many messages an atomic batch may have, unless the server is configured otherwise."""
-PLACE_BYTES = 32768
-"""What is left free in a message for the place, which names the relay's tables, and for the headers of
-the batch. A cluster takes 65,535 bytes of headers."""
+PLACE_BYTES, END_BYTES = 49_152, 1024
+"""What is left free in a message for the place, which names the relay's tables, and for the other
+headers of the last message. A server takes 65,535 bytes of headers."""
 SUBJECT_BYTES = 2048
 """The longest subject; the server takes a line of 4096 bytes for subject and reply together."""
 MOST_FOREIGN = 100
@@ -49,15 +50,15 @@ class JetStream(Sink):
     The stream is created if it does not exist, without limits and on disk. Every subject begins with
     the relay's name, so that several relays may publish into one stream.
 
-    :param servers: the URL of a server, or of several with commas between the hosts, or a sequence of
-        URLs.
+    :param servers: the URL of a server (``nats://``, ``tls://``, ``ws://``, ``wss://``), or of several
+        with commas between the hosts, or a sequence of URLs.
     :param stream: the name of the stream.
     :param subjects: the subjects of the stream, if it has to be created; by default ``NAME.>``, with
         the relay's name.
     :param replicas: on how many servers the stream is kept, if it has to be created.
     :param options: of ``nats.connect()``, such as ``user_credentials=`` and ``tls=``.
     :raises ImportError: without nats-py.
-    :raises NotifyConfigError: if the name cannot be that of a stream.
+    :raises NotifyConfigError: if the name cannot be that of a stream, or a URL that of a server.
     """
 
     default_subject = "{relay}.{table}.{id}"
@@ -77,6 +78,7 @@ class JetStream(Sink):
                 f"{stream!r} is not the name of a stream",
                 "Use letters, digits, - and _",
             )
+        self.servers, self.options = servers, options
         self._client = NatsClient(servers, options)
         self.stream = stream
         self._subjects = tuple(subjects)
@@ -114,31 +116,46 @@ class JetStream(Sink):
             )
         most = config.get("max_msg_size", -1)
         size = min(client.max_payload, most if most > 0 else client.max_payload)
-        self.limits = Limits(MOST_MESSAGES, size - min(PLACE_BYTES, size // 4))
+        free = min(PLACE_BYTES + END_BYTES, size // 2)
+        self.limits = Limits(MOST_MESSAGES, size - free, free - END_BYTES)
 
     def _config(self, relay: str) -> dict[str, Any]:
-        """Return the stream's configuration; create the stream if there is none."""
-        try:
-            info = self._client.api(f"STREAM.INFO.{self.stream}")
-        except NatsRefused as error:
-            if error.err_code != STREAM_NOT_FOUND:
-                raise
-            subjects = self._subjects or (f"{relay}.>",)
-            info = self._create(subjects)
+        """Return the stream's configuration, or the one with which it will be created."""
+        info = self._info()
+        if info is None:
+            return new_stream(
+                self.stream, self._wanted(relay), self._replicas, self._client.version
+            )
         config: dict[str, Any] = info["config"]
         return config
 
-    def _create(self, subjects: Sequence[str]) -> dict[str, Any]:
+    def _info(self) -> dict[str, Any] | None:
+        """Return what the server says about the stream; None if there is none."""
+        try:
+            return self._client.api(f"STREAM.INFO.{self.stream}")
+        except NatsRefused as error:
+            if error.err_code != STREAM_NOT_FOUND:
+                raise
+            return None
+
+    def _wanted(self, relay: str) -> Sequence[str]:
+        return self._subjects or (f"{relay}.>",)
+
+    def begin(self) -> None:
+        if self._info() is not None:
+            return
+        subjects = self._wanted(self._relay)
         wanted = new_stream(self.stream, subjects, self._replicas, self._client.version)
         try:
-            return self._client.api(f"STREAM.CREATE.{self.stream}", wanted)
+            self._client.api(f"STREAM.CREATE.{self.stream}", wanted)
         except NatsRefused as error:
-            if not error.is_final:
+            if error.is_temporary:
                 raise
             raise NotifyConfigError(
                 str(self),
                 f"it cannot be created with the subjects {', '.join(subjects)}: {error}",
-                "Create it as it should be, or give JetStream(subjects=..., replicas=...)",
+                f"Give JetStream(subjects=..., replicas=...) that the server takes, such as subjects=['{self._relay}.>'], or create "
+                "the stream yourself. Subjects of one stream may not overlap with those of another",
             ) from error
 
     def close(self) -> None:
@@ -148,25 +165,41 @@ class JetStream(Sink):
 
     def resume(self) -> str | None:
         place, self._own, self._last = self._read()
-        return place if self._is_atomic else None
+        if not self._is_atomic:
+            return None
+        return "" if place is None and self._own else place
+
+    def place_found(self) -> tuple[str, str]:
+        return (
+            f"message {self._own} of {self}, the last one below {self._relay}.>,",
+            f"Remove it: nats stream rmm {self.stream} {self._own}",
+        )
 
     def _read(self) -> tuple[str | None, int, int]:
         """Return the relay's place, the number of its last message, and that of the stream's."""
         # first the stream's: a message that comes in between is then noticed when publishing
-        last = int(self._client.api(f"STREAM.INFO.{self.stream}")["state"]["last_seq"])
+        info = self._info()
+        if info is None:
+            return None, 0, 0
+        last = int(info["state"]["last_seq"])
         try:
             number, headers = self._client.last_message(self.stream, f"{self._relay}.>")
         except NatsRefused as error:
             if error.err_code != NO_MESSAGE:
                 raise
             return None, 0, last
-        if self._is_atomic and headers.get(RELAY) != self._relay and not headers.get("Nats-Msg-Id"):
+        place = headers.get(PLACE)
+        # an older server's messages have no places, but their keys as ids
+        key = headers.get(KEY, "")
+        is_older = headers.get("Nats-Msg-Id") == key and key.startswith(f"{self._relay}-")
+        if self._is_atomic and headers.get(RELAY) != self._relay and not is_older:
             raise NotifyConfigError(
                 self._relay,
-                f"the last message of {self} below {self._relay}.> (number {number}) is not of this relay",
-                "Only the relay may publish subjects that begin with its name. Rename it, or the subjects of the other publisher",
+                f"message {number} of {self}, the last one below {self._relay}.>, is not of this relay",
+                f"Remove it: nats stream rmm {self.stream} {number}. Only the relay may publish subjects that begin with its "
+                "name: rename the subjects of the other publisher, and let no other user of NATS publish there",
             )
-        return headers.get(PLACE), number, last
+        return place, number, last
 
     # -- publishing --------------------------------------------------------------------------------
 

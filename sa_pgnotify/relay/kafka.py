@@ -127,6 +127,12 @@ class Kafka(Sink):
     def _transactional_id(self) -> str:
         return f"sa-pgnotify.{self._relay}"
 
+    def place_found(self) -> tuple[str, str]:
+        return (
+            f"the last message of topic {self._position}",
+            "Publish the one before it there again",
+        )
+
     def resume(self) -> str | None:
         with self._reaching():
             self._producer = self._kafka.Producer(

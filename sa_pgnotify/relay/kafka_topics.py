@@ -169,7 +169,7 @@ class Topics:
                 break
             error = message.error()
             if error is None:
-                found = message.value().decode()
+                found = (message.value() or b"").decode(errors="replace")
             elif error.code() == self._kafka.KafkaError._PARTITION_EOF:
                 return found
             else:

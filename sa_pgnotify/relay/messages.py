@@ -16,6 +16,7 @@ stores at once:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from sqlalchemy import Table
 
 from ..consuming.batch import OpenBatch
 from ..consuming.chunks import Chunk
+from ..errors import described, printable
 from ..events.changes import Change
 from ..events.cloud_events import CloudEvents
 from ..events.kinds import Gap
@@ -36,6 +38,10 @@ KEY, TRANSACTION, PART = "Sa-Pgnotify-Key", "Sa-Pgnotify-Transaction", "Sa-Pgnot
 
 Format = Literal["envelope"] | CloudEvents
 """How a body is written: ``event.to_json()``, or a CloudEvent."""
+
+
+WHY_LENGTH, GAP_LENGTH = 250, 400
+"""The most characters of the reason why a change is refused, and of the detail of a ``Gap``."""
 
 
 class Refused(NamedTuple):
@@ -91,7 +97,8 @@ class Messages:
         return messages, refused
 
     def gap(self, gap: Gap) -> Message:
-        """Return the message of a ``Gap``."""
+        """Return the message of a ``Gap``, which is short, so that any sink takes it."""
+        gap = replace(gap, detail=printable(gap.detail, GAP_LENGTH))
         key = f"{self._relay}-gap-{uuid4().hex}"
         return Message(self.gap_subject, self._write(gap).encode(), key, "", {KEY: key})
 
@@ -102,13 +109,16 @@ class Messages:
         key = self._key(chunk, number, change)
         try:
             subject = self._subject(change)
+            if not isinstance(subject, str):
+                raise TypeError(f"the subject function returned {subject!r}, which is not a text")
+            subject = str.__str__(subject)
+            subject.encode()  # half of a surrogate pair cannot be encoded
             body = self._write(change).encode()
         except Exception as error:  # raised by the program's function, or by a value of its type
-            return f"{type(error).__name__}: {error}"
-        if not isinstance(subject, str):
-            return f"the subject function returned {subject!r}, which is not a text"
+            return described(error, WHY_LENGTH)
         message = Message(subject, body, key, self._row(change), {KEY: key, **part})
-        return self._sink.refusal(message) or message
+        why = self._sink.refusal(message)
+        return message if why is None else printable(why, WHY_LENGTH)
 
     def _key(self, chunk: Chunk, number: int, change: Change) -> str:
         first, second = chunk.key(number)
@@ -133,7 +143,7 @@ def _envelope(event: Change | Gap) -> str:
 
 def _gap_for(change: Change, key: str, why: str) -> Gap:
     what = f"the change {key} of {change.table.fullname} cannot be published, and is parked: {why}"
-    return Gap("undecodable", change.occurred_at, " ".join(what.split()))
+    return Gap("undecodable", change.occurred_at, what)
 
 
 def _parts(batch: OpenBatch) -> Iterator[tuple[Chunk, dict[str, str]]]:

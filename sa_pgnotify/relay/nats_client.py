@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from ..errors import NotifyConfigError
+from ..errors import NotifyConfigError, printable
 from .sink import SINK_SECONDS, Message, SinkUnavailable
 
 __all__ = ["NatsClient", "NatsRefused"]
@@ -23,6 +23,7 @@ __all__ = ["NatsClient", "NatsRefused"]
 T = TypeVar("T")
 NO_JETSTREAM = (10039, 10076)
 """JetStream is not enabled for the account, or not enabled."""
+SCHEMES = ("nats", "tls", "ws", "wss")
 ENABLE = "Start nats-server with -js, or enable JetStream for the account"
 
 
@@ -30,13 +31,13 @@ class NatsRefused(SinkUnavailable):
     """JetStream answered with an error.
 
     :ivar err_code: the number of the error.
-    :ivar is_final: whether the same request will always be refused.
+    :ivar is_temporary: whether the same request may succeed later.
     """
 
     def __init__(self, error: Mapping[str, Any]) -> None:
         super().__init__(f"JetStream answered: {error.get('description', error)}")
         self.err_code = int(error.get("err_code", 0))
-        self.is_final = 400 <= int(error.get("code", 500)) < 500
+        self.is_temporary = int(error.get("code", 500)) == 503
 
 
 class NatsClient:
@@ -53,6 +54,7 @@ class NatsClient:
             raise ImportError("JetStream needs nats-py: pip install 'sa_pgnotify[nats]'") from error
         self._nats: Any = nats
         self._servers = _split(servers)
+        self._denied = self._failed = ""
         self._options = options
         self._connection: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -80,11 +82,29 @@ class NatsClient:
             "max_reconnect_attempts": 1,
             "reconnect_time_wait": 0.1,
             "connect_timeout": max(1.0, SINK_SECONDS / 3 / len(self._servers)),
-            "error_cb": _ignore,
+            "error_cb": self._note,
             "name": "sa_pgnotify",
             **self._options,
         }
-        return await asyncio.wait_for(self._nats.connect(self._servers, **options), SINK_SECONDS)
+        self._denied = self._failed = ""
+        try:
+            return await asyncio.wait_for(
+                self._nats.connect(self._servers, **options), SINK_SECONDS
+            )
+        except (self._nats.errors.Error, OSError, TimeoutError) as error:
+            why = self._failed or printable(str(error) or type(error).__name__)
+            raise SinkUnavailable(
+                f"NATS cannot be reached at {', '.join(map(_without_user, self._servers))}: {why}",
+                "Start nats-server there, or correct the URL, the user or the options",
+            ) from error
+
+    async def _note(self, error: Exception) -> None:
+        """Keep what the server says beside its answers, for the call that fails because of it."""
+        text = printable(str(error) or type(error).__name__)
+        if "permissions violation" in text.lower():
+            self._denied = text
+        else:
+            self._failed = text
 
     def close(self) -> None:
         """Disconnect, and end the thread."""
@@ -123,9 +143,10 @@ class NatsClient:
 
         :raises NotifyConfigError: if the server has no JetStream.
         """
-        return self._run(self._api(what, body))
+        return self._run(self.call_api(what, body))
 
-    async def _api(self, what: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def call_api(self, what: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Call JetStream's API, in the loop of the client; see :meth:`api`."""
         sent = b"" if body is None else json.dumps(body).encode()
         try:
             return _answer(await self._request(f"$JS.API.{what}", sent))
@@ -141,7 +162,7 @@ class NatsClient:
     def last_message(self, stream: str, subject: str) -> tuple[int, dict[str, str]]:
         """Return number and headers of the last message below a subject."""
         found = self.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})["message"]
-        lines = b64decode(found.get("hdrs", "")).decode().split("\r\n")
+        lines = b64decode(found.get("hdrs", "")).decode(errors="replace").split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines if ": " in line)
         return int(found["seq"]), headers
 
@@ -208,8 +229,13 @@ class NatsClient:
             return future.result(2 * SINK_SECONDS)
         except (self._nats.errors.Error, OSError, TimeoutError) as error:
             future.cancel()
-            text = str(error) or type(error).__name__
-            raise SinkUnavailable(f"NATS cannot be reached: {text}") from error
+            denied, self._denied = self._denied, ""
+            if denied:
+                raise SinkUnavailable(
+                    f"the user of NATS may not do it: {denied}", "Grant it that permission"
+                ) from error
+            text = printable(str(error) or type(error).__name__)
+            raise SinkUnavailable(f"NATS does not answer: {text}") from error
 
 
 def _answer(data: bytes) -> dict[str, Any]:
@@ -217,10 +243,6 @@ def _answer(data: bytes) -> dict[str, Any]:
     if "error" in answer:
         raise NatsRefused(answer["error"])
     return answer
-
-
-async def _ignore(error: Exception) -> None:
-    """The call that meets the error raises it."""
 
 
 async def _close(connection: Any, loop: asyncio.AbstractEventLoop) -> None:
@@ -234,10 +256,32 @@ def _split(servers: str | Sequence[str]) -> list[str]:
 
     >>> _split("nats://ann:secret@a:4222,b")
     ['nats://ann:secret@a:4222', 'nats://ann:secret@b']
+
+    :raises NotifyConfigError: if a URL has another scheme than NATS has.
     """
-    if not isinstance(servers, str):
-        return list(servers)
+    urls = _with_schemes(servers) if isinstance(servers, str) else list(servers)
+    for url in urls:
+        scheme, mark, _ = url.partition("://")
+        if mark and scheme not in SCHEMES:
+            raise NotifyConfigError(
+                "JetStream",
+                f"{scheme}://{_without_user(url)} is not a URL of NATS",
+                f"Give one of {', '.join(f'{name}://' for name in SCHEMES)}",
+            )
+    return urls
+
+
+def _with_schemes(servers: str) -> list[str]:
     first, *others = servers.split(",")
     scheme, mark, rest = first.rpartition("://")
     user, at, _ = rest.rpartition("@")
     return [first, *(o if "://" in o else f"{scheme}{mark}{user}{at}{o}" for o in others)]
+
+
+def _without_user(url: str) -> str:
+    """Return host and port of a URL, without a password.
+
+    >>> _without_user("nats://ann:secret@a:4222")
+    'a:4222'
+    """
+    return url.rpartition("://")[2].rpartition("@")[2]

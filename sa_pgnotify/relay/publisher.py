@@ -20,13 +20,14 @@ from ..consuming.consumer import ChangeBatch
 from ..consuming.parked import ParkedTable, Reason
 from ..consuming.positions import ConsumerTable
 from ..consuming.worker import Worker
-from ..errors import NotifyConfigError
+from ..errors import NotifyConfigError, printable
+from ..log.origin import database_and_log, origin_of
 from ..sql import Execute, execute_on
 from ..states import State
 from ..subscription.backoff import Backoff
 from .messages import Messages, Refused
-from .place import Place, newest_of, record
-from .resuming import refuse_other_sink, resume
+from .place import Known, Sealed, newest_of, record
+from .resuming import check_known, resume
 from .sink import Sink, SinkUnavailable
 
 __all__ = ["Publisher"]
@@ -48,7 +49,7 @@ class Publisher:
         self._entities = tuple(entities)
         self._backoff = Backoff()
         self._worker: Worker
-        self._place: Place
+        self._known: Known
         self._table: ConsumerTable
         self.published = 0
 
@@ -72,13 +73,30 @@ class Publisher:
                 f"Change subject=, or what it takes. A Gap is published as {self._messages.gap_subject!r}",
             )
 
-    def resume(self, execute: Execute, table: ConsumerTable, log: str) -> str | None:
+    def resume(self, execute: Execute, table: ConsumerTable, origin: str) -> str | None:
         """Take the relay over, see :data:`sa_pgnotify.consuming.follower.Resume`."""
         self._table = table
         self._sink.close()
         self._connect()
-        self._place, lost = resume(self._sink, execute, table, log)
+        self._known, lost = resume(self._sink, execute, table, origin)
+        at = self._known.place.position or table.load_known(execute).position
+        self._sealed(self._known.next(at, None))  # to report at the start that it is too long
+        self._sink.begin()
         return lost
+
+    def _sealed(self, known: Known) -> Sealed:
+        """Return a place as the sink gets it.
+
+        :raises NotifyConfigError: if it does not take one of that length.
+        """
+        sealed, most = known.sealed(), self._sink.limits.place_bytes
+        if (size := len(str(sealed))) > most:
+            raise NotifyConfigError(
+                self._relay,
+                f"its place, which names each of its tables, has {size} bytes, and {self._sink} takes {most}",
+                "Divide the tables among several relays",
+            )
+        return sealed
 
     def run(self, worker: Worker, is_stopped: Callable[[], bool]) -> None:
         """Publish what ``worker`` gives out, until it is stopped.
@@ -88,7 +106,9 @@ class Publisher:
         self._worker = worker
         try:
             worker.begin()
-            refuse_other_sink(self._sink, worker.execute, worker.table)
+            origin = origin_of(worker.execute, worker.table.names)
+            log = database_and_log(worker.execute, origin)
+            check_known(self._sink, worker.execute, worker.table, log)
             while not is_stopped() and self._try():
                 pass
         finally:
@@ -125,20 +145,21 @@ class Publisher:
         if link.stopping:
             return
         delay = self._backoff.delay()
-        self._worker.states.report(State.LOST, f"{self._sink}: {error}")
+        self._worker.states.report(State.LOST, f"{self._sink}: {printable(str(error))}")
         self._worker.states.report(State.RECONNECTING, seconds=delay)
         link.pause(delay)
 
     def _publish(self, work: OpenBatch) -> None:
         messages, refused = self._messages.of(work)
-        place = self._place.next(work.after, newest_of(work.chunks))
+        known = self._known.next(work.after, newest_of(work.chunks))
+        sealed = self._sealed(known)
         batch: ChangeBatch[Any] = ChangeBatch(self._worker, work)
         with batch as session:
             for one in refused:
                 self._park(one)
-            self._sink.publish(messages, str(place))
-            record(execute_on(session.connection()), self._table, place)
-        self._place = place
+            self._sink.publish(messages, str(sealed))
+            record(execute_on(session.connection()), self._table, known)
+        self._known = known
         self.published += len(messages)
 
     def _park(self, refused: Refused) -> None:
@@ -148,6 +169,6 @@ class Publisher:
         index = chunk.first + (number if chunk.divisible else 0)
         parked, change = ParkedTable(self._table), chunk.events[number]
         if change is not None and not parked.has(self._worker.execute, chunk.row, index):
-            said = f"park: {change!r} cannot be published: {why}"
+            said = f"park: {printable(repr(change), 300)} cannot be published: {why}"
             self._worker.states.report(State.CHANGE_FAILED, said)
             parked.add(self._worker.execute, chunk.row, index, Reason(why, 1, change))

@@ -28,6 +28,8 @@ BODY = "body"
 MOST_MESSAGES = 1000
 """How many entries one script may append, because Redis does nothing else meanwhile: some
 milliseconds."""
+MOST_STREAMS = 10_000
+"""How many streams it remembers to be such."""
 BULK_BYTES = 512 << 20
 """The longest value, unless ``proto-max-bulk-len`` is configured otherwise."""
 
@@ -117,6 +119,7 @@ class RedisStreams(Sink):
         self._maxlen, self._replicas = maxlen, replicas
         self._client: Any = None
         self._key = self._place = ""
+        self._streams: set[str] = set()  # that are known to be streams, or not to exist
 
     def __str__(self) -> str:
         return "Redis Streams"
@@ -125,6 +128,7 @@ class RedisStreams(Sink):
 
     def connect(self, relay: str) -> None:
         self._key = f"sa_pgnotify:{relay}"
+        self._streams.clear()
         with self._reaching():
             # one connection, because WAIT counts the replicas that have what was written on it
             self._client = self._made().client()
@@ -183,7 +187,23 @@ class RedisStreams(Sink):
     def refusal(self, message: Message) -> str | None:
         if not message.subject or message.subject == self._key:
             return f"{message.subject!r} cannot be the name of a stream"
-        return super().refusal(message)
+        return self._other_type(message.subject) or super().refusal(message)
+
+    def _other_type(self, subject: str) -> str | None:
+        """Return why a key cannot be appended to, because it is not a stream; None if it can."""
+        if subject in self._streams:
+            return None
+        with self._reaching():
+            kind = _text(self._client.type(subject))
+        if kind not in ("none", "stream"):
+            return f"the key {subject!r} of Redis is not a stream, but a {kind}"
+        if len(self._streams) >= MOST_STREAMS:
+            self._streams.clear()
+        self._streams.add(subject)
+        return None
+
+    def place_found(self) -> tuple[str, str]:
+        return f"the key {self._key} of Redis", "Write into it what stood there before"
 
     def publish(self, messages: Sequence[Message], place: str) -> None:
         keys = {self._key: 1}
@@ -244,4 +264,4 @@ def _problems(info: Mapping[str, Any], save: str | None) -> Iterable[tuple[str, 
 
 
 def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode()
+    return value if isinstance(value, str) else value.decode(errors="replace")

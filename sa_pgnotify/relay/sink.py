@@ -15,6 +15,7 @@ To write a sink, derive from :class:`Sink`::
 
         def connect(self, relay): ...         # connect, check the promise, set limits
         def resume(self): ...                 # lock out earlier processes, return the stored place
+        def begin(self): ...                  # create what is missing
         def publish(self, messages, place): . # store messages and place, all or nothing
         def close(self): ...
         def __str__(self): return "queue orders"
@@ -94,10 +95,13 @@ class Limits:
         changes is divided, and its messages are marked.
     :ivar message_bytes: the most bytes of a message, with its headers; None if there is no limit. A
         larger one is parked.
+    :ivar place_bytes: the most bytes of the place. It grows with the number of tables, to about 10 to
+        20 bytes for each, and a relay whose place is longer is refused.
     """
 
     messages: int = 1000
     message_bytes: int | None = None
+    place_bytes: int = 65_536
 
 
 class SinkUnavailable(PgNotifyError):
@@ -132,7 +136,7 @@ class Sink(ABC):
 
     @abstractmethod
     def connect(self, relay: str) -> None:
-        """Connect, create what is missing, and check that the broker can hold the promise.
+        """Connect, and check that the broker can hold the promise.
 
         It must not disturb another process that publishes under the same name, because a relay that
         will stand by connects as well, to report what is wrong at its start.
@@ -147,9 +151,25 @@ class Sink(ABC):
         """Take over from any earlier process of the relay, and return the place that is stored.
 
         :returns: the text that was given to :meth:`publish` last, by whichever process; None if the
-            relay has published nothing, or if the broker keeps no place (at least once).
+            relay has published nothing, or if the broker keeps no place (at least once); any other
+            text, such as an empty one, if somebody has damaged it.
         :raises SinkUnavailable: if the broker cannot be reached.
         """
+
+    def begin(self) -> None:  # noqa: B027 (most sinks have nothing to do)
+        """Create what is missing, and return when messages can be published.
+
+        It is called after :meth:`resume`, once the relay knows that nothing it has published is
+        missing, and so that what is not there was never there. The default does nothing.
+
+        :raises SinkUnavailable: if the broker cannot be reached.
+        :raises NotifyConfigError: if it cannot be created.
+        """
+
+    def place_found(self) -> tuple[str, str]:
+        """Return where the place that :meth:`resume` returned stands, and how to remove it, for the
+        message of an error: somebody else has written it."""
+        return str(self), "Restore what the relay has written last"
 
     def refusal(self, message: Message) -> str | None:
         """Return why the broker would never take a message; None if it would.
@@ -168,7 +188,7 @@ class Sink(ABC):
 
         :param messages: at least one, and at most ``limits.messages``, none of which :meth:`refusal`
             refuses.
-        :param place: ASCII on one line, some hundred characters.
+        :param place: ASCII on one line, at most ``limits.place_bytes``.
         :raises SinkFenced: if another process has published since :meth:`resume`; nothing is stored.
         :raises SinkUnavailable: if the broker does not confirm; the outcome may be unknown.
         """

@@ -33,6 +33,7 @@ class Item:
         it for a chunk of the log.)
     :ivar transaction: the relay and the transaction; None for a gap.
     :ivar message: None for a gap in the stream.
+    :ivar before: when the message before it was stored, see :attr:`Received.stored`.
     """
 
     events: tuple[Change | Gap | None, ...]
@@ -40,6 +41,7 @@ class Item:
     part: int
     transaction: tuple[str, int] | None = None
     message: Received | None = None
+    before: int = 0
 
     def key(self, number: int) -> tuple[int, int]:
         """Return what identifies the event."""
@@ -50,10 +52,12 @@ class Cut(NamedTuple):
     """What a batch is made of.
 
     :ivar until: the number of the last message that it covers.
+    :ivar stored: when that was stored, see :attr:`Received.stored`; 0 if that is not known.
     """
 
     items: list[Item]
     until: int
+    stored: int
 
 
 class Assembly:
@@ -72,6 +76,7 @@ class Assembly:
         self._items: list[Item] = []
         self._lowest = min(self._places.values())
         self.until = self._lowest
+        self._stored = 0
         self.is_whole = self.is_last = True
 
     def __len__(self) -> int:
@@ -81,6 +86,7 @@ class Assembly:
         """Take the next message of the stream."""
         if message.sequence > self.until + 1:
             self._missing(message.sequence - 1)
+        before, self._stored = self._stored, message.stored
         self.until = message.sequence
         self.is_last = not message.pending
         headers = message.headers
@@ -93,7 +99,7 @@ class Assembly:
             transaction = None
             if isinstance(event, Change):
                 transaction = (message.subject.partition(".")[0], event.transaction_id)
-            self._items.append(Item((event,), message.sequence, part, transaction, message))
+            self._items.append(Item((event,), message.sequence, part, transaction, message, before))
 
     def _missing(self, until: int) -> None:
         """Put a gap where the stream has messages no more."""
@@ -109,7 +115,7 @@ class Assembly:
         :param sequence: the number of the last message that is missing.
         """
         gap = Gap("lost_position", datetime.now(UTC), detail)
-        self._items.append(Item((gap,), sequence, NO_PART))
+        self._items.append(Item((gap,), sequence, NO_PART, before=self._stored))
 
     def cut(self, size: int, *, divide: bool = False) -> Cut | None:
         """Return a batch of about ``size`` events; None if more messages have to come first.
@@ -132,7 +138,9 @@ class Assembly:
 
     def _take(self, count: int) -> Cut:
         taken, self._items = self._items[:count], self._items[count:]
-        return Cut(taken, self._items[0].sequence - 1 if self._items else self.until)
+        if not self._items:
+            return Cut(taken, self.until, self._stored)
+        return Cut(taken, self._items[0].sequence - 1, self._items[0].before)
 
     def passed(self, until: int) -> None:
         """Note that all messages up to a number are handled."""

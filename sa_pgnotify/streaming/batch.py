@@ -35,7 +35,7 @@ class OpenWork:
     """A batch that was given out.
 
     :ivar chunks: its events, see :class:`Item`.
-    :ivar until: the number of the last message that it covers.
+    :ivar until: the number of the last message that it covers, ``stored`` when it was stored.
     :ivar held: the partitions whose places it moves, with their epochs.
     :ivar session: the program's session; ``sync`` the blocking one of an AsyncSession.
     """
@@ -44,7 +44,7 @@ class OpenWork:
         self.session = session
         self.sync: Any = getattr(session, "sync_session", session)
         self.transaction = self.sync.get_transaction()
-        self.chunks, self.until = cut
+        self.chunks, self.until, self.stored = cut
         self.held = held
 
     @property

@@ -10,8 +10,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ..errors import NotifyConfigError
+from ..sql import execute_on, table_name
+from ..triggers.log_trust import table_faults
+from .continuity import goes_on
 from .places import Place, Places
-from .stream_client import StreamState
+from .stream_client import StreamClient, StreamState
 
 __all__ = ["Adopted", "HandlerDatabase"]
 
@@ -79,14 +82,15 @@ class HandlerDatabase:
     def prepare(self, partitions: int, begin: Place) -> None:
         """Create what is missing: the tables, and the rows of a new consumer.
 
-        :raises NotifyConfigError: if the consumer has another number of partitions.
+        :raises NotifyConfigError: if the consumer has another number of partitions, or the tables run
+            code of roles that are not trusted.
         """
         try:
-            known = self.transact(self.places.load)
+            known = self.transact(self._load_trusted)
         except DBAPIError:  # there may be no table
             with suppress(DBAPIError):  # another member creates it at the same time
                 self.transact(self.places.create_tables)
-            known = self.transact(self.places.load)
+            known = self.transact(self._load_trusted)
         if not known:
             try:
                 self.transact(lambda c: self.places.begin(c, partitions, begin))
@@ -99,7 +103,24 @@ class HandlerDatabase:
                 "Give all members the same partitions=. To change them, take a new name",
             )
 
-    def adopt(self, held: Mapping[int, int], member: str, state: StreamState) -> Adopted:
+    def _load_trusted(self, connection: Connection) -> dict[int, Place]:
+        """Return the places, unless reading or moving them would run another role's code."""
+        if connection.dialect.name == "postgresql":
+            names = [table_name(connection, table) for table in self.places.tables]
+            faults = table_faults(execute_on(connection), names)
+            if faults:
+                what = "; ".join(fault.what for fault in faults)
+                fixes = " ".join(dict.fromkeys(fault.fix for fault in faults))
+                raise NotifyConfigError(
+                    self._name,
+                    f"its tables are not to be trusted: {what}. Code there would run with the rights of {faults[0].role}",
+                    f"{fixes} Or give it schema=... with a schema of your own",
+                )
+        return self.places.load(connection)
+
+    def adopt(
+        self, held: Mapping[int, int], member: str, client: StreamClient, state: StreamState
+    ) -> Adopted:
         """Let a member move the places of its partitions, and no other from now on.
 
         :param held: the partitions, with the epochs of their leases.
@@ -113,15 +134,11 @@ class HandlerDatabase:
         mine = {part: known[part] for part in held if known[part].member == member}
         mine = {part: place for part, place in mine.items() if place.epoch == held[part]}
         outdated = {part: known[part].epoch for part in held if part not in mine}
-        places, lost = {}, ""
-        for part, place in mine.items():
-            places[part] = place.sequence
-            if place.created != state.created:
-                lost = f"the stream was created again at {state.created}"
-                places[part] = state.first - 1
-            elif place.sequence > state.last:
-                lost = f"the stream ends at message {state.last}, and message {place.sequence} had been handled"
-                places[part] = state.last
+        # most of them have the same place
+        seen = {place[:3]: place for place in mine.values()}
+        going_on = {at: goes_on(place, client, state) for at, place in seen.items()}
+        places = {part: going_on[place[:3]][0] for part, place in mine.items()}
+        lost = next((why for _, why in going_on.values() if why), "")
         return Adopted(places, outdated, lost)
 
     def is_replaced(self, held: Mapping[int, int], member: str) -> bool:

@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from ..errors import NotifyConfigError
+from ..errors import NotifyConfigError, printable
 from ..events.changes import Change
 from ..events.envelope_reader import Layouts
 from ..events.kinds import Gap
@@ -56,9 +54,10 @@ class EventReader:
             table, interest = found
             data["position"] = None  # in the log of a database that need not be reachable from here
             change = Change._read(data, table.metadata, self._layouts)
-        except (ValueError, TypeError, KeyError, SQLAlchemyError) as error:
-            what = f"message {message.sequence} on {message.subject} cannot be read: {error}"
-            return Gap("undecodable", datetime.now(UTC), " ".join(what.split()))
+        except Exception as error:  # anybody may have written it
+            where = f"message {message.sequence} on {printable(message.subject, 200)}"
+            detail = f"{where} cannot be read: {printable(str(error))}"
+            return Gap("undecodable", datetime.now(UTC), detail)
         if interest.classes and not interest.accepts(change.entity):
             return None
         return change

@@ -19,11 +19,13 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from zlib import crc32
 
-from ..errors import UnreadableData
+from ..errors import UnreadableData, printable
 
 __all__ = ["Group", "Lease", "partition_of"]
 
 VERSION = 1
+LAST_EPOCH = 1 << 53
+"""No group gets there by itself. Beyond, a number would not fit into the database some day."""
 
 
 class Lease(NamedTuple):
@@ -127,11 +129,13 @@ class Group:
             if version != VERSION:
                 raise ValueError(f"it is of version {version}")
             found = tuple(Lease(str(owner), int(epoch)) for owner, epoch in leases)
+            if any(not 0 <= lease.epoch <= LAST_EPOCH for lease in found):
+                raise ValueError("an epoch is out of range")
             return cls(found, {str(name): int(beat) for name, beat in beats.items()})
-        except (ValueError, TypeError, AttributeError) as error:
+        except Exception as error:  # anybody may have written it
             raise UnreadableData(
                 "Group",
-                f"{text[:80]!r} is not what a StreamConsumer has written ({error})",
+                f"{printable(repr(text[:80]), 100)} is not what a StreamConsumer has written ({printable(str(error), 200)})",
                 "If a newer version of sa_pgnotify wrote it, run that on all machines",
             ) from None
 

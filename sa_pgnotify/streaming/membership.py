@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from ..errors import NotifyConfigError
+from ..errors import NotifyConfigError, UnreadableData
 from .group import Group
-from .stream_client import StreamClient
+from .stream_client import BUCKET, StreamClient
 
 __all__ = ["Membership"]
 
@@ -151,7 +151,7 @@ class Membership:
         """Replace the document by what ``change`` makes of it."""
         for attempt in range(ATTEMPTS):
             text, revision = await self._client.load(self._bucket, self._key)
-            group = Group.of(self._partitions) if text is None else Group.parse(text)
+            group = Group.of(self._partitions) if text is None else self._parsed(text)
             self._check_partitions(group)
             group = change(group)
             if await self._client.replace(self._bucket, self._key, group.to_json(), revision):
@@ -165,6 +165,19 @@ class Membership:
         is_changed, self.held, self.members = held != self.held, held, len(group.beats)
         if is_changed:
             self._changed()
+
+    def _parsed(self, text: bytes) -> Group:
+        try:
+            return Group.parse(text)
+        except UnreadableData as error:
+            name = self._key.rpartition(".")[2]
+            reset = f"UPDATE sa_pgnotify_stream_places SET epoch = 0 WHERE name = '{name}'"
+            raise UnreadableData(
+                f"the key {self._key} of the bucket {BUCKET}",
+                error.problem,
+                f"{error.fix}. If somebody else wrote it, stop the members, remove it (nats kv del {BUCKET} {self._key}), and let "
+                f"nobody else write there. If that does not help, also {reset}",
+            ) from None
 
     def _check_partitions(self, group: Group) -> None:
         if len(group.leases) != self._partitions:

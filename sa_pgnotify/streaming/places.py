@@ -59,6 +59,7 @@ def stream_tables(metadata: MetaData, *, schema: str | None = None) -> tuple[Tab
         Column("name", String(255), primary_key=True),
         Column("part", Integer, primary_key=True, autoincrement=False),
         Column("sequence", BigInteger, nullable=False, comment="the last message that was handled"),
+        Column("stored", BigInteger, nullable=False, comment="when the broker stored it, in ns"),
         Column("created", String(64), nullable=False, comment="when the stream was created"),
         Column("member", String(64), nullable=False, comment="may move the place"),
         Column("epoch", BigInteger, nullable=False, comment="of the member's lease"),
@@ -87,13 +88,16 @@ class Place(NamedTuple):
     """How far a partition has come.
 
     :ivar sequence: the number of the last message that was handled.
+    :ivar stored: when the broker has stored it, see :attr:`Received.stored`: a stream that has lost
+        its last messages gives their numbers to others. 0 if there was none.
     :ivar created: the stream that it is of.
     """
 
     sequence: int
+    stored: int
     created: str
-    member: str
-    epoch: int
+    member: str = ""
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,7 @@ class Places:
     def load(self, connection: Connection) -> dict[int, Place]:
         """Return all places; empty before the consumer has begun."""
         p = self._places.c
-        columns = (p.part, p.sequence, p.created, p.member, p.epoch)
+        columns = (p.part, p.sequence, p.stored, p.created, p.member, p.epoch)
         found = connection.execute(select(*columns).where(self._mine))
         return {part: Place(*rest) for part, *rest in found}
 
@@ -175,7 +179,8 @@ class Places:
 
         :param held: partitions with their epochs.
         """
-        statement = self._of(held, member).values(sequence=to.sequence, created=to.created)
+        at = {"sequence": to.sequence, "stored": to.stored, "created": to.created}
+        statement = self._of(held, member).values(at)
         return connection.execute(statement).rowcount == len(held)
 
     def count_failure(

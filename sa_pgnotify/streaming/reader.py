@@ -40,6 +40,7 @@ class Received(NamedTuple):
 
     :ivar sequence: its number in the stream.
     :ivar pending: how many messages came after it when it was sent.
+    :ivar stored: when the server has stored it, in nanoseconds since 1970, by its clock.
     """
 
     sequence: int
@@ -47,6 +48,7 @@ class Received(NamedTuple):
     body: bytes
     headers: Mapping[str, str]
     pending: int
+    stored: int = 0
 
 
 class Reader:
@@ -83,6 +85,11 @@ class Reader:
             with suppress(SinkUnavailable):
                 self._client.run(self._close(self._name, self._subscription))
         self._subscription = None
+
+    @property
+    def has_some(self) -> bool:
+        """Whether :meth:`take` would return a message."""
+        return bool(self._buffer)
 
     @property
     def silence(self) -> float:
@@ -134,7 +141,7 @@ class Reader:
         }
         stream = self._client.stream
         body = {"stream_name": stream, "config": config, "action": "create"}
-        await self._client._api(f"CONSUMER.CREATE.{stream}.{name}", body)
+        await self._client.call_api(f"CONSUMER.CREATE.{stream}.{name}", body)
         await self._request()
 
     async def _request(self) -> None:
@@ -165,13 +172,15 @@ class Reader:
         headers: Mapping[str, str] = message.headers or {}
         status = headers.get("Status")
         if message.reply.startswith("$JS.ACK."):
-            sequence, count, pending = _numbers(message.reply)
+            sequence, count, stored, pending = _numbers(message.reply)
             if count != self._count + 1:
                 self._lost = self._lost or "messages of the consumer are missing"
             if self._lost:
                 return
             self._count, self._open, self._came = count, self._open - 1, self._heard
-            self._buffer.append(Received(sequence, message.subject, message.data, headers, pending))
+            self._buffer.append(
+                Received(sequence, message.subject, message.data, headers, pending, stored)
+            )
         elif (said := f"{status} {headers.get('Description', '')}").startswith(ENDED):
             if message.subject == self._reply:  # and not of a request before
                 self._open = 0
@@ -183,15 +192,17 @@ class Reader:
     async def _close(self, name: str, subscription: Any) -> None:
         await subscription.unsubscribe()
         with suppress(NatsRefused):
-            await self._client._api(f"CONSUMER.DELETE.{self._client.stream}.{name}", None)
+            await self._client.call_api(f"CONSUMER.DELETE.{self._client.stream}.{name}", None)
 
 
-def _numbers(reply: str) -> tuple[int, int, int]:
-    """Return the number of a message in the stream, that in the consumer, and how many come after.
+def _numbers(reply: str) -> tuple[int, int, int, int]:
+    """Return the number of a message in the stream, that in the consumer, when it was stored, and how
+    many come after.
 
     >>> _numbers("$JS.ACK.SHOP.c.1.7.3.1795960002295588752.5")
-    (7, 3, 5)
+    (7, 3, 1795960002295588752, 5)
     """
     parts = reply.split(".")
     at = 5 if len(parts) == 9 else 7  # with a domain and an account
-    return int(parts[at]), int(parts[at + 1]), int(parts[at + 3])
+    sequence, count, stored, pending = map(int, parts[at : at + 4])
+    return sequence, count, stored, pending

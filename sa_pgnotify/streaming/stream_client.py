@@ -7,10 +7,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from ..relay.jetstream import JetStream
-from ..relay.nats_client import NatsClient
+from ..relay.jetstream import NO_MESSAGE, JetStream
+from ..relay.nats_client import NatsClient, NatsRefused
 from ..relay.sink import SINK_SECONDS, SinkUnavailable
 
 __all__ = ["BUCKET", "Blocking", "StreamClient", "StreamState"]
@@ -28,11 +29,13 @@ class StreamState(NamedTuple):
     :ivar created: identifies it among streams of its name.
     :ivar first: the number of the first message that is there; ``last`` that of the last one that
         was published.
+    :ivar stored: when the last one was stored, see :attr:`Received.stored`; 0 if there is none.
     """
 
     created: str
     first: int
     last: int
+    stored: int = 0
 
 
 class StreamClient(NatsClient):
@@ -42,7 +45,7 @@ class StreamClient(NatsClient):
     """
 
     def __init__(self, stream: JetStream, blocking: Blocking) -> None:
-        super().__init__(stream._client._servers, stream._client._options)
+        super().__init__(stream.servers, stream.options)
         self.stream = stream.stream
         self.blocking = blocking
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -107,7 +110,7 @@ class StreamClient(NatsClient):
             return
         error = work.exception()
         if isinstance(error, (self._nats.errors.Error, OSError, TimeoutError)):
-            raise SinkUnavailable(f"NATS cannot be reached: {error}") from error
+            raise SinkUnavailable(self._denied or f"NATS cannot be reached: {error}") from error
         if error is not None:
             raise error
 
@@ -119,7 +122,34 @@ class StreamClient(NatsClient):
         info = self.api(f"STREAM.INFO.{self.stream}")
         state = info["state"]
         first = max(1, int(state["first_seq"]))  # 0 before the first message
-        return StreamState(str(info["created"]), first, int(state["last_seq"]))
+        return StreamState(
+            str(info["created"]), first, int(state["last_seq"]), _nanoseconds(state["last_ts"])
+        )
+
+    def message_from(self, sequence: int) -> tuple[int, int] | None:
+        """Return the number of the first message from a number on, and when it was stored; None if
+        there is none."""
+        wanted = {"seq": sequence, "next_by_subj": ">"}
+        try:
+            found = self.api(f"STREAM.MSG.GET.{self.stream}", wanted)["message"]
+        except NatsRefused as error:
+            if error.err_code != NO_MESSAGE:
+                raise
+            return None
+        return int(found["seq"]), _nanoseconds(found["time"])
+
+    def first_after(self, moment: int, state: StreamState) -> int:
+        """Return the number of the first message that was stored after a moment; the one after the
+        last if none was."""
+        low, high = state.first, state.last + 1
+        while low < high:
+            middle = (low + high) // 2
+            found = self.message_from(middle)
+            if found is None or found[1] > moment:
+                high = middle
+            else:
+                low = found[0] + 1
+        return low
 
     # -- the document of a group -------------------------------------------------------------------
 
@@ -151,3 +181,14 @@ class StreamClient(NatsClient):
         except self._nats.js.errors.KeyWrongLastSequenceError:
             return False
         return True
+
+
+def _nanoseconds(text: str) -> int:
+    """Return a moment in nanoseconds since 1970; 0 if it is the one that stands for none.
+
+    >>> _nanoseconds("1970-01-01T00:00:01.00000002Z"), _nanoseconds("0001-01-01T00:00:00Z")
+    (1000000020, 0)
+    """
+    date, _, fraction = text.removesuffix("Z").partition(".")
+    seconds = int(datetime.fromisoformat(f"{date}+00:00").timestamp())
+    return max(0, seconds * 1_000_000_000 + int(f"{fraction:0<9}"))

@@ -1,5 +1,5 @@
-"""What happens to a change of a stream that the program fails to process: the policy of a consumer,
-which counts and parks in the tables of places."""
+"""What happens to a change of a stream that the program fails to process: it is counted and parked in
+the tables of places."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
-from ..consuming.failures import FailurePolicy, OnError
+from ..consuming.failures import Failures, OnError
 from ..states import States
 from .batch import OpenWork
 from .places import Places
@@ -20,11 +21,10 @@ class LeaseLost(Exception):
     """Another member works the partition by now, so nothing is committed."""
 
 
-class StreamFailures(FailurePolicy):
+class StreamFailures(Failures):
     """Decides for one member what happens to changes that fail.
 
     :param transact: calls a function with a connection, in a transaction of its own.
-    :ivar work: the batch that is tried.
     """
 
     def __init__(
@@ -35,21 +35,22 @@ class StreamFailures(FailurePolicy):
         member: str,
         transact: Callable[[Callable[[Connection], Any]], Any],
     ) -> None:
-        super().__init__(None, on_error, states)  # type: ignore[arg-type]  # for counting, which is done here
+        super().__init__(on_error, states)
         self._places = places
         self._member = member
         self._transact = transact
 
-    def decide(self, work: OpenWork, error: BaseException) -> float | None:
-        """See :meth:`FailurePolicy.failed`.
+    def decide(self, work: OpenWork, error: Exception) -> float | None:
+        """See :meth:`Failures.judge`. A batch whose connection was lost comes again, whatever
+        ``on_error`` is.
 
         :raises LeaseLost: if another member works a partition of the batch by now.
         """
-        lent: Any = work
-        return self.failed(lent, lent, error)
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            return self.connection_lost(error)
+        return self.judge(work, error, lambda change: self._count(work, change))
 
-    def _count(self, table: Any, change: tuple[int, int]) -> int:
-        work: OpenWork = table
+    def _count(self, work: OpenWork, change: tuple[int, int]) -> int:
         sequence, part = change
         part = part if part in work.held else min(work.held)
         count: int | None = self._transact(
@@ -64,15 +65,15 @@ class StreamFailures(FailurePolicy):
     def put_aside(self, connection: Connection, work: OpenWork) -> None:
         """Store those changes of a batch that are parked."""
         for item in work.chunks:
-            excluded = self._excluded.get(item.key(0))
-            if excluded is not None:
+            reason = self.excluded.get(item.key(0))
+            if reason is not None:
                 message = item.message
                 subject = "" if message is None else message.subject
-                body = "" if message is None else message.body.decode()
-                about = (excluded.error, excluded.failures)
+                body = "" if message is None else _text(message.body)
+                about = (reason.error, reason.failures)
                 self._places.park(connection, item.sequence, subject, body, *about)
 
-    def without_excluded(self, item: Any) -> Any:
-        """Return an item without its event, if that is skipped or parked."""
-        chunk: Any = item
-        return self.exclude(chunk)
+
+def _text(body: bytes) -> str:
+    """Return a body as text that a database takes: it may be of anybody, and anything."""
+    return body.decode(errors="backslashreplace").replace("\0", "\\x00")

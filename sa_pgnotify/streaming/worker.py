@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from ..consuming.failures import OnError
 from ..consuming.transaction import refuse_ended
 from ..drivers.waiting import Waiting
-from ..errors import NotifyConfigError, PgNotifyError
+from ..errors import NotifyConfigError, PgNotifyError, printable
 from ..relay.jetstream import STREAM_NOT_FOUND
 from ..relay.nats_client import NatsRefused
 from ..relay.sink import SinkUnavailable
@@ -108,8 +108,8 @@ class Worker:
         self._client.close()
         self._client.connect()
         state = self._client.state()
-        at = state.last if self._start == "now" else state.first - 1
-        self._database.prepare(self._partitions, Place(at, state.created, "", 0))
+        at = (state.last, state.stored) if self._start == "now" else (state.first - 1, 0)
+        self._database.prepare(self._partitions, Place(*at, state.created))
         self._membership.join()
         self._is_connected = True
         self._states.report(State.CONNECTED, self._client.stream)
@@ -188,7 +188,7 @@ class Worker:
         if self.stopping:
             return
         delay = min(LONGEST_PAUSE, self._backoff.delay())
-        self._states.report(State.LOST, f"{what}: {error}")
+        self._states.report(State.LOST, f"{what}: {printable(str(error))}")
         self._states.report(State.RECONNECTING, seconds=delay)
         self.pause(delay)
 
@@ -207,7 +207,7 @@ class Worker:
         """Take over the partitions that the group has given to this member."""
         self._forget()
         state = self._client.state()
-        found = self._database.adopt(held, self.member, state)
+        found = self._database.adopt(held, self.member, self._client, state)
         for part, epoch in found.outdated.items():
             self._membership.raise_epoch(part, epoch)
         if found.outdated:
@@ -252,7 +252,9 @@ class Worker:
                 return assembly.rest()
         elif assembly.is_behind and time.monotonic() - self._moved > SKIPPED_SECONDS:
             return assembly.rest()
-        self._wait(GATHER if len(assembly) else WAIT)
+        self._is_waiting = True  # from before the last look on
+        if not self._reader.has_some:
+            self._wait(GATHER if len(assembly) else WAIT)
         return None
 
     def _open(self, cut: Cut, assembly: Assembly) -> OpenWork | None:
@@ -272,8 +274,8 @@ class Worker:
             if not self._is_checked:
                 self._database.refuse_autocommit(connection)
                 self._is_checked = True
-            items = [self._policy.without_excluded(item) for item in cut.items]
-            work = OpenWork(session, Cut(items, cut.until), held)
+            items = [self._policy.exclude(item) for item in cut.items]
+            work = OpenWork(session, cut._replace(items=items), held)
         except BaseException:
             sync.close()
             self._membership.let_go()
@@ -329,7 +331,7 @@ class Worker:
             work.sync.flush()
             connection = work.sync.connection()
             self._policy.put_aside(connection, work)
-            to = Place(work.until, self._created, self.member, 0)
+            to = Place(work.until, work.stored, self._created)
             if not self._database.places.move(connection, work.held, self.member, to):
                 raise LeaseLost
             work.sync.commit()
@@ -338,7 +340,7 @@ class Worker:
             raise
         self._work = None
         work.sync.close()
-        self._policy.passed(work)  # type: ignore[arg-type]  # its size is all that is asked for
+        self._policy.passed(work)
         self._moved = time.monotonic()
         if self._assembly is not None:
             self._assembly.passed(work.until)

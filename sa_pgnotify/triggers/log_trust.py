@@ -33,7 +33,14 @@ from ..log.tables import (
 from ..sql import Execute, literal
 from .code_owners import CODE_OWNERS, OWNER_TO_BE, class_of
 
-__all__ = ["DO_LOG_WORK", "LOG_WORK", "REFUSE_UNTRUSTED_LOG", "LogFault", "log_faults"]
+__all__ = [
+    "DO_LOG_WORK",
+    "LOG_WORK",
+    "REFUSE_UNTRUSTED_LOG",
+    "LogFault",
+    "log_faults",
+    "table_faults",
+]
 
 _RELATIONS = ", ".join(
     f"({place}, {literal(name)}::name, '{kind}'::\"char\")"
@@ -248,6 +255,32 @@ ORDER BY faults.place, 1, 2
     return found
 
 
+def table_faults(execute: Execute, names: Iterable[str]) -> list[LogFault]:
+    """Return the faults of other tables that a program writes to with the rights of its role, as those
+    of a log.
+
+    :param names: as SQL; those that do not exist have none.
+    """
+    found: list[LogFault] = []
+    for name in names:
+        asked = f"pg_catalog.to_regclass({literal(name)})::oid"
+        where = f"SELECT relname::text, relnamespace::bigint FROM pg_catalog.pg_class WHERE oid = {asked}"
+        for table, schema in list(execute(where)):
+            me = "(SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user)"
+            faults = _TABLE_FAULTS.replace(
+                "{relations}", f"(0, {literal(table)}::name, 'r'::\"char\")"
+            )
+            sql = (
+                f"SELECT faults.kind, faults.what, faults.fix, current_user::text FROM ({faults}) AS faults "
+                "WHERE faults.kind NOT IN ('privilege', 'reference') ORDER BY faults.what"
+            ).format(schema=f"{schema}", role=me, others="")
+            found += [LogFault(*fields) for fields in execute(sql)]
+    return found
+
+
+_TABLE_FAULTS = LOG_FAULTS.replace(_RELATIONS, "{relations}").replace(
+    "and create the log again by create_all or the migration", "and let it be created again"
+)
 _OWNERS_AND_LOGS = f"""
 SELECT pg_catalog.min(f.oid::bigint), f.proowner::bigint, pg_catalog.pg_get_userbyid(f.proowner)::text, h.relnamespace::bigint
 FROM (VALUES {{asked}}) AS w (function, schema)

@@ -39,6 +39,7 @@ ARROWS = {
         "consuming",
         "scanning",
         "subscription",
+        "triggers",
         "events",
         "marking",
         "log",

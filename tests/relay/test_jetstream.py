@@ -76,25 +76,28 @@ def test_what_cannot_be_published_is_parked_in_place(engine, nats, stream, relay
     def subject(change):
         if change.identity[0] == 2:
             return f"{name}.items.a b"
+        if change.identity[0] == 5:
+            raise ValueError("\0 \ud800" + "x" * 2_000_000)
         return f"{name}.items.{10 // (change.identity[0] - 3)}"
 
     context = {"note": "x" * 5000}
     with Session(engine) as session, change_context(session, context):
         session.execute(text("INSERT INTO items (id, n) VALUES (1, 1)"))
         session.commit()
-    insert(engine, 2, 3, 4)
+    insert(engine, 2, 3, 4, 5)
     run(engine, "TRUNCATE items")
     relay = relaying(subject=subject)
-    wait_until(lambda: nats.count(stream) == 5)
-    *gaps, fourth, truncated = nats.messages(stream)
-    assert [m.subject for m in (*gaps, truncated)] == [f"{name}.gap"] * 4
+    wait_until(lambda: nats.count(stream) == 6)
+    *gaps, fourth, fifth, truncated = nats.messages(stream)
+    assert [m.subject for m in (*gaps, fifth, truncated)] == [f"{name}.gap"] * 5
     assert fourth.body["identity"] == [4]
-    whys = ["bytes", "is not a subject", "ZeroDivisionError", "TypeError"]
-    for gap, why in zip([*gaps, truncated], whys):
+    whys = ["bytes", "is not a subject", "ZeroDivisionError", r"\x00 \ud800", "TypeError"]
+    for gap, why in zip([*gaps, fifth, truncated], whys):
         assert why in gap.body["detail"] and f"{name}-" in gap.body["detail"], gap.body
         assert gap.body["reason"] == "undecodable"
-    wait_until(lambda: len(relay.relay.parked()) == 4)
+    wait_until(lambda: len(relay.relay.parked()) == 5)
     assert [(one.operation, one.failures) for one in relay.relay.parked()] == [
+        ("I", 1),
         ("I", 1),
         ("I", 1),
         ("I", 1),
@@ -157,7 +160,7 @@ def test_a_server_that_is_not_there_is_refused(relaying, stream):
 
 def test_one_name_has_one_stream(engine, nats, elsewhere, stream, relaying):
     """A relay that has published into one stream is not continued in another one, nor in the same one
-    after it was created again."""
+    after it was deleted, also while the relay runs, which does not create it again."""
     relay = relaying()
     insert(engine, 1)
     wait_until(lambda: nats.count(stream) == 1)
@@ -165,9 +168,14 @@ def test_one_name_has_one_stream(engine, nats, elsewhere, stream, relaying):
     name = stream.lower()
     error = relaying(name, to=JetStream(elsewhere.url, f"{stream}X")).join()
     assert isinstance(error, NotifyConfigError) and "publishes into" in str(error)
+    running = relaying(name)
+    wait_until(lambda: running.has_been("working"))
     nats.api(f"STREAM.DELETE.{stream}")
-    error = relaying(name).join()
-    assert isinstance(error, NotifyConfigError) and "emptied" in str(error)
+    insert(engine, 2)
+    for one in (running, relaying(name)):
+        error = one.join()
+        assert isinstance(error, NotifyConfigError) and "deleted" in str(error)
+    assert "error" in nats.api(f"STREAM.INFO.{stream}")
 
 
 def test_a_standby_with_another_stream_is_refused(engine, nats, elsewhere, stream, relaying):

@@ -57,7 +57,16 @@ def test_an_epoch_is_raised_above_the_database():
 
 def test_another_document_is_refused():
     """What is not a group, or of a newer version, is refused."""
-    for text in (b"", b"[]", b"[2, [], {}]", b'[1, [["ann"]], {}]', b"[1, [], []]"):
+    texts = (
+        b"",
+        b"[]",
+        b"[2, [], {}]",
+        b'[1, [["ann"]], {}]',
+        b"[1, [], []]",
+        b"\xff",
+        b"[" * 9000,
+    )
+    for text in (*texts, b'[1, [["ann", 1e999]], {}]', b'[1, [["ann", 9223372036854775807]], {}]'):
         with pytest.raises(UnreadableData):
             Group.parse(text)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.orm import sessionmaker
+from statements import run
 from streams import HANDLED, done, envelope, record
 from waiting import wait_until
 
@@ -110,20 +111,111 @@ def test_a_message_that_cannot_be_read_is_a_gap(published, member, engine):
     """A message of a relay that this program cannot read is a Gap in its place; messages of others,
     and changes of other entities, are skipped; a relay's own Gap is delivered."""
     unread = published.message("items.1", {**envelope(1, 1, 1), "version": 99})
+    deep = replace(published.message("items.3", {}), body=b"[" * 50_000)
+    binary = replace(published.message("items.4", {}), body=b"\xff\xfe\0")
     other = published.message(
         "others.1", {**envelope(1, 1, 1), "table": "others", "entity": "Other"}
     )
     foreign = replace(published.message("items.2", {"some": "thing"}), headers={})
     gap = {"version": 1, "event": "gap", "reason": "lost_position", "since": "2026-01-01T00:00:00+00:00", "detail": "d"}  # fmt: skip
-    published.publish([unread, other, foreign, published.message("gap", gap)])
+    published.publish([unread, deep, binary, other, foreign, published.message("gap", gap)])
     published.transaction([5])
     gaps = []
     member(gaps_of(gaps))
     wait_until(lambda: done(engine) == published.rows)
     assert {(found.reason, found.detail[:9]) for found in gaps} == {
         ("undecodable", "message 1"),
+        ("undecodable", "message 2"),
+        ("undecodable", "message 3"),
         ("lost_position", "d"),
     }
+
+
+def test_whatever_fails_is_parked(published, member, engine):
+    """A body that is not text, an error with NUL in its text, and a commit that fails when nothing is
+    left in the batch do not end the members."""
+    binary = replace(published.message("items.1", {}), body=b"\xff\xfe\0")
+    published.publish([binary])
+    published.transaction([2, 3])
+
+    def handler(session, change):
+        if not isinstance(change, Updated) or change.identity == (2,):
+            raise ValueError("NUL \0, and half a pair \ud800")
+        record(session, change)
+
+    one = member(handler, on_error=lambda error, change, failures: "park")
+    wait_until(lambda: list(done(engine)) == [3])
+    parked = one.consumer.parked()
+    assert [found.error for found in parked] == [
+        r"ValueError: NUL \x00, and half a pair \ud800"
+    ] * 2
+    assert r"\xff\xfe\x00" in {found.body for found in parked}
+
+
+def test_a_commit_that_fails_with_nothing_left_is_tried_again(published, member, engine, sessions):
+    """If the only change of a batch is skipped, and the commit of its place fails, it is tried again,
+    and the members go on."""
+    published.transaction([1])
+    deferred = "CREATE CONSTRAINT TRIGGER refused AFTER UPDATE ON sa_pgnotify_stream_places DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
+    function = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$"
+
+    def on_error(error, change, failures):
+        run(engine, function, deferred)
+        return "skip"
+
+    one = member(refusing(1), on_error=on_error)
+    wait_until(lambda: any("cannot be stored" in str(state) for state in one.states))
+    run(engine, "DROP TRIGGER refused ON sa_pgnotify_stream_places")
+    published.transaction([2])
+    wait_until(lambda: list(done(engine)) == [2])
+
+
+def test_a_lost_connection_does_not_end_a_member(published, member, engine):
+    """Also without on_error, a batch whose connection is lost comes again."""
+    published.transaction([1])
+    first = [True]
+
+    def handler(session, change):
+        if first:
+            first.clear()
+            pid = session.scalar(text("SELECT pg_backend_pid()"))
+            run(engine, f"SELECT pg_terminate_backend({pid}, 5000)")
+        record(session, change)
+
+    member(handler)
+    wait_until(lambda: done(engine) == published.rows)
+
+
+def test_numbers_that_are_used_again_are_noticed(nats, stream, published, member, engine):
+    """If the stream loses its last messages, and gives their numbers to others, a Gap says so, and the
+    others are handled."""
+    published.transaction([1])
+    gaps = []
+    one = member(gaps_of(gaps))
+    wait_until(lambda: done(engine) == published.rows)
+    wait_until(lambda: one.consumer.lag().messages == 0)
+    one.stop()
+    place = "UPDATE sa_pgnotify_stream_places SET sequence = sequence + 2"  # two more, now lost
+    run(engine, place)
+    published.transaction([2, 3])
+    published.transaction([4])
+    member(gaps_of(gaps))
+    wait_until(lambda: done(engine) == published.rows)
+    assert [gap.reason for gap in gaps] == ["lost_position"]
+    assert "numbers to others" in gaps[0].detail
+
+
+def test_tables_of_another_role_are_refused(published, member, engine, sessions):
+    """A role that may create tables cannot have its code run by the members, by making theirs before
+    they do."""
+    role = f"mallory_{engine.url.database}"
+    run(engine, f"CREATE ROLE {role}", f"GRANT CREATE ON SCHEMA public TO {role}")
+    try:
+        run(engine, f"SET LOCAL ROLE {role}", "CREATE TABLE sa_pgnotify_stream_places (stream int)")
+        error = member().join()
+        assert isinstance(error, NotifyConfigError) and f"belongs to {role}" in str(error)
+    finally:
+        run(engine, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 def test_bad_arguments_are_refused(nats, stream, Item, sessions, member, published):

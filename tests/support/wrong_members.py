@@ -30,7 +30,7 @@ def stores_first() -> None:
     enter = Worker.enter
 
     def entered(self: Worker, work: Any) -> Any:
-        to = work.until, self._created, self.member, 0
+        to = work.until, work.stored, self._created
         from sa_pgnotify.streaming.places import Place
 
         self._database.transact(

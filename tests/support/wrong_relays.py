@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sa_pgnotify.consuming.consumer import ChangeBatch
-from sa_pgnotify.relay.place import Place, newest_of, record, recorded
+from sa_pgnotify.relay.place import Known, Place, Sealed, newest_of, record, recorded
 from sa_pgnotify.sql import execute_on
 from sa_pgnotify.testing import ClusterCheck
 from sa_pgnotify.testing.cluster.relays import RelayRows
@@ -22,16 +22,17 @@ def stores_first(relay: Any) -> Any:
         sink.close()
         sink.connect(relay.name)
         sink.resume()
-        right._place = recorded(execute, table) or Place(str(sink), log)
+        sink.begin()
+        right._known = recorded(execute, table) or Known(Place(str(sink), log))
 
     def publish(work: Any) -> None:
         messages, _ = right._messages.of(work)
-        right._place = right._place.next(work.after, newest_of(work.chunks))
+        right._known = right._known.next(work.after, newest_of(work.chunks))
         batch: Any = ChangeBatch(right._worker, work)
         with batch as session:
-            record(execute_on(session.connection()), right._table, right._place)
+            record(execute_on(session.connection()), right._table, right._known)
         time.sleep(0.2)  # most kills meet this moment
-        sink.publish(messages, str(right._place))
+        sink.publish(messages, str(right._known.sealed()))
 
     right.resume, right._publish = resume, publish
     return relay
@@ -48,9 +49,10 @@ def skips_by_number(relay: Any) -> Any:
         sink.close()
         sink.connect(relay.name)
         text, known = sink.resume(), recorded(execute, table)
-        kept = None if text is None else Place.parse(text)
-        right._place = kept or Place(str(sink), log)
-        if kept is not None and (known is None or kept.number > known.number):
+        kept = None if text is None else Sealed.parse(text).place
+        right._known = Known(kept or Place(str(sink), log))
+        sink.begin()
+        if kept is not None and (known is None or kept.number > known.place.number):
             headers = sink._client.last_message(sink.stream, f"{relay.name}.>")[1]
             skip[0] = int(headers.get("Nats-Batch-Sequence", 1))
 
