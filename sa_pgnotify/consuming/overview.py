@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from ..errors import ListenUnavailable
 from ..log.origin import origin_of
 from ..log.tables import CONSUMERS, LogNames
 from ..sql import Execute, execute_on, literal
@@ -73,12 +75,14 @@ def _of_log(execute: Execute, names: LogNames) -> Iterator[ConsumerStatus]:
     found = list(rows)
     if not found:
         return
-    origin = origin_of(execute, names)
+    origin = None
+    with suppress(ListenUnavailable):  # of a log that is only there in part
+        origin = origin_of(execute, names)
     ((removed,),) = execute(f"SELECT coalesce(max(removed), 0) FROM {names.head} WHERE id = 0")
     for name, part, parts, moved_at, failures, count in found:
         table = ConsumerTable(names, ConsumerKey(name, part, parts))
         stored = table.load_known(execute)
-        has_lost = stored.origin != origin or removed >= stored.position.oldest
+        has_lost = origin not in (None, stored.origin) or removed >= stored.position.oldest
         left_behind = {relation: table.lag(execute, at) for relation, at in stored.apart.items()}
         yield ConsumerStatus(
             name,

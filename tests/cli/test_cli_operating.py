@@ -77,6 +77,29 @@ def test_parked_and_retried(shop, engine):
             until(lambda: consumers(engine)[0].parked == 0)
 
 
+def test_a_consumer_that_has_lost_changes(shop, engine):
+    """What the log has removed unread, and a log that was made anew, is seen before the consumer runs;
+    health looks at those that are named."""
+    shop.create(engine)
+    with shop.models() as models:
+        for name in ("billing", "report"):
+            Consumer(engine, name, models.Payment).start().stop()
+        assert [c.has_lost for c in consumers(engine)] == [False, False]
+        run(engine, "INSERT INTO payments VALUES (7)")
+        with Running(Consumer(engine, "report", models.Payment), lambda *_: None):
+            until(lambda: consumers(engine)[1].lag.events == 0)
+    run(
+        engine,
+        "UPDATE sa_pgnotify_log SET removed = (SELECT max(xid) FROM (SELECT xid FROM sa_pgnotify_log_0 UNION SELECT xid FROM sa_pgnotify_log_1) AS l)",
+    )
+    assert [c.has_lost for c in consumers(engine)] == [True, False]
+    assert "'billing' has lost changes that it had not read" in shop.run("consumers").stdout
+    late = shop.run("health", "--max-lag", "100")
+    assert (late.exit_code, "'billing' has lost changes" in late.stdout) == (1, True)
+    assert shop.run("health", "--max-lag", "100", "--consumer", "report").exit_code == 0
+    assert "sa-pgnotify seek billing beginning" in shop.run("doctor").stdout.replace("\n", " ")
+
+
 def test_a_name_in_two_logs(shop, engine):
     """If two change logs have a consumer of the name, the command acts on neither until a schema is
     given."""
