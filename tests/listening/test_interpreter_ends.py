@@ -124,6 +124,7 @@ def test_end_without_a_server(proxy, state):
         assert "Traceback" not in errors
 
 
+@pytest.mark.thorough
 def test_end_within_an_attempt_to_connect(url):
     """A program ends within 5 seconds while its listeners try to connect to a host that never
     answers."""

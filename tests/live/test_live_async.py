@@ -181,6 +181,7 @@ def test_many_queries_share_one_feed(kind, engine, shop):
     kind.wait(go())
 
 
+@pytest.mark.thorough
 def test_a_connection_that_is_cut(kind, engine, shop, proxy):
     """After all connections are cut, and even if none can be made for a time, the query continues
     with the difference. asyncpg raises errors of its own in this case."""

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from relays import Died, Mortal, Running
+from sampling import size
 from sqlalchemy import text
 from statements import run
 from waiting import wait_until
@@ -21,7 +22,7 @@ def check(url, nats, stream, kind=ClusterCheck, **options):
         found = nats.messages(stream) if nats.count(stream) else []
         return [json.dumps(message.body).encode() for message in found]
 
-    return kind(url, nats.url, stream, read, **{"seconds": 4.0, "every": 0.2, **options})
+    return kind(url, nats.url, stream, read, **{"seconds": size(4.0, 3.0), "every": 0.2, **options})
 
 
 def test_relays_are_killed_and_replaced(url, nats, stream):

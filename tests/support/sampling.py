@@ -20,12 +20,13 @@ from hypothesis import HealthCheck, settings
 from kinds import NAMES
 
 T = TypeVar("T")
+Number = TypeVar("Number", int, float)
 MARKERS = (
     "kinds(count): of the kinds of listener, take one (1, the default), one that blocks and one of asyncio (2), or one of each driver (3)",
-    "sample(n): take one n-th of the sets of parameters; without it half of three or more, and a third of nine or more",
+    "sample(n): take one n-th of the sets of parameters; without it half of several, and a third of nine or more",
     "thorough: take it with --thorough only",
 )
-MANY, VERY_MANY = 3, 9
+MANY, VERY_MANY = 2, 9
 """The numbers of cases from which on half of them, and a third, are enough in the default run."""
 _whole = False
 """Whether tests run with all their parameters and at their full size."""
@@ -65,7 +66,7 @@ def _names_a_test(config: pytest.Config) -> bool:
     return any("::" in argument for argument in config.args)
 
 
-def size(whole: int, otherwise: int) -> int:
+def size(whole: Number, otherwise: Number) -> Number:
     """Return how many rows, steps or examples a test takes: fewer ``otherwise``, in the default
     run."""
     return whole if _whole else otherwise

@@ -48,6 +48,7 @@ def test_nothing_is_lost_without_a_gap():
     passed(*SCHEDULE)
 
 
+@pytest.mark.thorough
 def test_what_is_written_while_triggers_are_disabled_by_hand_is_a_gap():
     """A listener reports changes that no trigger saw, and one that restarts or reconnects meanwhile
     does, too."""

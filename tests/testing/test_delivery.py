@@ -125,7 +125,7 @@ def test_the_server_crashes(server):
         check = DeliveryCheck(
             server.url,
             proxy.url,
-            seconds=3 * SECONDS,
+            seconds=2 * SECONDS,
             processes=1,
             listeners=1,
             disturbances={"crash": crash, "cut": proxy.cut},
@@ -144,7 +144,7 @@ def test_captures_are_killed(server):
 
     check = DeliveryCheck(
         server.url,
-        seconds=3 * SECONDS,
+        seconds=2 * SECONDS,
         processes=1,
         listeners=1,
         copies=1,
@@ -203,6 +203,7 @@ def wrong(url) -> DeliveryCheck:
     return DeliveryCheck(url, seconds=2 * SECONDS, terminate=False, longest=1.0, batch_size=1000)
 
 
+@pytest.mark.thorough
 def test_a_reader_that_goes_by_numbers_is_found_out(monkeypatch, wrong):
     """What commits late, behind greater numbers, is missed by it, and the check says so: else it
     would prove nothing."""

@@ -193,6 +193,7 @@ def test_reload_while_the_process_ends(url, engine):
         assert complaints(program) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("framework", ["starlette", "fastapi", "litestar"])
 def test_hypercorn(url, engine, framework):
