@@ -165,8 +165,8 @@ class UnreadableData(PgNotifyError, ValueError):
 
 
 def printable(text: str, length: int = 500) -> str:
-    """Return a text on one line, cut to so many characters, that every database, broker and terminal
-    takes: what cannot be printed, such as NUL or half of a surrogate pair, is escaped.
+    """Return a text on one line, cut to ``length`` characters, that every database, broker and
+    terminal accepts: what cannot be printed, such as NUL or half of a surrogate pair, is escaped.
 
     >>> printable("a\\n b\\0")
     'a b\\\\x00'

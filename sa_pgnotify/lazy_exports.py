@@ -1,8 +1,8 @@
 """Exports of a package whose modules are imported when one of their names is first used.
 
 Most processes use few of the public names, and importing all modules takes longer than starting
-many a program. A type checker reads the imports under ``TYPE_CHECKING`` instead, which a test
-compares with the table.
+the rest of a program. A type checker reads the imports under ``TYPE_CHECKING`` instead, which a
+test compares with the table.
 """
 
 from __future__ import annotations

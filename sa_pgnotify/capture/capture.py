@@ -1,9 +1,9 @@
 """``Capture``: the process that fills the change log from the write-ahead log.
 
-It may be killed at any moment, another may take over at any moment, and PostgreSQL sends again what
-was not confirmed. So everything hangs on one transaction: it appends the changes, and stores how
-far the write-ahead log was captured. Only after its commit is the slot confirmed; what comes again
-is recognized by the place of its commit.
+A capture may be killed, or replaced by another one, at any moment, and PostgreSQL sends again what
+was not confirmed. So a single transaction appends the changes and stores how far the write-ahead
+log was captured, and the slot is confirmed only after its commit. A transaction that comes again is
+recognized by the place of its commit record.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["Capture"]
 logger = logging.getLogger("sa_pgnotify")
 
 POLL, LONGEST_POLL = 0.005, 0.1
-"""The fewest and the most seconds between two looks for new changes."""
+"""The shortest and the longest pause between two looks for new changes, in seconds."""
 STANDBY = 1.0
 """Seconds between two attempts of a capture that stands by."""
 RETRY, LONGEST_RETRY = 0.1, 5.0
@@ -56,13 +56,13 @@ class Capture:
         with Capture(engine, Base.metadata):          # the same in a thread of this process
             ...
 
-    The first capture of a log makes its replication slot: what was committed before is not
+    The first capture of a log creates its replication slot. What was committed before that is not
     captured. Its role needs the REPLICATION attribute, and the right to write the log.
 
     :param engine: of psycopg2 or psycopg. The capture takes two connections of its own.
     :param metadata: of the models; all of them, if several share a change log.
-    :raises NotifyConfigError: if no table is captured, or the log of one is another than that of the
-        others.
+    :raises NotifyConfigError: if no table has ``capture="wal"``, or if the tables belong to several
+        logs.
     """
 
     def __init__(self, engine: Engine, metadata: MetaData | Sequence[MetaData]) -> None:
@@ -84,8 +84,8 @@ class Capture:
     # -- the program's side ------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Capture until :meth:`stop`, or stand by as long as another capture of the log works. A lost
-        connection is made again.
+        """Capture until :meth:`stop`, or stand by while another capture of the log works. After a
+        lost connection, connect again.
 
         :raises PgNotifyError: if the database cannot be captured as it is: a publication is missing,
             or has a table that the MetaData does not know.
@@ -110,7 +110,7 @@ class Capture:
         self._stopping.set()
 
     def create_slot(self) -> None:
-        """Make the replication slot now, if there is none, so that changes are kept from here on
+        """Create the replication slot now, if there is none, so that changes are kept from here on
         before a capture runs.
 
         :raises PgNotifyError: see :meth:`run`.
@@ -153,7 +153,7 @@ class Capture:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the thread, and raise what it has failed with, unless the block has failed itself."""
+        """End the thread, and raise the error that ended it, unless the block itself has failed."""
         assert self._thread is not None
         self.stop()
         self._thread.join()
@@ -172,8 +172,8 @@ class Capture:
 
     @contextmanager
     def _log_connection(self) -> Iterator[Connection]:
-        """Yield the connection that writes the log, and holds the lock of the one that works: when it
-        breaks, the next one cannot be disturbed by this one."""
+        """Yield the connection that writes the log and holds the lock of the working capture. It is
+        invalidated at the end, so that the session and its lock end with it."""
         with self._engine.connect().execution_options(
             isolation_level="READ COMMITTED"
         ) as connection:
@@ -184,7 +184,7 @@ class Capture:
                     connection.invalidate()
 
     def _lead(self, connection: Connection, *, wait: bool = True) -> bool:
-        """Return whether this capture is the one that works; wait for it, until :meth:`stop`."""
+        """Return whether this capture works; with ``wait``, wait for that until :meth:`stop`."""
         while not self._stopping.is_set():
             with connection.begin():
                 self._oid = head_oid_of(connection, self._tables.names)
@@ -210,7 +210,7 @@ class Capture:
         with connection.begin():
             execute = execute_on(connection)
             streams = can_stream(self._engine, execute)
-            # what is confirmed must not be lost in a crash
+            # what is confirmed to the slot must survive a crash
             execute(
                 "SELECT pg_catalog.set_config('synchronous_commit', 'on', false)"
                 " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'"
@@ -242,7 +242,7 @@ class Capture:
         slot: Slot,
         at: Progress,
     ) -> Progress:
-        """Capture what there is, and return how far that is."""
+        """Capture what has come, and return how far the log has been captured then."""
         batch = LogBatch(connection, writer, self._tables, composer, at.flushed)
         try:
             for message in self._read(reader):
@@ -265,7 +265,7 @@ class Capture:
         try:
             yield from reader.read()
         except SlotUnreadable as error:
-            # The publication did not exist all the while, and the slot cannot get over that.
+            # The publication did not exist at some point of the WAL, which the slot cannot pass.
             self._is_stuck = _state_of(error) == UNDEFINED_OBJECT
             raise
 
@@ -286,7 +286,7 @@ def _state_of(error: DBAPIError | SlotUnreadable) -> str:
 
 
 def _may_pass(error: DBAPIError | SlotUnreadable) -> bool:
-    """Return whether an error may be over at the next attempt: a slot that is in use or was dropped, a
-    shutdown, a lock."""
+    """Return whether the next attempt may succeed: the slot was in use or was dropped, the server
+    was shut down, or something was locked."""
     state = _state_of(error)
     return not state or state == UNDEFINED_OBJECT or state[:2] in ("08", "57", "40", "53", "55")

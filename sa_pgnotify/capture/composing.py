@@ -1,4 +1,4 @@
-"""Rows of the change log made of decoded changes, as the trigger of the same table would write them.
+"""Making rows of the change log from decoded changes, as the trigger of the table would write them.
 
 A trigger sees statements; the write-ahead log knows only rows. So consecutive changes of one kind
 share a row of the log, as long as it stays small enough for a reader to hold. Everything else is
@@ -66,9 +66,9 @@ class _Unreadable(Exception):
 
 
 class _RowWriter:
-    """Writes the rows of one table, as the columns are at the moment.
+    """Writes the rows of one table, whose columns are as its last description says.
 
-    :param type_of: gives the type under a domain, by OID.
+    :param type_of: returns the OID of the type under a domain, given the domain's.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class _RowWriter:
     def write(self, change: RowChange) -> bytes | None:
         """Return the row; None if nothing that is published has changed.
 
-        :raises _Unreadable: if the database has not written what is needed for it.
+        :raises _Unreadable: if the write-ahead log lacks what the row needs.
         """
         if change.operation == "U":
             return self._update(change)
@@ -129,8 +129,8 @@ class _RowWriter:
         return _joined([*masks, *after, *[old[p] for p in before]])
 
     def _plan(self, changed: tuple[bool, ...]) -> tuple[list[bytes], list[int]]:
-        """Return the masks of an update that has changed these columns, none if it is not published,
-        and the places of the old values."""
+        """Return the masks of an update that has changed these columns, or none if it is not
+        published, and the places of the old values."""
         if not any(map(bool.__and__, changed, self._watched)):
             return [], []
         masks = [
@@ -164,8 +164,8 @@ class Known(Protocol):
         ...
 
     def root_of(self, oid: int) -> int:
-        """Return the OID of the partitioned table that a table is a partition of; 0 if it is not
-        known any more."""
+        """Return the OID of the partitioned table that a table is a partition of; 0 if it no longer
+        exists, and its own if it is not a partition."""
         ...
 
     def type_of(self, oid: int) -> int:
@@ -174,10 +174,10 @@ class Known(Protocol):
 
 
 class Composer:
-    """Makes rows of the log of the changes of one transaction after the other.
+    """Makes rows of the log from the changes of one transaction after the other.
 
-    The server says of each old row whether it is whole, but of a partition's as if it were the
-    root's. So the partitions whose REPLICA IDENTITY is not FULL are remembered: as long as there are
+    The server says of each old row whether it is whole, but for a partition it answers for the
+    root table. So the partitions whose REPLICA IDENTITY is not FULL are remembered: while there are
     any, no old row of their root is trusted.
 
     :ivar done: the rows of the log that are complete, which the caller takes from there.

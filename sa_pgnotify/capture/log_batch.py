@@ -1,8 +1,8 @@
 """Transactions that a capture appends to the change log together, in one transaction of its own.
 
-The log has many small transactions of the writers in one, because otherwise a capture could not keep
-up with them. A reader who sees a row of the log must also see what the row is about, so the
-transaction commits only after all that it has captured can be seen.
+Many small transactions of the writers share one transaction of the log, because otherwise a capture
+could not keep up with them. A reader that sees a row of the log must also see the change that the
+row is about, so the log's transaction commits only after all captured transactions are visible.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from .whole_transactions import Plain
 __all__ = ["LogBatch"]
 
 CHUNK_BYTES = 8 << 20
-"""How much of a long transaction is held in memory."""
+"""Bytes of a long transaction that are held in memory before they are written."""
 NOT_VISIBLE = 0.001
-"""Seconds between two looks whether a transaction that was captured can be seen."""
+"""Seconds between two looks whether a captured transaction is visible."""
 
 
 class LogBatch:
@@ -75,7 +75,7 @@ class LogBatch:
         if kind is RowChange:
             composer.add(message)  # type: ignore[arg-type]
         elif isinstance(message, Begin):
-            # it was captured, and not confirmed
+            # it was captured before, but not confirmed
             self._skips = message.commit_lsn < self._flushed
             xid = self._tables.full_xid(self._execute, message.xid)
             composer.begin(message, xid)
@@ -108,7 +108,7 @@ class LogBatch:
             self._entries, self._size = [], 0
 
     def commit(self, slot: Slot, at: Progress) -> None:
-        """Append what is left, and commit, once readers who see the rows can see what they are about."""
+        """Append what is left, and commit once all captured transactions are visible."""
         self._write()
         execute, text = self._execute, self._writer.snapshot if self._relations else ""
         while True:
@@ -116,7 +116,7 @@ class LogBatch:
                 ((text,),) = execute("SELECT pg_catalog.pg_current_snapshot()::text")
             if all(map(Snapshot.parse(text).has_ended, self._xids)):
                 break
-            # It has committed: this is a matter of a moment, unless it waits for a standby.
+            # A decoded transaction becomes visible within moments, unless it waits for a standby.
             time.sleep(NOT_VISIBLE)
             text = ""
         self._writer.store(execute, slot, at, sorted(self._relations))

@@ -1,9 +1,9 @@
 """Appending captured changes to the change log, many transactions at a time.
 
-The log's own transaction decides when a reader sees the rows, so its id is the one that windows go
-by; the id of the transaction that made a change is in the header. How far the write-ahead log was
-captured is stored in the same transaction, so that a capture that is killed anywhere goes on from
-there without a hole and without a duplicate.
+The log's own transaction decides when a reader sees the rows, so readers' windows are bounded by
+its id; the id of the transaction that made a change is in the header. How far the write-ahead log
+was captured is stored in the same transaction, so that a capture that is killed anywhere continues
+without a hole and without a duplicate.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class LogWriter:
     def store(
         self, execute: Execute, slot: Slot, at: Progress, relations: Iterable[str] = ()
     ) -> None:
-        """Store how far the slot was captured, and wake the readers of ``relations`` that sleep when
-        the transaction commits. It must have its id already, if there are any."""
+        """Store how far the slot was captured. When the transaction commits, the sleeping readers
+        of ``relations`` are woken; if there are any, it must already have its transaction id."""
         stored = (
             f"INSERT INTO {self._names.captures} (slot, origin, flushed) VALUES ({literal(slot.name)}, {literal(at.origin)}, {at.flushed})"
             " ON CONFLICT (slot) DO UPDATE SET origin = excluded.origin, flushed = excluded.flushed,"
@@ -106,7 +106,7 @@ class LogWriter:
     def append(self, connection: Connection, entries: Sequence[LogEntry]) -> None:
         """Append rows, in their order.
 
-        :raises PgNotifyError: if something else takes the numbers of the log.
+        :raises PgNotifyError: if the numbers that the sequence of the log gives are always taken.
         """
         left = list(entries)
         for attempt in range(MOST_TRIES):
@@ -139,7 +139,7 @@ class LogWriter:
             while end < len(numbered) and _slot_of(numbered[end][0]) == slot:
                 end += 1
             part = numbered[start:end]
-            # ON CONFLICT would cost the server half as much again
+            # ON CONFLICT would make this half as expensive again for the server
             is_free = part[0][0] > self._taken
             try:
                 with nullcontext() if is_free else connection.begin_nested():
@@ -160,11 +160,11 @@ class LogWriter:
 
 
 def _parameters(part: Sequence[tuple[int, LogEntry]]) -> dict[str, str]:
-    """Return rows as parameters, each of which is one text, because drivers take longer for a list."""
+    """Return rows as parameters, each a single text, because drivers are slower with lists."""
     columns = list(zip(*(entry for _, entry in part), strict=True))
     numbers = count()
     while True:
-        # no text of the log has two ESC together, unless it is the name of a table
+        # of the texts of the log, only the name of a table may have two ESC in a row
         separator = f"{ESC}{ESC}{next(numbers)};"
         texts = [separator + separator.join(column) for column in columns]
         if all(t.count(separator) == len(part) for t in texts):

@@ -1,6 +1,6 @@
 """The messages of PostgreSQL's output plugin ``pgoutput``, protocol versions 1 to 4.
 
-A message is binary, and only the messages before it say how to read it: within a streamed block,
+A message is binary, and how to read it depends on the messages before it: within a streamed block,
 each message begins with a transaction id. :class:`Decoder` knows whether it is in such a block. It
 decides and never waits.
 
@@ -265,13 +265,13 @@ class _Reader:
 
 
 class Decoder:
-    """Decodes the messages of one slot, in the order in which they come."""
+    """Decodes the messages of one slot, in the order in which they arrive."""
 
     def __init__(self) -> None:
         self._is_streaming = False
 
     def decode(self, data: bytes) -> Message | None:
-        """Return the message; None if it says nothing that matters here (types, origins).
+        """Return the message; None if it is of a kind that is not needed here (types, origins).
 
         :raises UnreadableData: if it is of an unknown kind, or damaged.
         """

@@ -1,10 +1,10 @@
-"""The replication slot of a capture: whether it still has all that was not captured, and how it is
-made.
+"""The replication slot of a capture: whether it still has everything that was not captured, and how
+it is created.
 
-A slot belongs to a server and not to its data: it may be dropped or moved on by hand, PostgreSQL
-removes the write-ahead log under it, a standby that was promoted may not have it, or one that is
-behind. What the log itself says of its progress travels with the data, so comparing the two finds
-each of these cases; then changes are missing, and every reader gets a ``Gap``.
+A slot belongs to a server and not to its data. It may be dropped or moved on by hand, PostgreSQL
+may remove the write-ahead log that it needs, and a promoted standby may lack it or have one that is
+behind. The log's own record of its progress travels with the data, so comparing the two finds each
+of these cases. Changes are missing then, and every reader gets a ``Gap``.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ logger = logging.getLogger("sa_pgnotify")
 def slot_of(
     connection: Connection, tables: CapturedTables, writer: LogWriter, *, anew: bool
 ) -> tuple[Slot, Progress]:
-    """Return the slot, and how far it was captured. It is made if necessary, and if it was lost or
-    made by something else, that is reported to the readers of the log.
+    """Return the slot, and how far it was captured. Create it if necessary; if it was lost, or
+    created by something else, report that to the readers of the log.
 
-    :param connection: of the capture that works.
-    :param anew: whether the slot cannot be read any more.
+    :param connection: of the working capture.
+    :param anew: whether the slot must be created again, because it cannot be read any more.
     :raises PgNotifyError: if the tables cannot be captured as they are.
     """
     with connection.begin():
@@ -41,7 +41,7 @@ def slot_of(
         tables.read(execute)
         slot = known_slot(execute, tables.names)
         progress = writer.load(execute, slot)
-        # Of what was written while there was no publication, the slot says nothing.
+        # What was written while there was no publication is missing, which the slot does not show.
         origin = f"{origin_of(execute, tables.names)}:{slot.publication_oid}"
     if progress is not None and not anew and _has_all(slot, progress, origin):
         return slot, progress
@@ -68,7 +68,7 @@ def _has_all(slot: Slot, progress: Progress, origin: str) -> bool:
 
 
 def _made(connection: Connection, slot: Slot) -> int:
-    """Make the slot, in place of what is there; return from where on it has the changes. From
+    """Create the slot, in place of any old one, and return from where on it has the changes. From
     PostgreSQL 17 on it follows a failover, if the standbys are set up for it."""
     if slot.exists:
         with connection.begin():
@@ -87,9 +87,9 @@ def _made(connection: Connection, slot: Slot) -> int:
 
 
 def known_slot(execute: Execute, names: LogNames) -> Slot:
-    """Return the slot, which need not exist.
+    """Return what is known of the slot, which need not exist.
 
-    :raises ListenUnavailable: if the server or the database is not made for it.
+    :raises ListenUnavailable: if wal_level is not logical, or if there is no publication.
     """
     slot = find_slot(execute, names)
     assert slot is not None  # there is a log

@@ -1,8 +1,8 @@
 """Reading the slot by PostgreSQL's functions, on an ordinary connection of any driver.
 
 Each reading begins where the slot was confirmed, so what was read and not confirmed comes again.
-The server decodes again from the oldest transaction that was open then, and so a reading is not
-free: it is made only if the write-ahead log has grown.
+For each reading, the server decodes again from the oldest transaction that was open at that place.
+This takes time, so the slot is read only if the write-ahead log has grown.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ BATCH = 50_000
 """After how many changes a reading ends, at the end of a transaction."""
 OBJECT_IN_USE = "55006"
 STANDBY_SECONDS = 1.0
-"""How often, at most, the server is asked to note which transactions are open, so that it need not
-decode from further back."""
+"""The least time between two requests to log which transactions are open, so that the server need
+not decode from further back."""
 
 
 class SlotUnreadable(Exception):
-    """The slot or the connection is gone.
+    """The slot cannot be read, or the connection is gone.
 
     :ivar error: what the driver raised.
     """
@@ -95,7 +95,7 @@ class SlotReader:
                 self._looked = self.reached = now
 
     def confirm(self, lsn: int) -> None:
-        """Let the server forget what was read up to ``lsn``."""
+        """Confirm what was read up to ``lsn``, which the server then need not keep."""
         with self._connection.begin():
             execute = execute_on(self._connection)
             execute(

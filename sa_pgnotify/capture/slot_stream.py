@@ -1,10 +1,10 @@
 """Reading the slot by the replication protocol, which psycopg2 speaks: the server sends each
 transaction as it commits, and decodes nothing twice.
 
-The connection is a copy of one of the engine's own, so that it is made with whatever the program
-gave to ``create_engine()``. Its session is a *walsender*, which PostgreSQL would take for a
-synchronous standby if ``synchronous_standby_names`` says so; then a commit would wait for its own
-capture, so :func:`can_stream` refuses it.
+The connection is made with the parameters of one of the engine's own, so that it uses whatever the
+program gave to ``create_engine()``. Its session is a *walsender*, which PostgreSQL takes for a
+synchronous standby if ``synchronous_standby_names`` matches it. A commit would then wait for its
+own capture, so :func:`can_stream` returns false in that case.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ __all__ = ["SlotStream", "can_stream"]
 
 APPLICATION = "sa_pgnotify capture"
 STATUS_SECONDS = 10
-"""How often the server is informed that the connection is alive."""
+"""Seconds between two reports to the server that the connection is alive."""
 STALLED_SECONDS = 60.0
-"""For how long the rest of a transaction is awaited before the connection counts as lost."""
+"""Seconds without the rest of a transaction after which the connection counts as lost."""
 
 
 def can_stream(engine: Engine, execute: Execute) -> bool:
@@ -84,8 +84,8 @@ class SlotStream:
             raise SlotUnreadable(error) from error
 
     def read(self) -> Iterator[Plain]:
-        """Yield the transactions that have come, whole and in the order of their commits; nothing if
-        there is nothing new.
+        """Yield the transactions that have arrived, whole and in the order of their commits;
+        nothing if there is nothing new.
 
         :raises SlotUnreadable: if the slot or the connection is gone.
         """
@@ -123,7 +123,7 @@ class SlotStream:
         return bool(select.select([self._connection], [], [], seconds)[0])
 
     def confirm(self, lsn: int) -> None:
-        """Let the server forget what was read up to ``lsn``."""
+        """Confirm what was read up to ``lsn``, which the server then need not keep."""
         try:
             self._cursor.send_feedback(flush_lsn=lsn, apply_lsn=lsn, force=True)
         except self._error as error:

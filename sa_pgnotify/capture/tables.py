@@ -49,10 +49,10 @@ class CapturedTables:
         self._execute: Execute
 
     def read(self, execute: Execute) -> None:
-        """Read which tables there are.
+        """Read which of the tables exist and are published.
 
         :raises TriggersMissing: if one of them is not published.
-        :raises NotifyConfigError: if the publication has a table that is not known here.
+        :raises NotifyConfigError: if the publication has a table that no given MetaData has.
         """
         self._execute = execute
         found = installed(execute, self._sets.values())
@@ -104,8 +104,8 @@ class CapturedTables:
         return self._by_oid.get(relation.oid)
 
     def root_of(self, oid: int) -> int:
-        """Return the OID of the partitioned table that a table is a partition of; 0 if it is not known
-        any more, and its own if it is not a partition."""
+        """Return the OID of the partitioned table that a table is a partition of; 0 if it no longer
+        exists, and its own if it is not a partition."""
         ((root,),) = self._execute(
             f"SELECT coalesce(pg_catalog.pg_partition_root({oid}::regclass)::oid::bigint, CASE WHEN"
             f" EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = {oid}::oid) THEN {oid} ELSE 0 END)"
@@ -132,6 +132,6 @@ class CapturedTables:
 
 
 def _difference(xid: int, newest: int) -> int:
-    """Return how far apart two transaction ids are, given the lower 32 bits of the first."""
+    """Return the signed distance of two transaction ids, given the lower 32 bits of the first."""
     ahead = (xid - newest) & 0xFFFFFFFF
     return ahead if ahead < 1 << 31 else ahead - (1 << 32)

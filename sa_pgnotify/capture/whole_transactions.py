@@ -1,7 +1,7 @@
 """Whole transactions, in the order of their commits, from what ``pgoutput`` sends.
 
 Most transactions are sent when they commit. One that is larger than ``logical_decoding_work_mem``
-may be streamed in blocks while it is open: then it may still be rolled back, wholly or to a
+may be streamed in blocks while it is open. It may then still be rolled back, wholly or to a
 savepoint, and other transactions come in between. Its messages are kept in a file until it ends.
 """
 
@@ -62,8 +62,8 @@ class WholeTransactions:
         self._block: _Streamed | None = None
 
     def add(self, data: bytes) -> Iterable[Plain]:
-        """Return what one message adds to whole transactions: mostly itself; nothing as long as its
-        transaction is open; all of that when it commits.
+        """Return what one message adds to whole transactions: mostly itself; nothing while its
+        transaction is open; the whole transaction when it commits.
 
         :raises UnreadableData: see :meth:`Decoder.decode`.
         """
@@ -111,7 +111,7 @@ class WholeTransactions:
             for data in streamed.messages():
                 found = decoder.decode(data)
                 assert isinstance(found, Relation | RowChange | Truncation | Emitted)
-                # A relation's description holds for what follows, even if its part was undone.
+                # A relation's description stays valid even if its savepoint was rolled back.
                 if isinstance(found, Relation) or found.xid not in streamed.aborted:
                     yield found
         yield Commit(message.commit_lsn, message.end_lsn, message.microseconds)

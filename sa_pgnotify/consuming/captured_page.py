@@ -1,9 +1,9 @@
 """A page of rows of a captured table, in its place among the changes.
 
-A page is read in a snapshot of the table, and the capture appends what that snapshot has seen some
-milliseconds later. So the log is read once it has all of it, and by then it has later changes as
-well. The page belongs between the two: before it come the changes of its rows that it has seen, and
-after it those that it has not.
+A page is read in a snapshot of the table, and the capture appends what that snapshot has seen a few
+milliseconds later. So the log is read once it has all of that, and by then it has later changes,
+too. The page belongs between the two: the changes of its rows that the snapshot has seen come
+before it, and those that the snapshot has not seen come after it.
 """
 
 from __future__ import annotations

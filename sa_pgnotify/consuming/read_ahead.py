@@ -35,7 +35,7 @@ from .scanner import Scanner
 __all__ = ["ReadAhead"]
 
 COVER_SECONDS = 1.0
-"""The longest time for which the capture is awaited before a page of rows is given up for now."""
+"""The most seconds that a page of rows waits for the capture, before it is given up for now."""
 FILL_SECONDS = 1.0
 """The longest time for which one batch is read, if most of the changes are not for this
 consumer."""

@@ -1,5 +1,5 @@
-"""Checks of what captures read: the slots, the write-ahead log that they keep, and the server's
-settings."""
+"""Checks of what captures depend on: the slots, the write-ahead log that these keep, and the
+server's settings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def capture(connection: Connection) -> Iterator[Finding]:
 def uncaptured(
     execute: Execute, logs: Iterable[LogNames], severity: Severity = "problem"
 ) -> Iterator[Finding]:
-    """Report the logs that a capture should fill, and none does."""
+    """Report the logs that a capture should fill while none works."""
     logs = list(logs)
     idle = [state for state in captures(execute, logs) if not state.works]
     if idle:
@@ -93,7 +93,7 @@ def _kept(execute: Execute, slot: Slot) -> Finding:
 
 
 def _not_safe(execute: Execute, state: CaptureState) -> Iterator[Finding]:
-    """Report what would take a slot away that is in order."""
+    """Report what may take away a slot that is in order."""
     timeout = "idle_replication_slot_timeout"
     ((after,),) = execute(f"SELECT coalesce(pg_catalog.current_setting('{timeout}', true), '0')")
     if after != "0":

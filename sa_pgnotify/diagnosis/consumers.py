@@ -1,4 +1,4 @@
-"""What the checks say of one consumer."""
+"""What the checks report about one consumer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def name_of(consumer: ConsumerStatus) -> str:
 
 
 def lost(consumer: ConsumerStatus) -> Finding:
-    """Return the finding that changes are gone which a consumer has not read."""
+    """Return the finding that changes are gone that a consumer had not read."""
     text = (
         f"{name_of(consumer)} has lost changes that it had not read: the log has removed them at its limits, or was restored. "
         'It gets Gap("lost_position") when it runs.'
     )
-    fix = f"Mend what it writes, and then, if its handler stops at the Gap, sa-pgnotify seek {consumer.name} beginning."
+    fix = f"Correct what it writes, and then, if its handler stops at the Gap, run sa-pgnotify seek {consumer.name} beginning."
     return Finding("problem", "consumers", text, fix)

@@ -1,8 +1,8 @@
 """Ends blocks that take too long, from another thread.
 
 Each reading of a change log is such a block, and a ``threading.Timer`` for each would cost more than
-the reading: two switches between threads, for which a busy program makes them wait. So one thread
-stays for as long as it was to sleep, and usually finds that the block that it slept for has ended.
+the reading: it switches twice between threads, and a busy program delays each switch. So one thread
+sleeps until the earliest deadline, and usually finds that the block has already ended.
 """
 
 from __future__ import annotations

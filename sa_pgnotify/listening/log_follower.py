@@ -47,8 +47,8 @@ class LogFollower:
         return bool(self._tails)
 
     def subscribed(self, connection: ListenConnection, *, anew: bool) -> None:
-        """Follow the logs of the stream's routes. Reading goes on where it was, if it was followed,
-        also if the connection is lost within this and another one is tried.
+        """Follow the logs of the stream's routes. A log that was followed before is read on from
+        there, even if the connection is lost within this call and another one is tried.
 
         :param anew: whether ``connection`` is a new one.
         """

@@ -127,11 +127,11 @@ def is_captured(sources: dict[str, TableDecoder]) -> bool:
 def read_captured(
     execute: Execute, log: LogNames, sources: dict[str, TableDecoder], last: str, into: Changes
 ) -> None:
-    """Add to ``into`` the changes of a log since a snapshot, and at least all that were committed
-    before this is called.
+    """Add to ``into`` the changes of a log since a snapshot, at least up to those that were
+    committed before this is called.
 
     A change may come twice, in two evaluations, which does no harm: a row that is looked up again
-    without a change makes no step. If the capture does not come on, anything may have changed.
+    without a change makes no step. If the capture is not there in time, anything may have changed.
 
     :param execute: in autocommit, beside the transaction that evaluates.
     """

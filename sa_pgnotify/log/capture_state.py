@@ -1,8 +1,8 @@
 """Whether a capture works, and how far it is behind, as any session can see it.
 
 The slot says how much of the write-ahead log is kept, but not whether anything reads it: a capture
-that reads by SQL functions holds the slot only while a function runs. What each capture holds all
-the while is an advisory lock, so that one works and the others stand by.
+that reads by SQL functions holds the slot only while a function runs. What the working capture
+always holds is an advisory lock, for which the others wait.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class CaptureState:
     """The capture of one log.
 
     :ivar log: the schema and name of the log.
-    :ivar works: whether one works now. For a second after one has ended, none does.
-    :ivar seconds: since something was captured last, if there may be more by now; else 0.
+    :ivar works: whether a capture works now. For a second after one has ended, none may work.
+    :ivar seconds: since something was captured last, if there may be newer changes; else 0.
     :ivar fails_over: whether the slot follows a failover; None if the server knows no such slots.
     """
 

@@ -2,7 +2,7 @@
 
 There is one of each for a log, whatever the number of programs that share it, because each slot
 decodes the whole write-ahead log of the server. Their names follow from the log's schema and from
-the database, so that nobody has to choose them, and so that they are found again.
+the database, so that no program has to choose or to store them.
 
 The publication belongs to the DDL of the tables. PostgreSQL does not make a slot in a transaction
 that has written, so the first capture makes it.
@@ -98,16 +98,16 @@ _LOOKS = 100
 
 
 def covers(execute: Execute, names: LogNames, seconds: float = COVER_SECONDS) -> bool:
-    """Wait until the log has all captured changes that were committed until now, and return whether
-    it does; False if the capture does not come on.
+    """Wait until the log has all captured changes that were committed before this call, and return
+    whether it has; False if the capture has not come that far in time.
 
-    A snapshot of the tables sees changes that the capture has not appended yet. Whoever joins the
-    two takes the snapshot, calls this, and then reads the log.
+    A snapshot of the tables sees changes that the capture has not appended yet. A reader that joins
+    the two takes the snapshot, calls this, and then reads the log.
 
     :param execute: in autocommit.
     """
-    # A message is decoded after all that have committed before it. Its own transaction waits for the
-    # disk, because only what is there is decoded.
+    # A message is decoded after all transactions that committed before it. The transaction of the
+    # message waits for the disk, because only WAL that is on the disk is decoded.
     ((lsn, _),) = execute(
         f"SELECT (pg_catalog.pg_logical_emit_message(true, '{COVER_PREFIX}', '') - '0/0'::pg_lsn)::bigint,"
         " pg_catalog.set_config('synchronous_commit', 'local', true)"

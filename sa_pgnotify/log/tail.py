@@ -72,8 +72,8 @@ class Tail:
     def connected(self, execute: Execute) -> str | None:
         """Follow the log on a new connection, from the same position; the first time, from now.
 
-        If the connection is lost on the way, the next one finds what this one would have: nothing
-        moves before all is known.
+        If the connection is lost meanwhile, a call on the next one has the same result, because
+        nothing moves before everything is known.
 
         :returns: why the position was lost; None if it was not.
         """
@@ -203,7 +203,7 @@ class Tail:
         return rows
 
     def settle(self, execute: Execute) -> None:
-        """If the reader has woken, have writers see that it is awake, so that they do not ring. The
+        """If the reader has woken, show writers that it is awake, so that they do not ring. The
         changes that it was woken for need not wait for this."""
         if self.has_woken:
             self.has_woken = False

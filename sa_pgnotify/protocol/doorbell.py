@@ -28,12 +28,12 @@ LINGER = 0.02
 """Seconds that a reader keeps looking after the last change, before it shows that it sleeps. Under load
 it never gets there."""
 SOON, LOOK = 0.001, 0.005
-"""The fewest and the most seconds between two looks of a reader that is awake, unless there is already
-more than it reads at once. Few changes are given out soon; if there are many, or none for some time,
-it looks seldom, because looking and storing the position cost the same for one change as for
-hundreds."""
+"""The least and the most seconds between two looks of a reader that is awake, unless there is
+already more than it reads at once. If changes are few, they are delivered soon. If there are many,
+or none for a while, it looks seldom, because looking and storing the position cost the same for one
+change as for hundreds."""
 FEW = 20
-"""Rows of the log, of a look that is followed by another one soon."""
+"""The most rows of the log that a look may find for the next look to follow soon."""
 LONGEST_DOZE = 1.0
 """Seconds. Each doze lasts a quarter of the time that it has dozed already, so that it notices a long
 transaction at most that much late."""

@@ -31,7 +31,7 @@ RELAY, PLACE = "Sa-Pgnotify-Relay", "Sa-Pgnotify-Place"
 MOST_MESSAGES = 1000
 """How many messages an atomic batch may have, unless the server is configured otherwise."""
 PLACE_BYTES, END_BYTES = 49_152, 1024
-"""What is left free in a message for the place, which names the relay's tables, and for the other
+"""Bytes that a message leaves free for the place, which names the relay's tables, and for the other
 headers of the last message. A server takes 65,535 bytes of headers."""
 SUBJECT_BYTES = 2048
 """The longest subject; the server takes a line of 4096 bytes for subject and reply together."""

@@ -99,7 +99,7 @@ class NatsClient:
             ) from error
 
     async def _note(self, error: Exception) -> None:
-        """Keep what the server says beside its answers, for the call that fails because of it."""
+        """Keep what the server reports outside its answers, for the call that fails because of it."""
         text = printable(str(error) or type(error).__name__)
         if "permissions violation" in text.lower():
             self._denied = text

@@ -7,9 +7,9 @@ ended before it could store its position, so the relay continues from the positi
 If they are equal, the table's position counts: it may be further on, over changes of other tables, or
 elsewhere, after ``seek()``.
 
-A sink's text is sealed with a secret that is in the table of consumers only. So whoever may write
-into the broker cannot move the relay: what he makes up is found out, and the relay ends instead of
-passing changes over.
+A sink's text is sealed with a secret that is only in the table of consumers. So a program that may
+write into the broker cannot move the relay: a forged place is detected, and the relay ends instead
+of skipping changes.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Place:
 class Sealed(NamedTuple):
     """A place as a sink has it.
 
-    :ivar text: the place; ``seal`` what was made of the text with the relay's secret.
+    :ivar text: the place; ``seal`` the keyed hash of the text, made with the relay's secret.
     """
 
     text: str
@@ -113,11 +113,11 @@ class Sealed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the table of consumers has of a relay.
+    """What the table of consumers stores about a relay.
 
     :ivar secret: for the seals, hexadecimal.
-    :ivar found: the seal of what the sink had when the relay began under this name; empty if it had
-        nothing. It is not of this relay, and means nothing to it.
+    :ivar found: the seal of the place that the sink had when the relay began under this name, which
+        an earlier relay wrote and this one ignores; empty if there was none.
     """
 
     place: Place

@@ -24,13 +24,13 @@ __all__ = ["check_known", "resume"]
 def resume(
     sink: Sink, execute: Execute, table: ConsumerTable, origin: str
 ) -> tuple[Known, str | None]:
-    """Bring the stored position and the sink's place together.
+    """Reconcile the stored position with the place that the sink keeps.
 
-    :param sink: a connected one, from which any earlier process is locked out here.
+    :param sink: a connected one; this call locks any earlier process out of it.
     :param origin: the log that is read, see :func:`sa_pgnotify.log.origin.origin_of`.
     :returns: the place after which to publish, and why changes are missing there; None if none are.
     :raises NotifyConfigError: if the relay has published into another sink, if the sink has lost the
-        relay's messages, if somebody else has written its place, or if it is that of another
+        relay's messages, if another program has written its place, or if it is that of another
         database.
     """
     log = database_and_log(execute, origin)

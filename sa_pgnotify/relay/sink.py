@@ -152,23 +152,23 @@ class Sink(ABC):
 
         :returns: the text that was given to :meth:`publish` last, by whichever process; None if the
             relay has published nothing, or if the broker keeps no place (at least once); any other
-            text, such as an empty one, if somebody has damaged it.
+            text, such as an empty one, if another program has damaged it.
         :raises SinkUnavailable: if the broker cannot be reached.
         """
 
     def begin(self) -> None:  # noqa: B027 (most sinks have nothing to do)
         """Create what is missing, and return when messages can be published.
 
-        It is called after :meth:`resume`, once the relay knows that nothing it has published is
-        missing, and so that what is not there was never there. The default does nothing.
+        It is called after :meth:`resume`, once the relay knows that nothing that it has published
+        is missing. So anything that does not exist now never existed. The default does nothing.
 
         :raises SinkUnavailable: if the broker cannot be reached.
         :raises NotifyConfigError: if it cannot be created.
         """
 
     def place_found(self) -> tuple[str, str]:
-        """Return where the place that :meth:`resume` returned stands, and how to remove it, for the
-        message of an error: somebody else has written it."""
+        """Return where the place that :meth:`resume` returned is stored, and how to remove it, for
+        the message of the error that another program has written it."""
         return str(self), "Restore what the relay has written last"
 
     def refusal(self, message: Message) -> str | None:

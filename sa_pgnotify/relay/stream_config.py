@@ -53,8 +53,8 @@ FIT = frozenset(
         "template_owner",
     ]
 )
-"""The settings of NATS 2.14 and earlier with which a stream keeps messages and places, whatever they
-are, or as far as :func:`_problems` looks."""
+"""The settings of NATS 2.14 and earlier that do no harm to messages and places, whatever their
+values, or whose values :func:`_problems` checks."""
 UNFIT: Mapping[str, tuple[object, str]] = {
     "no_ack": (False, "nobody knows whether a message was stored"),
     "subject_transform": (None, "messages are stored under other subjects than the relay's"),
@@ -65,7 +65,7 @@ UNFIT: Mapping[str, tuple[object, str]] = {
     "allow_msg_counter": (False, "it takes nothing but counters"),
     "persist_mode": ("default", "it confirms messages that a crash may take back"),
 }
-"""Settings that must not be there, each with the value that is harmless, and why."""
+"""Settings that must not be set, each with its harmless value and the reason."""
 
 
 def new_stream(

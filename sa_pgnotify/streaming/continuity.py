@@ -1,9 +1,9 @@
 """Whether a stream still has what was handled before, or has lost its last messages.
 
 A stream without replicas loses its last messages when the power of its server fails, and a stream
-that was restored lacks those after the backup. It then gives their numbers to other messages. So a
-place has also the time at which the broker stored its message, which no other message of that number
-has.
+that was restored from a backup lacks those that came after it. The stream then gives their numbers
+to other messages. So a place also has the time at which the broker stored its message, because no
+other message of that number has the same time.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ __all__ = ["goes_on"]
 
 
 def goes_on(place: Place, client: StreamClient, state: StreamState) -> tuple[int, str]:
-    """Return the number of the message after which to go on, and why messages are missing there; an
-    empty text if none are.
+    """Return the number of the message after which to continue, and why messages are missing there;
+    an empty text if none are.
 
-    Messages that were stored after the last one that was handled have not been handled, so the
-    first of these is the next.
+    If messages were lost, those stored later than the last handled one have not been handled, so
+    the first of these is the next one.
     """
     if place.created != state.created:
         return state.first - 1, f"the stream was created again at {state.created}"

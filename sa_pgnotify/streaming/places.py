@@ -1,8 +1,8 @@
 """The tables in the handler's database: how far each partition has come, and what was parked.
 
-A partition's row also has the member and the epoch that may move it. Whoever takes a partition over
-writes his epoch there first, and each transaction that moves the place compares it. So of a member
-that was replaced while it slept, no work can be committed.
+A partition's row also has the member and the epoch that may move it. A member that takes a
+partition over writes its epoch there first, and each transaction that moves the place compares it.
+So a member that was replaced while it slept cannot commit any work.
 
 The statements are SQLAlchemy's, and use nothing but what every database with transactions has.
 """

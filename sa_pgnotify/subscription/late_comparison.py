@@ -1,8 +1,8 @@
-"""Comparing the contents of trigger functions with the models while a reader reads already.
+"""Comparing the contents of trigger functions with the models, while a reader is already reading.
 
-What a function should contain has to be written for each table, which took more than half of the
-time of starting a listener of 200 tables. A difference is only reported, and loses nothing, so that
-no start has to wait for it.
+The expected contents of a function have to be generated for each table, which took more than half
+of the time to start a listener of 200 tables. A difference is only reported and loses nothing, so
+no start has to wait for the comparison.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..triggers.trigger_set import TriggerSet
 __all__ = ["LateComparison"]
 
 SLICE_SECONDS = 0.005
-"""How long it may keep its reader from reading."""
+"""The longest time for which a comparison may keep its reader from reading."""
 
 
 class LateComparison:

@@ -1,8 +1,8 @@
 """Whether the database captures the changes of tables with ``capture="wal"``: the publication, the
 REPLICA IDENTITY, and the slot.
 
-They take the place of the triggers of other tables. As those, they may be altered by hand at any
-time, and PostgreSQL reports nothing then.
+They take the place of triggers. Like triggers, they may be altered by hand at any time, and
+PostgreSQL does not report it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Captured:
 
     :ivar oid: of the table.
     :ivar publication: the name of the log's publication; empty if there is no log.
-    :ivar is_published: whether that has the table.
-    :ivar by_root: whether it publishes the changes of partitions as those of their root.
+    :ivar is_published: whether the publication has the table.
+    :ivar by_root: whether the publication has the changes of partitions as those of their root.
     :ivar not_full: the table, or its partitions, whose REPLICA IDENTITY is not FULL, as SQL.
     """
 
@@ -77,7 +77,7 @@ def captured(execute: Execute, sets: Iterable[TriggerSet]) -> dict[TriggerSet, C
 def capture_faults(
     wanted: TriggerSet, found: Captured
 ) -> Iterator[tuple[Literal["missing", "outdated"], str]]:
-    """Yield what is wrong with the capture of a table: a kind of drift, and the object."""
+    """Yield each fault of the capture of a table, as a kind of drift and the object."""
     publication = f"the publication {found.publication}"
     if not found.is_published:
         yield "missing", publication

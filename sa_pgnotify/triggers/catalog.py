@@ -215,8 +215,8 @@ class Function:
 
     @property
     def is_of_captured_table(self) -> bool:
-        """Whether its comment says that the changes of its table are captured, and no trigger runs
-        it."""
+        """Whether no trigger runs it, and its comment says that the changes of its table are
+        captured."""
         return self.trigger is None and (self.comment or {}).get("capture") == "wal"
 
 

@@ -1,8 +1,8 @@
 """The hooks by which ``create_all`` and ``drop_all`` install and remove the triggers.
 
-They are there as soon as the package is imported. What they do needs most of the package, which is
-imported when the first of them is called, so that a program that creates no tables does not pay for
-it.
+They are registered as soon as the package is imported. Their work needs most of the package, which
+is imported only when the first of them is called, so that a program that creates no tables does not
+pay for it.
 """
 
 from __future__ import annotations

@@ -336,8 +336,8 @@ UNPUBLISH = f"""FOR stray IN SELECT p.pubname FROM pg_catalog.pg_publication AS 
     END LOOP;
   END IF;
 END LOOP;"""
-# A publication of which nothing is left goes, with its slot, which would keep the server's whole
-# write-ahead log. One whose tables have triggers instead stays until its capture has read all.
+# A publication without tables is dropped with its slot, which would otherwise keep the whole
+# write-ahead log. If its tables have triggers now, it stays until its capture has read everything.
 OF_TABLE = f"""given := ARRAY(SELECT p.pubname::text FROM pg_catalog.pg_publication AS p
   JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid
   WHERE r.prrelid = target AND pg_catalog.starts_with(p.pubname::text, '{SLOT_PREFIX}')
