@@ -45,7 +45,7 @@ class LogRow(NamedTuple):
     :ivar start: the position at the beginning of the row's page.
     :ivar closing: the position after the row if a window ends with it, else None.
     :ivar origin: the id of the transaction that made the changes; ``xid`` is that of the log's own
-        transaction, which for captured changes is another one and brings the changes of many.
+        transaction, which for captured changes is another one and has the changes of many.
     :ivar begins: whether that transaction begins with the row although the log's does not; ``ends``
         likewise.
     """
@@ -251,7 +251,7 @@ class LogReader:
 
         :param execute: runs one statement and returns its rows; each statement sees what was
             committed before it.
-        :param beside: SQL for a text that a statement that looks for something new computes, too.
+        :param beside: SQL for a text that the statement which looks for new rows computes as well.
         :returns: nothing if there is nothing new; then :attr:`snapshot` was taken just now.
         """
         self.found_beside = None

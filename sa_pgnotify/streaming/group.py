@@ -25,7 +25,7 @@ __all__ = ["Group", "Lease", "partition_of"]
 
 VERSION = 1
 LAST_EPOCH = 1 << 53
-"""No group gets there by itself. Beyond, a number would not fit into the database some day."""
+"""The greatest epoch that is accepted. No group reaches it by itself, and it fits into the database."""
 
 
 class Lease(NamedTuple):

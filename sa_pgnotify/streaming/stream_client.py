@@ -184,7 +184,7 @@ class StreamClient(NatsClient):
 
 
 def _nanoseconds(text: str) -> int:
-    """Return a moment in nanoseconds since 1970; 0 if it is the one that stands for none.
+    """Return a moment in nanoseconds since 1970; 0 for the moment that stands for none.
 
     >>> _nanoseconds("1970-01-01T00:00:01.00000002Z"), _nanoseconds("0001-01-01T00:00:00Z")
     (1000000020, 0)

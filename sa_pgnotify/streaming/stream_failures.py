@@ -75,5 +75,5 @@ class StreamFailures(Failures):
 
 
 def _text(body: bytes) -> str:
-    """Return a body as text that a database takes: it may be of anybody, and anything."""
+    """Return a body, which may hold anything, as text that a database accepts."""
     return body.decode(errors="backslashreplace").replace("\0", "\\x00")
