@@ -25,7 +25,7 @@ __all__ = ["Group", "Lease", "partition_of"]
 
 VERSION = 1
 LAST_EPOCH = 1 << 53
-"""The greatest epoch that is accepted. No group reaches it by itself, and it fits into the database."""
+"""The greatest accepted epoch. No group reaches it by itself, and it fits into the database."""
 
 
 class Lease(NamedTuple):
