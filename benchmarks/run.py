@@ -26,6 +26,9 @@ from sqlalchemy import URL
 from tasks import TASKS
 
 ROUNDS = 5
+BESIDE = frozenset({"captured"})
+"""Contestants that run only if they are named: a capture decodes the write-ahead log of the whole server,
+so its process and its slot's would take their share of the processor in everybody's turn."""
 LONGEST = 420
 """Seconds after which a task is aborted, in case something hangs that has no time limit of its
 own."""
@@ -41,7 +44,11 @@ def measure(maintenance: URL, options: argparse.Namespace, folder: Path) -> dict
     names = tuple(
         name
         for name in BY_NAME
-        if not options.contestant or name in (*options.contestant, "none", "hand_key", "hand_row")
+        if (
+            name in (*options.contestant, "none", "hand_key", "hand_row")
+            if options.contestant
+            else name not in BESIDE
+        )
     )
     rounds = options.rounds or (2 if options.quick else ROUNDS)
     arena = Arena(maintenance, folder, names, rounds, quick=options.quick)
