@@ -273,7 +273,7 @@ class Capture:
 def head_oid_of(connection: Connection, names: LogNames) -> int:
     """Return the OID of the log's head.
 
-    :raises ListenUnavailable: if there is no log.
+    :raises ListenUnavailable: if the log is missing.
     """
     origin_of(execute_on(connection), names)
     return head_oid(connection, names)

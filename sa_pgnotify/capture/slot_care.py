@@ -89,7 +89,7 @@ def _made(connection: Connection, slot: Slot) -> int:
 def known_slot(execute: Execute, names: LogNames) -> Slot:
     """Return what is known of the slot, which need not exist.
 
-    :raises ListenUnavailable: if wal_level is not logical, or if there is no publication.
+    :raises ListenUnavailable: if wal_level is not logical, or the publication is missing.
     """
     slot = find_slot(execute, names)
     assert slot is not None  # there is a log

@@ -37,9 +37,9 @@ def start(command: str, folder: Path) -> Any:
         return package.get_server(folder)
 
 
-def url_of(server: Any, database: str | None = None) -> URL:
-    """Return the URL of a database, for psycopg2."""
-    return make_url(server.get_uri(database)).set(drivername="postgresql+psycopg2")
+def url_of(server: Any) -> URL:
+    """Return the URL of a server, for psycopg2."""
+    return make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
 
 
 def programs(command: str) -> Path:

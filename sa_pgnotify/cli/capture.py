@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,6 +10,7 @@ from ..capture.capture import Capture
 from .console import output, printable
 from .engine import Url, connected
 from .errors import Debug
+from .signals import stopped_by_signals
 from .targets import TargetNames, target
 
 __all__ = ["capture"]
@@ -42,10 +42,5 @@ def capture(
             output().print("the replication slot exists")
             return
         output().print(printable(f"capturing {', '.join(names)}"))
-
-        def stop(*_: Any) -> None:
-            made.stop()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-        made.run()
+        with stopped_by_signals(made.stop):
+            made.run()

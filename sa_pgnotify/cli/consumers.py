@@ -117,11 +117,17 @@ def prune(name: TargetName, url: Url = None, debug: Debug = False) -> None:
     """
     models = target(name)
     with connected(url, "prune") as engine, progress("emptying the change log"):
-        before = {c.name for c in all_consumers(engine) if c.has_lost}
+        before = {_key(c) for c in all_consumers(engine) if c.has_lost}
         state = prune_log(engine, models.metadata)
-        losers = [c for c in all_consumers(engine) if c.has_lost and c.name not in before]
+        losers = [c for c in all_consumers(engine) if c.has_lost and _key(c) not in before]
     output().print(printable(str(state)))
     for consumer in losers:
         output().print(printable(lost(consumer).text), style="bold red")
     if losers:
         raise typer.Exit(1)
+
+
+def _key(consumer: ConsumerStatus) -> tuple[str, str, tuple[int, int]]:
+    """What distinguishes a consumer from all others: its name may be used in several logs and
+    parts."""
+    return consumer.log, consumer.name, consumer.partition

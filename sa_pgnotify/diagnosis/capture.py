@@ -27,12 +27,13 @@ RUN = "Run sa-pgnotify capture, or a Capture in a program."
 def capture(connection: Connection) -> Iterator[Finding]:
     """Report on the slots of all change logs that are filled by captures."""
     execute = execute_on(connection)
-    for state in captures(execute, captured_logs(execute)):
+    logs = list(captured_logs(execute))
+    for state in captures(execute, logs):
         yield from _server(state.slot)
         if state.slot.exists:
             yield _kept(execute, state.slot)
             yield from _not_safe(execute, state)
-    yield from uncaptured(execute, captured_logs(execute), severity="warning")
+    yield from uncaptured(execute, logs, severity="warning")
 
 
 def uncaptured(

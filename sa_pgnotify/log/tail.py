@@ -79,12 +79,13 @@ class Tail:
         """
         before, origin = self._origin, origin_of(execute, self.names)
         if before == origin and self.reader.resume(execute):
-            self._doorbell = Doorbell()  # the locks have gone with the connection
+            self._forget_locks()
             self.losses.wake()
             return None
         seen = self.losses.before(execute)
         self.reader.begin(execute, current_position(execute))
-        self._doorbell, self._origin = Doorbell(), origin
+        self._origin = origin
+        self._forget_locks()
         self._forget_losses()
         self.losses.start(seen)
         if before is None:
@@ -93,8 +94,7 @@ class Tail:
 
     def use_connection(self, execute: Execute) -> None:
         """Use a new connection; the caller goes to a position that it has stored."""
-        self._doorbell = Doorbell()  # the locks have gone with the connection
-        self.has_woken = False
+        self._forget_locks()
         self._origin = origin_of(execute, self.names)
 
     def go_to(self, position: Position, seen: int) -> None:
@@ -106,6 +106,10 @@ class Tail:
         self.reader.go_to(position)
         self.losses.start(seen)
         self.wake()
+
+    def _forget_locks(self) -> None:
+        """Start awake: the locks of a connection go with it."""
+        self._doorbell, self.has_woken = Doorbell(), False
 
     def _forget_losses(self) -> None:
         self._reported_removed, self._missing = -1, None

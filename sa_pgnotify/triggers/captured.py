@@ -25,7 +25,7 @@ class Captured:
     """What the database has for the capture of one table.
 
     :ivar oid: of the table.
-    :ivar publication: the name of the log's publication; empty if there is no log.
+    :ivar publication: the name of the log's publication; empty without a log.
     :ivar is_published: whether the publication has the table.
     :ivar by_root: whether the publication has the changes of partitions as those of their root.
     :ivar not_full: the table, or its partitions, whose REPLICA IDENTITY is not FULL, as SQL.

@@ -107,12 +107,8 @@ class Hub:
     ) -> None:
         asyncio_engine(engine, "Hub", "a Hub of an AsyncEngine")
         self._engine = engine
-        refuse_not_callable(
-            "Hub",
-            "authorize",
-            None if isinstance(authorize, RowSecurity) else authorize,
-            "the user, or a RowSecurity",
-        )
+        if not isinstance(authorize, RowSecurity):
+            refuse_not_callable("Hub", "authorize", authorize, "the user, or a RowSecurity")
         self._authorize = authorize
         self._encode = encode
         self._heartbeat = heartbeat

@@ -1,6 +1,6 @@
 """Twenty-five common mistakes: each is answered by an error that names cause and fix.
 
-The answers stand in ``mistakes.txt``, so that whoever changes one sees it beside the others; with
+The answers stand in ``mistakes.txt``, so that a changed one is seen beside the others; with
 ``WRITE_MISTAKES=1`` this test writes them anew.
 """
 
