@@ -236,13 +236,10 @@ def test_a_slot_that_is_dropped_while_it_is_read(engine):
     """The running capture makes the slot anew, and readers get a Gap."""
     Item = model_of(engine, **WAL)
     with capturing(engine, Item.metadata), Listener(engine, Item, heartbeat=0.2) as listener:
-        run(
-            engine,
-            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database()",
-        )
+        end = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database()"
         drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database() AND NOT active"
-        while slots(engine):
-            run(engine, drop)
+        while slots(engine):  # the capture may have come back in between
+            run(engine, end, drop)
         run(engine, "INSERT INTO items VALUES (1, 0)")
         until_captured(engine)
         run(engine, "INSERT INTO items VALUES (2, 0)")
